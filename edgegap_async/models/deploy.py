@@ -1,0 +1,200 @@
+"""What a deploy takes: the arguments become checked bodies here, and nowhere else.
+
+A body checks and completes itself when it is made; it holds what goes over the wire.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from ._check import fail, number, sequence, tag_name, text, whole_number
+from ._wire import Answer
+
+
+class IPAddressUser(Struct, frozen=True):
+    """A player known by an IPv4 or IPv6 address."""
+
+    ip_address: str
+
+    def __post_init__(self) -> None:
+        try:
+            ip_address(text("users: ip_address", self.ip_address))
+        except ValueError:
+            fail("users:", f"{self.ip_address!r} is not an IP address")
+
+
+class GeoCoordinatesUser(Struct, frozen=True):
+    """A player known by coordinates, in degrees."""
+
+    latitude: float
+    longitude: float
+
+    def __post_init__(self) -> None:
+        number("users: latitude", self.latitude, -90, 90)
+        number("users: longitude", self.longitude, -180, 180)
+
+
+class ByAddress(Struct, frozen=True, tag_field="user_type", tag="ip_address"):
+    """The wire form of an `IPAddressUser`."""
+
+    user_data: IPAddressUser
+
+
+class ByCoordinates(Struct, frozen=True, tag_field="user_type", tag="geo_coordinates"):
+    """The wire form of a `GeoCoordinatesUser`."""
+
+    user_data: GeoCoordinatesUser
+
+
+class EnvironmentVariable(Struct, frozen=True):
+    """A variable for the container; `is_hidden` keeps its value out of the dashboard. A value holds up to 4 KB."""
+
+    key: str
+    value: str
+    is_hidden: bool = False
+
+    def __post_init__(self) -> None:
+        text("environment_variables: key", self.key)
+        if not isinstance(self.value, str):
+            fail(f"environment_variables: the value of {self.key}", "must be a string")
+
+    def __repr__(self) -> str:
+        value = "***" if self.is_hidden else self.value
+        return f"EnvironmentVariable(key={self.key!r}, value={value!r}, is_hidden={self.is_hidden!r})"
+
+
+class Webhook(Struct, frozen=True):
+    """A URL that Edgegap calls once, without a signature and without a second try."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(text("webhook", self.url))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            fail("webhook", "must be an http or https URL")
+
+
+class Resources(Struct, frozen=True):
+    """Resources in place of the version's: `cpu_units` (1024 is one core) and `memory_mib`, at most twice as many."""
+
+    cpu_units: int
+    memory_mib: int
+
+    def __post_init__(self) -> None:
+        least = 100
+        whole_number("resources: cpu_units", self.cpu_units, least)
+        whole_number("resources: memory_mib", self.memory_mib, least, 2 * self.cpu_units)
+
+
+User: TypeAlias = str | tuple[float, float] | IPAddressUser | GeoCoordinatesUser
+EnvironmentVariables: TypeAlias = Mapping[str, str] | Sequence[EnvironmentVariable]
+
+if TYPE_CHECKING:
+    # What a caller may give; the body turns it into the wire form on the other side.
+    _Users: TypeAlias = Sequence[User]
+    _Variables: TypeAlias = EnvironmentVariables | None
+    _Webhook: TypeAlias = Webhook | str | None
+else:
+    _Users = tuple[ByAddress | ByCoordinates, ...]
+    _Variables = tuple[EnvironmentVariable, ...] | None
+    _Webhook = Webhook | None
+
+
+def _user(value: object) -> ByAddress | ByCoordinates:
+    match value:
+        case str():
+            value = IPAddressUser(value)
+        case (float() | int() as latitude, float() | int() as longitude):
+            value = GeoCoordinatesUser(latitude, longitude)
+        case _:
+            pass
+    if isinstance(value, IPAddressUser):
+        return ByAddress(value)
+    if isinstance(value, GeoCoordinatesUser):
+        return ByCoordinates(value)
+    if not isinstance(value, ByAddress | ByCoordinates):
+        fail("users:", f"{value!r} is neither an IP address nor a pair (latitude, longitude)")
+    return value
+
+
+def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
+    if isinstance(given, Mapping):
+        variables = tuple(EnvironmentVariable(key, value) for key, value in given.items())
+    else:
+        variables = ()
+        for item in sequence("environment_variables", given):
+            if not isinstance(item, EnvironmentVariable):
+                fail("environment_variables", "must be a mapping, or a sequence of EnvironmentVariable")
+            variables += (item,)
+    keys = [variable.key for variable in variables]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        fail("environment_variables", f"names {', '.join(twice)} more than once")
+    return variables
+
+
+def _webhook(argument: str, given: object) -> Webhook | None:
+    if given is None or isinstance(given, Webhook):
+        return given
+    try:
+        return Webhook(text(argument, given))
+    except ValueError:
+        fail(argument, "must be an http or https URL")
+
+
+class DeployRequest(Struct, frozen=True, omit_defaults=True):
+    """What one deployment is asked to be. Made from the arguments of `deployments.deploy`, it checks them.
+
+    Raises:
+        ValueError: an argument is wrong; the text names it.
+    """
+
+    application: str
+    version: str
+    users: _Users
+    environment_variables: _Variables = None
+    tags: Sequence[str] | None = None
+    require_cached_locations: bool | None = None
+    resources: Resources | None = None
+    webhook_on_ready: _Webhook = None
+    webhook_on_error: _Webhook = None
+    webhook_on_terminated: _Webhook = None
+
+    def __post_init__(self) -> None:
+        text("application", self.application)
+        text("version", self.version)
+        users = tuple(_user(user) for user in sequence("users", self.users))
+        if not users:
+            fail("users", "must hold at least one player")
+        force_setattr(self, "users", users)
+        if self.environment_variables is not None:
+            force_setattr(self, "environment_variables", _variables(self.environment_variables))
+        if self.tags is not None:
+            force_setattr(self, "tags", tuple(tag_name("tags", tag) for tag in sequence("tags", self.tags)))
+        if self.resources is not None and not isinstance(self.resources, Resources):
+            fail("resources", "must be a Resources")
+        for name in ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated"):
+            force_setattr(self, name, _webhook(name, getattr(self, name)))
+
+
+class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only=True):
+    """A `DeployRequest` for a private fleet; `private_host_ids` in order of preference, overflow goes to the cloud."""
+
+    private_host_ids: Sequence[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = sequence("private_host_ids", self.private_host_ids)
+        hosts = tuple(text("private_host_ids", host) for host in given)
+        if not hosts:
+            fail("private_host_ids", "must hold at least one host ID")
+        force_setattr(self, "private_host_ids", hosts)
+
+
+class DeploymentAccepted(Answer, frozen=True, kw_only=True):
+    """The deployment exists under `request_id`; it is not ready yet."""
+
+    request_id: str

@@ -1,0 +1,68 @@
+"""Hosts of a private fleet. The reference page has `pin` and `delete_schedules`, the newer specification the rest."""
+
+from collections.abc import Mapping
+
+from ._wire import Answer, Integer, Real, Time
+from .paging import Pagination
+
+
+class Beacon(Answer, frozen=True, kw_only=True):
+    """Where a host answers pings."""
+
+    tcp_port: Integer = None
+    udp_port: Integer = None
+    ip_address: str | None = None
+
+
+class Pin(Answer, frozen=True, kw_only=True):
+    """The place and the size that a host was ordered for."""
+
+    label: str | None = None
+    latitude: Real = None
+    longitude: Real = None
+    radius_km: Real = None
+    radius_strategy: Integer = None
+    cpu_cores: Integer = None
+    memory_gb: Real = None
+    clock_speed_ghz: Real = None
+    desired_host_count: Integer = None
+
+
+class DeleteSchedule(Answer, frozen=True, kw_only=True):
+    """When a host is to be deleted."""
+
+    uuid: str | None = None
+    scheduled_at: Time = None
+
+
+class FleetHost(Answer, frozen=True, kw_only=True):
+    """One host. `centroid` and `fleet_host_specifications` are passed on as they came: their form is not published."""
+
+    host_id: str
+    status: str | None = None
+    ip_address: str | None = None
+    latitude: Real = None
+    longitude: Real = None
+    city: str | None = None
+    country: str | None = None
+    continent: str | None = None
+    allocated_cpu_units: Integer = None
+    allocated_memory_mb: Integer = None
+    allocatable_cpu_units: Integer = None
+    allocatable_memory_mb: Integer = None
+    beacon: Beacon | None = None
+    created_at: Time = None
+    updated_at: Time = None
+    pin: Pin | None = None
+    delete_schedules: tuple[DeleteSchedule, ...] | None = None
+    centroid: Mapping[str, object] | None = None
+    delete_schedule: DeleteSchedule | None = None
+    fleet_host_specifications: Mapping[str, object] | None = None
+
+
+class FleetHosts(Answer, frozen=True, kw_only=True):
+    """The hosts of a fleet; the reference page gives them all at once, the newer specification in pages."""
+
+    data: tuple[FleetHost, ...]
+    total_count: Integer = None
+    pagination: Pagination | None = None

@@ -1,0 +1,68 @@
+"""Pages, and the query that a list of deployments takes."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+from ._check import fail, text
+from ._wire import Answer
+
+
+class Paginator(Answer, frozen=True, kw_only=True):
+    """How many pages there are."""
+
+    num_pages: int | None = None
+
+
+class Pagination(Answer, frozen=True, kw_only=True):
+    """Where in the pages an answer stands. All absent where an operation does not page (`{}`)."""
+
+    number: int | None = None
+    next_page_number: int | None = None
+    previous_page_number: int | None = None
+    paginator: Paginator | None = None
+    has_next: bool | None = None
+    has_previous: bool | None = None
+
+
+class ListFilter(Struct, frozen=True):
+    """One condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
+
+    Known fields and operators: status eq, neq; request_id, tags, application, version eq, neq, in, nin; fleet_name,
+    host_name also ilike (with %); created_at eq, gte, lte (ISO 8601). `in` and `nin` take a sequence. Others are passed
+    on as they are.
+    """
+
+    field: str
+    operator: str
+    value: str | int | float | Sequence[str]
+
+    def __post_init__(self) -> None:
+        text("query: field of a filter", self.field)
+        text("query: operator of a filter", self.operator)
+        value = self.value
+        one = isinstance(value, str | int | float)
+        if one == (self.operator in ("in", "nin")):
+            fail(f"query: filter on {self.field!r}", "takes a sequence with in and nin, and only with them")
+        if not isinstance(value, str | int | float):
+            force_setattr(self, "value", tuple(text(f"query: filter on {self.field!r}", item) for item in value))
+
+
+class OrderBy(Struct, frozen=True):
+    """The order of a list of deployments: `OrderBy("created_at", "desc")`."""
+
+    field: str
+    order: str = "asc"
+
+
+class ListQuery(Struct, frozen=True, omit_defaults=True):
+    """Which deployments to list, and in which order; at most one filter per field, as the API takes no more."""
+
+    filters: Sequence[ListFilter] = ()
+    order_by: Sequence[OrderBy] = ()
+
+    def __post_init__(self) -> None:
+        fields = [item.field for item in self.filters]
+        if twice := sorted({field for field in fields if fields.count(field) > 1}):
+            fail("query", f"has more than one filter on {', '.join(twice)}; the API takes one per field")

@@ -1,0 +1,33 @@
+"""Tags of a deployment."""
+
+from msgspec import Struct
+
+from ._check import tag_name
+from ._wire import Answer, Integer, Time
+from .paging import Pagination
+
+
+class TagRequest(Struct, frozen=True):
+    """The body that creates or renames a tag."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        tag_name("name", self.name)
+
+
+class DeploymentTag(Answer, frozen=True, kw_only=True):
+    """One tag."""
+
+    name: str
+    create_time: Time = None
+    last_updated: Time = None
+
+
+class DeploymentTags(Answer, frozen=True, kw_only=True):
+    """The tags of a deployment; their number is `count` on the reference page, `total_count` in the specification."""
+
+    tags: tuple[DeploymentTag, ...]
+    count: Integer = None
+    total_count: Integer = None
+    pagination: Pagination | None = None
