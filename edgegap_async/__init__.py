@@ -1,0 +1,139 @@
+"""An asyncio SDK for Edgegap's dedicated-server API, for those who start thousands of game servers.
+
+    async with EdgegapSession() as edgegap:
+        accepted = await edgegap.deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
+        server = await edgegap.deployments.wait_until_ready(accepted.request_id)
+        host, port = server.address("gameport")
+
+Each name is imported when it is first used, so that what needs only one of them (the pytest fixture, a container's
+`stop_self`) does not pay for all.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._limits import Limits, LimitUsage
+    from ._retry import Retry
+    from ._version import __version__
+    from .errors import (
+        AllocationFailed,
+        ApiError,
+        DeadlineExceeded,
+        DeploymentFailed,
+        DeploymentTerminated,
+        DeployOutcomeUnknown,
+        EdgegapError,
+        QueueTooLong,
+        RateLimited,
+        ReadyTimeout,
+        SessionClosed,
+        TransportError,
+        UnexpectedAnswer,
+        WrongLoop,
+    )
+    from .models.deploy import (
+        DeploymentAccepted,
+        EnvironmentVariable,
+        GeoCoordinatesUser,
+        IPAddressUser,
+        Resources,
+        Webhook,
+    )
+    from .models.deployment import (
+        BulkStopFilter,
+        DeploymentState,
+        DeploymentStatus,
+        DeploymentSummary,
+        ReadyDeployment,
+    )
+    from .models.paging import ListFilter, ListQuery, OrderBy
+    from .session import EdgegapSession
+
+_HOMES = {
+    "_limits": ("LimitUsage", "Limits"),
+    "_retry": ("Retry",),
+    "_version": ("__version__",),
+    "errors": (
+        "AllocationFailed",
+        "ApiError",
+        "DeadlineExceeded",
+        "DeployOutcomeUnknown",
+        "DeploymentFailed",
+        "DeploymentTerminated",
+        "EdgegapError",
+        "QueueTooLong",
+        "RateLimited",
+        "ReadyTimeout",
+        "SessionClosed",
+        "TransportError",
+        "UnexpectedAnswer",
+        "WrongLoop",
+    ),
+    "models.deploy": (
+        "DeploymentAccepted",
+        "EnvironmentVariable",
+        "GeoCoordinatesUser",
+        "IPAddressUser",
+        "Resources",
+        "Webhook",
+    ),
+    "models.deployment": (
+        "BulkStopFilter",
+        "DeploymentState",
+        "DeploymentStatus",
+        "DeploymentSummary",
+        "ReadyDeployment",
+    ),
+    "models.paging": ("ListFilter", "ListQuery", "OrderBy"),
+    "session": ("EdgegapSession",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AllocationFailed",
+    "ApiError",
+    "BulkStopFilter",
+    "DeadlineExceeded",
+    "DeployOutcomeUnknown",
+    "DeploymentAccepted",
+    "DeploymentFailed",
+    "DeploymentState",
+    "DeploymentStatus",
+    "DeploymentSummary",
+    "DeploymentTerminated",
+    "EdgegapError",
+    "EdgegapSession",
+    "EnvironmentVariable",
+    "GeoCoordinatesUser",
+    "IPAddressUser",
+    "LimitUsage",
+    "Limits",
+    "ListFilter",
+    "ListQuery",
+    "OrderBy",
+    "QueueTooLong",
+    "RateLimited",
+    "ReadyDeployment",
+    "ReadyTimeout",
+    "Resources",
+    "Retry",
+    "SessionClosed",
+    "TransportError",
+    "UnexpectedAnswer",
+    "Webhook",
+    "WrongLoop",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

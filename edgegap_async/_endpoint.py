@@ -4,8 +4,10 @@ Client, simulator, README and tests read the same values; who wants to know a pa
 `endpoints.py`, which is made of these.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
+
+from msgspec.json import Decoder
 
 LimitName = Literal["deploy", "status", "list", "other"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -43,6 +45,10 @@ class Endpoint(Generic[B, T]):
     starts_server: bool = False  # a lost answer may have started a server that costs money
     lossy_text: bool = False  # the answer may hold bytes that are not UTF-8, and is still wanted
     renamed: "Endpoint[B, T] | None" = None  # the path under which the API may serve it by now
+    decoder: Decoder[T] = field(init=False, repr=False, compare=False)  # built once
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decoder", Decoder(self.returns))
 
     @property
     def repeatable(self) -> bool:

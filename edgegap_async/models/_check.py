@@ -1,7 +1,9 @@
 """Checks of what goes out: a wrong argument is a `ValueError` that names it, before anything is sent."""
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import NoReturn, TypeGuard
+from urllib.parse import urlsplit
 
 
 def fail(argument: str, problem: str) -> NoReturn:
@@ -65,3 +67,37 @@ def sequence(argument: str, value: object) -> tuple[object, ...]:
 
 def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
+    """The parameter of a stop that says what becomes of the logs: yes, no, or the name of a storage."""
+    word = str(storage).lower() if isinstance(storage, bool) else optional_text("container_log_storage", storage)
+    return {"container_log_storage": word}
+
+
+def token_text(argument: str, value: object) -> str:
+    """A secret for a header, without the white space that comes along when it is pasted. No error repeats it."""
+    token = value.strip() if isinstance(value, str) else ""
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        fail(argument, "must be a token: printable ASCII without spaces, and not empty")
+    return token
+
+
+def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
+    """A URL that a token may be sent to: https, or this machine, or what the caller insists on."""
+    url = text(argument, value).strip().rstrip("/")
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        fail(argument, "must not hold a user name or a password")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        fail(argument, f"must be an https URL without query and fragment, not {value!r}")
+    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
+        fail(argument, f"is http: the token would go to {parts.hostname} in clear")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
 
@@ -79,6 +79,8 @@ def empty_if_none(value: object) -> object:
     return value or {}
 
 
+RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]  # an identity: an answer without it is no answer
+
 if TYPE_CHECKING:
     Time: TypeAlias = datetime | None
     Integer: TypeAlias = int | None
@@ -97,6 +99,10 @@ else:
     Times = Annotated[tuple[str | None, ...] | None, _times]
 
 
+def _reader(hint: object) -> Callable[..., object] | None:
+    return next((note for note in getattr(hint, "__metadata__", ()) if callable(note)), None)
+
+
 class Answer(Struct, frozen=True, gc=False, kw_only=True):
     """Base of all that the API answers: frozen, unknown fields ignored, variants read as the table above says.
 
@@ -108,7 +114,7 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         hints = inspect.get_annotations(cls).items()
-        own = tuple((name, hint.__metadata__[0]) for name, hint in hints if hasattr(hint, "__metadata__"))
+        own = tuple((name, read) for name, hint in hints if (read := _reader(hint)))
         cls._readers = cls._readers + own
 
     def __post_init__(self) -> None:

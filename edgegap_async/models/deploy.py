@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import fail, number, sequence, tag_name, text, whole_number
-from ._wire import Answer
+from ._wire import Answer, RequestId
 
 
 class IPAddressUser(Struct, frozen=True):
@@ -197,4 +197,4 @@ class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only
 class DeploymentAccepted(Answer, frozen=True, kw_only=True):
     """The deployment exists under `request_id`; it is not ready yet."""
 
-    request_id: str
+    request_id: RequestId

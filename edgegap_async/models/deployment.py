@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from ._check import fail, sequence, text
-from ._wire import Answer, Integer, Texts, Time, empty_if_none, none_if_empty
+from ._wire import Answer, Integer, RequestId, Texts, Time, empty_if_none, none_if_empty
 from .location import Location
 from .paging import Pagination
 
@@ -70,7 +70,7 @@ else:
 class ReadyDeployment(Answer, frozen=True, kw_only=True):
     """What players need to connect: what a status and a list row both tell. `start_time` is when it became ready."""
 
-    request_id: str
+    request_id: RequestId
     fqdn: str | None = None
     public_ip: str | None = None
     ports: Ports = field(default_factory=dict[str, Port])
@@ -176,7 +176,7 @@ class BulkStopRequest(Struct, frozen=True):
 class Processable(Answer, frozen=True, kw_only=True):
     """A deployment that a bulk stop takes."""
 
-    request_id: str
+    request_id: RequestId
 
 
 class BulkStopResult(Answer, frozen=True, kw_only=True):

@@ -1,0 +1,108 @@
+"""From what came over the wire to a struct or an error: pure, no socket.
+
+A deploy is told from the rest by its row: whatever leaves open if a server was started is `DeployOutcomeUnknown`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import NoneType
+from typing import TypeVar
+
+import msgspec
+
+from ._endpoint import Endpoint
+from ._retry import retry_after
+from .errors import (
+    BY_STATUS,
+    AllocationFailed,
+    ApiError,
+    DeployOutcomeUnknown,
+    EdgegapError,
+    ServerError,
+    UnexpectedAnswer,
+    is_gone,
+)
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str
+    details: object = None
+    request_id: str | None = None
+
+
+_error_decoder = msgspec.json.Decoder(_ErrorBody)
+
+
+def read(row: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
+    """The struct that an answer holds.
+
+    Args:
+        repeated: an earlier attempt may have done the deed: then 404 and 410 to a DELETE say that it did.
+
+    Raises:
+        ApiError, UnexpectedAnswer, DeployOutcomeUnknown: as `errors.py` tells.
+    """
+    if 200 <= reply.status < 300:
+        return decode(row, reply)
+    error = _error(row, reply)
+    if repeated and row.method == "DELETE" and isinstance(error, ApiError) and is_gone(error):
+        return decode(row, Reply(200, {}, b""))
+    raise error
+
+
+def decode(row: Endpoint[B, T], reply: Reply) -> T:
+    """The body of a success; an empty one is accepted where every part of the answer may be absent."""
+    body = b"null" if row.returns is NoneType else reply.body.strip() or b"{}"
+    try:
+        return row.decoder.decode(body)
+    except UnicodeDecodeError:
+        if row.lossy_text:
+            return decode(row, Reply(reply.status, reply.headers, body.decode("utf-8", "replace").encode()))
+        problem = "it is not UTF-8"
+    except msgspec.DecodeError as error:  # ValidationError is one
+        problem = str(error)
+    raise unknown_if_deploy(row, UnexpectedAnswer(str(row), reply.status, reply.body, problem))
+
+
+def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
+    """`error` itself; for a deploy that may have been processed `DeployOutcomeUnknown`, with `error` as its cause."""
+    if not row.starts_server or not error.request_sent:
+        return error
+    unknown = DeployOutcomeUnknown(f"{row}: {error}")
+    unknown.__cause__ = error
+    return unknown
+
+
+def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
+    status = reply.status
+    if status < 400:
+        problem = "a redirect, which is not followed" if status >= 300 else "an interim answer"
+        return unknown_if_deploy(row, UnexpectedAnswer(str(row), status, reply.body, problem))
+    try:
+        told = _error_decoder.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        told = None
+    kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
+    if row.starts_server and status == 422:
+        kind = AllocationFailed
+    excerpt = reply.body[:200].decode("utf-8", "replace").strip()
+    error = kind(str(row), status, told.message if told else excerpt, told.details if told else None)
+    error.retry_after = retry_after(reply.headers.get("Retry-After"), reply.headers.get("Date"), datetime.now(UTC))
+    if isinstance(error, AllocationFailed) and told:
+        error.request_id = told.request_id
+    # Not processed for certain: 429, 404 and 405 of any form, and what the API itself, not a proxy, refused.
+    known = status in (404, 405, 429) or (told is not None and status < 500 and status != 408)
+    return error if known else unknown_if_deploy(row, error)

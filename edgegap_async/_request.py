@@ -1,0 +1,70 @@
+"""What every attempt of one call sends: URL, headers, body. Pure; a wrong word or argument ends here, unsent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from multidict import CIMultiDict
+from yarl import URL
+
+from ._endpoint import Endpoint
+from ._version import __version__
+from .models._check import fail, text
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Generic[B, T]):
+    """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds it was made of."""
+
+    row: Endpoint[B, T]
+    url: URL
+    data: bytes | None
+    headers: CIMultiDict[str]
+    secret: str
+    deadline: float | None
+    timeout: float | None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.row}>"  # the headers hold the token
+
+
+def url(base: str, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
+    """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
+    path = row.path.format_map({name: _path_word(name, word) for name, word in words.items()})
+    given = {name: value for name, value in query.items() if value is not None}
+    return URL(f"{base}{path}?{urlencode(given, quote_via=quote)}" if given else base + path, encoded=True)
+
+
+def _path_word(name: str, word: object) -> str:
+    """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
+    checked = text(name, word)
+    if checked in (".", ".."):
+        fail(name, f"must not be {checked!r}: a path can't hold it")
+    return quote(checked, safe="")
+
+
+def headers(authorization: str) -> CIMultiDict[str]:
+    """What every request carries."""
+    return CIMultiDict({"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"})
+
+
+def for_call(common: CIMultiDict[str], data: bytes | None, authorization: str | None) -> CIMultiDict[str]:
+    """The common headers themselves where a call needs no others, so that nothing is built for most of them."""
+    if data is None and authorization is None:
+        return common
+    own = common.copy()
+    if data is not None:
+        own["Content-Type"] = "application/json"
+    if authorization is not None:
+        own["Authorization"] = authorization
+    return own
+
+
+def encode(body: object) -> bytes | None:
+    """The JSON of a body."""
+    return None if body is None else msgspec.json.encode(body)

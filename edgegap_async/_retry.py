@@ -1,0 +1,145 @@
+"""Pure decisions: whether a call is tried again, and when. No socket and no clock is in here.
+
+never sent                          again, at no cost: nothing happened
+429                                 again, at no cost: it was refused, not processed
+no answer, 408 or 5xx               again for GET and DELETE, out of the session's budget; POST and PATCH never
+anything else                       is the answer
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from .errors import ApiError, DeadlineExceeded, EdgegapError, RateLimited, SessionClosed, TransportError
+from .models._check import seconds, whole_number
+
+LONGEST_PAUSE = 8.0  # seconds; more would leave a 60 s deadline with too few tries
+LONGEST_HOLD = 60.0  # seconds of Retry-After that are believed; one wrong header must not stop a matchmaker for an hour
+LONGEST_REFUSAL = 60.0  # seconds of nothing but 429 after which a call without a deadline ends
+REFUND = 0.2  # what a first answer gives back to the budget: one call in five may be a repeat for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How a session repeats.
+
+    Args:
+        tries: how often one call is tried at most, refusals with 429 not counted; 1 turns all repeats off.
+        backoff: seconds that the first repeat waits at most; doubled for each further one, drawn at random below that.
+        budget: how many repeats of lost or failed requests the session may have outstanding; each success gives some
+            back. When it is empty a failure is raised at once, so that an outage is not multiplied.
+    """
+
+    tries: int = 5
+    backoff: float = 0.25
+    budget: int = 100
+
+    def __post_init__(self) -> None:
+        whole_number("retry: tries", self.tries, 1)
+        seconds("retry: backoff", self.backoff)
+        whole_number("retry: budget", self.budget, 0)
+
+
+class Budget:
+    """The repeats that a session has left."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = float(size)
+
+    def take(self) -> bool:
+        """Spend one repeat, if there is one."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self, taken: int) -> None:
+        """A call succeeded after `taken` repeats."""
+        self._left = min(self._size, self._left + (taken or REFUND))
+
+
+class History:
+    """What one call has been through so far."""
+
+    def __init__(self, repeatable: bool, retry: Retry, budget: Budget) -> None:
+        self._repeatable = repeatable
+        self._retry = retry
+        self._budget = budget
+        self._refused_since: float | None = None
+        self._refusals = 0
+        self.tries = 0  # attempts that were not refused with 429
+        self.repeats = 0  # of these, what the budget paid for: an earlier attempt may have done its deed
+
+    def pause(self, error: EdgegapError, now: float, deadline: float | None, chance: float) -> float | None:
+        """Seconds to wait before the next attempt, or None if `error` ends the call.
+
+        `chance` is drawn from [0, 1): full jitter, so that a thousand calls that failed together don't return together.
+        """
+        if self._retry.tries == 1 or isinstance(error, DeadlineExceeded | SessionClosed):
+            return None
+        if isinstance(error, RateLimited):
+            return self._pause_refused(error, now, deadline, chance)
+        self._refusals, self._refused_since = 0, None
+        self.tries += 1
+        if self.tries >= self._retry.tries:
+            return None
+        if error.request_sent:
+            if not (self._repeatable and _is_passing(error) and self._budget.take()):
+                return None
+            self.repeats += 1
+        pause = self._jitter(self.tries, chance)
+        return max(pause, hold(error.retry_after or 0.0)) if isinstance(error, ApiError) else pause
+
+    def _pause_refused(self, error: RateLimited, now: float, deadline: float | None, chance: float) -> float | None:
+        self._refusals += 1
+        if self._refused_since is None:
+            self._refused_since = now
+        if deadline is None and now - self._refused_since >= LONGEST_REFUSAL:
+            return None
+        if error.retry_after is None:
+            return self._jitter(self._refusals, chance)
+        # The bucket as a whole is held until then; the call only goes back to its place in the queue.
+        return 0.0 if deadline is None or now + hold(error.retry_after) < deadline else None
+
+    def _jitter(self, count: int, chance: float) -> float:
+        return chance * min(LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16))
+
+    def succeeded(self) -> None:
+        """The call got its answer."""
+        self._budget.give_back(self.repeats)
+
+
+def hold(retry_after: float) -> float:
+    """Seconds of a `Retry-After` that are obeyed."""
+    return min(retry_after, LONGEST_HOLD)
+
+
+def _is_passing(error: EdgegapError) -> bool:
+    if isinstance(error, ApiError):
+        return error.status == 408 or error.status >= 500
+    return isinstance(error, TransportError)
+
+
+def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
+    """Seconds that a `Retry-After` header asks for: a number, or a date read against the answer's own `Date`.
+
+    None where there is none or it can't be read; more than a minute is cut to a minute by who obeys it.
+    """
+    if value is None:
+        return None
+    try:
+        wait = float(value)
+    except ValueError:
+        until = _http_date(value)
+        if until is None:
+            return None
+        wait = (until - (_http_date(date) or now)).total_seconds()
+    return wait if 0 <= wait < float("inf") else 0.0 if wait < 0 else None
+
+
+def _http_date(value: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(value or "")
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else None

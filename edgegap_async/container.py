@@ -1,0 +1,103 @@
+"""For code that runs inside a deployment: what Edgegap tells it, and how it stops itself. No API token is needed."""
+
+import os
+from collections.abc import Mapping
+from types import NoneType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ._endpoint import Endpoint
+from ._limits import Limits
+from ._retry import Retry
+from ._transport import Transport
+from .endpoints import OTHER_LIMIT
+from .models._check import api_url, fail, log_storage_query, token_text
+from .models._wire import Answer
+from .models.deployment import Port, StopResult
+from .models.location import Location
+
+T = TypeVar("T")
+STOP_TIMEOUT, ATTEMPT_TIMEOUT = 60.0, 15.0  # seconds, as a session's own
+
+
+class _PortsMapping(msgspec.Struct):
+    ports: Mapping[str, Port] = {}
+
+
+class Container(Answer, frozen=True, kw_only=True):
+    """The ARBITRIUM_* variables of a deployment's container. Its repr hides the delete token."""
+
+    request_id: str
+    public_ip: str | None = None
+    host_id: str | None = None
+    tags: tuple[str, ...] = ()
+    location: Location | None = None
+    ports: Mapping[str, Port] = msgspec.field(default_factory=dict[str, Port])
+    delete_url: str | None = None
+    delete_token: str | None = None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Container":
+        """Read the variables from `environ`, or from the process's own.
+
+        Raises:
+            ValueError: a variable is missing or can't be read; the text names it.
+        """
+        env = os.environ if environ is None else environ
+        if not env.get("ARBITRIUM_REQUEST_ID"):
+            fail("ARBITRIUM_REQUEST_ID", "is not set: this is not a deployment's container")
+        return cls(
+            request_id=env["ARBITRIUM_REQUEST_ID"],
+            public_ip=env.get("ARBITRIUM_PUBLIC_IP"),
+            host_id=env.get("ARBITRIUM_HOST_ID"),
+            tags=tuple(tag for tag in env.get("ARBITRIUM_DEPLOYMENT_TAGS", "").split(",") if tag),
+            location=_read(env, "ARBITRIUM_DEPLOYMENT_LOCATION", Location),
+            ports=(_read(env, "ARBITRIUM_PORTS_MAPPING", _PortsMapping) or _PortsMapping()).ports,
+            delete_url=env.get("ARBITRIUM_DELETE_URL"),
+            delete_token=env.get("ARBITRIUM_DELETE_TOKEN"),
+        )
+
+    def __repr__(self) -> str:
+        return f"Container(request_id={self.request_id!r}, public_ip={self.public_ip!r}, ports={self.ports!r})"
+
+
+def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
+    if not env.get(name):
+        return None
+    try:
+        return msgspec.json.decode(env[name], type=kind)
+    except msgspec.DecodeError as error:
+        fail(name, f"can't be read: {error}")
+
+
+async def stop_self(container_log_storage: bool | str | None = None) -> StopResult:
+    """Stop the deployment that this code runs in (DELETE /v1/self/stop/{request_id}/{access_point_id}).
+
+    It goes by ARBITRIUM_DELETE_URL and ARBITRIUM_DELETE_TOKEN, which Edgegap puts into the container.
+
+    Args:
+        container_log_storage: True or False, or the name of the endpoint storage that keeps the logs.
+
+    Raises:
+        ValueError: a variable is missing or wrong; the text names it.
+        EdgegapError: as the tree in `errors` tells.
+    """
+    url = api_url("ARBITRIUM_DELETE_URL", os.environ.get("ARBITRIUM_DELETE_URL"))
+    token = token_text("ARBITRIUM_DELETE_TOKEN", os.environ.get("ARBITRIUM_DELETE_TOKEN"))
+    parts = urlsplit(url)
+    row = Endpoint("DELETE", parts.path, NoneType, StopResult, OTHER_LIMIT, "container.stop_self")
+    transport = Transport(
+        f"{parts.scheme}://{parts.netloc}",
+        token,
+        scheme="",
+        limits=Limits(),
+        retry=Retry(),
+        timeout=STOP_TIMEOUT,
+        attempt_timeout=ATTEMPT_TIMEOUT,
+    )
+    try:
+        return await transport.call(row, query=log_storage_query(container_log_storage))
+    finally:
+        await transport.aclose()

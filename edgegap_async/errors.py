@@ -1,0 +1,228 @@
+"""Every error of this package, in one tree:
+
+    EdgegapError                        .request_sent: False is certain, True means it may have been
+    |-- ApiError                        the API answered with an error: .status, .message, .details, .operation, and
+    |   |                               .retry_after, seconds, where it named a time
+    |   |-- BadRequest                  400
+    |   |-- Unauthorized                401
+    |   |-- Forbidden                   403
+    |   |-- NotFound                    404
+    |   |-- Conflict                    409
+    |   |-- Gone                        410
+    |   |-- AllocationFailed            422 to a deploy: no server could be allocated; .request_id
+    |   |-- RateLimited                 429, for longer than the call could wait
+    |   `-- ServerError                 5xx
+    |-- TransportError                  no answer: connection refused, cut, or an exchange that took too long
+    |-- UnexpectedAnswer                an answer that can't be read: .status, .body
+    |-- DeployOutcomeUnknown            a deploy was sent, and nobody knows whether a server was started: .tag
+    |-- DeadlineExceeded                the call's timeout has passed; also a TimeoutError
+    |   |-- QueueTooLong                it would pass while waiting for the limit: .wait, seconds
+    |   `-- ReadyTimeout                the deployment was not ready in time: .request_id, .status
+    |-- DeploymentFailed                it ended in ERROR, and exists until it is stopped: .request_id, .detail, .status
+    |-- DeploymentTerminated            it is gone: .request_id
+    |-- SessionClosed                   the session was closed
+    `-- WrongLoop                       the session belongs to another event loop or process; also a RuntimeError
+
+A wrong argument is a plain `ValueError` that names it, before anything is sent. Errors of aiohttp and msgspec never
+leak out; none of these holds the API token; all survive `pickle`.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from .models.deployment import DeploymentStatus
+
+E = TypeVar("E", bound="EdgegapError")
+
+
+def _restore(kind: type[E], args: tuple[object, ...], state: Mapping[str, object]) -> E:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class EdgegapError(Exception):
+    """Base of all errors of this package.
+
+    `request_sent` is about the last request: False, it certainly never left; True, it may have reached the API.
+    """
+
+    def __init__(self, text: str, *, request_sent: bool = False) -> None:
+        super().__init__(text)
+        self.request_sent = request_sent
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own form calls the class with its args alone; ours want keywords.
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+class ApiError(EdgegapError):
+    """The API answered with an error. `operation` is the row of the table, as text."""
+
+    hint = ""
+
+    def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
+        text = f"{operation} was answered {status}: {message or 'no message'}"
+        super().__init__(f"{text} ({self.hint})" if self.hint else text, request_sent=True)
+        self.operation = operation
+        self.status = status
+        self.message = message
+        self.details = details
+        self.retry_after: float | None = None
+
+
+class BadRequest(ApiError):
+    """400: the API refuses what was sent; the message says what."""
+
+
+class Unauthorized(ApiError):
+    """401: the token is missing, wrong or revoked."""
+
+    hint = "check EDGEGAP_API_TOKEN, or the token given to the session"
+
+
+class Forbidden(ApiError):
+    """403: the token may not do this."""
+
+    hint = "the token's organization may not do this"
+
+
+class NotFound(ApiError):
+    """404: what the path names does not exist, or not any more."""
+
+
+class Conflict(ApiError):
+    """409: it contradicts what there is."""
+
+
+class Gone(ApiError):
+    """410: the deployment has already ended."""
+
+
+class AllocationFailed(ApiError):
+    """422 to a deploy: no server could be allocated, and a deployment in error exists under `request_id`."""
+
+    hint = "a deployment in error may exist under .request_id: stop it, then try elsewhere or later"
+
+    def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
+        super().__init__(operation, status, message, details)
+        self.request_id: str | None = None
+
+
+class RateLimited(ApiError):
+    """429, for longer than the call could wait. `retry_after`: what the API asked for, in seconds."""
+
+    hint = "other processes or clients of the organization spend from the same limit: give each its share"
+
+
+class ServerError(ApiError):
+    """5xx: the API, or a proxy before it, failed."""
+
+    hint = "what may be repeated was repeated; try again later"
+
+
+class TransportError(EdgegapError):
+    """There was no answer. With `request_sent` False nothing was done; with True it may have been."""
+
+
+class UnexpectedAnswer(EdgegapError):
+    """The answer is not what the API promises: not JSON, a part missing, a redirect. `body` is what came."""
+
+    def __init__(self, operation: str, status: int, body: bytes, problem: str) -> None:
+        super().__init__(
+            f"{operation} was answered {status} with a body that can't be read: {problem} "
+            "(look at .body; a proxy may have answered in the API's place)",
+            request_sent=True,
+        )
+        self.operation = operation
+        self.status = status
+        self.body = body
+
+
+class DeployOutcomeUnknown(EdgegapError):
+    """A deploy was sent, and whether it started a server is not known: list the deployments before deploying again.
+
+    `tag` would find it, where one was sent for the purpose.
+    """
+
+    def __init__(self, text: str, *, tag: str | None = None) -> None:
+        super().__init__(
+            f"{text}; a server may have been started: look for it in the list of deployments before deploying again",
+            request_sent=True,
+        )
+        self.tag = tag
+
+
+class DeadlineExceeded(EdgegapError, TimeoutError):
+    """The call's timeout has passed; the last failure before that is its `__cause__`. Give it a longer `timeout=`."""
+
+
+class QueueTooLong(DeadlineExceeded):
+    """The limit's queue is so long that the call can't be sent before its deadline; nothing was sent.
+
+    `wait`: the most hopeful time until it could have been, in seconds.
+    """
+
+    def __init__(self, text: str, *, wait: float) -> None:
+        super().__init__(text)
+        self.wait = wait
+
+
+class ReadyTimeout(DeadlineExceeded):
+    """The deployment was not ready in time, and still exists: stop it, or wait again. `status` is the last one seen."""
+
+    def __init__(self, request_id: str, timeout: float, status: DeploymentStatus | None) -> None:
+        seen = f"last seen {status.current_status}" if status else "no status seen"
+        super().__init__(
+            f"deployment {request_id} was not ready within {timeout:g} s, {seen}; it still exists: "
+            "stop it, or wait for it again",
+            request_sent=True,
+        )
+        self.request_id = request_id
+        self.status = status
+
+
+class DeploymentFailed(EdgegapError):
+    """The deployment ended in ERROR; it exists until it is stopped."""
+
+    def __init__(self, request_id: str, detail: str | None, status: DeploymentStatus | None = None) -> None:
+        super().__init__(
+            f"deployment {request_id} failed: {detail or 'no detail given'}; it exists until it is stopped",
+            request_sent=True,
+        )
+        self.request_id = request_id
+        self.detail = detail
+        self.status = status
+
+
+class DeploymentTerminated(EdgegapError):
+    """The deployment has ended, or never existed."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"deployment {request_id} is gone: it was stopped, or never existed", request_sent=True)
+        self.request_id = request_id
+
+
+class SessionClosed(EdgegapError):
+    """The session was closed before the call, or while it was queued or under way."""
+
+
+class WrongLoop(EdgegapError, RuntimeError):
+    """A session belongs to the event loop and the process in which it was first used; make another one here."""
+
+
+BY_STATUS: Mapping[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    429: RateLimited,
+}
+
+
+def is_gone(error: ApiError) -> bool:
+    """Whether the API says with this error that the deployment does not exist any more: 404, 410, or its own 400."""
+    return error.status in (404, 410) or (error.status == 400 and "bad request id" in error.message.lower())

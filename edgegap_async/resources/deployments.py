@@ -1,0 +1,263 @@
+"""`session.deployments`: start, watch, list, measure and stop game servers."""
+
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET
+
+from .._transport import Timeout, Transport
+from ..endpoints import BULK_STOP, CONTAINER_LOGS, DEPLOY, LIST, METRICS, SELF_STOP, STATUS, STOP
+from ..models._check import fail, log_storage_query, optional_text, text, token_text, whole_number
+from ..models.deploy import (
+    DeploymentAccepted,
+    DeployRequest,
+    EnvironmentVariables,
+    Resources,
+    User,
+    Webhook,
+)
+from ..models.deployment import (
+    BulkStopFilter,
+    BulkStopRequest,
+    BulkStopResult,
+    ContainerLogs,
+    DeploymentPage,
+    DeploymentStatus,
+    DeploymentSummary,
+    ReadyDeployment,
+    StopResult,
+)
+from ..models.metrics import DeploymentMetrics
+from ..models.paging import ListQuery
+from ..readiness import wait_until_ready
+from ._paging import page_query
+
+READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
+
+
+class Deployments:
+    """Deployments. Every method that calls the API takes `timeout`, seconds for the whole call, queue and repeats
+    included: not given, it is the session's; None, there is no end. All raise `EdgegapError` as the tree in `errors`
+    tells, and `ValueError` for a wrong argument before anything is sent."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def deploy(
+        self,
+        application: str,
+        version: str,
+        *,
+        users: Sequence[User],
+        environment_variables: EnvironmentVariables | None = None,
+        tags: Sequence[str] | None = None,
+        require_cached_locations: bool | None = None,
+        resources: Resources | None = None,
+        webhook_on_ready: Webhook | str | None = None,
+        webhook_on_error: Webhook | str | None = None,
+        webhook_on_terminated: Webhook | str | None = None,
+        timeout: Timeout = UNSET,
+    ) -> DeploymentAccepted:
+        """Start a deployment (POST /v2/deployments). It is not ready yet when this returns.
+
+        Args:
+            application, version: what to run.
+            users: the players it is placed for, at least one: IP addresses, pairs (latitude, longitude), or structs.
+            environment_variables: a mapping, or `EnvironmentVariable` structs; a value holds up to 4 KB.
+            tags: at most 40 characters each.
+            require_cached_locations: only where the image is cached: quicker, with less choice.
+            resources: in place of the version's.
+            webhook_on_ready, webhook_on_error, webhook_on_terminated: URLs that Edgegap calls once, unsigned.
+            timeout: seconds for the whole call.
+
+        Raises:
+            AllocationFailed: no server could be allocated; what is left under its `request_id` should be stopped.
+            DeployOutcomeUnknown: it was sent, and nobody knows whether a server was started.
+            EdgegapError: as the tree in `errors` tells.
+        """
+        body = DeployRequest(
+            application=application,
+            version=version,
+            users=users,
+            environment_variables=environment_variables,
+            tags=tags,
+            require_cached_locations=require_cached_locations,
+            resources=resources,
+            webhook_on_ready=webhook_on_ready,
+            webhook_on_error=webhook_on_error,
+            webhook_on_terminated=webhook_on_terminated,
+        )
+        return await self._transport.call(DEPLOY, body=body, timeout=timeout)
+
+    async def status(self, request_id: str, *, timeout: Timeout = UNSET) -> DeploymentStatus:
+        """All that the API tells of a deployment (GET /v1/status/{request_id}).
+
+        Once it has ended the API answers TERMINATED, or 404 (`NotFound`), 410 (`Gone`), or 400 (`BadRequest`).
+        """
+        return await self._transport.call(STATUS, {"request_id": request_id}, timeout=timeout)
+
+    async def stop(
+        self, request_id: str, *, container_log_storage: bool | str | None = None, timeout: Timeout = UNSET
+    ) -> StopResult:
+        """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR that happens once one is reached.
+
+        Args:
+            container_log_storage: True or False, or the name of the endpoint storage that keeps the logs.
+            timeout: seconds for the whole call.
+
+        Raises:
+            NotFound, Gone: it has already ended.
+            EdgegapError: as the tree in `errors` tells.
+        """
+        query = log_storage_query(container_log_storage)
+        return await self._transport.call(STOP, {"request_id": request_id}, query=query, timeout=timeout)
+
+    async def self_stop(
+        self,
+        request_id: str,
+        access_point_id: int | str,
+        *,
+        token: str,
+        container_log_storage: bool | str | None = None,
+        timeout: Timeout = UNSET,
+    ) -> StopResult:
+        """Stop a deployment as its own container does (DELETE /v1/self/stop/{request_id}/{access_point_id}).
+
+        Inside a container `edgegap_async.container.stop_self` needs none of this and no API token.
+
+        Args:
+            access_point_id: the last word of ARBITRIUM_DELETE_URL.
+            token: ARBITRIUM_DELETE_TOKEN; it is sent in place of the session's.
+            container_log_storage: as for `stop`.
+            timeout: seconds for the whole call.
+        """
+        words = {"request_id": request_id, "access_point_id": str(access_point_id)}
+        query = log_storage_query(container_log_storage)
+        bare = token_text("token", token)
+        return await self._transport.call(SELF_STOP, words, query=query, timeout=timeout, token=bare)
+
+    async def bulk_stop(
+        self,
+        filter: BulkStopFilter | Sequence[BulkStopFilter] | None = None,
+        *,
+        everything: bool = False,
+        timeout: Timeout = UNSET,
+    ) -> BulkStopResult:
+        """Stop all deployments that match (POST /v1/deployments/bulk-stop).
+
+        Args:
+            filter: which ones. How the API combines several filters is not documented.
+            everything: needed for what may stop more than is named: no filter, `not`, or a filter without values.
+            timeout: seconds for the whole call.
+        """
+        filters = (filter,) if isinstance(filter, BulkStopFilter) else tuple(filter or ())
+        broad = not filters or any(item.filter_type == "not" or not item.values for item in filters)
+        if broad and not everything:
+            fail("filter", "may mean every deployment there is; say everything=True if you mean it")
+        return await self._transport.call(BULK_STOP, body=BulkStopRequest(filters), timeout=timeout)
+
+    async def list(
+        self,
+        query: ListQuery | str | None = None,
+        *,
+        page: int | None = None,
+        limit: int | None = None,
+        timeout: Timeout = UNSET,
+    ) -> DeploymentPage:
+        """One page of the organization's deployments (GET /v1/deployments).
+
+        Args:
+            query: filters and order, as a struct or as the API's own JSON text.
+            page, limit: which page and how many a page, from 1; the API decides where not given.
+            timeout: seconds for the whole call.
+        """
+        parameters = {"query": _query_text(query), **page_query(page, limit)}
+        return await self._transport.call(LIST, query=parameters, timeout=timeout)
+
+    async def iterate(
+        self, query: ListQuery | str | None = None, *, page_size: int = 100, timeout: Timeout = UNSET
+    ) -> AsyncIterator[DeploymentSummary]:
+        """All deployments that match, page by page, none of them twice.
+
+        The API has no cursor: one that moves to an earlier page while this goes on may be missed.
+
+        Args:
+            query: as for `list`.
+            page_size: how many to ask for at once; the API may give fewer.
+            timeout: seconds for each page.
+        """
+        whole_number("page_size", page_size, 1)
+        seen: builtins.set[str] = set()
+        number = 1
+        while True:
+            page = await self.list(query, page=number, limit=page_size, timeout=timeout)
+            for summary in page.data:
+                if summary.request_id not in seen:
+                    seen.add(summary.request_id)
+                    yield summary
+            if not page.data or page.pagination is None or not page.pagination.has_next:
+                return
+            number += 1
+
+    async def container_logs(self, request_id: str, *, timeout: Timeout = UNSET) -> ContainerLogs:
+        """What the container wrote (GET /v1/deployment/{request_id}/container-logs); gone once it is stopped."""
+        return await self._transport.call(CONTAINER_LOGS, {"request_id": request_id}, timeout=timeout)
+
+    async def metrics(
+        self,
+        request_id: str,
+        *,
+        start_time: datetime | str | None = None,
+        end_time: datetime | str | None = None,
+        steps: str | None = None,
+        raw: bool | None = None,
+        timeout: Timeout = UNSET,
+    ) -> DeploymentMetrics:
+        """Metrics of a deployment (GET /v1/metrics/deployment/{request_id}).
+
+        Args:
+            start_time, end_time: a `datetime` (naive is UTC), or text in the API's form `2021-07-10 00:00:00.00`; not
+                given: from the start until now.
+            steps: time between two values, such as 30s, 1m, 1h.
+            raw: True for the raw data.
+            timeout: seconds for the whole call.
+        """
+        query = {
+            "start_time": _time_text("start_time", start_time),
+            "end_time": _time_text("end_time", end_time),
+            "steps": optional_text("steps", steps),
+            "raw": None if raw is None else str(bool(raw)).lower(),
+        }
+        return await self._transport.call(METRICS, {"request_id": request_id}, query=query, timeout=timeout)
+
+    async def wait_until_ready(self, request_id: str, *, timeout: float | None = READY_TIMEOUT) -> ReadyDeployment:
+        """Wait until players can connect: its ports are open. Whether the game listens, the API does not know.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            ReadyTimeout: it was not ready in time, and still exists.
+            DeploymentFailed: it ended in ERROR, and exists until it is stopped.
+            DeploymentTerminated: it is gone.
+        """
+        return await wait_until_ready(self._transport, request_id, timeout)
+
+
+def _query_text(query: ListQuery | str | None) -> str | None:
+    if isinstance(query, ListQuery):
+        return msgspec.json.encode(query).decode()
+    if query is not None:
+        try:
+            msgspec.json.decode(text("query", query))
+        except msgspec.DecodeError as error:
+            fail("query", f"is not JSON: {error}")
+    return query
+
+
+def _time_text(argument: str, time: datetime | str | None) -> str | None:
+    if not isinstance(time, datetime):
+        return optional_text(argument, time)
+    return (time.astimezone(UTC) if time.tzinfo else time).strftime("%Y-%m-%d %H:%M:%S.%f")

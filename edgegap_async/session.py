@@ -1,0 +1,119 @@
+"""`EdgegapSession`: checks its arguments, owns what the calls need, and hangs the namespaces on itself."""
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+from warnings import warn
+
+import aiohttp
+
+from ._endpoint import LimitName
+from ._limits import Limits, LimitUsage
+from ._retry import Retry
+from ._transport import Transport
+from .models._check import api_url, fail, seconds, token_text
+from .resources.deployments import Deployments
+from .resources.locations import Locations
+from .resources.private_fleets import PrivateFleets
+from .resources.tags import Tags
+
+TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"  # noqa
+BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
+BASE_URL = "https://api.edgegap.com"
+
+
+class EdgegapSession:
+    """A session with Edgegap's API: one per application, opened where the application starts, closed where it ends.
+
+    Use it as an async context manager, or `await session.aclose()`. It belongs to the event loop of its first call.
+
+    Args:
+        token: the API token, with or without the word `token` before it; else EDGEGAP_API_TOKEN.
+        base_url: else EDGEGAP_BASE_URL, else Edgegap's own.
+        limits: what is kept of the API's limits; the documented ones unless given.
+        retry: how often and how fast a failed request is repeated.
+        timeout: seconds for each call as a whole, waiting for the limit and repeats included; None: no end.
+        attempt_timeout: seconds for one exchange with the server; a deploy gets twice as long.
+        http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It is never closed here. Its
+            middlewares are not run and its `raise_for_status` is overridden.
+        allow_insecure: allow `http://` to a host that is not this machine: the token travels in clear.
+
+    Raises:
+        ValueError: an argument is wrong; the text names it.
+    """
+
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        base_url: str | None = None,
+        limits: Limits | None = None,
+        retry: Retry | None = None,
+        timeout: float | None = 60.0,
+        attempt_timeout: float = 15.0,
+        http: aiohttp.ClientSession | None = None,
+        allow_insecure: bool = False,
+    ) -> None:
+        self._transport = Transport(
+            api_url(
+                "base_url", base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL, allow_insecure=allow_insecure
+            ),
+            _token(token),
+            http=http,
+            limits=limits or Limits(),
+            retry=retry or Retry(),
+            timeout=None if timeout is None else seconds("timeout", timeout),
+            attempt_timeout=seconds("attempt_timeout", attempt_timeout),
+        )
+        if http is not None:
+            _warn_of_small_pool(http, self._transport.connections)
+        self.deployments = Deployments(self._transport)
+        self.locations = Locations(self._transport)
+        self.private_fleets = PrivateFleets(self._transport)
+        self.tags = Tags(self._transport)
+
+    def usage(self) -> Mapping[LimitName, LimitUsage]:
+        """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
+        return {name: bucket.usage() for name, bucket in self._transport.buckets.items()}
+
+    async def aclose(self) -> None:
+        """Close the session: calls that wait end with `SessionClosed`. A second time it does nothing."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._transport.closed else "open"
+        used = ", ".join(
+            f"{name} {usage.waiting} waiting {usage.in_flight} in flight"
+            for name, usage in self.usage().items()
+            if usage.waiting or usage.in_flight
+        )
+        return f"<EdgegapSession {self._transport.base_url} {state}{': ' if used else ''}{used}>"
+
+
+def _token(given: str | None) -> str:
+    token = os.environ.get(TOKEN_VARIABLE) if given is None else given
+    if token is None:
+        fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")
+    word, _, rest = token.strip().partition(" ")
+    return token_text("token" if given is not None else TOKEN_VARIABLE, rest if word.lower() == "token" else token)
+
+
+def _warn_of_small_pool(http: aiohttp.ClientSession, needed: float) -> None:
+    connector = http.connector
+    sizes = () if connector is None else (connector.limit, connector.limit_per_host)
+    smallest = min((size for size in sizes if size), default=needed)
+    if smallest < needed:
+        warn(
+            f"http= has a pool of {smallest} connections and the limits allow {needed:g} requests at a time: "
+            f"calls will wait for connections; use aiohttp.TCPConnector(limit={needed:g})",
+            stacklevel=3,
+        )

@@ -1,0 +1,24 @@
+"""The API on loopback, for tests, demos and load tests; and a loop whose time jumps, for tests that wait.
+
+Nothing is imported before it is used: the pytest plugin lives in this package, and every pytest run loads it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .server import Simulator
+    from .virtual_time import VirtualTimeLoop
+
+__all__ = ["Simulator", "VirtualTimeLoop"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Simulator":
+        from .server import Simulator
+
+        return Simulator
+    if name == "VirtualTimeLoop":
+        from .virtual_time import VirtualTimeLoop
+
+        return VirtualTimeLoop
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,172 @@
+"""Which deployments a list or a bulk stop means: filters, order, pages.
+
+A filter is made a test; the tests run over the smallest part of the index that one of the filters points to.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TypeAlias
+
+from ..models.deployment import BulkStopFilter
+from ..models.paging import ListFilter, ListQuery
+from .clock import Clock
+from .index import Index
+from .life import STARTING_STATES, Deployment, Phase
+
+_Test: TypeAlias = Callable[[Deployment], bool]
+_Pool: TypeAlias = Mapping[str, Deployment]
+_Values: TypeAlias = Callable[[Deployment, float], tuple[str, ...]]
+
+_IS = ("eq", "neq", "in", "nin")
+_LIKE = (*_IS, "ilike")
+_FIELDS: dict[str, tuple[tuple[str, ...], _Values]] = {
+    "status": (("eq", "neq"), lambda it, now: (it.states(now)[0].lower(),)),
+    "request_id": (_IS, lambda it, now: (it.request_id,)),
+    "tags": (_IS, lambda it, now: tuple(it.tags)),
+    "application": (_IS, lambda it, now: (it.application,)),
+    "version": (_IS, lambda it, now: (it.version,)),
+    "fleet_name": (_LIKE, lambda it, now: (it.host.fleet if it.host else "",)),
+    "host_name": (_LIKE, lambda it, now: (it.host.host_id if it.host else "",)),
+}
+_WHEN = ("eq", "gte", "lte")
+# Phases by the word that a filter on `status` has for them.
+_PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
+    "ready": Phase.READY,
+    "error": Phase.FAILED,
+    "terminating": Phase.STOPPING,
+    "terminated": Phase.ENDED,
+}
+_by_arrival = attrgetter("number")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of deployments, of `total` in `pages` pages."""
+
+    items: Sequence[Deployment]
+    total: int
+    number: int
+    pages: int
+
+
+def page_of(
+    index: Index, query: ListQuery, number: int, size: int, newest_first: bool, clock: Clock, now: float
+) -> Page:
+    """The page with this number, from 1; past the last it is empty.
+
+    Raises:
+        ValueError: a filter or an order that the API does not know.
+    """
+    tests = [_test(each, clock, now) for each in query.filters]
+    pools = [pool for each in query.filters if (pool := _pool(each, index)) is not None]
+    pool = min(pools, key=len, default=index.all)
+    found = [each for each in pool.values() if all(test(each) for test in tests)] if tests else list(pool.values())
+    if pool is not index.all:
+        found.sort(key=_by_arrival)
+    if _newest_first(query, newest_first):
+        found.reverse()
+    pages = max(1, -(-len(found) // size))
+    return Page(found[(number - 1) * size : number * size], len(found), number, pages)
+
+
+def _newest_first(query: ListQuery, unless_asked: bool) -> bool:
+    for order in query.order_by:
+        if order.field != "created_at" or order.order not in ("asc", "desc"):
+            raise ValueError(f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}")
+        return order.order == "desc"
+    return unless_asked
+
+
+def _pool(given: ListFilter, index: Index) -> _Pool | None:
+    """The part of the index in which all that pass a filter are; None if nothing less than all of it."""
+    if given.operator not in ("eq", "in"):
+        return None
+    wanted = _wanted(given)
+    match given.field:
+        case "request_id":
+            return {each: index.all[each] for each in wanted if each in index.all}
+        case "tags":
+            return {key: each for name in wanted for key, each in index.tagged(name).items()}
+        case "status" if given.value in _PHASES:
+            return index.in_phase(_PHASES[str(given.value)])
+        case _:
+            return None
+
+
+def _wanted(given: ListFilter) -> frozenset[str]:
+    value = given.value
+    return frozenset((str(value),) if isinstance(value, str | int | float) else value)
+
+
+def _test(given: ListFilter, clock: Clock, now: float) -> _Test:
+    if given.field == "created_at":
+        return _when(given, clock)
+    if given.field not in _FIELDS:
+        raise ValueError(f"query: there is no field {given.field!r} to filter by")
+    operators, values = _FIELDS[given.field]
+    if given.operator not in operators:
+        raise ValueError(f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
+    if given.operator == "ilike":
+        pattern = re.compile(".*".join(map(re.escape, str(given.value).split("%"))), re.IGNORECASE | re.DOTALL)
+        return lambda it: any(pattern.fullmatch(value) for value in values(it, now))
+    wanted = _wanted(given)
+    negated = given.operator in ("neq", "nin")
+    return lambda it: wanted.isdisjoint(values(it, now)) is negated
+
+
+def _when(given: ListFilter, clock: Clock) -> _Test:
+    try:
+        wanted = clock.seconds(str(given.value))
+    except ValueError:
+        raise ValueError(f"query: created_at takes an ISO 8601 date, not {given.value!r}") from None
+    microsecond = 1e-6  # what is written down of a time
+    match given.operator:
+        case "eq":
+            return lambda it: abs(it.created - wanted) < microsecond
+        case "gte":
+            return lambda it: it.created > wanted - microsecond
+        case "lte":
+            return lambda it: it.created < wanted + microsecond
+        case _:
+            raise ValueError(f"query: created_at takes {', '.join(_WHEN)}, not {given.operator!r}")
+
+
+def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
+    """What a bulk stop means: all that pass every filter and do not stop already. No filter at all: all.
+
+    Raises:
+        ValueError: a field that the API does not know.
+    """
+    tests = [_bulk_test(each) for each in filters]
+    pools = [pool for each in filters if (pool := _bulk_pool(each, index)) is not None]
+    pool = min(pools, key=len, default=index.all)
+    return [it for it in pool.values() if it.phase is not Phase.STOPPING and all(test(it) for test in tests)]
+
+
+def _bulk_pool(given: BulkStopFilter, index: Index) -> _Pool | None:
+    if given.filter_type == "not":
+        return None
+    if given.field == "request_id":
+        return {each: index.all[each] for each in given.values if each in index.all}
+    return {key: each for name in given.values for key, each in index.tagged(name).items()}
+
+
+def _bulk_test(given: BulkStopFilter) -> _Test:
+    wanted = frozenset(given.values)
+    values: Callable[[Deployment], frozenset[str]]
+    match given.field:
+        case "request_id":
+            values = lambda it: frozenset((it.request_id,))  # noqa: E731
+        case "deployment_tags":
+            values = lambda it: frozenset(it.tags)  # noqa: E731
+        case _:
+            raise ValueError(f"filters: field must be request_id or deployment_tags, not {given.field!r}")
+    match given.filter_type:
+        case "any":
+            return lambda it: bool(wanted & values(it))
+        case "all":
+            return lambda it: wanted <= values(it)
+        case "not":
+            return lambda it: not wanted & values(it)

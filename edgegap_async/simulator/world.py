@@ -1,0 +1,204 @@
+"""What the API keeps, and what can be done to it. Pure: who asks gives the time, in seconds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, TypeAlias
+
+from ..models.deploy import ByCoordinates, DeployRequest, EnvironmentVariable, FleetDeployRequest, Webhook
+from ..models.deployment import BulkStopFilter
+from ..models.paging import ListQuery
+from .clock import Clock
+from .index import Index
+from .life import Deployment, Phase, Tag
+from .listing import Page, page_of, to_stop
+from .places import PLACES, Host, Place, hosts_of, nearest
+
+Gone: TypeAlias = Literal["404", "410", "400", "terminated"]
+Draw: TypeAlias = tuple[float, float] | Callable[[], float]
+
+
+class Refusal(Exception):
+    """The API's no: a status and a message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the world is like, where a test wants to say so or nobody knows. `Simulator` tells what each one means."""
+
+    ready_after: Draw = (2.0, 5.0)
+    error_share: float = 0.0
+    stop_takes: float = 0.5
+    gone: Gone = "404"
+    newest_first: bool = True
+    max_page_size: int = 100
+
+
+def drawn(draw: Draw, chance: Random) -> float:
+    """A number of seconds: out of a range, or what a callable says."""
+    return draw() if callable(draw) else chance.uniform(*draw)
+
+
+class World:
+    """All deployments that there are and were, and the fleets."""
+
+    def __init__(self, choices: Choices, seed: int, clock: Clock) -> None:
+        self.clock = clock
+        self._choices = choices
+        self._chance = Random(seed)
+        self._known: dict[str, Deployment] = {}
+        self._index = Index()
+        self._stopped: dict[str, None] = {}
+        self._fleets: dict[str, tuple[Host, ...]] = {}
+        self._hosts: dict[str, Host] = {}
+
+    def deploy(self, body: DeployRequest, now: float) -> Deployment:
+        """Start a deployment."""
+        host = self._host_for(body)
+        deployment = Deployment(
+            number=len(self._known),
+            request_id=self._new_id(),
+            application=body.application,
+            version=body.version,
+            created=now,
+            settles=now + drawn(self._choices.ready_after, self._chance),
+            fails=self._chance.random() < self._choices.error_share,
+            stop_takes=self._choices.stop_takes,
+            place=host.place if host else self._place_for(body),
+            delete_token=f"{self._chance.getrandbits(128):032x}",
+            access_point=self._chance.randrange(1, 1_000_000),
+            host=host,
+            webhooks=_webhooks(body),
+            variables=_variables(body),
+            tags={name: Tag(now, now) for name in body.tags or ()},
+        )
+        self._known[deployment.request_id] = deployment
+        self._index.add(deployment, now)
+        return deployment
+
+    def stop(self, deployment: Deployment, now: float) -> None:
+        """Stop a deployment: now, or once it is ready or in error. To ask again changes nothing."""
+        self._stopped[deployment.request_id] = None
+        if deployment.stop_asked is None:
+            deployment.stop_asked = now
+            self._index.sort_in(deployment, now)
+
+    def bulk_stop(self, filters: Sequence[BulkStopFilter], now: float) -> list[Deployment]:
+        """Stop all that pass every filter, and say which those are. No filter at all: all."""
+        self._index.advance(now)
+        found = to_stop(self._index, filters)
+        for deployment in found:
+            self.stop(deployment, now)
+        return found
+
+    def page(self, query: ListQuery, number: int, size: int, now: float) -> Page:
+        """One page of the deployments that exist; a size that is too large is cut."""
+        self._index.advance(now)
+        size = min(size, self._choices.max_page_size)
+        return page_of(self._index, query, number, size, self._choices.newest_first, self.clock, now)
+
+    def find(self, request_id: str, now: float, *, ended_too: bool = False) -> Deployment:
+        """A deployment that exists, or one that has ended if both the caller and the choices are for it."""
+        self._index.advance(now)
+        deployment, gone = self._known.get(request_id), self._choices.gone
+        if deployment is not None and (deployment.phase is not Phase.ENDED or (ended_too and gone == "terminated")):
+            return deployment
+        if gone == "400":
+            raise Refusal(400, "Bad Request ID provided")
+        if deployment is not None and gone == "410":
+            raise Refusal(410, f"Deployment {request_id} is terminated")
+        raise Refusal(404, f"Deployment {request_id} not found")
+
+    def find_to_stop(self, request_id: str, now: float) -> Deployment:
+        """A deployment that exists; 404 for one that never did, 410 for one that has ended."""
+        self._index.advance(now)
+        deployment = self._known.get(request_id)
+        if deployment is None:
+            raise Refusal(404, f"Deployment {request_id} not found")
+        if deployment.phase is Phase.ENDED:
+            raise Refusal(410, f"Deployment {request_id} is already terminated")
+        return deployment
+
+    def tag(self, deployment: Deployment, name: str) -> Tag:
+        """A tag of a deployment."""
+        found = deployment.tags.get(name)
+        if found is None:
+            raise Refusal(404, f"Tag {name} not found")
+        return found
+
+    def create_tag(self, deployment: Deployment, name: str, now: float, created: float | None = None) -> Tag:
+        """Add a tag."""
+        if name in deployment.tags:
+            raise Refusal(409, f"Tag {name} already exists")
+        tag = Tag(now if created is None else created, now)
+        self._index.tag(deployment, name, tag)
+        return tag
+
+    def rename_tag(self, deployment: Deployment, name: str, new_name: str, now: float) -> Tag:
+        """Give a tag another name; the time of its making stays."""
+        if new_name != name and new_name in deployment.tags:
+            raise Refusal(409, f"Tag {new_name} already exists")
+        created = self.tag(deployment, name).created
+        self._index.untag(deployment, name)
+        return self.create_tag(deployment, new_name, now, created)
+
+    def delete_tag(self, deployment: Deployment, name: str) -> None:
+        """Take a tag away."""
+        self.tag(deployment, name)
+        self._index.untag(deployment, name)
+
+    def fleet(self, name: str) -> tuple[Host, ...]:
+        """The hosts of a fleet. Every name is a fleet; it is made up when it is first asked for."""
+        if name not in self._fleets:
+            self._fleets[name] = hosts_of(name, len(self._hosts))
+            self._hosts |= {host.host_id: host for host in self._fleets[name]}
+        return self._fleets[name]
+
+    # The rest changes nothing, so that a test may ask it from another thread.
+
+    def deployed(self) -> tuple[str, ...]:
+        """All that were ever deployed, in the order of arrival."""
+        return tuple(self._known)
+
+    def running(self, now: float) -> frozenset[str]:
+        """Those that exist."""
+        return frozenset(each.request_id for each in list(self._index.all.values()) if now < each.ends)
+
+    def stopped(self) -> frozenset[str]:
+        """Those whose stop was accepted."""
+        return frozenset(list(self._stopped))
+
+    def known(self, request_id: str) -> Deployment:
+        """One that was ever deployed; LookupError if there is none."""
+        return self._known[request_id]
+
+    def _new_id(self) -> str:
+        while (request_id := f"{self._chance.getrandbits(48):012x}") in self._known:
+            pass
+        return request_id
+
+    def _place_for(self, body: DeployRequest) -> Place:
+        for user in body.users:
+            if isinstance(user, ByCoordinates):
+                return nearest(user.user_data.latitude, user.user_data.longitude)
+        return self._chance.choice(PLACES)
+
+    def _host_for(self, body: DeployRequest) -> Host | None:
+        """The first host that there is. Overflow goes to the cloud, and so does who asks for no host of a fleet."""
+        wanted = body.private_host_ids if isinstance(body, FleetDeployRequest) else ()
+        return next((self._hosts[each] for each in wanted if each in self._hosts), None)
+
+
+def _webhooks(body: DeployRequest) -> dict[str, str]:
+    asked = {"ready": body.webhook_on_ready, "error": body.webhook_on_error, "terminated": body.webhook_on_terminated}
+    return {event: hook.url for event, hook in asked.items() if isinstance(hook, Webhook)}
+
+
+def _variables(body: DeployRequest) -> dict[str, str]:
+    given = body.environment_variables or ()
+    return {each.key: each.value for each in given if isinstance(each, EnvironmentVariable)}
