@@ -1,0 +1,50 @@
+"""What all tests share: virtual time, and a look after each test for what it left behind."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aioresponses import aioresponses
+
+from edgegap_async._limits import Bucket
+from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "real_time: runs on asyncio's own loop and clock")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Any]:
+    """Virtual time unless a test says otherwise: twenty seconds of pacing take some milliseconds."""
+    if item.get_closest_marker("real_time"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualTimeLoop}
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Fail a test that leaves a task, or a slot of a bucket. (Open connections are warnings, and those are errors.)"""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+    for bucket in (thing for thing in gc.get_objects() if isinstance(thing, Bucket)):
+        usage = bucket.usage()
+        assert (usage.in_flight, usage.waiting) == (0, 0), f"slots or waiters left behind: {usage}"
+
+
+class _Response(ClientResponse):
+    """aioresponses 0.7.9 does not know an argument that aiohttp 3.14 requires."""
+
+    def __init__(self, *args: Any, stream_writer: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, stream_writer=stream_writer, **kwargs)
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """The wire of aiohttp, with answers of the test's choice."""
+    monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
+    with aioresponses() as answers:
+        yield answers
