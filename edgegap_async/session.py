@@ -104,7 +104,8 @@ def _token(given: str | None) -> str:
     if token is None:
         fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")
     word, _, rest = token.strip().partition(" ")
-    return token_text("token" if given is not None else TOKEN_VARIABLE, rest if word.lower() == "token" else token)
+    bare = rest if rest and word.lower() == "token" else token
+    return token_text(TOKEN_VARIABLE if given is None else "token", bare)
 
 
 def _warn_of_small_pool(http: aiohttp.ClientSession, needed: float) -> None:

@@ -8,6 +8,7 @@ from ..endpoints import SELF_STOP
 from .answers import Json, error_detail, location, ports, public_ip
 from .clock import Clock
 from .life import Deployment
+from .refusal import Refusal
 
 _HEARTBEAT = 30  # seconds between two lines of a game server that runs
 _LINES = 200  # how far back logs are kept
@@ -50,13 +51,13 @@ def metrics(
     """All series between two times; nothing is measured before a deployment is ready, or after its stop has begun.
 
     Raises:
-        ValueError: `steps` can't be read, or means too many points.
+        Refusal: `steps` can't be read, or means too many points.
     """
     first, last = max(it.settles, start or it.settles), min(now, it.leaves, end or now)
     step = _step(steps)
     count = int((last - first) / step) + 1 if last >= first and it.became_ready(now) else 0
     if count > _MOST_POINTS:
-        raise ValueError(f"steps: {steps} means {count} points, of which there can be {_MOST_POINTS}")
+        raise Refusal(400, f"steps: {steps} means {count} points, of which there can be {_MOST_POINTS}")
     times = [first + step * point for point in range(count)]
     labels = [clock.text(when)[11:19] for when in times]
     timestamps = [clock.text_in_milliseconds(when) for when in times]
@@ -89,7 +90,7 @@ def _step(steps: str | None) -> int:
         return _SAMPLE
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smh])", steps)
     if found is None:
-        raise ValueError(f"steps: must be like 30s, 1m or 1h, not {steps!r}")
+        raise Refusal(400, f"steps: must be like 30s, 1m or 1h, not {steps!r}")
     return int(found[1]) * _UNITS[found[2]]
 
 

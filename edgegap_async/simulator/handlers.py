@@ -15,11 +15,14 @@ from ..models.deployment import BulkStopRequest
 from . import answers
 from .answers import Json
 from .life import Deployment, Phase
-from .world import Refusal, World
+from .refusal import Refusal
+from .world import World
 
 B = TypeVar("B")
 T = TypeVar("T")
 
+_LIST_QUERY = json.Decoder(ListQuery)
+_LONGEST_NUMBER = 10  # digits
 _PAGE_SIZE = 10  # inferred: nobody says how long a page is unless asked
 
 
@@ -105,6 +108,101 @@ def _stopped(call: Call, found: Deployment) -> Reply:
 
 
 def _bulk_stop(call: Call, body: BulkStopRequest) -> Reply:
-    with _naming_the_field():
-        found = call.world.bulk_stop(body.filters, call.now)
+    found = call.world.bulk_stop(body.filters, call.now)
     return Reply(202, {"processable": [{"request_id": it.request_id} for it in found]})
+
+
+def _list(call: Call) -> Reply:
+    try:
+        query = _LIST_QUERY.decode(call.query.get("query", "{}"))
+    except (DecodeError, UnicodeDecodeError) as problem:
+        raise Refusal(400, f"query: {problem}") from None
+    page = call.world.page(query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now)
+    return Reply(200, answers.page(page, call.now, call.world.clock))
+
+
+def _count(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < _LONGEST_NUMBER and int(text)):
+        raise Refusal(400, f"{name}: must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _locations(call: Call) -> Reply:
+    # Every location has the resources for every application: `app` and `version` leave none out.
+    return Reply(200, answers.locations(call.query.get("type"), call.query.get("tags") == "true"))
+
+
+def _container_logs(call: Call) -> Reply:
+    return Reply(200, container.logs(call.deployment(), call.now, call.world.clock))
+
+
+def _metrics(call: Call) -> Reply:
+    start, end = _time(call, "start_time"), _time(call, "end_time")
+    if start is not None and (call.now if end is None else end) <= start:
+        raise Refusal(400, "end_time: must be greater than start_time")
+    # Raw data is every sample there is, whatever the steps.
+    steps = None if call.query.get("raw") == "true" else call.query.get("steps")
+    return Reply(200, container.metrics(call.deployment(), call.now, call.world.clock, start, end, steps))
+
+
+def _time(call: Call, name: str) -> float | None:
+    text = call.query.get(name)
+    if text is None:
+        return None
+    try:
+        return call.world.clock.seconds(str(datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f")))
+    except ValueError:
+        raise Refusal(400, f"{name}: must match %Y-%m-%d %H:%M:%S.%f, not {text!r}") from None
+
+
+def _fleet_hosts(call: Call) -> Reply:
+    hosts = call.world.fleet(call.words["fleet_name"])
+    return Reply(200, {"data": [answers.host(it, call.world.on_host(it), call.world.clock) for it in hosts]})
+
+
+def _tags(call: Call) -> Reply:
+    tags = [answers.tag(name, it, call.world.clock) for name, it in call.deployment().tags.items()]
+    return Reply(200, {"tags": tags, "count": len(tags), "pagination": {}})
+
+
+def _tag(call: Call) -> Reply:
+    name = call.words["tag_name"]
+    return Reply(200, answers.tag(name, call.world.tag(call.deployment(), name), call.world.clock))
+
+
+def _create_tag(call: Call, body: TagRequest) -> Reply:
+    tag = call.world.create_tag(call.deployment(), body.name, call.now)
+    return Reply(200, answers.tag(body.name, tag, call.world.clock))
+
+
+def _update_tag(call: Call, body: TagRequest) -> Reply:
+    tag = call.world.rename_tag(call.deployment(), call.words["tag_name"], body.name, call.now)
+    return Reply(200, answers.tag(body.name, tag, call.world.clock))
+
+
+def _delete_tag(call: Call) -> Reply:
+    call.world.delete_tag(call.deployment(), call.words["tag_name"])
+    return Reply(204)
+
+
+HANDLERS: Mapping[str, Handler] = dict(
+    (
+        _takes(rows.DEPLOY, _deploy),
+        _asks(rows.STATUS, _status),
+        _asks(rows.STOP, _stop),
+        _asks(rows.SELF_STOP, _self_stop, own_token=True),
+        _takes(rows.BULK_STOP, _bulk_stop),
+        _asks(rows.LIST, _list),
+        _asks(rows.LOCATIONS, _locations),
+        _asks(rows.CONTAINER_LOGS, _container_logs),
+        _asks(rows.METRICS, _metrics),
+        _takes(rows.FLEET_DEPLOY, _deploy),  # the renamed row is served by the same method
+        _asks(rows.FLEET_HOSTS, _fleet_hosts),
+        _asks(rows.TAGS, _tags),
+        _asks(rows.TAG, _tag),
+        _takes(rows.CREATE_TAG, _create_tag),
+        _takes(rows.UPDATE_TAG, _update_tag),
+        _asks(rows.DELETE_TAG, _delete_tag),
+    )
+)

@@ -4,12 +4,14 @@ No look-up walks them all. A deployment changes its phase three times in its lif
 first carries out what has come due.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
 from .life import Deployment, Phase, Tag
+from .places import Host
 
 
 class Index:
@@ -19,6 +21,7 @@ class Index:
         self._all: dict[str, Deployment] = {}
         self._by_phase: dict[Phase, dict[str, Deployment]] = {phase: {} for phase in Phase}
         self._by_tag: dict[str, dict[str, Deployment]] = {}
+        self._by_host: Counter[str] = Counter()
         self._turns: list[tuple[float, int, Deployment]] = []
         self._serial = count()  # keeps the heap from comparing deployments
 
@@ -35,6 +38,10 @@ class Index:
         """Those with a tag."""
         return self._by_tag.get(name, {})
 
+    def on_host(self, host: Host) -> int:
+        """How many are on a host."""
+        return self._by_host[host.host_id]
+
     def advance(self, now: float) -> None:
         """Carry out all that has come due."""
         while self._turns and self._turns[0][0] <= now:
@@ -45,6 +52,8 @@ class Index:
         self._all[deployment.request_id] = deployment
         for name in deployment.tags:
             self._by_tag.setdefault(name, {})[deployment.request_id] = deployment
+        if deployment.host:
+            self._by_host[deployment.host.host_id] += 1
         self.sort_in(deployment, now)
 
     def sort_in(self, deployment: Deployment, now: float) -> None:
@@ -52,9 +61,7 @@ class Index:
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:
-            if self._all.pop(deployment.request_id, None) is not None:
-                for name in deployment.tags:
-                    self._forget_tag(deployment, name)
+            self._drop(deployment)
             return
         self._by_phase[deployment.phase][deployment.request_id] = deployment
         # What the heap holds of it already stays there: an entry that comes due for nothing changes nothing.
@@ -70,6 +77,14 @@ class Index:
         """Take a tag from one."""
         del deployment.tags[name]
         self._forget_tag(deployment, name)
+
+    def _drop(self, deployment: Deployment) -> None:
+        if self._all.pop(deployment.request_id, None) is None:
+            return
+        for name in deployment.tags:
+            self._forget_tag(deployment, name)
+        if deployment.host:
+            self._by_host[deployment.host.host_id] -= 1
 
     def _forget_tag(self, deployment: Deployment, name: str) -> None:
         tagged = self._by_tag[name]

@@ -76,6 +76,10 @@ class Deployment:
         """When it is gone."""
         return self.leaves + self.stop_takes
 
+    def became_ready(self, now: float) -> bool:
+        """Whether it is or was READY."""
+        return now >= self.settles and not self.fails
+
     def phase_at(self, now: float) -> Phase:
         """The part of its life that it is in."""
         if now >= self.ends:

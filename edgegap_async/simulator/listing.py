@@ -14,6 +14,7 @@ from ..models.paging import ListFilter, ListQuery
 from .clock import Clock
 from .index import Index
 from .life import STARTING_STATES, Deployment, Phase
+from .refusal import Refusal
 
 _Test: TypeAlias = Callable[[Deployment], bool]
 _Pool: TypeAlias = Mapping[str, Deployment]
@@ -57,7 +58,7 @@ def page_of(
     """The page with this number, from 1; past the last it is empty.
 
     Raises:
-        ValueError: a filter or an order that the API does not know.
+        Refusal: a filter or an order that the API does not know.
     """
     tests = [_test(each, clock, now) for each in query.filters]
     pools = [pool for each in query.filters if (pool := _pool(each, index)) is not None]
@@ -74,7 +75,7 @@ def page_of(
 def _newest_first(query: ListQuery, unless_asked: bool) -> bool:
     for order in query.order_by:
         if order.field != "created_at" or order.order not in ("asc", "desc"):
-            raise ValueError(f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}")
+            raise Refusal(400, f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}")
         return order.order == "desc"
     return unless_asked
 
@@ -104,10 +105,10 @@ def _test(given: ListFilter, clock: Clock, now: float) -> _Test:
     if given.field == "created_at":
         return _when(given, clock)
     if given.field not in _FIELDS:
-        raise ValueError(f"query: there is no field {given.field!r} to filter by")
+        raise Refusal(400, f"query: there is no field {given.field!r} to filter by")
     operators, values = _FIELDS[given.field]
     if given.operator not in operators:
-        raise ValueError(f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
+        raise Refusal(400, f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
     if given.operator == "ilike":
         pattern = re.compile(".*".join(map(re.escape, str(given.value).split("%"))), re.IGNORECASE | re.DOTALL)
         return lambda it: any(pattern.fullmatch(value) for value in values(it, now))
@@ -120,7 +121,7 @@ def _when(given: ListFilter, clock: Clock) -> _Test:
     try:
         wanted = clock.seconds(str(given.value))
     except ValueError:
-        raise ValueError(f"query: created_at takes an ISO 8601 date, not {given.value!r}") from None
+        raise Refusal(400, f"query: created_at takes an ISO 8601 date, not {given.value!r}") from None
     microsecond = 1e-6  # what is written down of a time
     match given.operator:
         case "eq":
@@ -130,14 +131,14 @@ def _when(given: ListFilter, clock: Clock) -> _Test:
         case "lte":
             return lambda it: it.created < wanted + microsecond
         case _:
-            raise ValueError(f"query: created_at takes {', '.join(_WHEN)}, not {given.operator!r}")
+            raise Refusal(400, f"query: created_at takes {', '.join(_WHEN)}, not {given.operator!r}")
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
     """What a bulk stop means: all that pass every filter and do not stop already. No filter at all: all.
 
     Raises:
-        ValueError: a field that the API does not know.
+        Refusal: a field that the API does not know.
     """
     tests = [_bulk_test(each) for each in filters]
     pools = [pool for each in filters if (pool := _bulk_pool(each, index)) is not None]
@@ -162,7 +163,7 @@ def _bulk_test(given: BulkStopFilter) -> _Test:
         case "deployment_tags":
             values = lambda it: frozenset(it.tags)  # noqa: E731
         case _:
-            raise ValueError(f"filters: field must be request_id or deployment_tags, not {given.field!r}")
+            raise Refusal(400, f"filters: field must be request_id or deployment_tags, not {given.field!r}")
     match given.filter_type:
         case "any":
             return lambda it: bool(wanted & values(it))

@@ -13,18 +13,10 @@ from .index import Index
 from .life import Deployment, Phase, Tag
 from .listing import Page, page_of, to_stop
 from .places import PLACES, Host, Place, hosts_of, nearest
+from .refusal import Refusal
 
 Gone: TypeAlias = Literal["404", "410", "400", "terminated"]
 Draw: TypeAlias = tuple[float, float] | Callable[[], float]
-
-
-class Refusal(Exception):
-    """The API's no: a status and a message."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +150,10 @@ class World:
             self._fleets[name] = hosts_of(name, len(self._hosts))
             self._hosts |= {host.host_id: host for host in self._fleets[name]}
         return self._fleets[name]
+
+    def on_host(self, host: Host) -> int:
+        """How many deployments that exist are on a host."""
+        return self._index.on_host(host)
 
     # The rest changes nothing, so that a test may ask it from another thread.
 

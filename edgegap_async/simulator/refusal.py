@@ -1,0 +1,10 @@
+"""The API's no."""
+
+
+class Refusal(Exception):  # noqa: N818 - nothing went wrong: it is what the API answers
+    """A request that is not carried out: the status and the message that say so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
