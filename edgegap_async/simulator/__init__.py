@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .server import Simulator
     from .virtual_time import VirtualTimeLoop
+else:
+
+    def __getattr__(name: str) -> object:
+        match name:
+            case "Simulator":
+                from .server import Simulator
+
+                return Simulator
+            case "VirtualTimeLoop":
+                from .virtual_time import VirtualTimeLoop
+
+                return VirtualTimeLoop
+            case _:
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["Simulator", "VirtualTimeLoop"]
-
-
-def __getattr__(name: str) -> object:
-    if name == "Simulator":
-        from .server import Simulator
-
-        return Simulator
-    if name == "VirtualTimeLoop":
-        from .virtual_time import VirtualTimeLoop
-
-        return VirtualTimeLoop
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

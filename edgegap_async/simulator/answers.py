@@ -27,7 +27,7 @@ def fqdn(it: Deployment) -> str:
 
 
 def public_ip(it: Deployment) -> str:
-    """The address of a deployment, out of a range that is reserved for benchmarks: nobody is ever reached by mistake."""
+    """The address of a deployment, out of the range for benchmarks: nobody is reached by mistake."""
     high, low = divmod(it.number % 2**16, 2**8)
     return f"198.18.{high}.{low}"
 

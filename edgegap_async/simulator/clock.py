@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-_WRITTEN = "%Y-%m-%d %H:%M:%S.%f"
+WRITTEN = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 
     def text(self, seconds: float) -> str:
         """As most answers write it: "2025-11-29 22:35:31.971359"."""
-        return self.at(seconds).strftime(_WRITTEN)
+        return self.at(seconds).strftime(WRITTEN)
 
     def text_in_milliseconds(self, seconds: float) -> str:
         """As metrics write it: "2021-07-14 14:17:37.711"."""
@@ -38,5 +38,15 @@ class Clock:
         Raises:
             ValueError: it is no such date.
         """
-        date = datetime.fromisoformat(text)
+        return self._seconds(datetime.fromisoformat(text))
+
+    def seconds_as_written(self, text: str) -> float:
+        """The time that a text means which is written as most answers write it, and in no other way.
+
+        Raises:
+            ValueError: it is not.
+        """
+        return self._seconds(datetime.strptime(text, WRITTEN))
+
+    def _seconds(self, date: datetime) -> float:
         return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - self._zero).total_seconds()

@@ -53,7 +53,8 @@ def metrics(
     Raises:
         Refusal: `steps` can't be read, or means too many points.
     """
-    first, last = max(it.settles, start or it.settles), min(now, it.leaves, end or now)
+    first = it.settles if start is None else max(it.settles, start)
+    last = min(now, it.leaves) if end is None else min(now, it.leaves, end)
     step = _step(steps)
     count = int((last - first) / step) + 1 if last >= first and it.became_ready(now) else 0
     if count > _MOST_POINTS:

@@ -6,7 +6,7 @@ can't be wrong together.
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal, Protocol, TypeAlias, TypedDict
+from typing import Literal, Protocol, TypeAlias, TypedDict, get_args
 
 from .._endpoint import LimitName
 from ..endpoints import LIMITS
@@ -154,6 +154,8 @@ def gates(rule: RuleName, rates: Rates | None = None, tolerance: float = SPACING
     Raises:
         ValueError: a rule or limit that there is not, or a rate that is not above 0.
     """
+    if rule not in get_args(RuleName):
+        raise ValueError(f"enforcement: {rule!r} is none of {', '.join(get_args(RuleName))}")
     used: dict[LimitName, float | None] = {limit.name: limit.rate for limit in LIMITS}
     for name, rate in (rates or {}).items():
         if name not in used:
@@ -178,7 +180,6 @@ def _rule(name: RuleName, rate: float | None, tolerance: float) -> Rule:
             return _TokenBucket(rate)
         case "spacing":
             return _Spacing(rate, tolerance)
-    raise ValueError(f"enforcement: {name!r} is none of off, fixed-window, sliding-window, token-bucket, spacing")
 
 
 def _per_window(rate: float) -> tuple[int, float]:

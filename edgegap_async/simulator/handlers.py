@@ -9,11 +9,15 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import DecodeError, json
 
+from .. import endpoints as rows
 from .._endpoint import Endpoint
 from ..models.deploy import DeployRequest
 from ..models.deployment import BulkStopRequest
-from . import answers
+from ..models.paging import ListQuery
+from ..models.tag import TagRequest
+from . import answers, container
 from .answers import Json
+from .clock import WRITTEN
 from .life import Deployment, Phase
 from .refusal import Refusal
 from .world import World
@@ -151,14 +155,14 @@ def _time(call: Call, name: str) -> float | None:
     if text is None:
         return None
     try:
-        return call.world.clock.seconds(str(datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f")))
+        return call.world.clock.seconds_as_written(text)
     except ValueError:
-        raise Refusal(400, f"{name}: must match %Y-%m-%d %H:%M:%S.%f, not {text!r}") from None
+        raise Refusal(400, f"{name}: must match {WRITTEN}, not {text!r}") from None
 
 
 def _fleet_hosts(call: Call) -> Reply:
     hosts = call.world.fleet(call.words["fleet_name"])
-    return Reply(200, {"data": [answers.host(it, call.world.on_host(it), call.world.clock) for it in hosts]})
+    return Reply(200, {"data": [answers.host(it, call.world.on_host(it, call.now), call.world.clock) for it in hosts]})
 
 
 def _tags(call: Call) -> Reply:

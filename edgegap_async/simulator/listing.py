@@ -18,20 +18,18 @@ from .refusal import Refusal
 
 _Test: TypeAlias = Callable[[Deployment], bool]
 _Pool: TypeAlias = Mapping[str, Deployment]
-_Values: TypeAlias = Callable[[Deployment, float], tuple[str, ...]]
+_Values: TypeAlias = Callable[[Deployment], tuple[str, ...]]
 
 _IS = ("eq", "neq", "in", "nin")
 _LIKE = (*_IS, "ilike")
 _FIELDS: dict[str, tuple[tuple[str, ...], _Values]] = {
-    "status": (("eq", "neq"), lambda it, now: (it.states(now)[0].lower(),)),
-    "request_id": (_IS, lambda it, now: (it.request_id,)),
-    "tags": (_IS, lambda it, now: tuple(it.tags)),
-    "application": (_IS, lambda it, now: (it.application,)),
-    "version": (_IS, lambda it, now: (it.version,)),
-    "fleet_name": (_LIKE, lambda it, now: (it.host.fleet if it.host else "",)),
-    "host_name": (_LIKE, lambda it, now: (it.host.host_id if it.host else "",)),
+    "request_id": (_IS, lambda it: (it.request_id,)),
+    "tags": (_IS, lambda it: tuple(it.tags)),
+    "application": (_IS, lambda it: (it.application,)),
+    "version": (_IS, lambda it: (it.version,)),
+    "fleet_name": (_LIKE, lambda it: (it.host.fleet if it.host else "",)),
+    "host_name": (_LIKE, lambda it: (it.host.host_id if it.host else "",)),
 }
-_WHEN = ("eq", "gte", "lte")
 # Phases by the word that a filter on `status` has for them.
 _PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
     "ready": Phase.READY,
@@ -104,20 +102,37 @@ def _wanted(given: ListFilter) -> frozenset[str]:
 def _test(given: ListFilter, clock: Clock, now: float) -> _Test:
     if given.field == "created_at":
         return _when(given, clock)
+    if given.field == "status":
+        return _status(given, now)
     if given.field not in _FIELDS:
         raise Refusal(400, f"query: there is no field {given.field!r} to filter by")
     operators, values = _FIELDS[given.field]
-    if given.operator not in operators:
-        raise Refusal(400, f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
+    _check_operator(given, operators)
     if given.operator == "ilike":
         pattern = re.compile(".*".join(map(re.escape, str(given.value).split("%"))), re.IGNORECASE | re.DOTALL)
-        return lambda it: any(pattern.fullmatch(value) for value in values(it, now))
+        return lambda it: any(pattern.fullmatch(value) for value in values(it))
     wanted = _wanted(given)
     negated = given.operator in ("neq", "nin")
-    return lambda it: wanted.isdisjoint(values(it, now)) is negated
+    return lambda it: wanted.isdisjoint(values(it)) is negated
+
+
+def _check_operator(given: ListFilter, operators: tuple[str, ...]) -> None:
+    if given.operator not in operators:
+        raise Refusal(400, f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
+
+
+def _status(given: ListFilter, now: float) -> _Test:
+    """The index knows the phase; only before READY does the state say more."""
+    _check_operator(given, ("eq", "neq"))
+    wanted = str(given.value)
+    phase, equal = _PHASES.get(wanted), given.operator == "eq"
+    if phase is Phase.STARTING:
+        return lambda it: (it.phase is phase and it.states(now)[0].lower() == wanted) is equal
+    return lambda it: (it.phase is phase) is equal
 
 
 def _when(given: ListFilter, clock: Clock) -> _Test:
+    _check_operator(given, ("eq", "gte", "lte"))
     try:
         wanted = clock.seconds(str(given.value))
     except ValueError:
@@ -128,10 +143,8 @@ def _when(given: ListFilter, clock: Clock) -> _Test:
             return lambda it: abs(it.created - wanted) < microsecond
         case "gte":
             return lambda it: it.created > wanted - microsecond
-        case "lte":
-            return lambda it: it.created < wanted + microsecond
         case _:
-            raise Refusal(400, f"query: created_at takes {', '.join(_WHEN)}, not {given.operator!r}")
+            return lambda it: it.created < wanted + microsecond
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
@@ -154,20 +167,20 @@ def _bulk_pool(given: BulkStopFilter, index: Index) -> _Pool | None:
     return {key: each for name in given.values for key, each in index.tagged(name).items()}
 
 
+_BULK_FIELDS: dict[str, Callable[[Deployment], frozenset[str]]] = {
+    "request_id": lambda it: frozenset((it.request_id,)),
+    "deployment_tags": lambda it: frozenset(it.tags),
+}
+
+
 def _bulk_test(given: BulkStopFilter) -> _Test:
-    wanted = frozenset(given.values)
-    values: Callable[[Deployment], frozenset[str]]
-    match given.field:
-        case "request_id":
-            values = lambda it: frozenset((it.request_id,))  # noqa: E731
-        case "deployment_tags":
-            values = lambda it: frozenset(it.tags)  # noqa: E731
-        case _:
-            raise Refusal(400, f"filters: field must be request_id or deployment_tags, not {given.field!r}")
+    if given.field not in _BULK_FIELDS:
+        raise Refusal(400, f"filters: field must be {' or '.join(_BULK_FIELDS)}, not {given.field!r}")
+    values, wanted = _BULK_FIELDS[given.field], frozenset(given.values)
     match given.filter_type:
         case "any":
-            return lambda it: bool(wanted & values(it))
+            return lambda it: not wanted.isdisjoint(values(it))
         case "all":
             return lambda it: wanted <= values(it)
         case "not":
-            return lambda it: not wanted & values(it)
+            return lambda it: wanted.isdisjoint(values(it))

@@ -1,7 +1,7 @@
 """The API's no."""
 
 
-class Refusal(Exception):  # noqa: N818 - nothing went wrong: it is what the API answers
+class Refusal(Exception):
     """A request that is not carried out: the status and the message that say so."""
 
     def __init__(self, status: int, message: str) -> None:

@@ -1,32 +1,28 @@
-"""The server: what happens to every request, in this order.
-
-    delay_before -> counted, refused with 429? -> authorized? -> the deed -> delay_after -> answered
-"""
+"""The door: `Simulator`, the API on loopback."""
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from random import Random
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, TypedDict
+from typing import Literal, Self, TypeAlias, TypedDict, get_args
 
-import msgspec
 from aiohttp import web
 
 from .._endpoint import LimitName
 from ..endpoints import OPERATIONS
+from .chance import Draw
 from .clock import Clock
 from .container import environment
-from .enforcement import LimitCounts, Rates, RuleName, gates
-from .handlers import HANDLERS, Call, Handler, Reply
-from .refusal import Refusal
-from .world import Choices, Draw, Gone, World, drawn
+from .enforcement import SPACING_TOLERANCE, LimitCounts, Rates, RuleName, gates
+from .exchange import Exchange, Manners, RetryAfter, RetryAfterForm, answer
+from .handlers import HANDLERS, Reply
+from .world import Choices, Gone, World
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
-_Serve: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HOST = "127.0.0.1"
+_COUNTS_PATH = "/_simulator/counts"
 # A thousand clients may connect in one turn of the loop; the kernel cuts it to what it allows.
 _BACKLOG = 65_535
 # Seconds for which aiohttp waits for handlers at the end: there are none left by then, and 0 would mean for ever.
@@ -34,7 +30,7 @@ _SHUTDOWN = 0.001
 
 
 class Counts(TypedDict):
-    """What `Simulator.counts` gives: all that can be counted, as plain values."""
+    """What `Simulator.counts` gives: plain values, ready for JSON."""
 
     limits: dict[LimitName, LimitCounts]
     deployed: list[str]
@@ -50,7 +46,7 @@ class Simulator:
                 ...
 
     Deployments become ready with time, fail, stop and end; the documented limits are enforced; nothing leaves the
-    machine. Time is the running loop's: under `VirtualTimeLoop` a day passes at once. It can be entered once.
+    machine. Time is the running loop's: under `VirtualTimeLoop` a day passes at once. A simulator is entered once.
 
     A list holds what exists, so nothing that is TERMINATED. Several filters, of a list or of a bulk stop, must all
     pass; a bulk stop without filters stops all. Every name is a private fleet with three hosts, made up when it is
@@ -65,17 +61,17 @@ class Simulator:
         ready_after: seconds from the deploy until READY: a range, or a callable that says them.
         error_share: the share of deployments that end in ERROR instead of READY, from 0 to 1.
         enforcement: how requests are counted: `off`, `fixed-window`, `sliding-window`, `token-bucket` or `spacing`.
-        rates: requests per second in place of the documented limits, by limit: `{"deploy": 25}`; None is no limit.
+        rates: requests per second in place of the documented limits: `{"deploy": 25}`; None is no limit.
         spacing_tolerance: how many seconds early `spacing` still admits a request.
         retry_after: seconds that a 429 asks for in `Retry-After`; None leaves the header out.
-        retry_after_form: write them as `seconds` or as a `date`, which then has a `Date` header beside it.
+        retry_after_form: write them as `seconds`, or as a `date` (in whole seconds) with a `Date` beside it.
         delay_before: seconds before a request counts: a range, or a callable that says them.
         delay_after: seconds from the deed until it is answered, likewise.
         port: the port to listen on; 0 takes a free one.
         stop_takes: seconds from the beginning of a stop until TERMINATED.
         gone: what is known of a deployment that has ended: a status call answers `404`, `410`, `400` (with the
-            message that clients look for) or 200 and TERMINATED (`terminated`); the others answer the same, or 404.
-            An ID that never existed is 404, with `400` it is 400. A stop answers 410 and 404 in any case.
+            message that clients look for), or 200 and TERMINATED (`terminated`); the other calls answer the same, or
+            404. An ID that never existed is 404, with `400` it is 400. A stop answers 410 and 404 in any case.
         newest_first: the order of a list that asks for none.
         max_page_size: the most deployments on a page; who asks for more gets so many.
         fleet_deploy: the path of the fleet deploy: the reference `page`'s, the `renamed` one, or `both`.
@@ -95,7 +91,7 @@ class Simulator:
         rates: Rates | None = None,
         spacing_tolerance: float = SPACING_TOLERANCE,
         retry_after: float | None = None,
-        retry_after_form: Literal["seconds", "date"] = "seconds",
+        retry_after_form: RetryAfterForm = "seconds",
         delay_before: Draw = (0.0, 0.0),
         delay_after: Draw = (0.0, 0.0),
         port: int = 0,
@@ -105,4 +101,153 @@ class Simulator:
         max_page_size: int = 100,
         fleet_deploy: FleetPath = "both",
     ) -> None:
-        pass
+        self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
+        self._gates = gates(enforcement, rates, spacing_tolerance)
+        self._choices = Choices(ready_after, error_share, stop_takes, gone, newest_first, max_page_size)
+        self._manners = Manners(token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after)
+        if fleet_deploy not in get_args(FleetPath):
+            raise ValueError(f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}")
+        self._served: _Served | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the API is: `http://127.0.0.1:<port>`, without a slash at the end."""
+        return self._started.url
+
+    def busiest_second(self, limit: LimitName) -> int:
+        """The most requests, refused ones too, that arrived under a limit in any one second [t, t + 1)."""
+        return self._gates[limit].busiest_second
+
+    def arrivals(self, limit: LimitName) -> int:
+        """How many requests arrived under a limit, refused ones too."""
+        return self._gates[limit].arrivals
+
+    def refused(self, limit: LimitName) -> int:
+        """How many requests were answered 429 under a limit."""
+        return self._gates[limit].refused
+
+    def deployed(self) -> tuple[str, ...]:
+        """The request IDs of all that was ever deployed, in the order of arrival."""
+        return self._started.world.deployed()
+
+    def running(self) -> frozenset[str]:
+        """The request IDs of what exists: neither TERMINATED now, nor at the end of the block once that is left."""
+        return self._started.world.running(self._started.now())
+
+    def stopped(self) -> frozenset[str]:
+        """The request IDs of all whose stop was accepted, carried out or not."""
+        return self._started.world.stopped()
+
+    def counts(self) -> Counts:
+        """All that is counted, as a plain dict; IDs in the order of arrival."""
+        deployed, running, stopped = self.deployed(), self.running(), self.stopped()
+        return {
+            "limits": {name: gate.counts() for name, gate in self._gates.items()},
+            "deployed": list(deployed),
+            "running": [each for each in deployed if each in running],
+            "stopped": [each for each in deployed if each in stopped],
+        }
+
+    def environment(self, request_id: str) -> dict[str, str]:
+        """The environment of a deployment's container: ARBITRIUM_* with its delete URL and token, and the deploy's own.
+
+        Raises:
+            LookupError: nothing was ever deployed under this ID.
+        """
+        return environment(self._started.world.known(request_id), self.url)
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+            RuntimeError: it was entered before.
+        """
+        if self._served is not None:
+            raise RuntimeError("a Simulator is entered once; make another one")
+        loop = asyncio.get_running_loop()
+        clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
+        world = World(self._choices, self._seed, clock)
+        exchange = Exchange(world, self._gates, self._manners, self._seed)
+        runner = web.AppRunner(self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._served = _Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, runner, loop)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop listening, and cut every connection. A cancellation that comes meanwhile waits for that: it is short."""
+        closing = asyncio.create_task(self._started.aclose())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    def __repr__(self) -> str:
+        where = "not started" if self._served is None else self._served.url
+        return f"<Simulator {where}, {sum(gate.arrivals for gate in self._gates.values())} requests>"
+
+    @property
+    def _started(self) -> "_Served":
+        if self._served is None:
+            raise RuntimeError("the Simulator is not started: enter it with `async with`")
+        return self._served
+
+    def _app(self, exchange: Exchange) -> web.Application:
+        app = web.Application(middlewares=[_in_json])
+        new_paths = {row.renamed.path for row in OPERATIONS if row.renamed}
+        for row in OPERATIONS:
+            left_out = (self._fleet_deploy == "renamed" and row.renamed) or (
+                self._fleet_deploy == "page" and row.path in new_paths
+            )
+            if not left_out:
+                app.router.add_route(row.method, row.path, exchange.serving(row.limit.name, HANDLERS[row.call]))
+        app.router.add_get(_COUNTS_PATH, self._answer_counts)
+        return app
+
+    async def _answer_counts(self, request: web.Request) -> web.Response:
+        return answer(Reply(200, {**self.counts()}))
+
+
+@dataclass(slots=True)
+class _Served:
+    """What a simulator has while it serves, and keeps to tell of afterwards."""
+
+    url: str
+    world: World
+    exchange: Exchange
+    runner: web.AppRunner
+    loop: asyncio.AbstractEventLoop
+    ended: float | None = None
+
+    def now(self) -> float:
+        """The time, which stands still after the end."""
+        return self.loop.time() if self.ended is None else self.ended
+
+    async def aclose(self) -> None:
+        """End all that is in progress, and all connections."""
+        if self.ended is None:
+            self.ended = self.loop.time()
+            for site in self.runner.sites:
+                await site.stop()
+            await self.exchange.aclose()
+            await self.runner.cleanup()
+
+
+@web.middleware
+async def _in_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What aiohttp itself refuses (no such path, no such method, too large) is said in the API's form."""
+    try:
+        return await handler(request)
+    except web.HTTPException as no:
+        headers = {"Allow": no.headers["Allow"]} if "Allow" in no.headers else None
+        return answer(Reply(no.status, {"message": no.reason}), headers)

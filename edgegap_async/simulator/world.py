@@ -1,13 +1,15 @@
 """What the API keeps, and what can be done to it. Pure: who asks gives the time, in seconds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from ..models.deploy import ByCoordinates, DeployRequest, EnvironmentVariable, FleetDeployRequest, Webhook
 from ..models.deployment import BulkStopFilter
 from ..models.paging import ListQuery
+from .chance import Draw, check_draw, drawn
 from .clock import Clock
 from .index import Index
 from .life import Deployment, Phase, Tag
@@ -16,7 +18,6 @@ from .places import PLACES, Host, Place, hosts_of, nearest
 from .refusal import Refusal
 
 Gone: TypeAlias = Literal["404", "410", "400", "terminated"]
-Draw: TypeAlias = tuple[float, float] | Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,16 @@ class Choices:
     newest_first: bool = True
     max_page_size: int = 100
 
-
-def drawn(draw: Draw, chance: Random) -> float:
-    """A number of seconds: out of a range, or what a callable says."""
-    return draw() if callable(draw) else chance.uniform(*draw)
+    def __post_init__(self) -> None:
+        check_draw("ready_after", self.ready_after)
+        if not 0 <= self.error_share <= 1:
+            raise ValueError(f"error_share must be a share from 0 to 1, not {self.error_share!r}")
+        if not 0 <= self.stop_takes < inf:
+            raise ValueError(f"stop_takes must be a number of seconds, not {self.stop_takes!r}")
+        if self.gone not in get_args(Gone):
+            raise ValueError(f"gone must be 404, 410, 400 or terminated, as text, not {self.gone!r}")
+        if self.max_page_size < 1:
+            raise ValueError(f"max_page_size must be at least 1, not {self.max_page_size!r}")
 
 
 class World:
@@ -151,8 +158,9 @@ class World:
             self._hosts |= {host.host_id: host for host in self._fleets[name]}
         return self._fleets[name]
 
-    def on_host(self, host: Host) -> int:
+    def on_host(self, host: Host, now: float) -> int:
         """How many deployments that exist are on a host."""
+        self._index.advance(now)
         return self._index.on_host(host)
 
     # The rest changes nothing, so that a test may ask it from another thread.

@@ -1,0 +1,63 @@
+"""The reference page as data: read from its text, so that client and simulator can't be wrong together."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).with_name("reference.txt").read_text()
+
+_REQUEST = re.compile(r"^(GET|POST|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE)
+_QUERY = re.compile(r"^Query parameters\n(.*?)^(?:Header parameters|Responses)\n", re.MULTILINE | re.DOTALL)
+_PARAMETER = re.compile(r"^(\w+?)(?:string|integer|boolean)(?:Optional|Required)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the page. `path` is as it is written there; `query` names its query parameters."""
+
+    method: str
+    path: str
+    query: tuple[str, ...]
+    headers: Mapping[str, str]
+    body: Any  # None where the sample request has none
+    answer: Any  # None where the page says "No content"
+
+    @property
+    def key(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def at(self, **words: str) -> str:
+        """The path with its words filled in."""
+        path = self.path
+        for name, word in words.items():
+            path = path.replace("{" + name.replace("fleet_name", "fleet-name") + "}", word)
+        return path
+
+
+def operations(page: str = PAGE) -> tuple[Operation, ...]:
+    """The operations in the order of the page."""
+    found = []
+    end = 0
+    for request in _REQUEST.finditer(page):
+        before, end = page[end : request.start()], request.end()
+        parameters = _QUERY.search(before)
+        headers = dict(line.split(": ", 1) for line in request[3].splitlines())
+        body = None
+        if "Content-Length" in headers:
+            body, end = _json(page, end)
+        answer, end = (None, end) if page[end:].lstrip().startswith("No content") else _json(page, end)
+        query = tuple(_PARAMETER.findall(parameters[1])) if parameters else ()
+        found.append(Operation(request[1], request[2], query, headers, body, answer))
+    return tuple(found)
+
+
+def _json(page: str, start: int) -> tuple[Any, int]:
+    start += len(page[start:]) - len(page[start:].lstrip())
+    return json.JSONDecoder().raw_decode(page, start)
+
+
+OPERATIONS = operations()
+BY_KEY = {operation.key: operation for operation in OPERATIONS}
