@@ -113,7 +113,9 @@ async def client(url: str, limiter: str, seconds: float, share_of: int, stalling
 
 def measure(scenario: Scenario, seconds: float, loop: str) -> dict[str, tuple[int, float, int]]:
     """Run all limiters at the same time, each with its own server: (busiest second, share, refused) of each."""
-    servers = {name: server(scenario.delays, slow_connections=scenario.slow_connections, rate=RATE) for name in LIMITERS}
+    servers = {
+        name: server(scenario.delays, slow_connections=scenario.slow_connections, rate=RATE) for name in LIMITERS
+    }
     urls = {name: context.__enter__() for name, context in servers.items()}
     try:
         words = [str(seconds), str(scenario.processes), str(int(scenario.stalls))]

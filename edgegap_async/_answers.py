@@ -4,7 +4,6 @@ A deploy is told from the rest by its row: whatever leaves open if a server was 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import NoneType
 from typing import TypeVar
@@ -28,13 +27,21 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer as it came."""
+class Reply(msgspec.Struct, frozen=True):
+    """One answer as it came; `secret` is what authorized its request."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}, {len(self.body)} bytes>"  # the secret is in none
+
+    @property
+    def shown(self) -> bytes:
+        """The body for an error: a server or a proxy may repeat the token in it, and it goes no further."""
+        return self.body.replace(self.secret.encode(), b"***") if self.secret else self.body
 
 
 class _ErrorBody(msgspec.Struct):
@@ -67,14 +74,14 @@ def decode(row: Endpoint[B, T], reply: Reply) -> T:
     """The body of a success; an empty one is accepted where every part of the answer may be absent."""
     body = b"null" if row.returns is NoneType else reply.body.strip() or b"{}"
     try:
-        return row.decoder.decode(body)
+        return msgspec.json.decode(body, type=row.returns)
     except UnicodeDecodeError:
         if row.lossy_text:
-            return decode(row, Reply(reply.status, reply.headers, body.decode("utf-8", "replace").encode()))
+            return decode(row, msgspec.structs.replace(reply, body=body.decode("utf-8", "replace").encode()))
         problem = "it is not UTF-8"
     except msgspec.DecodeError as error:  # ValidationError is one
         problem = str(error)
-    raise unknown_if_deploy(row, UnexpectedAnswer(str(row), reply.status, reply.body, problem))
+    raise unknown_if_deploy(row, UnexpectedAnswer(str(row), reply.status, reply.shown, problem))
 
 
 def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
@@ -90,15 +97,15 @@ def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
     status = reply.status
     if status < 400:
         problem = "a redirect, which is not followed" if status >= 300 else "an interim answer"
-        return unknown_if_deploy(row, UnexpectedAnswer(str(row), status, reply.body, problem))
+        return unknown_if_deploy(row, UnexpectedAnswer(str(row), status, reply.shown, problem))
     try:
-        told = _error_decoder.decode(reply.body)
+        told = _error_decoder.decode(reply.shown)
     except (msgspec.DecodeError, UnicodeDecodeError):
         told = None
     kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
     if row.starts_server and status == 422:
         kind = AllocationFailed
-    excerpt = reply.body[:200].decode("utf-8", "replace").strip()
+    excerpt = reply.shown[:200].decode("utf-8", "replace").strip()
     error = kind(str(row), status, told.message if told else excerpt, told.details if told else None)
     error.retry_after = retry_after(reply.headers.get("Retry-After"), reply.headers.get("Date"), datetime.now(UTC))
     if isinstance(error, AllocationFailed) and told:

@@ -4,10 +4,9 @@ Client, simulator, README and tests read the same values; who wants to know a pa
 `endpoints.py`, which is made of these.
 """
 
-from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from msgspec.json import Decoder
+from msgspec import Struct
 
 LimitName = Literal["deploy", "status", "list", "other"]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -17,8 +16,7 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """A limit of the API: `rate` requests per second, `burst` of them at once.
 
     `rate=None` is no limit at all; `burst=None` leaves it to the bucket.
@@ -29,8 +27,7 @@ class Limit:
     burst: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint(Generic[B, T]):
+class Endpoint(Struct, Generic[B, T], frozen=True):
     """One operation of the API: a row of the table in `endpoints.py`.
 
     `{name}` in `path` is the syntax of aiohttp's router, so that client and simulator use the string as it stands.
@@ -45,10 +42,6 @@ class Endpoint(Generic[B, T]):
     starts_server: bool = False  # a lost answer may have started a server that costs money
     lossy_text: bool = False  # the answer may hold bytes that are not UTF-8, and is still wanted
     renamed: "Endpoint[B, T] | None" = None  # the path under which the API may serve it by now
-    decoder: Decoder[T] = field(init=False, repr=False, compare=False)  # built once
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decoder", Decoder(self.returns))
 
     @property
     def repeatable(self) -> bool:

@@ -13,12 +13,12 @@ between can't overtake.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from math import floor, inf
 
 from aiolimiter import AsyncLimiter
+from msgspec import Struct
 
 from ._endpoint import Limit, LimitName
 from .endpoints import DEPLOY_LIMIT, LIMITS, LIST_LIMIT, OTHER_LIMIT, STATUS_LIMIT
@@ -29,8 +29,7 @@ SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0  # seconds that a request which was gi
 HEADROOM = 1.1  # the shape refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """The limits that a session keeps, in requests per second; None is no limit.
 
     Args:
@@ -69,8 +68,7 @@ class Limits:
         return Limit(name, None if rate is None else rate * self.share, self.burst)
 
 
-@dataclass(frozen=True, slots=True)
-class LimitUsage:
+class LimitUsage(Struct, frozen=True):
     """How a limit is used: rates in requests per second, `expected_wait` in seconds."""
 
     rate: float | None
@@ -109,13 +107,18 @@ class Bucket:
         """A place in the queue, kept by one call for all its attempts."""
         return next(self._tickets)
 
-    @property
-    def ready(self) -> bool:
-        """Whether `acquire` would go through without waiting."""
-        if self._busy or asyncio.get_running_loop().time() < self._not_before:
+    async def take(self) -> bool:
+        """Take a slot if that needs no waiting; it never suspends."""
+        now = asyncio.get_running_loop().time()
+        if self._busy or now < self._not_before or not self._take(now):
             return False
-        due = bool(self._returns) and self._returns[0] <= asyncio.get_running_loop().time()
-        return (self._free >= 1 or due) and (self._shape is None or self._shape.has_capacity())
+        if self._shape:
+            if not self._shape.has_capacity():
+                self._free += 1
+                return False
+            await self._shape.acquire()
+        self._count(now)
+        return True
 
     async def acquire(self, ticket: int) -> None:
         """Wait for the turn, a slot and the shape. Cancelled while it waits, it has taken nothing."""
@@ -162,7 +165,6 @@ class Bucket:
         except BaseException:
             self._free += 1
             raise
-        self._in_flight += 1
         self._count(loop.time())
 
     def _take(self, now: float) -> bool:
@@ -187,10 +189,12 @@ class Bucket:
                 timer.cancel()
 
     def _count(self, now: float) -> None:
+        self._in_flight += 1
         self._granted.append(now)
         while self._granted[0] <= now - 1:
             self._granted.popleft()
-        self._busiest = max(self._busiest, len(self._granted))
+        if len(self._granted) > self._busiest:
+            self._busiest = len(self._granted)
 
     def answered(self, round_trip: float) -> None:
         """The headers of an answer have come, `round_trip` seconds after the slot was taken."""

@@ -1,11 +1,10 @@
 """What every attempt of one call sends: URL, headers, body. Pure; a wrong word or argument ends here, unsent."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-import msgspec
+from msgspec import Struct, json
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -17,9 +16,9 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[B, T]):
-    """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds it was made of."""
+class Request(Struct, Generic[B, T], frozen=True):
+    """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds that it was made of;
+    `patience`: seconds for one attempt."""
 
     row: Endpoint[B, T]
     url: URL
@@ -28,6 +27,7 @@ class Request(Generic[B, T]):
     secret: str
     deadline: float | None
     timeout: float | None
+    patience: float
 
     def __repr__(self) -> str:
         return f"<Request {self.row}>"  # the headers hold the token
@@ -35,14 +35,16 @@ class Request(Generic[B, T]):
 
 def url(base: str, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
     """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
-    path = row.path.format_map({name: _path_word(name, word) for name, word in words.items()})
-    given = {name: value for name, value in query.items() if value is not None}
+    path = row.path.format_map({name: _path_word(name, word) for name, word in words.items()}) if words else row.path
+    given = {name: value for name, value in query.items() if value is not None} if query else None
     return URL(f"{base}{path}?{urlencode(given, quote_via=quote)}" if given else base + path, encoded=True)
 
 
 def _path_word(name: str, word: object) -> str:
     """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
     checked = text(name, word)
+    if checked.isalnum() and checked.isascii():
+        return checked  # as most are: a request_id is 12 hex digits
     if checked in (".", ".."):
         fail(name, f"must not be {checked!r}: a path can't hold it")
     return quote(checked, safe="")
@@ -67,4 +69,4 @@ def for_call(common: CIMultiDict[str], data: bytes | None, authorization: str | 
 
 def encode(body: object) -> bytes | None:
     """The JSON of a body."""
-    return None if body is None else msgspec.json.encode(body)
+    return None if body is None else json.encode(body)

@@ -6,9 +6,10 @@ no answer, 408 or 5xx               again for GET and DELETE, out of the session
 anything else                       is the answer
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
 
 from .errors import ApiError, DeadlineExceeded, EdgegapError, RateLimited, SessionClosed, TransportError
 from .models._check import seconds, whole_number
@@ -19,8 +20,7 @@ LONGEST_REFUSAL = 60.0  # seconds of nothing but 429 after which a call without 
 REFUND = 0.2  # what a first answer gives back to the budget: one call in five may be a repeat for ever
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(Struct, frozen=True, kw_only=True):
     """How a session repeats.
 
     Args:

@@ -1,8 +1,6 @@
-"""One call of the API: a slot for each attempt, one exchange, and what came of it as a struct or an error of ours.
+"""One call of the API: a slot for each attempt, an exchange on it, and what came of it as a struct or an error of ours.
 
-An attempt is one arrival at the server. aiohttp would send GET and DELETE again by itself on a dead keep-alive
-connection, two arrivals on one slot: `Attempt` refuses that, and the repeat takes a slot of its own.
-The only module that uses aiohttp's client.
+An attempt is one arrival at the server; a repeat is another one, on a slot of its own and in its first place.
 """
 
 import asyncio
@@ -15,12 +13,12 @@ from typing import TypeAlias, TypeVar
 import aiohttp
 from msgspec import UNSET, UnsetType
 
-from ._answers import Reply, read, unknown_if_deploy
-from ._attempt import Attempt
+from ._answers import read, unknown_if_deploy
 from ._endpoint import Endpoint, LimitName
 from ._limits import Bucket, Limits, buckets
 from ._request import Request, encode, for_call, headers, url
 from ._retry import LONGEST_HOLD, Budget, History, Retry, hold
+from ._wire import NoAnswer, Wire
 from .errors import (
     ApiError,
     DeadlineExceeded,
@@ -39,8 +37,6 @@ Timeout: TypeAlias = float | UnsetType | None
 
 log = logging.getLogger("edgegap_async")
 DEPLOY_PATIENCE = 2  # a slow answer to a deploy becomes an unknown outcome: it gets twice the time of others
-UNLIMITED = 1e9  # connections, in aiohttp a 0
-NEVER_ROUNDED = 1e9  # seconds: aiohttp rounds time-outs above this up to whole seconds
 
 
 class Transport:
@@ -70,12 +66,12 @@ class Transport:
         self.buckets: dict[LimitName, Bucket] = buckets(limits)
         self._token = token
         self._headers = headers(f"{scheme}{token}")
-        self._http = http
-        self._owns_http = http is None
+        self.connections = sum(bucket.slots for bucket in self.buckets.values())  # a slot is held while one is used
+        self._wire = Wire(http, self.connections)
         self._retry = retry
         self._budget = Budget(retry.budget)
         self._timeout = timeout
-        self._patience = {False: attempt_timeout, True: attempt_timeout * DEPLOY_PATIENCE}
+        self._attempt_timeout = attempt_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._scopes: set[asyncio.Timeout] = set()  # of the calls that wait for something
@@ -103,22 +99,26 @@ class Transport:
             ValueError: a word or the timeout is wrong; nothing was sent.
             EdgegapError: as `errors.py` tells.
         """
-        request = self._prepare(row, words or {}, body, query, timeout, token)
+        request = self._prepare(row, words or {}, body, query or {}, timeout, token)
         bucket = self.buckets[row.limit.name]
         history = History(row.repeatable, self._retry, self._budget)
         ticket = bucket.ticket()
         failure: EdgegapError | None = None
         while True:
-            await self._slot(request, bucket, ticket, failure)
+            if not await bucket.take():
+                await self._queue(request, bucket, ticket, failure)
             try:
-                reply = await self._exchange(request, bucket)
-                answer = read(row, reply, repeated=history.repeats > 0)
-            except EdgegapError as error:
-                error.__cause__ = error.__cause__ or failure
-                failure = error
+                answer = read(row, await self._wire.exchange(request, bucket), repeated=history.repeats > 0)
+            except NoAnswer as came:
+                error = self._no_answer(request, came)
+            except EdgegapError as told:
+                error = told
             else:
                 history.succeeded()
                 return answer
+            error.__cause__ = error.__cause__ or failure
+            error.__context__ = None
+            failure = error
             await self._pause(request, bucket, history, failure)
 
     def _prepare(
@@ -126,15 +126,13 @@ class Transport:
         row: Endpoint[B, T],
         words: Mapping[str, object],
         body: B | None,
-        query: Mapping[str, str | None] | None,
+        query: Mapping[str, str | None],
         timeout: Timeout,
         token: str | None,
     ) -> Request[B, T]:
-        address = url(self.base_url, row, words, query or {})
+        address = url(self.base_url, row, words, query)
         data = encode(body)
         whole = self.timeout_of(timeout)
-        if whole is not None:
-            seconds("timeout", whole)
         now = self._enter().time()
         return Request(
             row=row,
@@ -144,6 +142,7 @@ class Transport:
             secret=token or self._token,
             deadline=None if whole is None else now + whole,
             timeout=whole,
+            patience=self._attempt_timeout * DEPLOY_PATIENCE if row.starts_server else self._attempt_timeout,
         )
 
     def _enter(self) -> asyncio.AbstractEventLoop:
@@ -157,27 +156,12 @@ class Transport:
             raise WrongLoop("the session was first used in another event loop or process: make one for each")
         return loop
 
-    def _client(self) -> aiohttp.ClientSession:
-        """The HTTP session, made when the first request needs it."""
-        if self._http is None:
-            slots = self.connections
-            connector = aiohttp.TCPConnector(limit=int(slots) if slots < UNLIMITED else 0)
-            self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self._http
-
-    @property
-    def connections(self) -> float:
-        """How many connections there can be: a slot is held while its request is on its way."""
-        return sum(bucket.slots for bucket in self.buckets.values())
-
-    async def _slot(self, request: Request[B, T], bucket: Bucket, ticket: int, failure: EdgegapError | None) -> None:
-        """Take a slot, or say at once that there will be none before the deadline."""
-        if bucket.ready:
-            await bucket.acquire(ticket)
-            return
+    async def _queue(self, request: Request[B, T], bucket: Bucket, ticket: int, failure: EdgegapError | None) -> None:
+        """Wait for a slot, or say at once that there will be none before the deadline."""
+        now = asyncio.get_running_loop().time()
         deadline = request.deadline
         wait = bucket.hopeful_wait(newcomer=failure is None)
-        if deadline is not None and asyncio.get_running_loop().time() + wait > deadline:
+        if deadline is not None and now + wait > deadline:
             log.info("%s refused early: the queue of its limit takes at least %.1f s", request.row, wait)
             raise QueueTooLong(
                 f"{request.row} would wait at least {wait:.1f} s for its limit and has less left: "
@@ -208,54 +192,17 @@ class Transport:
         text = f"{request.row} did not end within its timeout of {request.timeout:g} s"
         return DeadlineExceeded(text, request_sent=sent)
 
-    async def _exchange(self, request: Request[B, T], bucket: Bucket) -> Reply:
-        """One attempt, on a slot that it gives back."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        limit = self._patience[request.row.starts_server]
-        left = limit if request.deadline is None else max(request.deadline - started, 0.001)
-        attempt = Attempt()
-        try:
-            async with self._client().request(
-                request.row.method,
-                request.url,
-                data=request.data,
-                headers=request.headers,
-                timeout=aiohttp.ClientTimeout(total=min(limit, left), ceil_threshold=NEVER_ROUNDED),
-                allow_redirects=False,
-                raise_for_status=False,
-                upload_tracker=attempt,
-                middlewares=(attempt,),
-            ) as response:
-                attempt.answered = True
-                bucket.answered(loop.time() - started)
-                reply = Reply(response.status, response.headers, await response.read())
-                log.debug("%s was answered %d in %.3f s", request.row, reply.status, loop.time() - started)
-                return self._scrubbed(request, reply)
-        except (TimeoutError, aiohttp.ClientError, OSError, RuntimeError) as error:
-            problem = f"{type(error).__name__}: {error}".replace(request.secret, "***").rstrip(": ")
-            late = isinstance(error, TimeoutError) and left < limit
-        finally:
-            if not attempt.answered:
-                (bucket.given_up if attempt.sent else bucket.never_sent)()
-        # Raised out here, so that no error of aiohttp's, whose requests hold the token, hangs on ours.
-        raise unknown_if_deploy(request.row, self._no_answer(request, problem, attempt.sent, late))
-
-    def _no_answer(self, request: Request[B, T], problem: str, sent: bool, late: bool) -> EdgegapError:
-        log.debug("%s had no answer: %s (sent: %s)", request.row, problem, sent)
-        if self._client().closed:
-            self.closed = True  # the caller's HTTP session was closed under us
-        if self.closed or late:
-            return self._ended(request, None, sent=sent)
-        done = "it may have been processed" if sent else "it was never sent"
-        return TransportError(f"{request.row} had no answer ({problem}); {done}", request_sent=sent)
-
-    @staticmethod
-    def _scrubbed(request: Request[B, T], reply: Reply) -> Reply:
-        """A server or a proxy may repeat the token in what it answers; it goes no further."""
-        if request.secret.encode() not in reply.body:
-            return reply
-        return Reply(reply.status, reply.headers, reply.body.replace(request.secret.encode(), b"***"))
+    def _no_answer(self, request: Request[B, T], came: NoAnswer) -> EdgegapError:
+        """An attempt without an answer as an error."""
+        log.debug("%s had no answer: %s (sent: %s)", request.row, came, came.sent)
+        if self._wire.closed:
+            self.closed = True  # the caller's HTTP session may be closed under us
+        if self.closed or came.late:
+            error = self._ended(request, None, sent=came.sent)
+        else:
+            done = "it may have been processed" if came.sent else "it was never sent"
+            error = TransportError(f"{request.row} had no answer ({came}); {done}", request_sent=came.sent)
+        return unknown_if_deploy(request.row, error)
 
     async def _pause(self, request: Request[B, T], bucket: Bucket, history: History, failure: EdgegapError) -> None:
         """Wait before the next attempt, or raise what ends the call."""
@@ -279,7 +226,9 @@ class Transport:
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """The seconds that a call has which was given this `timeout`."""
-        return self._timeout if isinstance(timeout, UnsetType) else timeout
+        if isinstance(timeout, UnsetType):
+            return self._timeout
+        return None if timeout is None else seconds("timeout", timeout)
 
     async def aclose(self) -> None:
         """End all waiting with `SessionClosed`, and close the HTTP session if it is ours."""
@@ -290,5 +239,4 @@ class Transport:
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(now)
-        if self._http is not None and self._owns_http:
-            await self._http.close()
+        await self._wire.aclose()

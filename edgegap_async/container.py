@@ -14,7 +14,7 @@ from ._retry import Retry
 from ._transport import Transport
 from .endpoints import OTHER_LIMIT
 from .models._check import api_url, fail, log_storage_query, token_text
-from .models._wire import Answer
+from .models._wire import Answer, ByName
 from .models.deployment import Port, StopResult
 from .models.location import Location
 
@@ -22,8 +22,8 @@ T = TypeVar("T")
 STOP_TIMEOUT, ATTEMPT_TIMEOUT = 60.0, 15.0  # seconds, as a session's own
 
 
-class _PortsMapping(msgspec.Struct):
-    ports: Mapping[str, Port] = {}
+class _PortsMapping(Answer, frozen=True, kw_only=True):
+    ports: ByName[Port] = msgspec.field(default_factory=dict[str, Port])
 
 
 class Container(Answer, frozen=True, kw_only=True):
@@ -60,7 +60,11 @@ class Container(Answer, frozen=True, kw_only=True):
         )
 
     def __repr__(self) -> str:
-        return f"Container(request_id={self.request_id!r}, public_ip={self.public_ip!r}, ports={self.ports!r})"
+        return f"Container({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        # msgspec's own, which rich asks for, would show the delete token.
+        return [("request_id", self.request_id), ("public_ip", self.public_ip), ("ports", self.ports)]
 
 
 def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
@@ -68,7 +72,7 @@ def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
         return None
     try:
         return msgspec.json.decode(env[name], type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         fail(name, f"can't be read: {error}")
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
-from typing import NoReturn, TypeGuard
-from urllib.parse import urlsplit
+from typing import NoReturn, TypeGuard, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+T = TypeVar("T")
 
 
 def fail(argument: str, problem: str) -> NoReturn:
@@ -15,12 +17,28 @@ def text(argument: str, value: object) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value.strip():
         fail(argument, f"must be a string that is not empty, not {value!r}")
+    return encodable(argument, value)
+
+
+def encodable(argument: str, value: str) -> str:
+    """A string that UTF-8 can hold: half of a surrogate pair can't be sent."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        fail(argument, "holds half of a surrogate pair, which can't be sent")
     return value
 
 
 def optional_text(argument: str, value: object) -> str | None:
     """A string that is not empty, or None."""
     return None if value is None else text(argument, value)
+
+
+def flag(argument: str, value: object) -> bool:
+    """True or False, and no word for them: "false" would count as true."""
+    if not isinstance(value, bool):
+        fail(argument, f"must be True or False, not {value!r}")
+    return value
 
 
 def whole_number(argument: str, value: object, least: int, most: int | None = None) -> int:
@@ -65,6 +83,16 @@ def sequence(argument: str, value: object) -> tuple[object, ...]:
     return tuple(value)
 
 
+def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
+    """The items of a sequence, each of them a `kind`."""
+    items: tuple[T, ...] = ()
+    for item in sequence(argument, value):
+        if not isinstance(item, kind):
+            fail(argument, f"must hold instances of {kind.__name__}, not of {type(item).__name__}")
+        items += (item,)
+    return items
+
+
 def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
@@ -83,21 +111,33 @@ def token_text(argument: str, value: object) -> str:
     return token
 
 
+def http_url(argument: str, value: object) -> SplitResult:
+    """The parts of an http or https URL; no error repeats it, as it may hold a secret."""
+    url = text(argument, value)
+    problem = "must be an http or https URL"
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets that don't match, a port that is no number
+        fail(argument, problem)
+    if not sound or not url.isprintable() or " " in url:
+        fail(argument, problem)
+    return parts
+
+
 def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
     """A URL that a token may be sent to: https, or this machine, or what the caller insists on."""
     url = text(argument, value).strip().rstrip("/")
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        fail(argument, "must not hold a user name or a password")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        fail(argument, f"must be an https URL without query and fragment, not {value!r}")
+    parts = http_url(argument, url)
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        fail(argument, "must not hold a user name, a password, a query or a fragment")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
-        fail(argument, f"is http: the token would go to {parts.hostname} in clear")
+        fail(argument, f"must be https: the token would go to {parts.hostname} in clear")
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(host: str | None) -> bool:
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host or "").is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        return host == "localhost"

@@ -6,19 +6,24 @@ A type checker sees the right column, msgspec the left one; a reader turns the o
     null, "", 5, "5"                                                    Integer: int or None
     null, "", 45.5, "45.3324097"                                        Real: float or None
     null, "", "text", ["text"]                                          Texts: a tuple
-    null, "", {...}                                                     Ports, Place: the struct, {} or None
+    null, "", [...]                                                     Several[X]: a tuple
+    null, "", {...}                                                     ByName[X]: a mapping
+    null, "", true, {...}, [...]                                        Maybe[X]: what X says, or None
 
 What can't be read is None: a number nobody can read must not take the whole answer with it.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias, TypeVar
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
+
+T = TypeVar("T")
 
 
 def _time(value: str | datetime | None) -> datetime | None:
@@ -41,42 +46,59 @@ def _real(value: float | str | None) -> float | None:
     return number if isfinite(number) else None
 
 
-def _integer(value: float | str | None) -> int | None:
+def _number(value: float | str | None) -> int | float | None:
+    if isinstance(value, str):
+        try:
+            return int(value)  # exact, however long
+        except ValueError:
+            pass
     if value is None or type(value) is int:
         return value
     number = _real(value)
-    return int(number) if number is not None and number.is_integer() else None
+    return int(number) if number is not None and number.is_integer() else number
+
+
+def _integer(value: float | str | None) -> int | None:
+    number = _number(value)
+    return number if isinstance(number, int) else None
 
 
 def _texts(value: Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(value, tuple):
-        return value
     if isinstance(value, str):
         return (value,) if value else ()
     return tuple(value or ())
 
 
+def _several(value: Sequence[T] | None) -> Sequence[T]:
+    return () if value is None or isinstance(value, str) else value
+
+
 def _numbers(value: Sequence[float | str | None] | None) -> tuple[int | float | None, ...]:
-    reals = [_real(item) for item in value or ()]
-    return tuple(int(item) if item is not None and item.is_integer() else item for item in reals)
+    return tuple(_number(item) for item in _several(value))
 
 
 def _labels(value: Sequence[float | str | None] | None) -> tuple[str | None, ...]:
-    return tuple(None if item is None else str(item) for item in value or ())
+    return tuple(None if item is None else str(item) for item in _several(value))
 
 
 def _times(value: Sequence[str | datetime | None] | None) -> tuple[datetime | None, ...]:
-    return tuple(_time(item) for item in value or ())
+    return tuple(_time(item) for item in _several(value))
 
 
-def none_if_empty(value: object) -> object:
-    """Reads a struct for which the API also sends "" while there is none."""
-    return value or None
+def _no_names(_: str | None) -> Mapping[str, object]:
+    return {}
 
 
-def empty_if_none(value: object) -> object:
-    """Reads a mapping for which the API also sends null or "" while there is none."""
-    return value or {}
+def _none_if_text(_: str) -> None:
+    return None
+
+
+class _Reads:
+    """A reader, and the types of what may come that it has to look at: most values are what they should be."""
+
+    def __init__(self, read: Callable[..., object], *types: type) -> None:
+        self.read = read
+        self.types = frozenset(types)
 
 
 RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]  # an identity: an answer without it is no answer
@@ -89,18 +111,29 @@ if TYPE_CHECKING:
     Numbers: TypeAlias = tuple[int | float | None, ...]
     Labels: TypeAlias = tuple[str | None, ...]
     Times: TypeAlias = tuple[datetime | None, ...]
+    Several: TypeAlias = tuple[T, ...]
+    ByName: TypeAlias = Mapping[str, T]
+    Maybe: TypeAlias = T | None
 else:
-    Time = Annotated[str | None, _time]
-    Integer = Annotated[int | float | str | None, _integer]
-    Real = Annotated[int | float | str | None, _real]
-    Texts = Annotated[tuple[str, ...] | str | None, _texts]
-    Numbers = Annotated[tuple[int | float | str | None, ...] | None, _numbers]
-    Labels = Annotated[tuple[int | float | str | None, ...] | None, _labels]
-    Times = Annotated[tuple[str | None, ...] | None, _times]
+    Time = Annotated[str | None, _Reads(_time, str, datetime)]
+    Integer = Annotated[int | float | str | None, _Reads(_integer, str, float)]
+    Real = Annotated[int | float | str | None, _Reads(_real, str, int)]
+    Texts = Annotated[tuple[str, ...] | str | None, _Reads(_texts, str, list, NoneType)]
+    Numbers = Annotated[tuple[int | float | str | None, ...] | str | None, _Reads(_numbers, str, list, tuple, NoneType)]
+    Labels = Annotated[tuple[int | float | str | None, ...] | str | None, _Reads(_labels, str, list, tuple, NoneType)]
+    Times = Annotated[tuple[str | None, ...] | str | None, _Reads(_times, str, list, tuple, NoneType)]
 
+    class Several:
+        def __class_getitem__(cls, kind: object) -> object:
+            return Annotated[tuple[kind, ...] | str | None, _Reads(_several, str, NoneType)]
 
-def _reader(hint: object) -> Callable[..., object] | None:
-    return next((note for note in getattr(hint, "__metadata__", ()) if callable(note)), None)
+    class ByName:
+        def __class_getitem__(cls, kind: object) -> object:
+            return Annotated[Mapping[str, kind] | str | None, _Reads(_no_names, str, NoneType)]
+
+    class Maybe:
+        def __class_getitem__(cls, kind: object) -> object:
+            return Annotated[kind | str | None, _Reads(_none_if_text, str)]
 
 
 class Answer(Struct, frozen=True, gc=False, kw_only=True):
@@ -109,16 +142,17 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
     `gc=False` because answers hold no cycles: it halves the time to decode a large page.
     """
 
-    _readers: ClassVar[tuple[tuple[str, Callable[..., object]], ...]] = ()
+    _readers: ClassVar[tuple[tuple[str, frozenset[type], Callable[..., object]], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        hints = inspect.get_annotations(cls).items()
-        own = tuple((name, read) for name, hint in hints if (read := _reader(hint)))
-        cls._readers = cls._readers + own
+        for name, hint in inspect.get_annotations(cls).items():
+            for note in getattr(hint, "__metadata__", ()):
+                if isinstance(note, _Reads):
+                    cls._readers = (*cls._readers, (name, note.types, note.read))
 
     def __post_init__(self) -> None:
-        for name, read in self._readers:
+        for name, types, read in self._readers:
             came = getattr(self, name)
-            if (value := read(came)) is not came:
-                force_setattr(self, name, value)
+            if type(came) in types:
+                force_setattr(self, name, read(came))

@@ -6,12 +6,11 @@ A body checks and completes itself when it is made; it holds what goes over the 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ._check import fail, number, sequence, tag_name, text, whole_number
+from ._check import encodable, fail, flag, http_url, instances, number, sequence, tag_name, text, whole_number
 from ._wire import Answer, RequestId
 
 
@@ -61,10 +60,16 @@ class EnvironmentVariable(Struct, frozen=True):
         text("environment_variables: key", self.key)
         if not isinstance(self.value, str):
             fail(f"environment_variables: the value of {self.key}", "must be a string")
+        encodable(f"environment_variables: the value of {self.key}", self.value)
+        flag("environment_variables: is_hidden", self.is_hidden)
 
     def __repr__(self) -> str:
+        return f"EnvironmentVariable({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        # msgspec's own, which rich asks for, would show the hidden value.
         value = "***" if self.is_hidden else self.value
-        return f"EnvironmentVariable(key={self.key!r}, value={value!r}, is_hidden={self.is_hidden!r})"
+        return [("key", self.key), ("value", value), ("is_hidden", self.is_hidden)]
 
 
 class Webhook(Struct, frozen=True):
@@ -73,9 +78,7 @@ class Webhook(Struct, frozen=True):
     url: str
 
     def __post_init__(self) -> None:
-        parts = urlsplit(text("webhook", self.url))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            fail("webhook", "must be an http or https URL")
+        http_url("webhook", self.url)
 
 
 class Resources(Struct, frozen=True):
@@ -125,11 +128,7 @@ def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
     if isinstance(given, Mapping):
         variables = tuple(EnvironmentVariable(key, value) for key, value in given.items())
     else:
-        variables = ()
-        for item in sequence("environment_variables", given):
-            if not isinstance(item, EnvironmentVariable):
-                fail("environment_variables", "must be a mapping, or a sequence of EnvironmentVariable")
-            variables += (item,)
+        variables = instances("environment_variables", given, EnvironmentVariable)
     keys = [variable.key for variable in variables]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         fail("environment_variables", f"names {', '.join(twice)} more than once")
@@ -139,10 +138,8 @@ def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
 def _webhook(argument: str, given: object) -> Webhook | None:
     if given is None or isinstance(given, Webhook):
         return given
-    try:
-        return Webhook(text(argument, given))
-    except ValueError:
-        fail(argument, "must be an http or https URL")
+    http_url(argument, given)
+    return Webhook(text(argument, given))
 
 
 class DeployRequest(Struct, frozen=True, omit_defaults=True):
@@ -174,6 +171,8 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
             force_setattr(self, "environment_variables", _variables(self.environment_variables))
         if self.tags is not None:
             force_setattr(self, "tags", tuple(tag_name("tags", tag) for tag in sequence("tags", self.tags)))
+        if self.require_cached_locations is not None:
+            flag("require_cached_locations", self.require_cached_locations)
         if self.resources is not None and not isinstance(self.resources, Resources):
             fail("resources", "must be a Resources")
         for name in ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated"):

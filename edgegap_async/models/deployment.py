@@ -1,14 +1,14 @@
 """A deployment as the API tells of it: its status, its row in a list, its logs, and the answers to a stop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Literal
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from ._check import fail, sequence, text
-from ._wire import Answer, Integer, RequestId, Texts, Time, empty_if_none, none_if_empty
+from ._check import fail, instances, sequence, text
+from ._wire import Answer, ByName, Integer, Maybe, RequestId, Several, Texts, Time
 from .location import Location
 from .paging import Pagination
 
@@ -39,11 +39,11 @@ _STATES = {state.value: state for state in DeploymentState}
 class Port(Answer, frozen=True, kw_only=True):
     """A port of a deployment: `external` is what players connect to, `internal` what the game listens on."""
 
-    external: int | None = None
-    internal: int | None = None
+    external: Integer = None
+    internal: Integer = None
     protocol: str | None = None
     name: str | None = None
-    tls_upgrade: bool | None = None
+    tls_upgrade: Maybe[bool] = None
     link: str | None = None
     proxy: Integer = None
 
@@ -53,18 +53,10 @@ class DeploymentSession(Answer, frozen=True, kw_only=True):
 
     session_id: str | None = None
     status: str | None = None
-    ready: bool | None = None
-    linked: bool | None = None
+    ready: Maybe[bool] = None
+    linked: Maybe[bool] = None
     kind: str | None = None
     user_count: Integer = None
-
-
-if TYPE_CHECKING:
-    Ports: TypeAlias = Mapping[str, Port]
-    Place: TypeAlias = Location | None
-else:
-    Ports = Annotated[Mapping[str, Port] | str | None, empty_if_none]
-    Place = Annotated[Location | str | None, none_if_empty]
 
 
 class ReadyDeployment(Answer, frozen=True, kw_only=True):
@@ -73,7 +65,7 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
     request_id: RequestId
     fqdn: str | None = None
     public_ip: str | None = None
-    ports: Ports = field(default_factory=dict[str, Port])
+    ports: ByName[Port] = field(default_factory=dict[str, Port])
     tags: Texts = ()
     start_time: Time = None
 
@@ -88,7 +80,7 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
         found = (
             self.ports.get(wanted)
             or next((item for item in ports if item.name == wanted), None)
-            or next((item for item in ports if str(item.internal) == wanted), None)
+            or next((item for item in ports if item.internal is not None and str(item.internal) == wanted), None)
         )
         if found is None or found.external is None:
             known = ", ".join(f"{key} ({item.internal}/{item.protocol})" for key, item in self.ports.items())
@@ -105,15 +97,15 @@ class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
     app_name: str | None = None
     app_version: str | None = None
     current_status: str | None = None
-    running: bool | None = None
-    whitelisting_active: bool | None = None
+    running: Maybe[bool] = None
+    whitelisting_active: Maybe[bool] = None
     removal_time: Time = None
     elapsed_time: Integer = None
     last_status: str | None = None
-    error: bool | None = None
+    error: Maybe[bool] = None
     error_detail: str | None = None
-    sessions: tuple[DeploymentSession, ...] | None = None
-    location: Place = None
+    sessions: Maybe[tuple[DeploymentSession, ...]] = None
+    location: Maybe[Location] = None
     sockets: Integer = None
     sockets_usage: Integer = None
     command: str | None = None
@@ -129,10 +121,10 @@ class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
 class DeploymentSummary(ReadyDeployment, frozen=True, kw_only=True):
     """A deployment's row in a list. Pending and failed look alike here: both are just not `ready`."""
 
-    ready: bool | None = None
+    ready: Maybe[bool] = None
     sockets: Integer = None
     sockets_usage: Integer = None
-    is_joinable_by_session: bool | None = None
+    is_joinable_by_session: Maybe[bool] = None
     status: str | None = None  # not documented, but read by official code
 
 
@@ -141,7 +133,7 @@ class DeploymentPage(Answer, frozen=True, kw_only=True):
 
     data: tuple[DeploymentSummary, ...]
     total_count: Integer = None
-    pagination: Pagination | None = None
+    pagination: Maybe[Pagination] = None
     message: Texts = ()
 
 
@@ -149,7 +141,7 @@ class StopResult(Answer, frozen=True, kw_only=True):
     """The stop is accepted; before READY or ERROR it is carried out once one of them is reached."""
 
     message: str | None = None
-    deployment_summary: DeploymentStatus | None = None
+    deployment_summary: Maybe[DeploymentStatus] = None
 
 
 class BulkStopFilter(Struct, frozen=True):
@@ -172,6 +164,9 @@ class BulkStopRequest(Struct, frozen=True):
 
     filters: Sequence[BulkStopFilter]
 
+    def __post_init__(self) -> None:
+        force_setattr(self, "filters", instances("filter", self.filters, BulkStopFilter))
+
 
 class Processable(Answer, frozen=True, kw_only=True):
     """A deployment that a bulk stop takes."""
@@ -182,7 +177,7 @@ class Processable(Answer, frozen=True, kw_only=True):
 class BulkStopResult(Answer, frozen=True, kw_only=True):
     """What will be stopped. Which IDs could not be stopped, the API does not tell."""
 
-    processable: tuple[Processable, ...] = ()
+    processable: Several[Processable] = ()
 
 
 class CrashData(Answer, frozen=True, kw_only=True):
@@ -199,5 +194,5 @@ class ContainerLogs(Answer, frozen=True, kw_only=True):
     logs: str | None = None
     encoding: str | None = None
     crash_logs: str | None = None
-    crash_data: CrashData | None = None
+    crash_data: Maybe[CrashData] = None
     logs_link: str | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ._wire import Answer, Integer, Real, Time
+from ._wire import Answer, Integer, Maybe, Real, Time
 from .paging import Pagination
 
 
@@ -50,14 +50,14 @@ class FleetHost(Answer, frozen=True, kw_only=True):
     allocated_memory_mb: Integer = None
     allocatable_cpu_units: Integer = None
     allocatable_memory_mb: Integer = None
-    beacon: Beacon | None = None
+    beacon: Maybe[Beacon] = None
     created_at: Time = None
     updated_at: Time = None
-    pin: Pin | None = None
-    delete_schedules: tuple[DeleteSchedule, ...] | None = None
-    centroid: Mapping[str, object] | None = None
-    delete_schedule: DeleteSchedule | None = None
-    fleet_host_specifications: Mapping[str, object] | None = None
+    pin: Maybe[Pin] = None
+    delete_schedules: Maybe[tuple[DeleteSchedule, ...]] = None
+    centroid: Maybe[Mapping[str, object]] = None
+    delete_schedule: Maybe[DeleteSchedule] = None
+    fleet_host_specifications: Maybe[Mapping[str, object]] = None
 
 
 class FleetHosts(Answer, frozen=True, kw_only=True):
@@ -65,4 +65,4 @@ class FleetHosts(Answer, frozen=True, kw_only=True):
 
     data: tuple[FleetHost, ...]
     total_count: Integer = None
-    pagination: Pagination | None = None
+    pagination: Maybe[Pagination] = None

@@ -1,6 +1,6 @@
 """Where servers can run: GET /v1/locations, and the place of a deployment."""
 
-from ._wire import Answer, Real, Texts
+from ._wire import Answer, Maybe, Real, Texts
 
 
 class Location(Answer, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class AvailableLocation(Location, frozen=True, kw_only=True):
     """A location that can be deployed to."""
 
     type: str | None = None
-    tags: tuple[LocationTag, ...] | None = None
+    tags: Maybe[tuple[LocationTag, ...]] = None
 
 
 class Locations(Answer, frozen=True, kw_only=True):

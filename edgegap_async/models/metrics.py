@@ -1,6 +1,6 @@
 """Metrics of a deployment: series of (label, value, time)."""
 
-from ._wire import Answer, Labels, Numbers, Times
+from ._wire import Answer, Labels, Maybe, Numbers, Times
 
 
 class MetricSeries(Answer, frozen=True, kw_only=True):
@@ -14,23 +14,23 @@ class MetricSeries(Answer, frozen=True, kw_only=True):
 class TotalMetrics(Answer, frozen=True, kw_only=True):
     """What went over the network and the disk since the start."""
 
-    receive_total: MetricSeries | None = None
-    transmit_total: MetricSeries | None = None
-    disk_read_total: MetricSeries | None = None
-    disk_write_total: MetricSeries | None = None
+    receive_total: Maybe[MetricSeries] = None
+    transmit_total: Maybe[MetricSeries] = None
+    disk_read_total: Maybe[MetricSeries] = None
+    disk_write_total: Maybe[MetricSeries] = None
 
 
 class NetworkMetrics(Answer, frozen=True, kw_only=True):
     """What goes over the network at a time."""
 
-    receive: MetricSeries | None = None
-    transmit: MetricSeries | None = None
+    receive: Maybe[MetricSeries] = None
+    transmit: Maybe[MetricSeries] = None
 
 
 class DeploymentMetrics(Answer, frozen=True, kw_only=True):
     """All series of a deployment."""
 
-    total: TotalMetrics | None = None
-    cpu: MetricSeries | None = None
-    mem: MetricSeries | None = None
-    network: NetworkMetrics | None = None
+    total: Maybe[TotalMetrics] = None
+    cpu: Maybe[MetricSeries] = None
+    mem: Maybe[MetricSeries] = None
+    network: Maybe[NetworkMetrics] = None

@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ._check import fail, text
-from ._wire import Answer
+from ._check import fail, instances, sequence, text
+from ._wire import Answer, Integer, Maybe
 
 
 class Paginator(Answer, frozen=True, kw_only=True):
     """How many pages there are."""
 
-    num_pages: int | None = None
+    num_pages: Integer = None
 
 
 class Pagination(Answer, frozen=True, kw_only=True):
     """Where in the pages an answer stands. All absent where an operation does not page (`{}`)."""
 
-    number: int | None = None
-    next_page_number: int | None = None
-    previous_page_number: int | None = None
-    paginator: Paginator | None = None
-    has_next: bool | None = None
-    has_previous: bool | None = None
+    number: Integer = None
+    next_page_number: Integer = None
+    previous_page_number: Integer = None
+    paginator: Maybe[Paginator] = None
+    has_next: Maybe[bool] = None
+    has_previous: Maybe[bool] = None
 
 
 class ListFilter(Struct, frozen=True):
@@ -46,7 +46,8 @@ class ListFilter(Struct, frozen=True):
         if one == (self.operator in ("in", "nin")):
             fail(f"query: filter on {self.field!r}", "takes a sequence with in and nin, and only with them")
         if not isinstance(value, str | int | float):
-            force_setattr(self, "value", tuple(text(f"query: filter on {self.field!r}", item) for item in value))
+            argument = f"query: filter on {self.field!r}"
+            force_setattr(self, "value", tuple(text(argument, item) for item in sequence(argument, value)))
 
 
 class OrderBy(Struct, frozen=True):
@@ -54,6 +55,10 @@ class OrderBy(Struct, frozen=True):
 
     field: str
     order: str = "asc"
+
+    def __post_init__(self) -> None:
+        text("query: field of an order_by", self.field)
+        text("query: order of an order_by", self.order)
 
 
 class ListQuery(Struct, frozen=True, omit_defaults=True):
@@ -63,6 +68,9 @@ class ListQuery(Struct, frozen=True, omit_defaults=True):
     order_by: Sequence[OrderBy] = ()
 
     def __post_init__(self) -> None:
-        fields = [item.field for item in self.filters]
+        filters = instances("query: filters", self.filters, ListFilter)
+        force_setattr(self, "filters", filters)
+        force_setattr(self, "order_by", instances("query: order_by", self.order_by, OrderBy))
+        fields = [item.field for item in filters]
         if twice := sorted({field for field in fields if fields.count(field) > 1}):
             fail("query", f"has more than one filter on {', '.join(twice)}; the API takes one per field")

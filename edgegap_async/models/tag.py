@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from ._check import tag_name
-from ._wire import Answer, Integer, Time
+from ._wire import Answer, Integer, Maybe, Time
 from .paging import Pagination
 
 
@@ -30,4 +30,4 @@ class DeploymentTags(Answer, frozen=True, kw_only=True):
     tags: tuple[DeploymentTag, ...]
     count: Integer = None
     total_count: Integer = None
-    pagination: Pagination | None = None
+    pagination: Maybe[Pagination] = None

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from .._transport import Timeout, Transport
 from ..endpoints import BULK_STOP, CONTAINER_LOGS, DEPLOY, LIST, METRICS, SELF_STOP, STATUS, STOP
-from ..models._check import fail, log_storage_query, optional_text, text, token_text, whole_number
+from ..models._check import fail, flag, log_storage_query, optional_text, text, token_text, whole_number
 from ..models.deploy import (
     DeploymentAccepted,
     DeployRequest,
@@ -133,7 +133,9 @@ class Deployments:
             container_log_storage: as for `stop`.
             timeout: seconds for the whole call.
         """
-        words = {"request_id": request_id, "access_point_id": str(access_point_id)}
+        if not isinstance(access_point_id, str):
+            access_point_id = str(whole_number("access_point_id", access_point_id, 0))
+        words = {"request_id": request_id, "access_point_id": access_point_id}
         query = log_storage_query(container_log_storage)
         bare = token_text("token", token)
         return await self._transport.call(SELF_STOP, words, query=query, timeout=timeout, token=bare)
@@ -152,11 +154,11 @@ class Deployments:
             everything: needed for what may stop more than is named: no filter, `not`, or a filter without values.
             timeout: seconds for the whole call.
         """
-        filters = (filter,) if isinstance(filter, BulkStopFilter) else tuple(filter or ())
-        broad = not filters or any(item.filter_type == "not" or not item.values for item in filters)
+        body = BulkStopRequest((filter,) if isinstance(filter, BulkStopFilter) else filter or ())
+        broad = not body.filters or any(item.filter_type == "not" or not item.values for item in body.filters)
         if broad and not everything:
             fail("filter", "may mean every deployment there is; say everything=True if you mean it")
-        return await self._transport.call(BULK_STOP, body=BulkStopRequest(filters), timeout=timeout)
+        return await self._transport.call(BULK_STOP, body=body, timeout=timeout)
 
     async def list(
         self,
@@ -228,7 +230,7 @@ class Deployments:
             "start_time": _time_text("start_time", start_time),
             "end_time": _time_text("end_time", end_time),
             "steps": optional_text("steps", steps),
-            "raw": None if raw is None else str(bool(raw)).lower(),
+            "raw": None if raw is None else str(flag("raw", raw)).lower(),
         }
         return await self._transport.call(METRICS, {"request_id": request_id}, query=query, timeout=timeout)
 

@@ -1,0 +1,68 @@
+"""One timer for all exchanges under way: a timer for each would be the dearest part of a call.
+
+As with `asyncio.timeout`, who is late is cancelled, and that cancellation becomes a time-out where it was entered.
+"""
+
+import asyncio
+
+
+class Alarm:
+    """The deadline of one exchange, on the loop's clock."""
+
+    __slots__ = ("_cancelling", "_task", "rang", "when")
+
+    def __init__(self, when: float, task: asyncio.Task[object]) -> None:
+        self.when = when
+        self.rang = False
+        self._task = task
+        self._cancelling = task.cancelling()
+
+    def ring(self) -> None:
+        """Cancel the task."""
+        self.rang = True
+        self._task.cancel()
+
+    def is_ours(self) -> bool:
+        """Whether a cancellation that arrived is this alarm's, and nobody else's besides; asked once."""
+        return self.rang and self._task.uncancel() <= self._cancelling
+
+
+class Deadlines:
+    """All alarms that are set, and the one timer that looks after them."""
+
+    def __init__(self) -> None:
+        self._alarms: set[Alarm] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, loop: asyncio.AbstractEventLoop, when: float) -> Alarm:
+        """Set an alarm for the running task."""
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a call of the API must run inside a task")
+        alarm = Alarm(when, task)
+        self._alarms.add(alarm)
+        if self._timer is None or when < self._timer.when():
+            self._set(loop, when)
+        return alarm
+
+    def leave(self, alarm: Alarm) -> None:
+        """The exchange is over. The timer stays: it would be set again by the next one."""
+        self._alarms.discard(alarm)
+
+    def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        self.close()
+        self._timer = loop.call_at(when, self._look, loop, when)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._timer = None
+        for alarm in [alarm for alarm in self._alarms if alarm.when <= due]:
+            self._alarms.discard(alarm)
+            alarm.ring()
+        if self._alarms:
+            self._set(loop, min(alarm.when for alarm in self._alarms))
+
+    def close(self) -> None:
+        """End the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,108 @@
+"""One exchange with the server: a request goes out once, and what comes back is a `Reply` or `NoAnswer`.
+
+The only module that uses aiohttp's client. None of its errors gets past it: their requests hold the token.
+"""
+
+import asyncio
+import logging
+
+import aiohttp
+
+from ._answers import Reply
+from ._attempt import Attempt
+from ._deadlines import Deadlines
+from ._limits import Bucket
+from ._request import B, Request, T
+
+log = logging.getLogger("edgegap_async")
+UNTIMED = aiohttp.ClientTimeout(total=None)  # the deadlines are ours: aiohttp would set a timer for each request
+UNLIMITED = 1e9  # connections; in aiohttp that is a 0
+
+
+class NoAnswer(Exception):
+    """What went wrong, whether the request was sent (False is certain), and whether the call's deadline has passed."""
+
+    def __init__(self, problem: str, *, sent: bool, late: bool) -> None:
+        super().__init__(problem)
+        self.sent = sent
+        self.late = late
+
+
+class Wire:
+    """The HTTP session under a session: the caller's, or one of our own, made for the first request.
+
+    Args:
+        http: the caller's, which is never closed here.
+        connections: how many requests there can be at a time, which is the size of the pool.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession | None, connections: float) -> None:
+        self._http = http
+        self._own = http is None
+        self._connections = connections
+        self._deadlines = Deadlines()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the HTTP session was closed, by whomever."""
+        return self._http is not None and self._http.closed
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            limit = int(self._connections) if self._connections < UNLIMITED else 0
+            connector = aiohttp.TCPConnector(limit=limit)
+            self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._http
+
+    async def exchange(self, request: Request[B, T], bucket: Bucket) -> Reply:
+        """One attempt, on a slot of the bucket, which gets it back.
+
+        Raises:
+            NoAnswer: there was none.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        end = started + request.patience
+        late = request.deadline is not None and request.deadline <= end
+        attempt = Attempt()
+        alarm = self._deadlines.enter(loop, request.deadline if late and request.deadline else end)
+        try:
+            response = await self._client().request(
+                request.row.method,
+                request.url,
+                data=request.data,
+                headers=request.headers,
+                timeout=UNTIMED,
+                allow_redirects=False,
+                raise_for_status=False,
+                upload_tracker=attempt,
+                middlewares=(attempt,),
+            )
+            attempt.answered = True
+            round_trip = loop.time() - started
+            bucket.answered(round_trip)
+            try:
+                body = await response.read()
+            except BaseException:
+                response.close()
+                raise
+            log.debug("%s was answered %d in %.3f s", request.row, response.status, round_trip)
+            return Reply(response.status, response.headers, body, request.secret)
+        except asyncio.CancelledError:
+            if not alarm.is_ours():
+                raise
+            problem = f"it took longer than {alarm.when - started:.3g} s"
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            problem = f"{type(error).__name__}: {error}".replace(request.secret, "***").rstrip(": ")
+        finally:
+            self._deadlines.leave(alarm)
+            if not attempt.answered:
+                (bucket.given_up if attempt.sent else bucket.never_sent)()
+        # Raised out here, so that no error of aiohttp's hangs on it.
+        raise NoAnswer(problem, sent=attempt.sent, late=late and alarm.rang)
+
+    async def aclose(self) -> None:
+        """Close the HTTP session if it is ours."""
+        self._deadlines.close()
+        if self._http is not None and self._own:
+            await self._http.close()

@@ -1,0 +1,1 @@
+"""`python -m edgegap_async ...`: launch servers for matches, or run the simulator. Needs the extra `cli`."""

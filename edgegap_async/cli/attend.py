@@ -1,0 +1,105 @@
+"""A launch as somebody sees it: progress, Ctrl-C, what was stopped, the summary."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from rich.console import Console
+
+from ..models.deployment import ReadyDeployment
+from ..session import EdgegapSession
+from .interrupts import INTERRUPTED, on_interrupt
+from .launching import Launch
+from .matches import Match
+from .progress import Show, keep_showing, shown
+from .summary import ServerCounts, ready_line, stopped_lines, summary
+
+
+class _Interruption:
+    """What Ctrl-C does: the first one interrupts the launch, the second one ends everything."""
+
+    def __init__(self, launch: Launch, show: Show) -> None:
+        self.count = 0
+        self._launch = launch
+        self._show = show
+        self._task = asyncio.current_task()
+
+    def __call__(self) -> None:
+        self.count += 1
+        if self.count == 1:
+            self._launch.interrupt()
+            self._show.say(
+                f"interrupted: nothing more is started; {self._launch.in_flight} deploys in flight are waited for, "
+                "then all servers are stopped (once more to end at once)"
+            )
+        elif self._task:
+            self._task.cancel()
+
+
+async def attend(
+    session: EdgegapSession,
+    matches: Sequence[Match],
+    *,
+    timeout: float | None,
+    stop: bool,
+    simulator: ServerCounts | None = None,
+) -> int:
+    """Launch the matches, and return the exit code.
+
+    Args:
+        session: of the SDK.
+        matches: what to launch.
+        timeout: seconds for each, from the sending of its deploy until it is ready.
+        stop: stop all servers again.
+        simulator: what counts at the other end.
+
+    Raises:
+        CancelledError: Ctrl-C came twice; it has said what is left.
+    """
+
+    def tell(match_id: str, server: ReadyDeployment, seconds: float) -> None:
+        show.line(ready_line(match_id, server, seconds))
+
+    with shown(len(matches), Console(stderr=True)) as show:
+        launch = Launch(session, total=len(matches), timeout=timeout, tell=tell)
+        interruption = _Interruption(launch, show)
+        with on_interrupt(interruption):
+            await _run(launch, matches, show, stop=stop)
+    for line in summary(launch.outcome, session.usage(), simulator):
+        click.echo(line, err=True)
+    for line in stopped_lines(launch.outcome, by_name=launch.interrupted):
+        click.echo(line, err=True)
+    if interruption.count:
+        return INTERRUPTED
+    return 0 if launch.outcome.complete else 1
+
+
+def _let_go_of_stdout() -> None:
+    """What is left in its buffer would fail once more when the interpreter ends, and change the exit code."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+async def _run(launch: Launch, matches: Sequence[Match], show: Show, *, stop: bool) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            ticker = group.create_task(keep_showing(show, launch.outcome))
+            show.say(f"launching {len(matches)} matches")
+            try:
+                await launch.run(matches)
+            except Exception:
+                await launch.stop_all()  # whatever it was, no server is left that nobody owns
+                raise
+            if launch.deaf:
+                show.say(f"standard output can't be written, so all servers are stopped: {launch.deaf}")
+                _let_go_of_stdout()
+            if stop or launch.interrupted:
+                await launch.stop_all()
+            ticker.cancel()
+    except BaseException:
+        for line in stopped_lines(launch.outcome, by_name=True):
+            show.say(line)
+        raise

@@ -1,0 +1,138 @@
+"""`launch`: a server for each match of a file."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import click
+
+from .._limits import Limits
+from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
+from ..simulator import Simulator
+from ..simulator.enforcement import RuleName
+from ._sending import http_session
+from .attend import attend
+from .interrupts import INTERRUPTED
+from .loops import LOOPS, LoopFactory, LoopName, loop_factory
+from .matches import Match, read
+from .simulate import ENFORCEMENTS
+
+DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
+SIMULATED = "simulated"  # application, version and token, where nobody looks at them
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is launched and where: on an embedded simulator if it has an `enforcement`, else by the API."""
+
+    application: str
+    version: str
+    limits: Limits
+    enforcement: RuleName | None
+
+
+@click.command(short_help="Launch a server for each match of a file.")
+@click.argument("matches", metavar="MATCHES.jsonl", type=click.File("rb"))
+@click.option("--application", help="What to run; needed unless simulated.")
+@click.option("--version", help="Which version of it; needed unless simulated.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Seconds for each match, from the sending of its deploy until its server is ready.",
+)
+@click.option("--stop", is_flag=True, help="Stop all servers again at the end.")
+@click.option("--burst", type=click.IntRange(min=1), help="Requests that may go at once after a pause; 1 paces evenly.")
+@click.option("--simulate", is_flag=True, help="Run on an embedded simulator. So does having no token.")
+@click.option("--enforcement", type=click.Choice(ENFORCEMENTS), help="How the simulator counts.  [sliding-window]")
+@click.option("--loop", type=click.Choice(LOOPS), default="asyncio", show_default=True, help="The event loop.")
+@click.pass_context
+def launch(
+    context: click.Context,
+    matches: BinaryIO,
+    application: str | None,
+    version: str | None,
+    timeout: float,
+    stop: bool,
+    burst: int | None,
+    simulate: bool,
+    enforcement: RuleName | None,
+    loop: LoopName,
+) -> None:
+    """Launch a server for each match of a file, at the full documented rate.
+
+    Each line of MATCHES.jsonl (- reads standard input) is a JSON object: match_id; players, IP addresses or
+    {"latitude", "longitude"}; if wanted tags and environment_variables. All are checked before anything is started.
+
+    Each server is told on standard output as one JSON line as soon as it is ready. The server of a match that failed
+    is stopped. Ctrl-C lets deploys that were sent finish, then stops all that was started; a second one ends at once.
+
+    The token is taken from EDGEGAP_API_TOKEN; without one the launch is simulated.
+
+    Exit code: 0, every match has its server; 1, some have none; 2, nothing was started; 130, interrupted.
+    """
+    factory: LoopFactory = context.obj or loop_factory(loop)
+    try:
+        target = _target(application, version, Limits(burst=burst), simulate, enforcement)
+        checked = _checked(matches, target)
+        with asyncio.Runner(loop_factory=factory) as runner:
+            code = runner.run(_launch(target, checked, timeout, stop))
+    except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C before anything was started, or twice
+        code = INTERRUPTED
+    context.exit(code)
+
+
+def _target(
+    application: str | None, version: str | None, limits: Limits, simulate: bool, enforcement: RuleName | None
+) -> Target:
+    has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())
+    if not simulate and has_token:
+        if enforcement:
+            raise click.UsageError("--enforcement is the simulator's: it needs --simulate")
+        return Target(_needed("--application", application), _needed("--version", version), limits, None)
+    why = "" if simulate else f"{TOKEN_VARIABLE} is not set: "
+    ignored = [name for name in (TOKEN_VARIABLE, BASE_URL_VARIABLE) if os.environ.get(name, "").strip()]
+    unused = f" ({' and '.join(ignored)} not used)" if ignored else ""
+    click.echo(f"{why}launching on an embedded simulator, no real server is started{unused}", err=True)
+    return Target(application or SIMULATED, version or SIMULATED, limits, enforcement or DEFAULT_ENFORCEMENT)
+
+
+def _needed(option: str, value: str | None) -> str:
+    if not (value or "").strip():
+        raise click.UsageError(f"{option} is needed, except with --simulate")
+    return str(value)
+
+
+def _checked(lines: BinaryIO, target: Target) -> list[Match]:
+    matches, bad = read(lines, target.application, target.version)
+    for line in bad:
+        click.echo(f"line {line.number}: {line.problem}", err=True)
+    if bad:
+        raise click.UsageError(f"{len(bad)} of {len(bad) + len(matches)} lines can't be used; nothing was started")
+    if not matches:
+        raise click.UsageError("there are no matches")
+    return matches
+
+
+async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop: bool) -> int:
+    async with AsyncExitStack() as stack:
+        simulator = None
+        if target.enforcement is not None:
+            simulator = await stack.enter_async_context(Simulator(enforcement=target.enforcement))
+        http = await stack.enter_async_context(http_session())
+        try:
+            # Where these are None, the session takes them from the environment.
+            session = EdgegapSession(
+                SIMULATED if simulator else None,
+                base_url=simulator.url if simulator else None,
+                limits=target.limits,
+                http=http,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        await stack.enter_async_context(session)
+        return await attend(session, matches, timeout=timeout, stop=stop, simulator=simulator)

@@ -1,0 +1,78 @@
+"""The file of matches, one a line: read and checked as a whole before anything is started. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from ..models.deploy import DeployRequest, GeoCoordinatesUser
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One line: a match, and the deploy it asks for, which has checked itself."""
+
+    match_id: str
+    request: DeployRequest
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that can't be used, by its number, from 1."""
+
+    number: int
+    problem: str
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    # A field that is not known is refused: a misspelt "tags" would start servers without them.
+    match_id: str
+    players: tuple[str | GeoCoordinatesUser, ...]
+    tags: tuple[str, ...] | None = None
+    environment_variables: Mapping[str, str] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def read(lines: Iterable[bytes], application: str, version: str) -> tuple[list[Match], list[BadLine]]:
+    """All matches, and all lines that are none. Empty lines are passed over.
+
+    Args:
+        lines: the file's, as bytes.
+        application, version: what the deploys are to run.
+    """
+    matches: list[Match] = []
+    bad: list[BadLine] = []
+    first_on: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            match = _match(line, application, version)
+            if (first := first_on.setdefault(match.match_id, number)) != number:
+                raise ValueError(f"match_id: {match.match_id!r} is already on line {first}")
+        except (ValueError, msgspec.DecodeError) as error:  # a UnicodeDecodeError is a ValueError
+            bad.append(BadLine(number, _in_terms_of_the_file(str(error))))
+        else:
+            matches.append(match)
+    return matches, bad
+
+
+def _match(line: bytes, application: str, version: str) -> Match:
+    told = _decoder.decode(line)
+    if not told.match_id.strip():
+        raise ValueError("match_id: must not be empty")
+    request = DeployRequest(
+        application,
+        version,
+        users=told.players,
+        environment_variables=told.environment_variables,
+        tags=told.tags,
+    )
+    return Match(told.match_id, request)
+
+
+def _in_terms_of_the_file(problem: str) -> str:
+    """The SDK calls `users` what the file calls `players`."""
+    return problem.replace("users", "players", 1) if problem.startswith("users") else problem

@@ -1,0 +1,109 @@
+"""How far a launch has come, on standard error: a live bar on a terminal, plain lines now and then elsewhere."""
+
+import asyncio
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .summary import Outcome
+
+PLAIN_PERIOD = 5.0  # seconds between two lines: a log is not to be filled
+BAR_PERIOD = 0.1  # seconds between two pictures: what the eye takes for moving
+
+
+class Show(Protocol):
+    """One way to show it."""
+
+    period: float
+
+    def line(self, text: str) -> None:
+        """The JSON line of a server, to standard output."""
+        ...
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        ...
+
+    def update(self, outcome: Outcome) -> None:
+        """How far it is now."""
+        ...
+
+
+class Plain:
+    """Lines, as many as a log can bear."""
+
+    period = PLAIN_PERIOD
+
+    def line(self, text: str) -> None:
+        """The JSON line of a server, to standard output."""
+        _write(text)
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        click.echo(text, err=True)
+
+    def update(self, outcome: Outcome) -> None:
+        """How far it is now."""
+        self.say(_words(outcome))
+
+
+class Bar:
+    """A bar that moves, and stays out of the way of what is written meanwhile."""
+
+    period = BAR_PERIOD
+
+    def __init__(self, console: Console, progress: Progress, total: int) -> None:
+        self._console = console
+        self._progress = progress
+        self._task = progress.add_task("", total=total)
+
+    def line(self, text: str) -> None:
+        """The JSON line of a server, to standard output; on a terminal it goes above the bar."""
+        if sys.stdout.isatty():
+            self.say(text)
+        else:
+            _write(text)
+
+    def say(self, text: str) -> None:
+        """A line for the user, above the bar."""
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def update(self, outcome: Outcome) -> None:
+        """How far it is now."""
+        done = outcome.ready + len(outcome.failures)
+        self._progress.update(self._task, completed=done, description=_words(outcome), refresh=True)
+
+
+@contextmanager
+def shown(total: int, console: Console) -> Generator[Show, None, None]:
+    """The way that suits what the console writes to."""
+    if not console.is_terminal:
+        yield Plain()
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    # Its own refresh would be a thread; and standard output is not its to redirect: that may be a file.
+    with Progress(
+        *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True
+    ) as progress:
+        yield Bar(console, progress, total)
+
+
+async def keep_showing(show: Show, outcome: Outcome) -> None:
+    """Show how far it is, again and again, until cancelled."""
+    while True:
+        await asyncio.sleep(show.period)
+        show.update(outcome)
+
+
+def _words(outcome: Outcome) -> str:
+    words = f"{outcome.deployed} of {outcome.total} deployed, {outcome.ready} ready, {len(outcome.failures)} failed"
+    return f"{words}, {len(outcome.stopped)} stopped" if outcome.stopped else words
+
+
+def _write(text: str) -> None:
+    click.echo(text)  # which flushes

@@ -1,0 +1,94 @@
+"""`simulate`: the simulator as a process of its own, for clients in any language."""
+
+import asyncio
+
+import click
+import msgspec
+
+from ..simulator import Simulator
+from ..simulator.enforcement import RuleName
+from .interrupts import on_interrupt
+
+ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
+SECONDS = click.FloatRange(min=0)
+
+
+@click.command(short_help="Run Edgegap's API on this machine.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; a free one unless given.")
+@click.option("--token", help="The only token to accept; any unless given.")
+@click.option(
+    "--enforcement",
+    type=click.Choice(ENFORCEMENTS),
+    default="sliding-window",
+    show_default=True,
+    help="How requests are counted against the limits.",
+)
+@click.option("--retry-after", type=SECONDS, help="Seconds to write into Retry-After of a 429; none unless given.")
+@click.option(
+    "--ready-after",
+    type=(SECONDS, SECONDS),
+    default=(2.0, 5.0),
+    show_default=True,
+    metavar="LEAST MOST",
+    help="Seconds until a deployment is ready.",
+)
+@click.option(
+    "--error-share", type=click.FloatRange(0, 1), default=0.0, help="Share of deployments that end in error instead."
+)
+@click.option(
+    "--delay-before",
+    type=(SECONDS, SECONDS),
+    default=(0.0, 0.0),
+    metavar="LEAST MOST",
+    help="Seconds before a request counts.",
+)
+@click.option(
+    "--delay-after",
+    type=(SECONDS, SECONDS),
+    default=(0.0, 0.0),
+    metavar="LEAST MOST",
+    help="Seconds from the deed to its answer.",
+)
+@click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
+def simulate(
+    port: int,
+    token: str | None,
+    enforcement: RuleName,
+    retry_after: float | None,
+    ready_after: tuple[float, float],
+    error_share: float,
+    delay_before: tuple[float, float],
+    delay_after: tuple[float, float],
+    seed: int,
+) -> None:
+    """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
+
+    The first line on standard output is its URL, for EDGEGAP_BASE_URL; the last one, when it ends, is what it has
+    counted, as JSON. GET /_simulator/counts answers the same while it runs.
+    """
+    try:
+        simulator = Simulator(
+            port=port,
+            token=token,
+            enforcement=enforcement,
+            retry_after=retry_after,
+            ready_after=ready_after,
+            error_share=error_share,
+            delay_before=delay_before,
+            delay_after=delay_after,
+            seed=seed,
+        )
+        asyncio.run(_serve(simulator))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"can't listen on port {port}: {error.strerror or error}") from error
+    click.echo(msgspec.json.encode(simulator.counts()).decode())
+
+
+async def _serve(simulator: Simulator) -> None:
+    ended = asyncio.Event()
+    with on_interrupt(ended.set):
+        async with simulator:
+            click.echo(simulator.url)
+            await ended.wait()
