@@ -22,9 +22,14 @@ class Alarm:
         self.rang = True
         self._task.cancel()
 
+    def settle(self) -> None:
+        """Take back the request for cancellation, as whoever waits around this one counts them."""
+        if self.rang:
+            self._task.uncancel()
+
     def is_ours(self) -> bool:
-        """Whether a cancellation that arrived is this alarm's, and nobody else's besides; asked once."""
-        return self.rang and self._task.uncancel() <= self._cancelling
+        """Whether a cancellation that arrived is this alarm's, and nobody else's besides."""
+        return self.rang and self._task.cancelling() - 1 <= self._cancelling
 
 
 class Deadlines:
@@ -46,11 +51,12 @@ class Deadlines:
         return alarm
 
     def leave(self, alarm: Alarm) -> None:
-        """The exchange is over. The timer stays: it would be set again by the next one."""
+        """The exchange is over, however it ended. The timer stays: the next one would set it again."""
         self._alarms.discard(alarm)
+        alarm.settle()
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
-        self.close()
+        self._stop()
         self._timer = loop.call_at(when, self._look, loop, when)
 
     def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
@@ -61,8 +67,14 @@ class Deadlines:
         if self._alarms:
             self._set(loop, min(alarm.when for alarm in self._alarms))
 
-    def close(self) -> None:
-        """End the timer."""
+    def ring_all(self) -> None:
+        """It is too late for all of them."""
+        self._stop()
+        for alarm in self._alarms:
+            alarm.ring()
+        self._alarms.clear()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

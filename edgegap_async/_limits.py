@@ -26,6 +26,7 @@ from .models._check import fail, number, whole_number
 
 CLOCK_GRAIN = 0.002  # seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
 SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0  # seconds that a request which was given up may still be on its way
+TOKEN_BITS = 10  # to a thousandth of the burst is how well the tokens of the shape are known
 HEADROOM = 1.1  # the shape refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
 
 
@@ -229,10 +230,15 @@ class Bucket:
         if not self._shape:
             return wait
         ahead = self._waiting if newcomer else 0
-        tokens = 0
-        while tokens < self._burst and self._shape.has_capacity(tokens + 1):
-            tokens += 1
-        return max(wait, (ahead + 1 - tokens) / self._pace)
+        return max(wait, (ahead + 1 - self._tokens(self._shape)) / self._pace)
+
+    def _tokens(self, shape: AsyncLimiter) -> float:
+        """What the shape would let through at once, a little more rather than less: it tells only yes or no."""
+        least, most = 0.0, float(self._burst)
+        for _ in range(TOKEN_BITS):
+            middle = (least + most) / 2
+            least, most = (middle, most) if shape.has_capacity(middle) else (least, middle)
+        return most
 
     def usage(self) -> LimitUsage:
         """The state of this limit."""

@@ -29,6 +29,11 @@ class Request(Struct, Generic[B, T], frozen=True):
     timeout: float | None
     patience: float
 
+    def end(self, started: float) -> float:
+        """When an attempt that starts at `started` is given up."""
+        end = started + self.patience
+        return end if self.deadline is None else min(end, self.deadline)
+
     def __repr__(self) -> str:
         return f"<Request {self.row}>"  # the headers hold the token
 

@@ -96,10 +96,13 @@ class History:
             self._refused_since = now
         if deadline is None and now - self._refused_since >= LONGEST_REFUSAL:
             return None
+        pause = self._jitter(self._refusals, chance)
         if error.retry_after is None:
-            return self._jitter(self._refusals, chance)
-        # The bucket as a whole is held until then; the call only goes back to its place in the queue.
-        return 0.0 if deadline is None or now + hold(error.retry_after) < deadline else None
+            return pause
+        # The bucket as a whole is held until then, and the call goes back to its place in the queue; but "at once" is
+        # no leave to hammer.
+        held = hold(error.retry_after)
+        return max(0.0, pause - held) if deadline is None or now + held < deadline else None
 
     def _jitter(self, count: int, chance: float) -> float:
         return chance * min(LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16))

@@ -110,14 +110,12 @@ class Transport:
             try:
                 answer = read(row, await self._wire.exchange(request, bucket), repeated=history.repeats > 0)
             except NoAnswer as came:
-                error = self._no_answer(request, came)
+                error = self._no_answer(request, came, failure)
             except EdgegapError as told:
                 error = told
             else:
                 history.succeeded()
                 return answer
-            error.__cause__ = error.__cause__ or failure
-            error.__context__ = None
             failure = error
             await self._pause(request, bucket, history, failure)
 
@@ -158,6 +156,8 @@ class Transport:
 
     async def _queue(self, request: Request[B, T], bucket: Bucket, ticket: int, failure: EdgegapError | None) -> None:
         """Wait for a slot, or say at once that there will be none before the deadline."""
+        if self.closed:
+            raise self._ended(request, failure)
         now = asyncio.get_running_loop().time()
         deadline = request.deadline
         wait = bucket.hopeful_wait(newcomer=failure is None)
@@ -169,7 +169,7 @@ class Transport:
                 wait=wait,
             ) from failure
         if not await self.wait(bucket.acquire(ticket), deadline):
-            raise self._ended(request, failure) from failure
+            raise self._ended(request, failure)
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
         """Wait no longer than until the deadline, nor than the session is open; False if one of them came first."""
@@ -187,18 +187,22 @@ class Transport:
     def _ended(self, request: Request[B, T], failure: EdgegapError | None, *, sent: bool = False) -> EdgegapError:
         """What a call is told whose time or whose session is over."""
         sent = sent or (failure is not None and failure.request_sent)
+        error: EdgegapError
         if self.closed:
-            return SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
-        text = f"{request.row} did not end within its timeout of {request.timeout:g} s"
-        return DeadlineExceeded(text, request_sent=sent)
+            error = SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
+        else:
+            text = f"{request.row} did not end within its timeout of {request.timeout:g} s"
+            error = DeadlineExceeded(text, request_sent=sent)
+        error.__cause__ = failure
+        return error
 
-    def _no_answer(self, request: Request[B, T], came: NoAnswer) -> EdgegapError:
+    def _no_answer(self, request: Request[B, T], came: NoAnswer, failure: EdgegapError | None) -> EdgegapError:
         """An attempt without an answer as an error."""
         log.debug("%s had no answer: %s (sent: %s)", request.row, came, came.sent)
         if self._wire.closed:
             self.closed = True  # the caller's HTTP session may be closed under us
         if self.closed or came.late:
-            error = self._ended(request, None, sent=came.sent)
+            error = self._ended(request, failure, sent=came.sent)
         else:
             done = "it may have been processed" if came.sent else "it was never sent"
             error = TransportError(f"{request.row} had no answer ({came}); {done}", request_sent=came.sent)
@@ -217,12 +221,14 @@ class Transport:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
             log.log(logging.DEBUG if plain else logging.WARNING, "%s is given up: %s", request.row, failure)
             raise failure
+        if self.closed:
+            raise self._ended(request, failure)
         if request.deadline is not None and now + pause >= request.deadline:
             log.warning("%s is given up, its deadline is too near: %s", request.row, failure)
-            raise self._ended(request, failure) from failure
+            raise self._ended(request, failure)
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
         if pause and not await self.wait(asyncio.sleep(pause), request.deadline):
-            raise self._ended(request, failure) from failure
+            raise self._ended(request, failure)
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """The seconds that a call has which was given this `timeout`."""

@@ -9,7 +9,7 @@ import logging
 import aiohttp
 
 from ._answers import Reply
-from ._attempt import Attempt
+from ._attempt import Attempt, ResendRefused
 from ._deadlines import Deadlines
 from ._limits import Bucket
 from ._request import B, Request, T
@@ -62,10 +62,8 @@ class Wire:
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
-        end = started + request.patience
-        late = request.deadline is not None and request.deadline <= end
         attempt = Attempt()
-        alarm = self._deadlines.enter(loop, request.deadline if late and request.deadline else end)
+        alarm = self._deadlines.enter(loop, request.end(started))
         try:
             response = await self._client().request(
                 request.row.method,
@@ -81,11 +79,7 @@ class Wire:
             attempt.answered = True
             round_trip = loop.time() - started
             bucket.answered(round_trip)
-            try:
-                body = await response.read()
-            except BaseException:
-                response.close()
-                raise
+            body = await _body(response)
             log.debug("%s was answered %d in %.3f s", request.row, response.status, round_trip)
             return Reply(response.status, response.headers, body, request.secret)
         except asyncio.CancelledError:
@@ -93,16 +87,32 @@ class Wire:
                 raise
             problem = f"it took longer than {alarm.when - started:.3g} s"
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            problem = f"{type(error).__name__}: {error}".replace(request.secret, "***").rstrip(": ")
+            problem = _told(error)
         finally:
             self._deadlines.leave(alarm)
             if not attempt.answered:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
         # Raised out here, so that no error of aiohttp's hangs on it.
-        raise NoAnswer(problem, sent=attempt.sent, late=late and alarm.rang)
+        raise NoAnswer(problem, sent=attempt.sent, late=alarm.rang and alarm.when == request.deadline)
 
     async def aclose(self) -> None:
-        """Close the HTTP session if it is ours."""
-        self._deadlines.close()
+        """End what is under way, and close the HTTP session if it is ours."""
+        self._deadlines.ring_all()
         if self._http is not None and self._own:
             await self._http.close()
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await response.read()
+    except BaseException:
+        response.close()
+        raise
+
+
+def _told(error: Exception) -> str:
+    """What an error says, unless the words may be the server's: those may hold the token, whole or in part."""
+    own_words = isinstance(error, ResendRefused | aiohttp.ClientConnectorError) or not isinstance(
+        error, aiohttp.ClientError
+    )
+    return f"{type(error).__name__}: {error}".rstrip(": ") if own_words else type(error).__name__

@@ -68,7 +68,7 @@ class Container(Answer, frozen=True, kw_only=True):
 
 
 def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
-    if not env.get(name):
+    if env.get(name, "").strip() in ("", "null"):
         return None
     try:
         return msgspec.json.decode(env[name], type=kind)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import inf
 from types import TracebackType
 from typing import Self
 from warnings import warn
@@ -111,10 +112,11 @@ def _token(given: str | None) -> str:
 def _warn_of_small_pool(http: aiohttp.ClientSession, needed: float) -> None:
     connector = http.connector
     sizes = () if connector is None else (connector.limit, connector.limit_per_host)
-    smallest = min((size for size in sizes if size), default=needed)
+    smallest = min((size for size in sizes if size), default=inf)  # aiohttp's 0 is no limit
     if smallest < needed:
+        wanted = "as many" if needed == inf else f"{needed:g}"
         warn(
-            f"http= has a pool of {smallest} connections and the limits allow {needed:g} requests at a time: "
-            f"calls will wait for connections; use aiohttp.TCPConnector(limit={needed:g})",
+            f"http= has a pool of {smallest:g} connections and the limits allow {wanted} requests at a time: calls "
+            f"will wait for connections; use aiohttp.TCPConnector(limit={0 if needed == inf else int(needed)})",
             stacklevel=3,
         )

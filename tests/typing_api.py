@@ -1,1 +1,163 @@
-"""What a type checker makes of the public names: checked, never run."""
+"""What a type checker makes of the public names: checked by mypy and pyright, never run."""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import assert_type
+
+import aiohttp
+
+from edgegap_async import (
+    BulkStopFilter,
+    DeploymentAccepted,
+    DeploymentState,
+    DeploymentStatus,
+    DeploymentSummary,
+    EdgegapSession,
+    EnvironmentVariable,
+    GeoCoordinatesUser,
+    IPAddressUser,
+    Limits,
+    LimitUsage,
+    ListFilter,
+    ListQuery,
+    OrderBy,
+    QueueTooLong,
+    RateLimited,
+    ReadyDeployment,
+    ReadyTimeout,
+    Resources,
+    Retry,
+    Webhook,
+)
+from edgegap_async._endpoint import Endpoint, LimitName
+from edgegap_async.container import Container, stop_self
+from edgegap_async.endpoints import DEPLOY, STATUS, TAG
+from edgegap_async.models.deploy import DeployRequest
+from edgegap_async.models.deployment import (
+    BulkStopResult,
+    ContainerLogs,
+    DeploymentPage,
+    DeploymentSession,
+    Port,
+    StopResult,
+)
+from edgegap_async.models.fleet import FleetHost, FleetHosts
+from edgegap_async.models.location import AvailableLocation, Location, Locations
+from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
+from edgegap_async.models.paging import Pagination
+from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+
+
+def making_a_session(http: aiohttp.ClientSession) -> None:
+    session = EdgegapSession(
+        "token",
+        base_url="https://api.edgegap.com",
+        limits=Limits(deploy=40, status=None, share=0.5, burst=1),
+        retry=Retry(tries=1, backoff=0.5, budget=10),
+        timeout=None,
+        attempt_timeout=15,
+        http=http,
+        allow_insecure=True,
+    )
+    assert_type(session.usage(), Mapping[LimitName, LimitUsage])
+    assert_type(session.usage()["deploy"].rate, float | None)
+    assert_type(Limits.off(), Limits)
+
+
+async def deployments(session: EdgegapSession) -> None:
+    async with session as entered:
+        assert_type(entered, EdgegapSession)
+    assert_type(await session.aclose(), None)
+    deploy = session.deployments.deploy
+    assert_type(await deploy("app", "v1", users=["203.0.113.7"]), DeploymentAccepted)
+    assert_type(
+        await deploy(
+            "app",
+            "v1",
+            users=["203.0.113.7", (45.5, -73.5), IPAddressUser("::1"), GeoCoordinatesUser(45, -73)],
+            environment_variables={"KEY": "value"},
+            tags=["production"],
+            require_cached_locations=True,
+            resources=Resources(1024, 2048),
+            webhook_on_ready="https://example.com",
+            webhook_on_error=Webhook("https://example.com"),
+            timeout=None,
+        ),
+        DeploymentAccepted,
+    )
+    assert_type(await session.deployments.status("id", timeout=5), DeploymentStatus)
+    assert_type(await session.deployments.stop("id", container_log_storage=True), StopResult)
+    assert_type(await session.deployments.self_stop("id", 7, token="t"), StopResult)
+    assert_type(await session.deployments.self_stop("id", "key", token="t", container_log_storage="s"), StopResult)
+    assert_type(await session.deployments.bulk_stop(BulkStopFilter("request_id", ["a"])), BulkStopResult)
+    assert_type(await session.deployments.bulk_stop(everything=True), BulkStopResult)
+    query = ListQuery([ListFilter("request_id", "in", ["a"])], [OrderBy("created_at", "desc")])
+    assert_type(await session.deployments.list(query, page=1, limit=100), DeploymentPage)
+    assert_type(session.deployments.iterate("{}", page_size=50), AsyncIterator[DeploymentSummary])
+    assert_type([row.request_id async for row in session.deployments.iterate()], list[str])
+    assert_type(await session.deployments.container_logs("id"), ContainerLogs)
+    assert_type(await session.deployments.metrics("id", start_time=datetime.now(), end_time="x"), DeploymentMetrics)
+    assert_type(await session.deployments.wait_until_ready("id", timeout=None), ReadyDeployment)
+
+
+async def the_rest(session: EdgegapSession) -> None:
+    fleets, tags = session.private_fleets, session.tags
+    variables = [EnvironmentVariable("KEY", "value", is_hidden=True)]
+    assert_type(
+        await fleets.deploy("app", "v1", private_host_ids=["h"], users=[(1, 2)], environment_variables=variables),
+        DeploymentAccepted,
+    )
+    assert_type(await fleets.hosts("fleet", page=1, limit=10), FleetHosts)
+    assert_type(await session.locations.list(app="a", version="v", type="t", tags=True), Locations)
+    assert_type(await tags.list("id"), DeploymentTags)
+    assert_type(await tags.get("id", "v1"), DeploymentTag)
+    assert_type(await tags.create("id", "v1"), DeploymentTag)
+    assert_type(await tags.update("id", "v1", name="v2"), DeploymentTag)
+    assert_type(await tags.delete("id", "v1"), None)
+    assert_type(await stop_self("storage"), StopResult)
+    assert_type(Container.from_env({"A": "b"}).ports, Mapping[str, Port])
+
+
+def models(status: DeploymentStatus, page: DeploymentPage, host: FleetHost, place: AvailableLocation) -> None:
+    assert_type(status.state, DeploymentState)
+    assert_type(status.request_id, str)
+    assert_type(status.start_time, datetime | None)
+    assert_type(status.running, bool | None)
+    assert_type(status.sockets, int | None)
+    assert_type(status.tags, tuple[str, ...])
+    assert_type(status.ports, Mapping[str, Port])
+    assert_type(status.location, Location | None)
+    assert_type(status.sessions, tuple[DeploymentSession, ...] | None)
+    assert_type(status.address(7777), tuple[str, int])
+    assert_type(page.data, tuple[DeploymentSummary, ...])
+    assert_type(page.pagination, Pagination | None)
+    assert_type(host.centroid, Mapping[str, object] | None)
+    assert_type(place.latitude, float | None)
+
+
+def series(metrics: DeploymentMetrics, tag: DeploymentTag) -> None:
+    assert_type(metrics.cpu, MetricSeries | None)
+    if metrics.cpu:
+        assert_type(metrics.cpu.datasets, tuple[int | float | None, ...])
+        assert_type(metrics.cpu.labels, tuple[str | None, ...])
+        assert_type(metrics.cpu.timestamps, tuple[datetime | None, ...])
+    assert_type(tag.create_time, datetime | None)
+
+
+def errors(refused: RateLimited, late: QueueTooLong, unready: ReadyTimeout) -> None:
+    assert_type(refused.retry_after, float | None)
+    assert_type(refused.request_sent, bool)
+    assert_type(late.wait, float)
+    assert_type(unready.status, DeploymentStatus | None)
+
+
+def rows() -> None:
+    """A row says what it takes and gives, and no more than that: a wider row would let a wrong body pass."""
+    assert_type(DEPLOY, Endpoint[DeployRequest, DeploymentAccepted])
+    assert_type(STATUS, Endpoint[None, DeploymentStatus])
+    # Both checkers complain of an ignore that is not needed, so the two lines below must be errors.
+    wider: Endpoint[object, DeploymentTag] = TAG  # type: ignore[assignment]
+    looser: Endpoint[None, object] = TAG  # type: ignore[assignment]
+    assert wider is looser

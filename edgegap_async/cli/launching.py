@@ -84,8 +84,8 @@ class Launch:
     """
 
     def __init__(self, session: EdgegapSession, *, total: int, timeout: float | None, tell: Tell) -> None:
-        self.outcome = Outcome(total)
-        self.interrupted = False
+        self.outcome: Outcome = Outcome(total)
+        self.interrupted: bool = False
         self.deaf: OSError | None = None
         self._session = session
         self._timeout = timeout

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from .._endpoint import Endpoint
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..errors import ApiError
@@ -68,18 +69,28 @@ class PrivateFleets:
             webhook_on_error=webhook_on_error,
             webhook_on_terminated=webhook_on_terminated,
         )
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = asyncio.get_running_loop().time()
         row = self._deploy
         try:
             return await self._transport.call(row, body=body, timeout=timeout)
         except ApiError as error:
             if row.renamed is None or error.status not in NOT_HERE:
                 raise
-            first, newer = error, row.renamed
+            first = error
+        return await self._deploy_newer(row.renamed, body, timeout, started, first)
+
+    async def _deploy_newer(
+        self,
+        newer: Endpoint[FleetDeployRequest, DeploymentAccepted],
+        body: FleetDeployRequest,
+        timeout: Timeout,
+        started: float,
+        first: ApiError,
+    ) -> DeploymentAccepted:
+        """Try the newer path, in what the first one has left of the timeout."""
         left = self._transport.timeout_of(timeout)
         if left is not None:
-            left = max(left - (loop.time() - started), 0.001)
+            left = max(left - (asyncio.get_running_loop().time() - started), 0.001)
         try:
             accepted = await self._transport.call(newer, body=body, timeout=left)
         except ApiError as error:

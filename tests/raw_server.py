@@ -1,0 +1,210 @@
+"""A server of raw sockets that misbehaves by a script, and writes down all that arrives.
+
+    async with RawServer(answer(503), CUT, answer(200, body)) as server:   # three requests; the last act goes on
+
+An act says what becomes of one request. The acts are used in the order in which requests arrive (those that are
+`UNREAD`: connections), and the last of them is used for all that follow.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from edgegap_async import EdgegapError, EdgegapSession, LimitUsage
+
+TOKEN = "made-up-token"
+READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
+
+
+@dataclass(frozen=True)
+class Act:
+    """What becomes of a request: raw bytes after some seconds, and whether the connection ends with that."""
+
+    raw: bytes = b""
+    after: float = 0.0
+    silent: bool = False  # then nothing is said on this connection any more, but it stays open
+    cut: bool = False
+    unread: bool = False  # acts on a connection as it is accepted; if it does not end there, requests follow
+    headers_only: bool = False  # does not wait for the body of the request
+
+    def later(self, seconds: float) -> "Act":
+        """The same after some seconds."""
+        return replace(self, after=seconds)
+
+
+def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
+    """A whole answer. A `str` or `bytes` body goes as it is, anything else as JSON; `retry_after="3"` is a header."""
+    data = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(data)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return Act("\r\n".join([*lines, "", ""]).encode() + data)
+
+
+def half(status: int = 200, body: object = READY) -> Act:
+    """An answer that is cut in the middle of its body."""
+    head, _, data = answer(status, body).raw.partition(b"\r\n\r\n")
+    return Act(head + b"\r\n\r\n" + data[: len(data) // 2], cut=True)
+
+
+def then_closed(act: Act) -> Act:
+    """The act, and then the connection is closed, which the answer did not say."""
+    return replace(act, cut=True)
+
+
+ACCEPTED = answer(202, {"request_id": "c065"})
+CUT = Act(cut=True)  # the request is read as a whole, and the connection cut
+CUT_UNREAD = Act(cut=True, unread=True)
+CUT_IN_BODY = Act(cut=True, headers_only=True)
+SILENT = Act(silent=True)
+STUCK = replace(half(), cut=False, silent=True)  # half an answer, and never the rest
+GARBAGE = Act(b"\x16\x03\x01 this is not HTTP\r\n\r\n", cut=True)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One request as it arrived; `time` is the loop's, `connection` the how-manieth it came on."""
+
+    time: float
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+
+
+class RawServer:
+    """Listens on loopback while it is entered. `closed`: it refuses connections until it is told to `listen`."""
+
+    def __init__(self, *acts: Act, closed: bool = False) -> None:
+        self._acts = list(acts or [answer()])
+        self._closed = closed
+        self.arrivals: list[Arrival] = []
+        self.connections = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        bound = socket.socket()
+        bound.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        self._server = await asyncio.start_server(
+            self._accept, sock=bound, backlog=1024, start_serving=not self._closed
+        )
+        return self
+
+    async def listen(self) -> None:
+        """From now on, accept connections."""
+        await self._server.start_serving()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def times(self) -> list[float]:
+        """When the requests arrived, in seconds after the first."""
+        return [arrival.time - self.arrivals[0].time for arrival in self.arrivals]
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer, self.connections))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                if self._acts[0].unread and await _perform(self._next(), reader, writer):
+                    return
+                while not await _perform(await self._read(reader, connection), reader, writer):
+                    pass
+        finally:
+            writer.transport.abort()
+
+    def _next(self) -> Act:
+        return self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
+
+    async def _read(self, reader: asyncio.StreamReader, connection: int) -> Act:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, path, _ = head[0].split()
+        headers = dict(line.split(": ", 1) for line in head[1:] if line)
+        now, act = asyncio.get_running_loop().time(), self._next()
+        body = b"" if act.headers_only else await reader.readexactly(int(headers.get("Content-Length", 0)))
+        self.arrivals.append(Arrival(now, method, path, headers, body, connection))
+        return act
+
+
+async def _perform(act: Act, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Do it; True if the connection is at its end."""
+    await asyncio.sleep(act.after)
+    writer.write(act.raw)
+    await writer.drain()
+    if act.silent:
+        await reader.read()  # until the client closes it
+    return act.cut or act.silent
+
+
+def session(url: str, **options: Any) -> EdgegapSession:
+    """A session that talks to this URL."""
+    return EdgegapSession(TOKEN, base_url=url, **options)
+
+
+@asynccontextmanager
+async def scripted(*acts: Act, closed: bool = False, **options: Any) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
+    """A server with this script, and a session with these options that talks to it."""
+    async with RawServer(*acts, closed=closed) as server, session(server.url, **options) as edgegap:
+        yield edgegap, server
+
+
+@contextmanager
+def never_accepts() -> Iterator[str]:
+    """A URL at which a connection is neither made nor refused: its queue is full."""
+    with socket.socket() as listening, socket.socket() as first:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        first.connect(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def deploy(edgegap: EdgegapSession, size: int = 0, **options: Any) -> Awaitable[object]:
+    """With `size` bytes of environment."""
+    variables = {f"V{number}": "x" * 4000 for number in range(size // 4000)}
+    return edgegap.deployments.deploy("game", "1", users=["203.0.113.7"], environment_variables=variables, **options)
+
+
+OPERATIONS: dict[str, Callable[..., Awaitable[object]]] = {
+    "GET": lambda edgegap, **options: edgegap.deployments.status("c065", **options),
+    "DELETE": lambda edgegap, **options: edgegap.deployments.stop("c065", **options),
+    "deploy": deploy,
+    "POST": lambda edgegap, **options: edgegap.tags.create("c065", "a", **options),
+    "PATCH": lambda edgegap, **options: edgegap.tags.update("c065", "a", name="b", **options),
+}
+GET, DELETE = OPERATIONS["GET"], OPERATIONS["DELETE"]
+SAFE, UNSAFE = ("GET", "DELETE"), ("deploy", "POST", "PATCH")  # to be sent twice
+GOOD = answer(202, {"name": "a", **READY})  # an answer to each of them
+operations = pytest.mark.parametrize("name", OPERATIONS)
+
+
+def used(edgegap: EdgegapSession, name: str) -> LimitUsage:
+    """The usage of an operation's limit, at which nothing is under way."""
+    usage = edgegap.usage()["status" if name == "GET" else "deploy" if name == "deploy" else "other"]
+    assert (usage.in_flight, usage.waiting) == (0, 0)
+    return usage
+
+
+async def failure(awaitable: Awaitable[object]) -> EdgegapError:
+    """How it fails."""
+    with pytest.raises(EdgegapError) as caught:
+        await awaitable
+    return caught.value

@@ -1,0 +1,92 @@
+"""Samples of the reference page as structs, and what of a sample is not in its struct."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from reference import BY_KEY
+
+from edgegap_async import DeploymentAccepted, DeploymentStatus
+from edgegap_async.models.deployment import BulkStopResult, ContainerLogs, DeploymentPage, StopResult
+from edgegap_async.models.fleet import FleetHosts
+from edgegap_async.models.location import Locations
+from edgegap_async.models.metrics import DeploymentMetrics
+from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+
+STATUS = "GET /v1/status/{request_id}"
+LIST = "GET /v1/deployments"
+METRICS = "GET /v1/metrics/deployment/{request_id}"
+LOCATIONS = "GET /v1/locations"
+LOGS = "GET /v1/deployment/{request_id}/container-logs"
+HOSTS = "GET /v2/private-fleets/{fleet-name}/hosts"
+TAGS = "GET /v1/deployments/{request_id}/tags"
+TAG = "GET /v1/deployments/{request_id}/tags/{tag_name}"
+STRUCTS: dict[str, Any] = {
+    STATUS: DeploymentStatus,
+    LIST: DeploymentPage,
+    METRICS: DeploymentMetrics,
+    LOCATIONS: Locations,
+    LOGS: ContainerLogs,
+    HOSTS: FleetHosts,
+    TAGS: DeploymentTags,
+    TAG: DeploymentTag,
+    "POST /v1/deployments/{request_id}/tags": DeploymentTag,
+    "PATCH /v1/deployments/{request_id}/tags/{tag_name}": DeploymentTag,
+    "POST /v2/deployments": DeploymentAccepted,
+    "POST /v2/private-fleets:deploy": DeploymentAccepted,
+    "POST /v1/deployments/bulk-stop": BulkStopResult,
+    "DELETE /v1/stop/{request_id}": StopResult,
+    "DELETE /v1/self/stop/{request_id}/{access_point_id}": StopResult,
+}
+
+
+def read(key: str, answer: Any) -> Any:
+    """An answer to the operation `key`, as its struct."""
+    return msgspec.json.decode(json.dumps(answer), type=STRUCTS[key])
+
+
+def status(**changes: Any) -> DeploymentStatus:
+    """The status sample with other values; `...` takes a key out."""
+    sample = BY_KEY[STATUS].answer | changes
+    status: DeploymentStatus = read(STATUS, {key: value for key, value in sample.items() if value is not ...})
+    return status
+
+
+def lost(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
+    """Where a struct does not hold what the sample holds: a key without attribute, another value, a shorter list."""
+    if isinstance(sample, dict):
+        if not isinstance(value, Struct | Mapping):
+            yield where
+            return
+        for key, item in sample.items():
+            found = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+            yield from lost(item, found, f"{where}.{key}")
+    elif isinstance(sample, list):
+        if not isinstance(value, tuple | list) or len(value) != len(sample):
+            yield where
+            return
+        for index, (item, found) in enumerate(zip(sample, value, strict=True)):
+            yield from lost(item, found, f"{where}[{index}]")
+    elif not same(sample, value):
+        yield where
+
+
+def same(sample: Any, value: Any) -> bool:
+    """Whether a value says what its JSON said: "5" is 5, a time without zone is UTC, anything else is itself."""
+    if isinstance(value, datetime):
+        return isinstance(sample, str) and value.tzinfo is not None and value == _time(sample)
+    if isinstance(sample, str) and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(sample) == value
+    return isinstance(sample, bool) == isinstance(value, bool) and sample == value
+
+
+def _time(text: str) -> datetime:
+    for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S"):
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise ValueError(f"a time in a form that the page does not have: {text!r}")

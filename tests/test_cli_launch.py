@@ -1,0 +1,283 @@
+"""`launch`, in virtual time: the rate, what fails, what Ctrl-C does."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from io import StringIO
+
+import aiohttp
+import pytest
+from aiolimiter import AsyncLimiter
+from plain_client import Plain
+from rich.console import Console
+
+from edgegap_async import EdgegapSession, Limits
+from edgegap_async.cli._sending import http_session
+from edgegap_async.cli.attend import attend
+from edgegap_async.cli.launching import Launch
+from edgegap_async.cli.matches import Match, read
+from edgegap_async.cli.progress import shown
+from edgegap_async.cli.summary import Outcome, percentile
+from edgegap_async.simulator import Simulator
+from edgegap_async.simulator.enforcement import RuleName
+
+JITTER = (0.0, 0.008)  # seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
+INTERRUPTED = 130
+
+
+def matches(count: int) -> Sequence[Match]:
+    return read((b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)), "game", "1")[0]
+
+
+@asynccontextmanager
+async def session(simulator: Simulator, limits: Limits | None = None) -> AsyncIterator[EdgegapSession]:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(simulator)
+        http = await stack.enter_async_context(http_session())
+        yield await stack.enter_async_context(
+            EdgegapSession("made-up", base_url=simulator.url, limits=limits, http=http)
+        )
+
+
+async def launched(simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False) -> int:
+    async with session(simulator) as edgegap:
+        return await attend(edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator)
+
+
+def interrupt_after(seconds: float, number: signal.Signals = signal.SIGINT) -> None:
+    asyncio.get_running_loop().call_later(seconds, signal.raise_signal, number)
+
+
+@pytest.mark.parametrize(
+    ("enforcement", "burst"), [("fixed-window", None), ("sliding-window", None), ("token-bucket", None), ("spacing", 1)]
+)
+async def test_four_hundred_deploys_at_the_full_rate(enforcement: RuleName, burst: int | None) -> None:
+    simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
+    async with session(simulator, Limits(burst=burst)) as edgegap:
+        launch = Launch(edgegap, total=400, timeout=300, tell=lambda match_id, server, seconds: None)
+        await launch.run(matches(400))
+
+    assert launch.outcome.complete
+    assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
+    counts = simulator.counts()["limits"].values()
+    assert [limit["refused"] for limit in counts] == [0, 0, 0, 0]
+    assert [limit["busiest_second"] <= most for limit, most in zip(counts, (40, 20, 10, 40), strict=True)] == [True] * 4
+
+    # What anybody would write instead is refused by the same server.
+    other = Simulator(enforcement=enforcement, delay_before=JITTER)
+    limiter = AsyncLimiter(40, 1)
+    async with other, aiohttp.ClientSession(other.url, headers={"Authorization": "token made-up"}) as http:
+
+        async def deploy() -> None:
+            async with limiter:
+                await Plain(http)("POST", "/v2/deployments", {})
+
+        await asyncio.gather(*(deploy() for _ in range(400)))
+    assert other.refused("deploy") > 0
+
+
+async def test_the_server_of_a_match_that_fails_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator(error_share=0.3, seed=4)
+
+    assert await launched(simulator, 20) == 1
+
+    told = capsys.readouterr()
+    servers = [json.loads(line) for line in told.out.splitlines()]
+    failed = [line.split(": ")[1] for line in told.err.splitlines() if line.startswith("  failed: ")]
+    assert 0 < len(failed) < 20
+    assert {server["match_id"] for server in servers} | set(failed) == {f"m{n}" for n in range(20)}
+    assert set(simulator.deployed()) - simulator.stopped() == {server["request_id"] for server in servers}
+    assert f"stopped: {len(failed)} servers" in told.err
+
+
+async def test_the_timeout_counts_from_the_sending_of_each_deploy(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator(ready_after=(9, 9))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    assert await launched(simulator, 80, timeout=5) == 1
+
+    assert 80 / 40 - 0.5 + 5 < loop.time() - began < 9  # the last deploy is sent about two seconds after the first
+    told = capsys.readouterr()
+    assert not told.out
+    assert told.err.count("was not ready in time, last seen ") == 80
+    assert "last seen Status.DEPLOYING" in told.err
+    assert len(simulator.stopped()) == 80
+
+
+async def test_a_deploy_that_took_longer_than_the_timeout_is_not_waited_for() -> None:
+    simulator = Simulator(delay_after=(2, 2))
+
+    assert await launched(simulator, 2, timeout=1) == 1
+    assert simulator.arrivals("status") == 0
+    assert len(simulator.stopped()) == 2
+
+
+async def test_without_a_timeout_it_waits_as_long_as_it_takes() -> None:
+    assert await launched(Simulator(ready_after=(900, 900)), 1, timeout=None) == 0
+
+
+async def test_stop_stops_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator()
+
+    assert await launched(simulator, 5, stop=True) == 0
+
+    assert simulator.stopped() == set(simulator.deployed())
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped: 5 servers"
+
+
+async def test_what_can_not_be_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator(delay_after=(40, 40))  # longer than an attempt of a deploy, and of a stop
+
+    assert await launched(simulator, 1) == 1
+
+    told = capsys.readouterr().err
+    assert "  failed: m0: deployments.deploy (POST /v2/deployments)" in told
+    assert "not known: m0: " in told
+
+
+class TestInterrupted:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    async def test_what_was_sent_is_waited_for_and_all_is_stopped(
+        self, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        simulator = Simulator(delay_after=(0.8, 0.8))
+        interrupt_after(1.0, number)
+
+        assert await launched(simulator, 400) == INTERRUPTED
+
+        sent = len(simulator.deployed())
+        assert 10 < sent <= 40  # one second of it
+        assert simulator.stopped() == set(simulator.deployed())
+        told = capsys.readouterr().err
+        assert "interrupted: nothing more is started" in told
+        assert f"stopped: {sent} servers: " in told
+        assert all(request_id in told for request_id in simulator.deployed())
+        assert "not known" not in told
+
+    async def test_what_is_ready_is_stopped_too(self, capsys: pytest.CaptureFixture[str]) -> None:
+        simulator = Simulator(ready_after=(0.5, 5))
+        interrupt_after(3)
+
+        assert await launched(simulator, 20) == INTERRUPTED
+
+        assert 0 < len(capsys.readouterr().out.splitlines()) < 20
+        assert len(simulator.stopped()) == 20
+
+    async def test_a_refused_deploy_is_not_sent_again(self) -> None:
+        simulator = Simulator(rates={"deploy": 2}, delay_after=(0.5, 0.5))
+        arrived: list[int] = []
+        asyncio.get_running_loop().call_later(1.2, lambda: arrived.append(simulator.arrivals("deploy")))
+        interrupt_after(1.2)
+
+        assert await launched(simulator, 50) == INTERRUPTED
+
+        assert simulator.refused("deploy") > 0
+        assert arrived == [simulator.arrivals("deploy")]
+        assert simulator.stopped() == set(simulator.deployed())
+
+    async def test_an_answer_that_is_lost_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        interrupt_after(0.1)
+
+        assert await launched(Simulator(delay_after=(40, 40)), 1) == INTERRUPTED
+
+        assert "not known: m0: deployments.deploy" in capsys.readouterr().err
+
+    async def test_twice_it_ends_at_once_and_tells_what_is_left(self, capsys: pytest.CaptureFixture[str]) -> None:
+        simulator = Simulator(delay_after=(1, 1))
+        interrupt_after(1.1)
+        interrupt_after(1.2)
+
+        async with session(simulator) as edgegap:
+            launch = asyncio.create_task(attend(edgegap, matches(400), timeout=300, stop=False))
+            with suppress(asyncio.CancelledError):
+                await launch
+            assert launch.cancelled()
+            told = capsys.readouterr().err
+            left = len(simulator.deployed())
+
+        assert told.count("its deploy was in flight and may have started a server") + told.count("(m") == left
+        assert "running: " in told
+
+    async def test_it_does_not_end_while_it_stops(self, capsys: pytest.CaptureFixture[str]) -> None:
+        simulator = Simulator(ready_after=(1, 1))
+        interrupt_after(2.0)
+
+        assert await launched(simulator, 60, stop=True) == INTERRUPTED
+        assert simulator.stopped() == set(simulator.deployed())
+
+
+async def test_when_nobody_reads_any_more_all_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulator = Simulator()
+    with deaf_pipe() as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert await launched(simulator, 5) == 1
+
+    assert simulator.stopped() == set(simulator.deployed())
+    assert "standard output can't be written, so all servers are stopped" in capsys.readouterr().err
+
+
+@contextmanager
+def deaf_pipe() -> Iterator[object]:
+    """A text file that nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        yield pipe
+
+
+async def test_whatever_goes_wrong_no_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = StringIO()
+    closed.close()  # writing to it is a ValueError, which nobody expects
+    monkeypatch.setattr(sys, "stdout", closed)
+    simulator = Simulator(ready_after=(1, 3))
+
+    with pytest.raises(ExceptionGroup):
+        await launched(simulator, 5)
+
+    assert simulator.stopped() == set(simulator.deployed())
+
+
+class TestProgress:
+    def test_elsewhere_than_on_a_terminal_it_is_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with shown(4, Console(file=StringIO())) as show:
+            show.line("{}")
+            show.update(Outcome(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
+
+        assert capsys.readouterr() == ("{}\n", "3 of 4 deployed, 1 ready, 0 failed, 1 stopped\n")
+
+    def test_on_a_terminal_it_is_a_bar(self, capsys: pytest.CaptureFixture[str]) -> None:
+        terminal = StringIO()
+        with shown(4, Console(file=terminal, force_terminal=True, width=120)) as show:
+            show.line("{}")
+            show.update(Outcome(4, deployed=3, waits=[1.0]))
+            show.say("[bold] is no markup")
+
+        assert capsys.readouterr().out == "{}\n"
+        assert "1/4" in terminal.getvalue()
+        assert "3 of 4 deployed, 1 ready, 0 failed" in terminal.getvalue()
+        assert "[bold] is no markup\n" in terminal.getvalue()
+
+    def test_the_bar_gives_way_to_what_shares_its_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        terminal = StringIO()
+        with shown(4, Console(file=terminal, force_terminal=True, width=40)) as show:
+            show.line("{}" * 30)
+
+        assert "{}" * 30 + "\n" in terminal.getvalue()
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    assert [percentile([3, 1, 2, 4], share) for share in (0.0, 0.5, 0.95, 1.0)] == [1, 2, 4, 4]
+    assert percentile([7], 0.5) == 7

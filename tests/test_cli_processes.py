@@ -1,0 +1,127 @@
+"""`python -m edgegap_async` as processes of their own: real time, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+
+import pytest
+
+from edgegap_async.simulator import Simulator
+
+LINES = "".join(f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(60))
+PATIENCE = 30  # seconds, on a busy machine
+
+
+@contextmanager
+def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEGAP_")} | variables
+    command = [sys.executable, "-m", "edgegap_async", *args]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # nothing, if it has ended
+
+
+def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
+    with program("simulate", "--token", "made-up", "--ready-after", "0", "0", "--seed", "3") as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        connection = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+        for authorization in ("token wrong", "token made-up"):
+            connection.request("GET", "/v1/locations", headers={"Authorization": authorization})
+            answer = connection.getresponse()
+            assert answer.status == (401 if authorization == "token wrong" else 200)
+            answer.read()
+        connection.request("GET", "/_simulator/counts")
+        asked = json.loads(connection.getresponse().read())
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        told, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 0
+    assert json.loads(told) == asked
+    assert asked["limits"]["other"]["arrivals"] == 2
+    assert not errors
+
+
+def test_simulate_ends_on_sigterm_and_names_a_port_that_is_taken() -> None:
+    with program("simulate") as process:
+        assert process.stdout
+        port = process.stdout.readline().strip().rpartition(":")[2]
+        with program("simulate", "--port", port) as second:
+            _, errors = second.communicate(timeout=PATIENCE)
+        process.terminate()
+        told, _ = process.communicate(timeout=PATIENCE)
+
+    assert second.returncode == 1
+    assert f"Error: can't listen on port {port}: " in errors
+    assert process.returncode == 0
+    assert json.loads(told)["deployed"] == []
+
+
+def test_simulate_refuses_what_makes_no_sense() -> None:
+    with program("simulate", "--ready-after", "5", "2") as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 2
+    assert "ready_after" in errors
+
+
+def test_ctrl_c_stops_what_was_launched() -> None:
+    with program("launch", "-", "--simulate") as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(LINES)
+        process.stdin.close()
+        process.stdin = None  # communicate() would flush it
+        ready = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 130
+    assert "interrupted: nothing more is started" in errors
+    stopped = next(line for line in errors.splitlines() if line.startswith("stopped: "))
+    assert f"{ready['request_id']} ({ready['match_id']})" in stopped
+    assert "running: " not in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -> None:
+    account = {"EDGEGAP_API_TOKEN": "made-up", "EDGEGAP_BASE_URL": edgegap_simulator.url}
+    with program("launch", "-", "--application", "game", "--version", "1", **account) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.write(LINES.splitlines()[0])
+        process.stdin.close()
+        errors = process.stderr.read()
+        process.wait(timeout=PATIENCE)
+
+    assert process.returncode == 1
+    assert "standard output can't be written" in errors
+    assert f"stopped: 1 servers: {edgegap_simulator.deployed()[0]} (m0)" in errors
+    assert "Traceback" not in errors
+    assert "Exception" not in errors
+
+
+def test_ctrl_c_while_the_matches_are_read() -> None:
+    with program("launch", "-") as process:
+        assert process.stderr
+        first = process.stderr.readline()  # it is about to read standard input, which says nothing
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert "EDGEGAP_API_TOKEN is not set" in first
+    assert process.returncode == 130
+    assert not errors

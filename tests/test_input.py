@@ -1,0 +1,212 @@
+"""What goes out is checked before anything is sent: a `ValueError` that names the argument, and a silent wire."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from aioresponses import aioresponses
+
+from edgegap_async import (
+    BulkStopFilter,
+    EdgegapSession,
+    EnvironmentVariable,
+    GeoCoordinatesUser,
+    IPAddressUser,
+    ListFilter,
+    ListQuery,
+    OrderBy,
+    Resources,
+    Webhook,
+)
+
+Call = Callable[[EdgegapSession], Coroutine[Any, Any, object]]
+GOOD = {"application": "my-app", "version": "v1", "users": ["75.28.35.192"]}
+
+
+def deploy(**changes: Any) -> Call:
+    return lambda session: session.deployments.deploy(**GOOD | changes)
+
+
+def fleet(**changes: Any) -> Call:
+    return lambda session: session.private_fleets.deploy(**GOOD | {"private_host_ids": ["h"]} | changes)
+
+
+async def all_of(session: EdgegapSession, *args: Any, **kwargs: Any) -> list[Any]:
+    return [summary async for summary in session.deployments.iterate(*args, **kwargs)]
+
+
+def made(what: Callable[[], object]) -> Call:
+    async def make(session: EdgegapSession) -> object:
+        return what()
+
+    return make
+
+
+async def refusal(call: Call, wire: aioresponses) -> str:
+    async with EdgegapSession("secret-token") as session:
+        with pytest.raises(ValueError) as raised:
+            await call(session)
+        assert session.usage()["other"].sent == session.usage()["deploy"].sent == 0
+    assert wire.requests == {}
+    assert type(raised.value) is ValueError
+    return str(raised.value)
+
+
+DEPLOYS = [
+    ("application", {"application": ""}),
+    ("application", {"application": None}),
+    ("application", {"application": "\ud800"}),
+    ("version", {"version": " "}),
+    ("version", {"version": 1}),
+    ("users", {"users": []}),
+    ("users", {"users": None}),
+    ("users", {"users": "75.28.35.192"}),
+    ("users", {"users": {"75.28.35.192": 1}}),
+    ("users", {"users": ["75.28.35.256"]}),
+    ("users", {"users": ["75.28.35.192", "example.com"]}),
+    ("users", {"users": [""]}),
+    ("users", {"users": [None]}),
+    ("users", {"users": [b"75.28.35.192"]}),
+    ("users", {"users": [(91, 0)]}),
+    ("users", {"users": [(-90.1, 0)]}),
+    ("users", {"users": [(0, 181)]}),
+    ("users", {"users": [(0, -180.5)]}),
+    ("users", {"users": [(float("nan"), 0)]}),
+    ("users", {"users": [(True, 0)]}),
+    ("users", {"users": [("45.5", "-73.5")]}),
+    ("users", {"users": [(45.5,)]}),
+    ("users", {"users": [(45.5, -73.5, 0)]}),
+    ("environment_variables", {"environment_variables": {"": "x"}}),
+    ("environment_variables", {"environment_variables": {"KEY": 5}}),
+    ("environment_variables", {"environment_variables": "KEY=x"}),
+    ("environment_variables", {"environment_variables": [("KEY", "x")]}),
+    (
+        "environment_variables",
+        {"environment_variables": [EnvironmentVariable("K", ""), EnvironmentVariable("K", "x")]},
+    ),
+    ("environment_variables", {"environment_variables": {"KEY": "\ud800"}}),
+    ("tags", {"tags": "production"}),
+    ("tags", {"tags": ["a" * 41]}),
+    ("tags", {"tags": ["ok", ""]}),
+    ("tags", {"tags": [None]}),
+    ("require_cached_locations", {"require_cached_locations": "no"}),
+    ("resources", {"resources": {"cpu_units": 1024, "memory_mib": 1024}}),
+    ("webhook_on_ready", {"webhook_on_ready": ""}),
+    ("webhook_on_ready", {"webhook_on_ready": "my-webhook.com"}),
+    ("webhook_on_error", {"webhook_on_error": "ftp://my-webhook.com"}),
+    ("webhook_on_terminated", {"webhook_on_terminated": "https://[my-webhook.com"}),
+    ("webhook_on_terminated", {"webhook_on_terminated": 5}),
+]
+
+
+@pytest.mark.parametrize("call", [deploy, fleet])
+@pytest.mark.parametrize(("argument", "changes"), DEPLOYS)
+async def test_both_deploys_check_alike(call: Any, argument: str, changes: Any, wire: aioresponses) -> None:
+    assert (await refusal(call(**changes), wire)).startswith(argument)
+
+
+WORDS: list[tuple[str, Callable[[EdgegapSession, Any], Coroutine[Any, Any, object]]]] = [
+    ("request_id", lambda session, word: session.deployments.status(word)),
+    ("request_id", lambda session, word: session.deployments.stop(word)),
+    ("request_id", lambda session, word: session.deployments.self_stop(word, 1, token="t")),
+    ("access_point_id", lambda session, word: session.deployments.self_stop("id", word, token="t")),
+    ("request_id", lambda session, word: session.deployments.container_logs(word)),
+    ("request_id", lambda session, word: session.deployments.metrics(word)),
+    ("request_id", lambda session, word: session.deployments.wait_until_ready(word)),
+    ("fleet_name", lambda session, word: session.private_fleets.hosts(word)),
+    ("request_id", lambda session, word: session.tags.list(word)),
+    ("request_id", lambda session, word: session.tags.create(word, "v1")),
+    ("request_id", lambda session, word: session.tags.get(word, "v1")),
+    ("tag_name", lambda session, word: session.tags.get("id", word)),
+    ("request_id", lambda session, word: session.tags.update(word, "v1", name="v2")),
+    ("tag_name", lambda session, word: session.tags.update("id", word, name="v2")),
+    ("request_id", lambda session, word: session.tags.delete(word, "v1")),
+    ("tag_name", lambda session, word: session.tags.delete("id", word)),
+]
+
+
+@pytest.mark.parametrize("word", ["", " ", "\t\n", ".", "..", None, b"id", "\ud800"])
+@pytest.mark.parametrize(("argument", "call"), WORDS)
+async def test_a_path_word_that_no_path_holds(argument: str, call: Any, word: Any, wire: aioresponses) -> None:
+    assert (await refusal(lambda session: call(session, word), wire)).startswith(argument)
+
+
+ANY_ID = BulkStopFilter("request_id", ["c0653765de3b"])
+CALLS: list[tuple[str, Call]] = [
+    ("private_host_ids", fleet(private_host_ids=[])),
+    ("private_host_ids", fleet(private_host_ids="alpha")),
+    ("private_host_ids", fleet(private_host_ids=[""])),
+    ("filter", lambda session: session.deployments.bulk_stop()),
+    ("filter", lambda session: session.deployments.bulk_stop([])),
+    ("filter", lambda session: session.deployments.bulk_stop(BulkStopFilter("request_id", []))),
+    ("filter", lambda session: session.deployments.bulk_stop([ANY_ID, BulkStopFilter("request_id", [])])),
+    ("filter", lambda session: session.deployments.bulk_stop(BulkStopFilter("request_id", ["x"], "not"))),
+    ("filter", lambda session: session.deployments.bulk_stop([{"field": "request_id"}])),  # type: ignore[list-item]
+    ("filter", lambda session: session.deployments.bulk_stop("c0653765de3b")),  # type: ignore[arg-type]
+    ("query", lambda session: session.deployments.list("")),
+    ("query", lambda session: session.deployments.list("status eq ready")),
+    ("query", lambda session: session.deployments.list({"filters": []})),  # type: ignore[arg-type]
+    ("query", lambda session: all_of(session, "{")),
+    ("page", lambda session: session.deployments.list(page=0)),
+    ("page", lambda session: session.private_fleets.hosts("f", page=True)),
+    ("limit", lambda session: session.deployments.list(limit=-1)),
+    ("limit", lambda session: session.private_fleets.hosts("f", limit=1.5)),  # type: ignore[arg-type]
+    ("page_size", lambda session: all_of(session, page_size=0)),
+    ("name", lambda session: session.tags.create("id", "a" * 41)),
+    ("name", lambda session: session.tags.create("id", "")),
+    ("name", lambda session: session.tags.update("id", "v1", name=" ")),
+    ("start_time", lambda session: session.deployments.metrics("id", start_time="")),
+    ("end_time", lambda session: session.deployments.metrics("id", end_time=5)),  # type: ignore[arg-type]
+    ("steps", lambda session: session.deployments.metrics("id", steps="")),
+    ("raw", lambda session: session.deployments.metrics("id", raw="false")),  # type: ignore[arg-type]
+    ("container_log_storage", lambda session: session.deployments.stop("id", container_log_storage="")),
+    (
+        "container_log_storage",
+        lambda session: session.deployments.self_stop("i", 1, token="t", container_log_storage=""),
+    ),
+    ("token", lambda session: session.deployments.self_stop("id", 1, token="")),
+    ("token", lambda session: session.deployments.self_stop("id", 1, token="token abc")),
+    ("access_point_id", lambda session: session.deployments.self_stop("id", True, token="t")),
+    ("app", lambda session: session.locations.list(app="")),
+    ("version", lambda session: session.locations.list(version="")),
+    ("type", lambda session: session.locations.list(type="")),
+    ("tags", lambda session: session.locations.list(tags="")),
+    ("timeout", lambda session: session.deployments.status("id", timeout=0)),
+    ("timeout", lambda session: session.tags.list("id", timeout=float("inf"))),
+    ("timeout", lambda session: session.deployments.wait_until_ready("id", timeout=-1)),
+    ("filter: field", made(lambda: BulkStopFilter("", ["x"]))),
+    ("filter: values", made(lambda: BulkStopFilter("request_id", "x"))),
+    ("filter: values", made(lambda: BulkStopFilter("request_id", [""]))),
+    ("filter: filter_type", made(lambda: BulkStopFilter("request_id", ["x"], "some"))),  # type: ignore[arg-type]
+    ("query: field", made(lambda: ListFilter("", "eq", "x"))),
+    ("query: operator", made(lambda: ListFilter("status", "", "x"))),
+    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "in", "x"))),
+    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "eq", ["x"]))),
+    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "nin", [""]))),
+    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "in", None))),  # type: ignore[arg-type]
+    ("query", made(lambda: ListQuery([ListFilter("tags", "eq", "x"), ListFilter("tags", "eq", "y")]))),
+    ("query", made(lambda: ListQuery([{"field": "tags"}]))),  # type: ignore[list-item]
+    ("query", made(lambda: ListQuery(order_by=["created_at"]))),  # type: ignore[list-item]
+    ("query: field", made(lambda: OrderBy(""))),
+    ("query: order", made(lambda: OrderBy("created_at", ""))),
+    ("resources: cpu_units", made(lambda: Resources(99, 100))),
+    ("resources: cpu_units", made(lambda: Resources("1024", 100))),  # type: ignore[arg-type]
+    ("resources: memory_mib", made(lambda: Resources(100, 99))),
+    ("resources: memory_mib", made(lambda: Resources(100, 201))),
+    ("users", made(lambda: IPAddressUser("nowhere"))),
+    ("users", made(lambda: GeoCoordinatesUser(0, 200))),
+    ("environment_variables: key", made(lambda: EnvironmentVariable("", "x"))),
+    ("environment_variables: is_hidden", made(lambda: EnvironmentVariable("K", "x", "no"))),  # type: ignore[arg-type]
+    ("webhook", made(lambda: Webhook("my-webhook.com"))),
+    ("webhook", made(lambda: Webhook("https://[my-webhook.com"))),
+]
+
+
+@pytest.mark.parametrize(("argument", "call"), CALLS)
+async def test_a_wrong_argument_is_named(argument: str, call: Call, wire: aioresponses) -> None:
+    assert (await refusal(call, wire)).startswith(argument)
+
+
+def test_bounds_are_allowed() -> None:
+    assert Resources(100, 200)
+    assert [GeoCoordinatesUser(90, -180), GeoCoordinatesUser(-90, 180), IPAddressUser("2001:db8::1")]

@@ -1,0 +1,224 @@
+"""The house as design.md draws it: imports go upward only, files and functions stay short, there is one table."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import edgegap_async
+
+HOME = Path(edgegap_async.__file__).parent
+NAME = HOME.name
+# Downward on this list, upward on the design's page: each may import what stands above it. A name with a star is a
+# layer whose members may import each other.
+LAYERS = [
+    ("_version",),
+    ("models._check", "models._wire"),
+    ("models.*",),
+    ("_endpoint",),
+    ("errors", "endpoints"),
+    ("_retry",),
+    ("_answers",),
+    ("_limits",),
+    ("_request",),
+    ("_attempt", "_deadlines"),
+    ("_wire",),
+    ("_transport",),
+    ("webhooks", "probes"),
+    ("readiness",),
+    ("ownership",),
+    ("resources._paging",),
+    ("resources.*",),
+    ("session",),
+    ("container",),
+    ("",),
+    ("simulator.*",),
+    ("cli.*",),
+    ("__main__",),
+]
+VALUES = 5  # as many of them are what the simulator may see of the SDK
+WITH_AIOHTTP = {"_wire", "_attempt", "_transport", "session", "cli._sending"}  # the last two for the type of the caller's session
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40  # lines
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(HOME).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+FILES = {module_name(path): path for path in sorted(HOME.rglob("*.py"))}
+TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
+
+
+def layer(module: str) -> int:
+    for number, names in enumerate(LAYERS):
+        for name in names:
+            if module == name or (name.endswith(".*") and f"{module}.".startswith(name[:-1])):
+                return number
+    raise AssertionError(f"{module} stands nowhere in the house: give it a place in LAYERS")
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes that are there at run time."""
+    for node in ast.iter_child_nodes(tree):
+        if is_for_types(node):
+            assert isinstance(node, ast.If)
+            for other in node.orelse:
+                yield from (other, *statements(other))
+        else:
+            yield from (node, *statements(node))
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    """What a `from ... import` names, with the package before it."""
+    if not node.level:
+        return node.module or ""
+    package = [NAME, *module.split(".")] if module else [NAME]
+    if FILES[module].name != "__init__.py":
+        package = package[:-1]
+    return ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+
+
+def imported(module: str) -> Iterator[str]:
+    """All modules that a module imports, at whatever depth."""
+    for node in statements(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            source = absolute(module, node)
+            for alias in node.names:
+                inner = f"{source}.{alias.name}".removeprefix(NAME).lstrip(".")
+                is_module = source.split(".")[0] == NAME and inner in FILES
+                yield f"{source}.{alias.name}" if is_module else source
+
+
+def inside(module: str) -> set[str]:
+    """Those of the package's own modules that it imports."""
+    found = (name for name in imported(module) if name.split(".")[0] == NAME)
+    return {name.removeprefix(NAME).lstrip(".") for name in found}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_go_upward_only(module: str) -> None:
+    here = layer(module)
+    wild = any(name.endswith(".*") for name in LAYERS[here])
+    wrong = {other for other in inside(module) if layer(other) > here or (layer(other) == here and not wild)}
+    if LAYERS[here] == ("",):  # a name of the door's is imported when it is used
+        wrong -= {""}
+    assert not wrong
+
+
+def test_the_simulator_sees_values_only() -> None:
+    for module in FILES:
+        if module.startswith("simulator"):
+            seen = {other for other in inside(module) if not other.startswith("simulator")}
+            assert {other for other in seen if layer(other) >= VALUES} <= {""}, module
+
+
+def test_there_is_no_import_cycle() -> None:
+    TopologicalSorter({module: inside(module) - {module} for module in FILES}).prepare()
+
+
+# The simulator is a server, and a program may pass an HTTP session of its own: of the SDK these only.
+@pytest.mark.parametrize("module", [module for module in FILES if not module.startswith(("simulator", "cli"))])
+def test_aiohttp_stays_behind_the_transport(module: str) -> None:
+    uses = any(name.split(".")[0] == "aiohttp" for name in imported(module))
+    assert not uses or module in WITH_AIOHTTP
+
+
+def documentation(tree: ast.AST) -> set[ast.AST]:
+    """The nodes that are docstrings."""
+    found: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                found |= {first, first.value}
+    return found
+
+
+def functions(module: str) -> Iterator[tuple[str, int]]:
+    """Each function with the number of its lines, docstring not counted."""
+    docs = documentation(TREES[module])
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            own = [item for item in node.body if item in docs]
+            told = sum((item.end_lineno or 0) - item.lineno + 1 for item in own)
+            yield f"{module}.{node.name}", (node.end_lineno or 0) - node.lineno + 1 - told
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_files_and_functions_stay_short(module: str) -> None:
+    assert len(FILES[module].read_text().splitlines()) <= LONGEST_FILE
+    assert {name: lines for name, lines in functions(module) if lines > LONGEST_FUNCTION} == {}
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if module != "endpoints"])
+def test_no_path_and_no_rate_is_written_outside_the_table(module: str) -> None:
+    docs = documentation(TREES[module])
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docs:
+            assert not any(start in node.value for start in ("/v1/", "/v2/")), f"line {node.lineno}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Limit", "Endpoint"):
+            numbers = [item for item in ast.walk(node) if isinstance(item, ast.Constant) and type(item.value) is int]
+            assert not numbers, f"line {node.lineno}"
+
+
+def public(tree: ast.AST, within: str) -> Iterator[tuple[str, ast.AST]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield f"{within}.{node.name}", node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node, f"{within}.{node.name}")
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_what_is_public_is_described(module: str) -> None:
+    assert ast.get_docstring(TREES[module]), module
+    bare = [name for name, node in public(TREES[module], module) if not ast.get_docstring(node)]  # type: ignore[arg-type]
+    assert bare == []
+
+
+def test_the_door_has_about_thirty_names_in_order_and_all_can_be_imported() -> None:
+    names = edgegap_async.__all__
+    assert list(names) == sorted(set(names))
+    assert 25 <= len(names) <= 45
+    assert "EdgegapSession" in names
+    for name in names:
+        assert getattr(edgegap_async, name) is not None
+    with pytest.raises(AttributeError, match="nothing_of_ours"):
+        _ = edgegap_async.nothing_of_ours
+    assert set(names) <= set(dir(edgegap_async))
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter has after a statement."""
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 (our own)
+    return set(run.stdout.split())
+
+
+def test_a_light_import_stays_light() -> None:
+    heavy = {"aiohttp", "msgspec", "yarl", "aiolimiter", "asyncio"}
+    assert not loaded_by("import edgegap_async.simulator.plugin") & heavy
+    assert not loaded_by("import edgegap_async") & heavy
+    assert heavy <= loaded_by("from edgegap_async import EdgegapSession")
+    assert not loaded_by("from edgegap_async import EdgegapSession") & {"rich", "click", "pytest"}
+
+
+def test_every_module_can_be_imported() -> None:
+    for module in FILES:
+        if module != "__main__":
+            assert importlib.import_module(f"{NAME}.{module}".rstrip("."))

@@ -1,0 +1,252 @@
+"""`wait_until_ready`: every way in which it ends, when, and what does not end it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any, Literal
+
+import pytest
+from raw_server import CUT, GARBAGE, SILENT, STUCK, TOKEN, Act, answer, failure, half, never_accepts, scripted, session
+
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    DeploymentFailed,
+    DeploymentTerminated,
+    EdgegapError,
+    Forbidden,
+    QueueTooLong,
+    RateLimited,
+    ReadyTimeout,
+    ServerError,
+    SessionClosed,
+    Unauthorized,
+)
+from edgegap_async.simulator import Simulator
+
+EXACT = 0.01  # seconds
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def simulated(**options: Any) -> AsyncIterator[tuple[EdgegapSession, Simulator, str]]:
+    """A session, its simulator, and the ID of a deployment that was just accepted."""
+    async with Simulator(**options) as simulator, session(simulator.url) as edgegap:
+        accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+        yield edgegap, simulator, accepted.request_id
+
+
+def told(state: str | None, **flags: bool) -> Act:
+    """An answer to a status call."""
+    return answer(200, {"request_id": "c065", "current_status": state, **flags})
+
+
+PENDING, READY = told("Status.DEPLOYING"), told("Status.READY")
+
+
+@pytest.mark.parametrize("after", [0.0, 3.0, 60.0])
+async def test_ready(after: float) -> None:
+    async with simulated(ready_after=(after, after)) as (edgegap, _, request_id):
+        start = now()
+        ready = await edgegap.deployments.wait_until_ready(request_id)
+        assert after <= now() - start <= after + 2 + EXACT
+        assert type(ready) is ReadyDeployment
+        assert ready.request_id == request_id
+        assert ready.start_time is not None
+        assert ready.address("web") == (ready.fqdn, ready.ports["web"].external)
+
+
+async def test_failed() -> None:
+    async with simulated(error_share=1.0) as (edgegap, simulator, request_id):
+        error = await failure(edgegap.deployments.wait_until_ready(request_id))
+        assert isinstance(error, DeploymentFailed)
+        assert error.request_id == request_id
+        assert error.status is not None
+        assert error.status.state is DeploymentState.ERROR
+        assert error.detail == error.status.error_detail != ""
+        assert error.detail in str(error)
+        assert simulator.running() == {request_id}
+
+
+@pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
+@pytest.mark.parametrize("when", ["before", "meanwhile", "never there"])
+async def test_gone(gone: Literal["404", "410", "400", "terminated"], when: str) -> None:
+    async with simulated(gone=gone, stop_takes=3.0) as (edgegap, simulator, request_id):
+        if when != "never there":
+            await edgegap.deployments.stop(request_id)
+        if when == "before":
+            await asyncio.sleep(20)
+            assert simulator.running() == set()
+        start, wanted = now(), "no-such" if when == "never there" else request_id
+        error = await failure(edgegap.deployments.wait_until_ready(wanted))
+        assert isinstance(error, DeploymentTerminated)
+        assert error.request_id == wanted
+        assert now() - start < (8 if when == "meanwhile" else 0.1)
+
+
+@pytest.mark.parametrize("timeout", [0.1, 4.4, None])
+async def test_time_over(timeout: float | None) -> None:
+    options = {} if timeout is None else {"timeout": timeout}
+    async with simulated(ready_after=(1000, 1000)) as (edgegap, _, request_id):
+        start = now()
+        error = await failure(edgegap.deployments.wait_until_ready(request_id, **options))
+        assert isinstance(error, ReadyTimeout)
+        assert isinstance(error, DeadlineExceeded)
+        assert error.request_id == request_id
+        assert error.status is not None
+        assert error.status.request_id == request_id
+        assert now() - start == pytest.approx(timeout or 300, abs=EXACT)
+
+
+async def test_without_a_deadline_it_waits_as_long_as_it_takes() -> None:
+    async with simulated(ready_after=(5000, 5000)) as (edgegap, _, request_id):
+        await edgegap.deployments.wait_until_ready(request_id, timeout=None)
+
+
+async def test_the_pace_of_the_polls() -> None:
+    async with scripted(PENDING) as (edgegap, server):
+        await failure(edgegap.deployments.wait_until_ready("c065", timeout=30))
+        gaps = [after - before for before, after in pairwise(server.times)]
+        assert gaps[0] == pytest.approx(0.25, abs=EXACT)
+        assert gaps[-1] == pytest.approx(2, abs=EXACT)
+        assert all(before <= after + EXACT for before, after in pairwise(gaps))
+        assert sum(gap < 1.9 for gap in gaps) < 8
+
+
+TROUBLE = {"503": answer(503), "cut": CUT, "garbage": GARBAGE, "refused": answer(429), "half": half(), "stuck": STUCK}
+TROUBLE |= {"silent": SILENT, "HTML": answer(200, "<html>"), "bad request": answer(400, {"message": "bad query"})}
+TROUBLE |= {"redirect": answer(302), "conflict": answer(409), "interim": answer(425), "not ours": answer(200, "[]")}
+TROUBLE |= {"held": answer(429, retry_after="3"), "without an ID": answer(200, {"current_status": "Status.READY"})}
+
+
+@pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
+@pytest.mark.parametrize("retry", [Retry(tries=1), Retry(budget=1)])
+async def test_a_poll_that_fails_fails_no_waiter(act: Act, retry: Retry) -> None:
+    async with scripted(PENDING, *[act] * 8, READY, retry=retry) as (edgegap, server):
+        ready = await edgegap.deployments.wait_until_ready("c065")
+        assert (ready.request_id, len(server.arrivals)) == ("c065", 10)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
+async def test_what_no_further_poll_would_mend(status: int, kind: type[EdgegapError]) -> None:
+    async with scripted(PENDING, answer(status)) as (edgegap, server):
+        assert type(await failure(edgegap.deployments.wait_until_ready("c065"))) is kind
+        assert len(server.arrivals) == 2
+
+
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [(SILENT, None), (STUCK, None), (answer(503), ServerError), (answer(429), RateLimited)],
+)
+async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
+    act: Act, kind: type[EdgegapError] | None
+) -> None:
+    for acts in ([act], [PENDING, act]):
+        async with scripted(*acts, retry=Retry(tries=1)) as (edgegap, _):
+            start = now()
+            error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=7.7))
+            assert isinstance(error, ReadyTimeout)
+            seen = None if error.status is None else error.status.state
+            assert seen is (DeploymentState.DEPLOYING if PENDING in acts else None)
+            assert type(error.__cause__) is (kind or DeadlineExceeded)
+            assert now() - start == pytest.approx(7.7, abs=EXACT)
+
+
+async def test_connecting_uses_the_waiters_time_only() -> None:
+    with never_accepts() as url:
+        async with session(url) as edgegap:
+            start = now()
+            error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=20))
+            assert isinstance(error, ReadyTimeout)
+            assert now() - start == pytest.approx(20, abs=EXACT)
+
+
+async def test_a_long_queue_is_a_ready_timeout_too() -> None:
+    async with scripted(PENDING, limits=Limits(status=1)) as (edgegap, _):
+        start = now()
+        waits = [edgegap.deployments.wait_until_ready("c065", timeout=5) for _ in range(30)]
+        errors = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(error) for error in errors} == {ReadyTimeout}
+        assert any(isinstance(error.__cause__, QueueTooLong) for error in errors)
+        assert now() - start <= 5 + EXACT
+
+
+SAYS = [
+    ("Status.READY", {}, "ready"),
+    ("READY", {}, "ready"),
+    ("ready", {"running": False, "error": True}, "ready"),
+    ("Status.DEPLOYING", {"running": True, "error": True}, "pending"),
+    ("Status.SEEKED", {"running": True}, "pending"),
+    ("Status.ERROR", {"running": True}, "failed"),
+    ("error", {}, "failed"),
+    ("Status.TERMINATING", {"running": True}, "gone"),
+    ("terminated", {}, "gone"),
+    ("Status.BREWING", {}, "pending"),
+    ("Status.BREWING", {"running": True}, "ready"),
+    ("Status.BREWING", {"running": False, "error": True}, "failed"),
+    ("Status.BREWING", {"running": False, "error": False}, "pending"),
+    ("READY_TO_TERMINATE", {}, "pending"),
+    ("", {}, "pending"),
+    (None, {}, "pending"),
+    (None, {"running": True}, "ready"),
+]
+
+
+@pytest.mark.parametrize(("state", "flags", "meaning"), SAYS)
+async def test_the_state_decides_and_the_flags_only_where_it_is_not_known(
+    state: str | None, flags: dict[str, bool], meaning: str
+) -> None:
+    async with scripted(told(state, **flags), READY) as (edgegap, server):
+        try:
+            await edgegap.deployments.wait_until_ready("c065")
+        except DeploymentFailed:
+            ended = "failed"
+        except DeploymentTerminated:
+            ended = "gone"
+        else:
+            ended = "ready" if len(server.arrivals) == 1 else "pending"
+        assert ended == meaning
+
+
+async def test_many_waiters_keep_the_limit() -> None:
+    async with Simulator(ready_after=(2.0, 9.0)) as simulator, EdgegapSession(TOKEN, base_url=simulator.url) as edgegap:
+
+        async def start() -> ReadyDeployment:
+            accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+            return await edgegap.deployments.wait_until_ready(accepted.request_id)
+
+        ready = await asyncio.gather(*(start() for _ in range(60)))
+        assert {each.request_id for each in ready} == simulator.running()
+        assert simulator.busiest_second("status") <= 20
+        assert simulator.refused("status") == 0
+
+
+@pytest.mark.parametrize("moment", [0.1, 0.01, 1.0])
+async def test_a_waiter_may_go_and_the_session_be_closed(moment: float) -> None:
+    async with simulated(ready_after=(1000, 1000), delay_before=(0.05, 0.05)) as (edgegap, simulator, request_id):
+        cancelled, waiting = (
+            asyncio.create_task(edgegap.deployments.wait_until_ready(request_id, timeout=None)) for _ in range(2)
+        )
+        await asyncio.sleep(moment)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        assert not waiting.done()
+        await edgegap.aclose()
+        closed, arrived = now(), simulator.arrivals("status")
+        assert isinstance(await failure(waiting), SessionClosed)
+        assert now() - closed < EXACT
+        await asyncio.sleep(5)
+        assert simulator.arrivals("status") <= arrived + 2
+
+
+@pytest.mark.parametrize("request_id", ["", " ", ".", "..", None, 7])
+async def test_a_wrong_request_id_is_told_before_anything_is_sent(request_id: Any) -> None:
+    async with scripted() as (edgegap, server):
+        with pytest.raises(ValueError, match="^request_id must"):
+            await edgegap.deployments.wait_until_ready(request_id)
+        assert server.arrivals == []

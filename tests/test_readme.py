@@ -1,0 +1,127 @@
+"""The README: what it shows is what there is. `python tests/test_readme.py` writes its table of operations anew."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgegap_async import EdgegapSession
+from edgegap_async._endpoint import Endpoint
+from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT
+from edgegap_async.simulator import Simulator
+
+README = Path(__file__).parent.parent / "README.md"
+MARKERS = re.compile(r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL)
+
+
+def operations() -> Iterator[str]:
+    """The lines of the table."""
+    yield "| call | request | limit |"
+    yield "|---|---|---|"
+    renamed = {row.renamed for row in OPERATIONS if row.renamed}
+    for row in OPERATIONS:
+        note = ", its newer path: tried where the other answers 404 or 405" if row in renamed else ""
+        yield f"| `{row.call}`{note} | `{row.method} {row.path}` | {limit(row)} |"
+
+
+def limit(row: Endpoint[Any, Any]) -> str:
+    """A limit in words."""
+    return f"{row.limit.rate:g}/s{', ours: none is documented' if row.limit is OTHER_LIMIT else ''}"
+
+
+def written_anew(text: str) -> str:
+    """The README with the table as it should be."""
+    table = "\n".join([*operations(), ""])
+    return MARKERS.sub(lambda found: found[1] + table + found[3], text)
+
+
+def blocks(language: str, text: str) -> list[str]:
+    """The fenced blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def section(title: str) -> str:
+    """What stands under a heading."""
+    _, _, rest = README.read_text().partition(f"\n## {title}\n")
+    return rest.partition("\n## ")[0]
+
+
+def test_the_table_is_that_of_the_operations() -> None:
+    assert README.read_text() == written_anew(README.read_text()), "run: python tests/test_readme.py"
+
+
+def test_every_operation_is_there_by_the_name_it_has() -> None:
+    session = EdgegapSession("made-up")
+    for row in OPERATIONS:
+        namespace, _, method = row.call.partition(".")
+        assert callable(getattr(getattr(session, namespace), method))
+
+
+@pytest.mark.parametrize(("title", "extra"), [("Run it", "cli"), ("Test it", "cli,test")])
+def test_one_line_does_it(title: str, extra: str) -> None:
+    (block,) = blocks("sh", section(title))
+
+    (line,) = block.splitlines()
+    assert line.startswith(f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/")
+
+
+def test_what_is_run_is_simulated() -> None:
+    (block,) = blocks("sh", section("Run it"))
+
+    assert block.strip().endswith("python -m edgegap_async launch examples/matches.jsonl --simulate")
+
+
+@pytest.fixture
+def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
+    monkeypatch.setenv("EDGEGAP_BASE_URL", edgegap_simulator.url)
+    return edgegap_simulator
+
+
+def example(words: str) -> dict[str, Any]:
+    """Run the one Python example that holds these words."""
+    (code,) = (block for block in blocks("python", README.read_text()) if words in block)
+    names: dict[str, Any] = {}
+    exec(compile(code, README.name, "exec"), names)  # noqa: S102 - it is our README
+    return names
+
+
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+def test_the_ten_lines(account: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    example("(latitude, longitude)")
+
+    assert len(account.running()) == 1
+    assert capsys.readouterr().out.startswith(f"{account.deployed()[0]}.")
+
+
+def test_the_simulator_in_a_test() -> None:
+    example("token-bucket")
+
+
+def test_the_lifespan_of_a_backend(account: Simulator) -> None:
+    names = example("lifespan")
+
+    async def serve() -> dict[str, str]:
+        async with names["lifespan"](None) as state:
+            request = SimpleNamespace(state=SimpleNamespace(**state), client=SimpleNamespace(host="203.0.113.7"))
+            answer: dict[str, str] = await names["start_match"](request)
+            return answer
+
+    assert asyncio.run(serve()) == {"request_id": account.deployed()[0]}
+
+
+def test_the_fixture_as_it_is_shown(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    example("test_my_matchmaker")["test_my_matchmaker"](edgegap_simulator, monkeypatch)
+
+
+def test_what_it_names_is_there() -> None:
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)|`python ([\w/]+\.py)`", README.read_text()):
+        assert (README.parent / "".join(path)).exists(), path
+
+
+if __name__ == "__main__":
+    README.write_text(written_anew(README.read_text()))
