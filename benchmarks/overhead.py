@@ -26,8 +26,8 @@ from yarl import URL
 
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
 from edgegap_async._attempt import Attempt
+from edgegap_async._bucket import Bucket
 from edgegap_async._endpoint import Limit
-from edgegap_async._limits import Bucket
 from edgegap_async.models.deployment import DeploymentPage
 
 IN_FLIGHT = 32

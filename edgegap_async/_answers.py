@@ -79,7 +79,7 @@ def decode(row: Endpoint[B, T], reply: Reply) -> T:
         if row.lossy_text:
             return decode(row, msgspec.structs.replace(reply, body=body.decode("utf-8", "replace").encode()))
         problem = "it is not UTF-8"
-    except msgspec.DecodeError as error:  # ValidationError is one
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is the first; nobody nests that deep
         problem = str(error)
     raise unknown_if_deploy(row, UnexpectedAnswer(str(row), reply.status, reply.shown, problem))
 
@@ -100,7 +100,7 @@ def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
         return unknown_if_deploy(row, UnexpectedAnswer(str(row), status, reply.shown, problem))
     try:
         told = _error_decoder.decode(reply.shown)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         told = None
     kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
     if row.starts_server and status == 422:

@@ -14,8 +14,11 @@ import aiohttp
 from msgspec import UNSET, UnsetType
 
 from ._answers import read, unknown_if_deploy
+from ._bucket import Bucket
 from ._endpoint import Endpoint, LimitName
-from ._limits import Bucket, Limits, buckets
+from ._lanes import PRIORITIES, Priority
+from ._limits import Limits
+from ._registry import Shared, join, leave
 from ._request import Request, encode, for_call, headers, url
 from ._retry import LONGEST_HOLD, Budget, History, Retry, hold
 from ._wire import NoAnswer, Wire
@@ -29,7 +32,8 @@ from .errors import (
     TransportError,
     WrongLoop,
 )
-from .models._check import seconds
+from .events import OnEvent, Telling
+from .models._check import one_of, seconds
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -60,14 +64,18 @@ class Transport:
         retry: Retry,
         timeout: float | None,
         attempt_timeout: float,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.base_url = base_url
         self.closed = False
-        self.buckets: dict[LimitName, Bucket] = buckets(limits)
+        self._limits = limits
+        self._shared = Shared(limits)  # until the first call, which joins those that share
         self._token = token
         self._headers = headers(f"{scheme}{token}")
-        self.connections = sum(bucket.slots for bucket in self.buckets.values())  # a slot is held while one is used
+        # A slot is held while a connection is used.
+        self.connections = sum(bucket.slots for bucket in self.buckets.values())
         self._wire = Wire(http, self.connections)
+        self._on_event = on_event
         self._retry = retry
         self._budget = Budget(retry.budget)
         self._timeout = timeout
@@ -84,6 +92,7 @@ class Transport:
         body: B | None = None,
         query: Mapping[str, str | None] | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
         token: str | None = None,
     ) -> T:
         """Call one operation of the API.
@@ -93,6 +102,7 @@ class Transport:
             words: the words of its path.
             query: parameters of the URL; None leaves one out.
             timeout: seconds for the whole call, queue and repeats included; None: no end; not given: the session's.
+            priority: the lane in which it waits for its limit.
             token: authorizes this call instead of the session's token, bare.
 
         Raises:
@@ -103,21 +113,31 @@ class Transport:
         bucket = self.buckets[row.limit.name]
         history = History(row.repeatable, self._retry, self._budget)
         ticket = bucket.ticket()
+        tell = None if self._on_event is None else Telling(self._on_event, row, words or {}, bucket)
         failure: EdgegapError | None = None
-        while True:
-            if not await bucket.take():
-                await self._queue(request, bucket, ticket, failure)
-            try:
-                answer = read(row, await self._wire.exchange(request, bucket), repeated=history.repeats > 0)
-            except NoAnswer as came:
-                error = self._no_answer(request, came, failure)
-            except EdgegapError as told:
-                error = told
-            else:
-                history.succeeded()
-                return answer
-            failure = error
-            await self._pause(request, bucket, history, failure)
+        try:
+            while True:
+                if not await bucket.take():
+                    await self._queue(request, bucket, ticket, one_of("priority", priority, PRIORITIES), failure)
+                if tell:
+                    tell.sends()
+                try:
+                    reply = await self._wire.exchange(request, bucket)
+                    answer = read(row, reply, repeated=history.repeats > 0)
+                except (NoAnswer, EdgegapError) as error:
+                    failure = error if isinstance(error, EdgegapError) else self._no_answer(request, error, failure)
+                else:
+                    history.succeeded()
+                    if tell:
+                        tell.answered(reply.status, answer)
+                    return answer
+                if tell:
+                    tell.failed(failure)
+                await self._pause(request, bucket, history, failure)
+        except BaseException as ended:
+            if tell:
+                tell.ended(ended)
+            raise
 
     def _prepare(
         self,
@@ -131,7 +151,7 @@ class Transport:
         address = url(self.base_url, row, words, query)
         data = encode(body)
         whole = self.timeout_of(timeout)
-        now = self._enter().time()
+        now = self.enter().time()
         return Request(
             row=row,
             url=address,
@@ -143,24 +163,37 @@ class Transport:
             patience=self._attempt_timeout * DEPLOY_PATIENCE if row.starts_server else self._attempt_timeout,
         )
 
-    def _enter(self) -> asyncio.AbstractEventLoop:
+    @property
+    def buckets(self) -> dict[LimitName, Bucket]:
+        """The bucket of each limit."""
+        return self._shared.buckets
+
+    def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop, which the first call makes the session's own."""
         loop = asyncio.get_running_loop()
         if self.closed:
             raise SessionClosed("the session is closed: make a new one")
         if self._loop is None:
+            self._shared = join(loop, self.base_url, self._token, self._limits)
             self._loop, self._pid = loop, os.getpid()
         elif self._loop is not loop or self._pid != os.getpid():
             raise WrongLoop("the session was first used in another event loop or process: make one for each")
         return loop
 
-    async def _queue(self, request: Request[B, T], bucket: Bucket, ticket: int, failure: EdgegapError | None) -> None:
+    async def _queue(
+        self,
+        request: Request[B, T],
+        bucket: Bucket,
+        ticket: int,
+        priority: Priority,
+        failure: EdgegapError | None,
+    ) -> None:
         """Wait for a slot, or say at once that there will be none before the deadline."""
         if self.closed:
             raise self._ended(request, failure)
         now = asyncio.get_running_loop().time()
         deadline = request.deadline
-        wait = bucket.hopeful_wait(newcomer=failure is None)
+        wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             log.info("%s refused early: the queue of its limit takes at least %.1f s", request.row, wait)
             raise QueueTooLong(
@@ -168,7 +201,7 @@ class Transport:
                 "give it a longer timeout=, or start less at once",
                 wait=wait,
             ) from failure
-        if not await self.wait(bucket.acquire(ticket), deadline):
+        if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
@@ -211,11 +244,10 @@ class Transport:
     async def _pause(self, request: Request[B, T], bucket: Bucket, history: History, failure: EdgegapError) -> None:
         """Wait before the next attempt, or raise what ends the call."""
         now = asyncio.get_running_loop().time()
-        if isinstance(failure, RateLimited):
-            asked = failure.retry_after
-            if asked is not None and asked > LONGEST_HOLD:
-                log.warning("Retry-After of %.0f s is taken as %.0f s", asked, LONGEST_HOLD)
-            bucket.refused(None if asked is None else hold(asked))
+        if isinstance(failure, RateLimited) and failure.retry_after is not None:
+            if failure.retry_after > LONGEST_HOLD:
+                log.warning("Retry-After of %.0f s is taken as %.0f s", failure.retry_after, LONGEST_HOLD)
+            bucket.hold(hold(failure.retry_after))
         pause = history.pause(failure, now, request.deadline, random.random())
         if pause is None:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
@@ -240,9 +272,12 @@ class Transport:
         """End all waiting with `SessionClosed`, and close the HTTP session if it is ours."""
         if self.closed:
             return
-        now = self._enter().time()
+        loop = self.enter()
         self.closed = True
         for scope in self._scopes:
             if not scope.expired():
-                scope.reschedule(now)
-        await self._wire.aclose()
+                scope.reschedule(loop.time())
+        try:
+            await self._wire.aclose()
+        finally:
+            leave(loop, self.base_url, self._token, self._shared)

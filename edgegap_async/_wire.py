@@ -10,12 +10,13 @@ import aiohttp
 
 from ._answers import Reply
 from ._attempt import Attempt, ResendRefused
+from ._bucket import Bucket
 from ._deadlines import Deadlines
-from ._limits import Bucket
 from ._request import B, Request, T
 
 log = logging.getLogger("edgegap_async")
 UNTIMED = aiohttp.ClientTimeout(total=None)  # the deadlines are ours: aiohttp would set a timer for each request
+TOO_MANY = 429
 UNLIMITED = 1e9  # connections; in aiohttp that is a 0
 
 
@@ -78,7 +79,7 @@ class Wire:
             )
             attempt.answered = True
             round_trip = loop.time() - started
-            bucket.answered(round_trip)
+            bucket.answered(round_trip, refused=response.status == TOO_MANY)
             body = await _body(response)
             log.debug("%s was answered %d in %.3f s", request.row, response.status, round_trip)
             return Reply(response.status, response.headers, body, request.secret)

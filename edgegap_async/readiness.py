@@ -63,7 +63,7 @@ async def wait_until_ready(transport: Transport, request_id: str, timeout: float
     while deadline is None or loop.time() < deadline:
         left = None if deadline is None else deadline - loop.time()
         try:
-            last = await transport.call(STATUS, {"request_id": request_id}, timeout=left)
+            last = await transport.call(STATUS, {"request_id": request_id}, timeout=left, priority="background")
             if ready := settled(last):
                 return ready
         except (*_HOPELESS, DeploymentFailed, DeploymentTerminated):

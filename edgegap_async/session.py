@@ -13,6 +13,7 @@ from ._endpoint import LimitName
 from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
+from .events import OnEvent
 from .models._check import api_url, fail, seconds, token_text
 from .resources.deployments import Deployments
 from .resources.locations import Locations
@@ -39,6 +40,8 @@ class EdgegapSession:
         http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It is never closed here. Its
             middlewares are not run and its `raise_for_status` is overridden.
         allow_insecure: allow `http://` to a host that is not this machine: the token travels in clear.
+        on_event: called with an `Event` for each attempt and each call that comes to an end, at once and in the loop:
+            it must be quick. What it raises is logged and harms nothing.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -55,6 +58,7 @@ class EdgegapSession:
         attempt_timeout: float = 15.0,
         http: aiohttp.ClientSession | None = None,
         allow_insecure: bool = False,
+        on_event: OnEvent | None = None,
     ) -> None:
         self._transport = Transport(
             api_url(
@@ -66,6 +70,7 @@ class EdgegapSession:
             retry=retry or Retry(),
             timeout=None if timeout is None else seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
+            on_event=on_event,
         )
         if http is not None:
             _warn_of_small_pool(http, self._transport.connections)
@@ -83,6 +88,7 @@ class EdgegapSession:
         await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
+        self._transport.enter()
         return self
 
     async def __aexit__(

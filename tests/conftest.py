@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
 
-from edgegap_async._limits import Bucket
+from edgegap_async._bucket import Bucket
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 

@@ -10,17 +10,19 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 import pytest
 
 from edgegap_async import EdgegapError, EdgegapSession, LimitUsage
 
 TOKEN = "made-up-token"
+POOL = 110  # connections: what the documented limits need
 READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
 
 
@@ -162,9 +164,27 @@ def session(url: str, **options: Any) -> EdgegapSession:
 
 @asynccontextmanager
 async def scripted(*acts: Act, closed: bool = False, **options: Any) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """A server with this script, and a session with these options that talks to it."""
-    async with RawServer(*acts, closed=closed) as server, session(server.url, **options) as edgegap:
+    """A server with this script, and a session with these options that talks to it. What hangs, fails after a day."""
+    async with (
+        asyncio.timeout(24 * 60 * 60),
+        RawServer(*acts, closed=closed) as server,
+        session(server.url, **options) as edgegap,
+    ):
         yield edgegap, server
+
+
+@asynccontextmanager
+async def with_http(
+    *acts: Act, http_options: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
+    """As `scripted`, with an HTTP session of the caller's."""
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=POOL), **(http_options or {})) as http,
+        scripted(*acts, http=http, **options) as (edgegap, server),
+    ):
+        yield edgegap, server
+        await edgegap.aclose()
+        assert not http.closed
 
 
 @contextmanager
@@ -194,6 +214,8 @@ GET, DELETE = OPERATIONS["GET"], OPERATIONS["DELETE"]
 SAFE, UNSAFE = ("GET", "DELETE"), ("deploy", "POST", "PATCH")  # to be sent twice
 GOOD = answer(202, {"name": "a", **READY})  # an answer to each of them
 operations = pytest.mark.parametrize("name", OPERATIONS)
+whose_http = pytest.mark.parametrize("opened", [scripted, with_http], ids=["our http", "their http"])
+Opened = Callable[..., AbstractAsyncContextManager[tuple[EdgegapSession, RawServer]]]
 
 
 def used(edgegap: EdgegapSession, name: str) -> LimitUsage:

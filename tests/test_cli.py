@@ -1,6 +1,10 @@
 """`python -m edgegap_async`: what a user types, reads and gets as an exit code."""
 
+import asyncio
 import json
+import re
+import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +17,8 @@ from edgegap_async import __main__, __version__
 from edgegap_async.cli.loops import loop_factory
 from edgegap_async.cli.matches import read
 from edgegap_async.cli.program import program
-from edgegap_async.simulator import VirtualTimeLoop
+from edgegap_async.cli.simulate import serve
+from edgegap_async.simulator import Simulator, VirtualTimeLoop
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "matches.jsonl"
 LINE = '{"match_id": "%s", "players": ["192.0.2.1", {"latitude": 45.5, "longitude": -73.6}]}\n'
@@ -193,6 +198,44 @@ def test_uvloop_is_imported_for_whom_asks_for_it(monkeypatch: pytest.MonkeyPatch
 
     assert result.exit_code == 2
     assert "pip install uvloop" in result.stderr
+
+
+def test_ctrl_c_twice_is_still_130() -> None:
+    def loop() -> asyncio.AbstractEventLoop:
+        made = VirtualTimeLoop()
+        for seconds in (1.1, 1.2):
+            made.call_later(seconds, signal.raise_signal, signal.SIGINT)
+        return made
+
+    result = CliRunner().invoke(program, ["launch", str(EXAMPLE), "--simulate"], obj=loop)
+
+    assert result.exit_code == 130
+    assert re.search(r"^running: \d+ servers: ", result.stderr, re.MULTILINE)
+
+
+def test_simulate_refuses_what_makes_no_sense() -> None:
+    result = run("simulate", "--ready-after", "5", "2")
+
+    assert result.exit_code == 2
+    assert "ready_after" in result.stderr
+
+
+def test_simulate_names_a_port_that_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = run("simulate", "--port", str(port))
+
+    assert result.exit_code == 1
+    assert f"can't listen on port {port}: " in result.stderr
+
+
+async def test_simulate_serves_until_it_is_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator()
+    asyncio.get_running_loop().call_later(1, signal.raise_signal, signal.SIGTERM)
+
+    await serve(simulator)
+
+    assert capsys.readouterr().out == f"{simulator.url}\n"
 
 
 def test_version_and_help() -> None:

@@ -1,17 +1,19 @@
-"""`launch`, in virtual time: the rate, what fails, what Ctrl-C does."""
+"""`launch`, in virtual time: the rate, what fails, what is told."""
 
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from aiolimiter import AsyncLimiter
+from launches import launched, matches, session
 from plain_client import Plain
 from rich.console import Console
 
@@ -19,37 +21,12 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
 from edgegap_async.cli.launching import Launch
-from edgegap_async.cli.matches import Match, read
 from edgegap_async.cli.progress import shown
 from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.enforcement import RuleName
 
 JITTER = (0.0, 0.008)  # seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
-INTERRUPTED = 130
-
-
-def matches(count: int) -> Sequence[Match]:
-    return read((b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)), "game", "1")[0]
-
-
-@asynccontextmanager
-async def session(simulator: Simulator, limits: Limits | None = None) -> AsyncIterator[EdgegapSession]:
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(simulator)
-        http = await stack.enter_async_context(http_session())
-        yield await stack.enter_async_context(
-            EdgegapSession("made-up", base_url=simulator.url, limits=limits, http=http)
-        )
-
-
-async def launched(simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False) -> int:
-    async with session(simulator) as edgegap:
-        return await attend(edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator)
-
-
-def interrupt_after(seconds: float, number: signal.Signals = signal.SIGINT) -> None:
-    asyncio.get_running_loop().call_later(seconds, signal.raise_signal, number)
 
 
 @pytest.mark.parametrize(
@@ -140,77 +117,6 @@ async def test_what_can_not_be_known_is_told(capsys: pytest.CaptureFixture[str])
     assert "not known: m0: " in told
 
 
-class TestInterrupted:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    async def test_what_was_sent_is_waited_for_and_all_is_stopped(
-        self, number: signal.Signals, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        simulator = Simulator(delay_after=(0.8, 0.8))
-        interrupt_after(1.0, number)
-
-        assert await launched(simulator, 400) == INTERRUPTED
-
-        sent = len(simulator.deployed())
-        assert 10 < sent <= 40  # one second of it
-        assert simulator.stopped() == set(simulator.deployed())
-        told = capsys.readouterr().err
-        assert "interrupted: nothing more is started" in told
-        assert f"stopped: {sent} servers: " in told
-        assert all(request_id in told for request_id in simulator.deployed())
-        assert "not known" not in told
-
-    async def test_what_is_ready_is_stopped_too(self, capsys: pytest.CaptureFixture[str]) -> None:
-        simulator = Simulator(ready_after=(0.5, 5))
-        interrupt_after(3)
-
-        assert await launched(simulator, 20) == INTERRUPTED
-
-        assert 0 < len(capsys.readouterr().out.splitlines()) < 20
-        assert len(simulator.stopped()) == 20
-
-    async def test_a_refused_deploy_is_not_sent_again(self) -> None:
-        simulator = Simulator(rates={"deploy": 2}, delay_after=(0.5, 0.5))
-        arrived: list[int] = []
-        asyncio.get_running_loop().call_later(1.2, lambda: arrived.append(simulator.arrivals("deploy")))
-        interrupt_after(1.2)
-
-        assert await launched(simulator, 50) == INTERRUPTED
-
-        assert simulator.refused("deploy") > 0
-        assert arrived == [simulator.arrivals("deploy")]
-        assert simulator.stopped() == set(simulator.deployed())
-
-    async def test_an_answer_that_is_lost_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
-        interrupt_after(0.1)
-
-        assert await launched(Simulator(delay_after=(40, 40)), 1) == INTERRUPTED
-
-        assert "not known: m0: deployments.deploy" in capsys.readouterr().err
-
-    async def test_twice_it_ends_at_once_and_tells_what_is_left(self, capsys: pytest.CaptureFixture[str]) -> None:
-        simulator = Simulator(delay_after=(1, 1))
-        interrupt_after(1.1)
-        interrupt_after(1.2)
-
-        async with session(simulator) as edgegap:
-            launch = asyncio.create_task(attend(edgegap, matches(400), timeout=300, stop=False))
-            with suppress(asyncio.CancelledError):
-                await launch
-            assert launch.cancelled()
-            told = capsys.readouterr().err
-            left = len(simulator.deployed())
-
-        assert told.count("its deploy was in flight and may have started a server") + told.count("(m") == left
-        assert "running: " in told
-
-    async def test_it_does_not_end_while_it_stops(self, capsys: pytest.CaptureFixture[str]) -> None:
-        simulator = Simulator(ready_after=(1, 1))
-        interrupt_after(2.0)
-
-        assert await launched(simulator, 60, stop=True) == INTERRUPTED
-        assert simulator.stopped() == set(simulator.deployed())
-
-
 async def test_when_nobody_reads_any_more_all_is_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,6 +127,54 @@ async def test_when_nobody_reads_any_more_all_is_stopped(
 
     assert simulator.stopped() == set(simulator.deployed())
     assert "standard output can't be written, so all servers are stopped" in capsys.readouterr().err
+
+
+class Stubborn:
+    """An API that answers as it likes."""
+
+    def __init__(self, deploy: tuple[int, object], state: str, stop: int) -> None:
+        self.deploy, self.state, self.stop = deploy, state, stop
+
+    async def answer(self, request: web.Request) -> web.Response:
+        match request.method:
+            case "POST":
+                return web.json_response(self.deploy[1], status=self.deploy[0])
+            case "GET":
+                return web.json_response({"request_id": "c065", "current_status": f"Status.{self.state}"})
+            case _:
+                return web.json_response({"message": "as you like"}, status=self.stop)
+
+
+async def launched_by(api: Stubborn) -> int:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", api.answer)
+    async with (
+        TestServer(app) as server,
+        http_session() as http,
+        EdgegapSession("made-up", base_url=str(server.make_url("")), http=http) as edgegap,
+    ):
+        return await attend(edgegap, matches(1), timeout=300, stop=False)
+
+
+ACCEPTED = (202, {"request_id": "c065"})
+
+
+@pytest.mark.parametrize(
+    ("api", "told"),
+    [
+        (Stubborn((422, {"request_id": "c065", "message": "full"}), "ERROR", 200), "stopped: 1 servers"),
+        (Stubborn(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
+        (Stubborn(ACCEPTED, "ERROR", 403), "not known: m0: c065 could not be stopped: "),
+        (Stubborn(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
+    ],
+    ids=["allocation failed", "stopped already", "can't be stopped", "terminated"],
+)
+async def test_what_is_left_of_a_failure(api: Stubborn, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await launched_by(api) == 1
+
+    lines = capsys.readouterr().err
+    assert told in lines
+    assert ("running: 1 servers" in lines) == (api.stop == 403)
 
 
 @contextmanager

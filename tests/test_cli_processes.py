@@ -13,7 +13,7 @@ import pytest
 
 from edgegap_async.simulator import Simulator
 
-LINES = "".join(f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(60))
+LINES = "".join(f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20))
 PATIENCE = 30  # seconds, on a busy machine
 
 
@@ -53,31 +53,20 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
     assert not errors
 
 
-def test_simulate_ends_on_sigterm_and_names_a_port_that_is_taken() -> None:
+def test_simulate_ends_on_sigterm() -> None:
     with program("simulate") as process:
         assert process.stdout
-        port = process.stdout.readline().strip().rpartition(":")[2]
-        with program("simulate", "--port", port) as second:
-            _, errors = second.communicate(timeout=PATIENCE)
+        process.stdout.readline()
         process.terminate()
         told, _ = process.communicate(timeout=PATIENCE)
 
-    assert second.returncode == 1
-    assert f"Error: can't listen on port {port}: " in errors
     assert process.returncode == 0
     assert json.loads(told)["deployed"] == []
 
 
-def test_simulate_refuses_what_makes_no_sense() -> None:
-    with program("simulate", "--ready-after", "5", "2") as process:
-        _, errors = process.communicate(timeout=PATIENCE)
-
-    assert process.returncode == 2
-    assert "ready_after" in errors
-
-
-def test_ctrl_c_stops_what_was_launched() -> None:
-    with program("launch", "-", "--simulate") as process:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_ctrl_c_stops_what_was_launched(loop: str) -> None:
+    with program("launch", "-", "--simulate", "--loop", loop) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(LINES)

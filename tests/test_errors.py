@@ -13,7 +13,17 @@ from samples import status
 
 from edgegap_async import EdgegapSession, Retry, errors
 from edgegap_async._answers import Reply, read
-from edgegap_async.endpoints import BULK_STOP, CONTAINER_LOGS, DELETE_TAG, DEPLOY, FLEET_DEPLOY, LIST, STATUS, STOP
+from edgegap_async.endpoints import (
+    BULK_STOP,
+    CONTAINER_LOGS,
+    DELETE_TAG,
+    DEPLOY,
+    FLEET_DEPLOY,
+    FLEET_DEPLOY_RENAMED,
+    LIST,
+    STATUS,
+    STOP,
+)
 from edgegap_async.errors import (
     AllocationFailed,
     ApiError,
@@ -168,23 +178,23 @@ SETTLED = [
 ]
 
 
-@pytest.mark.parametrize("row", [DEPLOY, FLEET_DEPLOY])
 @pytest.mark.parametrize(("code", "body"), OPEN)
-def test_what_may_have_started_a_server_is_said_to_be_unknown(row: Any, code: int, body: bytes) -> None:
-    with pytest.raises(DeployOutcomeUnknown) as raised:
-        read(row, Reply(code, {}, body))
-    error = raised.value
-    assert (error.tag, error.request_sent) == (None, True)
-    assert isinstance(error.__cause__, ApiError | UnexpectedAnswer)
-    assert str(code) in str(error)
+def test_what_may_have_started_a_server_is_said_to_be_unknown(code: int, body: bytes) -> None:
+    for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
+        with pytest.raises(DeployOutcomeUnknown) as raised:
+            read(row, Reply(code, {}, body))
+        error = raised.value
+        assert (error.tag, error.request_sent) == (None, True)
+        assert isinstance(error.__cause__, ApiError | UnexpectedAnswer)
+        assert str(code) in str(error)
 
 
-@pytest.mark.parametrize("row", [DEPLOY, FLEET_DEPLOY])
 @pytest.mark.parametrize(("code", "body"), SETTLED)
-def test_what_started_none_for_certain_is_a_plain_error(row: Any, code: int, body: bytes) -> None:
-    with pytest.raises(ApiError) as raised:
-        read(row, Reply(code, {}, body))
-    assert raised.value.status == code
+def test_what_started_none_for_certain_is_a_plain_error(code: int, body: bytes) -> None:
+    for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
+        with pytest.raises(ApiError) as raised:
+            read(row, Reply(code, {}, body))
+        assert raised.value.status == code
 
 
 @pytest.mark.parametrize(("code", "body"), [(202, HTML), (307, b""), (408, b""), (502, HTML), (400, HTML)])
@@ -247,6 +257,28 @@ def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
     assert (logs.logs, logs.encoding) == ("caf\ufffd", "utf-8")
     with pytest.raises(UnexpectedAnswer):
         read(STATUS, Reply(200, {}, b'{"request_id": "c065", "error_detail": "\xe9"}'))
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'{"message": "a", "request_id": "b", "data": %s}' % (b"[" * 100_000)]
+)
+def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        read(STATUS, Reply(200, {}, body))
+    with pytest.raises(NotFound):
+        read(STATUS, Reply(404, {}, body))
+    with pytest.raises(DeployOutcomeUnknown):
+        read(DEPLOY, Reply(400, {}, body))
+
+
+HUGE = "9" * 30
+
+
+@pytest.mark.parametrize("wait", ["", "soon", "nan", "1e999", f"Mon, 01 Jan {HUGE} 00:00:00 GMT", f"0 +{HUGE}"])
+def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
+    with pytest.raises(RateLimited) as raised:
+        read(STATUS, Reply(429, {"Retry-After": wait}, b""))
+    assert raised.value.retry_after is None
 
 
 async def test_a_redirect_is_not_followed(echo: Echo) -> None:

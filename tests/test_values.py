@@ -139,6 +139,7 @@ def test_a_link_stays_as_it_came(link: str | None) -> None:
         (["?", ""], (None, None)),
         (None, ()),
         ("", ()),
+        ("none", ()),
     ],
 )
 def test_datasets_are_numbers(sent: Any, meant: tuple[Any, ...]) -> None:
@@ -151,6 +152,13 @@ def test_labels_and_timestamps_keep_their_places() -> None:
     assert cpu.labels == ("00:00:00", "5", None)
     assert cpu.timestamps == (datetime(2021, 7, 14, 14, 17, 37, 711000, UTC), None, None)
     assert read(METRICS, {"cpu": {"labels": None}, "mem": None, "total": None}).cpu.labels == ()
+
+
+@pytest.mark.parametrize("nothing", [None, "", "none"])
+def test_a_series_that_is_none_is_empty(nothing: Any) -> None:
+    cpu = read(METRICS, {"cpu": {"labels": nothing, "timestamps": nothing}}).cpu
+    assert (cpu.labels, cpu.datasets, cpu.timestamps) == ((), (), ())
+    assert read("POST /v1/deployments/bulk-stop", {"processable": nothing}).processable == ()
 
 
 @pytest.mark.parametrize("nothing", [None, ...])

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from aiohttp import web
 from aioresponses import aioresponses
 from echo import Echo, echoing
-from reference import OPERATIONS, Operation
+from reference import BY_KEY, OPERATIONS, Operation
 from samples import STRUCTS, lost
 from yarl import URL
 
@@ -18,9 +19,14 @@ from edgegap_async import (
     BulkStopFilter,
     EdgegapSession,
     EnvironmentVariable,
+    GeoCoordinatesUser,
+    IPAddressUser,
     Webhook,
     __version__,
 )
+from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
+from edgegap_async.models.deployment import BulkStopRequest
+from edgegap_async.models.tag import TagRequest
 
 ID, HOST, TAG, FLEET = "c0653765de3b", "alpha-north-america-95fab093", "v1.0.0", "test-fleet"
 WORDS = {"request_id": ID, "access_point_id": "7", "tag_name": TAG, "fleet_name": FLEET}
@@ -188,6 +194,63 @@ async def test_what_becomes_of_the_logs_is_said_in_the_query(storage: Any, text:
         await session.deployments.self_stop(ID, "stop-key", token="t", container_log_storage=storage)
     assert [seen.query for seen in echo.seen] == [[("container_log_storage", text)]] * 2
     assert echo.seen[1].path.endswith(f"/{ID}/stop-key")
+
+
+VARIABLES = {"A": "", "B": "ü"}
+USERS = BY_KEY["POST /v2/deployments"].body["users"]
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        ["75.28.35.192", (45.508888, -73.561668)],
+        ("75.28.35.192", [45.508888, -73.561668]),
+        (user for user in [IPAddressUser("75.28.35.192"), GeoCoordinatesUser(45.508888, -73.561668)]),
+    ],
+    ids=["tuple", "list", "structs"],
+)
+async def test_players_are_told_in_whatever_form_they_are_at_hand(users: Any, echo: Echo) -> None:
+    echo.answers = [web.json_response({"request_id": "a69f8e3e0555"}, status=202)]
+    async with EdgegapSession("my-token", base_url=echo.url) as session:
+        await session.deployments.deploy("app", "v1", users=users, tags=["a" * 40], environment_variables=VARIABLES)
+    assert echo.seen[0].json["users"] == USERS
+    told = [{"key": key, "value": value, "is_hidden": False} for key, value in VARIABLES.items()]
+    assert (echo.seen[0].json["environment_variables"], echo.seen[0].json["tags"]) == (told, ["a" * 40])
+
+
+BODIES = {
+    "POST /v2/deployments": DeployRequest,
+    "POST /v2/private-fleets:deploy": FleetDeployRequest,
+    "POST /v1/deployments/bulk-stop": BulkStopRequest,
+    "POST /v1/deployments/{request_id}/tags": TagRequest,
+    "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,
+}
+
+
+def test_a_body_that_arrives_is_read_back_whole() -> None:
+    """As the simulator does, with the same checks."""
+    assert set(BODIES) == {operation.key for operation in OPERATIONS if operation.body}
+    for key, kind in BODIES.items():
+        read = msgspec.json.decode(json.dumps(BY_KEY[key].body), type=kind)
+        assert json.loads(msgspec.json.encode(read)) == BY_KEY[key].body
+    with pytest.raises(msgspec.ValidationError, match="users"):
+        msgspec.json.decode(b'{"application": "a", "version": "v", "users": []}', type=DeployRequest)
+
+
+@pytest.mark.parametrize(
+    ("filters", "sent"),
+    [
+        (None, []),
+        ([], []),
+        (BulkStopFilter("request_id", []), [{"field": "request_id", "values": [], "filter_type": "any"}]),
+        ([BulkStopFilter("tags", ("a",), "not")], [{"field": "tags", "values": ["a"], "filter_type": "not"}]),
+    ],
+)
+async def test_everything_is_stopped_for_who_says_so(filters: Any, sent: Any, echo: Echo) -> None:
+    echo.answers = [web.Response(status=202)]
+    async with EdgegapSession("my-token", base_url=echo.url) as session:
+        assert (await session.deployments.bulk_stop(filters, everything=True)).processable == ()
+    assert echo.seen[0].json == {"filters": sent}
 
 
 async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:

@@ -78,7 +78,7 @@ def simulate(
             delay_after=delay_after,
             seed=seed,
         )
-        asyncio.run(_serve(simulator))
+        asyncio.run(serve(simulator))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
@@ -86,7 +86,8 @@ def simulate(
     click.echo(msgspec.json.encode(simulator.counts()).decode())
 
 
-async def _serve(simulator: Simulator) -> None:
+async def serve(simulator: Simulator) -> None:
+    """Tell the simulator's URL, and run it until Ctrl-C or SIGTERM."""
     ended = asyncio.Event()
     with on_interrupt(ended.set):
         async with simulator:

@@ -1,6 +1,6 @@
 """Checks of what goes out: a wrong argument is a `ValueError` that names it, before anything is sent."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import NoReturn, TypeGuard, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -141,3 +141,10 @@ def _is_loopback(host: str | None) -> bool:
         return ip_address(host or "").is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
+    """One of a few words."""
+    if value not in allowed:
+        fail(argument, f"must be one of {', '.join(map(str, allowed))}, not {value!r}")
+    return value

@@ -110,18 +110,18 @@ else:
 def _user(value: object) -> ByAddress | ByCoordinates:
     match value:
         case str():
-            value = IPAddressUser(value)
+            user: ByAddress | ByCoordinates = ByAddress(IPAddressUser(value))
         case (float() | int() as latitude, float() | int() as longitude):
-            value = GeoCoordinatesUser(latitude, longitude)
+            user = ByCoordinates(GeoCoordinatesUser(latitude, longitude))
+        case IPAddressUser():
+            user = ByAddress(value)
+        case GeoCoordinatesUser():
+            user = ByCoordinates(value)
+        case ByAddress() | ByCoordinates():  # of a body that was decoded
+            user = value
         case _:
-            pass
-    if isinstance(value, IPAddressUser):
-        return ByAddress(value)
-    if isinstance(value, GeoCoordinatesUser):
-        return ByCoordinates(value)
-    if not isinstance(value, ByAddress | ByCoordinates):
-        fail("users:", f"{value!r} is neither an IP address nor a pair (latitude, longitude)")
-    return value
+            fail("users:", f"{value!r} is neither an IP address nor a pair (latitude, longitude)")
+    return user
 
 
 def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import UNSET
 
+from .._lanes import Priority
 from .._transport import Timeout, Transport
 from ..endpoints import BULK_STOP, CONTAINER_LOGS, DEPLOY, LIST, METRICS, SELF_STOP, STATUS, STOP
 from ..models._check import fail, flag, log_storage_query, optional_text, text, token_text, whole_number
@@ -59,6 +60,7 @@ class Deployments:
         webhook_on_error: Webhook | str | None = None,
         webhook_on_terminated: Webhook | str | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> DeploymentAccepted:
         """Start a deployment (POST /v2/deployments). It is not ready yet when this returns.
 
@@ -89,17 +91,24 @@ class Deployments:
             webhook_on_error=webhook_on_error,
             webhook_on_terminated=webhook_on_terminated,
         )
-        return await self._transport.call(DEPLOY, body=body, timeout=timeout)
+        return await self._transport.call(DEPLOY, body=body, timeout=timeout, priority=priority)
 
-    async def status(self, request_id: str, *, timeout: Timeout = UNSET) -> DeploymentStatus:
+    async def status(
+        self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> DeploymentStatus:
         """All that the API tells of a deployment (GET /v1/status/{request_id}).
 
         Once it has ended the API answers TERMINATED, or 404 (`NotFound`), 410 (`Gone`), or 400 (`BadRequest`).
         """
-        return await self._transport.call(STATUS, {"request_id": request_id}, timeout=timeout)
+        return await self._transport.call(STATUS, {"request_id": request_id}, timeout=timeout, priority=priority)
 
     async def stop(
-        self, request_id: str, *, container_log_storage: bool | str | None = None, timeout: Timeout = UNSET
+        self,
+        request_id: str,
+        *,
+        container_log_storage: bool | str | None = None,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> StopResult:
         """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR that happens once one is reached.
 
@@ -112,7 +121,9 @@ class Deployments:
             EdgegapError: as the tree in `errors` tells.
         """
         query = log_storage_query(container_log_storage)
-        return await self._transport.call(STOP, {"request_id": request_id}, query=query, timeout=timeout)
+        return await self._transport.call(
+            STOP, {"request_id": request_id}, query=query, timeout=timeout, priority=priority
+        )
 
     async def self_stop(
         self,
@@ -122,6 +133,7 @@ class Deployments:
         token: str,
         container_log_storage: bool | str | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> StopResult:
         """Stop a deployment as its own container does (DELETE /v1/self/stop/{request_id}/{access_point_id}).
 
@@ -138,7 +150,7 @@ class Deployments:
         words = {"request_id": request_id, "access_point_id": access_point_id}
         query = log_storage_query(container_log_storage)
         bare = token_text("token", token)
-        return await self._transport.call(SELF_STOP, words, query=query, timeout=timeout, token=bare)
+        return await self._transport.call(SELF_STOP, words, query=query, timeout=timeout, priority=priority, token=bare)
 
     async def bulk_stop(
         self,
@@ -146,6 +158,7 @@ class Deployments:
         *,
         everything: bool = False,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> BulkStopResult:
         """Stop all deployments that match (POST /v1/deployments/bulk-stop).
 
@@ -158,7 +171,7 @@ class Deployments:
         broad = not body.filters or any(item.filter_type == "not" or not item.values for item in body.filters)
         if broad and not everything:
             fail("filter", "may mean every deployment there is; say everything=True if you mean it")
-        return await self._transport.call(BULK_STOP, body=body, timeout=timeout)
+        return await self._transport.call(BULK_STOP, body=body, timeout=timeout, priority=priority)
 
     async def list(
         self,
@@ -167,6 +180,7 @@ class Deployments:
         page: int | None = None,
         limit: int | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> DeploymentPage:
         """One page of the organization's deployments (GET /v1/deployments).
 
@@ -176,10 +190,15 @@ class Deployments:
             timeout: seconds for the whole call.
         """
         parameters = {"query": _query_text(query), **page_query(page, limit)}
-        return await self._transport.call(LIST, query=parameters, timeout=timeout)
+        return await self._transport.call(LIST, query=parameters, timeout=timeout, priority=priority)
 
     async def iterate(
-        self, query: ListQuery | str | None = None, *, page_size: int = 100, timeout: Timeout = UNSET
+        self,
+        query: ListQuery | str | None = None,
+        *,
+        page_size: int = 100,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> AsyncIterator[DeploymentSummary]:
         """All deployments that match, page by page, none of them twice.
 
@@ -194,7 +213,7 @@ class Deployments:
         seen: builtins.set[str] = set()
         number = 1
         while True:
-            page = await self.list(query, page=number, limit=page_size, timeout=timeout)
+            page = await self.list(query, page=number, limit=page_size, timeout=timeout, priority=priority)
             for summary in page.data:
                 if summary.request_id not in seen:
                     seen.add(summary.request_id)
@@ -203,9 +222,13 @@ class Deployments:
                 return
             number += 1
 
-    async def container_logs(self, request_id: str, *, timeout: Timeout = UNSET) -> ContainerLogs:
+    async def container_logs(
+        self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> ContainerLogs:
         """What the container wrote (GET /v1/deployment/{request_id}/container-logs); gone once it is stopped."""
-        return await self._transport.call(CONTAINER_LOGS, {"request_id": request_id}, timeout=timeout)
+        return await self._transport.call(
+            CONTAINER_LOGS, {"request_id": request_id}, timeout=timeout, priority=priority
+        )
 
     async def metrics(
         self,
@@ -216,6 +239,7 @@ class Deployments:
         steps: str | None = None,
         raw: bool | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> DeploymentMetrics:
         """Metrics of a deployment (GET /v1/metrics/deployment/{request_id}).
 
@@ -232,7 +256,9 @@ class Deployments:
             "steps": optional_text("steps", steps),
             "raw": None if raw is None else str(flag("raw", raw)).lower(),
         }
-        return await self._transport.call(METRICS, {"request_id": request_id}, query=query, timeout=timeout)
+        return await self._transport.call(
+            METRICS, {"request_id": request_id}, query=query, timeout=timeout, priority=priority
+        )
 
     async def wait_until_ready(self, request_id: str, *, timeout: float | None = READY_TIMEOUT) -> ReadyDeployment:
         """Wait until players can connect: its ports are open. Whether the game listens, the API does not know.

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from .._lanes import Priority
 from .._transport import Timeout, Transport
 from ..endpoints import LOCATIONS
 from ..models._check import optional_text
@@ -22,6 +23,7 @@ class Locations:
         type: str | None = None,
         tags: bool | str | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> LocationsAnswer:
         """The locations that can be deployed to (GET /v1/locations).
 
@@ -40,4 +42,4 @@ class Locations:
             "type": optional_text("type", type),
             "tags": str(tags).lower() if isinstance(tags, bool) else optional_text("tags", tags),
         }
-        return await self._transport.call(LOCATIONS, query=query, timeout=timeout)
+        return await self._transport.call(LOCATIONS, query=query, timeout=timeout, priority=priority)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from .._endpoint import Endpoint
+from .._lanes import Priority
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..errors import ApiError
@@ -45,6 +46,7 @@ class PrivateFleets:
         webhook_on_error: Webhook | str | None = None,
         webhook_on_terminated: Webhook | str | None = None,
         timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> DeploymentAccepted:
         """Start a deployment on a private fleet (POST /v2/private-fleets:deploy, renamed by the API since).
 
@@ -72,18 +74,19 @@ class PrivateFleets:
         started = asyncio.get_running_loop().time()
         row = self._deploy
         try:
-            return await self._transport.call(row, body=body, timeout=timeout)
+            return await self._transport.call(row, body=body, timeout=timeout, priority=priority)
         except ApiError as error:
             if row.renamed is None or error.status not in NOT_HERE:
                 raise
             first = error
-        return await self._deploy_newer(row.renamed, body, timeout, started, first)
+        return await self._deploy_newer(row.renamed, body, timeout, priority, started, first)
 
     async def _deploy_newer(
         self,
         newer: Endpoint[FleetDeployRequest, DeploymentAccepted],
         body: FleetDeployRequest,
         timeout: Timeout,
+        priority: Priority,
         started: float,
         first: ApiError,
     ) -> DeploymentAccepted:
@@ -92,7 +95,7 @@ class PrivateFleets:
         if left is not None:
             left = max(left - (asyncio.get_running_loop().time() - started), 0.001)
         try:
-            accepted = await self._transport.call(newer, body=body, timeout=left)
+            accepted = await self._transport.call(newer, body=body, timeout=left, priority=priority)
         except ApiError as error:
             if error.status in NOT_HERE:
                 raise first from None
@@ -102,7 +105,13 @@ class PrivateFleets:
         return accepted
 
     async def hosts(
-        self, fleet_name: str, *, page: int | None = None, limit: int | None = None, timeout: Timeout = UNSET
+        self,
+        fleet_name: str,
+        *,
+        page: int | None = None,
+        limit: int | None = None,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> FleetHosts:
         """The hosts of a private fleet (GET /v2/private-fleets/{fleet_name}/hosts).
 
@@ -114,4 +123,6 @@ class PrivateFleets:
             EdgegapError: as the tree in `errors` tells.
         """
         query = page_query(page, limit)
-        return await self._transport.call(FLEET_HOSTS, {"fleet_name": fleet_name}, query=query, timeout=timeout)
+        return await self._transport.call(
+            FLEET_HOSTS, {"fleet_name": fleet_name}, query=query, timeout=timeout, priority=priority
+        )

@@ -2,6 +2,7 @@
 
 from msgspec import UNSET
 
+from .._lanes import Priority
 from .._transport import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
@@ -13,26 +14,38 @@ class Tags:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def list(self, request_id: str, *, timeout: Timeout = UNSET) -> DeploymentTags:
+    async def list(
+        self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> DeploymentTags:
         """The tags of a deployment (GET /v1/deployments/{request_id}/tags)."""
-        return await self._transport.call(TAGS, {"request_id": request_id}, timeout=timeout)
+        return await self._transport.call(TAGS, {"request_id": request_id}, timeout=timeout, priority=priority)
 
-    async def get(self, request_id: str, tag_name: str, *, timeout: Timeout = UNSET) -> DeploymentTag:
+    async def get(
+        self, request_id: str, tag_name: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> DeploymentTag:
         """One tag of a deployment (GET /v1/deployments/{request_id}/tags/{tag_name})."""
         words = {"request_id": request_id, "tag_name": tag_name}
-        return await self._transport.call(TAG, words, timeout=timeout)
+        return await self._transport.call(TAG, words, timeout=timeout, priority=priority)
 
-    async def create(self, request_id: str, name: str, *, timeout: Timeout = UNSET) -> DeploymentTag:
+    async def create(
+        self, request_id: str, name: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> DeploymentTag:
         """Give a deployment a tag of at most 40 characters (POST /v1/deployments/{request_id}/tags)."""
         body = TagRequest(name)
-        return await self._transport.call(CREATE_TAG, {"request_id": request_id}, body=body, timeout=timeout)
+        return await self._transport.call(
+            CREATE_TAG, {"request_id": request_id}, body=body, timeout=timeout, priority=priority
+        )
 
-    async def update(self, request_id: str, tag_name: str, *, name: str, timeout: Timeout = UNSET) -> DeploymentTag:
+    async def update(
+        self, request_id: str, tag_name: str, *, name: str, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> DeploymentTag:
         """Rename a tag of a deployment to `name` (PATCH /v1/deployments/{request_id}/tags/{tag_name})."""
         words = {"request_id": request_id, "tag_name": tag_name}
-        return await self._transport.call(UPDATE_TAG, words, body=TagRequest(name), timeout=timeout)
+        return await self._transport.call(UPDATE_TAG, words, body=TagRequest(name), timeout=timeout, priority=priority)
 
-    async def delete(self, request_id: str, tag_name: str, *, timeout: Timeout = UNSET) -> None:
+    async def delete(
+        self, request_id: str, tag_name: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+    ) -> None:
         """Take a tag from a deployment (DELETE /v1/deployments/{request_id}/tags/{tag_name})."""
         words = {"request_id": request_id, "tag_name": tag_name}
-        await self._transport.call(DELETE_TAG, words, timeout=timeout)
+        await self._transport.call(DELETE_TAG, words, timeout=timeout, priority=priority)

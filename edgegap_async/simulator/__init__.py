@@ -6,12 +6,17 @@ Nothing is imported before it is used: the pytest plugin lives in this package, 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .faults import Fault
     from .server import Simulator
     from .virtual_time import VirtualTimeLoop
 else:
 
     def __getattr__(name: str) -> object:
         match name:
+            case "Fault":
+                from .faults import Fault
+
+                return Fault
             case "Simulator":
                 from .server import Simulator
 
@@ -24,4 +29,4 @@ else:
                 raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["Simulator", "VirtualTimeLoop"]
+__all__ = ["Fault", "Simulator", "VirtualTimeLoop"]

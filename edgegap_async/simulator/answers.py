@@ -10,6 +10,8 @@ from .places import PLACES, Host, Place
 
 Json: TypeAlias = Mapping[str, object]
 
+NO_SERVER = "No server could be allocated"
+
 # What a host has, and what a deployment takes of it.
 _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
@@ -17,7 +19,9 @@ _FIRST_PORT, _LAST_PORT = 30000, 32767  # the range of the samples
 
 
 def error_detail(it: Deployment) -> str:
-    """Why a deployment failed: some never got their image, some crashed."""
+    """Why a deployment failed: some never got a server or their image, some crashed."""
+    if not it.allocated:
+        return NO_SERVER
     return "Container crashed" if it.number % 2 else "Pull image timeout exceeded"
 
 

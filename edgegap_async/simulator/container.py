@@ -19,7 +19,7 @@ _MOST_POINTS = 11_000  # as many as the usual time-series database answers
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
     """What the container wrote so far."""
-    crashed = it.fails and now >= it.settles and bool(it.number % 2)
+    crashed = it.fails and it.allocated and now >= it.settles and bool(it.number % 2)
     written = _written(it, now, clock)
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
     return {

@@ -133,6 +133,10 @@ class Gate:
         self.refused += not admitted
         return admitted
 
+    def refuse(self) -> None:
+        """Count one as refused that was admitted: a fault says so. What it used of the limit stays used."""
+        self.refused += 1
+
     def counts(self) -> LimitCounts:
         """All counts, as a plain dict."""
         return {

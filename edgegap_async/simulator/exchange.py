@@ -1,65 +1,49 @@
 """What happens to every request, in this order:
 
-    delay_before -> counted, refused with 429? -> authorized? -> the deed -> delay_after -> answered
+    dead connection? -> delay_before -> counted, refused with 429? -> authorized? -> the deed -> delay_after -> answered
+                                                                  |                       |
+                                     a fault that comes before it, or with a 429     one that comes after it
 
 The delay before stands for the way to the server: with delay on the way back only, every client's limiter looks
-perfect. Once a request has counted it is carried out, whether or not somebody still waits for the answer.
+perfect. Once a request has counted it is carried out, whether or not somebody still waits for the answer. A fault
+strikes what has counted, and has used its share of the limit, as it would in a server; what was refused with 429
+anyway is struck by none. Only what comes on a dead connection is not read, and so not counted.
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
+from weakref import WeakSet
 
 from aiohttp import web
-from msgspec import json
 
 from .._endpoint import LimitName
+from .breakage import WAYS, Struck
 from .chance import Draw, check_draw, drawn
-from .clock import Clock
 from .enforcement import Gate
-from .handlers import Call, Handler, Reply
+from .handlers import HANDLERS, Call, Reply
+from .mischief import Mischief
 from .refusal import Refusal
+from .sending import Broken, RetryAfter, answer, reset, too_many
 from .world import World
 
-RetryAfterForm: TypeAlias = Literal["seconds", "date"]
 Serve: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _SCHEME = "token "
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAfter:
-    """What a 429 says of when to come back: so many `seconds`, or nothing for None, in one of two forms."""
-
-    seconds: float | None = None
-    form: RetryAfterForm = "seconds"
-
-    def __post_init__(self) -> None:
-        if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise ValueError(f"retry_after must be a number of seconds or None, not {self.seconds!r}")
-        if self.form not in get_args(RetryAfterForm):
-            raise ValueError(f"retry_after_form must be seconds or date, not {self.form!r}")
-
-    def headers(self, now: float, clock: Clock) -> dict[str, str]:
-        """The headers of a 429; a date is read against the answer's own `Date`, so there is one."""
-        if self.seconds is None:
-            return {}
-        if self.form == "seconds":
-            return {"Retry-After": f"{self.seconds:g}"}
-        return {"Date": clock.http(now), "Retry-After": clock.http(now + math.ceil(self.seconds))}
+_REFUSED = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Manners:
     """How the server treats its clients."""
 
-    token: str | None = None
-    retry_after: RetryAfter = RetryAfter()
-    delay_before: Draw = (0.0, 0.0)
-    delay_after: Draw = (0.0, 0.0)
+    token: str | None
+    retry_after: RetryAfter
+    delay_before: Draw
+    delay_after: Draw
 
     def __post_init__(self) -> None:
         check_draw("delay_before", self.delay_before)
@@ -69,15 +53,19 @@ class Manners:
 class Exchange:
     """Takes each request through the order above."""
 
-    def __init__(self, world: World, gates: Mapping[LimitName, Gate], manners: Manners, seed: int) -> None:
+    def __init__(
+        self, world: World, gates: Mapping[LimitName, Gate], manners: Manners, mischief: Mischief, seed: int
+    ) -> None:
         self._world = world
         self._gates = gates
         self._manners = manners
+        self._mischief = mischief
         self._chance = Random(f"delays of {seed}")  # its own, so that delays don't change what the world draws
         self._loop = asyncio.get_running_loop()
         self._busy: set[asyncio.Task[object]] = set()
+        self._used: WeakSet[asyncio.Transport] = WeakSet()  # connections that have seen a request
 
-    def serving(self, limit: LimitName, handler: Handler) -> Serve:
+    def serving(self, operation: str, limit: LimitName) -> Serve:
         """What aiohttp calls for a row."""
 
         async def serve(request: web.Request) -> web.Response:
@@ -85,7 +73,7 @@ class Exchange:
             if task is not None:  # aiohttp makes one for each request
                 self._busy.add(task)
                 task.add_done_callback(self._busy.discard)
-            return await self._exchange(limit, handler, request)
+            return await self._exchange(operation, limit, request)
 
         return serve
 
@@ -96,7 +84,9 @@ class Exchange:
                 task.cancel()
             await asyncio.wait(self._busy)
 
-    async def _exchange(self, limit: LimitName, handler: Handler, request: web.Request) -> web.Response:
+    async def _exchange(self, operation: str, limit: LimitName, request: web.Request) -> web.Response:
+        if self._is_reused(request.transport) and self._mischief.strike(operation, "connection"):
+            return Broken(reset)
         try:
             # First of all: once a client has gone, aiohttp gives out nothing more of what it sent.
             body = await request.read()
@@ -104,23 +94,41 @@ class Exchange:
             return answer(Reply(400, {"message": "Incomplete request"}))  # cut short: it never counts
         await self._delay(self._manners.delay_before)
         now = self._loop.time()
-        if self._gates[limit].admit(now):
-            response = self._respond(handler, request, body)
+        if not self._gates[limit].admit(now):
+            response = too_many(f"limit {limit}", self._manners.retry_after, now, self._world.clock)
         else:
-            headers = self._manners.retry_after.headers(now, self._world.clock)
-            response = answer(Reply(429, {"message": f"Too many requests: limit {limit}"}), headers)
+            response = await self._carried_out(operation, request, body)
+            if response.status == _REFUSED:  # by a fault
+                self._gates[limit].refuse()
         await self._delay(self._manners.delay_after)
         return response
 
-    def _respond(self, handler: Handler, request: web.Request, body: bytes) -> web.Response:
+    def _is_reused(self, connection: asyncio.Transport | None) -> bool:
+        if connection is None or connection in self._used:
+            return connection is not None
+        self._used.add(connection)
+        return False
+
+    async def _carried_out(self, operation: str, request: web.Request, body: bytes) -> web.Response:
+        deed = partial(self._deed, operation, request, body)
+        fault = self._mischief.strike(operation, "answer")
+        if fault is None:
+            return answer(deed())
+        in_vain = partial(deed, allocated=False)
+        seconds, now = fault.seconds or 0.0, self._loop.time()
+        return await WAYS[fault.kind](Struck(deed, in_vain, str(request.rel_url), seconds, now, self._world.clock))
+
+    def _deed(self, operation: str, request: web.Request, body: bytes, *, allocated: bool = True) -> Reply:
+        handler = HANDLERS[operation]
         authorization = request.headers.get("Authorization", "").strip()
+        strike = partial(self._mischief.strike, operation)
+        call = Call(self._world, self._loop.time(), request.match_info, request.query, authorization, strike, allocated)
         try:
             if not handler.own_token:
                 self._authorize(authorization)
-            call = Call(self._world, self._loop.time(), request.match_info, request.query, authorization)
-            return answer(handler.answer(call, body))
+            return handler.answer(call, body)
         except Refusal as no:
-            return answer(Reply(no.status, {"message": no.message}))
+            return Reply(no.status, {"message": no.message})
 
     def _authorize(self, authorization: str) -> None:
         scheme, given = authorization[: len(_SCHEME)].lower(), authorization[len(_SCHEME) :].strip()
@@ -130,11 +138,3 @@ class Exchange:
     async def _delay(self, draw: Draw) -> None:
         if (seconds := drawn(draw, self._chance)) > 0:
             await asyncio.sleep(seconds)
-
-
-def answer(reply: Reply, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A reply as aiohttp sends it."""
-    if reply.body is None:
-        return web.Response(status=reply.status, headers=headers)
-    body = json.encode(reply.body)
-    return web.Response(status=reply.status, headers=headers, body=body, content_type="application/json")

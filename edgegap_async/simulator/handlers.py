@@ -3,7 +3,7 @@
 A handler is pure: it takes a call, acts on the world, and gives the answer. A new row needs its line in HANDLERS.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -18,7 +18,9 @@ from ..models.tag import TagRequest
 from . import answers, container
 from .answers import Json
 from .clock import WRITTEN
+from .faults import Fault, Stage
 from .life import Deployment, Phase
+from .listing import misread
 from .refusal import Refusal
 from .world import World
 
@@ -32,13 +34,19 @@ _PAGE_SIZE = 10  # inferred: nobody says how long a page is unless asked
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, in the words of the API: `words` are those of its path, `now` is in seconds."""
+    """One request, in the words of the API: `words` are those of its path, `now` is in seconds.
+
+    `strike` gives the fault that strikes it at a stage, by the fields that it filters by; `allocated`: a deploy gets a
+    server.
+    """
 
     world: World
     now: float
     words: Mapping[str, str]
     query: Mapping[str, str]
     authorization: str
+    strike: Callable[[Stage, Collection[str]], Fault | None]
+    allocated: bool = True
 
     def deployment(self) -> Deployment:
         """The deployment that the path names."""
@@ -81,7 +89,10 @@ def _takes(row: Endpoint[B, T], deed: Callable[[Call, B], Reply]) -> Named:
 
 
 def _deploy(call: Call, body: DeployRequest) -> Reply:
-    return Reply(202, {"request_id": call.world.deploy(body, call.now).request_id})
+    made = call.world.deploy(body, call.now, allocated=call.allocated)
+    if not call.allocated:
+        return Reply(422, {"request_id": made.request_id, "message": answers.NO_SERVER})
+    return Reply(202, {"request_id": made.request_id})
 
 
 def _status(call: Call) -> Reply:
@@ -121,8 +132,16 @@ def _list(call: Call) -> Reply:
         query = _LIST_QUERY.decode(call.query.get("query", "{}"))
     except (DecodeError, UnicodeDecodeError) as problem:
         raise Refusal(400, f"query: {problem}") from None
-    page = call.world.page(query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now)
-    return Reply(200, answers.page(page, call.now, call.world.clock))
+    if query.filters and (fault := call.strike("filters", [each.field for each in query.filters])):
+        query = misread(query, fault)
+    lag = _lag(call)
+    page = call.world.page(query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now, lag)
+    return Reply(200, answers.page(page, call.now - lag, call.world.clock))
+
+
+def _lag(call: Call) -> float:
+    fault = call.strike("lag", ())
+    return (fault.seconds or 0.0) if fault else 0.0
 
 
 def _count(call: Call, name: str, default: int) -> int:

@@ -4,11 +4,13 @@ No look-up walks them all. A deployment changes its phase three times in its lif
 first carries out what has come due.
 """
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
+from operator import itemgetter
 
 from .life import Deployment, Phase, Tag
 from .places import Host
@@ -23,6 +25,7 @@ class Index:
         self._by_tag: dict[str, dict[str, Deployment]] = {}
         self._by_host: Counter[str] = Counter()
         self._turns: list[tuple[float, int, Deployment]] = []
+        self._ended: list[tuple[float, Deployment]] = []  # by the time at which that was seen, never before it ended
         self._serial = count()  # keeps the heap from comparing deployments
 
     @property
@@ -41,6 +44,11 @@ class Index:
     def on_host(self, host: Host) -> int:
         """How many are on a host."""
         return self._by_host[host.host_id]
+
+    def ended_since(self, when: float) -> list[Deployment]:
+        """Those that existed then and have ended."""
+        first = bisect_right(self._ended, when, key=itemgetter(0))
+        return [deployment for _, deployment in self._ended[first:] if deployment.ends > when]
 
     def advance(self, now: float) -> None:
         """Carry out all that has come due."""
@@ -61,7 +69,7 @@ class Index:
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:
-            self._drop(deployment)
+            self._drop(deployment, now)
             return
         self._by_phase[deployment.phase][deployment.request_id] = deployment
         # What the heap holds of it already stays there: an entry that comes due for nothing changes nothing.
@@ -78,9 +86,10 @@ class Index:
         del deployment.tags[name]
         self._forget_tag(deployment, name)
 
-    def _drop(self, deployment: Deployment) -> None:
+    def _drop(self, deployment: Deployment, now: float) -> None:
         if self._all.pop(deployment.request_id, None) is None:
             return
+        self._ended.append((now, deployment))
         for name in deployment.tags:
             self._forget_tag(deployment, name)
         if deployment.host:

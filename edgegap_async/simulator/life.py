@@ -59,11 +59,12 @@ class Deployment:
     max_duration: int = _DAY
     stop_asked: float | None = None
     phase: Phase = Phase.STARTING  # as the world last saw it; `phase_at` is what it is
+    allocated: bool = True  # if there was no server for it, it is in error from the beginning
 
     @property
     def placed(self) -> float:
         """When it has an address."""
-        return self.created + _PLACED_AT * (self.settles - self.created)
+        return inf if not self.allocated else self.created + _PLACED_AT * (self.settles - self.created)
 
     @property
     def leaves(self) -> float:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from ..models.deployment import BulkStopFilter
 from ..models.paging import ListFilter, ListQuery
 from .clock import Clock
+from .faults import Fault
 from .index import Index
 from .life import STARTING_STATES, Deployment, Phase
 from .refusal import Refusal
@@ -19,6 +22,7 @@ from .refusal import Refusal
 _Test: TypeAlias = Callable[[Deployment], bool]
 _Pool: TypeAlias = Mapping[str, Deployment]
 _Values: TypeAlias = Callable[[Deployment], tuple[str, ...]]
+_PhaseOf: TypeAlias = Callable[[Deployment], Phase]
 
 _IS = ("eq", "neq", "in", "nin")
 _LIKE = (*_IS, "ilike")
@@ -38,6 +42,7 @@ _PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
     "terminated": Phase.ENDED,
 }
 _by_arrival = attrgetter("number")
+_phase_as_indexed: _PhaseOf = attrgetter("phase")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +55,38 @@ class Page:
     pages: int
 
 
-def page_of(
-    index: Index, query: ListQuery, number: int, size: int, newest_first: bool, clock: Clock, now: float
-) -> Page:
+def matches(index: Index, query: ListQuery, clock: Clock, now: float, lag: float = 0.0) -> list[Deployment]:
+    """All that pass every filter, in the order of arrival; or those that did `lag` seconds ago, by their tags of now.
+
+    Raises:
+        Refusal: a filter that the API does not know.
+    """
+    seen = now - lag
+    phase: _PhaseOf = (lambda it: it.phase_at(seen)) if lag else _phase_as_indexed
+    tests = [_test(each, clock, seen, phase) for each in query.filters]
+    # Of what was in a phase at another time no index tells.
+    pools = [
+        pool
+        for each in query.filters
+        if not (lag and each.field == "status")
+        if (pool := _pool(each, index)) is not None
+    ]
+    pool = min(pools, key=len, default=index.all)
+    held = [*pool.values()]
+    if lag:
+        held = [each for each in (*held, *index.ended_since(seen)) if each.created <= seen]
+    found = [each for each in held if all(test(each) for test in tests)] if tests else held
+    if lag or pool is not index.all:
+        found.sort(key=_by_arrival)
+    return found
+
+
+def page_of(found: list[Deployment], query: ListQuery, number: int, size: int, newest_first: bool) -> Page:
     """The page with this number, from 1; past the last it is empty.
 
     Raises:
-        Refusal: a filter or an order that the API does not know.
+        Refusal: an order that the API does not know.
     """
-    tests = [_test(each, clock, now) for each in query.filters]
-    pools = [pool for each in query.filters if (pool := _pool(each, index)) is not None]
-    pool = min(pools, key=len, default=index.all)
-    found = [each for each in pool.values() if all(test(each) for test in tests)] if tests else list(pool.values())
-    if pool is not index.all:
-        found.sort(key=_by_arrival)
     if _newest_first(query, newest_first):
         found.reverse()
     pages = max(1, -(-len(found) // size))
@@ -99,11 +122,11 @@ def _wanted(given: ListFilter) -> frozenset[str]:
     return frozenset((str(value),) if isinstance(value, str | int | float) else value)
 
 
-def _test(given: ListFilter, clock: Clock, now: float) -> _Test:
+def _test(given: ListFilter, clock: Clock, now: float, phase: _PhaseOf) -> _Test:
     if given.field == "created_at":
         return _when(given, clock)
     if given.field == "status":
-        return _status(given, now)
+        return _status(given, now, phase)
     if given.field not in _FIELDS:
         raise Refusal(400, f"query: there is no field {given.field!r} to filter by")
     operators, values = _FIELDS[given.field]
@@ -121,14 +144,14 @@ def _check_operator(given: ListFilter, operators: tuple[str, ...]) -> None:
         raise Refusal(400, f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
 
 
-def _status(given: ListFilter, now: float) -> _Test:
-    """The index knows the phase; only before READY does the state say more."""
+def _status(given: ListFilter, now: float, phase_of: _PhaseOf) -> _Test:
+    """The phase tells; only before READY does the state say more."""
     _check_operator(given, ("eq", "neq"))
     wanted = str(given.value)
     phase, equal = _PHASES.get(wanted), given.operator == "eq"
     if phase is Phase.STARTING:
-        return lambda it: (it.phase is phase and it.states(now)[0].lower() == wanted) is equal
-    return lambda it: (it.phase is phase) is equal
+        return lambda it: (phase_of(it) is phase and it.states(now)[0].lower() == wanted) is equal
+    return lambda it: (phase_of(it) is phase) is equal
 
 
 def _when(given: ListFilter, clock: Clock) -> _Test:
@@ -145,6 +168,30 @@ def _when(given: ListFilter, clock: Clock) -> _Test:
             return lambda it: it.created > wanted - microsecond
         case _:
             return lambda it: it.created < wanted + microsecond
+
+
+def misread(query: ListQuery, fault: Fault) -> ListQuery:
+    """A query as it is taken by a server that has a fault of the stage `filters`.
+
+    Raises:
+        Refusal: the fault is that it refuses.
+    """
+    return _MISREADINGS[fault.kind](query, fault)
+
+
+def _ignored(query: ListQuery, fault: Fault) -> ListQuery:
+    return replace(query, filters=[each for each in query.filters if fault.fields and each.field not in fault.fields])
+
+
+def _refused(query: ListQuery, fault: Fault) -> ListQuery:
+    raise Refusal(400, f"query: filters on {', '.join(fault.fields) or 'any field'} are not supported")
+
+
+def _empty(query: ListQuery, fault: Fault) -> ListQuery:
+    return replace(query, filters=[ListFilter("request_id", "in", ())])
+
+
+_MISREADINGS = {"filters-ignored": _ignored, "filters-refused": _refused, "filters-empty": _empty}
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:

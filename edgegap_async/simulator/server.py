@@ -1,7 +1,7 @@
 """The door: `Simulator`, the API on loopback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -15,8 +15,11 @@ from .chance import Draw
 from .clock import Clock
 from .container import environment
 from .enforcement import SPACING_TOLERANCE, LimitCounts, Rates, RuleName, gates
-from .exchange import Exchange, Manners, RetryAfter, RetryAfterForm, answer
-from .handlers import HANDLERS, Reply
+from .exchange import Exchange, Manners
+from .faults import Fault
+from .handlers import Reply
+from .mischief import Mischief
+from .sending import RetryAfter, RetryAfterForm, answer
 from .world import Choices, Gone, World
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
@@ -36,6 +39,7 @@ class Counts(TypedDict):
     deployed: list[str]
     running: list[str]
     stopped: list[str]
+    faulted: dict[str, int]
 
 
 class Simulator:
@@ -75,6 +79,7 @@ class Simulator:
         newest_first: the order of a list that asks for none.
         max_page_size: the most deployments on a page; who asks for more gets so many.
         fleet_deploy: the path of the fleet deploy: the reference `page`'s, the `renamed` one, or `both`.
+        faults: what goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
 
     Raises:
         ValueError: an argument is out of its range; the text names it.
@@ -100,11 +105,13 @@ class Simulator:
         newest_first: bool = True,
         max_page_size: int = 100,
         fleet_deploy: FleetPath = "both",
+        faults: Sequence[Fault] = (),
     ) -> None:
         self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
         self._gates = gates(enforcement, rates, spacing_tolerance)
         self._choices = Choices(ready_after, error_share, stop_takes, gone, newest_first, max_page_size)
         self._manners = Manners(token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after)
+        self._mischief = Mischief(faults, seed)
         if fleet_deploy not in get_args(FleetPath):
             raise ValueError(f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}")
         self._served: _Served | None = None
@@ -113,6 +120,24 @@ class Simulator:
     def url(self) -> str:
         """Where the API is: `http://127.0.0.1:<port>`, without a slash at the end."""
         return self._started.url
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """What may still go wrong; with `times`, how often. To be set at any time, for the requests from then on.
+
+        Raises:
+            ValueError: the shares of those that exclude each other add up to more than 1.
+        """
+        return self._mischief.faults
+
+    @faults.setter
+    def faults(self, faults: Sequence[Fault]) -> None:
+        """Only these from now on."""
+        self._mischief.faults = faults
+
+    def faulted(self) -> dict[str, int]:
+        """How often each kind of fault has struck."""
+        return self._mischief.struck()
 
     def busiest_second(self, limit: LimitName) -> int:
         """The most requests, refused ones too, that arrived under a limit in any one second [t, t + 1)."""
@@ -138,6 +163,14 @@ class Simulator:
         """The request IDs of all whose stop was accepted, carried out or not."""
         return self._started.world.stopped()
 
+    def tags_of(self, request_id: str) -> tuple[str, ...]:
+        """The tags of what was ever deployed, those that it had at its end if that has come.
+
+        Raises:
+            LookupError: nothing was ever deployed under this ID.
+        """
+        return tuple(self._started.world.known(request_id).tags)
+
     def counts(self) -> Counts:
         """All that is counted, as a plain dict; IDs in the order of arrival."""
         deployed, running, stopped = self.deployed(), self.running(), self.stopped()
@@ -146,6 +179,7 @@ class Simulator:
             "deployed": list(deployed),
             "running": [each for each in deployed if each in running],
             "stopped": [each for each in deployed if each in stopped],
+            "faulted": self.faulted(),
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
@@ -168,7 +202,7 @@ class Simulator:
         loop = asyncio.get_running_loop()
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
         world = World(self._choices, self._seed, clock)
-        exchange = Exchange(world, self._gates, self._manners, self._seed)
+        exchange = Exchange(world, self._gates, self._manners, self._mischief, self._seed)
         runner = web.AppRunner(self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         try:
@@ -208,7 +242,7 @@ class Simulator:
                 self._fleet_deploy == "page" and row.path in new_paths
             )
             if not left_out:
-                app.router.add_route(row.method, row.path, exchange.serving(row.limit.name, HANDLERS[row.call]))
+                app.router.add_route(row.method, row.path, exchange.serving(row.call, row.limit.name))
         app.router.add_get(_COUNTS_PATH, self._answer_counts)
         return app
 

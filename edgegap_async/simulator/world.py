@@ -13,7 +13,7 @@ from .chance import Draw, check_draw, drawn
 from .clock import Clock
 from .index import Index
 from .life import Deployment, Phase, Tag
-from .listing import Page, page_of, to_stop
+from .listing import Page, matches, page_of, to_stop
 from .places import PLACES, Host, Place, hosts_of, nearest
 from .refusal import Refusal
 
@@ -56,8 +56,8 @@ class World:
         self._fleets: dict[str, tuple[Host, ...]] = {}
         self._hosts: dict[str, Host] = {}
 
-    def deploy(self, body: DeployRequest, now: float) -> Deployment:
-        """Start a deployment."""
+    def deploy(self, body: DeployRequest, now: float, *, allocated: bool = True) -> Deployment:
+        """Start a deployment; one for which no server is `allocated` is in error at once."""
         host = self._host_for(body)
         deployment = Deployment(
             number=len(self._known),
@@ -65,16 +65,17 @@ class World:
             application=body.application,
             version=body.version,
             created=now,
-            settles=now + drawn(self._choices.ready_after, self._chance),
-            fails=self._chance.random() < self._choices.error_share,
+            settles=now + self._ready_after(allocated),
+            fails=(self._chance.random() < self._choices.error_share) or not allocated,
             stop_takes=self._choices.stop_takes,
             place=host.place if host else self._place_for(body),
             delete_token=f"{self._chance.getrandbits(128):032x}",
             access_point=self._chance.randrange(1, 1_000_000),
-            host=host,
+            host=host if allocated else None,
             webhooks=_webhooks(body),
             variables=_variables(body),
             tags={name: Tag(now, now) for name in body.tags or ()},
+            allocated=allocated,
         )
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
@@ -95,11 +96,11 @@ class World:
             self.stop(deployment, now)
         return found
 
-    def page(self, query: ListQuery, number: int, size: int, now: float) -> Page:
-        """One page of the deployments that exist; a size that is too large is cut."""
+    def page(self, query: ListQuery, number: int, size: int, now: float, lag: float = 0.0) -> Page:
+        """One page of the deployments that exist, or existed `lag` seconds ago; a size that is too large is cut."""
         self._index.advance(now)
-        size = min(size, self._choices.max_page_size)
-        return page_of(self._index, query, number, size, self._choices.newest_first, self.clock, now)
+        found = matches(self._index, query, self.clock, now, lag)
+        return page_of(found, query, number, min(size, self._choices.max_page_size), self._choices.newest_first)
 
     def find(self, request_id: str, now: float, *, ended_too: bool = False) -> Deployment:
         """A deployment that exists, or one that has ended if both the caller and the choices are for it."""
@@ -180,6 +181,11 @@ class World:
     def known(self, request_id: str) -> Deployment:
         """One that was ever deployed; LookupError if there is none."""
         return self._known[request_id]
+
+    def _ready_after(self, allocated: bool) -> float:
+        # Drawn in any case: what is left to chance for the others must not depend on this one.
+        seconds = drawn(self._choices.ready_after, self._chance)
+        return seconds if allocated else 0.0
 
     def _new_id(self) -> str:
         while (request_id := f"{self._chance.getrandbits(48):012x}") in self._known:

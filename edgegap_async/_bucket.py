@@ -1,0 +1,241 @@
+"""How a limit is kept: never more than N arrivals at the server in any second, at close to the full rate.
+
+Three things, in this order, and only the head of the queue meets the other two:
+
+    queue   two lanes, first come, first served; a repeat keeps the place of its first arrival (`_lanes.py`)
+    slots   the guarantee: N slots for N per second, each coming back one period after its answer arrived. The server
+            counted the request before it answered, so no window of a second ever sees N + 1 of them
+    shape   an aiolimiter bucket: a short burst, then an even pace a little above the limit, which the slots hold
+
+The rate, and with it N and the shape, follows what the server admits (`_pace.py`).
+"""
+
+import asyncio
+from bisect import insort
+from collections import deque
+from math import inf
+
+from aiolimiter import AsyncLimiter
+
+from ._endpoint import Limit
+from ._lanes import Lanes, Priority
+from ._limits import LimitUsage
+from ._pace import Pace
+
+SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0  # seconds that a request which was given up may still be on its way
+TOKEN_BITS = 10  # to a thousandth of the burst is how well the tokens of the shape are known
+LEARNING = 10  # answers per slot before slots come back early; after fewer, 41 of 40 do occur
+EARLY, EARLY_MARGIN = 0.9, 0.010  # of the shortest round trip less so many seconds: the way there may be shorter still
+RESHAPE = 0.02  # a rate that differs by less keeps its shape: a new one costs half a turn
+
+
+class Bucket:
+    """Keeps one limit. `take` or `acquire` a slot, send, and say what came of it: `answered`, `given_up`, `never_sent`.
+
+    Args:
+        limit: what is kept.
+        early_return: whether slots come back early over a long way, as soon as it is known how long.
+    """
+
+    def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
+        self.limit = limit
+        self.lanes = Lanes()
+        self._pace = Pace(limit)
+        self._shape, self._refill = _shape(self._pace, 0.0), self._pace.refill(0.0)
+        self._early_return = early_return
+        self._out = 0  # slots that are under way or cooling
+        self._returns: deque[float] = deque()  # when slots come back, the earliest first
+        self._alarm: asyncio.Future[None] | None = None  # what the head waits for
+        self._not_before = 0.0
+        self._slowest, self._fastest = SHORTEST_DOUBT, inf
+        self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
+        self._granted: deque[float] = deque()  # within the last second
+        self._admitted: deque[float] = deque()  # answers other than 429, within the last second
+
+    @property
+    def slots(self) -> float:
+        """The most requests that are under way at a time."""
+        return self._pace.most_slots
+
+    def ticket(self) -> int:
+        """A place in the queue, kept by one call for all its attempts."""
+        return self.lanes.ticket()
+
+    async def take(self) -> bool:
+        """Take a slot if that needs no waiting; it never suspends."""
+        now = asyncio.get_running_loop().time()
+        if self.lanes.busy or now < self._not_before or not self._take(now):
+            return False
+        if self._shape:
+            if not self._shape.has_capacity():
+                self._out -= 1
+                return False
+            await self._shape.acquire()
+        self._count(now)
+        return True
+
+    async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
+        """Wait for the turn, a slot and the shape. Cancelled while it waits, it has taken nothing."""
+        await self.lanes.enter(ticket, priority)
+        try:
+            await self._proceed()
+        finally:
+            self.lanes.leave(priority)
+
+    async def _proceed(self) -> None:
+        """What the head does: a slot, the shape, and no sooner than the API asked for."""
+        loop = asyncio.get_running_loop()
+        while not self._take(loop.time()):
+            await self._sleep(self._returns[0] if self._returns else None)
+        try:
+            await self._reshape(loop.time())
+            if self._shape:
+                await self._shape.acquire()
+            while loop.time() < self._not_before:
+                await self._sleep(self._not_before)
+        except BaseException:
+            self._out -= 1
+            raise
+        self._count(loop.time())
+
+    def _take(self, now: float) -> bool:
+        while self._returns and self._returns[0] <= now:
+            self._returns.popleft()
+            self._out -= 1
+        if self._out >= self._pace.slots(now):
+            return False
+        self._out += 1
+        return True
+
+    async def _reshape(self, now: float) -> None:
+        """Follow the rate. An `AsyncLimiter` can't change its pace, and a new one starts with its burst: take that."""
+        wanted = self._pace.refill(now)
+        if abs(wanted - self._refill) < RESHAPE * wanted:
+            return
+        self._shape, self._refill = _shape(self._pace, now), wanted
+        if self._shape:
+            await self._shape.acquire(self._pace.burst)
+
+    async def _sleep(self, until: float | None) -> None:
+        """Until then, or until something has changed."""
+        loop = asyncio.get_running_loop()
+        self._alarm = alarm = loop.create_future()
+        timer = None if until is None else loop.call_at(until, _ring, alarm)
+        try:
+            await alarm
+        finally:
+            self._alarm = None
+            if timer:
+                timer.cancel()
+
+    def _count(self, now: float) -> None:
+        self._in_flight += 1
+        _note(self._granted, now)
+        if len(self._granted) > self._busiest:
+            self._busiest = len(self._granted)
+
+    def answered(self, round_trip: float, *, refused: bool = False) -> None:
+        """The headers of an answer have come, `round_trip` seconds after the slot was taken; `refused`: it is a 429."""
+        now = asyncio.get_running_loop().time()
+        self._answers += 1
+        self._slowest = min(max(self._slowest, round_trip), LONGEST_DOUBT)
+        self._fastest = min(self._fastest, round_trip)
+        if refused:
+            self._refused += 1
+            hold = self._pace.refused(now, now - round_trip, self._admitted_lately(now), self.lanes.waiting_since)
+            self.hold(hold)
+        else:
+            _note(self._admitted, now)
+        self._give_back(now + self._pace.period(now) - self._early())
+
+    def _admitted_lately(self, now: float) -> int:
+        return sum(time > now - 1 for time in self._admitted)
+
+    def _early(self) -> float:
+        if not self._early_return or self._answers < LEARNING * self.slots:
+            return 0.0
+        return max(0.0, EARLY * (self._fastest - EARLY_MARGIN))
+
+    def given_up(self) -> None:
+        """It was sent and will not be waited for; it may still be on its way."""
+        now = asyncio.get_running_loop().time()
+        self._give_back(now + self._pace.period(now) + self._slowest)
+
+    def never_sent(self) -> None:
+        """It never left: the slot is free at once."""
+        self._give_back(0.0)
+        self._sent -= 1
+
+    def _give_back(self, when: float) -> None:
+        self._in_flight -= 1
+        self._sent += 1
+        if not self._returns or when >= self._returns[-1]:
+            self._returns.append(when)
+        else:
+            insort(self._returns, when)
+        _ring(self._alarm)
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so many seconds. It only ever moves forward."""
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
+
+    @property
+    def settled_at(self) -> float:
+        """When all slots will be back, on the loop's clock; infinite while a request is under way."""
+        return inf if self._in_flight else max(self._returns[-1] if self._returns else 0.0, self._not_before)
+
+    def hopeful_wait(self, priority: Priority = "foreground", *, newcomer: bool = True) -> float:
+        """Seconds that a call made now waits if all goes as well as it can. A repeat may go before all others."""
+        now = asyncio.get_running_loop().time()
+        wait = max(0.0, self._not_before - now)
+        if not self._shape:
+            return wait
+        ahead = self.lanes.ahead(priority) if newcomer else 0
+        return max(wait, (ahead + 1 - self._tokens(self._shape)) / max(self._pace.refill(now), self._refill))
+
+    def _tokens(self, shape: AsyncLimiter) -> float:
+        """What the shape would let through at once, a little more rather than less: it tells only yes or no."""
+        least, most = 0.0, shape.max_rate
+        for _ in range(TOKEN_BITS):
+            middle = (least + most) / 2
+            least, most = (middle, most) if shape.has_capacity(middle) else (least, middle)
+        return most
+
+    def usage(self) -> LimitUsage:
+        """The state of this limit."""
+        waiting = sum(self.lanes.waiting.values())
+        rate = self.limit.rate
+        return LimitUsage(
+            rate=None if rate is None else self._pace.rate(_now()),
+            burst=self._pace.burst,
+            why=self._pace.why,
+            waiting=waiting,
+            in_flight=self._in_flight,
+            expected_wait=self.hopeful_wait() if waiting or self._in_flight else 0.0,
+            sent=self._sent,
+            refused=self._refused,
+            busiest_second=self._busiest,
+        )
+
+
+def _now() -> float:
+    """The loop's time; outside of a loop, when all is over, the beginning."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return 0.0
+
+
+def _shape(pace: Pace, now: float) -> AsyncLimiter | None:
+    return AsyncLimiter(pace.burst, pace.burst / pace.refill(now)) if pace.burst else None
+
+
+def _note(times: deque[float], now: float) -> None:
+    times.append(now)
+    while times[0] <= now - 1:
+        times.popleft()
+
+
+def _ring(alarm: asyncio.Future[None] | None) -> None:
+    if alarm and not alarm.done():
+        alarm.set_result(None)

@@ -1,0 +1,83 @@
+"""How fast a limit may be used at the moment: pure, who asks gives the time.
+
+While the documented limit is held, a 429 says that the server counts otherwise, that its limit is lower, or that
+somebody else spends from it:
+
+    the first           nothing at once any more: an even pace, which a server that counts by spacing wants. If callers
+                        wait, and did so for the whole last second or had half of the limit through, what it admitted
+                        in that second is its limit: the rate is set a little below, after a pause that lets its
+                        window run empty
+    each further one    the rate is cut; once for all that were sent before the cut
+    each second         a little is given back, never above the documented limit
+"""
+
+from math import ceil, floor, inf
+
+from ._endpoint import Limit
+
+CLOCK_GRAIN = 0.002  # seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
+HEADROOM = 1.1  # a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
+MEASURED = 0.95  # of what was admitted in the last second is safe to begin with
+CUT = 0.85
+GROWTH = 0.25  # requests per second, each second
+EMPTYING = 0.9  # seconds after which a window of one second has room again
+WHY_LIMIT, WHY_SHARE = "the documented limit", "this process's limits"
+WHY_EVEN = "429: sent at an even pace"
+WHY_LESS = "429: the server admits less than the limit"
+
+
+class Pace:
+    """The rate, the burst and the slots in use."""
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = inf if limit.rate is None else limit.rate
+        # The tiny addend undoes what binary fractions lose: 0.7 * 40 is 28, not 27.
+        self.most_slots: float = inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
+        self.burst = 0 if self.limit == inf else int(min(limit.burst or max(1, self.most_slots // 4), self.most_slots))
+        self.why = "no limit" if self.limit == inf else "the limit"
+        self._rate = self.limit
+        self._since = 0.0
+        self._cut_at = -inf
+        self._measured = False
+
+    def rate(self, now: float) -> float:
+        """Requests per second."""
+        if self._rate == self.limit:
+            return self.limit
+        return min(self.limit, self._rate + GROWTH * (now - self._since))
+
+    def slots(self, now: float) -> float:
+        """How many requests may be under way or cooling."""
+        return min(self.most_slots, ceil(self.rate(now))) if self._rate < self.limit else self.most_slots
+
+    def period(self, now: float) -> float:
+        """Seconds from an answer until its slot comes back: never under one, or N + 1 would pass in a second."""
+        if self.limit == inf:
+            return 0.0
+        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN
+
+    def refill(self, now: float) -> float:
+        """Tokens per second of the shape."""
+        return self.rate(now) * (HEADROOM if self.burst > 1 else 1.0)
+
+    def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
+        """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""
+        if self.limit == inf or sent < self._cut_at:
+            return 0.0
+        self._cut_at = now
+        if self.burst > 1:
+            self.burst, self.why = 1, WHY_EVEN
+        saturated = waiting_since is not None and (now - waiting_since >= 1.0 or admitted >= self.limit / 2)
+        if not self._measured and saturated and admitted:
+            self._measured = True
+            self._set(now, MEASURED * admitted)
+            return EMPTYING
+        if self._measured:
+            self._set(now, CUT * self.rate(now))
+        return 0.0
+
+    def _set(self, now: float, rate: float) -> None:
+        # A tenth of the limit always goes through: at less, it would take minutes to find out that more is allowed.
+        self._rate = min(self.limit, max(rate, self.limit / 10))
+        self._since = now
+        self.why = WHY_LESS

@@ -1,0 +1,71 @@
+"""What the tests of the bucket share: a loop that stalls, the one place that knows how a slot is taken, and windows."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from edgegap_async._endpoint import Limit
+from edgegap_async._bucket import Bucket
+from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+T = TypeVar("T")
+AT_REST = 4.0  # seconds after which everything is back: a period, the longest allowance, the shape
+plans = settings(max_examples=200, deadline=None)
+
+
+class Loop(VirtualTimeLoop):
+    """Virtual time, of which a stall takes some: other code keeps the loop from running."""
+
+    lost = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.lost
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(main)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def stall(seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, Loop)
+    loop.lost += seconds
+
+
+def made(rate: float | None, burst: int | None = None) -> Bucket:
+    return Bucket(Limit("deploy", rate, burst))
+
+
+async def slot(bucket: Bucket, ticket: int | None = None) -> None:
+    """How a slot is taken: the one place that knows."""
+    await bucket.acquire(bucket.ticket() if ticket is None else ticket)
+
+
+def moments(most: float) -> st.SearchStrategy[float]:
+    """Seconds from 0 to `most`, on a grid, so that things often happen in the same instant."""
+    return st.integers(0, round(most * 50)).map(lambda steps: steps / 50)
+
+
+STALLS = st.lists(st.tuples(moments(3), moments(0.4)), max_size=6)
+
+
+def busiest_second(times: list[float]) -> int:
+    return max((sum(start <= time < start + 1 for time in times) for start in times), default=0)
+
+
+async def pace(bucket: Bucket, count: int) -> list[float]:
+    """When `count` calls that wait for nothing else are granted, in seconds from now."""
+    start, times = now(), []
+    for _ in range(count):
+        await slot(bucket)
+        times.append(now() - start)
+        bucket.answered(0.0)
+    return times

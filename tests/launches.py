@@ -1,0 +1,32 @@
+"""Launches on a simulator, as `launch` does them, for tests in virtual time."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from edgegap_async import EdgegapSession, Limits
+from edgegap_async.cli._sending import http_session
+from edgegap_async.cli.attend import attend
+from edgegap_async.cli.matches import Match, read
+from edgegap_async.simulator import Simulator
+
+
+def matches(count: int) -> Sequence[Match]:
+    """So many."""
+    return read((b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)), "game", "1")[0]
+
+
+@asynccontextmanager
+async def session(simulator: Simulator, limits: Limits | None = None) -> AsyncIterator[EdgegapSession]:
+    """Start the simulator, and a session with it."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(simulator)
+        http = await stack.enter_async_context(http_session())
+        yield await stack.enter_async_context(
+            EdgegapSession("made-up", base_url=simulator.url, limits=limits, http=http)
+        )
+
+
+async def launched(simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False) -> int:
+    """Launch so many matches on the simulator; the exit code."""
+    async with session(simulator) as edgegap:
+        return await attend(edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator)

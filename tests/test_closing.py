@@ -1,0 +1,144 @@
+"""`aclose`: what waits and what is under way ends, and nothing more is sent, in whatever turn of the loop it comes."""
+
+import asyncio
+
+import pytest
+from bucket_model import STALLS, moments, plans, run, stall
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_server import (
+    CUT,
+    GET,
+    GOOD,
+    OPERATIONS,
+    SILENT,
+    Act,
+    Opened,
+    answer,
+    never_accepts,
+    operations,
+    scripted,
+    session,
+    used,
+    whose_http,
+    with_http,
+)
+
+from edgegap_async import EdgegapError, Limits
+from edgegap_async.errors import DeployOutcomeUnknown, RateLimited, ServerError, SessionClosed
+
+FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
+HELD = answer(429, {"message": "no"}, retry_after="30")
+
+
+async def ended(call: asyncio.Future[object], seconds: float = 0.01) -> EdgegapError | None:
+    """How a call fails; it must end within so many seconds."""
+    done, _ = await asyncio.wait([call], timeout=seconds)
+    call.cancel()
+    await asyncio.wait([call])
+    assert done, "it did not end"
+    error = call.exception()
+    assert error is None or isinstance(error, EdgegapError)
+    return error
+
+
+@whose_http
+async def test_aclose_ends_what_waits(opened: Opened) -> None:
+    acts = [answer(503, {"message": "no"}, retry_after="20"), HELD, SILENT, SILENT]
+    async with opened(*acts) as (edgegap, server):
+        pausing = asyncio.ensure_future(edgegap.tags.list("c065"))
+        await asyncio.sleep(0.1)
+        held = asyncio.ensure_future(GET(edgegap))
+        await asyncio.sleep(0.1)
+        queued = asyncio.ensure_future(GET(edgegap))
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready("c065", timeout=None))
+        await asyncio.sleep(0.1)
+        await edgegap.aclose()
+        errors = [await ended(call) for call in (pausing, held, queued, waiting)]
+        assert [type(error) for error in errors] == [SessionClosed] * 4
+        assert [error.request_sent for error in errors] == [True, True, False, False]
+        assert len(server.arrivals) == 2
+
+
+@operations
+async def test_aclose_ends_what_is_under_way(name: str) -> None:
+    async with scripted(SILENT) as (edgegap, _):
+        call = asyncio.ensure_future(OPERATIONS[name](edgegap))
+        await asyncio.sleep(0.5)
+        await edgegap.aclose()
+        error = await ended(call)
+        assert error.request_sent
+        assert type(error) is (DeployOutcomeUnknown if name == "deploy" else SessionClosed)
+        assert type(error.__cause__) is (SessionClosed if name == "deploy" else type(None))
+
+
+@operations
+async def test_aclose_ends_what_is_connecting(name: str) -> None:
+    with never_accepts() as url:
+        async with session(url) as edgegap:
+            call = asyncio.ensure_future(OPERATIONS[name](edgegap))
+            await asyncio.sleep(0.5)
+            await edgegap.aclose()
+            error = await ended(call, 15)
+            assert (type(error), error.request_sent) == (SessionClosed, False)
+
+
+@pytest.mark.parametrize("act", [SILENT, FAILED.later(1), REFUSED.later(1), HELD.later(1), CUT.later(1)])
+async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(act: Act) -> None:
+    async with with_http(act) as (edgegap, server):
+        call = asyncio.ensure_future(GET(edgegap, timeout=20))
+        await asyncio.sleep(0.5)
+        await edgegap.aclose()
+        assert isinstance(await ended(call, 20), SessionClosed | ServerError | RateLimited)
+        assert len(server.arrivals) == 1
+
+
+@whose_http
+@pytest.mark.parametrize("act", [GOOD, FAILED, REFUSED, HELD])
+async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(opened: Opened, act: Act) -> None:
+    for turns in range(30):
+        async with opened(act) as (edgegap, server):
+            call = asyncio.ensure_future(GET(edgegap))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await edgegap.aclose()
+            assert isinstance(await ended(call, 1), SessionClosed | ServerError | RateLimited | None)
+            await asyncio.sleep(40)
+            assert len(server.arrivals) <= 1
+            used(edgegap, "GET")
+
+
+@plans
+@given(
+    st.sampled_from([with_http, scripted]),
+    st.lists(st.sampled_from([FAILED, REFUSED, answer(429, retry_after="1"), CUT, GOOD]), min_size=1, max_size=5),
+    st.lists(moments(1), min_size=1, max_size=8),
+    moments(3),
+    STALLS,
+)
+def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
+    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]]
+) -> None:
+    async def closed_amid() -> tuple[int, int]:
+        loop = asyncio.get_running_loop()
+        for start, length in stalls:
+            loop.call_later(start, stall, length)
+        limits = Limits(status=4, burst=1)
+        async with opened(*acts, limits=limits) as (edgegap, server):
+
+            async def call(start: float) -> None:
+                await asyncio.sleep(start)
+                await GET(edgegap)
+
+            calls = [asyncio.create_task(call(start)) for start in starts]
+            await asyncio.sleep(close)
+            await edgegap.aclose()
+            usage = edgegap.usage()["status"]
+            _, late = await asyncio.wait(calls, timeout=30)
+            assert not late
+            assert all(isinstance(call.exception(), EdgegapError | None) for call in calls)
+            await asyncio.sleep(5)
+            return usage.sent + usage.in_flight, max(len(server.arrivals), used(edgegap, "GET").sent)
+
+    by_then, after_all = run(closed_amid())
+    assert after_all <= by_then

@@ -1,0 +1,180 @@
+"""How fast a bucket lets requests go: the pace of each limit, the share that is reached, when slots come back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiolimiter import AsyncLimiter
+from bucket_model import busiest_second, made, moments, now, pace, plans, run, slot, stall
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_server import scripted
+
+from edgegap_async import Limits
+from edgegap_async._bucket import Bucket
+
+
+@pytest.mark.parametrize(
+    ("limits", "at_once", "in_a_second", "fifth"),
+    [
+        (Limits(), 10, 40, 0),
+        (Limits(deploy=40, share=0.5), 5, 20, 0),
+        (Limits(deploy=30, share=0.7), 5, 21, 0),  # though 30 * 0.7 is a little less than 21
+        (Limits(deploy=40, share=1 / 3), 3, 13, 2 / (1.1 * 40 / 3)),
+        (Limits(deploy=10, burst=10), 10, 10, 0),
+        (Limits(deploy=10, burst=99), 10, 10, 0),
+        (Limits(deploy=40, burst=1), 1, 40, 4 / 40),
+        (Limits(deploy=2.5), 1, 2, 2 * 1.002),  # two slots: what is whole of the limit is held
+        (Limits(deploy=1), 1, 1, 4 * 1.002),
+        (Limits(deploy=0.5), 1, 1, 4 * 2.002),
+        (Limits(deploy=10, share=0.01), 1, 1, 4 * 10.002),
+        (Limits.off(), 50, 50, 0),
+    ],
+)
+def test_the_pace_of_each_limit(limits: Limits, at_once: int, in_a_second: int, fifth: float) -> None:
+    times = run(pace(Bucket(limits.kept("deploy")), 50))
+    assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (at_once, in_a_second)
+    assert times[4] == pytest.approx(fifth, abs=0.01)
+
+
+@plans
+@given(st.lists(moments(1.5), min_size=1, max_size=12), st.sampled_from([0.5, 2, 5]))
+def test_the_hopeful_wait_is_never_longer_than_the_real_one(starts: list[float], rate: float) -> None:
+    async def call(bucket: Bucket, start: float, waits: list[tuple[float, float]]) -> None:
+        await asyncio.sleep(start)
+        asked, hope = now(), bucket.hopeful_wait()
+        await slot(bucket)
+        waits.append((hope, now() - asked))
+        bucket.answered(0.0)
+
+    async def all_of_them() -> list[tuple[float, float]]:
+        bucket, waits = made(rate), list[tuple[float, float]]()
+        await asyncio.gather(*(call(bucket, start, waits) for start in starts))
+        return waits
+
+    assert all(hope <= wait + 0.001 for hope, wait in run(all_of_them()))
+
+
+def test_the_hopeful_wait_knows_that_a_rate_that_was_cut_grows_back() -> None:
+    async def wait() -> tuple[float, float]:
+        bucket, start = made(40), now()
+
+        async def call() -> None:
+            await slot(bucket)
+            bucket.answered(0.0, refused=2 < now() - start < 7)
+
+        await asyncio.gather(*(call() for _ in range(200)))
+        assert bucket.usage().rate < 15
+        queue = [asyncio.create_task(call()) for _ in range(400)]
+        await asyncio.sleep(0)
+        asked, hope = now(), bucket.hopeful_wait()
+        await call()
+        await asyncio.gather(*queue)
+        return hope, now() - asked
+
+    hope, real = run(wait())
+    assert hope <= real
+
+
+def model(acquire: Callable[[], Awaitable[None]], answered: Callable[[], None], length: float) -> list[float]:
+    """Arrivals at a server 1 ms away, as callers without end would make them."""
+
+    async def caller(arrivals: list[float], end: float) -> None:
+        while True:
+            await acquire()
+            if now() >= end:
+                return answered()
+            await asyncio.sleep(0.001)
+            arrivals.append(now())
+            await asyncio.sleep(0.001)
+            answered()
+
+    async def callers() -> list[float]:
+        arrivals, end = list[float](), now() + length
+        await asyncio.gather(*(caller(arrivals, end) for _ in range(20)))
+        return arrivals
+
+    return run(callers())
+
+
+@pytest.mark.parametrize(("rate", "least"), [(40, 0.98), (20, 0.98), (10, 0.98)])
+def test_saturated_it_reaches_the_limit(rate: int, least: float) -> None:
+    bucket = made(rate)
+    arrivals = model(lambda: slot(bucket), lambda: bucket.answered(0.002), 20)
+    reached = sum(time < arrivals[0] + 20 for time in arrivals) / (rate * 20)
+    assert busiest_second(arrivals) <= rate
+    assert reached >= least
+
+
+def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
+    bare = AsyncLimiter(40, 1)
+    assert busiest_second(model(bare.acquire, lambda: None, 3)) > 70
+
+
+@pytest.mark.parametrize(
+    ("round_trip", "ends", "back_after"),
+    [
+        (0.0, lambda bucket: bucket.answered(0.0), 1.002),
+        (1.5, lambda bucket: bucket.answered(0.0), 1.002),
+        (0.0, Bucket.given_up, 1.252),  # it may still be on its way: as long as the longest round trip seen,
+        (1.5, Bucket.given_up, 2.502),
+        (30.0, Bucket.given_up, 3.002),  # and no longer than two seconds
+        (0.0, Bucket.never_sent, 0.091),  # at once; what it waits for is the pace
+    ],
+)
+def test_when_a_slot_comes_back(round_trip: float, ends: Callable[[Bucket], None], back_after: float) -> None:
+    async def wait() -> float:
+        bucket = made(10, 10)
+        await slot(bucket)
+        bucket.answered(round_trip)
+        await asyncio.sleep(5)
+        for _ in range(10):
+            await slot(bucket)
+        start = now()
+        for _ in range(10):
+            ends(bucket)
+        await slot(bucket)
+        bucket.never_sent()
+        return now() - start
+
+    assert run(wait()) == pytest.approx(back_after, abs=0.0005)
+
+
+@pytest.mark.parametrize("end", ["answered", "never sent"])
+def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
+    async def wait() -> float:
+        bucket = made(2, 2)
+        await slot(bucket)
+        await slot(bucket)
+        start = now()
+        waiting = asyncio.create_task(slot(bucket))
+        await asyncio.sleep(3)  # nothing is known yet of when a slot comes back
+        bucket.answered(3.0) if end == "answered" else bucket.never_sent()
+        await waiting
+        bucket.answered(0.0)
+        bucket.answered(0.0)
+        return now() - start
+
+    assert run(wait()) == pytest.approx(4.002 if end == "answered" else 3, abs=0.001)
+
+
+@plans
+@given(st.lists(moments(2), min_size=2, max_size=30), st.lists(st.tuples(moments(2), moments(0.4))))
+def test_a_session_sends_in_the_order_of_its_calls(starts: list[float], stalls: list[tuple[float, float]]) -> None:
+    async def order() -> tuple[list[str], list[str]]:
+        asked = list[str]()
+        loop = asyncio.get_running_loop()
+        async with scripted(limits=Limits(status=10, burst=1)) as (edgegap, server):
+
+            async def call(start: float) -> None:
+                await asyncio.sleep(start)
+                asked.append(f"/v1/status/{len(asked)}")
+                await edgegap.deployments.status(str(len(asked) - 1))
+
+            for start, length in stalls:
+                loop.call_later(start, stall, length)
+            await asyncio.gather(*map(call, starts))
+        return asked, [arrival.path for arrival in server.arrivals]
+
+    asked, arrived = run(order())
+    assert arrived == asked
