@@ -38,8 +38,8 @@ class Bucket:
     """
 
     def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
-        self.limit = limit
-        self.lanes = Lanes()
+        self.limit: Limit = limit
+        self.lanes: Lanes = Lanes()
         self._pace = Pace(limit)
         self._shape, self._refill = _shape(self._pace, 0.0), self._pace.refill(0.0)
         self._early_return = early_return
@@ -191,7 +191,7 @@ class Bucket:
         if not self._shape:
             return wait
         ahead = self.lanes.ahead(priority) if newcomer else 0
-        return max(wait, (ahead + 1 - self._tokens(self._shape)) / max(self._pace.refill(now), self._refill))
+        return max(wait, self._pace.soonest(now, ahead + 1 - self._tokens(self._shape)))
 
     def _tokens(self, shape: AsyncLimiter) -> float:
         """What the shape would let through at once, a little more rather than less: it tells only yes or no."""

@@ -19,7 +19,7 @@ class Lanes:
     """Who waits. `busy`: somebody is head, whether or not others wait."""
 
     def __init__(self) -> None:
-        self.busy = False
+        self.busy: bool = False
         self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}  # the head included
         self.waiting_since: float | None = None  # from when on somebody has waited all the time
         self._queues: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {"foreground": [], "background": []}

@@ -11,7 +11,7 @@ somebody else spends from it:
     each second         a little is given back, never above the documented limit
 """
 
-from math import ceil, floor, inf
+from math import ceil, floor, inf, sqrt
 
 from ._endpoint import Limit
 
@@ -59,6 +59,17 @@ class Pace:
     def refill(self, now: float) -> float:
         """Tokens per second of the shape."""
         return self.rate(now) * (HEADROOM if self.burst > 1 else 1.0)
+
+    def soonest(self, now: float, count: float) -> float:
+        """Seconds in which so many requests can be sent, if nothing more is refused meanwhile."""
+        rate = self.refill(now)
+        if count <= 0 or self._rate == self.limit:
+            return max(0.0, count / rate)
+        growing = (self.limit - rate) / GROWTH  # seconds until the limit is reached again
+        sent_meanwhile = (rate + self.limit) / 2 * growing
+        if count >= sent_meanwhile:
+            return growing + (count - sent_meanwhile) / self.limit
+        return (sqrt(rate**2 + 2 * GROWTH * count) - rate) / GROWTH
 
     def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
         """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""

@@ -102,7 +102,9 @@ class History:
         # The bucket as a whole is held until then, and the call goes back to its place in the queue; but "at once" is
         # no leave to hammer.
         held = hold(error.retry_after)
-        return max(0.0, pause - held) if deadline is None or now + held < deadline else None
+        if deadline is not None and now + held >= deadline:
+            return None
+        return pause if pause > held else 0.0
 
     def _jitter(self, count: int, chance: float) -> float:
         return chance * min(LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16))
@@ -143,6 +145,6 @@ def retry_after(value: str | None, date: str | None, now: datetime) -> float | N
 def _http_date(value: str | None) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(value or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return parsed if parsed.tzinfo else None

@@ -66,14 +66,14 @@ class Transport:
         attempt_timeout: float,
         on_event: OnEvent | None = None,
     ) -> None:
-        self.base_url = base_url
-        self.closed = False
+        self.base_url: str = base_url
+        self.closed: bool = False
         self._limits = limits
         self._shared = Shared(limits)  # until the first call, which joins those that share
         self._token = token
         self._headers = headers(f"{scheme}{token}")
         # A slot is held while a connection is used.
-        self.connections = sum(bucket.slots for bucket in self.buckets.values())
+        self.connections: float = sum(bucket.slots for bucket in self.buckets.values())
         self._wire = Wire(http, self.connections)
         self._on_event = on_event
         self._retry = retry
@@ -170,15 +170,22 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop, which the first call makes the session's own."""
-        loop = asyncio.get_running_loop()
-        if self.closed:
+        if self._over:
             raise SessionClosed("the session is closed: make a new one")
+        return self._bind()
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
         if self._loop is None:
             self._shared = join(loop, self.base_url, self._token, self._limits)
             self._loop, self._pid = loop, os.getpid()
         elif self._loop is not loop or self._pid != os.getpid():
             raise WrongLoop("the session was first used in another event loop or process: make one for each")
         return loop
+
+    @property
+    def _over(self) -> bool:
+        return self.closed or self._wire.closed  # a caller's HTTP session may be closed under us
 
     async def _queue(
         self,
@@ -189,7 +196,7 @@ class Transport:
         failure: EdgegapError | None,
     ) -> None:
         """Wait for a slot, or say at once that there will be none before the deadline."""
-        if self.closed:
+        if self._over:
             raise self._ended(request, failure)
         now = asyncio.get_running_loop().time()
         deadline = request.deadline
@@ -202,6 +209,9 @@ class Transport:
                 wait=wait,
             ) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
+            raise self._ended(request, failure)
+        if self._over:  # closed in the very turn in which the slot came
+            bucket.never_sent()
             raise self._ended(request, failure)
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
@@ -221,10 +231,10 @@ class Transport:
         """What a call is told whose time or whose session is over."""
         sent = sent or (failure is not None and failure.request_sent)
         error: EdgegapError
-        if self.closed:
+        if self._over:
             error = SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
         else:
-            text = f"{request.row} did not end within its timeout of {request.timeout:g} s"
+            text = f"{request.row} can't end within its timeout of {request.timeout:g} s"
             error = DeadlineExceeded(text, request_sent=sent)
         error.__cause__ = failure
         return error
@@ -232,9 +242,7 @@ class Transport:
     def _no_answer(self, request: Request[B, T], came: NoAnswer, failure: EdgegapError | None) -> EdgegapError:
         """An attempt without an answer as an error."""
         log.debug("%s had no answer: %s (sent: %s)", request.row, came, came.sent)
-        if self._wire.closed:
-            self.closed = True  # the caller's HTTP session may be closed under us
-        if self.closed or came.late:
+        if self._over or came.late:
             error = self._ended(request, failure, sent=came.sent)
         else:
             done = "it may have been processed" if came.sent else "it was never sent"
@@ -253,13 +261,13 @@ class Transport:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
             log.log(logging.DEBUG if plain else logging.WARNING, "%s is given up: %s", request.row, failure)
             raise failure
-        if self.closed:
+        if self._over:
             raise self._ended(request, failure)
         if request.deadline is not None and now + pause >= request.deadline:
             log.warning("%s is given up, its deadline is too near: %s", request.row, failure)
             raise self._ended(request, failure)
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
-        if pause and not await self.wait(asyncio.sleep(pause), request.deadline):
+        if pause and (not await self.wait(asyncio.sleep(pause), request.deadline) or self._over):
             raise self._ended(request, failure)
 
     def timeout_of(self, timeout: Timeout) -> float | None:
@@ -272,7 +280,7 @@ class Transport:
         """End all waiting with `SessionClosed`, and close the HTTP session if it is ours."""
         if self.closed:
             return
-        loop = self.enter()
+        loop = self._bind()
         self.closed = True
         for scope in self._scopes:
             if not scope.expired():

@@ -14,7 +14,7 @@ from ._bucket import Bucket
 from ._endpoint import B, Endpoint, LimitName, T
 from .errors import ApiError, EdgegapError, UnexpectedAnswer
 
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 
 
 class Event(Struct, frozen=True):

@@ -14,7 +14,7 @@ from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
 from .events import OnEvent
-from .models._check import api_url, fail, seconds, token_text
+from .models._check import api_url, fail, instance, seconds, token_text
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -66,18 +66,18 @@ class EdgegapSession:
             ),
             _token(token),
             http=http,
-            limits=limits or Limits(),
-            retry=retry or Retry(),
+            limits=Limits() if limits is None else instance("limits", limits, Limits),
+            retry=Retry() if retry is None else instance("retry", retry, Retry),
             timeout=None if timeout is None else seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
         )
         if http is not None:
             _warn_of_small_pool(http, self._transport.connections)
-        self.deployments = Deployments(self._transport)
-        self.locations = Locations(self._transport)
-        self.private_fleets = PrivateFleets(self._transport)
-        self.tags = Tags(self._transport)
+        self.deployments: Deployments = Deployments(self._transport)
+        self.locations: Locations = Locations(self._transport)
+        self.private_fleets: PrivateFleets = PrivateFleets(self._transport)
+        self.tags: Tags = Tags(self._transport)
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
@@ -110,6 +110,8 @@ def _token(given: str | None) -> str:
     token = os.environ.get(TOKEN_VARIABLE) if given is None else given
     if token is None:
         fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")
+    if not isinstance(token, str):
+        fail("token", "must be a string")
     word, _, rest = token.strip().partition(" ")
     bare = rest if rest and word.lower() == "token" else token
     return token_text(TOKEN_VARIABLE if given is None else "token", bare)

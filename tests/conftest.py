@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
+from hypothesis import HealthCheck, settings
 
 from edgegap_async._bucket import Bucket
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+# This machine may be busy: how long an example takes says nothing.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,15 +31,22 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"virtual": VirtualTimeLoop}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 async def nothing_left_behind() -> AsyncIterator[None]:
     """Fail a test that leaves a task, or a slot of a bucket. (Open connections are warnings, and those are errors.)"""
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
-    for bucket in (thing for thing in gc.get_objects() if isinstance(thing, Bucket)):
+    for bucket in (thing for thing in gc.get_objects() if type(thing) is Bucket):
         usage = bucket.usage()
         assert (usage.in_flight, usage.waiting) == (0, 0), f"slots or waiters left behind: {usage}"
+
+
+@pytest.fixture(autouse=True)
+def checked(request: pytest.FixtureRequest) -> None:
+    """Every asynchronous test is looked at; for the others a loop would be made for nothing."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("nothing_left_behind")
 
 
 class _Response(ClientResponse):

@@ -64,7 +64,7 @@ def test_the_last_word_of_an_operation_is_enough(short: str, call: str) -> None:
         ("private_fleets.deploy:late:0.02:20", Fault("private_fleets.deploy", "late", 0.02, 20.0)),
         ("stop:deed-late::1.5", Fault("stop", "deed-late", 1.0, 1.5)),
         ("list:filters-empty", Fault("list", "filters-empty")),
-        ("list:filters-empty:0.5:tags,status", Fault("list", "filters-empty", 0.5, fields=("tags", "status"))),
+        ("list:filters-empty:0.5:tags,status", Fault("list", "filters-empty", 0.5, fields=["tags", "status"])),
     ],
 )
 def test_a_fault_can_be_written_as_text(text: str, fault: Fault) -> None:

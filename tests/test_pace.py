@@ -19,7 +19,7 @@ from edgegap_async._bucket import Bucket
     [
         (Limits(), 10, 40, 0),
         (Limits(deploy=40, share=0.5), 5, 20, 0),
-        (Limits(deploy=30, share=0.7), 5, 21, 0),  # though 30 * 0.7 is a little less than 21
+        (Limits(deploy=100, share=0.29), 7, 29, 0),  # though 100 * 0.29 is a little less than 29
         (Limits(deploy=40, share=1 / 3), 3, 13, 2 / (1.1 * 40 / 3)),
         (Limits(deploy=10, burst=10), 10, 10, 0),
         (Limits(deploy=10, burst=99), 10, 10, 0),

@@ -143,6 +143,13 @@ def _is_loopback(host: str | None) -> bool:
         return host == "localhost"
 
 
+def instance(argument: str, value: object, kind: type[T]) -> T:
+    """A value of this class."""
+    if not isinstance(value, kind):
+        fail(argument, f"must be a {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
 def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
     """One of a few words."""
     if value not in allowed:

@@ -9,7 +9,7 @@ from .._endpoint import Endpoint
 from .._lanes import Priority
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
-from ..errors import ApiError
+from ..errors import ApiError, EdgegapError, UnexpectedAnswer
 from ..models.deploy import (
     DeploymentAccepted,
     EnvironmentVariables,
@@ -96,10 +96,11 @@ class PrivateFleets:
             left = max(left - (asyncio.get_running_loop().time() - started), 0.001)
         try:
             accepted = await self._transport.call(newer, body=body, timeout=left, priority=priority)
-        except ApiError as error:
-            if error.status in NOT_HERE:
+        except EdgegapError as error:
+            if isinstance(error, ApiError) and error.status in NOT_HERE:
                 raise first from None
-            self._deploy = newer
+            if isinstance(error.__cause__ or error, ApiError | UnexpectedAnswer):
+                self._deploy = newer  # it is there, whatever it says
             raise
         self._deploy = newer
         return accepted

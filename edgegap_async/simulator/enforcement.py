@@ -118,9 +118,9 @@ class Gate:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._last_second: deque[float] = deque()
-        self.arrivals = 0
-        self.refused = 0
-        self.busiest_second = 0
+        self.arrivals: int = 0
+        self.refused: int = 0
+        self.busiest_second: int = 0
 
     def admit(self, now: float) -> bool:
         """Count an arrival, and say whether it is admitted."""

@@ -4,7 +4,7 @@ Pure, and without what a kind does: that stands in `breakage.py` for what strike
 the lists (`listing.py`) for what strikes those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from types import NoneType
@@ -93,7 +93,8 @@ class Fault:
         none           ok
 
     `-before` and `-after` tell whether the deed is done. Shares add up: of two faults with 0.05 each, one request in
-    ten is struck, by one of them. A list may lag, misread its filters and fail, all at once.
+    ten is struck, by one of them. A list may lag, misread its filters and fail, all at once. What `deed-late` has not
+    done when the simulator ends is never done.
 
     Args:
         operation: the method that serves it, "private_fleets.deploy"; or its last word, which means the first
@@ -112,7 +113,7 @@ class Fault:
     kind: str
     share: float = 1.0
     seconds: float | None = None
-    fields: tuple[str, ...] = ()
+    fields: Sequence[str] = ()
     times: int | None = None
 
     def __post_init__(self) -> None:
@@ -139,7 +140,8 @@ class Fault:
         if detail != "fields" and self.fields:
             raise ValueError(f"fields: {self.kind} takes none")
         if isinstance(self.fields, str) or not all(self.fields):
-            raise ValueError(f"fields must be a tuple of names, not {self.fields!r}")
+            raise ValueError(f"fields must be names, not {self.fields!r}")
+        object.__setattr__(self, "fields", tuple(self.fields))
 
     @property
     def stage(self) -> Stage:

@@ -86,7 +86,7 @@ def _arm(faults: Sequence[Fault]) -> list[_Armed]:
     Raises:
         ValueError: what is no fault, or faults that leave others no share of the requests.
     """
-    shares: defaultdict[tuple[_Place, tuple[str, ...]], float] = defaultdict(float)
+    shares: defaultdict[tuple[_Place, Sequence[str]], float] = defaultdict(float)
     for fault in faults:
         if not isinstance(fault, Fault):
             raise ValueError(f"faults must hold Faults, not {fault!r}")
