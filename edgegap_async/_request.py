@@ -16,6 +16,15 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
+class Voyage:
+    """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
+
+    __slots__ = ("under_way",)
+
+    def __init__(self) -> None:
+        self.under_way: bool = False
+
+
 class Request(Struct, Generic[B, T], frozen=True):
     """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds that it was made of;
     `patience`: seconds for one attempt."""
@@ -28,11 +37,12 @@ class Request(Struct, Generic[B, T], frozen=True):
     deadline: float | None
     timeout: float | None
     patience: float
+    voyage: Voyage | None = None
 
     def end(self, started: float) -> float:
         """When an attempt that starts at `started` is given up."""
         end = started + self.patience
-        return end if self.deadline is None else min(end, self.deadline)
+        return end if self.deadline is None or self.voyage else min(end, self.deadline)
 
     def __repr__(self) -> str:
         return f"<Request {self.row}>"  # the headers hold the token

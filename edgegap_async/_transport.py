@@ -8,6 +8,7 @@ import logging
 import os
 import random
 from collections.abc import Coroutine, Mapping
+from copy import copy
 from typing import TypeAlias, TypeVar
 
 import aiohttp
@@ -15,11 +16,12 @@ from msgspec import UNSET, UnsetType
 
 from ._answers import read, unknown_if_deploy
 from ._bucket import Bucket
+from ._deadlines import Deadlines
 from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
 from ._registry import Shared, join, leave
-from ._request import Request, encode, for_call, headers, url
+from ._request import Request, Voyage, encode, for_call, headers, url
 from ._retry import LONGEST_HOLD, Budget, History, Retry, hold
 from ._wire import NoAnswer, Wire
 from .errors import (
@@ -83,6 +85,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._scopes: set[asyncio.Timeout] = set()  # of the calls that wait for something
+        self._deadlines = Deadlines()  # of those under way
 
     async def call(
         self,
@@ -94,6 +97,7 @@ class Transport:
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         token: str | None = None,
+        voyage: Voyage | None = None,
     ) -> T:
         """Call one operation of the API.
 
@@ -104,12 +108,13 @@ class Transport:
             timeout: seconds for the whole call, queue and repeats included; None: no end; not given: the session's.
             priority: the lane in which it waits for its limit.
             token: authorizes this call instead of the session's token, bare.
+            voyage: tells whether a request is on its way; with it the deadline does not cut one that is.
 
         Raises:
             ValueError: a word or the timeout is wrong; nothing was sent.
             EdgegapError: as `errors.py` tells.
         """
-        request = self._prepare(row, words or {}, body, query or {}, timeout, token)
+        request = self._prepare(row, words or {}, body, query or {}, timeout, token, voyage)
         bucket = self.buckets[row.limit.name]
         history = History(row.repeatable, self._retry, self._budget)
         ticket = bucket.ticket()
@@ -122,7 +127,7 @@ class Transport:
                 if tell:
                     tell.sends()
                 try:
-                    reply = await self._wire.exchange(request, bucket)
+                    reply = await self._wire.exchange(request, bucket, self._deadlines)
                     answer = read(row, reply, repeated=history.repeats > 0)
                 except (NoAnswer, EdgegapError) as error:
                     failure = error if isinstance(error, EdgegapError) else self._no_answer(request, error, failure)
@@ -147,6 +152,7 @@ class Transport:
         query: Mapping[str, str | None],
         timeout: Timeout,
         token: str | None,
+        voyage: Voyage | None,
     ) -> Request[B, T]:
         address = url(self.base_url, row, words, query)
         data = encode(body)
@@ -161,6 +167,7 @@ class Transport:
             deadline=None if whole is None else now + whole,
             timeout=whole,
             patience=self._attempt_timeout * DEPLOY_PATIENCE if row.starts_server else self._attempt_timeout,
+            voyage=voyage,
         )
 
     @property
@@ -276,16 +283,25 @@ class Transport:
             return self._timeout
         return None if timeout is None else seconds("timeout", timeout)
 
-    async def aclose(self) -> None:
-        """End all waiting with `SessionClosed`, and close the HTTP session if it is ours."""
-        if self.closed:
-            return
-        loop = self._bind()
+    def twin(self) -> "Transport":
+        """The same, to be shut by itself: for what goes on while the calls of others are over."""
+        self.enter()
+        twin = copy(self)
+        twin._scopes, twin._deadlines = set(), Deadlines()
+        return twin
+
+    def shut(self) -> None:
+        """End what waits and what is under way with `SessionClosed`."""
+        now = self._bind().time()
         self.closed = True
         for scope in self._scopes:
             if not scope.expired():
-                scope.reschedule(loop.time())
+                scope.reschedule(now)
+        self._deadlines.ring_all()
+
+    async def hang_up(self) -> None:
+        """Close the HTTP session if it is ours, and leave the budget to others."""
         try:
             await self._wire.aclose()
         finally:
-            leave(loop, self.base_url, self._token, self._shared)
+            leave(self._bind(), self.base_url, self._token, self._shared)

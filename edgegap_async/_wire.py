@@ -12,7 +12,7 @@ from ._answers import Reply
 from ._attempt import Attempt, ResendRefused
 from ._bucket import Bucket
 from ._deadlines import Deadlines
-from ._request import B, Request, T
+from ._request import B, Request, T, Voyage
 
 log = logging.getLogger("edgegap_async")
 UNTIMED = aiohttp.ClientTimeout(total=None)  # the deadlines are ours: aiohttp would set a timer for each request
@@ -41,7 +41,6 @@ class Wire:
         self._http = http
         self._own = http is None
         self._connections = connections
-        self._deadlines = Deadlines()
 
     @property
     def closed(self) -> bool:
@@ -55,7 +54,7 @@ class Wire:
             self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._http
 
-    async def exchange(self, request: Request[B, T], bucket: Bucket) -> Reply:
+    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines) -> Reply:
         """One attempt, on a slot of the bucket, which gets it back.
 
         Raises:
@@ -64,7 +63,9 @@ class Wire:
         loop = asyncio.get_running_loop()
         started = loop.time()
         attempt = Attempt()
-        alarm = self._deadlines.enter(loop, request.end(started))
+        voyage = request.voyage or Voyage()
+        voyage.under_way = True
+        alarm = deadlines.enter(loop, request.end(started))
         try:
             response = await self._client().request(
                 request.row.method,
@@ -90,15 +91,15 @@ class Wire:
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             problem = _told(error)
         finally:
-            self._deadlines.leave(alarm)
+            deadlines.leave(alarm)
+            voyage.under_way = False
             if not attempt.answered:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
         # Raised out here, so that no error of aiohttp's hangs on it.
         raise NoAnswer(problem, sent=attempt.sent, late=alarm.rang and alarm.when == request.deadline)
 
     async def aclose(self) -> None:
-        """End what is under way, and close the HTTP session if it is ours."""
-        self._deadlines.ring_all()
+        """Close the HTTP session if it is ours."""
         if self._http is not None and self._own:
             await self._http.close()
 

@@ -104,4 +104,5 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
     try:
         return await transport.call(row, query=log_storage_query(container_log_storage))
     finally:
-        await transport.aclose()
+        transport.shut()
+        await transport.hang_up()

@@ -108,6 +108,7 @@ class AllocationFailed(ApiError):
     def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
         super().__init__(operation, status, message, details)
         self.request_id: str | None = None
+        self.once_tag: str | None = None
 
 
 class RateLimited(ApiError):

@@ -14,7 +14,8 @@ from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
 from .events import OnEvent
-from .models._check import api_url, fail, instance, seconds, token_text
+from .models._check import api_url, fail, flag, instance, seconds, token_text
+from .ownership import Leftover, OnIntent, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -42,6 +43,12 @@ class EdgegapSession:
         allow_insecure: allow `http://` to a host that is not this machine: the token travels in clear.
         on_event: called with an `Event` for each attempt and each call that comes to an end, at once and in the loop:
             it must be quick. What it raises is logged and harms nothing.
+        deploy_once: where the outcome of a deploy is unknown, find out under a tag that is sent with it, and deploy
+            again only where nothing was started. The tag, `once-` and 15 hex digits, is visible wherever tags are.
+        cleanup_timeout: seconds that closing waits for servers that nobody has to be stopped, and that leaving
+            `running(...)` waits for its stop to be accepted.
+        on_intent: called with the tag of each deploy before anything is sent, for who wants to find what a crash left
+            behind with `deployments.reap`.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -59,6 +66,9 @@ class EdgegapSession:
         http: aiohttp.ClientSession | None = None,
         allow_insecure: bool = False,
         on_event: OnEvent | None = None,
+        deploy_once: bool = True,
+        cleanup_timeout: float = 10.0,
+        on_intent: OnIntent | None = None,
     ) -> None:
         self._transport = Transport(
             api_url(
@@ -74,18 +84,36 @@ class EdgegapSession:
         )
         if http is not None:
             _warn_of_small_pool(http, self._transport.connections)
-        self.deployments: Deployments = Deployments(self._transport)
+        self._ownership = Ownership(
+            self._transport,
+            once=flag("deploy_once", deploy_once),
+            cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
+            on_intent=on_intent,
+        )
+        self.deployments: Deployments = Deployments(self._transport, self._ownership)
         self.locations: Locations = Locations(self._transport)
-        self.private_fleets: PrivateFleets = PrivateFleets(self._transport)
+        self.private_fleets: PrivateFleets = PrivateFleets(self._transport, self._ownership)
         self.tags: Tags = Tags(self._transport)
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
         return {name: bucket.usage() for name, bucket in self._transport.buckets.items()}
 
+    @property
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """After closing: what may still be running, as (request_id or None, tag or None). A warning is logged too."""
+        return self._ownership.leftovers
+
     async def aclose(self) -> None:
-        """Close the session: calls that wait end with `SessionClosed`. A second time it does nothing."""
-        await self._transport.aclose()
+        """Close the session. Calls that wait end with `SessionClosed`; servers that nobody has are stopped, for at most
+        `cleanup_timeout`; what is left is in `leftovers`. A second time it does nothing."""
+        if self._transport.closed:
+            return
+        self._transport.shut()
+        try:
+            await self._ownership.aclose()
+        finally:
+            await self._transport.hang_up()
 
     async def __aenter__(self) -> Self:
         self._transport.enter()

@@ -194,6 +194,7 @@ class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only
 
 
 class DeploymentAccepted(Answer, frozen=True, kw_only=True):
-    """The deployment exists under `request_id`; it is not ready yet."""
+    """The deployment exists under `request_id`; it is not ready yet. `once_tag`: the tag that the SDK sent with it."""
 
     request_id: RequestId
+    once_tag: str | None = None

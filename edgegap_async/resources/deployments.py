@@ -8,17 +8,9 @@ import msgspec
 from msgspec import UNSET
 
 from .._lanes import Priority
-from .._transport import Timeout, Transport
-from ..endpoints import BULK_STOP, CONTAINER_LOGS, DEPLOY, LIST, METRICS, SELF_STOP, STATUS, STOP
+from .._transport import Timeout
+from ..endpoints import BULK_STOP, CONTAINER_LOGS, LIST, METRICS, SELF_STOP, STATUS, STOP
 from ..models._check import fail, flag, log_storage_query, optional_text, text, token_text, whole_number
-from ..models.deploy import (
-    DeploymentAccepted,
-    DeployRequest,
-    EnvironmentVariables,
-    Resources,
-    User,
-    Webhook,
-)
 from ..models.deployment import (
     BulkStopFilter,
     BulkStopRequest,
@@ -27,71 +19,19 @@ from ..models.deployment import (
     DeploymentPage,
     DeploymentStatus,
     DeploymentSummary,
-    ReadyDeployment,
     StopResult,
 )
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
-from ..readiness import wait_until_ready
+from ._owned import OwnedDeployments
 from ._paging import page_query
 
-READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
 
-
-class Deployments:
+class Deployments(OwnedDeployments):
     """Deployments. Every method that calls the API takes `timeout`, seconds for the whole call, queue and repeats
-    included: not given, it is the session's; None, there is no end. All raise `EdgegapError` as the tree in `errors`
-    tells, and `ValueError` for a wrong argument before anything is sent."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-
-    async def deploy(
-        self,
-        application: str,
-        version: str,
-        *,
-        users: Sequence[User],
-        environment_variables: EnvironmentVariables | None = None,
-        tags: Sequence[str] | None = None,
-        require_cached_locations: bool | None = None,
-        resources: Resources | None = None,
-        webhook_on_ready: Webhook | str | None = None,
-        webhook_on_error: Webhook | str | None = None,
-        webhook_on_terminated: Webhook | str | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
-    ) -> DeploymentAccepted:
-        """Start a deployment (POST /v2/deployments). It is not ready yet when this returns.
-
-        Args:
-            application, version: what to run.
-            users: the players it is placed for, at least one: IP addresses, pairs (latitude, longitude), or structs.
-            environment_variables: a mapping, or `EnvironmentVariable` structs; a value holds up to 4 KB.
-            tags: at most 40 characters each.
-            require_cached_locations: only where the image is cached: quicker, with less choice.
-            resources: in place of the version's.
-            webhook_on_ready, webhook_on_error, webhook_on_terminated: URLs that Edgegap calls once, unsigned.
-            timeout: seconds for the whole call.
-
-        Raises:
-            AllocationFailed: no server could be allocated; what is left under its `request_id` should be stopped.
-            DeployOutcomeUnknown: it was sent, and nobody knows whether a server was started.
-            EdgegapError: as the tree in `errors` tells.
-        """
-        body = DeployRequest(
-            application=application,
-            version=version,
-            users=users,
-            environment_variables=environment_variables,
-            tags=tags,
-            require_cached_locations=require_cached_locations,
-            resources=resources,
-            webhook_on_ready=webhook_on_ready,
-            webhook_on_error=webhook_on_error,
-            webhook_on_terminated=webhook_on_terminated,
-        )
-        return await self._transport.call(DEPLOY, body=body, timeout=timeout, priority=priority)
+    included: not given, it is the session's; None, there is no end. And `priority`, the lane in which it waits for its
+    limit. All raise `EdgegapError` as the tree in `errors` tells, and `ValueError` for a wrong argument before anything
+    is sent."""
 
     async def status(
         self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
@@ -259,19 +199,6 @@ class Deployments:
         return await self._transport.call(
             METRICS, {"request_id": request_id}, query=query, timeout=timeout, priority=priority
         )
-
-    async def wait_until_ready(self, request_id: str, *, timeout: float | None = READY_TIMEOUT) -> ReadyDeployment:
-        """Wait until players can connect: its ports are open. Whether the game listens, the API does not know.
-
-        Args:
-            timeout: seconds; None waits as long as it takes.
-
-        Raises:
-            ReadyTimeout: it was not ready in time, and still exists.
-            DeploymentFailed: it ended in ERROR, and exists until it is stopped.
-            DeploymentTerminated: it is gone.
-        """
-        return await wait_until_ready(self._transport, request_id, timeout)
 
 
 def _query_text(query: ListQuery | str | None) -> str | None:

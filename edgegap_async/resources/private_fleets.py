@@ -1,15 +1,15 @@
 """`session.private_fleets`: deploy to hosts of your own, and list them."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Unpack
 
 from msgspec import UNSET
 
-from .._endpoint import Endpoint
 from .._lanes import Priority
+from .._posting import Posting
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
-from ..errors import ApiError, EdgegapError, UnexpectedAnswer
 from ..models.deploy import (
     DeploymentAccepted,
     EnvironmentVariables,
@@ -19,17 +19,18 @@ from ..models.deploy import (
     Webhook,
 )
 from ..models.fleet import FleetHosts
+from ..ownership import OwnedDeployment, Ownership
+from ._owned import READY_TIMEOUT, DeployOptions
 from ._paging import page_query
-
-NOT_HERE = (404, 405)  # what a path that was renamed is answered
 
 
 class PrivateFleets:
     """Deployments on private hosts. Every method takes `timeout`, seconds for the whole call."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, ownership: Ownership) -> None:
         self._transport = transport
-        self._deploy = FLEET_DEPLOY
+        self._ownership = ownership
+        self._posting = Posting(FLEET_DEPLOY)
 
     async def deploy(
         self,
@@ -47,6 +48,7 @@ class PrivateFleets:
         webhook_on_terminated: Webhook | str | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
+        once: bool | None = None,
     ) -> DeploymentAccepted:
         """Start a deployment on a private fleet (POST /v2/private-fleets:deploy, renamed by the API since).
 
@@ -71,39 +73,23 @@ class PrivateFleets:
             webhook_on_error=webhook_on_error,
             webhook_on_terminated=webhook_on_terminated,
         )
-        started = asyncio.get_running_loop().time()
-        row = self._deploy
-        try:
-            return await self._transport.call(row, body=body, timeout=timeout, priority=priority)
-        except ApiError as error:
-            if row.renamed is None or error.status not in NOT_HERE:
-                raise
-            first = error
-        return await self._deploy_newer(row.renamed, body, timeout, priority, started, first)
+        return await self._ownership.deploy(self._posting, body, timeout=timeout, priority=priority, once=once)
 
-    async def _deploy_newer(
+    @asynccontextmanager
+    async def running(
         self,
-        newer: Endpoint[FleetDeployRequest, DeploymentAccepted],
-        body: FleetDeployRequest,
-        timeout: Timeout,
-        priority: Priority,
-        started: float,
-        first: ApiError,
-    ) -> DeploymentAccepted:
-        """Try the newer path, in what the first one has left of the timeout."""
-        left = self._transport.timeout_of(timeout)
-        if left is not None:
-            left = max(left - (asyncio.get_running_loop().time() - started), 0.001)
-        try:
-            accepted = await self._transport.call(newer, body=body, timeout=left, priority=priority)
-        except EdgegapError as error:
-            if isinstance(error, ApiError) and error.status in NOT_HERE:
-                raise first from None
-            if isinstance(error.__cause__ or error, ApiError | UnexpectedAnswer):
-                self._deploy = newer  # it is there, whatever it says
-            raise
-        self._deploy = newer
-        return accepted
+        application: str,
+        version: str,
+        *,
+        private_host_ids: Sequence[str],
+        users: Sequence[User],
+        ready_timeout: float | None = READY_TIMEOUT,
+        **options: Unpack[DeployOptions],
+    ) -> AsyncGenerator[OwnedDeployment, None]:
+        """As `deployments.running`, on a private fleet."""
+        accepted = await self.deploy(application, version, private_host_ids=private_host_ids, users=users, **options)
+        async with self._ownership.owned(accepted.request_id, accepted.once_tag, ready_timeout) as server:
+            yield server
 
     async def hosts(
         self,

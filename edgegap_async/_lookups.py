@@ -1,0 +1,182 @@
+"""Is there a deployment under this tag? One look-up for all who ask.
+
+A tag that nobody knows the outcome of is looked for over a settle window, together with all others, twice a second;
+one in quarantine every few seconds, and what turns up under it is a stray. *Absent* is only what an answer says that
+was asked for after the window's end, by a filter that has shown a tag of ours before, or else by pages newest first.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from math import inf
+
+from ._transport import Transport
+from .errors import BadRequest, EdgegapError
+from .listing import newest, tagged
+
+log = logging.getLogger("edgegap_async")
+
+SETTLE_WINDOW = 5.0  # seconds after which what was started is listed: lists lag, and a lost request may come late
+OUT_OF_PATIENCE = 15.0  # seconds after which, without a look-up that tells, nobody will know in time
+OPEN_PACE, QUARANTINE_PACE = 0.5, 5.0  # seconds between two look-ups
+QUARANTINE = 300.0  # seconds
+LOOK_TIMEOUT = 5.0  # seconds for one look-up: a later one tells more than a late one
+SWEEP_PACE = 1.0  # seconds between two sweeps, which are some pages each
+MOST_KNOWN = 5000  # request_ids that are remembered: some minutes of deploys at the full rate
+SWEEPS = 2  # sweeps that have to agree on an absence: pages shift while deployments come and go
+
+
+class Unsettled(Exception):
+    """No look-up could tell whether there is a deployment under the tag."""
+
+
+class _Open:
+    """A tag that somebody waits for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, since: float) -> None:
+        self.since = since
+        self.found: asyncio.Future[str | None] = loop.create_future()
+        self.settles = loop.time() + SETTLE_WINDOW
+        self.ends = loop.time() + OUT_OF_PATIENCE
+        self.sweeps = 0
+
+
+class Lookups:
+    """All tags that are looked for. `run` is the task that does it, for as long as there are any."""
+
+    def __init__(self, transport: Transport, on_stray: Callable[[str, str], None]) -> None:
+        self._transport = transport
+        self._on_stray = on_stray
+        self._open: dict[str, _Open] = {}
+        self.quarantined: dict[str, tuple[float, float]] = {}  # (since, until)
+        self._quarantine_look = -inf
+        self._shown = False  # the filter has shown a tag of ours
+        self._ignored = False  # the filter has shown something else
+        self._known: dict[str, float] = {}  # since when it is known that a deployment exists, the latest last
+        self._swept = -inf
+        self._changed = asyncio.Event()
+
+    def knows(self, request_id: str) -> None:
+        """A deployment exists: pages newest first need not go on behind it."""
+        self._known[request_id] = asyncio.get_running_loop().time()
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    async def settle(self, tag: str, since: float) -> str | None:
+        """The request_id of the deployment under a tag, or None if there is none; `since`: not sent before.
+
+        Raises:
+            Unsettled: nobody knows.
+        """
+        entry = self._open[tag] = _Open(asyncio.get_running_loop(), since)
+        self._changed.set()
+        try:
+            return await entry.found
+        finally:
+            del self._open[tag]
+
+    def quarantine(self, tag: str, since: float) -> None:
+        """Whatever turns up under the tag from now on is a stray."""
+        self.quarantined[tag] = (since, asyncio.get_running_loop().time() + QUARANTINE)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Look until there is nothing to look for, and again when there is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._changed.clear()
+            if not self._open and not self.quarantined:
+                await self._changed.wait()
+            began = loop.time()
+            await self._look(began)
+            pause = began + (OPEN_PACE if self._open else QUARANTINE_PACE) - loop.time()
+            if self._open:
+                await asyncio.sleep(max(pause, 0.0))
+            else:
+                await self._idle(max(pause, 0.0))
+
+    async def _idle(self, pause: float) -> None:
+        """Nobody waits: the next look-up is for the quarantine, unless somebody comes."""
+        try:
+            async with asyncio.timeout(pause):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def _look(self, asked: float) -> None:
+        for tag in [tag for tag, (_, until) in self.quarantined.items() if until <= asked]:
+            del self.quarantined[tag]
+        tags = list(self._open)
+        if asked >= self._quarantine_look + QUARANTINE_PACE:
+            self._quarantine_look = asked
+            tags += self.quarantined
+        if not tags:
+            return
+        by_filter = await self._ask_filter(tags)
+        if not by_filter:
+            late = [tag for tag in tags if tag in self.quarantined or self._is_due(tag, asked)]
+            if late and asked >= self._swept + SWEEP_PACE:
+                self._swept = asked
+                await self._sweep(late, asked)
+        elif self._shown:
+            self._settle_absent([tag for tag in tags if self._is_due(tag, asked)])
+        self._give_up()
+
+    async def _ask_filter(self, tags: list[str]) -> bool:
+        """Whether the filter can be believed when it shows nothing."""
+        if self._ignored:
+            return False
+        try:
+            rows = await tagged(self._transport, tags, LOOK_TIMEOUT)
+        except BadRequest:
+            self._ignored = True
+            return False
+        except EdgegapError as error:
+            log.info("a look-up failed, the next one follows: %s", error)
+            return False
+        if any(not set(row.tags) & set(tags) for row in rows):
+            self._ignored = True
+        self._shown = self._shown or (bool(rows) and not self._ignored)
+        for row in rows:
+            self._found(row.request_id, row.tags)
+        return self._shown and not self._ignored
+
+    def _is_due(self, tag: str, asked: float) -> bool:
+        return tag in self._open and asked >= self._open[tag].settles
+
+    async def _sweep(self, tags: list[str], asked: float) -> None:
+        try:
+            since = min(self._open[tag].since if tag in self._open else self.quarantined[tag][0] for tag in tags)
+            rows, complete = await newest(
+                self._transport, lambda request_id: self._known.get(request_id, inf) < since, LOOK_TIMEOUT
+            )
+        except EdgegapError as error:
+            log.info("a sweep failed, the next one follows: %s", error)
+            return
+        for row in rows:
+            self._found(row.request_id, row.tags)
+        if not complete:
+            return
+        for tag in tags:
+            if tag in self._open and self._is_due(tag, asked):
+                self._open[tag].sweeps += 1
+        self._settle_absent([tag for tag in tags if tag in self._open and self._open[tag].sweeps >= SWEEPS])
+
+    def _found(self, request_id: str, tags: Iterable[str]) -> None:
+        for tag in tags:
+            if tag in self._open:
+                if not self._open[tag].found.done():
+                    self._open[tag].found.set_result(request_id)
+            elif self.quarantined.pop(tag, None) is not None:
+                self._on_stray(request_id, tag)
+
+    def _settle_absent(self, tags: Iterable[str]) -> None:
+        for tag in tags:
+            if tag in self._open and not self._open[tag].found.done():
+                self._open[tag].found.set_result(None)
+
+    def _give_up(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for tag, entry in self._open.items():
+            if entry.ends <= now and not entry.found.done():
+                entry.found.set_exception(Unsettled(tag))

@@ -1,0 +1,105 @@
+"""What stops servers that nobody wants, for as long as it takes."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from ._transport import Transport
+from .endpoints import STATUS, STOP
+from .errors import (
+    ApiError,
+    DeadlineExceeded,
+    EdgegapError,
+    Forbidden,
+    SessionClosed,
+    Unauthorized,
+    UnexpectedAnswer,
+    WrongLoop,
+    is_gone,
+)
+from .models.deployment import DeploymentState
+
+T = TypeVar("T")
+log = logging.getLogger("edgegap_async")
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to stop a server
+HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)  # what no further try would mend
+
+
+class Reaper:
+    """The stops that a session owes. A server leaves `owed` once its stop is accepted or it is gone."""
+
+    def __init__(self, transport: Callable[[], Transport]) -> None:
+        self._transport = transport
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.owed: dict[str, str | None] = {}  # request_id -> tag
+
+    def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None]:
+        """Stop a server; the task is owned here."""
+        if request_id in self._tasks:
+            return self._tasks[request_id]
+        stopping = ensure_stopped(self._transport(), request_id, timeout=None)
+        task = self._tasks[request_id] = asyncio.create_task(stopping, name=f"edgegap stop {request_id}")
+        self.owed[request_id] = tag
+        task.add_done_callback(lambda done: self._done(request_id, done))
+        return task
+
+    def _done(self, request_id: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[request_id]
+        if task.cancelled():
+            return
+        if error := task.exception():
+            log.warning("deployment %s could not be stopped: %s", request_id, error)
+        else:
+            del self.owed[request_id]
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The stops that are under way."""
+        return list(self._tasks.values())
+
+
+async def settled(task: asyncio.Task[T]) -> None:
+    """Wait for a task, whatever becomes of it; to cancel the waiting leaves the task alone."""
+    await asyncio.wait({task})
+
+
+async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None) -> None:
+    """Return when a stop is accepted or the deployment is gone; with `wait`, when it is gone.
+
+    Raises:
+        DeadlineExceeded: not within `timeout` seconds.
+        EdgegapError: what no further try would mend.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    accepted, pause = False, FIRST_PAUSE
+    while True:
+        left = None if deadline is None else max(deadline - loop.time(), 0.001)
+        try:
+            if not accepted:
+                await transport.call(STOP, {"request_id": request_id}, timeout=left, priority="background")
+                accepted = True
+            if not wait or (await _look(transport, request_id, left)):
+                return
+        except UnexpectedAnswer as error:
+            accepted = accepted or 200 <= error.status < 300  # it is accepted, however that was put
+            if accepted and not wait:
+                return
+        except (*HOPELESS, DeadlineExceeded):
+            raise
+        except EdgegapError as error:
+            if isinstance(error, ApiError) and is_gone(error):
+                return
+            log.info("deployment %s is not stopped yet: %s", request_id, error)
+        if not await transport.wait(asyncio.sleep(pause), deadline):
+            raise DeadlineExceeded(
+                f"deployment {request_id} was not stopped within {timeout or 0:g} s", request_sent=True
+            )
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _look(transport: Transport, request_id: str, timeout: float | None) -> bool:
+    """Whether the deployment is gone; 404, 410 and the API's own 400 are raised as the errors that they are."""
+    status = await transport.call(STATUS, {"request_id": request_id}, timeout=timeout, priority="background")
+    return status.state is DeploymentState.TERMINATED

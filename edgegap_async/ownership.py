@@ -1,0 +1,296 @@
+"""No server paid for twice, none forgotten: a deploy is an errand that the session owns until somebody has its server.
+
+queued                  the caller leaves: it is withdrawn, and nothing was started
+on its way              the caller leaves: it goes on, and its server is stopped as soon as its ID is known
+outcome unknown         its tag is looked for; found: that is the answer; absent: deployed again under a new tag,
+                        the old one in quarantine; nobody knows: `DeployOutcomeUnknown`, never a second deploy
+closed                  what is to be stopped is stopped for `cleanup_timeout`; what is left is named
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from msgspec import structs
+
+from ._lanes import PRIORITIES, Priority
+from ._lookups import Lookups, Unsettled
+from ._posting import D, Posting
+from ._reaper import Reaper, ensure_stopped, settled
+from ._request import Voyage
+from ._transport import Timeout, Transport
+from .errors import (
+    AllocationFailed,
+    DeadlineExceeded,
+    DeploymentFailed,
+    DeployOutcomeUnknown,
+    EdgegapError,
+    ReadyTimeout,
+    SessionClosed,
+)
+from .models._check import flag, one_of
+from .models.deploy import DeploymentAccepted
+from .models.deployment import ReadyDeployment
+from .readiness import wait_until_ready
+
+log = logging.getLogger("edgegap_async")
+TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
+WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
+Send: TypeAlias = Callable[[Transport, str, float | None], Awaitable[DeploymentAccepted]]
+OnIntent: TypeAlias = Callable[[str], object]
+Leftover: TypeAlias = tuple[str | None, str | None]
+
+
+class Handover:
+    """Whether a server was handed over to somebody else."""
+
+    def __init__(self) -> None:
+        self.kept: bool = False
+
+
+class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
+    """A server that is ready, and stopped at the end of the block that it was given to."""
+
+    handover: Handover
+
+    def keep(self) -> None:
+        """Hand it over: it is not stopped at the end of the block, and somebody else answers for it from now on."""
+        self.handover.kept = True
+
+
+class Errand:
+    """One deploy, until somebody has its server. `send` sends it under a tag, and tells the voyage."""
+
+    def __init__(self, send: Send, voyage: Voyage, deadline: float | None) -> None:
+        self.send, self.voyage, self.deadline = send, voyage, deadline
+        self.tag: str | None = None
+        self.settling = False
+        self.orphan = False  # nobody waits for it any more
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether a server may exist that is not known yet."""
+        return self.voyage.under_way or self.settling
+
+
+class Ownership:
+    """The errands and the stops of one session.
+
+    Args:
+        transport: the session's, for the calls of its users.
+        once: whether a deploy is settled where its outcome is unknown, unless the call says otherwise.
+        cleanup_timeout: seconds that closing may take.
+        on_intent: told each tag before anything is sent under it.
+    """
+
+    def __init__(self, transport: Transport, *, once: bool, cleanup_timeout: float, on_intent: OnIntent | None) -> None:
+        self._public = transport
+        self._once = once
+        self._cleanup_timeout = cleanup_timeout
+        self._on_intent = on_intent
+        self._own: Transport | None = None
+        self._lookups: Lookups | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
+        self.reaper: Reaper = Reaper(lambda: self._enter()[0])
+        self._scopes: dict[str, tuple[str | None, Handover]] = {}  # the servers that are in a block
+        self.leftovers: tuple[Leftover, ...] = ()
+
+    def _enter(self) -> tuple[Transport, Lookups]:
+        """What outlives the callers: made with the first deploy."""
+        if self._own is None or self._lookups is None:
+            self._own = self._public.twin()
+            self._lookups = Lookups(self._own, self.stop)
+            self._looking = asyncio.create_task(self._lookups.run(), name="edgegap look-ups")
+        return self._own, self._lookups
+
+    async def deploy(
+        self, posting: Posting[D], body: D, *, timeout: Timeout, priority: Priority, once: bool | None
+    ) -> DeploymentAccepted:
+        """Deploy, once unless told not to (None: as the session was told), for a caller who may leave at any moment."""
+        loop = self._public.enter()
+        whole = self._public.timeout_of(timeout)
+        one_of("priority", priority, PRIORITIES)
+        if not (self._once if once is None else flag("once", once)):
+            return await posting.send(self._public, body, timeout=whole, priority=priority)
+        voyage = Voyage()
+
+        async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
+            tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+            return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
+
+        errand = Errand(send, voyage, None if whole is None else loop.time() + whole)
+        self._enter()
+        task = asyncio.create_task(self._run(errand), name="edgegap deploy")
+        self._errands[task] = errand
+        task.add_done_callback(self._done)
+        try:
+            await self._public.wait(settled(task), errand.deadline)
+        except asyncio.CancelledError:
+            self._abandon(errand, task)
+            raise
+        if task.done() and not task.cancelled():
+            return task.result()
+        late: EdgegapError = SessionClosed("the session was closed during the deploy")
+        if not self._public.closed:
+            late = DeadlineExceeded(f"the deploy can't end within its timeout of {whole or 0:g} s")
+        if not self._abandon(errand, task):
+            raise late
+        late.request_sent = True
+        text = f"{late}, and it may have started a server; the session stops it when it finds it"
+        raise DeployOutcomeUnknown(text, tag=errand.tag) from late
+
+    def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
+        errand = self._errands.pop(task)
+        if errand.orphan and not task.cancelled() and (error := task.exception()):
+            log.warning("a deploy that nobody waits for any more ended with: %s", error)
+
+    def _abandon(self, errand: Errand, task: asyncio.Task[DeploymentAccepted]) -> bool:
+        """Nobody waits any more: withdraw it, or stop what it starts. Whether it may have started something."""
+        errand.orphan = True
+        if task.done():
+            if not task.cancelled() and task.exception() is None:
+                self.stop(task.result().request_id, errand.tag)
+                return True
+            return False
+        if errand.may_have_started:
+            return True
+        task.cancel()
+        return False
+
+    async def _run(self, errand: Errand) -> DeploymentAccepted:
+        try:
+            accepted = await self._deploy(errand)
+        except AllocationFailed as failed:
+            failed.once_tag = errand.tag
+            if failed.request_id:
+                self.stop(failed.request_id, errand.tag)
+            raise
+        if errand.orphan:
+            self.stop(accepted.request_id, errand.tag)
+        return accepted
+
+    async def _deploy(self, errand: Errand) -> DeploymentAccepted:
+        own, lookups = self._enter()
+        loop = asyncio.get_running_loop()
+        while True:
+            tag = errand.tag = f"once-{secrets.token_hex(TAG_DIGITS)[:TAG_DIGITS]}"
+            if self._on_intent:
+                self._on_intent(tag)
+            left = None if errand.deadline is None else max(errand.deadline - loop.time(), 0.001)
+            began = loop.time()
+            try:
+                accepted = await errand.send(own, tag, left)
+                lookups.knows(accepted.request_id)
+                return structs.replace(accepted, once_tag=tag)
+            except DeployOutcomeUnknown as error:
+                unknown = error
+            found = await self._settle(errand, lookups, tag, began, unknown)
+            if found is not None:
+                return found
+            lookups.quarantine(tag, began)
+            short = errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline
+            if errand.orphan or short:
+                raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
+            log.info("no server was found under the tag %s: deploying again under a new one", tag)
+
+    async def _settle(
+        self, errand: Errand, lookups: Lookups, tag: str, since: float, unknown: DeployOutcomeUnknown
+    ) -> DeploymentAccepted | None:
+        """Look for the tag of a deploy whose outcome is unknown."""
+        log.info("looking for the tag %s: %s", tag, unknown)
+        errand.settling = True
+        try:
+            request_id = await lookups.settle(tag, since)
+        except Unsettled:
+            lookups.quarantine(tag, since)
+            raise DeployOutcomeUnknown(f"no look-up could tell what is under the tag {tag}", tag=tag) from unknown
+        except asyncio.CancelledError:
+            lookups.quarantine(tag, since)
+            raise
+        finally:
+            errand.settling = False
+        if request_id is None:
+            return None
+        lookups.knows(request_id)
+        return DeploymentAccepted(request_id=request_id, once_tag=tag)
+
+    def stop(self, request_id: str, tag: str | None = None) -> None:
+        """Stop a server that nobody has, for as long as it takes."""
+        self.reaper.stop(request_id, tag)
+
+    @asynccontextmanager
+    async def owned(
+        self, request_id: str, tag: str | None, ready_timeout: float | None
+    ) -> AsyncGenerator[OwnedDeployment, None]:
+        """A server that is stopped on every way out of the block, unless it was handed over."""
+        handover = Handover()
+        self._public.enter()
+        self._scopes[request_id] = (tag, handover)
+        try:
+            ready = await wait_until_ready(self._public, request_id, ready_timeout)
+            yield OwnedDeployment(handover=handover, **structs.asdict(ready))
+        finally:
+            self._scopes.pop(request_id, None)
+            if not handover.kept and not self._public.closed:  # closing has stopped what was in a block
+                await self.stop_and_wait(request_id, tag)
+
+    async def wait_until_ready(
+        self, request_id: str, timeout: float | None, *, stop_on_failure: bool
+    ) -> ReadyDeployment:
+        """Wait for a server, and stop one that will not be ready if so asked."""
+        try:
+            return await wait_until_ready(self._public, request_id, timeout)
+        except (DeploymentFailed, ReadyTimeout):
+            if stop_on_failure:
+                self.stop(request_id)
+            raise
+
+    async def ensure_stopped(self, request_id: str, *, wait: bool, timeout: Timeout) -> None:
+        """For a caller who wants to know that it is stopped."""
+        await ensure_stopped(self._public, request_id, wait=wait, timeout=self._public.timeout_of(timeout))
+        self.reaper.owed.pop(request_id, None)
+
+    async def stop_and_wait(self, request_id: str, tag: str | None = None) -> None:
+        """Stop a server and wait until that is accepted, at most `cleanup_timeout`; then it goes on by itself."""
+        await asyncio.wait({self.reaper.stop(request_id, tag)}, timeout=self._cleanup_timeout)
+
+    async def aclose(self) -> None:
+        """Finish what can be finished in time; then say what is left."""
+        for task, errand in list(self._errands.items()):
+            self._abandon(errand, task)
+        for request_id, (tag, handover) in self._scopes.items():
+            if not handover.kept:
+                self.stop(request_id, tag)
+        cancelled = await self._finish()
+        left: list[Leftover] = list(self.reaper.owed.items())
+        left += [(None, errand.tag) for errand in self._errands.values() if errand.may_have_started]
+        left += [(None, tag) for tag in (self._lookups.quarantined if self._lookups else ())]
+        self.leftovers = tuple(dict.fromkeys(left))
+        if self._own is not None:
+            self._own.shut()
+        for task in (*self._errands, *self.reaper.tasks, *((self._looking,) if self._looking else ())):
+            task.cancel()
+            await settled(task)
+        if self.leftovers:
+            names = ", ".join(
+                request_id or f"what the tag {tag} may have started" for request_id, tag in self.leftovers
+            )
+            log.warning("the session is closed, and these may still be running: %s", names)
+        if cancelled:
+            raise cancelled
+
+    async def _finish(self) -> asyncio.CancelledError | None:
+        """Wait for errands and stops, at most `cleanup_timeout`; a cancellation meanwhile is kept for the end."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._cleanup_timeout
+        cancelled: asyncio.CancelledError | None = None
+        while (tasks := {*self._errands, *self.reaper.tasks}) and loop.time() < end:
+            try:
+                await asyncio.wait(tasks, timeout=end - loop.time())
+            except asyncio.CancelledError as error:
+                cancelled = error
+        return cancelled

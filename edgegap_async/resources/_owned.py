@@ -1,0 +1,190 @@
+"""The part of `session.deployments` that starts servers and answers for them."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypedDict, Unpack
+
+from msgspec import UNSET
+
+from .._lanes import Priority
+from .._posting import Posting
+from .._transport import Timeout, Transport
+from ..endpoints import DEPLOY
+from ..listing import under_tags
+from ..models._check import fail, flag, sequence, tag_name, text
+from ..models.deploy import (
+    DeploymentAccepted,
+    DeployRequest,
+    EnvironmentVariables,
+    Resources,
+    User,
+    Webhook,
+)
+from ..models.deployment import DeploymentSummary, ReadyDeployment
+from ..ownership import OwnedDeployment, Ownership
+
+READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
+REAP_TIMEOUT = 60.0  # seconds to list what is to be reaped, and for each stop
+
+
+class DeployOptions(TypedDict, total=False):
+    """What `running` takes besides, all as `deploy` does."""
+
+    environment_variables: EnvironmentVariables | None
+    tags: Sequence[str] | None
+    require_cached_locations: bool | None
+    resources: Resources | None
+    webhook_on_ready: Webhook | str | None
+    webhook_on_error: Webhook | str | None
+    webhook_on_terminated: Webhook | str | None
+    timeout: Timeout
+    priority: Priority
+    once: bool | None
+
+
+class OwnedDeployments:
+    """Starting servers, and answering for them until somebody else does."""
+
+    def __init__(self, transport: Transport, ownership: Ownership) -> None:
+        self._transport = transport
+        self._ownership = ownership
+        self._posting = Posting(DEPLOY)
+
+    async def deploy(
+        self,
+        application: str,
+        version: str,
+        *,
+        users: Sequence[User],
+        environment_variables: EnvironmentVariables | None = None,
+        tags: Sequence[str] | None = None,
+        require_cached_locations: bool | None = None,
+        resources: Resources | None = None,
+        webhook_on_ready: Webhook | str | None = None,
+        webhook_on_error: Webhook | str | None = None,
+        webhook_on_terminated: Webhook | str | None = None,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        once: bool | None = None,
+    ) -> DeploymentAccepted:
+        """Start a deployment (POST /v2/deployments). It is not ready yet when this returns.
+
+        Args:
+            application, version: what to run.
+            users: the players it is placed for, at least one: IP addresses, pairs (latitude, longitude), or structs.
+            environment_variables: a mapping, or `EnvironmentVariable` structs; a value holds up to 4 KB.
+            tags: at most 40 characters each.
+            require_cached_locations: only where the image is cached: quicker, with less choice.
+            resources: in place of the version's.
+            webhook_on_ready, webhook_on_error, webhook_on_terminated: URLs that Edgegap calls once, unsigned.
+            timeout: seconds for the whole call.
+            once: where the outcome is unknown, find out under a tag of its own, `once-` and 15 hex digits, and deploy
+                again only if nothing was started. Not given: as the session was told. The tag is visible in
+                `status.tags`, in the container, in webhooks and in the dashboard, and is the answer's `once_tag`.
+                Whoever leaves early, by cancellation or deadline, leaves no server: it is stopped as soon as it is
+                known. With False nothing is added, and an unknown outcome is raised.
+
+        Raises:
+            AllocationFailed: no server could be allocated; what is left under its `request_id` is stopped, with `once`.
+            DeployOutcomeUnknown: it was sent, and nobody knows whether a server was started.
+            EdgegapError: as the tree in `errors` tells.
+        """
+        body = DeployRequest(
+            application=application,
+            version=version,
+            users=users,
+            environment_variables=environment_variables,
+            tags=tags,
+            require_cached_locations=require_cached_locations,
+            resources=resources,
+            webhook_on_ready=webhook_on_ready,
+            webhook_on_error=webhook_on_error,
+            webhook_on_terminated=webhook_on_terminated,
+        )
+        return await self._ownership.deploy(self._posting, body, timeout=timeout, priority=priority, once=once)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        application: str,
+        version: str,
+        *,
+        users: Sequence[User],
+        ready_timeout: float | None = READY_TIMEOUT,
+        **options: Unpack[DeployOptions],
+    ) -> AsyncGenerator[OwnedDeployment, None]:
+        """A server for as long as the block lasts: deployed, ready, and stopped on every way out of it.
+
+            async with edgegap.deployments.running("my-game", "1.0", users=players) as server:
+                ...
+                server.keep()  # hand it over: it is not stopped
+
+        Leaving waits until the stop is accepted, at most the session's `cleanup_timeout`; then the session goes on by
+        itself. A stop that fails never replaces the block's own exception.
+
+        Args:
+            ready_timeout: seconds until it is ready; None waits as long as it takes.
+
+        The other arguments are those of `deploy`; it raises what `deploy` and `wait_until_ready` raise.
+        """
+        accepted = await self.deploy(application, version, users=users, **options)
+        async with self._ownership.owned(accepted.request_id, accepted.once_tag, ready_timeout) as server:
+            yield server
+
+    def adopt(
+        self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
+        """The same as `running`, for a server that was deployed before: after a restart, say."""
+        return self._ownership.owned(text("request_id", request_id), None, ready_timeout)
+
+    async def wait_until_ready(
+        self, request_id: str, *, timeout: float | None = READY_TIMEOUT, stop_on_failure: bool = False
+    ) -> ReadyDeployment:
+        """Wait until players can connect: its ports are open. Whether the game listens, the API does not know.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+            stop_on_failure: stop the server if it failed or was not ready in time; the session sees to it.
+
+        Raises:
+            ReadyTimeout: it was not ready in time, and still exists, unless `stop_on_failure`.
+            DeploymentFailed: it ended in ERROR, and exists until it is stopped.
+            DeploymentTerminated: it is gone.
+        """
+        return await self._ownership.wait_until_ready(
+            text("request_id", request_id), timeout, stop_on_failure=flag("stop_on_failure", stop_on_failure)
+        )
+
+    async def ensure_stopped(self, request_id: str, *, wait: bool = False, timeout: Timeout = UNSET) -> None:
+        """Make sure that a deployment is stopped, whatever it takes: return when the stop is accepted or it is gone.
+
+        Args:
+            wait: return only when it is gone; before READY that may take minutes.
+            timeout: seconds.
+
+        Raises:
+            DeadlineExceeded: not in time.
+            EdgegapError: as the tree in `errors` tells, where no further try would mend it.
+        """
+        await self._ownership.ensure_stopped(text("request_id", request_id), wait=flag("wait", wait), timeout=timeout)
+
+    async def reap(self, tags: Sequence[str], *, dry_run: bool = True) -> tuple[DeploymentSummary, ...]:
+        """List, or stop, all that runs under any of these tags: what a process that died has left behind.
+
+        Args:
+            tags: at least one; those that `on_intent` was told, or your own.
+            dry_run: only list; False stops them too.
+
+        Raises:
+            EdgegapError: as the tree in `errors` tells; some may be stopped then.
+        """
+        wanted = tuple(tag_name("tags", tag) for tag in sequence("tags", tags))
+        if not wanted:
+            fail("tags", "must hold at least one tag: without any, everything would be reaped")
+        found = await under_tags(self._transport, wanted, REAP_TIMEOUT)
+        if not flag("dry_run", dry_run):
+            async with asyncio.TaskGroup() as group:
+                for row in found:
+                    group.create_task(self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT))
+        return found
