@@ -26,8 +26,14 @@ class Loop(VirtualTimeLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
+    """What hangs, fails after a day."""
+
+    async def within_a_day() -> T:
+        async with asyncio.timeout(24 * 60 * 60):
+            return await main
+
     with asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(main)
+        return runner.run(within_a_day())
 
 
 def now() -> float:

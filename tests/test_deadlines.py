@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from bucket_model import now, run, stall
 from raw_server import (
     CUT,
     GARBAGE,
@@ -45,10 +46,6 @@ EXACT = 0.01  # seconds: virtual time counts a microsecond for each turn of the 
 @pytest.fixture(autouse=True)
 def same_chance() -> None:
     random.seed(0)  # what the pauses before repeats are drawn from
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def timed(awaitable: Awaitable[object]) -> tuple[EdgegapError | object, float]:
@@ -109,6 +106,22 @@ async def test_one_exchange_or_the_whole_call() -> None:
         error, length = await timed(GET(edgegap, timeout=3))
         assert (type(error), error.request_sent, length) == (DeadlineExceeded, True, pytest.approx(3, abs=EXACT))
         assert type(error.__cause__) is TransportError
+
+
+@pytest.mark.parametrize("theirs", [2.0, 99.0])
+def test_a_deadline_leaves_no_mark_on_the_task(theirs: float) -> None:
+    """Not even where the caller's own time-out comes in the same turn of the loop: then that is what comes out."""
+
+    async def both() -> BaseException:
+        async with scripted(SILENT, attempt_timeout=2) as (edgegap, _):
+            asyncio.get_running_loop().call_later(1.9, stall, 1)
+            with pytest.raises((TimeoutError, TransportError)) as caught:
+                async with asyncio.timeout(theirs):
+                    await OPERATIONS["POST"](edgegap)
+            assert asyncio.current_task().cancelling() == 0
+            return caught.value
+
+    assert type(run(both())) is (TimeoutError if theirs == 2 else TransportError)
 
 
 @pytest.mark.parametrize(("act", "kind"), [(FAILED, ServerError), (REFUSED, RateLimited), (CUT, TransportError)])

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
 from aiolimiter import AsyncLimiter
-from bucket_model import busiest_second, made, moments, now, pace, plans, run, slot, stall
+from bucket_model import STALLS, busiest_second, made, moments, now, pace, plans, run, slot, stall
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import scripted
+from raw_server import answer, scripted, with_http
 
 from edgegap_async import Limits
 from edgegap_async._bucket import Bucket
@@ -159,22 +160,45 @@ def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
 
 
 @plans
-@given(st.lists(moments(2), min_size=2, max_size=30), st.lists(st.tuples(moments(2), moments(0.4))))
+@given(st.lists(moments(2), min_size=2, max_size=30), STALLS)
 def test_a_session_sends_in_the_order_of_its_calls(starts: list[float], stalls: list[tuple[float, float]]) -> None:
     async def order() -> tuple[list[str], list[str]]:
-        asked = list[str]()
-        loop = asyncio.get_running_loop()
-        async with scripted(limits=Limits(status=10, burst=1)) as (edgegap, server):
+        asked, sent = list[str](), list[str]()
+
+        async def sends(_: object, __: object, request: aiohttp.TraceRequestStartParams) -> None:
+            sent.append(request.url.name)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(sends)
+        theirs = {"trace_configs": [trace]}
+        async with with_http(http_options=theirs, limits=Limits(status=10, burst=1)) as (edgegap, _):
 
             async def call(start: float) -> None:
                 await asyncio.sleep(start)
-                asked.append(f"/v1/status/{len(asked)}")
-                await edgegap.deployments.status(str(len(asked) - 1))
+                asked.append(f"{len(asked)}")
+                await edgegap.deployments.status(asked[-1])
 
             for start, length in stalls:
-                loop.call_later(start, stall, length)
+                asyncio.get_running_loop().call_later(start, stall, length)
             await asyncio.gather(*map(call, starts))
-        return asked, [arrival.path for arrival in server.arrivals]
+        return asked, sent
 
-    asked, arrived = run(order())
-    assert arrived == asked
+    asked, sent = run(order())
+    assert sent == asked
+
+
+async def test_calls_one_after_another_reach_the_limit_too() -> None:
+    async with scripted(limits=Limits(status=10)) as (edgegap, server):
+        for _ in range(100):
+            await edgegap.deployments.status("c065")
+        assert busiest_second(server.times) == 10
+        assert server.times[-1] == pytest.approx(9 * 1.002 + 8 / 11, abs=0.01)
+
+
+async def test_a_repeat_goes_before_the_queue_and_is_not_refused_for_its_length() -> None:
+    async with scripted(answer(503), answer(), limits=Limits(status=1)) as (edgegap, server):
+        first = asyncio.create_task(edgegap.deployments.status("first", timeout=6))
+        queue = [asyncio.create_task(edgegap.deployments.status(f"{number}")) for number in range(20)]
+        await first
+        assert [arrival.path.rpartition("/")[2] for arrival in server.arrivals] == ["first", "0", "first"]
+        await asyncio.gather(*queue)

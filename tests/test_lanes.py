@@ -1,0 +1,313 @@
+"""Two lanes before each limit: a tenth for the background when both are full, the rest for whoever is there; no turn is
+lost, whoever goes."""
+
+import asyncio
+import inspect
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from typing import Any, get_args
+
+import pytest
+from bucket_model import AT_REST, STALLS, busiest_second, made, moments, now, pace, plans, run, stall
+from hypothesis import given
+from hypothesis import strategies as st
+from raw_server import GET, GOOD, answer, deploy, scripted
+
+from edgegap_async import EdgegapSession, Limits, Retry
+from edgegap_async._bucket import Bucket
+from edgegap_async._lanes import Lanes, Priority
+from edgegap_async.endpoints import OPERATIONS
+from edgegap_async.events import Event
+
+LANES: tuple[Priority, ...] = get_args(Priority)
+ONE_AT_A_TIME = Limits(status=2, burst=1)
+
+
+class Load:
+    """Status calls whose request IDs tell their lane and their place in it."""
+
+    def __init__(self, edgegap: EdgegapSession) -> None:
+        self.asked: list[str] = []
+        self.waits: list[float] = []  # of the foreground
+        self._edgegap = edgegap
+        self._numbers = count()
+        self._end = now() + 30
+
+    async def call(self, priority: Priority) -> None:
+        name, asked = f"{priority}-{next(self._numbers)}", now()
+        self.asked.append(name)
+        await self._edgegap.deployments.status(name, priority=priority, timeout=None)
+        if priority == "foreground":
+            self.waits.append(now() - asked)
+
+    async def caller(self, priority: Priority, pause: float = 0.0) -> None:
+        while now() < self._end:
+            await asyncio.gather(asyncio.sleep(pause), self.call(priority))
+
+
+def lane_of(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def in_lane(lane: str, names: list[str]) -> list[str]:
+    return [name for name in names if lane_of(name) == lane]
+
+
+async def arrived(callers: Callable[[Load], list[Awaitable[None]]]) -> tuple[Load, list[str]]:
+    """What arrives in thirty seconds of load, in order."""
+    async with scripted() as (edgegap, server):
+        load = Load(edgegap)
+        await asyncio.gather(*callers(load))
+        paths = [arrival.path for arrival, at in zip(server.arrivals, server.times, strict=True) if at < 30]
+        assert busiest_second(server.times) <= 20
+    names = [path.rpartition("/")[2] for path in paths]
+    assert len(names) >= 0.97 * 20 * 30
+    for lane in LANES:
+        mine = in_lane(lane, names)
+        assert mine == in_lane(lane, load.asked)[: len(mine)]
+    return load, names
+
+
+async def test_under_full_load_the_background_has_its_tenth() -> None:
+    _, names = await arrived(lambda load: [load.caller(lane) for lane in LANES for _ in range(30)])
+    lanes = [lane_of(name) for name in names]
+    assert lanes[:5] == ["foreground"] * 5  # at once, before there was a queue
+    tens = [Counter(lanes[at : at + 10]) for at in range(5, len(lanes) - 10)]
+    assert all(ten == {"foreground": 9, "background": 1} for ten in tens[10:])
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_the_background_gets_all_that_the_foreground_leaves(others: int) -> None:
+    def callers(load: Load) -> list[Awaitable[None]]:
+        background = [load.caller("background") for _ in range(30)]
+        return [load.caller("foreground", 0.2), *background] if others else background
+
+    load, names = await arrived(callers)
+    assert len(in_lane("foreground", names)) in (149 * others, 150 * others)
+    assert max(load.waits, default=0) < 0.15  # whoever is head stays head, and then it is their turn
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_a_repeat_keeps_its_place_in_its_lane(lane: Priority) -> None:
+    script = [answer(503, {"message": "no"}), answer()]
+    async with scripted(*script, limits=ONE_AT_A_TIME, retry=Retry(backoff=0.001)) as (edgegap, server):
+        load = Load(edgegap)
+        calls = [load.call(lane), *(load.call("foreground") for _ in range(25))]
+        await asyncio.gather(*calls, *(load.call("background") for _ in range(4)))
+        names = [arrival.path.rpartition("/")[2] for arrival in server.arrivals]
+    first = load.asked[0]
+    again = names.index(first, 1)
+    assert in_lane(lane, names)[0] == first
+    assert [name for name in names if name != first] != sorted(names)
+    for each in LANES:
+        assert [name for name in in_lane(each, names) if name != first] == in_lane(each, load.asked)[each == lane :]
+    if lane == "foreground":
+        assert again == 2  # the next one was head by then
+    else:
+        assert in_lane("background", names)[1] == first
+        assert 10 <= again - 1 <= 11  # that head, and nine
+
+
+@dataclass(frozen=True)
+class Stay:
+    """When somebody asks, for how long they are head, how often, and when they are cancelled; in seconds."""
+
+    priority: Priority
+    start: float
+    length: float
+    times: int
+    cancelled: float | None
+
+
+STAYS = st.builds(
+    Stay,
+    priority=st.sampled_from(LANES),
+    start=moments(0.4),
+    length=moments(0.1),
+    times=st.integers(1, 2),
+    cancelled=st.none() | moments(1.5),
+)
+
+
+@dataclass
+class Desk:
+    """Lanes, and who waits and who was head, told by place in the order of asking."""
+
+    lanes: Lanes = field(default_factory=Lanes)
+    waiting: dict[int, tuple[Priority, int]] = field(default_factory=dict)  # with how many had been head by then
+    heads: list[Priority] = field(default_factory=list)
+    inside: int = 0
+    went: int = 0  # how many had been head when somebody last went away
+
+    def granted(self, ticket: int, priority: Priority) -> None:
+        """The rules, as those see them who wait."""
+        _, since = self.waiting.pop(ticket)
+        assert since <= len(self.heads)
+        # Whoever asked before the last one became head was there when this one was chosen.
+        there = [(other, lane) for other, (lane, since) in self.waiting.items() if since < len(self.heads)]
+        assert all(other > ticket for other, lane in there if lane == priority)
+        starved = [lane for lane, since in self.waiting.values() if since <= len(self.heads) - 10]
+        if priority == "foreground" and "background" in starved and self.went <= len(self.heads) - 10:
+            assert "background" in self.heads[-9:]
+        self.heads.append(priority)
+
+    async def stay(self, each: Stay) -> None:
+        await asyncio.sleep(each.start)
+        ticket = self.lanes.ticket()
+        for _ in range(each.times):
+            self.waiting[ticket] = each.priority, len(self.heads)
+            try:
+                await self.lanes.enter(ticket, each.priority)
+            except asyncio.CancelledError:
+                self.waiting.pop(ticket, None)
+                raise
+            self.granted(ticket, each.priority)
+            self.inside += 1
+            try:
+                assert self.inside == 1
+                await asyncio.sleep(each.length)
+            finally:
+                self.inside -= 1
+                self.lanes.leave(each.priority)
+
+    def goes(self, task: asyncio.Task[None]) -> None:
+        self.went = len(self.heads)
+        task.cancel()
+
+
+@plans
+@given(st.lists(STAYS, min_size=2, max_size=40), STALLS)
+def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(stays: list[Stay], stalls: list[tuple[float, float]]) -> None:
+    async def all_of_them() -> None:
+        desk, loop = Desk(), asyncio.get_running_loop()
+        for start, length in stalls:
+            loop.call_later(start, stall, length)
+        tasks = [asyncio.create_task(desk.stay(each)) for each in stays]
+        for each, task in zip(stays, tasks, strict=True):
+            if each.cancelled is not None:
+                loop.call_later(each.start + each.cancelled, desk.goes, task)
+        async with asyncio.timeout(60):
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [each for each in ended if not isinstance(each, asyncio.CancelledError | None)] == []
+        lanes = desk.lanes
+        assert (lanes.busy, lanes.waiting, lanes.waiting_since) == (False, dict.fromkeys(LANES, 0), None)
+
+    run(all_of_them())
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("who", LANES)
+def test_a_turn_that_is_given_back_stays_in_its_lane(who: Priority, turns: int) -> None:
+    async def order() -> list[str]:
+        lanes, heads, soon = Lanes(), list[str](), asyncio.Event()
+
+        async def stay(name: str, priority: Priority) -> None:
+            await lanes.enter(lanes.ticket(), priority)
+            heads.append(name)
+            if name == ("foreground-8" if who == "background" else "head"):
+                soon.set()
+            try:
+                await asyncio.sleep(0)
+            finally:
+                lanes.leave(priority)
+
+        tasks = [asyncio.create_task(stay("head", "foreground"))]
+        for number in range(30):
+            tasks += [asyncio.create_task(stay(f"{lane}-{number}", lane)) for lane in LANES]
+        gone = tasks[1 + LANES.index(who)]
+        await soon.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return heads
+
+    heads = run(order())
+    places = [place for place, name in enumerate(heads) if lane_of(name) == "background"]
+    assert len(heads) in (60, 61)
+    assert places[0] == 10 or (who == "foreground" and places[0] == 9)
+    assert all(later - sooner <= 10 for sooner, later in pairwise(places))
+
+
+@plans
+@given(st.lists(STAYS, min_size=2, max_size=30), STALLS, st.sampled_from([None, 1, 9]))
+def test_in_the_bucket_no_slot_is_lost(stays: list[Stay], stalls: list[tuple[float, float]], burst: int | None) -> None:
+    async def call(bucket: Bucket, each: Stay, ends: Callable[[Bucket], None], sent: list[float]) -> None:
+        await asyncio.sleep(each.start)
+        ticket = bucket.ticket()
+        for _ in range(each.times):
+            await bucket.acquire(ticket, each.priority)
+            sent.append(now())
+            try:
+                await asyncio.sleep(each.length)
+            finally:
+                ends(bucket)
+
+    async def afterwards() -> None:
+        bucket, sent, loop = made(5, burst), list[float](), asyncio.get_running_loop()
+        for start, length in stalls:
+            loop.call_later(start, stall, length)
+        ends = [Bucket.given_up, lambda bucket: bucket.answered(0.1)]
+        tasks = [asyncio.create_task(call(bucket, each, ends[at % 2], sent)) for at, each in enumerate(stays)]
+        for each, task in zip(stays, tasks, strict=True):
+            if each.cancelled is not None:
+                loop.call_later(each.start + each.cancelled, task.cancel)
+        async with asyncio.timeout(60):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        assert busiest_second(sent) <= 5
+        usage = bucket.usage()
+        assert (usage.waiting, usage.in_flight, usage.expected_wait, usage.sent) == (0, 0, 0, len(sent))
+        await asyncio.sleep(AT_REST)
+        assert await pace(bucket, 15) == pytest.approx(await pace(made(5, burst), 15), abs=0.005)
+
+    run(afterwards())
+
+
+SAID: dict[str, Any] = {"request_id": "c065", "access_point_id": 7, "token": "delete-token", "fleet_name": "fleet"}
+SAID |= {"application": "game", "version": "1", "users": ["203.0.113.7"], "private_host_ids": ["host"]}
+SAID |= {"name": "a", "tag_name": "b", "everything": True}
+
+
+def methods(edgegap: EdgegapSession) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """Every method of the namespaces, and arguments that it takes."""
+    for name, space in vars(edgegap).items():
+        for method, call in inspect.getmembers(space, callable):
+            if not f"{name}{method}".startswith("_") and not method.startswith("_"):
+                parameters = inspect.signature(call).parameters
+                yield f"{name}.{method}", call, {word: value for word, value in SAID.items() if word in parameters}
+
+
+def test_every_method_that_calls_the_api_takes_a_priority() -> None:
+    taking = set[str]()
+    for name, call, _ in methods(EdgegapSession("token")):
+        priority = inspect.signature(call).parameters.get("priority")
+        if priority:
+            assert (priority.kind, priority.default) == (inspect.Parameter.KEYWORD_ONLY, "foreground"), name
+            taking.add(name)
+    # What waits for a server asks for itself, so always in the background.
+    assert {name for name, _, _ in methods(EdgegapSession("token"))} - taking == {"deployments.wait_until_ready"}
+    assert {row.call for row in OPERATIONS} < taking
+
+
+WRONG = [(lane, queue) for lane in ("urgent", "", None, ["background"]) for queue in (False, True)]
+
+
+@pytest.mark.parametrize(("priority", "queue"), WRONG)
+async def test_a_wrong_priority_is_told_before_anything_is_sent(priority: Any, queue: bool) -> None:
+    events: list[Event] = []
+    limits = Limits(deploy=1, status=1, list=1, other=1)
+    async with scripted(GOOD, limits=limits, on_event=events.append) as (edgegap, server):
+        if queue:  # the next slots come after a second
+            first = [deploy(edgegap), GET(edgegap), edgegap.deployments.list(), edgegap.locations.list()]
+            await asyncio.gather(*first, return_exceptions=True)
+            assert len(server.arrivals) == 4
+        before = len(server.arrivals), len(events)
+        for name, call, words in methods(edgegap):
+            if name != "deployments.wait_until_ready":
+                asked = call(**words, priority=priority)
+                with pytest.raises(ValueError, match="priority"):
+                    await (anext(asked) if inspect.isasyncgen(asked) else asked)
+        assert (len(server.arrivals), len(events)) == before
+        assert all(usage.waiting == 0 for usage in edgegap.usage().values())

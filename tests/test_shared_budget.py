@@ -1,0 +1,292 @@
+"""One budget per process: sessions on one loop with the same token and base URL keep the limits together."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from bucket_model import busiest_second, now, run
+from raw_server import GET, SILENT, TOKEN, RawServer, answer, deploy, failure, session
+
+from edgegap_async import EdgegapSession, Limits, Retry, SessionClosed
+from edgegap_async._registry import _budgets
+from edgegap_async.simulator import Simulator
+from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+AT_ONCE = Limits(burst=20)  # a second's worth of status calls
+OTHER = Limits(burst=19)
+BACK = 1.002  # seconds after an answer in which its slot is back
+
+
+def kept() -> dict[bytes, Any]:
+    """The budgets that this loop has."""
+    return _budgets.get(asyncio.get_running_loop(), {})
+
+
+def timers() -> int:
+    """How many callbacks the loop has to call later."""
+    scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
+    return sum(not timer.cancelled() for timer in scheduled)
+
+
+async def twenty(edgegap: EdgegapSession) -> None:
+    await asyncio.gather(*(GET(edgegap) for _ in range(20)))
+
+
+def started(calls: int, edgegap: EdgegapSession) -> list[asyncio.Future[object]]:
+    return [asyncio.ensure_future(GET(edgegap)) for _ in range(calls)]
+
+
+async def test_two_sessions_at_full_load_keep_one_limit_and_reach_it() -> None:
+    way = (0.0, 0.05)
+    async with Simulator(enforcement="off", delay_before=way, delay_after=way) as simulator:
+        start, served = now(), [0, 0]
+
+        async def caller(which: int, edgegap: EdgegapSession) -> None:
+            while now() < start + 10:
+                await deploy(edgegap, timeout=None)
+                served[which] += now() < start + 10
+
+        async with session(simulator.url) as first, session(simulator.url) as second:
+            await asyncio.gather(*(caller(which, s) for which, s in enumerate((first, second)) for _ in range(30)))
+            assert first.usage() == second.usage()
+        assert simulator.busiest_second("deploy") <= 40
+        assert sum(served) >= 0.95 * 400
+        assert min(served) >= 0.45 * 400
+
+
+@pytest.mark.parametrize("together", [1, 100])
+async def test_a_session_for_each_deploy(together: int) -> None:
+    async def request() -> None:
+        async with session(simulator.url) as edgegap:
+            await deploy(edgegap)
+
+    async with Simulator(enforcement="off") as simulator:
+        start = now()
+        for _ in range(400 // together):
+            await asyncio.gather(*(request() for _ in range(together)))
+        assert simulator.arrivals("deploy") == 400
+        assert simulator.busiest_second("deploy") <= 40
+        assert now() - start <= 400 / 40 * 1.05
+
+
+@pytest.mark.parametrize("other", [Limits(status=19), Limits(share=0.5), OTHER, Limits(early_return=False)])
+async def test_other_limits_while_one_is_open(other: Limits) -> None:
+    async with RawServer() as server, session(server.url, limits=Limits()) as edgegap:
+        await GET(edgegap)
+        with pytest.raises(ValueError, match="limits"):
+            async with session(server.url, limits=other):
+                pass
+        refused = session(server.url, limits=other)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="limits"):
+                await GET(refused)
+        async with session(server.url, limits=Limits()) as same:
+            await GET(same)
+        await GET(edgegap)
+        await edgegap.aclose()
+        await GET(refused)
+        assert len(server.arrivals) == 4
+        assert refused.usage()["status"].rate == other.status * other.share
+        await refused.aclose()
+
+
+@pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
+@pytest.mark.parametrize("end", ["answered", "in flight"])
+async def test_after_the_close_what_was_sent_still_counts(limits: Limits, end: str) -> None:
+    first = answer() if end == "answered" else SILENT
+    async with RawServer(*[first] * 20, answer()) as server:
+        async with session(server.url, limits=AT_ONCE) as edgegap:
+            calls = started(20, edgegap)
+            await asyncio.sleep(0.1)
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(each, SessionClosed) == (end == "in flight") for each in ended)
+        async with session(server.url, limits=limits) as edgegap:
+            await asyncio.gather(twenty(edgegap), twenty(edgegap))
+        assert len(server.arrivals) == 60
+        assert busiest_second(server.times) <= 20
+
+
+@pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
+async def test_after_the_close_not_before_still_holds(limits: Limits) -> None:
+    async with RawServer(answer(429, {"message": "no"}, retry_after="30"), answer()) as server:
+        async with session(server.url, limits=AT_ONCE, retry=Retry(tries=1)) as edgegap:
+            await failure(GET(edgegap))
+        await asyncio.sleep(10)
+        assert len(kept()) == 1
+        async with session(server.url, limits=limits) as edgegap:
+            await GET(edgegap)
+        assert server.times[1] == pytest.approx(30, abs=0.01)
+        await asyncio.sleep(BACK)
+        assert not kept()
+
+
+@pytest.mark.parametrize(
+    ("second", "together"),
+    [
+        ({"token": "another"}, 40),
+        ({"base_url": "another"}, 40),
+        ({"token": f"token {TOKEN}"}, 20),
+        ({"base_url": "{}/"}, 20),
+        ({}, 20),
+    ],
+)
+async def test_whose_budget_it_is(second: dict[str, str], together: int) -> None:
+    async with RawServer() as server, RawServer() as another:
+        url = another.url if second.get("base_url") == "another" else second.get("base_url", "{}").format(server.url)
+        theirs = EdgegapSession(second.get("token", TOKEN), base_url=url, limits=AT_ONCE)
+        async with session(server.url, limits=AT_ONCE) as ours, theirs:
+            await asyncio.gather(twenty(ours), twenty(theirs))
+        assert busiest_second([arrival.time for arrival in server.arrivals + another.arrivals]) == together
+
+
+async def test_nothing_is_kept_once_the_last_slot_is_back() -> None:
+    async with RawServer() as server:
+        idle = timers()
+        async with session(server.url) as edgegap, session(server.url) as second:
+            await GET(edgegap)
+            assert len(kept()) == 1
+            await second.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await asyncio.sleep(BACK - 0.01)
+        assert len(kept()) == 1
+        assert all(TOKEN.encode() not in key for key in kept())
+        await asyncio.sleep(0.02)
+        assert not kept()
+        assert timers() == idle
+
+
+async def test_it_goes_on_while_somebody_is_in() -> None:
+    async with RawServer() as server:
+        async with session(server.url, limits=AT_ONCE) as edgegap:
+            await GET(edgegap)
+        async with session(server.url, limits=AT_ONCE) as edgegap:
+            await asyncio.sleep(5)
+            async with session(server.url, limits=AT_ONCE) as other:
+                await asyncio.gather(twenty(edgegap), twenty(other))
+            await asyncio.sleep(5)
+            assert len(kept()) == 1
+            assert edgegap.usage()["status"].sent == 41
+        assert not kept()
+        assert busiest_second(server.times) == 20
+
+
+async def test_one_timer_waits_for_the_last_slot() -> None:
+    async with RawServer() as server:
+        most = 0
+        for _ in range(50):
+            async with session(server.url) as edgegap:
+                await GET(edgegap)
+            await asyncio.sleep(0.5)
+            most = max(most, timers())
+        assert most <= 3
+        await asyncio.sleep(BACK)
+        assert not kept()
+
+
+async def test_closing_with_requests_in_flight() -> None:
+    async with RawServer(SILENT) as server:
+        async with session(server.url) as edgegap:
+            calls = started(3, edgegap)
+            await asyncio.sleep(1)
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert len(server.arrivals) == 3
+        await asyncio.sleep(BACK)
+        assert len(kept()) == 1  # they may still be on their way
+        await asyncio.sleep(0.4)
+        assert not kept()
+
+
+@pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
+async def test_what_is_on_its_way_at_the_close_counts_too(limits: Limits) -> None:
+    ways = iter([0.24] * 20)
+    async with Simulator(enforcement="off", delay_before=lambda: next(ways, 0.0)) as simulator:
+        async with session(simulator.url, limits=AT_ONCE) as edgegap:
+            calls = [asyncio.ensure_future(edgegap.deployments.status("c065")) for _ in range(20)]
+            await asyncio.sleep(0.1)
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert simulator.arrivals("status") == 0
+        async with session(simulator.url, limits=limits) as edgegap:
+            calls = [asyncio.ensure_future(edgegap.deployments.status("c065")) for _ in range(20)]
+            await asyncio.gather(*calls, return_exceptions=True)
+        assert simulator.arrivals("status") == 40
+        assert simulator.busiest_second("status") <= 20
+
+
+async def test_closing_one_does_not_touch_the_other() -> None:
+    async with RawServer(*[SILENT] * 5, answer()) as server, session(server.url, limits=AT_ONCE) as stays:
+        goes = session(server.url, limits=AT_ONCE)
+        under_way = started(5, goes)
+        await asyncio.sleep(0.1)
+        calls: list[Awaitable[object]] = []
+        for _ in range(30):  # in the queue they take turns
+            under_way += started(1, goes)
+            calls += started(1, stays)
+        await asyncio.sleep(0.5)
+        served = sum(call.done() for call in under_way)
+        await goes.aclose()
+        ended = await asyncio.gather(*under_way, return_exceptions=True)
+        assert sum(isinstance(each, SessionClosed) for each in ended) == 35 - served
+        await asyncio.gather(*calls)
+        assert len(server.arrivals) == 35 + served
+        assert busiest_second(server.times) <= 20
+        await asyncio.sleep(1.4)
+        start = now()
+        await twenty(stays)  # no slot was lost
+        assert now() - start < 0.01
+
+
+async def test_a_session_that_was_never_used() -> None:
+    async with RawServer() as server:
+        await session(server.url).aclose()
+        assert not kept()
+        async with session(server.url) as edgegap:
+            assert len(kept()) == 1
+            assert edgegap.usage()["status"].sent == 0
+        assert not kept()
+        session(server.url, limits=OTHER)  # and never closed
+        async with session(server.url, limits=AT_ONCE) as edgegap:
+            await GET(edgegap)
+
+
+async def test_closing_what_never_joined() -> None:
+    async with RawServer() as server, session(server.url, limits=AT_ONCE) as edgegap:
+        await GET(edgegap)
+        await session(server.url, limits=OTHER).aclose()
+        refused = session(server.url, limits=OTHER)
+        with pytest.raises(ValueError, match="limits"):
+            await GET(refused)
+        await refused.aclose()
+        await GET(edgegap)
+
+
+def test_sessions_on_two_loops_do_not_share() -> None:
+    async def at_once(limits: Limits, port: int) -> tuple[EdgegapSession, int, float]:
+        async with Simulator(port=port, enforcement="off") as simulator:
+            edgegap, start = session(simulator.url, limits=limits), now()
+            await asyncio.gather(*(edgegap.locations.list() for _ in range(20)))
+            return edgegap, int(simulator.url.rpartition(":")[2]), now() - start
+
+    with (
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as here,
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as there,
+    ):
+        first, port, took = here.run(at_once(AT_ONCE, 0))
+        second, _, as_long = there.run(at_once(Limits(other=30, burst=20), port))
+        assert max(took, as_long) < 0.1
+        there.run(second.aclose())
+        here.run(first.aclose())
+
+
+def test_a_loop_that_is_over_is_forgotten() -> None:
+    async def program() -> None:
+        async with RawServer() as server, session(server.url) as edgegap:
+            await GET(edgegap)
+
+    gc.collect()
+    before = len(_budgets)
+    for _ in range(3):
+        run(program())
+    gc.collect()
+    assert len(_budgets) == before
