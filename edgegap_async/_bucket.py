@@ -49,6 +49,7 @@ class Bucket:
         self._not_before = 0.0
         self._slowest, self._fastest = SHORTEST_DOUBT, inf
         self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
+        self._latest = 0.0  # when a slot was last taken
         self._granted: deque[float] = deque()  # within the last second
         self._admitted: deque[float] = deque()  # answers other than 429, within the last second
 
@@ -64,7 +65,7 @@ class Bucket:
     async def take(self) -> bool:
         """Take a slot if that needs no waiting; it never suspends."""
         now = asyncio.get_running_loop().time()
-        if self.lanes.busy or now < self._not_before or not self._take(now):
+        if self.lanes.busy or now < self._not_before or self._is_stale(now) or not self._take(now):
             return False
         if self._shape:
             if not self._shape.has_capacity():
@@ -107,12 +108,18 @@ class Bucket:
         self._out += 1
         return True
 
+    def _is_stale(self, now: float) -> bool:
+        """Whether the shape is that of another rate or burst."""
+        if not self._pace.adapted:
+            return False
+        wanted = self._pace.refill(now)
+        return abs(wanted - self._refill) >= RESHAPE * wanted
+
     async def _reshape(self, now: float) -> None:
         """Follow the rate. An `AsyncLimiter` can't change its pace, and a new one starts with its burst: take that."""
-        wanted = self._pace.refill(now)
-        if abs(wanted - self._refill) < RESHAPE * wanted:
+        if not self._is_stale(now):
             return
-        self._shape, self._refill = _shape(self._pace, now), wanted
+        self._shape, self._refill = _shape(self._pace, now), self._pace.refill(now)
         if self._shape:
             await self._shape.acquire(self._pace.burst)
 
@@ -130,6 +137,7 @@ class Bucket:
 
     def _count(self, now: float) -> None:
         self._in_flight += 1
+        self._latest = now
         _note(self._granted, now)
         if len(self._granted) > self._busiest:
             self._busiest = len(self._granted)
@@ -179,10 +187,10 @@ class Bucket:
         """Send nothing for so many seconds. It only ever moves forward."""
         self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
 
-    @property
-    def settled_at(self) -> float:
-        """When all slots will be back, on the loop's clock; infinite while a request is under way."""
-        return inf if self._in_flight else max(self._returns[-1] if self._returns else 0.0, self._not_before)
+    def settles_at(self, now: float) -> float:
+        """When all slots will be back and nothing is held, on the loop's clock; for what is under way at the latest."""
+        under_way = now + self._pace.period(now) + LONGEST_DOUBT if self._in_flight else 0.0
+        return max(under_way, self._returns[-1] if self._returns else 0.0, self._not_before)
 
     def hopeful_wait(self, priority: Priority = "foreground", *, newcomer: bool = True) -> float:
         """Seconds that a call made now waits if all goes as well as it can. A repeat may go before all others."""
@@ -201,12 +209,19 @@ class Bucket:
             least, most = (middle, most) if shape.has_capacity(middle) else (least, middle)
         return most
 
+    def _now(self) -> float:
+        """The loop's time; outside of a loop, when all is over, that of the last request."""
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            return self._latest
+
     def usage(self) -> LimitUsage:
         """The state of this limit."""
         waiting = sum(self.lanes.waiting.values())
         rate = self.limit.rate
         return LimitUsage(
-            rate=None if rate is None else self._pace.rate(_now()),
+            rate=None if rate is None else self._pace.rate(self._now()),
             burst=self._pace.burst,
             why=self._pace.why,
             waiting=waiting,
@@ -216,14 +231,6 @@ class Bucket:
             refused=self._refused,
             busiest_second=self._busiest,
         )
-
-
-def _now() -> float:
-    """The loop's time; outside of a loop, when all is over, the beginning."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return 0.0
 
 
 def _shape(pace: Pace, now: float) -> AsyncLimiter | None:

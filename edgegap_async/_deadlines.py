@@ -1,9 +1,12 @@
-"""One timer for all exchanges under way: a timer for each would be the dearest part of a call.
+"""What ends calls that wait, and exchanges that are under way.
+
+One timer serves all exchanges: a timer for each would be the dearest part of a call.
 
 As with `asyncio.timeout`, who is late is cancelled, and that cancellation becomes a time-out where it was entered.
 """
 
 import asyncio
+from collections.abc import Coroutine
 
 
 class Alarm:
@@ -78,3 +81,29 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Waits:
+    """The calls that wait for something: for a slot, or for the end of a pause."""
+
+    def __init__(self) -> None:
+        self._scopes: set[asyncio.Timeout] = set()
+
+    async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
+        """Wait until the deadline, or until all are ended; False if one of them came first."""
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            self._scopes.discard(scope)
+        return True
+
+    def end_all(self, now: float) -> None:
+        """It is too late for all of them."""
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(now)

@@ -39,6 +39,7 @@ class Lanes:
             if self.busy:
                 await self._turn(ticket, priority)
             self.busy = True
+            self._foreground_turns = self._foreground_turns + 1 if priority == "foreground" else 0
         except BaseException:
             self._gone(priority)
             raise
@@ -75,9 +76,7 @@ class Lanes:
                 heappop(queue)
         foreground, background = self._queues["foreground"], self._queues["background"]
         if background and (not foreground or self._foreground_turns >= FOREGROUND_TURNS):
-            self._foreground_turns = 0
             return heappop(background)[1]
-        self._foreground_turns += 1
         return heappop(foreground)[1] if foreground else None
 
     def ahead(self, priority: Priority) -> int:

@@ -40,11 +40,16 @@ class Pace:
         self._cut_at = -inf
         self._measured = False
 
+    @property
+    def adapted(self) -> bool:
+        """Whether it is not as the limits say any more."""
+        return self._cut_at > -inf
+
     def rate(self, now: float) -> float:
         """Requests per second."""
         if self._rate == self.limit:
             return self.limit
-        return min(self.limit, self._rate + GROWTH * (now - self._since))
+        return min(self.limit, self._rate + GROWTH * max(0.0, now - self._since))
 
     def slots(self, now: float) -> float:
         """How many requests may be under way or cooling."""

@@ -29,8 +29,8 @@ HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)  # what no furthe
 class Reaper:
     """The stops that a session owes. A server leaves `owed` once its stop is accepted or it is gone."""
 
-    def __init__(self, transport: Callable[[], Transport]) -> None:
-        self._transport = transport
+    def __init__(self, transport: Callable[[], Transport], gone: Callable[[str], None]) -> None:
+        self._transport, self._gone = transport, gone
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.owed: dict[str, str | None] = {}  # request_id -> tag
 
@@ -51,7 +51,8 @@ class Reaper:
         if error := task.exception():
             log.warning("deployment %s could not be stopped: %s", request_id, error)
         else:
-            del self.owed[request_id]
+            self.owed.pop(request_id, None)
+            self._gone(request_id)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:

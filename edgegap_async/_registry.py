@@ -1,44 +1,45 @@
 """One budget per process: sessions on one loop with the same token and base URL use the same buckets.
 
 A session per web request is a common mistake, and a fresh budget for each would be twice the limit. So the buckets
-outlive the last session until their last slot is back; then nothing is kept. No task looks after that, one timer does.
+outlive the last session until their last slot is back; then nothing is kept. Nothing here holds them: their sessions
+do, and after these a timer of the loop, so that they also go with a loop that is over before.
 """
 
 import asyncio
+from collections.abc import Callable
 from hashlib import sha256
-from math import inf
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ._bucket import Bucket
 from ._endpoint import LimitName
 from ._limits import Limits
 from .endpoints import LIMITS
 
-LONGEST_COOLING = 5.0  # seconds: longer than any slot takes to come back
-AGAIN = 0.1  # seconds until a closed session's last requests are looked for again
-
 
 class Shared:
     """The buckets of one token at one base URL, and how many sessions use them."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.sessions = 0
+        self.limits: Limits = limits
+        self.sessions: int = 0
         self.buckets: dict[LimitName, Bucket] = {
             limit.name: Bucket(limits.kept(limit.name), early_return=limits.early_return) for limit in LIMITS
         }
+        self._keeper: asyncio.TimerHandle | None = None
 
-    @property
-    def settled_at(self) -> float:
-        """When nothing of it is in use any more, on the loop's clock."""
-        return max(bucket.settled_at for bucket in self.buckets.values())
+    def keep(self, loop: asyncio.AbstractEventLoop, drop: Callable[["Shared"], None]) -> None:
+        """Be there until the last slot is back, for whoever opens the next session. The timer holds what it calls."""
+        if self._keeper:
+            self._keeper.cancel()
+        now = loop.time()
+        settles = max(bucket.settles_at(now) for bucket in self.buckets.values())
+        if settles > now:
+            self._keeper = loop.call_at(settles, drop, self)
+        else:
+            drop(self)
 
 
-_budgets: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[bytes, Shared]] = WeakKeyDictionary()
-
-
-def _key(base_url: str, token: str) -> bytes:
-    return sha256(f"{base_url} {token}".encode()).digest()  # the token itself is kept nowhere
+_here: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, Shared]] = WeakKeyDictionary()
 
 
 def join(loop: asyncio.AbstractEventLoop, base_url: str, token: str, limits: Limits) -> Shared:
@@ -47,15 +48,15 @@ def join(loop: asyncio.AbstractEventLoop, base_url: str, token: str, limits: Lim
     Raises:
         ValueError: another session is open there with other limits.
     """
-    here = _budgets.setdefault(loop, {})
-    key = _key(base_url, token)
-    budget = here.get(key)
+    budgets = _here.setdefault(loop, WeakValueDictionary())
+    key = sha256(f"{base_url} {token}".encode()).digest()  # the token itself is kept nowhere
+    budget = budgets.get(key)
     if budget is None:
-        budget = here[key] = Shared(limits)
+        budget = budgets[key] = Shared(limits)
     elif budget.limits != limits:
         if budget.sessions:
             raise ValueError("limits: a session with the same token and base_url is open with other limits")
-        budget = here[key] = _succeed(budget, limits, loop.time())
+        budget = budgets[key] = _succeed(budget, limits, loop.time())
     budget.sessions += 1
     return budget
 
@@ -64,22 +65,18 @@ def _succeed(budget: Shared, limits: Limits, now: float) -> Shared:
     """A budget with other limits; what the one before it has sent still counts at the server."""
     fresh = Shared(limits)
     for name, bucket in fresh.buckets.items():
-        bucket.hold(min(max(budget.buckets[name].settled_at - now, 0.0), LONGEST_COOLING))
+        bucket.hold(max(0.0, budget.buckets[name].settles_at(now) - now))
     return fresh
 
 
-def leave(loop: asyncio.AbstractEventLoop, base_url: str, token: str, budget: Shared) -> None:
-    """A session is closed. The budget goes when nobody uses it and nothing of it is out."""
+def leave(loop: asyncio.AbstractEventLoop, budget: Shared) -> None:
+    """A session is closed."""
     budget.sessions -= 1
-    _drop(loop, _key(base_url, token), budget)
+    if not budget.sessions:
+        budget.keep(loop, lambda kept: _drop(loop, kept))
 
 
-def _drop(loop: asyncio.AbstractEventLoop, key: bytes, budget: Shared) -> None:
-    here = _budgets.get(loop, {})
-    if budget.sessions or here.get(key) is not budget:
-        return
-    now, settled = loop.time(), budget.settled_at
-    if settled <= now:
-        del here[key]
-    else:
-        loop.call_at(now + AGAIN if settled == inf else settled, _drop, loop, key, budget)
+def _drop(loop: asyncio.AbstractEventLoop, budget: Shared) -> None:
+    budgets = _here.get(loop, WeakValueDictionary[bytes, Shared]())
+    for key in [key for key, kept in budgets.items() if kept is budget and not budget.sessions]:
+        del budgets[key]

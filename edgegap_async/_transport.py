@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from ._answers import read, unknown_if_deploy
 from ._bucket import Bucket
-from ._deadlines import Deadlines
+from ._deadlines import Deadlines, Waits
 from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
@@ -84,7 +84,7 @@ class Transport:
         self._attempt_timeout = attempt_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
-        self._scopes: set[asyncio.Timeout] = set()  # of the calls that wait for something
+        self._waits = Waits()
         self._deadlines = Deadlines()  # of those under way
 
     async def call(
@@ -114,7 +114,7 @@ class Transport:
             ValueError: a word or the timeout is wrong; nothing was sent.
             EdgegapError: as `errors.py` tells.
         """
-        request = self._prepare(row, words or {}, body, query or {}, timeout, token, voyage)
+        request = self._prepare(row, words or {}, body, query or {}, timeout, priority, token, voyage)
         bucket = self.buckets[row.limit.name]
         history = History(row.repeatable, self._retry, self._budget)
         ticket = bucket.ticket()
@@ -123,7 +123,7 @@ class Transport:
         try:
             while True:
                 if not await bucket.take():
-                    await self._queue(request, bucket, ticket, one_of("priority", priority, PRIORITIES), failure)
+                    await self._queue(request, bucket, ticket, priority, failure)
                 if tell:
                     tell.sends()
                 try:
@@ -151,9 +151,11 @@ class Transport:
         body: B | None,
         query: Mapping[str, str | None],
         timeout: Timeout,
+        priority: Priority,
         token: str | None,
         voyage: Voyage | None,
     ) -> Request[B, T]:
+        one_of("priority", priority, PRIORITIES)
         address = url(self.base_url, row, words, query)
         data = encode(body)
         whole = self.timeout_of(timeout)
@@ -210,11 +212,7 @@ class Transport:
         wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             log.info("%s refused early: the queue of its limit takes at least %.1f s", request.row, wait)
-            raise QueueTooLong(
-                f"{request.row} would wait at least {wait:.1f} s for its limit and has less left: "
-                "give it a longer timeout=, or start less at once",
-                wait=wait,
-            ) from failure
+            raise QueueTooLong(str(request.row), wait=wait) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
         if self._over:  # closed in the very turn in which the slot came
@@ -223,16 +221,7 @@ class Transport:
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
         """Wait no longer than until the deadline, nor than the session is open; False if one of them came first."""
-        scope = asyncio.timeout_at(deadline)
-        try:
-            async with scope:
-                self._scopes.add(scope)
-                await waiting
-        except TimeoutError:
-            return False
-        finally:
-            self._scopes.discard(scope)
-        return True
+        return await self._waits.wait(waiting, deadline)
 
     def _ended(self, request: Request[B, T], failure: EdgegapError | None, *, sent: bool = False) -> EdgegapError:
         """What a call is told whose time or whose session is over."""
@@ -287,16 +276,16 @@ class Transport:
         """The same, to be shut by itself: for what goes on while the calls of others are over."""
         self.enter()
         twin = copy(self)
-        twin._scopes, twin._deadlines = set(), Deadlines()
+        twin._waits, twin._deadlines = Waits(), Deadlines()
         return twin
 
     def shut(self) -> None:
         """End what waits and what is under way with `SessionClosed`."""
-        now = self._bind().time()
         self.closed = True
-        for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(now)
+        if self._loop is None:
+            return
+        now = self._bind().time()
+        self._waits.end_all(now)
         self._deadlines.ring_all()
 
     async def hang_up(self) -> None:
@@ -304,4 +293,5 @@ class Transport:
         try:
             await self._wire.aclose()
         finally:
-            leave(self._bind(), self.base_url, self._token, self._shared)
+            if self._loop is not None:
+                leave(self._loop, self._shared)

@@ -165,8 +165,11 @@ class QueueTooLong(DeadlineExceeded):
     `wait`: the most hopeful time until it could have been, in seconds.
     """
 
-    def __init__(self, text: str, *, wait: float) -> None:
-        super().__init__(text)
+    def __init__(self, operation: str, *, wait: float) -> None:
+        super().__init__(
+            f"{operation} would wait at least {wait:.1f} s for its limit and has less left: "
+            "give it a longer timeout=, or start less at once"
+        )
         self.wait = wait
 
 

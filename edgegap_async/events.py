@@ -49,6 +49,7 @@ class Telling:
         self._mark = asyncio.get_running_loop().time()
         self._queued = self._all_queued = self._all_round_trips = 0.0
         self._attempts = 0
+        self._sending = False
 
     def _lap(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -60,6 +61,7 @@ class Telling:
         self._queued = self._lap()
         self._all_queued += self._queued
         self._attempts += 1
+        self._sending = True
 
     def answered(self, status: int, answer: object) -> None:
         """The attempt has brought the answer, and with it the call ends."""
@@ -71,13 +73,20 @@ class Telling:
 
     def failed(self, error: EdgegapError) -> None:
         """The attempt has failed; whether the call has is open."""
+        self._request_id = getattr(error, "request_id", None) or self._request_id
         self._attempted(_outcome(error))
 
     def ended(self, error: BaseException) -> None:
-        """The call has ended without an answer."""
+        """The call has ended without an answer: in the queue, or while an attempt was under way."""
+        self._request_id = getattr(error, "request_id", None) or self._request_id
+        if self._sending:
+            self._attempted(_outcome(error))
+        else:
+            self._all_queued += self._lap()
         self._say("call", self._all_queued, self._all_round_trips, _outcome(error))
 
     def _attempted(self, outcome: int | str) -> None:
+        self._sending = False
         round_trip = self._lap()
         self._all_round_trips += round_trip
         self._say("attempt", self._queued, round_trip, outcome)

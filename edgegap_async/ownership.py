@@ -10,15 +10,18 @@ closed                  what is to be stopped is stopped for `cleanup_timeout`; 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
+from weakref import WeakSet
 
 from msgspec import structs
 
+from ._errand import Errand, Handover, OwnedDeployment
 from ._lanes import PRIORITIES, Priority
 from ._lookups import Lookups, Unsettled
 from ._posting import D, Posting
+from ._purse import Purse
 from ._reaper import Reaper, ensure_stopped, settled
 from ._request import Voyage
 from ._transport import Timeout, Transport
@@ -39,41 +42,8 @@ from .readiness import wait_until_ready
 log = logging.getLogger("edgegap_async")
 TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
 WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
-Send: TypeAlias = Callable[[Transport, str, float | None], Awaitable[DeploymentAccepted]]
 OnIntent: TypeAlias = Callable[[str], object]
 Leftover: TypeAlias = tuple[str | None, str | None]
-
-
-class Handover:
-    """Whether a server was handed over to somebody else."""
-
-    def __init__(self) -> None:
-        self.kept: bool = False
-
-
-class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
-    """A server that is ready, and stopped at the end of the block that it was given to."""
-
-    handover: Handover
-
-    def keep(self) -> None:
-        """Hand it over: it is not stopped at the end of the block, and somebody else answers for it from now on."""
-        self.handover.kept = True
-
-
-class Errand:
-    """One deploy, until somebody has its server. `send` sends it under a tag, and tells the voyage."""
-
-    def __init__(self, send: Send, voyage: Voyage, deadline: float | None) -> None:
-        self.send, self.voyage, self.deadline = send, voyage, deadline
-        self.tag: str | None = None
-        self.settling = False
-        self.orphan = False  # nobody waits for it any more
-
-    @property
-    def may_have_started(self) -> bool:
-        """Whether a server may exist that is not known yet."""
-        return self.voyage.under_way or self.settling
 
 
 class Ownership:
@@ -95,7 +65,8 @@ class Ownership:
         self._lookups: Lookups | None = None
         self._looking: asyncio.Task[None] | None = None
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
-        self.reaper: Reaper = Reaper(lambda: self._enter()[0])
+        self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
+        self._purses: WeakSet[Purse] = WeakSet()
         self._scopes: dict[str, tuple[str | None, Handover]] = {}  # the servers that are in a block
         self.leftovers: tuple[Leftover, ...] = ()
 
@@ -249,10 +220,22 @@ class Ownership:
                 self.stop(request_id)
             raise
 
+    def purse(self, places: int) -> Purse:
+        """A guard of how many servers may exist at once."""
+        purse = Purse(self._public, places)
+        self._purses.add(purse)
+        return purse
+
+    def gone(self, request_id: str) -> None:
+        """A stop was accepted, or it is gone."""
+        for purse in self._purses:
+            purse.gone(request_id)
+
     async def ensure_stopped(self, request_id: str, *, wait: bool, timeout: Timeout) -> None:
         """For a caller who wants to know that it is stopped."""
         await ensure_stopped(self._public, request_id, wait=wait, timeout=self._public.timeout_of(timeout))
         self.reaper.owed.pop(request_id, None)
+        self.gone(request_id)
 
     async def stop_and_wait(self, request_id: str, tag: str | None = None) -> None:
         """Stop a server and wait until that is accepted, at most `cleanup_timeout`; then it goes on by itself."""

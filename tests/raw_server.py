@@ -158,8 +158,8 @@ async def _perform(act: Act, reader: asyncio.StreamReader, writer: asyncio.Strea
 
 
 def session(url: str, **options: Any) -> EdgegapSession:
-    """A session that talks to this URL."""
-    return EdgegapSession(TOKEN, base_url=url, **options)
+    """A session that talks to this URL; a deploy is sent as it stands, and what becomes of it is told at once."""
+    return EdgegapSession(TOKEN, base_url=url, **{"deploy_once": False, **options})
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from bucket_model import busiest_second, now, run
 from raw_server import GET, SILENT, TOKEN, RawServer, answer, deploy, failure, session
 
 from edgegap_async import EdgegapSession, Limits, Retry, SessionClosed
-from edgegap_async._registry import _budgets
+from edgegap_async._registry import _here
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -21,7 +21,7 @@ BACK = 1.002  # seconds after an answer in which its slot is back
 
 def kept() -> dict[bytes, Any]:
     """The budgets that this loop has."""
-    return _budgets.get(asyncio.get_running_loop(), {})
+    return _here.get(asyncio.get_running_loop(), {})
 
 
 def timers() -> int:
@@ -285,8 +285,8 @@ def test_a_loop_that_is_over_is_forgotten() -> None:
             await GET(edgegap)
 
     gc.collect()
-    before = len(_budgets)
+    before = len(_here)
     for _ in range(3):
         run(program())
     gc.collect()
-    assert len(_budgets) == before
+    assert len(_here) == before

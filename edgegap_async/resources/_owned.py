@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TypedDict, Unpack
 
 from msgspec import UNSET
 
+from .._errand import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
-from ..models._check import fail, flag, sequence, tag_name, text
+from ..many import CONCURRENCY, Outcomes, Requests, many
+from ..models._check import fail, flag, sequence, tag_name, text, whole_number
 from ..models.deploy import (
     DeploymentAccepted,
     DeployRequest,
@@ -22,7 +25,7 @@ from ..models.deploy import (
     Webhook,
 )
 from ..models.deployment import DeploymentSummary, ReadyDeployment
-from ..ownership import OwnedDeployment, Ownership
+from ..ownership import Ownership
 
 READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
 REAP_TIMEOUT = 60.0  # seconds to list what is to be reaped, and for each stop
@@ -131,6 +134,40 @@ class OwnedDeployments:
         accepted = await self.deploy(application, version, users=users, **options)
         async with self._ownership.owned(accepted.request_id, accepted.once_tag, ready_timeout) as server:
             yield server
+
+    def deploy_many(
+        self,
+        requests: Requests,
+        *,
+        until_ready: bool = True,
+        concurrency: int | None = None,
+        max_running: int | None = None,
+        priority: Priority = "foreground",
+    ) -> AbstractAsyncContextManager[Outcomes]:
+        """Deploy a stream of requests; an outcome for each, as soon as it is settled.
+
+            async with edgegap.deployments.deploy_many(requests) as outcomes:
+                async for outcome in outcomes:
+                    ...  # outcome.request, and outcome.deployment or outcome.error
+
+        No deadline runs while a request is queued, and one failure never ends the others. What was not yet taken when
+        the block ends, early or not, is stopped; what was taken is yours. A server whose wait failed is stopped.
+
+        Args:
+            requests: an iterable, asynchronous or not, of `DeployRequest`.
+            until_ready: an outcome is a `ReadyDeployment`; False: it is settled as soon as it is accepted.
+            concurrency: how many requests may be under way or wait to be taken; 400 unless given.
+            max_running: a guard for the purse: how many servers may exist at once. One that was taken counts until it
+                is stopped through this session, or the API says that it is gone, which is asked every 10 s.
+            priority: the lane in which deploys wait for their limit.
+        """
+        whole_number("concurrency", CONCURRENCY if concurrency is None else concurrency, 1)
+        purse = None if max_running is None else self._ownership.purse(whole_number("max_running", max_running, 1))
+        once = partial(self._ownership.deploy, self._posting, timeout=None, priority=priority, once=None)
+        wait = partial(self._ownership.wait_until_ready, timeout=READY_TIMEOUT, stop_on_failure=False)
+        wanted = wait if flag("until_ready", until_ready) else None
+        outcomes = Outcomes(once, wanted, self._ownership.stop, purse, concurrency or CONCURRENCY)
+        return many(outcomes, requests, purse)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT

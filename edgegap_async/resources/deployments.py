@@ -61,9 +61,10 @@ class Deployments(OwnedDeployments):
             EdgegapError: as the tree in `errors` tells.
         """
         query = log_storage_query(container_log_storage)
-        return await self._transport.call(
-            STOP, {"request_id": request_id}, query=query, timeout=timeout, priority=priority
-        )
+        words = {"request_id": request_id}
+        result = await self._transport.call(STOP, words, query=query, timeout=timeout, priority=priority)
+        self._ownership.gone(request_id)
+        return result
 
     async def self_stop(
         self,

@@ -6,6 +6,7 @@ from typing import Unpack
 
 from msgspec import UNSET
 
+from .._errand import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
 from .._transport import Timeout, Transport
@@ -19,7 +20,7 @@ from ..models.deploy import (
     Webhook,
 )
 from ..models.fleet import FleetHosts
-from ..ownership import OwnedDeployment, Ownership
+from ..ownership import Ownership
 from ._owned import READY_TIMEOUT, DeployOptions
 from ._paging import page_query
 
