@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._errand import OwnedDeployment
     from ._limits import Limits, LimitUsage
     from ._retry import Retry
     from ._version import __version__
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
         WrongLoop,
     )
+    from .events import Event
+    from .many import DeployOutcome
     from .models.deploy import (
         DeploymentAccepted,
+        DeployRequest,
         EnvironmentVariable,
         GeoCoordinatesUser,
         IPAddressUser,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from .session import EdgegapSession
 
 _HOMES = {
+    "_errand": ("OwnedDeployment",),
     "_limits": ("LimitUsage", "Limits"),
     "_retry": ("Retry",),
     "_version": ("__version__",),
@@ -70,7 +75,10 @@ _HOMES = {
         "UnexpectedAnswer",
         "WrongLoop",
     ),
+    "events": ("Event",),
+    "many": ("DeployOutcome",),
     "models.deploy": (
+        "DeployRequest",
         "DeploymentAccepted",
         "EnvironmentVariable",
         "GeoCoordinatesUser",
@@ -95,7 +103,9 @@ __all__ = [
     "ApiError",
     "BulkStopFilter",
     "DeadlineExceeded",
+    "DeployOutcome",
     "DeployOutcomeUnknown",
+    "DeployRequest",
     "DeploymentAccepted",
     "DeploymentFailed",
     "DeploymentState",
@@ -105,6 +115,7 @@ __all__ = [
     "EdgegapError",
     "EdgegapSession",
     "EnvironmentVariable",
+    "Event",
     "GeoCoordinatesUser",
     "IPAddressUser",
     "LimitUsage",
@@ -112,6 +123,7 @@ __all__ = [
     "ListFilter",
     "ListQuery",
     "OrderBy",
+    "OwnedDeployment",
     "QueueTooLong",
     "RateLimited",
     "ReadyDeployment",

@@ -133,7 +133,7 @@ def test_one_of_each_is_each() -> None:
 async def test_each_status_has_its_class(code: int, kind: type[ApiError], echo: Echo) -> None:
     body = {"message": "because", "details": {"why": [1]}}
     echo.answers = [web.json_response(body, status=code, headers={"Retry-After": "1"})]
-    async with EdgegapSession("my-token", base_url=echo.url, retry=Retry(tries=1)) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, retry=Retry(tries=1), deploy_once=False) as session:
         with pytest.raises(ApiError) as raised:
             await session.deployments.status("c065")
     error = raised.value
@@ -200,7 +200,7 @@ def test_what_started_none_for_certain_is_a_plain_error(code: int, body: bytes) 
 @pytest.mark.parametrize(("code", "body"), [(202, HTML), (307, b""), (408, b""), (502, HTML), (400, HTML)])
 async def test_a_session_sends_such_a_deploy_once_and_says_it(code: int, body: bytes, echo: Echo) -> None:
     echo.answers = [web.Response(status=code, body=body, headers={"Location": "/elsewhere"})]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(DeployOutcomeUnknown):
             await session.deployments.deploy("app", "v1", users=["::1"])
     assert len(echo.seen) == 1
@@ -283,7 +283,7 @@ def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
 
 async def test_a_redirect_is_not_followed(echo: Echo) -> None:
     echo.answers = [web.Response(status=302, headers={"Location": f"{echo.url}/elsewhere"})]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(UnexpectedAnswer, match="redirect"):
             await session.deployments.status("c065")
     assert [seen.path for seen in echo.seen] == ["/v1/status/c065"]

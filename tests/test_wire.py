@@ -108,7 +108,7 @@ async def test_the_request_and_the_answer_are_the_page_s(operation: Operation, w
     call, query = CALLS[operation.key]
     url = URL(f"https://api.edgegap.com{operation.at(**WORDS)}").with_query(query)
     wire.add(url, method=operation.method, payload=operation.answer, status=200 if operation.answer else 204)
-    async with EdgegapSession("my-token") as session:
+    async with EdgegapSession("my-token", deploy_once=False) as session:
         check(operation, await call(session))
     (((method, sent_to), (request,)),) = wire.requests.items()
     assert (method, sent_to.with_query(None), dict(sent_to.query)) == (operation.method, url.with_query(None), query)
@@ -120,7 +120,7 @@ async def test_the_request_and_the_answer_are_the_page_s(operation: Operation, w
 async def test_the_bytes_that_arrive_are_the_page_s(operation: Operation, echo: Echo) -> None:
     call, query = CALLS[operation.key]
     echo.answers = [answered(operation)]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         check(operation, await call(session))
     (seen,) = echo.seen
     assert (seen.method, seen.path, dict(seen.query)) == (operation.method, operation.at(**WORDS), query)
@@ -156,7 +156,7 @@ PATH_WORDS = ["../x", "a/b", "ü", "a b", "%2e", "..%2f", "a?b=c", "a#b", "{requ
 @pytest.mark.parametrize("word", PATH_WORDS)
 async def test_whatever_the_word_it_stays_one_word_of_the_path(word: str, echo: Echo) -> None:
     echo.answers = [web.json_response({"name": "v1"})]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         await session.tags.get(word, word)
     (seen,) = echo.seen
     assert (seen.path, seen.query) == (f"/v1/deployments/{quote(word, '')}/tags/{quote(word, '')}", [])
@@ -181,7 +181,7 @@ async def test_a_base_url_may_have_a_path(prefix: str, echo: Echo) -> None:
 )
 async def test_metrics_times_are_sent_in_utc_and_in_the_page_s_form(time: Any, text: str, echo: Echo) -> None:
     echo.answers = [web.json_response({})]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         await session.deployments.metrics(ID, start_time=time, end_time=time, raw=False)
     assert echo.seen[0].query == [("start_time", text), ("end_time", text), ("raw", "false")]
 
@@ -189,7 +189,7 @@ async def test_metrics_times_are_sent_in_utc_and_in_the_page_s_form(time: Any, t
 @pytest.mark.parametrize(("storage", "text"), [(True, "true"), (False, "false"), ("my-storage", "my-storage")])
 async def test_what_becomes_of_the_logs_is_said_in_the_query(storage: Any, text: str, echo: Echo) -> None:
     echo.answers = [web.json_response({"message": "x"}), web.Response(status=202)]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         await session.deployments.stop(ID, container_log_storage=storage)
         await session.deployments.self_stop(ID, "stop-key", token="t", container_log_storage=storage)
     assert [seen.query for seen in echo.seen] == [[("container_log_storage", text)]] * 2
@@ -211,7 +211,7 @@ USERS = BY_KEY["POST /v2/deployments"].body["users"]
 )
 async def test_players_are_told_in_whatever_form_they_are_at_hand(users: Any, echo: Echo) -> None:
     echo.answers = [web.json_response({"request_id": "a69f8e3e0555"}, status=202)]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         await session.deployments.deploy("app", "v1", users=users, tags=["a" * 40], environment_variables=VARIABLES)
     assert echo.seen[0].json["users"] == USERS
     told = [{"key": key, "value": value, "is_hidden": False} for key, value in VARIABLES.items()]
@@ -248,7 +248,7 @@ def test_a_body_that_arrives_is_read_back_whole() -> None:
 )
 async def test_everything_is_stopped_for_who_says_so(filters: Any, sent: Any, echo: Echo) -> None:
     echo.answers = [web.Response(status=202)]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         assert (await session.deployments.bulk_stop(filters, everything=True)).processable == ()
     assert echo.seen[0].json == {"filters": sent}
 
@@ -256,7 +256,7 @@ async def test_everything_is_stopped_for_who_says_so(filters: Any, sent: Any, ec
 async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:
     answers = [{"data": []}, {"locations": []}, {}, {}, {"data": []}, {"request_id": "a69f8e3e0555"}]
     echo.answers = [web.json_response(answer) for answer in answers]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         await session.deployments.list()
         await session.locations.list()
         await session.deployments.metrics(ID)

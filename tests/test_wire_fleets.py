@@ -39,7 +39,7 @@ async def deploy(session: EdgegapSession, **options: Any) -> str:
 
 async def test_the_page_s_path_is_enough_where_it_is_known(echo: Echo) -> None:
     echo.answers = answers(ACCEPTED, ACCEPTED)
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         assert [await deploy(session), await deploy(session)] == ["a69f8e3e0555"] * 2
     assert [seen.path for seen in echo.seen] == [PAGE, PAGE]
 
@@ -47,11 +47,11 @@ async def test_the_page_s_path_is_enough_where_it_is_known(echo: Echo) -> None:
 @pytest.mark.parametrize("refusal", NOT_KNOWN)
 async def test_the_newer_path_is_tried_once_and_remembered(refusal: tuple[int, str], echo: Echo) -> None:
     echo.answers = answers(refusal, ACCEPTED, ACCEPTED, ACCEPTED)
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         assert await deploy(session) == "a69f8e3e0555"
         assert await deploy(session) == "a69f8e3e0555"
         assert session.usage()["deploy"].sent == 3
-    async with EdgegapSession("my-token", base_url=echo.url) as another:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as another:
         assert await deploy(another) == "a69f8e3e0555"
     assert [seen.path for seen in echo.seen] == [PAGE, NEWER, NEWER, PAGE]
     assert echo.seen[0].body == echo.seen[1].body
@@ -61,7 +61,7 @@ async def test_the_newer_path_is_tried_once_and_remembered(refusal: tuple[int, s
 @pytest.mark.parametrize("first", [(404, '{"message": "first"}'), (405, '{"message": "first"}')])
 async def test_where_neither_is_known_the_first_error_is_raised(first: Any, second: Any, echo: Echo) -> None:
     echo.answers = answers(first, second, ACCEPTED)
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(ApiError) as raised:
             await deploy(session)
         assert (raised.value.status, raised.value.message) == (first[0], "first")
@@ -71,7 +71,7 @@ async def test_where_neither_is_known_the_first_error_is_raised(first: Any, seco
 
 async def test_an_error_is_an_answer_of_the_newer_path_too(echo: Echo) -> None:
     echo.answers = answers((404, ""), (422, '{"message": "full", "request_id": "bad1"}'), (404, '{"message": "host"}'))
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(AllocationFailed) as raised:
             await deploy(session)
         assert raised.value.request_id == "bad1"
@@ -86,7 +86,7 @@ async def test_an_error_is_an_answer_of_the_newer_path_too(echo: Echo) -> None:
 )
 async def test_any_other_answer_of_the_page_s_path_is_the_answer(answer: Any, error: type, echo: Echo) -> None:
     echo.answers = answers(answer)
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(error):
             await deploy(session)
     assert [seen.path for seen in echo.seen] == [PAGE]
@@ -94,7 +94,7 @@ async def test_any_other_answer_of_the_page_s_path_is_the_answer(answer: Any, er
 
 async def test_what_the_newer_path_leaves_open_is_said(echo: Echo) -> None:
     echo.answers = answers((404, ""), (502, "<html>bad gateway</html>"))
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(DeployOutcomeUnknown, match="502"):
             await deploy(session)
 
@@ -103,10 +103,10 @@ async def test_what_the_newer_path_leaves_open_is_said(echo: Echo) -> None:
 async def test_the_timeout_is_for_both_together(timeout: float | None, echo: Echo) -> None:
     echo.answers = answers((404, ""), ACCEPTED)
     echo.pause = 2.0
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         assert await deploy(session, timeout=timeout) == "a69f8e3e0555"
     echo.answers = answers((404, ""), ACCEPTED)
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
         with pytest.raises(EdgegapError) as raised:
             await deploy(session, timeout=3.0)
     assert isinstance(raised.value, DeployOutcomeUnknown)
