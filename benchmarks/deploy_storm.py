@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from math import inf
 from typing import Literal, NamedTuple
 from unittest.mock import patch
@@ -38,6 +39,7 @@ TIMEOUT = 600.0
 ATTEMPT = 30.0  # seconds: twice the default attempt_timeout, as deploys get it
 WAY = (0.005, 0.03)  # seconds in each direction
 CANCELLED = 0.05  # of the callers
+OLDEST = 10  # callers
 MIDDLE = 30.0  # seconds
 CUT_SHORT = ("truncated", "not-json", "invalid-utf8", "empty", "no-id")
 STORM = (
@@ -170,17 +172,22 @@ async def naive(url: str) -> AsyncIterator[Deploy]:
         yield deploy
 
 
-async def cancel_some(callers: list[asyncio.Task[str]], chance: random.Random) -> None:
+def cancel_some(callers: list[asyncio.Task[str]], chance: random.Random) -> None:
     """Cancel a share of the callers, spread over the whole storm: half of them any, half of them of the oldest."""
-    count = int(CANCELLED * len(callers))
-    for ended in sorted(chance.uniform(0, 0.99 * len(callers)) for _ in range(count)):
-        while len(waiting := [task for task in callers if not task.done()]) > len(callers) - ended:
-            await asyncio.sleep(chance.uniform(0, 0.05))
-        if not waiting:
-            return
-        # The oldest are under way, or somebody looks for what became of them.
-        chance.choice(waiting[: chance.choice((40, len(callers)))]).cancel()
-        await asyncio.sleep(0)
+    loop, ended = asyncio.get_running_loop(), count()
+    moments = Counter(chance.randrange(len(callers) * 99 // 100) for _ in range(int(CANCELLED * len(callers))))
+
+    def strike() -> None:
+        if waiting := [task for task in callers if not task.done()]:
+            # The oldest are under way, or somebody looks for what became of them.
+            chance.choice(waiting[: chance.choice((OLDEST, len(callers)))]).cancel()
+
+    def ends(_: asyncio.Task[str]) -> None:
+        for _ in range(moments[next(ended)]):
+            loop.call_later(chance.uniform(0, 0.2), strike)
+
+    for caller in callers:
+        caller.add_done_callback(ends)
 
 
 async def drive(run: Run, sim: Simulator, tale: Tale, deploys: int, seed: int) -> None:
@@ -190,9 +197,8 @@ async def drive(run: Run, sim: Simulator, tale: Tale, deploys: int, seed: int) -
         async with naive(sim.url) if run.client == "naive" else sdk(sim.url, run, tale) as deploy:
             tale.began = loop.time()
             callers = [asyncio.ensure_future(deploy(caller)) for caller in range(deploys)]
-            cancelling = asyncio.ensure_future(cancel_some(callers, random.Random(seed)))
+            cancel_some(callers, random.Random(seed))
             await asyncio.wait(callers, timeout=MIDDLE if early else 2 * TIMEOUT)
-            cancelling.cancel()
             tale.served = loop.time()
             if not early:
                 tale.outcomes = [outcome(caller) for caller in callers]

@@ -35,6 +35,9 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
     secret: str = ""
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("status", self.status)]
+
     def __repr__(self) -> str:
         return f"<Reply {self.status}, {len(self.body)} bytes>"  # the secret is in none
 

@@ -4,7 +4,9 @@ Three things, in this order, and only the head of the queue meets the other two:
 
     queue   two lanes, first come, first served; a repeat keeps the place of its first arrival (`_lanes.py`)
     slots   the guarantee: N slots for N per second, each coming back one period after its answer arrived. The server
-            counted the request before it answered, so no window of a second ever sees N + 1 of them
+            counted the request before it answered, so no window of a second ever sees N + 1 of them. Over a long way
+            they come back early by most of the shortest round trip that was seen: that holds as long as the way does
+            not become shorter by more than the rest, in the moments before the first answer tells of it
     shape   an aiolimiter bucket: a short burst, then an even pace a little above the limit, which the slots hold
 
 The rate, and with it N and the shape, follows what the server admits (`_pace.py`).
@@ -87,7 +89,7 @@ class Bucket:
         """What the head does: a slot, the shape, and no sooner than the API asked for."""
         loop = asyncio.get_running_loop()
         while not self._take(loop.time()):
-            await self._sleep(self._returns[0] if self._returns else None)
+            await self._sleep(self._returns[0] - self._early() if self._returns else None)
         try:
             await self._reshape(loop.time())
             if self._shape:
@@ -100,7 +102,8 @@ class Bucket:
         self._count(loop.time())
 
     def _take(self, now: float) -> bool:
-        while self._returns and self._returns[0] <= now:
+        early = self._early()  # as it is known now: a way that became shorter must count for what was answered before
+        while self._returns and self._returns[0] - early <= now:
             self._returns.popleft()
             self._out -= 1
         if self._out >= self._pace.slots(now):
@@ -110,10 +113,11 @@ class Bucket:
 
     def _is_stale(self, now: float) -> bool:
         """Whether the shape is that of another rate or burst."""
-        if not self._pace.adapted:
+        if not self._shape or (not self._pace.adapted and self._shape.max_rate == self._pace.burst):
             return False
+        self._pace.relax(now)
         wanted = self._pace.refill(now)
-        return abs(wanted - self._refill) >= RESHAPE * wanted
+        return self._shape.max_rate != self._pace.burst or abs(wanted - self._refill) >= RESHAPE * wanted
 
     async def _reshape(self, now: float) -> None:
         """Follow the rate. An `AsyncLimiter` can't change its pace, and a new one starts with its burst: take that."""
@@ -150,11 +154,12 @@ class Bucket:
         self._fastest = min(self._fastest, round_trip)
         if refused:
             self._refused += 1
-            hold = self._pace.refused(now, now - round_trip, self._admitted_lately(now), self.lanes.waiting_since)
-            self.hold(hold)
+            # What was admitted tells the limit only if nothing was held meanwhile.
+            waiting_since = self.lanes.waiting_since if now - self._not_before >= 1 else None
+            self.hold(self._pace.refused(now, now - round_trip, self._admitted_lately(now), waiting_since))
         else:
             _note(self._admitted, now)
-        self._give_back(now + self._pace.period(now) - self._early())
+        self._give_back(now + self._pace.period(now))
 
     def _admitted_lately(self, now: float) -> int:
         return sum(time > now - 1 for time in self._admitted)
@@ -167,7 +172,7 @@ class Bucket:
     def given_up(self) -> None:
         """It was sent and will not be waited for; it may still be on its way."""
         now = asyncio.get_running_loop().time()
-        self._give_back(now + self._pace.period(now) + self._slowest)
+        self._give_back(now + self._pace.period(now) + self._slowest + self._early())
 
     def never_sent(self) -> None:
         """It never left: the slot is free at once."""
@@ -210,27 +215,36 @@ class Bucket:
         return most
 
     def _now(self) -> float:
-        """The loop's time; outside of a loop, when all is over, that of the last request."""
-        try:
-            return asyncio.get_running_loop().time()
-        except RuntimeError:
-            return self._latest
+        """The loop's time; outside of a loop, when all is over or in another thread, that of the last request."""
+        return asyncio.get_running_loop().time() if _in_loop() else self._latest
+
+    @property
+    def rate(self) -> float | None:
+        """Requests per second, at the moment; None is no limit."""
+        return None if self.limit.rate is None else self._pace.rate(self._now())
 
     def usage(self) -> LimitUsage:
         """The state of this limit."""
         waiting = sum(self.lanes.waiting.values())
-        rate = self.limit.rate
         return LimitUsage(
-            rate=None if rate is None else self._pace.rate(self._now()),
+            rate=self.rate,
             burst=self._pace.burst,
-            why=self._pace.why,
+            why=self._pace.why(self._now()),
             waiting=waiting,
             in_flight=self._in_flight,
-            expected_wait=self.hopeful_wait() if waiting or self._in_flight else 0.0,
+            expected_wait=self.hopeful_wait() if _in_loop() else 0.0,
             sent=self._sent,
             refused=self._refused,
             busiest_second=self._busiest,
         )
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _shape(pace: Pace, now: float) -> AsyncLimiter | None:

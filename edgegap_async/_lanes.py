@@ -39,7 +39,8 @@ class Lanes:
             if self.busy:
                 await self._turn(ticket, priority)
             self.busy = True
-            self._foreground_turns = self._foreground_turns + 1 if priority == "foreground" else 0
+            passed = priority == "foreground" and self.waiting["background"] > 0
+            self._foreground_turns = self._foreground_turns + 1 if passed else 0
         except BaseException:
             self._gone(priority)
             raise

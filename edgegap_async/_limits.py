@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from ._endpoint import Limit, LimitName
 from .endpoints import DEPLOY_LIMIT, LIMITS, LIST_LIMIT, OTHER_LIMIT, STATUS_LIMIT
-from .models._check import fail, number, whole_number
+from .models._check import fail, flag, number, whole_number
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -16,7 +16,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         burst: how many requests may go at once after a pause, for each limit at most its rate. Not given: a quarter of
             the limit. 1 paces evenly, for a server that counts by spacing.
         early_return: make up for a long way to the server: once it is known how long it is, a slot comes back earlier
-            by most of that. Off, answers after 300 ms leave three quarters of the limit.
+            by most of that. Off, answers after 300 ms leave three quarters of the limit. If the way suddenly becomes
+            much shorter, the limit may be passed for a moment.
     """
 
     deploy: float | None = DEPLOY_LIMIT.rate
@@ -35,6 +36,7 @@ class Limits(Struct, frozen=True, kw_only=True):
                 number(f"limits: {limit.name}", rate, least, most)
         if number("limits: share", self.share, 0, 1) == 0:
             fail("limits: share", "must be above 0")
+        flag("limits: early_return", self.early_return)
         if self.burst is not None:
             whole_number("limits: burst", self.burst, 1)
 

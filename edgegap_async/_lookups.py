@@ -88,7 +88,10 @@ class Lookups:
             if not self._open and not self.quarantined:
                 await self._changed.wait()
             began = loop.time()
-            await self._look(began)
+            try:
+                await self._look(began)
+            except Exception:
+                log.exception("a look-up failed in a way that nobody thought of; the next one follows")
             pause = began + (OPEN_PACE if self._open else QUARANTINE_PACE) - loop.time()
             if self._open:
                 await asyncio.sleep(max(pause, 0.0))

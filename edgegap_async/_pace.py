@@ -9,6 +9,10 @@ somebody else spends from it:
                         window run empty
     each further one    the rate is cut; once for all that were sent before the cut
     each second         a little is given back, never above the documented limit
+    minutes of quiet    all is as at first
+
+Refusals that have nothing to do with our rate (others spend the same limit) cut it all the same: with one in a hundred
+a quarter of the limit is left. That is the price of finding a limit that is really lower with so few refusals.
 """
 
 from math import ceil, floor, inf, sqrt
@@ -19,9 +23,10 @@ CLOCK_GRAIN = 0.002  # seconds: uvloop's clock counts whole milliseconds; withou
 HEADROOM = 1.1  # a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
 MEASURED = 0.95  # of what was admitted in the last second is safe to begin with
 CUT = 0.85
-GROWTH = 0.25  # requests per second, each second
+GROWTH = 1 / 160  # of the limit, each second: of 40/s a quarter of a request
 EMPTYING = 0.9  # seconds after which a window of one second has room again
-WHY_LIMIT, WHY_SHARE = "the documented limit", "this process's limits"
+QUIET = 300.0  # seconds without a 429 after which all is as at first: it may have been somebody else's load
+WHY_NONE, WHY_LIMIT = "no limit", "the session's limits"
 WHY_EVEN = "429: sent at an even pace"
 WHY_LESS = "429: the server admits less than the limit"
 
@@ -33,8 +38,9 @@ class Pace:
         self.limit = inf if limit.rate is None else limit.rate
         # The tiny addend undoes what binary fractions lose: 0.7 * 40 is 28, not 27.
         self.most_slots: float = inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
-        self.burst = 0 if self.limit == inf else int(min(limit.burst or max(1, self.most_slots // 4), self.most_slots))
-        self.why = "no limit" if self.limit == inf else "the limit"
+        burst = limit.burst or max(1, self.most_slots // 4)
+        self._full_burst = 0 if self.limit == inf else int(min(burst, self.most_slots))
+        self.burst: int = self._full_burst
         self._rate = self.limit
         self._since = 0.0
         self._cut_at = -inf
@@ -49,7 +55,20 @@ class Pace:
         """Requests per second."""
         if self._rate == self.limit:
             return self.limit
-        return min(self.limit, self._rate + GROWTH * max(0.0, now - self._since))
+        return min(self.limit, self._rate + GROWTH * self.limit * max(0.0, now - self._since))
+
+    def why(self, now: float) -> str:
+        """Why the rate and the burst are what they are."""
+        if self.limit == inf:
+            return WHY_NONE
+        if self.rate(now) < self.limit:
+            return WHY_LESS
+        return WHY_EVEN if self.burst < self._full_burst else WHY_LIMIT
+
+    def relax(self, now: float) -> None:
+        """After a long quiet all is as at first."""
+        if self.adapted and now - self._cut_at > QUIET and self.rate(now) == self.limit:
+            self.burst, self._rate, self._cut_at, self._measured = self._full_burst, self.limit, -inf, False
 
     def slots(self, now: float) -> float:
         """How many requests may be under way or cooling."""
@@ -70,19 +89,19 @@ class Pace:
         rate = self.refill(now)
         if count <= 0 or self._rate == self.limit:
             return max(0.0, count / rate)
-        growing = (self.limit - rate) / GROWTH  # seconds until the limit is reached again
+        growth = GROWTH * self.limit
+        growing = (self.limit - rate) / growth  # seconds until the limit is reached again
         sent_meanwhile = (rate + self.limit) / 2 * growing
         if count >= sent_meanwhile:
             return growing + (count - sent_meanwhile) / self.limit
-        return (sqrt(rate**2 + 2 * GROWTH * count) - rate) / GROWTH
+        return (sqrt(rate**2 + 2 * growth * count) - rate) / growth
 
     def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
         """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""
         if self.limit == inf or sent < self._cut_at:
             return 0.0
         self._cut_at = now
-        if self.burst > 1:
-            self.burst, self.why = 1, WHY_EVEN
+        self.burst = 1
         saturated = waiting_since is not None and (now - waiting_since >= 1.0 or admitted >= self.limit / 2)
         if not self._measured and saturated and admitted:
             self._measured = True
@@ -96,4 +115,3 @@ class Pace:
         # A tenth of the limit always goes through: at less, it would take minutes to find out that more is allowed.
         self._rate = min(self.limit, max(rate, self.limit / 10))
         self._since = now
-        self.why = WHY_LESS

@@ -44,6 +44,9 @@ class Request(Struct, Generic[B, T], frozen=True):
         end = started + self.patience
         return end if self.deadline is None or self.voyage else min(end, self.deadline)
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("row", str(self.row))]
+
     def __repr__(self) -> str:
         return f"<Request {self.row}>"  # the headers hold the token
 

@@ -88,7 +88,7 @@ class History:
                 return None
             self.repeats += 1
         pause = self._jitter(self.tries, chance)
-        return max(pause, hold(error.retry_after or 0.0)) if isinstance(error, ApiError) else pause
+        return max(pause, obeyed(error.retry_after or 0.0)) if isinstance(error, ApiError) else pause
 
     def _pause_refused(self, error: RateLimited, now: float, deadline: float | None, chance: float) -> float | None:
         self._refusals += 1
@@ -101,7 +101,7 @@ class History:
             return pause
         # The bucket as a whole is held until then, and the call goes back to its place in the queue; but "at once" is
         # no leave to hammer.
-        held = hold(error.retry_after)
+        held = obeyed(error.retry_after)
         if deadline is not None and now + held >= deadline:
             return None
         return pause if pause > held else 0.0
@@ -114,7 +114,7 @@ class History:
         self._budget.give_back(self.repeats)
 
 
-def hold(retry_after: float) -> float:
+def obeyed(retry_after: float) -> float:
     """Seconds of a `Retry-After` that are obeyed."""
     return min(retry_after, LONGEST_HOLD)
 

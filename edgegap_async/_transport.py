@@ -22,7 +22,7 @@ from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
 from ._registry import Shared, join, leave
 from ._request import Request, Voyage, encode, for_call, headers, url
-from ._retry import LONGEST_HOLD, Budget, History, Retry, hold
+from ._retry import Budget, History, Retry
 from ._wire import NoAnswer, Wire
 from .errors import (
     ApiError,
@@ -136,6 +136,7 @@ class Transport:
                     if tell:
                         tell.answered(reply.status, answer)
                     return answer
+                failure.request_sent = failure.request_sent or history.repeats > 0
                 if tell:
                     tell.failed(failure)
                 await self._pause(request, bucket, history, failure)
@@ -212,11 +213,11 @@ class Transport:
         wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             log.info("%s refused early: the queue of its limit takes at least %.1f s", request.row, wait)
-            raise QueueTooLong(str(request.row), wait=wait) from failure
+            raise QueueTooLong(str(request.row), wait=wait, request_sent=_may_have_done(failure)) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
-        if self._over:  # closed in the very turn in which the slot came
-            bucket.never_sent()
+        if self._over or (deadline is not None and asyncio.get_running_loop().time() >= deadline):
+            bucket.never_sent()  # closed, or too late, in the very turn in which the slot came
             raise self._ended(request, failure)
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
@@ -225,7 +226,7 @@ class Transport:
 
     def _ended(self, request: Request[B, T], failure: EdgegapError | None, *, sent: bool = False) -> EdgegapError:
         """What a call is told whose time or whose session is over."""
-        sent = sent or (failure is not None and failure.request_sent)
+        sent = sent or _may_have_done(failure)
         error: EdgegapError
         if self._over:
             error = SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
@@ -233,6 +234,7 @@ class Transport:
             text = f"{request.row} can't end within its timeout of {request.timeout:g} s"
             error = DeadlineExceeded(text, request_sent=sent)
         error.__cause__ = failure
+        log.warning("%s is given up: %s", request.row, error)
         return error
 
     def _no_answer(self, request: Request[B, T], came: NoAnswer, failure: EdgegapError | None) -> EdgegapError:
@@ -248,10 +250,6 @@ class Transport:
     async def _pause(self, request: Request[B, T], bucket: Bucket, history: History, failure: EdgegapError) -> None:
         """Wait before the next attempt, or raise what ends the call."""
         now = asyncio.get_running_loop().time()
-        if isinstance(failure, RateLimited) and failure.retry_after is not None:
-            if failure.retry_after > LONGEST_HOLD:
-                log.warning("Retry-After of %.0f s is taken as %.0f s", failure.retry_after, LONGEST_HOLD)
-            bucket.hold(hold(failure.retry_after))
         pause = history.pause(failure, now, request.deadline, random.random())
         if pause is None:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
@@ -260,7 +258,6 @@ class Transport:
         if self._over:
             raise self._ended(request, failure)
         if request.deadline is not None and now + pause >= request.deadline:
-            log.warning("%s is given up, its deadline is too near: %s", request.row, failure)
             raise self._ended(request, failure)
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
         if pause and (not await self.wait(asyncio.sleep(pause), request.deadline) or self._over):
@@ -295,3 +292,8 @@ class Transport:
         finally:
             if self._loop is not None:
                 leave(self._loop, self._shared)
+
+
+def _may_have_done(failure: EdgegapError | None) -> bool:
+    """Whether what was sent before may have done its deed; what was refused with 429 has not."""
+    return failure is not None and failure.request_sent and not isinstance(failure, RateLimited)

@@ -5,6 +5,7 @@ The only module that uses aiohttp's client. None of its errors gets past it: the
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 import aiohttp
 
@@ -13,6 +14,7 @@ from ._attempt import Attempt, ResendRefused
 from ._bucket import Bucket
 from ._deadlines import Deadlines
 from ._request import B, Request, T, Voyage
+from ._retry import LONGEST_HOLD, obeyed, retry_after
 
 log = logging.getLogger("edgegap_async")
 UNTIMED = aiohttp.ClientTimeout(total=None)  # the deadlines are ours: aiohttp would set a timer for each request
@@ -66,6 +68,7 @@ class Wire:
         voyage = request.voyage or Voyage()
         voyage.under_way = True
         alarm = deadlines.enter(loop, request.end(started))
+        refusal: Reply | None = None
         try:
             response = await self._client().request(
                 request.row.method,
@@ -81,6 +84,9 @@ class Wire:
             attempt.answered = True
             round_trip = loop.time() - started
             bucket.answered(round_trip, refused=response.status == TOO_MANY)
+            if response.status >= 400:
+                refusal = Reply(response.status, response.headers, b"", request.secret)
+                _obey(bucket, response)
             body = await _body(response)
             log.debug("%s was answered %d in %.3f s", request.row, response.status, round_trip)
             return Reply(response.status, response.headers, body, request.secret)
@@ -88,13 +94,15 @@ class Wire:
             if not alarm.is_ours():
                 raise
             problem = f"it took longer than {alarm.when - started:.3g} s"
-        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _told(error)
         finally:
             deadlines.leave(alarm)
             voyage.under_way = False
             if not attempt.answered:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
+        if refusal:  # its status tells enough, whatever became of its body
+            return refusal
         # Raised out here, so that no error of aiohttp's hangs on it.
         raise NoAnswer(problem, sent=attempt.sent, late=alarm.rang and alarm.when == request.deadline)
 
@@ -102,6 +110,17 @@ class Wire:
         """Close the HTTP session if it is ours."""
         if self._http is not None and self._own:
             await self._http.close()
+
+
+def _obey(bucket: Bucket, response: aiohttp.ClientResponse) -> None:
+    """With a 429 and `Retry-After` nothing is sent on the bucket until then."""
+    if response.status != TOO_MANY:
+        return
+    wait = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"), datetime.now(UTC))
+    if wait is not None:
+        if wait > LONGEST_HOLD:
+            log.warning("Retry-After of %.0f s is taken as %.0f s", wait, LONGEST_HOLD)
+        bucket.hold(obeyed(wait))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

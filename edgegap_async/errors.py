@@ -45,7 +45,7 @@ def _restore(kind: type[E], args: tuple[object, ...], state: Mapping[str, object
 class EdgegapError(Exception):
     """Base of all errors of this package.
 
-    `request_sent` is about the last request: False, it certainly never left; True, it may have reached the API.
+    `request_sent`: False, nothing of the call certainly ever left; True, a request of it may have reached the API.
     """
 
     def __init__(self, text: str, *, request_sent: bool = False) -> None:
@@ -160,15 +160,16 @@ class DeadlineExceeded(EdgegapError, TimeoutError):
 
 
 class QueueTooLong(DeadlineExceeded):
-    """The limit's queue is so long that the call can't be sent before its deadline; nothing was sent.
+    """The limit's queue is so long that the call can't be sent before its deadline.
 
     `wait`: the most hopeful time until it could have been, in seconds.
     """
 
-    def __init__(self, operation: str, *, wait: float) -> None:
+    def __init__(self, operation: str, *, wait: float, request_sent: bool = False) -> None:
         super().__init__(
             f"{operation} would wait at least {wait:.1f} s for its limit and has less left: "
-            "give it a longer timeout=, or start less at once"
+            "give it a longer timeout=, or start less at once",
+            request_sent=request_sent,
         )
         self.wait = wait
 

@@ -101,7 +101,7 @@ class Telling:
             outcome=outcome,
             attempt=self._attempts,
             request_id=self._request_id,
-            rate=self._bucket.usage().rate,
+            rate=self._bucket.rate,
         )
         try:
             self._tell(event)

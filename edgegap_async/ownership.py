@@ -10,8 +10,9 @@ closed                  what is to be stopped is stopped for `cleanup_timeout`; 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TypeAlias
 from weakref import WeakSet
 
@@ -255,9 +256,10 @@ class Ownership:
         self.leftovers = tuple(dict.fromkeys(left))
         if self._own is not None:
             self._own.shut()
-        for task in (*self._errands, *self.reaper.tasks, *((self._looking,) if self._looking else ())):
+        tasks = {*self._errands, *self.reaper.tasks, *((self._looking,) if self._looking else ())}
+        for task in tasks:
             task.cancel()
-            await settled(task)
+        cancelled = await _outlast(tasks, inf) or cancelled
         if self.leftovers:
             names = ", ".join(
                 request_id or f"what the tag {tag} may have started" for request_id, tag in self.leftovers
@@ -267,13 +269,23 @@ class Ownership:
             raise cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
-        """Wait for errands and stops, at most `cleanup_timeout`; a cancellation meanwhile is kept for the end."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._cleanup_timeout
+        """Wait for errands, and for the stops that they lead to, at most `cleanup_timeout`."""
+        end = asyncio.get_running_loop().time() + self._cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
-        while (tasks := {*self._errands, *self.reaper.tasks}) and loop.time() < end:
-            try:
-                await asyncio.wait(tasks, timeout=end - loop.time())
-            except asyncio.CancelledError as error:
-                cancelled = error
+        while (tasks := {*self._errands, *self.reaper.tasks}) and asyncio.get_running_loop().time() < end:
+            cancelled = await _outlast(tasks, end) or cancelled
         return cancelled
+
+
+async def _outlast(
+    tasks: Collection[asyncio.Task[DeploymentAccepted | None]] | Collection[asyncio.Task[None]], end: float
+) -> asyncio.CancelledError | None:
+    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that came meanwhile."""
+    loop = asyncio.get_running_loop()
+    cancelled: asyncio.CancelledError | None = None
+    while (left := [task for task in tasks if not task.done()]) and loop.time() < end:
+        try:
+            await asyncio.wait(left, timeout=None if end == inf else end - loop.time())
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled

@@ -70,6 +70,12 @@ class EdgegapSession:
         cleanup_timeout: float = 10.0,
         on_intent: OnIntent | None = None,
     ) -> None:
+        if on_event is not None and not callable(on_event):
+            fail("on_event", "must be callable")
+        if on_intent is not None and not callable(on_intent):
+            fail("on_intent", "must be callable")
+        if http is not None:
+            instance("http", http, aiohttp.ClientSession)
         self._transport = Transport(
             api_url(
                 "base_url", base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL, allow_insecure=allow_insecure

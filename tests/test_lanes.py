@@ -5,6 +5,7 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from edgegap_async._bucket import Bucket
 from edgegap_async._lanes import Lanes, Priority
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.events import Event
+from edgegap_async.resources._owned import DeployOptions
 
 LANES: tuple[Priority, ...] = get_args(Priority)
 ONE_AT_A_TIME = Limits(status=2, burst=1)
@@ -267,7 +269,7 @@ def test_in_the_bucket_no_slot_is_lost(stays: list[Stay], stalls: list[tuple[flo
 
 SAID: dict[str, Any] = {"request_id": "c065", "access_point_id": 7, "token": "delete-token", "fleet_name": "fleet"}
 SAID |= {"application": "game", "version": "1", "users": ["203.0.113.7"], "private_host_ids": ["host"]}
-SAID |= {"name": "a", "tag_name": "b", "everything": True}
+SAID |= {"requests": [], "name": "a", "tag_name": "b", "everything": True}
 
 
 def methods(edgegap: EdgegapSession) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
@@ -279,6 +281,18 @@ def methods(edgegap: EdgegapSession) -> Iterator[tuple[str, Callable[..., Any], 
                 yield f"{name}.{method}", call, {word: value for word, value in SAID.items() if word in parameters}
 
 
+# What waits for a server, stops it or looks for it asks for itself, so always in the background.
+ASK_FOR_THEMSELVES = {f"deployments.{name}" for name in ("wait_until_ready", "adopt", "ensure_stopped", "reap")}
+SCOPES = {"deployments.running", "private_fleets.running"}
+
+
+async def begun(asked: Any) -> object:
+    """What comes of a call first, be it awaited, iterated or entered."""
+    if inspect.isasyncgen(asked):
+        return await anext(asked)
+    return await (asked.__aenter__() if isinstance(asked, AbstractAsyncContextManager) else asked)
+
+
 def test_every_method_that_calls_the_api_takes_a_priority() -> None:
     taking = set[str]()
     for name, call, _ in methods(EdgegapSession("token")):
@@ -286,8 +300,8 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
         if priority:
             assert (priority.kind, priority.default) == (inspect.Parameter.KEYWORD_ONLY, "foreground"), name
             taking.add(name)
-    # What waits for a server asks for itself, so always in the background.
-    assert {name for name, _, _ in methods(EdgegapSession("token"))} - taking == {"deployments.wait_until_ready"}
+    assert {name for name, _, _ in methods(EdgegapSession("token"))} - taking == ASK_FOR_THEMSELVES | SCOPES
+    assert "priority" in DeployOptions.__annotations__  # which the scopes hand to `deploy`
     assert {row.call for row in OPERATIONS} < taking
 
 
@@ -305,9 +319,8 @@ async def test_a_wrong_priority_is_told_before_anything_is_sent(priority: Any, q
             assert len(server.arrivals) == 4
         before = len(server.arrivals), len(events)
         for name, call, words in methods(edgegap):
-            if name != "deployments.wait_until_ready":
-                asked = call(**words, priority=priority)
+            if name not in ASK_FOR_THEMSELVES:
                 with pytest.raises(ValueError, match="priority"):
-                    await (anext(asked) if inspect.isasyncgen(asked) else asked)
+                    await begun(call(**words, priority=priority))
         assert (len(server.arrivals), len(events)) == before
         assert all(usage.waiting == 0 for usage in edgegap.usage().values())

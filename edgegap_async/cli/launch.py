@@ -13,8 +13,10 @@ from .._limits import Limits
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
+from ..simulator.faults import Fault
 from ._sending import http_session
 from .attend import attend
+from .faulty import fault_option
 from .interrupts import INTERRUPTED
 from .loops import LOOPS, LoopFactory, LoopName, loop_factory
 from .matches import Match, read
@@ -26,12 +28,12 @@ SIMULATED = "simulated"  # application, version and token, where nobody looks at
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is launched and where: on an embedded simulator if it has an `enforcement`, else by the API."""
+    """What is launched and where: on an embedded simulator if there is one, else by the API."""
 
     application: str
     version: str
     limits: Limits
-    enforcement: RuleName | None
+    simulator: Simulator | None
 
 
 @click.command(short_help="Launch a server for each match of a file.")
@@ -49,6 +51,7 @@ class Target:
 @click.option("--burst", type=click.IntRange(min=1), help="Requests that may go at once after a pause; 1 paces evenly.")
 @click.option("--simulate", is_flag=True, help="Run on an embedded simulator. So does having no token.")
 @click.option("--enforcement", type=click.Choice(ENFORCEMENTS), help="How the simulator counts.  [sliding-window]")
+@fault_option("What goes wrong on the simulator")
 @click.option("--loop", type=click.Choice(LOOPS), default="asyncio", show_default=True, help="The event loop.")
 @click.pass_context
 def launch(
@@ -61,6 +64,7 @@ def launch(
     burst: int | None,
     simulate: bool,
     enforcement: RuleName | None,
+    faults: Sequence[Fault],
     loop: LoopName,
 ) -> None:
     """Launch a server for each match of a file, at the full documented rate.
@@ -77,7 +81,7 @@ def launch(
     """
     factory: LoopFactory = context.obj or loop_factory(loop)
     try:
-        target = _target(application, version, Limits(burst=burst), simulate, enforcement)
+        target = _target(application, version, Limits(burst=burst), simulate, enforcement, faults)
         checked = _checked(matches, target)
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_launch(target, checked, timeout, stop))
@@ -87,18 +91,28 @@ def launch(
 
 
 def _target(
-    application: str | None, version: str | None, limits: Limits, simulate: bool, enforcement: RuleName | None
+    application: str | None,
+    version: str | None,
+    limits: Limits,
+    simulate: bool,
+    enforcement: RuleName | None,
+    faults: Sequence[Fault],
 ) -> Target:
     has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())
     if not simulate and has_token:
-        if enforcement:
-            raise click.UsageError("--enforcement is the simulator's: it needs --simulate")
+        for option, given in (("--enforcement", enforcement), ("--fault", faults)):
+            if given:
+                raise click.UsageError(f"{option} is the simulator's: it needs --simulate")
         return Target(_needed("--application", application), _needed("--version", version), limits, None)
+    try:
+        simulator = Simulator(enforcement=enforcement or DEFAULT_ENFORCEMENT, faults=faults)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     why = "" if simulate else f"{TOKEN_VARIABLE} is not set: "
     ignored = [name for name in (TOKEN_VARIABLE, BASE_URL_VARIABLE) if os.environ.get(name, "").strip()]
     unused = f" ({' and '.join(ignored)} not used)" if ignored else ""
     click.echo(f"{why}launching on an embedded simulator, no real server is started{unused}", err=True)
-    return Target(application or SIMULATED, version or SIMULATED, limits, enforcement or DEFAULT_ENFORCEMENT)
+    return Target(application or SIMULATED, version or SIMULATED, limits, simulator)
 
 
 def _needed(option: str, value: str | None) -> str:
@@ -120,9 +134,8 @@ def _checked(lines: BinaryIO, target: Target) -> list[Match]:
 
 async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop: bool) -> int:
     async with AsyncExitStack() as stack:
-        simulator = None
-        if target.enforcement is not None:
-            simulator = await stack.enter_async_context(Simulator(enforcement=target.enforcement))
+        if simulator := target.simulator:
+            await stack.enter_async_context(simulator)
         http = await stack.enter_async_context(http_session())
         try:
             # Where these are None, the session takes them from the environment.

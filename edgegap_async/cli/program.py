@@ -4,6 +4,7 @@ import click
 
 from .._version import __version__
 from .launch import launch
+from .reap import reap
 from .simulate import simulate
 
 
@@ -14,4 +15,5 @@ def program() -> None:
 
 
 program.add_command(launch)
+program.add_command(reap)
 program.add_command(simulate)

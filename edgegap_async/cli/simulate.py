@@ -1,12 +1,15 @@
 """`simulate`: the simulator as a process of its own, for clients in any language."""
 
 import asyncio
+from collections.abc import Sequence
 
 import click
 import msgspec
 
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
+from ..simulator.faults import Fault
+from .faulty import fault_option, list_kinds
 from .interrupts import on_interrupt
 
 ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
@@ -50,6 +53,10 @@ SECONDS = click.FloatRange(min=0)
     help="Seconds from the deed to its answer.",
 )
 @click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
+@fault_option("What goes wrong")
+@click.option(
+    "--faults", is_flag=True, is_eager=True, expose_value=False, callback=list_kinds, help="List the kinds of fault."
+)
 def simulate(
     port: int,
     token: str | None,
@@ -60,6 +67,7 @@ def simulate(
     delay_before: tuple[float, float],
     delay_after: tuple[float, float],
     seed: int,
+    faults: Sequence[Fault],
 ) -> None:
     """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
@@ -77,6 +85,7 @@ def simulate(
             delay_before=delay_before,
             delay_after=delay_after,
             seed=seed,
+            faults=faults,
         )
         asyncio.run(serve(simulator))
     except ValueError as error:

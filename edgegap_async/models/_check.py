@@ -118,7 +118,8 @@ def http_url(argument: str, value: object) -> SplitResult:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # brackets that don't match, a port that is no number
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # brackets that don't match, a port that is no number, a host that can't be one
         fail(argument, problem)
     if not sound or not url.isprintable() or " " in url:
         fail(argument, problem)
@@ -133,7 +134,8 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         fail(argument, "must not hold a user name, a password, a query or a fragment")
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
         fail(argument, f"must be https: the token would go to {parts.hostname} in clear")
-    return url
+    # One spelling for one place: its sessions share a budget.
+    return parts._replace(netloc=parts.netloc.lower()).geturl()
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -26,6 +26,8 @@ from ..models.paging import ListQuery
 from ._owned import OwnedDeployments
 from ._paging import page_query
 
+MOST_STALE_PAGES = 3  # pages in a row that bring nothing new: the server gives the same one again and again
+
 
 class Deployments(OwnedDeployments):
     """Deployments. Every method that calls the API takes `timeout`, seconds for the whole call, queue and repeats
@@ -152,16 +154,17 @@ class Deployments(OwnedDeployments):
         """
         whole_number("page_size", page_size, 1)
         seen: builtins.set[str] = set()
-        number = 1
-        while True:
+        number, stale = 1, 0
+        while stale < MOST_STALE_PAGES:
             page = await self.list(query, page=number, limit=page_size, timeout=timeout, priority=priority)
-            for summary in page.data:
+            fresh = [summary for summary in page.data if summary.request_id not in seen]
+            for summary in fresh:
                 if summary.request_id not in seen:
                     seen.add(summary.request_id)
                     yield summary
             if not page.data or page.pagination is None or not page.pagination.has_next:
                 return
-            number += 1
+            number, stale = number + 1, 0 if fresh else stale + 1
 
     async def container_logs(
         self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"

@@ -1,0 +1,57 @@
+"""`reap`: find what a process that died has left behind, and stop it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from ..errors import EdgegapError
+from ..session import EdgegapSession
+from .interrupts import INTERRUPTED
+from .loops import LoopFactory
+
+
+@click.command(short_help="Find what runs under tags, and stop it.")
+@click.argument("tags", nargs=-1, required=True, metavar="TAG...")
+@click.option("--stop", is_flag=True, help="Stop what is found; without it nothing is touched.")
+@click.pass_context
+def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
+    """Find all that runs under any of these tags: those that `on_intent` was told, or your own.
+
+    Each deployment is one JSON line on standard output. Nothing is stopped, unless with --stop.
+
+    The token is taken from EDGEGAP_API_TOKEN.
+
+    Exit code: 0, all was found, and stopped if asked; 1, something could not be; 2, wrong arguments; 130, interrupted.
+    """
+    factory: LoopFactory | None = context.obj
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            code = runner.run(_reap(tags, stop))
+    except EdgegapError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        code = INTERRUPTED
+    context.exit(code)
+
+
+async def _reap(tags: Sequence[str], stop: bool) -> int:
+    async with EdgegapSession() as edgegap:
+        found = await edgegap.deployments.reap(tags)
+        for row in found:
+            click.echo(msgspec.json.encode(row).decode())
+        if not stop:
+            click.echo(f"found: {len(found)} deployments; nothing was stopped, which needs --stop", err=True)
+            return 0
+        stops = (edgegap.deployments.ensure_stopped(row.request_id, timeout=None) for row in found)
+        ended = await asyncio.gather(*stops, return_exceptions=True)
+    failed = [(row, error) for row, error in zip(found, ended, strict=True) if error]
+    for row, error in failed:
+        if not isinstance(error, EdgegapError):
+            raise error
+        click.echo(f"not stopped: {row.request_id}: {error}", err=True)
+    click.echo(f"found: {len(found)} deployments; stopped: {len(found) - len(failed)}", err=True)
+    return 1 if failed else 0
