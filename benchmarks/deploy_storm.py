@@ -14,10 +14,10 @@ import asyncio
 import logging
 import random
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
 from math import inf
@@ -36,29 +36,21 @@ from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 TIMEOUT = 600.0
-ATTEMPT = 30.0  # seconds: twice the default attempt_timeout, as deploys get it
+ATTEMPT = 30.0  # seconds: twice the default attempt_timeout, as deploys get it; `late` is later
 WAY = (0.005, 0.03)  # seconds in each direction
 CANCELLED = 0.05  # of the callers
-OLDEST = 10  # callers
+UNDER_WAY, LOOKED_FOR = 0.025, 0.05  # of the requests: their callers are cancelled soon, if they wait by then
 MIDDLE = 30.0  # seconds
-CUT_SHORT = ("truncated", "not-json", "invalid-utf8", "empty", "no-id")
-STORM = (
-    Fault("deploy", "cut-before", 0.05),
-    Fault("deploy", "cut-after", 0.05),
-    Fault("deploy", "502-after", 0.03),
-    Fault("deploy", "503-before", 0.03),
-    Fault("deploy", "429", 0.01),
-    *(Fault("deploy", kind, 0.01 / len(CUT_SHORT)) for kind in CUT_SHORT),
-    Fault("deploy", "late", 0.02, seconds=ATTEMPT + 10),
-    Fault("deploy", "deed-late", 0.02, seconds=2),
-    Fault("list", "cut-before", 0.02),
-    Fault("list", "503-before", 0.02),
-    Fault("list", "not-json", 0.01),
-    Fault("list", "lag", seconds=1),
-)
+STORM = """
+    deploy:cut-before:0.05 deploy:cut-after:0.05 deploy:502-after:0.03 deploy:503-before:0.03 deploy:429:0.01
+    deploy:late:0.02:40 deploy:deed-late:0.02:2 deploy:truncated:0.002 deploy:not-json:0.002 deploy:invalid-utf8:0.002
+    deploy:empty:0.002 deploy:no-id:0.002 list:cut-before:0.02 list:503-before:0.02 list:not-json:0.01 list:lag:1:1
+"""
+FAULTS = tuple(map(Fault.parse, STORM.split()))
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
 LOSSES = ("handed out twice", "forgotten")
 Deploy = Callable[[int], Awaitable[str]]
+CALLER: ContextVar[int] = ContextVar("CALLER")
 
 
 class Goal(NamedTuple):
@@ -72,10 +64,6 @@ class Goal(NamedTuple):
     def kept(self) -> bool:
         """Whether it is."""
         return self.least <= self.value <= self.most
-
-    def shown(self, *, judged: bool) -> str:
-        """As it stands in the table."""
-        return f"{self.value:.4g}{'' if self.kept or not judged else ' FAILED'}"
 
 
 @dataclass(frozen=True)
@@ -128,14 +116,11 @@ class Tale:
 
 
 @asynccontextmanager
-async def sdk(url: str, run: Run, tale: Tale) -> AsyncIterator[Deploy]:
+async def sdk(url: str, http: aiohttp.ClientSession, run: Run, tale: Tale) -> AsyncIterator[Deploy]:
     """The SDK; closed at the end of the block."""
+    once, intent = run.client == "sdk", tale.intents.append
     edgegap = EdgegapSession(
-        "token",
-        base_url=url,
-        deploy_once=run.client == "sdk",
-        on_intent=tale.intents.append,
-        on_event=tale.on_event,
+        "token", base_url=url, http=http, deploy_once=once, on_intent=intent, on_event=tale.on_event
     )
 
     async def deploy(caller: int) -> str:
@@ -150,74 +135,77 @@ async def sdk(url: str, run: Run, tale: Tale) -> AsyncIterator[Deploy]:
 
 
 @asynccontextmanager
-async def naive(url: str) -> AsyncIterator[Deploy]:
+async def naive(url: str, http: aiohttp.ClientSession) -> AsyncIterator[Deploy]:
     """Paced, and repeated on every error."""
-    limiter = AsyncLimiter(1, 1 / 35)
-    pool = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=pool, headers={"Authorization": "token token"}) as http:
+    limiter, end = AsyncLimiter(1, 1 / 35), aiohttp.ClientTimeout(total=ATTEMPT)
+    token = {"Authorization": "token token"}
+    users = [{"user_type": "ip_address", "user_data": {"ip_address": "203.0.113.7"}}]
 
-        async def deploy(caller: int) -> str:
-            user = {"user_type": "ip_address", "user_data": {"ip_address": "203.0.113.7"}}
-            body = {"application": "app", "version": "1", "users": [user], "tags": [f"caller-{caller}"]}
-            for _ in range(5):
-                try:
-                    end = aiohttp.ClientTimeout(total=ATTEMPT)
-                    async with limiter, http.post(url + DEPLOY, json=body, timeout=end) as answer:
-                        answer.raise_for_status()
-                        return str((await answer.json())["request_id"])
-                except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
-                    await asyncio.sleep(random.random())
-            raise EdgegapError("five times in vain")
+    async def deploy(caller: int) -> str:
+        body = {"application": "app", "version": "1", "users": users, "tags": [f"caller-{caller}"]}
+        for _ in range(5):
+            try:
+                async with limiter, http.post(url + DEPLOY, json=body, headers=token, timeout=end) as answer:
+                    answer.raise_for_status()
+                    return str((await answer.json())["request_id"])
+            except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
+                await asyncio.sleep(random.random())
+        raise EdgegapError("five times in vain")
 
-        yield deploy
+    yield deploy
 
 
-def cancel_some(callers: list[asyncio.Task[str]], chance: random.Random) -> None:
-    """Cancel a share of the callers, spread over the whole storm: half of them any, half of them of the oldest."""
-    loop, ended = asyncio.get_running_loop(), count()
-    moments = Counter(chance.randrange(len(callers) * 99 // 100) for _ in range(int(CANCELLED * len(callers))))
+class Cancelling:
+    """Cancels a share of the callers: half of them at any moment, spread over the whole storm; the others while their
+    request is under way, or while somebody finds out what became of it."""
 
-    def strike() -> None:
-        if waiting := [task for task in callers if not task.done()]:
-            # The oldest are under way, or somebody looks for what became of them.
-            chance.choice(waiting[: chance.choice((OLDEST, len(callers)))]).cancel()
+    def __init__(self, deploys: int, seed: int) -> None:
+        self.deploys, self.callers = deploys, list[asyncio.Task[str]]()
+        self._chance, self._ended = random.Random(seed), count()
+        self._moments = Counter(self._chance.randrange(deploys) for _ in range(int(CANCELLED / 2 * deploys)))
 
-    def ends(_: asyncio.Task[str]) -> None:
-        for _ in range(moments[next(ended)]):
-            loop.call_later(chance.uniform(0, 0.2), strike)
+    def begin(self, deploy: Deploy) -> None:
+        """All callers at once."""
 
-    for caller in callers:
-        caller.add_done_callback(ends)
+        async def call(caller: int) -> str:
+            CALLER.set(caller)
+            return await deploy(caller)
+
+        self.callers += [asyncio.ensure_future(call(caller)) for caller in range(self.deploys)]
+        for caller in self.callers:
+            caller.add_done_callback(self._one_has_ended)
+
+    def _one_has_ended(self, _: asyncio.Task[str]) -> None:
+        for _ in range(self._moments[next(self._ended)]):
+            if waiting := [task for task in self.callers if not task.done()]:
+                self._soon(self._chance.choice(waiting), 0.0, 0.2)
+
+    async def one_sends(self, *_: object) -> None:
+        """For aiohttp to call with each request; the SDK's tasks run in their callers' contexts."""
+        drawn, caller = self._chance.random(), CALLER.get(None)
+        if caller is not None and drawn < UNDER_WAY + LOOKED_FOR:
+            self._soon(self.callers[caller], *((0.0, 2 * WAY[1]) if drawn < UNDER_WAY else (0.1, 8.0)))
+
+    def _soon(self, caller: asyncio.Task[str], least: float, most: float) -> None:
+        asyncio.get_running_loop().call_later(self._chance.uniform(least, most), caller.cancel)
 
 
-async def drive(run: Run, sim: Simulator, tale: Tale, deploys: int, seed: int) -> None:
+async def drive(run: Run, sim: Simulator, tale: Tale, cancelling: Cancelling) -> None:
     """The storm."""
-    loop, early = asyncio.get_running_loop(), run.closed == "in the middle"
-    async with sim:
-        async with naive(sim.url) if run.client == "naive" else sdk(sim.url, run, tale) as deploy:
+    loop, early, trace = asyncio.get_running_loop(), run.closed == "in the middle", aiohttp.TraceConfig()
+    trace.on_request_start.append(cancelling.one_sends)
+    pool = aiohttp.TCPConnector(limit=0)
+    async with sim, aiohttp.ClientSession(connector=pool, trace_configs=[trace]) as http:
+        async with naive(sim.url, http) if run.client == "naive" else sdk(sim.url, http, run, tale) as deploy:
             tale.began = loop.time()
-            callers = [asyncio.ensure_future(deploy(caller)) for caller in range(deploys)]
-            cancel_some(callers, random.Random(seed))
-            await asyncio.wait(callers, timeout=MIDDLE if early else 2 * TIMEOUT)
+            cancelling.begin(deploy)
+            await asyncio.wait(cancelling.callers, timeout=MIDDLE if early else 2 * TIMEOUT)
             tale.served = loop.time()
             if not early:
-                tale.outcomes = [outcome(caller) for caller in callers]
+                tale.outcomes = [outcome(caller) for caller in cancelling.callers]
             await asyncio.sleep(QUARANTINE + 30 if run.closed == "after" else 0)
-        tale.outcomes = tale.outcomes or [outcome(caller) for caller in callers]
+        tale.outcomes = tale.outcomes or [outcome(caller) for caller in cancelling.callers]
         await asyncio.sleep(60)  # what is late still happens
-
-
-@contextmanager
-def watched(tale: Tale) -> Iterator[None]:
-    """Note what is put into quarantine."""
-    plain = Lookups.quarantine
-
-    def quarantine(lookups: Lookups, tag: str, since: float) -> None:
-        tale.quarantined.add(tag)
-        plain(lookups, tag, since)
-
-    with patch.object(Lookups, "quarantine", quarantine):
-        yield
 
 
 def outcome(caller: asyncio.Task[str]) -> str | BaseException:
@@ -242,7 +230,7 @@ def told(sim: Simulator, run: Run, tale: Tale) -> dict[str, Goal]:
     served = tale.served - tale.began
     looks = sum(at < tale.served for at in tale.lists)
     return {
-        "handed out twice": Goal(twice(sim, held), 0),
+        "handed out twice": Goal(twice(sim, held, named), 0),
         "forgotten": Goal(len(loose if run.closed == "after" else loose - named), 0),
         "handed out, and stopped": Goal(len(sim.stopped() & set(held)), 0),
         "no typed outcome": Goal(sum(not isinstance(e, EdgegapError | asyncio.CancelledError) for e in errors), 0),
@@ -266,10 +254,10 @@ def told(sim: Simulator, run: Run, tale: Tale) -> dict[str, Goal]:
     }
 
 
-def twice(sim: Simulator, held: list[str]) -> int:
-    """Servers that two callers have, and callers that have one and run another that nobody stopped."""
+def twice(sim: Simulator, held: list[str], named: set[str]) -> int:
+    """Servers that two callers have, and callers that have one and run another that nobody stopped or told of."""
     owners = Counter(held)
-    running = Counter(sim.tags_of(each)[0] for each in sim.deployed() if each not in sim.stopped())
+    running = Counter(sim.tags_of(each)[0] for each in sim.deployed() if each not in sim.stopped() | named)
     served = {sim.tags_of(each)[0] for each in held}
     return sum(count - 1 for count in owners.values()) + sum(running[name] > 1 for name in served)
 
@@ -278,9 +266,11 @@ def tell(run: Run, deploys: int, seed: int) -> dict[str, Goal]:
     """The figures of one run."""
     random.seed(seed)
     tale = Tale()
-    sim = Simulator(seed=seed, delay_before=WAY, delay_after=WAY, faults=(*STORM, *run.faults))
-    with watched(tale), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(drive(run, sim, tale, deploys, seed))
+    sim = Simulator(seed=seed, delay_before=WAY, delay_after=WAY, faults=(*FAULTS, *run.faults))
+    with patch.object(Lookups, "quarantine", autospec=True, side_effect=Lookups.quarantine) as put:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(drive(run, sim, tale, Cancelling(deploys, seed)))
+        tale.quarantined = {call.args[1] for call in put.call_args_list}
     return told(sim, run, tale)
 
 
@@ -291,19 +281,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)  # a line for each fault
-    columns = {}
-    for run in RUNS:
-        began = time.perf_counter()
-        columns[run] = tell(run, given.deploys, given.seed)
-        print(f"{run.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    columns = {run: tell(run, given.deploys, given.seed) for run in RUNS}
+    missed = {(run, row) for run in RUNS if run.client == "sdk" for row, it in columns[run].items() if not it.kept}
     print(f"| {given.deploys} deploys | {' | '.join(run.name for run in RUNS)} |\n|{'---|' * (1 + len(RUNS))}")
     for row in columns[RUNS[0]]:
-        cells = (column[row].shown(judged=run.client == "sdk") for run, column in columns.items())
+        cells = (f"{columns[run][row].value:.4g}{' FAILED' * ((run, row) in missed)}" for run in RUNS)
         print(f"| {row} | {' | '.join(cells)} |")
-    good = all(figure.kept for run in RUNS if run.client == "sdk" for figure in columns[run].values())
-    lost = {run.name: sum(columns[run][row].value for row in LOSSES) for run in RUNS if run.client != "sdk"}
-    print("".join(f"\nVOID: {name} lost and doubled nothing" for name, count in lost.items() if not count))
-    sys.exit(not (good and all(lost.values())))
+    void = [run.name for run in RUNS if run.client != "sdk" and not any(columns[run][row].value for row in LOSSES)]
+    if void:
+        print(f"VOID: {', '.join(void)} lost and doubled nothing")
+    sys.exit(bool(missed or void))
 
 
 if __name__ == "__main__":

@@ -278,10 +278,11 @@ class Transport:
 
     def shut(self) -> None:
         """End what waits and what is under way with `SessionClosed`."""
-        self.closed = True
         if self._loop is None:
+            self.closed = True
             return
         now = self._bind().time()
+        self.closed = True
         self._waits.end_all(now)
         self._deadlines.ring_all()
 

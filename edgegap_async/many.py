@@ -70,17 +70,24 @@ class Outcomes:
     async def feed(self, requests: Requests) -> None:
         """Start each request as soon as there is a place for it, and say when all are settled."""
         broken: Exception | None = None
-        async with asyncio.TaskGroup() as group:
-            try:
-                async for request in _each(requests):
-                    await self._places.acquire()
-                    if self._purse:
-                        await self._purse.take()
-                    group.create_task(self._one(request))
-            except Exception as error:  # the caller's own: raised where the outcomes are taken, after those that go on
-                log.exception("the requests for deploy_many can't be read on")
-                broken = error
+        try:
+            async with asyncio.TaskGroup() as group:
+                broken = await self._take_in(requests, group)
+        except ExceptionGroup as nobody_thought_of:  # no outcome of a request, such as an `on_intent` that fails
+            broken = nobody_thought_of
         self._settled.put_nowait(broken)
+
+    async def _take_in(self, requests: Requests, group: asyncio.TaskGroup) -> Exception | None:
+        try:
+            async for request in _each(requests):
+                await self._places.acquire()
+                if self._purse:
+                    await self._purse.take()
+                group.create_task(self._one(request))
+        except Exception as error:  # the caller's own: raised where the outcomes are taken, after those that go on
+            log.exception("the requests for deploy_many can't be read on")
+            return error
+        return None
 
     async def _one(self, request: DeployRequest) -> None:
         request_id: str | None = None

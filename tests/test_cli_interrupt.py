@@ -12,7 +12,7 @@ from launches import launched, matches, session
 from edgegap_async import EdgegapSession
 from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 INTERRUPTED = 130
 
@@ -91,7 +91,32 @@ async def test_an_answer_that_is_lost_is_told(capsys: pytest.CaptureFixture[str]
 
     assert await launched(Simulator(delay_after=(40, 40)), 1) == INTERRUPTED
 
-    assert "not known: m0: deployments.deploy" in capsys.readouterr().err
+    assert "not known: m0: no look-up could tell what is under the tag once-" in capsys.readouterr().err
+
+
+async def test_what_a_lost_answer_has_started_is_found_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    simulator = Simulator(faults=[Fault("deploy", "cut-after", 0.5)])
+    interrupt_after(1.0)
+
+    assert await launched(simulator, 400) == INTERRUPTED
+
+    sent = len(simulator.deployed())
+    assert simulator.arrivals("deploy") == sent <= 40
+    assert simulator.stopped() == set(simulator.deployed())
+    told = capsys.readouterr().err
+    assert all(f"{request_id} (m" in told for request_id in simulator.deployed())
+    assert "0 failed" in told
+    assert "not known" not in told
+
+
+async def test_what_was_lost_and_started_nothing_is_not_sent_again() -> None:
+    simulator = Simulator(faults=[Fault("deploy", "cut-before")])
+    interrupt_after(1.0)
+
+    assert await launched(simulator, 400) == INTERRUPTED
+
+    assert 10 < simulator.arrivals("deploy") <= 40
+    assert not simulator.deployed()
 
 
 async def test_twice_it_ends_at_once_and_tells_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """When is a deploy on its way? The HTTP session of a launch says it to whoever sends."""
 
-import asyncio
 from contextvars import ContextVar, Token
 from types import SimpleNamespace, TracebackType
 
@@ -20,7 +19,7 @@ class Sending:
         """A request is about to be sent; what this raises ends the call with nothing sent."""
 
     def over(self) -> None:
-        """It was refused with 429, or never sent, or its answer is lost. Not told of one that was cancelled."""
+        """It was refused with 429, or no connection was to be had: it has started nothing."""
 
     def __enter__(self) -> None:
         self._token = _sending.set(self)
@@ -31,15 +30,20 @@ class Sending:
         _sending.reset(self._token)
 
 
+def _of(method: str) -> Sending | None:
+    """Whose request this is; the look-ups of a session were born in the context of its first deploy, and only look."""
+    return _sending.get() if method == "POST" else None
+
+
 async def _start(
     session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestStartParams
 ) -> None:
-    if sending := _sending.get():
+    if sending := _of(params.method):
         sending.begins()
 
 
 async def _end(session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
-    sending = _sending.get()
+    sending = _of(params.method)
     if sending and params.response.status == REFUSED:
         sending.over()
 
@@ -47,8 +51,8 @@ async def _end(session: aiohttp.ClientSession, context: SimpleNamespace, params:
 async def _exception(
     session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestExceptionParams
 ) -> None:
-    sending = _sending.get()
-    if sending and not isinstance(params.exception, asyncio.CancelledError):
+    sending = _of(params.method)
+    if sending and isinstance(params.exception, aiohttp.ClientConnectorError):
         sending.over()
 
 

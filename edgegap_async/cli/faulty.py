@@ -1,6 +1,6 @@
 """`--fault`: what goes wrong in a simulator, as the command line says it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import click
@@ -10,17 +10,11 @@ from ..simulator.faults import KINDS, Fault
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class _FaultType(click.ParamType):
-    name = "fault"
-
-    def convert(self, value: str | Fault, param: click.Parameter | None, ctx: click.Context | None) -> Fault:
-        """The fault that a text asks for."""
-        if isinstance(value, Fault):
-            return value
-        try:
-            return Fault.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _parsed(context: click.Context, param: click.Parameter, texts: Sequence[str]) -> tuple[Fault, ...]:
+    try:
+        return tuple(map(Fault.parse, texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def fault_option(about: str) -> Callable[[F], F]:
@@ -28,8 +22,8 @@ def fault_option(about: str) -> Callable[[F], F]:
     return click.option(
         "--fault",
         "faults",
-        type=_FaultType(),
         multiple=True,
+        callback=_parsed,
         metavar="OPERATION:KIND[:SHARE[:SECONDS]]",
         help=f"{about}, such as deploy:cut-after:0.05 or deploy:late:0.02:20; may be repeated. "
         "`simulate --faults` lists the kinds.",

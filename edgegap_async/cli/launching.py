@@ -6,7 +6,7 @@
                 `-> withdrawn by `interrupt`
 
 `interrupt` cancels whatever is not in flight. A deploy in flight may start a server, so it is never cancelled: its
-answer comes, or its attempt's time-out, and what was started is stopped.
+answer comes, or its attempt's time-out and then what the session finds under its tag, and what was started is stopped.
 """
 
 import asyncio
@@ -50,6 +50,7 @@ class _Flight(Sending):
         self.match = match
         self.sent_at = 0.0
         self.in_flight = False
+        self.withdrawn = False
 
     def begins(self) -> None:
         """An attempt is about to be sent.
@@ -58,6 +59,7 @@ class _Flight(Sending):
             Withdrawn: it must not be any more.
         """
         if self.launch.interrupted:
+            self.in_flight = False
             raise Withdrawn
         self.sent_at = now = asyncio.get_running_loop().time()
         self.in_flight = True
@@ -65,11 +67,12 @@ class _Flight(Sending):
         outcome.first_sent, outcome.last_sent = min(outcome.first_sent, now), now
 
     def over(self) -> None:
-        """The attempt is over and started nothing, or nobody will learn what. There may be another."""
+        """The attempt is over and started nothing. There may be another, but not after an interruption."""
         self.in_flight = False
         task = asyncio.current_task()
         if self.launch.interrupted and task:
-            task.cancel()
+            self.withdrawn = True
+            task.cancel()  # the session's, in which the deploy goes on: it would wait for another attempt
 
 
 class Launch:
@@ -129,7 +132,8 @@ class Launch:
         except Withdrawn:
             pass
         except EdgegapError as error:
-            await self._failed(flight.match.match_id, error)
+            if not flight.withdrawn:
+                await self._failed(flight.match.match_id, error)
 
     async def _deploy(self, flight: _Flight) -> str:
         match, request = flight.match, flight.match.request

@@ -55,7 +55,13 @@ SECONDS = click.FloatRange(min=0)
 @click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
 @fault_option("What goes wrong")
 @click.option(
-    "--faults", is_flag=True, is_eager=True, expose_value=False, callback=list_kinds, help="List the kinds of fault."
+    "--faults",
+    "list_faults",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=list_kinds,
+    help="List the kinds of fault.",
 )
 def simulate(
     port: int,

@@ -9,13 +9,13 @@ from typing import TypedDict, Unpack
 from msgspec import UNSET
 
 from .._errand import OwnedDeployment
-from .._lanes import Priority
+from .._lanes import PRIORITIES, Priority
 from .._posting import Posting
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
 from ..many import CONCURRENCY, Outcomes, Requests, many
-from ..models._check import fail, flag, sequence, tag_name, text, whole_number
+from ..models._check import fail, flag, one_of, sequence, tag_name, text, whole_number
 from ..models.deploy import (
     DeploymentAccepted,
     DeployRequest,
@@ -161,6 +161,7 @@ class OwnedDeployments:
                 is stopped through this session, or the API says that it is gone, which is asked every 10 s.
             priority: the lane in which deploys wait for their limit.
         """
+        one_of("priority", priority, PRIORITIES)
         whole_number("concurrency", CONCURRENCY if concurrency is None else concurrency, 1)
         purse = None if max_running is None else self._ownership.purse(whole_number("max_running", max_running, 1))
         once = partial(self._ownership.deploy, self._posting, timeout=None, priority=priority, once=None)

@@ -1,0 +1,232 @@
+"""A caller who leaves, at whatever moment and however, leaves no server that nobody has."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from owning import at_every_turn, deploy, forgotten, owning, running
+from raw_server import ACCEPTED, Act, RawServer, answer, never_accepts, session
+
+from edgegap_async import EdgegapSession
+from edgegap_async.errors import DeadlineExceeded, DeployOutcomeUnknown, EdgegapError, SessionClosed
+from edgegap_async.simulator import Fault, Simulator
+
+AGAIN = [(), (1,), (3, 7), (1, 2, 3, 4, 5, 6, 7, 8)]
+FAULTS = [
+    [],
+    [Fault("deploy", "cut-after", times=1)],
+    [Fault("deploy", "deed-late", seconds=1.0, times=1)],
+    [Fault("deploy", "429", times=1)],
+    [Fault("deploy", "422", times=1)],
+]
+faulty = pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: faults[0].kind if faults else "sound")
+
+
+async def deployed(edgegap: EdgegapSession, _: Simulator) -> str:
+    return str((await deploy(edgegap)).request_id)
+
+
+async def ran(edgegap: EdgegapSession, _: Simulator) -> None:
+    async with running(edgegap):
+        await asyncio.sleep(0)
+
+
+@faulty
+@pytest.mark.parametrize("again", AGAIN[:2])
+def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(faults: list[Fault], again: tuple[int, ...]) -> None:
+    _, turns = at_every_turn(deployed, *faults, again=again)
+    assert turns > 10
+
+
+@faulty
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(faults: list[Fault], again: tuple[int, ...]) -> None:
+    _, turns = at_every_turn(ran, *faults, again=again)
+    assert turns > 10
+
+
+@faulty
+@pytest.mark.parametrize("attempt", [deployed, ran])
+def test_a_session_that_is_closed_in_any_turn_leaves_nothing(attempt: Any, faults: list[Fault]) -> None:
+    errors, _ = at_every_turn(attempt, *faults, strike="close")
+    assert all(isinstance(error, EdgegapError | None) for error in errors)
+    assert {type(error) for error in errors} & {SessionClosed, DeployOutcomeUnknown}
+
+
+async def test_what_waits_for_its_turn_is_withdrawn_and_starts_nothing() -> None:
+    async with owning(timeout=600) as (edgegap, sim):
+        calls = [asyncio.ensure_future(deploy(edgegap)) for _ in range(2000)]
+        await asyncio.sleep(3.3)
+        sent = len(sim.deployed())
+        assert 100 < sent < 160
+        held = {call.result().request_id for call in calls if call.done()}
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) == sent
+        assert forgotten(sim, held) == set()
+        assert edgegap.usage()["deploy"].waiting == 0
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("act", [answer(429, {"message": "no"}), answer(429, {"message": "no"}, retry_after="2")])
+async def test_what_is_refused_once_nobody_waits_is_not_sent_again(act: Act) -> None:
+    async with RawServer(act.later(1), ACCEPTED) as server, session(server.url, deploy_once=True) as edgegap:
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.5)
+        call.cancel()
+        await asyncio.wait([call])
+        await asyncio.sleep(30)
+        assert len(server.arrivals) == 1
+
+
+async def test_what_never_left_while_somebody_waited_is_not_sent_afterwards() -> None:
+    async with RawServer(ACCEPTED, closed=True) as server, session(server.url, deploy_once=True) as edgegap:
+        call = asyncio.ensure_future(deploy(edgegap))  # connections are refused, and it tries again
+        await asyncio.sleep(0.01)
+        call.cancel()
+        await asyncio.wait([call])
+        await server.listen()
+        await asyncio.sleep(60)
+        assert server.arrivals == []
+
+
+async def test_whoever_is_connecting_when_nobody_waits_any_more_gives_up() -> None:
+    with never_accepts() as url:
+        async with session(url, deploy_once=True) as edgegap:
+            call = asyncio.ensure_future(deploy(edgegap))
+            await asyncio.sleep(0.5)
+            call.cancel()
+            await asyncio.wait([call])
+            await asyncio.sleep(40)  # longer than an attempt
+            assert edgegap.usage()["deploy"].in_flight == 0
+        assert edgegap.leftovers == ()
+
+
+async def test_whoever_leaves_is_released_at_once_and_the_server_is_stopped() -> None:
+    loop = asyncio.get_running_loop()
+    async with owning(options={"delay_after": (3.0, 3.0)}) as (edgegap, sim):
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await deploy(edgegap)
+        assert loop.time() - began == pytest.approx(1, abs=0.01)
+        assert len(forgotten(sim)) == 1
+        await asyncio.sleep(5)
+        assert forgotten(sim) == set()
+
+
+async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_server_is_stopped() -> None:
+    loop = asyncio.get_running_loop()
+    async with owning(options={"delay_after": (3.0, 3.0)}) as (edgegap, sim):
+        began = loop.time()
+        with pytest.raises(DeployOutcomeUnknown) as caught:
+            await deploy(edgegap, timeout=1)
+        assert loop.time() - began == pytest.approx(1, abs=0.01)
+        assert isinstance(caught.value.__cause__, DeadlineExceeded)
+        assert caught.value.request_sent
+        assert [caught.value.tag] == [*sim.tags_of(sim.deployed()[0])]
+        await asyncio.sleep(5)
+        assert forgotten(sim) == set()
+    assert edgegap.leftovers == ()
+
+
+async def test_a_deadline_that_passes_in_the_queue_is_a_deadline() -> None:
+    async with owning(options={"enforcement": "off"}) as (edgegap, sim):
+        calls = [asyncio.ensure_future(deploy(edgegap, timeout=1.0)) for _ in range(100)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        held = [each.request_id for each in results if not isinstance(each, BaseException)]
+        assert {type(each) for each in results if isinstance(each, BaseException)} <= {
+            DeadlineExceeded,
+            *DeadlineExceeded.__subclasses__(),
+        }
+        await asyncio.sleep(10)
+        assert (forgotten(sim, held), len(sim.deployed())) == (set(), len(held))
+
+
+async def test_a_task_group_that_fails_leaves_nothing() -> None:
+    async with owning(options={"delay_after": (0.5, 0.5)}) as (edgegap, sim):
+
+        async def fails() -> None:
+            await asyncio.sleep(0.7)
+            raise ZeroDivisionError
+
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                for _ in range(30):
+                    group.create_task(ran(edgegap, sim))
+                group.create_task(fails())
+        await asyncio.sleep(10)
+        assert len(sim.deployed()) >= 10
+        assert forgotten(sim) == set()
+
+
+async def test_closing_stops_what_is_on_its_way() -> None:
+    async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.5)
+        await edgegap.aclose()
+        with pytest.raises(DeployOutcomeUnknown) as caught:
+            await call
+        assert isinstance(caught.value.__cause__, SessionClosed)
+        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (1, set(), ())
+
+
+async def test_closing_in_no_time_names_what_is_left_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with owning(options={"delay_after": (2.0, 2.0)}, cleanup_timeout=0) as (edgegap, sim):
+        held = await deploy(edgegap)
+        scope = running(edgegap)
+        server = await scope.__aenter__()
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.5)
+        caplog.clear()
+        await edgegap.aclose()
+        with pytest.raises(DeployOutcomeUnknown) as caught:
+            await call
+        assert {*edgegap.leftovers} == {
+            (server.request_id, sim.tags_of(server.request_id)[0]),
+            (None, caught.value.tag),
+        }
+        warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert len(warnings) == 1
+        assert server.request_id in caplog.text
+        assert str(caught.value.tag) in caplog.text
+        assert held.request_id not in caplog.text
+        before = edgegap.leftovers
+        await edgegap.aclose()
+        assert (edgegap.leftovers, len(caplog.records)) == (before, len(caplog.records))
+        await scope.__aexit__(None, None, None)
+
+
+async def test_cancelled_while_it_closes_it_finishes_and_then_is_cancelled() -> None:
+    async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.5)
+        closing = asyncio.ensure_future(edgegap.aclose())
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            closing.cancel()
+        await asyncio.wait([closing, call])
+        assert closing.cancelled()
+        assert isinstance(call.exception(), DeployOutcomeUnknown)
+        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (1, set(), ())
+
+
+async def test_a_stop_goes_on_until_it_is_accepted() -> None:
+    script = Fault.script("stop", "500-before", "cut-before", "502-before", "429", "never-before", *["503-before"] * 9)
+    async with owning(script, options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+        with pytest.raises(DeployOutcomeUnknown):
+            await deploy(edgegap, timeout=1)
+        await asyncio.sleep(120)
+        assert (len(sim.deployed()), forgotten(sim), sim.faults) == (1, set(), ())
+
+
+async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async with owning(Fault("stop", "403-before"), options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+        with pytest.raises(DeployOutcomeUnknown) as caught:
+            await deploy(edgegap, timeout=1)
+        await asyncio.sleep(20)
+        assert sim.arrivals("other") < 5
+    assert edgegap.leftovers == ((sim.deployed()[0], caught.value.tag),)
+    assert sim.deployed()[0] in caplog.text
