@@ -51,7 +51,8 @@ class Bucket:
         self._not_before = 0.0
         self._slowest, self._fastest = SHORTEST_DOUBT, inf
         self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
-        self._latest = 0.0  # when a slot was last taken
+        self._latest = 0.0  # when a slot was last taken, and in which loop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._granted: deque[float] = deque()  # within the last second
         self._admitted: deque[float] = deque()  # answers other than 429, within the last second
 
@@ -141,7 +142,7 @@ class Bucket:
 
     def _count(self, now: float) -> None:
         self._in_flight += 1
-        self._latest = now
+        self._latest, self._loop = now, asyncio.get_running_loop()
         _note(self._granted, now)
         if len(self._granted) > self._busiest:
             self._busiest = len(self._granted)
@@ -214,9 +215,17 @@ class Bucket:
             least, most = (middle, most) if shape.has_capacity(middle) else (least, middle)
         return most
 
+    @property
+    def _is_at_home(self) -> bool:
+        """Whether this runs in the loop that uses the bucket: another one, or none, has another time."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
     def _now(self) -> float:
-        """The loop's time; outside of a loop, when all is over or in another thread, that of the last request."""
-        return asyncio.get_running_loop().time() if _in_loop() else self._latest
+        """The time of the bucket's loop; when all is over, or in another thread, that of the last request."""
+        return asyncio.get_running_loop().time() if self._is_at_home else self._latest
 
     @property
     def rate(self) -> float | None:
@@ -232,19 +241,11 @@ class Bucket:
             why=self._pace.why(self._now()),
             waiting=waiting,
             in_flight=self._in_flight,
-            expected_wait=self.hopeful_wait() if _in_loop() else 0.0,
+            expected_wait=self.hopeful_wait() if self._is_at_home else 0.0,
             sent=self._sent,
             refused=self._refused,
             busiest_second=self._busiest,
         )
-
-
-def _in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _shape(pace: Pace, now: float) -> AsyncLimiter | None:

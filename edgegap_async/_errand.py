@@ -35,9 +35,14 @@ class Errand:
         self.send, self.voyage, self.deadline = send, voyage, deadline
         self.tag: str | None = None
         self.settling = False
-        self.orphan = False  # nobody waits for it any more
+        self.lost = False  # it was cut off while it was on its way
+
+    @property
+    def orphan(self) -> bool:
+        """Nobody waits for it any more."""
+        return not self.voyage.wanted
 
     @property
     def may_have_started(self) -> bool:
         """Whether a server may exist that is not known yet."""
-        return self.voyage.under_way or self.settling
+        return self.voyage.under_way or self.settling or self.lost

@@ -107,8 +107,6 @@ class Lookups:
             pass
 
     async def _look(self, asked: float) -> None:
-        for tag in [tag for tag, (_, until) in self.quarantined.items() if until <= asked]:
-            del self.quarantined[tag]
         tags = list(self._open)
         if asked >= self._quarantine_look + QUARANTINE_PACE:
             self._quarantine_look = asked
@@ -123,6 +121,7 @@ class Lookups:
                 await self._sweep(late, asked)
         elif self._shown:
             self._settle_absent([tag for tag in tags if self._is_due(tag, asked)])
+            self._release(tags, asked)
         self._give_up()
 
     async def _ask_filter(self, tags: list[str]) -> bool:
@@ -160,6 +159,7 @@ class Lookups:
             self._found(row.request_id, row.tags)
         if not complete:
             return
+        self._release(tags, asked)
         for tag in tags:
             if tag in self._open and self._is_due(tag, asked):
                 self._open[tag].sweeps += 1
@@ -177,6 +177,12 @@ class Lookups:
         for tag in tags:
             if tag in self._open and not self._open[tag].found.done():
                 self._open[tag].found.set_result(None)
+
+    def _release(self, tags: Iterable[str], asked: float) -> None:
+        """The quarantine ends with a look-up that tells, and not before: nothing is forgotten untold."""
+        for tag in tags:
+            if tag in self.quarantined and self.quarantined[tag][1] <= asked:
+                del self.quarantined[tag]
 
     def _give_up(self) -> None:
         now = asyncio.get_running_loop().time()

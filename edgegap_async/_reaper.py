@@ -11,7 +11,6 @@ from .errors import (
     ApiError,
     DeadlineExceeded,
     EdgegapError,
-    Forbidden,
     SessionClosed,
     Unauthorized,
     UnexpectedAnswer,
@@ -23,7 +22,7 @@ from .models.deployment import DeploymentState
 T = TypeVar("T")
 log = logging.getLogger("edgegap_async")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to stop a server
-HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)  # what no further try would mend
+HOPELESS = (Unauthorized, SessionClosed, WrongLoop)  # what no further try would mend; a 403 may be a proxy's
 
 
 class Reaper:

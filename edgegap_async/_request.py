@@ -19,10 +19,12 @@ T = TypeVar("T")
 class Voyage:
     """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
 
-    __slots__ = ("under_way",)
+    __slots__ = ("since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
+        self.since: float = 0.0  # when it was last sent, on the loop's clock
+        self.wanted: bool = True  # somebody waits for what comes of it: else it is not sent again
 
 
 class Request(Struct, Generic[B, T], frozen=True):

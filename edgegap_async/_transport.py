@@ -255,7 +255,7 @@ class Transport:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
             log.log(logging.DEBUG if plain else logging.WARNING, "%s is given up: %s", request.row, failure)
             raise failure
-        if self._over:
+        if self._over or (request.voyage and not request.voyage.wanted):
             raise self._ended(request, failure)
         if request.deadline is not None and now + pause >= request.deadline:
             raise self._ended(request, failure)

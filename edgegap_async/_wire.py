@@ -66,7 +66,7 @@ class Wire:
         started = loop.time()
         attempt = Attempt()
         voyage = request.voyage or Voyage()
-        voyage.under_way = True
+        voyage.under_way, voyage.since = True, started
         alarm = deadlines.enter(loop, request.end(started))
         refusal: Reply | None = None
         try:

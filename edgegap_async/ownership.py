@@ -122,12 +122,12 @@ class Ownership:
 
     def _abandon(self, errand: Errand, task: asyncio.Task[DeploymentAccepted]) -> bool:
         """Nobody waits any more: withdraw it, or stop what it starts. Whether it may have started something."""
-        errand.orphan = True
+        errand.voyage.wanted = False
         if task.done():
             if not task.cancelled() and task.exception() is None:
                 self.stop(task.result().request_id, errand.tag)
                 return True
-            return False
+            return errand.lost
         if errand.may_have_started:
             return True
         task.cancel()
@@ -153,17 +153,16 @@ class Ownership:
             if self._on_intent:
                 self._on_intent(tag)
             left = None if errand.deadline is None else max(errand.deadline - loop.time(), 0.001)
-            began = loop.time()
             try:
                 accepted = await errand.send(own, tag, left)
                 lookups.knows(accepted.request_id)
                 return structs.replace(accepted, once_tag=tag)
             except DeployOutcomeUnknown as error:
                 unknown = error
-            found = await self._settle(errand, lookups, tag, began, unknown)
+            found = await self._settle(errand, lookups, tag, errand.voyage.since, unknown)
             if found is not None:
                 return found
-            lookups.quarantine(tag, began)
+            lookups.quarantine(tag, errand.voyage.since)
             short = errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline
             if errand.orphan or short:
                 raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
@@ -257,6 +256,8 @@ class Ownership:
         if self._own is not None:
             self._own.shut()
         tasks = {*self._errands, *self.reaper.tasks, *((self._looking,) if self._looking else ())}
+        for errand in self._errands.values():
+            errand.lost = errand.may_have_started
         for task in tasks:
             task.cancel()
         cancelled = await _outlast(tasks, inf) or cancelled

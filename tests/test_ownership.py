@@ -223,10 +223,36 @@ async def test_a_stop_goes_on_until_it_is_accepted() -> None:
 
 
 async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    async with owning(Fault("stop", "403-before"), options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+    revoked = answer(401, {"message": "no such token"})
+    async with RawServer(ACCEPTED.later(2), revoked) as server, session(server.url, deploy_once=True) as edgegap:
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=1)
         await asyncio.sleep(20)
-        assert sim.arrivals("other") < 5
-    assert edgegap.leftovers == ((sim.deployed()[0], caught.value.tag),)
-    assert sim.deployed()[0] in caplog.text
+        assert len(server.arrivals) == 2
+    assert edgegap.leftovers == (("c065", caught.value.tag),)
+    assert "c065" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.2])
+@pytest.mark.parametrize("attempt", [deployed, ran])
+def test_a_loop_that_is_shut_down_leaves_nothing(attempt: Any, seconds: float, edgegap_simulator: Any) -> None:
+    """`asyncio.run` cancels all tasks at once at its end: those of the session too."""
+    sessions = []
+
+    async def works() -> None:
+        async with EdgegapSession("t", base_url=edgegap_simulator.url) as edgegap:
+            sessions.append(edgegap)
+            await asyncio.gather(*(attempt(edgegap, edgegap_simulator) for _ in range(5)))
+            await asyncio.sleep(100)
+
+    async def main() -> asyncio.Task[None]:
+        task = asyncio.create_task(works())
+        await asyncio.sleep(seconds)
+        return task
+
+    task = asyncio.run(main())
+    assert task.cancelled()
+    left = {*edgegap_simulator.deployed()} - {*edgegap_simulator.stopped()}
+    named = {tag for _, tag in sessions[0].leftovers}
+    if attempt is ran or seconds < 1:  # at last each deploy has been answered, and whoever asked has its server
+        assert {it for it in left if not {*edgegap_simulator.tags_of(it)} & named} == set()
