@@ -79,7 +79,7 @@ async def test_aclose_ends_what_is_connecting(name: str) -> None:
             call = asyncio.ensure_future(OPERATIONS[name](edgegap))
             await asyncio.sleep(0.5)
             await edgegap.aclose()
-            error = await ended(call, 15)
+            error = await ended(call)
             assert (type(error), error.request_sent) == (SessionClosed, False)
 
 
@@ -89,7 +89,7 @@ async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(act: A
         call = asyncio.ensure_future(GET(edgegap, timeout=20))
         await asyncio.sleep(0.5)
         await edgegap.aclose()
-        assert isinstance(await ended(call, 20), SessionClosed | ServerError | RateLimited)
+        assert isinstance(await ended(call), SessionClosed | ServerError | RateLimited)
         assert len(server.arrivals) == 1
 
 
@@ -102,10 +102,34 @@ async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(opened: Opened, a
             for _ in range(turns):
                 await asyncio.sleep(0)
             await edgegap.aclose()
-            assert isinstance(await ended(call, 1), SessionClosed | ServerError | RateLimited | None)
+            assert isinstance(await ended(call), SessionClosed | ServerError | RateLimited | None)
             await asyncio.sleep(40)
             assert len(server.arrivals) <= 1
             used(edgegap, "GET")
+
+
+async def sent_after_the_close(
+    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]], rate: int
+) -> int:
+    """How many requests; all calls must have ended well."""
+    loop = asyncio.get_running_loop()
+    for start, length in stalls:
+        loop.call_later(start, stall, length)
+    async with opened(*acts, limits=Limits(status=rate, burst=rate)) as (edgegap, server):
+
+        async def call(start: float) -> None:
+            await asyncio.sleep(start)
+            await GET(edgegap)
+
+        calls = [asyncio.create_task(call(start)) for start in starts]
+        await asyncio.sleep(close)
+        await edgegap.aclose()
+        usage = edgegap.usage()["status"]
+        _, late = await asyncio.wait(calls, timeout=30)
+        assert not late
+        assert all(isinstance(call.exception(), EdgegapError | None) for call in calls)
+        await asyncio.sleep(5)
+        return max(len(server.arrivals), used(edgegap, "GET").sent) - usage.sent - usage.in_flight
 
 
 @plans
@@ -115,30 +139,15 @@ async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(opened: Opened, a
     st.lists(moments(1), min_size=1, max_size=8),
     moments(3),
     STALLS,
+    st.sampled_from([1, 4, 20]),
 )
 def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
-    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]]
+    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]], rate: int
 ) -> None:
-    async def closed_amid() -> tuple[int, int]:
-        loop = asyncio.get_running_loop()
-        for start, length in stalls:
-            loop.call_later(start, stall, length)
-        limits = Limits(status=4, burst=1)
-        async with opened(*acts, limits=limits) as (edgegap, server):
+    assert run(sent_after_the_close(opened, acts, starts, close, stalls, rate)) <= 0
 
-            async def call(start: float) -> None:
-                await asyncio.sleep(start)
-                await GET(edgegap)
 
-            calls = [asyncio.create_task(call(start)) for start in starts]
-            await asyncio.sleep(close)
-            await edgegap.aclose()
-            usage = edgegap.usage()["status"]
-            _, late = await asyncio.wait(calls, timeout=30)
-            assert not late
-            assert all(isinstance(call.exception(), EdgegapError | None) for call in calls)
-            await asyncio.sleep(5)
-            return usage.sent + usage.in_flight, max(len(server.arrivals), used(edgegap, "GET").sent)
-
-    by_then, after_all = run(closed_amid())
-    assert after_all <= by_then
+@pytest.mark.parametrize("act", [FAILED, REFUSED, CUT])
+def test_closed_in_the_turn_in_which_a_pause_ends_it_sends_no_more(act: Act) -> None:
+    for close in (step / 50 for step in range(1, 50)):
+        assert run(sent_after_the_close(with_http, [act], [0.0], close, [(close - 0.01, 0.3)], 20)) <= 0

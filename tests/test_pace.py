@@ -141,6 +141,21 @@ def test_when_a_slot_comes_back(round_trip: float, ends: Callable[[Bucket], None
     assert run(wait()) == pytest.approx(back_after, abs=0.0005)
 
 
+def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
+    async def wait() -> float:
+        bucket, start = made(10, 10), now()
+        for _ in range(10):
+            await slot(bucket)
+        bucket.given_up()
+        for _ in range(9):
+            bucket.answered(0.0)
+        await slot(bucket)
+        bucket.answered(0.0)
+        return now() - start
+
+    assert run(wait()) == pytest.approx(1.002, abs=0.0005)
+
+
 @pytest.mark.parametrize("end", ["answered", "never sent"])
 def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
     async def wait() -> float:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
+from bucket_model import now
 from raw_server import CUT, GARBAGE, SILENT, STUCK, TOKEN, Act, answer, failure, half, never_accepts, scripted, session
 
 from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
@@ -26,10 +27,6 @@ from edgegap_async.errors import (
 from edgegap_async.simulator import Simulator
 
 EXACT = 0.01  # seconds
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @asynccontextmanager
@@ -173,6 +170,15 @@ async def test_a_long_queue_is_a_ready_timeout_too() -> None:
         assert {type(error) for error in errors} == {ReadyTimeout}
         assert any(isinstance(error.__cause__, QueueTooLong) for error in errors)
         assert now() - start <= 5 + EXACT
+
+
+async def test_a_wait_that_can_see_nothing_more_in_time_ends_early() -> None:
+    async with scripted(PENDING, answer(429, retry_after="30")) as (edgegap, _):
+        start = now()
+        error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=10))
+        assert isinstance(error, ReadyTimeout)
+        assert error.status is not None
+        assert now() - start < 2
 
 
 SAYS = [

@@ -57,6 +57,16 @@ async def test_after_the_end(name: str) -> None:
         assert (edgegap.usage(), len(server.arrivals)) == (usage, 1)
 
 
+async def test_closed_twice_it_leaves_what_it_shares_with_others_once() -> None:
+    async with RawServer() as server, session(server.url) as edgegap, session(server.url) as other:
+        await asyncio.gather(GET(edgegap), GET(other))
+        await edgegap.aclose()
+        await edgegap.aclose()
+        with pytest.raises(ValueError, match=r"^limits: "):
+            await GET(session(server.url, limits=Limits(status=5)))
+        await GET(other)
+
+
 NOWHERE = "http://127.0.0.1:9"  # the port for discarding, at which nobody listens
 
 

@@ -1,0 +1,200 @@
+"""A real limit that is lower than documented, counted in another way, or far away: what the SDK makes of it.
+
+As a user sees it: a session under load, what arrives at the simulator, and what `usage()` says. The same is measured
+for longer, and beside other rules, by `benchmarks/adaptive.py` and `benchmarks/far.py`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import pytest
+from bucket_model import run
+from raw_server import GET, answer, deploy, scripted, session
+
+from edgegap_async import EdgegapError, EdgegapSession, Limits, LimitUsage, SessionClosed
+from edgegap_async.simulator import Fault, Simulator
+from edgegap_async.simulator.enforcement import RuleName
+
+WAY = (0.0, 0.01)  # seconds until a request counts
+SLOWEST, GROWTH = 4, 0.25  # requests per second that always go, and that come back each second
+Call = Callable[[EdgegapSession], Awaitable[object]]
+
+
+def list_all(edgegap: EdgegapSession, timeout: float | None = None) -> Awaitable[object]:
+    return edgegap.deployments.list(timeout=timeout)
+
+
+def start_one(edgegap: EdgegapSession) -> Awaitable[object]:
+    return deploy(edgegap, timeout=None)
+
+
+async def load(edgegap: EdgegapSession, seconds: float, call: Call = start_one, callers: int = 50) -> None:
+    """Callers that are never out of work, for so long."""
+
+    async def caller() -> None:
+        while True:
+            try:
+                await call(edgegap)
+            except SessionClosed:
+                return
+            except EdgegapError:
+                pass
+
+    tasks = [asyncio.ensure_future(caller()) for _ in range(callers)]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def used(edgegap: EdgegapSession) -> LimitUsage:
+    return edgegap.usage()["deploy"]
+
+
+def port(simulator: Simulator) -> int:
+    return int(simulator.url.rpartition(":")[2])
+
+
+@pytest.mark.parametrize(
+    ("rule", "refusals", "share"),
+    [("fixed-window", 15, 0.85), ("sliding-window", 15, 0.85), ("token-bucket", 15, 0.85), ("spacing", 40, 0.75)],
+)
+async def test_a_limit_that_is_lower_than_documented(rule: RuleName, refusals: int, share: float) -> None:
+    async with Simulator(enforcement=rule, rates={"deploy": 25}, delay_before=WAY) as simulator:
+        edgegap = session(simulator.url)
+        assert (used(edgegap).rate, used(edgegap).burst) == (40, 10)
+        assert "429" not in used(edgegap).why
+        await load(edgegap, 30)
+        by_then = len(simulator.deployed())
+        await load(edgegap, 30)
+        assert simulator.refused("deploy") <= refusals
+        assert len(simulator.deployed()) - by_then >= share * 25 * 30
+        assert used(edgegap).refused == simulator.refused("deploy")
+        assert SLOWEST <= (used(edgegap).rate or 0) <= 32
+        assert used(edgegap).burst == 1
+        assert "429" in used(edgegap).why
+
+    # Nothing is refused any more, and so the rate comes back by and by: to the limit, and not above.
+    last = used(edgegap).rate
+    for _ in range(120):
+        await asyncio.sleep(1)
+        assert used(edgegap).rate == pytest.approx(min(40, last + GROWTH), abs=0.001)
+        last = used(edgegap).rate
+    assert last == 40
+    async with Simulator(enforcement=rule, delay_before=WAY, port=port(simulator)) as lifted:
+        await load(edgegap, 5)
+        await edgegap.aclose()
+        assert lifted.busiest_second("deploy") <= 40
+        assert len(lifted.deployed()) >= 0.9 * 40 * 5
+
+
+@pytest.mark.parametrize("rule", ["sliding-window", "spacing"])
+async def test_lifted_under_load_the_limit_is_found_again_and_held(rule: RuleName) -> None:
+    async with Simulator(enforcement=rule, rates={"list": 6}, delay_before=WAY) as simulator:
+        edgegap = session(simulator.url)
+        await load(edgegap, 20, list_all)
+        assert simulator.refused("list") > 0
+        assert edgegap.usage()["list"].rate <= 8
+    async with Simulator(enforcement="off", delay_before=WAY, port=port(simulator)) as lifted:
+        await load(edgegap, 30, list_all)
+        by_then = lifted.arrivals("list")
+        await load(edgegap, 20, list_all)
+        assert lifted.busiest_second("list") <= 10
+        assert lifted.arrivals("list") - by_then >= 0.95 * 10 * 20
+        usage = edgegap.usage()["list"]
+        assert usage.rate == 10
+        assert "less than the limit" not in usage.why
+        await edgegap.aclose()
+
+
+async def test_those_refused_together_are_one_cut() -> None:
+    simulator = Simulator(enforcement="off", delay_before=(0.15, 0.15), delay_after=(0.15, 0.15))
+    async with simulator, session(simulator.url, limits=Limits(deploy=300)) as edgegap:
+
+        async def refuse_for_a_moment() -> tuple[int, float, float, float]:
+            """How many were refused, how many admitted in the second before, and the rate before and after."""
+            by_then = simulator.arrivals("deploy")
+            await asyncio.sleep(1)
+            admitted, refused = simulator.arrivals("deploy") - by_then, simulator.refused("deploy")
+            rate = used(edgegap).rate
+            simulator.faults = [Fault("deploy", "429")]
+            await asyncio.sleep(0.25)  # less than a round trip: all of them are sent before the first answer
+            simulator.faults = []
+            await asyncio.sleep(0.3)
+            return simulator.refused("deploy") - refused, admitted, rate, used(edgegap).rate
+
+        busy = asyncio.ensure_future(load(edgegap, 5, callers=400))
+        await asyncio.sleep(0.5)
+        first = await refuse_for_a_moment()
+        await asyncio.sleep(1)
+        second = await refuse_for_a_moment()
+        await busy
+    together, admitted, before, after = first
+    assert together >= 40
+    assert before == 300
+    assert after == pytest.approx(0.95 * admitted, rel=0.02)
+    together, _, before, after = second
+    assert together >= 30
+    assert after == pytest.approx(0.85 * before, abs=GROWTH)
+
+
+async def test_after_the_first_refusal_nothing_goes_at_once_any_more() -> None:
+    refused = []
+    async with Simulator(enforcement="spacing") as simulator, session(simulator.url) as edgegap:
+        for _ in range(20):  # a match of five each second: nobody ever waits for long
+            await asyncio.gather(*(deploy(edgegap) for _ in range(5)))
+            refused.append(simulator.refused("deploy"))
+            await asyncio.sleep(1)
+        assert used(edgegap).burst == 1
+        assert used(edgegap).rate == 40
+        assert refused[0] > 0
+        assert refused[-1] - refused[0] <= 2
+
+
+async def test_retry_after_holds_all_that_use_the_limit_and_then_they_go_evenly() -> None:
+    script = [*[answer()] * 30, answer(429, {"message": "no"}, retry_after="3"), answer()]
+    async with scripted(*script) as (edgegap, server), session(server.url) as other:
+        await asyncio.gather(*(load(each, 10, GET, callers=20) for each in (edgegap, other)))
+    refused = server.times[30]
+    after = [time - refused for time in server.times[31:]]
+    assert 3 <= after[0] <= 3.1
+    assert min(later - sooner for sooner, later in pairwise(after)) >= 0.9 / 20
+    assert len(after) >= 0.9 * 20 * (10 - refused - 3)
+
+
+async def test_a_single_refusal_needs_no_slower_rate() -> None:
+    async with scripted(answer(), answer(429, {"message": "no"}), answer()) as (edgegap, server):
+        for _ in range(3):
+            await deploy(edgegap)
+            await asyncio.sleep(1)
+        assert (used(edgegap).rate, used(edgegap).burst, used(edgegap).refused) == (40, 1, 1)
+        assert len(server.arrivals) == 4
+
+
+def test_usage_after_the_loop_is_over() -> None:
+    async def program() -> tuple[EdgegapSession, LimitUsage]:
+        async with Simulator(rates={"deploy": 25}) as simulator, session(simulator.url) as edgegap:
+            await load(edgegap, 3)
+            return edgegap, used(edgegap)
+
+    edgegap, usage = run(program())
+    assert SLOWEST <= usage.rate < 40
+    assert used(edgegap).rate == pytest.approx(usage.rate, abs=1)
+    assert used(edgegap).why == usage.why
+
+
+@pytest.mark.parametrize(
+    ("way", "early", "least", "most"),
+    [((0.12, 0.13), True, 0.9, 1), ((0.12, 0.13), False, 0.75, 0.82), ((0.02, 0.2), True, 0.8, 1)],
+)
+async def test_far_away(way: tuple[float, float], early: bool, least: float, most: float) -> None:
+    async with Simulator(enforcement="off", delay_before=way, delay_after=way) as simulator:
+        async with session(simulator.url, limits=Limits(early_return=early)) as edgegap:
+            busy = asyncio.ensure_future(load(edgegap, 37, list_all, 30))
+            await asyncio.sleep(16)  # ten answers for each slot
+            by_then = simulator.arrivals("list")
+            await asyncio.sleep(20)
+            assert least <= (simulator.arrivals("list") - by_then) / (10 * 20) <= most
+            await busy
+        assert simulator.busiest_second("list") <= 10

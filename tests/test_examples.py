@@ -1,0 +1,81 @@
+"""The examples run as they stand, in virtual time, and record what happened at the simulator."""
+
+import asyncio
+import runpy
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bucket_model import run
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TOKEN = "any-token"
+
+
+def recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the `main` of an example gives when it is run as a program."""
+    results: list[object] = []
+
+    def run_here(main: Coroutine[Any, Any, object]) -> None:
+        results.append(run(main))
+
+    monkeypatch.setattr(asyncio, "run", run_here)
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    (result,) = results
+    return result
+
+
+def test_metrics_for_prometheus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = recorded("metrics_prometheus.py", monkeypatch)
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    counts = {
+        (sample.name, *sample.labels.values()): sample.value for sample in samples if sample.name.endswith("_total")
+    }
+    assert counts == {
+        ("edgegap_attempts_total", "deployments.deploy", "202"): 20,
+        ("edgegap_attempts_total", "deployments.deploy", "429"): 2,
+        ("edgegap_attempts_total", "deployments.status", "200"): 20,
+        ("edgegap_attempts_total", "deployments.status", "503"): 3,
+        ("edgegap_calls_total", "deployments.deploy", "202"): 20,
+        ("edgegap_calls_total", "deployments.status", "200"): 20,
+    }
+    values = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+    assert values["edgegap_queued_seconds_count", "status"] == 20
+    assert 20 / 20 < values["edgegap_queued_seconds_sum", "status"] < 20
+    assert values["edgegap_round_trip_seconds_count", "deployments.deploy"] == 22
+    assert (values["edgegap_rate", "deploy"], values["edgegap_rate", "status"]) == (40, 20)
+    out = capsys.readouterr().out
+    assert 'edgegap_attempts_total{operation="deployments.status",outcome="503"} 3.0' in out
+    assert TOKEN not in out
+    assert all("request_id" not in sample.labels for sample in samples)
+
+
+def test_traces_with_opentelemetry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    spans = recorded("traces_opentelemetry.py", monkeypatch)
+    *events, match = spans
+    assert [(span.name, span.attributes["http.response.status_code"]) for span in events] == [
+        ("deployments.deploy attempt", 202),
+        ("deployments.deploy call", 202),
+        ("deployments.status attempt", 503),
+        ("deployments.status attempt", 200),
+        ("deployments.status call", 200),
+    ]
+    assert match.name == "start a match"
+    assert {span.parent.span_id for span in events} == {match.context.span_id}
+    assert [span.status.is_ok for span in events] == [True, True, False, True, True]
+    seconds = [(span.end_time - span.start_time) / 1e9 for span in events]
+    for attempts, call in ((seconds[0:1], seconds[1]), (seconds[2:4], seconds[4])):
+        assert all(0.02 <= attempt <= 0.06 for attempt in attempts)
+        assert call >= sum(attempts) - 1e-6
+    assert len({span.attributes["edgegap.request_id"] for span in events}) == 1
+    out = capsys.readouterr().out
+    assert [line[:27].strip() for line in out.splitlines()] == [span.name for span in spans]
+    assert TOKEN not in out
+
+
+@pytest.mark.parametrize("name", [path.name for path in EXAMPLES.glob("*.py")])
+def test_an_example_does_nothing_when_it_is_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = runpy.run_path(str(EXAMPLES / name))
+    assert names["__doc__"].count(f"python examples/{name}") == 1
+    assert capsys.readouterr().out == ""
