@@ -227,6 +227,12 @@ class Bucket:
         """The time of the bucket's loop; when all is over, or in another thread, that of the last request."""
         return asyncio.get_running_loop().time() if self._is_at_home else self._latest
 
+    def _expected_wait(self, waiting: int) -> float:
+        if not self._is_at_home:
+            return 0.0
+        held = max(0.0, self._not_before - self._now())
+        return self.hopeful_wait() if waiting or self._in_flight else held
+
     @property
     def rate(self) -> float | None:
         """Requests per second, at the moment; None is no limit."""
@@ -241,7 +247,7 @@ class Bucket:
             why=self._pace.why(self._now()),
             waiting=waiting,
             in_flight=self._in_flight,
-            expected_wait=self.hopeful_wait() if self._is_at_home else 0.0,
+            expected_wait=self._expected_wait(waiting),
             sent=self._sent,
             refused=self._refused,
             busiest_second=self._busiest,

@@ -129,15 +129,14 @@ class Lookups:
         if self._ignored:
             return False
         try:
-            rows = await tagged(self._transport, tags, LOOK_TIMEOUT)
+            rows, honest = await tagged(self._transport, tags, LOOK_TIMEOUT)
         except BadRequest:
             self._ignored = True
             return False
         except EdgegapError as error:
             log.info("a look-up failed, the next one follows: %s", error)
             return False
-        if any(not set(row.tags) & set(tags) for row in rows):
-            self._ignored = True
+        self._ignored = not honest
         self._shown = self._shown or (bool(rows) and not self._ignored)
         for row in rows:
             self._found(row.request_id, row.tags)

@@ -29,7 +29,6 @@ from .errors import (
     DeadlineExceeded,
     EdgegapError,
     QueueTooLong,
-    RateLimited,
     SessionClosed,
     TransportError,
     WrongLoop,
@@ -136,10 +135,7 @@ class Transport:
                     if tell:
                         tell.answered(reply.status, answer)
                     return answer
-                failure.request_sent = failure.request_sent or history.repeats > 0
-                if tell:
-                    tell.failed(failure)
-                await self._pause(request, bucket, history, failure)
+                await self._pause(request, history, failure, tell)
         except BaseException as ended:
             if tell:
                 tell.ended(ended)
@@ -213,7 +209,9 @@ class Transport:
         wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             log.info("%s refused early: the queue of its limit takes at least %.1f s", request.row, wait)
-            raise QueueTooLong(str(request.row), wait=wait, request_sent=_may_have_done(failure)) from failure
+            raise QueueTooLong(
+                str(request.row), wait=wait, request_sent=failure is not None and failure.request_sent
+            ) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
         if self._over or (deadline is not None and asyncio.get_running_loop().time() >= deadline):
@@ -226,7 +224,7 @@ class Transport:
 
     def _ended(self, request: Request[B, T], failure: EdgegapError | None, *, sent: bool = False) -> EdgegapError:
         """What a call is told whose time or whose session is over."""
-        sent = sent or _may_have_done(failure)
+        sent = sent or (failure is not None and failure.request_sent)
         error: EdgegapError
         if self._over:
             error = SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
@@ -247,8 +245,13 @@ class Transport:
             error = TransportError(f"{request.row} had no answer ({came}); {done}", request_sent=came.sent)
         return unknown_if_deploy(request.row, error)
 
-    async def _pause(self, request: Request[B, T], bucket: Bucket, history: History, failure: EdgegapError) -> None:
+    async def _pause(
+        self, request: Request[B, T], history: History, failure: EdgegapError, tell: Telling | None
+    ) -> None:
         """Wait before the next attempt, or raise what ends the call."""
+        failure.request_sent = failure.request_sent or history.repeats > 0  # an earlier attempt may have done its deed
+        if tell:
+            tell.failed(failure)
         now = asyncio.get_running_loop().time()
         pause = history.pause(failure, now, request.deadline, random.random())
         if pause is None:
@@ -293,8 +296,3 @@ class Transport:
         finally:
             if self._loop is not None:
                 leave(self._loop, self._shared)
-
-
-def _may_have_done(failure: EdgegapError | None) -> bool:
-    """Whether what was sent before may have done its deed; what was refused with 429 has not."""
-    return failure is not None and failure.request_sent and not isinstance(failure, RateLimited)

@@ -82,13 +82,9 @@ class Wire:
                 middlewares=(attempt,),
             )
             attempt.answered = True
-            round_trip = loop.time() - started
-            bucket.answered(round_trip, refused=response.status == TOO_MANY)
-            if response.status >= 400:
-                refusal = Reply(response.status, response.headers, b"", request.secret)
-                _obey(bucket, response)
+            refusal = _heard(bucket, response, loop.time() - started, request.secret)
             body = await _body(response)
-            log.debug("%s was answered %d in %.3f s", request.row, response.status, round_trip)
+            log.debug("%s was answered %d", request.row, response.status)
             return Reply(response.status, response.headers, body, request.secret)
         except asyncio.CancelledError:
             if not alarm.is_ours():
@@ -112,15 +108,17 @@ class Wire:
             await self._http.close()
 
 
-def _obey(bucket: Bucket, response: aiohttp.ClientResponse) -> None:
-    """With a 429 and `Retry-After` nothing is sent on the bucket until then."""
-    if response.status != TOO_MANY:
-        return
-    wait = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"), datetime.now(UTC))
-    if wait is not None:
-        if wait > LONGEST_HOLD:
-            log.warning("Retry-After of %.0f s is taken as %.0f s", wait, LONGEST_HOLD)
-        bucket.hold(obeyed(wait))
+def _heard(bucket: Bucket, response: aiohttp.ClientResponse, round_trip: float, secret: str) -> Reply | None:
+    """The headers are there: the bucket is told, and what refuses is an answer whatever becomes of its body."""
+    bucket.answered(round_trip, refused=response.status == TOO_MANY)
+    if response.status < 400:
+        return None
+    asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"), datetime.now(UTC))
+    if response.status == TOO_MANY and asked is not None:
+        if asked > LONGEST_HOLD:
+            log.warning("Retry-After of %.0f s is taken as %.0f s", asked, LONGEST_HOLD)
+        bucket.hold(obeyed(asked))
+    return Reply(response.status, response.headers, b"", secret)
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -13,6 +13,7 @@ from .models.paging import ListFilter, ListQuery, OrderBy
 
 PAGE = 100  # the most that a page holds, as far as is known
 TAGS_A_CALL = 150  # as many as fit into a URL of 6,000 bytes, percent-encoded
+ALL_PAGES = 1_000_000  # the time ends before
 LONGEST_SWEEP = 40  # pages: more would take the whole budget of lists for seconds
 
 
@@ -26,8 +27,8 @@ def _is_last(page: DeploymentPage) -> bool:
     return not page.data or page.pagination is None or not page.pagination.has_next
 
 
-async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> list[DeploymentSummary]:
-    """What the filter shows for any of these tags; whether it can be trusted is for the caller to judge."""
+async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> tuple[list[DeploymentSummary], bool]:
+    """What the filter shows for any of these tags; and whether it showed nothing else, which it does when ignored."""
     end = asyncio.get_running_loop().time() + timeout
     rows: list[DeploymentSummary] = []
     for start in range(0, len(tags), TAGS_A_CALL):
@@ -36,19 +37,21 @@ async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> l
         for number in range(1, LONGEST_SWEEP + 1):
             page = await _page(transport, query, number, end)
             rows += page.data
-            if _is_last(page) or any(not set(row.tags) & set(some) for row in page.data):
+            if any(not set(row.tags) & set(some) for row in page.data):
+                return rows, False
+            if _is_last(page):
                 break
-    return rows
+    return rows, True
 
 
 async def newest(
-    transport: Transport, is_older: Callable[[str], bool], timeout: float
+    transport: Transport, is_older: Callable[[str], bool], timeout: float, pages: int = LONGEST_SWEEP
 ) -> tuple[list[DeploymentSummary], bool]:
     """Pages newest first, up to a request_id that `is_older` than what is looked for; and whether it came to one."""
     end = asyncio.get_running_loop().time() + timeout
     query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
     rows: list[DeploymentSummary] = []
-    for number in range(1, LONGEST_SWEEP + 1):
+    for number in range(1, pages + 1):
         page = await _page(transport, query, number, end)
         rows += page.data
         if _is_last(page) or (page.data and is_older(page.data[-1].request_id)):
@@ -61,9 +64,9 @@ async def under_tags(transport: Transport, tags: Sequence[str], timeout: float) 
     matches nothing, is ignored or refused must hide nothing."""
     wanted = set(tags)
     try:
-        rows = await tagged(transport, tags, timeout)
+        rows, honest = await tagged(transport, tags, timeout)
     except BadRequest:
-        rows = []
-    if not rows or any(not wanted & set(row.tags) for row in rows):
-        rows, _ = await newest(transport, lambda _: False, timeout)
+        rows, honest = [], False
+    if not rows or not honest:
+        rows, _ = await newest(transport, lambda _: False, timeout, ALL_PAGES)
     return tuple({row.request_id: row for row in rows if wanted & set(row.tags)}.values())

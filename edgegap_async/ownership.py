@@ -68,7 +68,7 @@ class Ownership:
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
-        self._scopes: dict[str, tuple[str | None, Handover]] = {}  # the servers that are in a block
+        self._scopes: dict[Handover, tuple[str, str | None]] = {}  # the servers that are in a block
         self.leftovers: tuple[Leftover, ...] = ()
 
     def _enter(self) -> tuple[Transport, Lookups]:
@@ -200,12 +200,12 @@ class Ownership:
         """A server that is stopped on every way out of the block, unless it was handed over."""
         handover = Handover()
         self._public.enter()
-        self._scopes[request_id] = (tag, handover)
+        self._scopes[handover] = (request_id, tag)
         try:
             ready = await wait_until_ready(self._public, request_id, ready_timeout)
             yield OwnedDeployment(handover=handover, **structs.asdict(ready))
         finally:
-            self._scopes.pop(request_id, None)
+            del self._scopes[handover]
             if not handover.kept and not self._public.closed:  # closing has stopped what was in a block
                 await self.stop_and_wait(request_id, tag)
 
@@ -245,7 +245,7 @@ class Ownership:
         """Finish what can be finished in time; then say what is left."""
         for task, errand in list(self._errands.items()):
             self._abandon(errand, task)
-        for request_id, (tag, handover) in self._scopes.items():
+        for handover, (request_id, tag) in self._scopes.items():
             if not handover.kept:
                 self.stop(request_id, tag)
         cancelled = await self._finish()
@@ -284,9 +284,12 @@ async def _outlast(
     """Wait for tasks until `end`, on the loop's clock, and give a cancellation that came meanwhile."""
     loop = asyncio.get_running_loop()
     cancelled: asyncio.CancelledError | None = None
-    while (left := [task for task in tasks if not task.done()]) and loop.time() < end:
+    done = False
+    while tasks and not done and loop.time() < end:
         try:
-            await asyncio.wait(left, timeout=None if end == inf else end - loop.time())
+            # Also for those that are done already: it lets their callbacks run.
+            await asyncio.wait(tasks, timeout=None if end == inf else end - loop.time())
+            done = True
         except asyncio.CancelledError as error:
             cancelled = error
     return cancelled

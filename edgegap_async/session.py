@@ -14,7 +14,7 @@ from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
 from .events import OnEvent
-from .models._check import api_url, fail, flag, instance, seconds, token_text
+from .models._check import api_url, fail, flag, instance, optional_callables, seconds, token_text
 from .ownership import Leftover, OnIntent, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
@@ -70,18 +70,12 @@ class EdgegapSession:
         cleanup_timeout: float = 10.0,
         on_intent: OnIntent | None = None,
     ) -> None:
-        if on_event is not None and not callable(on_event):
-            fail("on_event", "must be callable")
-        if on_intent is not None and not callable(on_intent):
-            fail("on_intent", "must be callable")
-        if http is not None:
-            instance("http", http, aiohttp.ClientSession)
+        optional_callables(on_event=on_event, on_intent=on_intent)
+        url = base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
         self._transport = Transport(
-            api_url(
-                "base_url", base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL, allow_insecure=allow_insecure
-            ),
+            api_url("base_url", url, allow_insecure=allow_insecure),
             _token(token),
-            http=http,
+            http=None if http is None else instance("http", http, aiohttp.ClientSession),
             limits=Limits() if limits is None else instance("limits", limits, Limits),
             retry=Retry() if retry is None else instance("retry", retry, Retry),
             timeout=None if timeout is None else seconds("timeout", timeout),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -79,10 +80,8 @@ async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(bad: str, kin
     async with owning(options={"seed": 3}) as (edgegap, sim):
         held = [(await deploy(edgegap, once=False)).request_id for _ in range(others)]
         sim.faults = [fault(kind, times=1), *BAD_LISTS[bad]]
-        try:
+        with suppress(DeployOutcomeUnknown):
             held.append((await deploy(edgegap, timeout=120)).request_id)
-        except DeployOutcomeUnknown as error:
-            assert error.tag
         await asyncio.sleep(QUARANTINE)
         assert forgotten(sim, held) == set()
         assert len(sim.deployed()) == others + 1
@@ -99,10 +98,8 @@ async def test_one_that_appears_late_is_a_stray_and_stopped(late: float, warm: b
             sim.faults = [fault("cut-after", times=1)]
             held.append((await deploy(edgegap)).request_id)
         sim.faults = [Fault("deploy", "deed-late", seconds=late, times=1), *bad]
-        try:
+        with suppress(DeployOutcomeUnknown):
             held.append((await deploy(edgegap, timeout=120)).request_id)
-        except DeployOutcomeUnknown:
-            pass
         await asyncio.sleep(late + 30)
         if not (warm and any(each.kind == "filters-empty" for each in bad)):  # it had shown a tag: it was believed
             assert forgotten(sim, held) == set()
@@ -247,8 +244,11 @@ async def test_a_hundred_at_once_share_their_look_ups() -> None:
 
 
 async def test_sessions_do_not_take_each_other_s_servers() -> None:
-    async with Simulator(faults=[Fault("deploy", "cut-after", 0.5)]) as sim:
-        async with EdgegapSession("a", base_url=sim.url) as one, EdgegapSession("b", base_url=sim.url) as other:
-            servers = await asyncio.gather(*(deploy(it, timeout=None) for it in [one, other] * 20))
-            assert len({it.request_id for it in servers}) == len(sim.deployed()) == 40
-            assert sim.stopped() == set()
+    async with (
+        Simulator(faults=[Fault("deploy", "cut-after", 0.5)]) as sim,
+        EdgegapSession("a", base_url=sim.url) as one,
+        EdgegapSession("b", base_url=sim.url) as other,
+    ):
+        servers = await asyncio.gather(*(deploy(it, timeout=None) for it in [one, other] * 20))
+        assert len({it.request_id for it in servers}) == len(sim.deployed()) == 40
+        assert sim.stopped() == set()

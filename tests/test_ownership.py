@@ -152,11 +152,14 @@ async def test_a_task_group_that_fails_leaves_nothing() -> None:
             await asyncio.sleep(0.7)
             raise ZeroDivisionError
 
-        with pytest.raises(ExceptionGroup):
+        async def together() -> None:
             async with asyncio.TaskGroup() as group:
                 for _ in range(30):
                     group.create_task(ran(edgegap, sim))
                 group.create_task(fails())
+
+        with pytest.raises(ExceptionGroup):
+            await together()
         await asyncio.sleep(10)
         assert len(sim.deployed()) >= 10
         assert forgotten(sim) == set()
@@ -233,26 +236,30 @@ async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCap
     assert "c065" in caplog.text
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 1.2])
+@pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("attempt", [deployed, ran])
-def test_a_loop_that_is_shut_down_leaves_nothing(attempt: Any, seconds: float, edgegap_simulator: Any) -> None:
+def test_a_loop_that_is_shut_down_leaves_nothing(attempt: Any, seconds: float, edgegap_simulator: Simulator) -> None:
     """`asyncio.run` cancels all tasks at once at its end: those of the session too."""
-    sessions = []
+    sessions, held = [], []
 
     async def works() -> None:
         async with EdgegapSession("t", base_url=edgegap_simulator.url) as edgegap:
             sessions.append(edgegap)
-            await asyncio.gather(*(attempt(edgegap, edgegap_simulator) for _ in range(5)))
-            await asyncio.sleep(100)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(5):
+                    group.create_task(one(edgegap))
+                group.create_task(asyncio.sleep(100))
+
+    async def one(edgegap: EdgegapSession) -> None:
+        held.append(await attempt(edgegap, edgegap_simulator))
 
     async def main() -> asyncio.Task[None]:
         task = asyncio.create_task(works())
         await asyncio.sleep(seconds)
         return task
 
-    task = asyncio.run(main())
-    assert task.cancelled()
-    left = {*edgegap_simulator.deployed()} - {*edgegap_simulator.stopped()}
+    assert asyncio.run(main()).cancelled()
     named = {tag for _, tag in sessions[0].leftovers}
-    if attempt is ran or seconds < 1:  # at last each deploy has been answered, and whoever asked has its server
-        assert {it for it in left if not {*edgegap_simulator.tags_of(it)} & named} == set()
+    lost = {it for it in forgotten(edgegap_simulator, held) if not {*edgegap_simulator.tags_of(it)} & named}
+    assert lost == set()

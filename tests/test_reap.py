@@ -82,7 +82,7 @@ async def test_many_pages_and_many_tags(faults: list[Fault]) -> None:
 async def test_a_sweep_that_can_not_see_all_does_not_keep_it_to_itself() -> None:
     """Of a list with more pages than a sweep reads, nobody may think that it was read to its end."""
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 5}
-    async with owning(Fault("list", "filters-empty"), options=options) as (edgegap, sim):
+    async with owning(Fault("list", "filters-empty"), options=options) as (edgegap, _):
         old = await started(edgegap, old=1)
         await asyncio.gather(*(deploy(edgegap, once=False, timeout=None) for _ in range(230)))
         try:

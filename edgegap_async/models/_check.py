@@ -157,3 +157,10 @@ def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
     if value not in allowed:
         fail(argument, f"must be one of {', '.join(map(str, allowed))}, not {value!r}")
     return value
+
+
+def optional_callables(**arguments: object) -> None:
+    """Each something that can be called, or None."""
+    for name, value in arguments.items():
+        if value is not None and not callable(value):
+            fail(name, f"must be callable, not {type(value).__name__}")

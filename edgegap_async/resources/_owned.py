@@ -222,7 +222,8 @@ class OwnedDeployments:
             fail("tags", "must hold at least one tag: without any, everything would be reaped")
         found = await under_tags(self._transport, wanted, REAP_TIMEOUT)
         if not flag("dry_run", dry_run):
-            async with asyncio.TaskGroup() as group:
-                for row in found:
-                    group.create_task(self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT))
+            stops = (self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT) for row in found)
+            failed = [error for error in await asyncio.gather(*stops, return_exceptions=True) if error]
+            if failed:  # the others are stopped
+                raise failed[0]
         return found
