@@ -92,15 +92,20 @@ class Bucket:
         while not self._take(loop.time()):
             await self._sleep(self._returns[0] - self._early() if self._returns else None)
         try:
-            await self._reshape(loop.time())
-            if self._shape:
-                await self._shape.acquire()
+            await self._pass_shape()
             while loop.time() < self._not_before:
                 await self._sleep(self._not_before)
+                if loop.time() >= self._not_before:
+                    await self._pass_shape()  # it has filled up meanwhile: what comes after a stop is paced again
         except BaseException:
             self._out -= 1
             raise
         self._count(loop.time())
+
+    async def _pass_shape(self) -> None:
+        await self._reshape(asyncio.get_running_loop().time())
+        if self._shape:
+            await self._shape.acquire()
 
     def _take(self, now: float) -> bool:
         early = self._early()  # as it is known now: a way that became shorter must count for what was answered before
@@ -191,7 +196,8 @@ class Bucket:
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds. It only ever moves forward."""
-        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
+        if seconds > 0:
+            self._not_before = max(self._not_before, asyncio.get_running_loop().time() + seconds)
 
     def settles_at(self, now: float) -> float:
         """When all slots will be back and nothing is held, on the loop's clock; for what is under way at the latest."""

@@ -23,7 +23,7 @@ CLOCK_GRAIN = 0.002  # seconds: uvloop's clock counts whole milliseconds; withou
 HEADROOM = 1.1  # a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
 MEASURED = 0.95  # of what was admitted in the last second is safe to begin with
 CUT = 0.85
-GROWTH = 1 / 160  # of the limit, each second: of 40/s a quarter of a request
+GROWTH, GROWTH_SHARE = 0.25, 1 / 160  # requests per second, each second; of a larger limit that share of it
 EMPTYING = 0.9  # seconds after which a window of one second has room again
 QUIET = 300.0  # seconds without a 429 after which all is as at first: it may have been somebody else's load
 WHY_NONE, WHY_LIMIT = "no limit", "the session's limits"
@@ -41,6 +41,7 @@ class Pace:
         burst = limit.burst or max(1, self.most_slots // 4)
         self._full_burst = 0 if self.limit == inf else int(min(burst, self.most_slots))
         self.burst: int = self._full_burst
+        self._growth = max(GROWTH, GROWTH_SHARE * self.limit)
         self._rate = self.limit
         self._since = 0.0
         self._cut_at = -inf
@@ -55,7 +56,7 @@ class Pace:
         """Requests per second."""
         if self._rate == self.limit:
             return self.limit
-        return min(self.limit, self._rate + GROWTH * self.limit * max(0.0, now - self._since))
+        return min(self.limit, self._rate + self._growth * max(0.0, now - self._since))
 
     def why(self, now: float) -> str:
         """Why the rate and the burst are what they are."""
@@ -89,7 +90,7 @@ class Pace:
         rate = self.refill(now)
         if count <= 0 or self._rate == self.limit:
             return max(0.0, count / rate)
-        growth = GROWTH * self.limit
+        growth = self._growth
         growing = (self.limit - rate) / growth  # seconds until the limit is reached again
         sent_meanwhile = (rate + self.limit) / 2 * growing
         if count >= sent_meanwhile:

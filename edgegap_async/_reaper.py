@@ -11,6 +11,7 @@ from .errors import (
     ApiError,
     DeadlineExceeded,
     EdgegapError,
+    Forbidden,
     SessionClosed,
     Unauthorized,
     UnexpectedAnswer,
@@ -22,7 +23,7 @@ from .models.deployment import DeploymentState
 T = TypeVar("T")
 log = logging.getLogger("edgegap_async")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to stop a server
-HOPELESS = (Unauthorized, SessionClosed, WrongLoop)  # what no further try would mend; a 403 may be a proxy's
+HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)  # what no further try would mend
 
 
 class Reaper:
@@ -93,6 +94,8 @@ async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = 
                 return
             log.info("deployment %s is not stopped yet: %s", request_id, error)
         if not await transport.wait(asyncio.sleep(pause), deadline):
+            if transport.closed:
+                raise SessionClosed(f"the session was closed before {request_id} was stopped", request_sent=True)
             raise DeadlineExceeded(
                 f"deployment {request_id} was not stopped within {timeout or 0:g} s", request_sent=True
             )

@@ -104,7 +104,7 @@ class Ownership:
         except asyncio.CancelledError:
             self._abandon(errand, task)
             raise
-        if task.done() and not task.cancelled():
+        if task.done() and not task.cancelled() and errand.voyage.wanted:
             return task.result()
         late: EdgegapError = SessionClosed("the session was closed during the deploy")
         if not self._public.closed:
@@ -199,14 +199,13 @@ class Ownership:
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """A server that is stopped on every way out of the block, unless it was handed over."""
         handover = Handover()
-        self._public.enter()
         self._scopes[handover] = (request_id, tag)
         try:
             ready = await wait_until_ready(self._public, request_id, ready_timeout)
             yield OwnedDeployment(handover=handover, **structs.asdict(ready))
         finally:
             del self._scopes[handover]
-            if not handover.kept and not self._public.closed:  # closing has stopped what was in a block
+            if not handover.kept:
                 await self.stop_and_wait(request_id, tag)
 
     async def wait_until_ready(
@@ -239,6 +238,10 @@ class Ownership:
 
     async def stop_and_wait(self, request_id: str, tag: str | None = None) -> None:
         """Stop a server and wait until that is accepted, at most `cleanup_timeout`; then it goes on by itself."""
+        if (self._own or self._public).closed:  # too late even for closing: it can only be named
+            self.leftovers = (*self.leftovers, (request_id, tag))
+            log.warning("the session is closed, and %s may still be running", request_id)
+            return
         await asyncio.wait({self.reaper.stop(request_id, tag)}, timeout=self._cleanup_timeout)
 
     async def aclose(self) -> None:
@@ -247,6 +250,7 @@ class Ownership:
             self._abandon(errand, task)
         for handover, (request_id, tag) in self._scopes.items():
             if not handover.kept:
+                handover.kept = True  # the block need not do it any more
                 self.stop(request_id, tag)
         cancelled = await self._finish()
         left: list[Leftover] = list(self.reaper.owed.items())
