@@ -94,12 +94,14 @@ async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = 
                 return
             log.info("deployment %s is not stopped yet: %s", request_id, error)
         if not await transport.wait(asyncio.sleep(pause), deadline):
-            if transport.closed:
-                raise SessionClosed(f"the session was closed before {request_id} was stopped", request_sent=True)
-            raise DeadlineExceeded(
-                f"deployment {request_id} was not stopped within {timeout or 0:g} s", request_sent=True
-            )
+            raise _too_late(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _too_late(transport: Transport, request_id: str, timeout: float | None) -> EdgegapError:
+    if transport.closed:
+        return SessionClosed(f"the session was closed before {request_id} was stopped", request_sent=True)
+    return DeadlineExceeded(f"deployment {request_id} was not stopped within {timeout or 0:g} s", request_sent=True)
 
 
 async def _look(transport: Transport, request_id: str, timeout: float | None) -> bool:

@@ -21,7 +21,7 @@ from .models.deployment import ReadyDeployment
 Deploy: TypeAlias = Callable[[DeployRequest], Awaitable[DeploymentAccepted]]
 Wait: TypeAlias = Callable[[str], Awaitable[ReadyDeployment]]
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 CONCURRENCY = 400  # requests under way at a time: ten seconds' worth of deploys, as a server is soon ready
 
 

@@ -40,7 +40,7 @@ from .models.deploy import DeploymentAccepted
 from .models.deployment import ReadyDeployment
 from .readiness import wait_until_ready
 
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
 WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
 OnIntent: TypeAlias = Callable[[str], object]
