@@ -101,14 +101,14 @@ class Pace:
         """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""
         if self.limit == inf or sent < self._cut_at:
             return 0.0
-        self._cut_at = now
+        first, self._cut_at = not self.adapted, now
         self.burst = 1
         saturated = waiting_since is not None and (now - waiting_since >= 1.0 or admitted >= self.limit / 2)
         if not self._measured and saturated and admitted:
             self._measured = True
             self._set(now, MEASURED * admitted)
             return EMPTYING
-        if self._measured:
+        if not first:
             self._set(now, CUT * self.rate(now))
         return 0.0
 
