@@ -1,13 +1,12 @@
-"""Two lanes before each limit: a tenth for the background when both are full, the rest for whoever is there; no turn is
-lost, whoever goes."""
+"""Two lanes before each limit: a tenth for the background when both are full; no turn is lost, whoever goes."""
 
 import asyncio
 import inspect
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import count
 from typing import Any, get_args
 
 import pytest
@@ -24,7 +23,6 @@ from edgegap_async.events import Event
 from edgegap_async.resources._owned import DeployOptions
 
 LANES: tuple[Priority, ...] = get_args(Priority)
-ONE_AT_A_TIME = Limits(status=2, burst=1)
 
 
 class Load:
@@ -94,10 +92,9 @@ async def test_the_background_gets_all_that_the_foreground_leaves(others: int) -
 @pytest.mark.parametrize("lane", LANES)
 async def test_a_repeat_keeps_its_place_in_its_lane(lane: Priority) -> None:
     script = [answer(503, {"message": "no"}), answer()]
-    async with scripted(*script, limits=ONE_AT_A_TIME, retry=Retry(backoff=0.001)) as (edgegap, server):
+    async with scripted(*script, limits=Limits(status=2, burst=1), retry=Retry(backoff=0.001)) as (edgegap, server):
         load = Load(edgegap)
-        calls = [load.call(lane), *(load.call("foreground") for _ in range(25))]
-        await asyncio.gather(*calls, *(load.call("background") for _ in range(4)))
+        await asyncio.gather(*map(load.call, (lane, *["foreground"] * 25, *["background"] * 4)))
         names = [arrival.path.rpartition("/")[2] for arrival in server.arrivals]
     first = load.asked[0]
     again = names.index(first, 1)
@@ -121,14 +118,23 @@ class Stay:
     cancelled: float | None
 
 
-STAYS = st.builds(
-    Stay,
-    priority=st.sampled_from(LANES),
-    start=moments(0.4),
-    length=moments(0.1),
-    times=st.integers(1, 2),
-    cancelled=st.none() | moments(1.5),
-)
+STAYS = st.builds(Stay, st.sampled_from(LANES), moments(0.4), moments(0.1), st.integers(1, 2), st.none() | moments(1.5))
+
+
+async def carried_out(
+    stays: list[Stay], stalls: list[tuple[float, float]], stay: Callable[[Stay], Coroutine[Any, Any, None]]
+) -> None:
+    """All of a plan; whoever is not cancelled comes to an end."""
+    loop = asyncio.get_running_loop()
+    for start, length in stalls:
+        loop.call_later(start, stall, length)
+    tasks = [asyncio.create_task(stay(each)) for each in stays]
+    for each, task in zip(stays, tasks, strict=True):
+        if each.cancelled is not None:
+            loop.call_later(each.start + each.cancelled, task.cancel)
+    async with asyncio.timeout(60):
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [each for each in ended if not isinstance(each, asyncio.CancelledError | None)] == []
 
 
 @dataclass
@@ -136,22 +142,22 @@ class Desk:
     """Lanes, and who waits before them, by their place in the order of asking."""
 
     lanes: Lanes = field(default_factory=Lanes)
-    waiting: dict[int, tuple[Priority, int]] = field(default_factory=dict)  # and how many had been head by then
+    waiting: dict[int, tuple[Priority, int, asyncio.Task[None]]] = field(default_factory=dict)  # heads by then
     heads: int = 0
     inside: int = 0
 
     def granted(self, ticket: int, priority: Priority) -> None:
         del self.waiting[ticket]
         # Whoever asked before the last one became head was there when this one was chosen.
-        there = [other for other, (lane, since) in self.waiting.items() if lane == priority and since < self.heads]
-        assert all(other > ticket for other in there)
+        for other, (lane, since, task) in self.waiting.items():
+            assert lane != priority or since >= self.heads or task.cancelling() or other > ticket
         self.heads += 1
 
     async def stay(self, each: Stay) -> None:
         await asyncio.sleep(each.start)
         ticket = self.lanes.ticket()
         for _ in range(each.times):
-            self.waiting[ticket] = each.priority, self.heads
+            self.waiting[ticket] = each.priority, self.heads, asyncio.current_task()
             try:
                 await self.lanes.enter(ticket, each.priority)
             except asyncio.CancelledError:
@@ -170,21 +176,13 @@ class Desk:
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=40), STALLS)
 def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(stays: list[Stay], stalls: list[tuple[float, float]]) -> None:
-    async def all_of_them() -> None:
-        desk, loop = Desk(), asyncio.get_running_loop()
-        for start, length in stalls:
-            loop.call_later(start, stall, length)
-        tasks = [asyncio.create_task(desk.stay(each)) for each in stays]
-        for each, task in zip(stays, tasks, strict=True):
-            if each.cancelled is not None:
-                loop.call_later(each.start + each.cancelled, task.cancel)
-        async with asyncio.timeout(60):
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [each for each in ended if not isinstance(each, asyncio.CancelledError | None)] == []
-        lanes = desk.lanes
-        assert (lanes.busy, lanes.waiting, lanes.waiting_since) == (False, dict.fromkeys(LANES, 0), None)
+    async def all_of_them() -> Lanes:
+        desk = Desk()
+        await carried_out(stays, stalls, desk.stay)
+        return desk.lanes
 
-    run(all_of_them())
+    lanes = run(all_of_them())
+    assert (lanes.busy, lanes.waiting, lanes.waiting_since) == (False, dict.fromkeys(LANES, 0), None)
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -214,14 +212,13 @@ def test_a_turn_that_is_given_back_stays_in_its_lane(turns: int) -> None:
     heads = run(order())
     places = [place for place, name in enumerate(heads) if lane_of(name) == "background"]
     assert len(heads) in (59, 60)
-    assert places[0] == 10
-    assert all(later - sooner <= 10 for sooner, later in pairwise(places))
+    assert places[:2] == [10, 20]
 
 
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=30), STALLS, st.sampled_from([None, 1, 9]))
 def test_in_the_bucket_no_slot_is_lost(stays: list[Stay], stalls: list[tuple[float, float]], burst: int | None) -> None:
-    async def call(bucket: Bucket, each: Stay, ends: Callable[[Bucket], None], sent: list[float]) -> None:
+    async def call(bucket: Bucket, each: Stay, sent: list[float]) -> None:
         await asyncio.sleep(each.start)
         ticket = bucket.ticket()
         for _ in range(each.times):
@@ -230,22 +227,15 @@ def test_in_the_bucket_no_slot_is_lost(stays: list[Stay], stalls: list[tuple[flo
             try:
                 await asyncio.sleep(each.length)
             finally:
-                ends(bucket)
+                bucket.given_up() if each.times == 1 else bucket.answered(0.1)
 
     async def afterwards() -> None:
-        bucket, sent, loop = made(5, burst), list[float](), asyncio.get_running_loop()
-        for start, length in stalls:
-            loop.call_later(start, stall, length)
-        ends = [Bucket.given_up, lambda bucket: bucket.answered(0.1)]
-        tasks = [asyncio.create_task(call(bucket, each, ends[at % 2], sent)) for at, each in enumerate(stays)]
-        for each, task in zip(stays, tasks, strict=True):
-            if each.cancelled is not None:
-                loop.call_later(each.start + each.cancelled, task.cancel)
-        async with asyncio.timeout(60):
-            await asyncio.gather(*tasks, return_exceptions=True)
+        bucket, sent = made(5, burst), list[float]()
+        await carried_out(stays, stalls, lambda each: call(bucket, each, sent))
         assert busiest_second(sent) <= 5
         usage = bucket.usage()
         assert (usage.waiting, usage.in_flight, usage.expected_wait, usage.sent) == (0, 0, 0, len(sent))
+        assert bucket.lanes.waiting == dict.fromkeys(LANES, 0)
         await asyncio.sleep(AT_REST)
         assert await pace(bucket, 15) == pytest.approx(await pace(made(5, burst), 15), abs=0.005)
 
@@ -290,10 +280,8 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
     assert {row.call for row in OPERATIONS} < taking
 
 
-WRONG = [(lane, queue) for lane in ("urgent", "", None, ["background"]) for queue in (False, True)]
-
-
-@pytest.mark.parametrize(("priority", "queue"), WRONG)
+@pytest.mark.parametrize("queue", [False, True])
+@pytest.mark.parametrize("priority", ["urgent", "", None, ["background"]])
 async def test_a_wrong_priority_is_told_before_anything_is_sent(priority: Any, queue: bool) -> None:
     events: list[Event] = []
     limits = Limits(deploy=1, status=1, list=1, other=1)

@@ -6,8 +6,9 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, TCPConnector
 from bucket_model import busiest_second, now, run
-from raw_server import GET, SILENT, TOKEN, RawServer, answer, deploy, failure, session
+from raw_server import GET, POOL, SILENT, TOKEN, RawServer, answer, deploy, failure, session
 
 from edgegap_async import EdgegapSession, Limits, Retry, SessionClosed
 from edgegap_async._registry import _here
@@ -93,17 +94,17 @@ async def test_other_limits_while_one_is_open(other: Limits) -> None:
 
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
-@pytest.mark.parametrize("end", ["answered", "in flight"])
+@pytest.mark.parametrize("end", ["answered", "in flight", "in flight on their http"])
 async def test_after_the_close_what_was_sent_still_counts(limits: Limits, end: str) -> None:
     first = answer() if end == "answered" else SILENT
-    async with RawServer(*[first] * 20, answer()) as server:
-        async with session(server.url, limits=AT_ONCE) as edgegap:
+    async with RawServer(*[first] * 20, answer()) as server, ClientSession(connector=TCPConnector(limit=POOL)) as http:
+        async with session(server.url, limits=AT_ONCE, http=http if "their" in end else None) as edgegap:
             calls = started(20, edgegap)
             await asyncio.sleep(0.1)
-        ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(each, SessionClosed) == (end == "in flight") for each in ended)
         async with session(server.url, limits=limits) as edgegap:
             await asyncio.gather(twenty(edgegap), twenty(edgegap))
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(each, SessionClosed) == (end != "answered") for each in ended)
         assert len(server.arrivals) == 60
         assert busiest_second(server.times) <= 20
 

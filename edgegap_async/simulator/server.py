@@ -46,7 +46,7 @@ class Simulator:
     """Edgegap's dedicated-server API on loopback.
 
         async with Simulator(error_share=0.1) as sim:
-            async with EdgegapSession("any token", base_url=sim.url) as edgegap:
+            async with EdgegapSession("any-token", base_url=sim.url) as edgegap:
                 ...
 
     Deployments become ready with time, fail, stop and end; the documented limits are enforced; nothing leaves the
