@@ -13,8 +13,6 @@ class Attempt(aiohttp.UploadTracker):
     One object for both, as it is made for each attempt. A request's own middlewares replace those of the HTTP session.
     """
 
-    answered = False
-
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:

@@ -43,6 +43,7 @@ class Bucket:
         self.limit: Limit = limit
         self.lanes: Lanes = Lanes()
         self._pace = Pace(limit)
+        self.slots: float = self._pace.most_slots  # the most requests that are under way at a time
         self._shape, self._refill = _shape(self._pace, 0.0), self._pace.refill(0.0)
         self._early_return = early_return
         self._out = 0  # slots that are under way or cooling
@@ -50,16 +51,12 @@ class Bucket:
         self._alarm: asyncio.Future[None] | None = None  # what the head waits for
         self._not_before = 0.0
         self._slowest, self._fastest = SHORTEST_DOUBT, inf
+        self._early = 0.0  # seconds by which slots come back before their time
         self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
         self._latest = 0.0  # when a slot was last taken, and in which loop
         self._loop: asyncio.AbstractEventLoop | None = None
         self._granted: deque[float] = deque()  # within the last second
         self._admitted: deque[float] = deque()  # answers other than 429, within the last second
-
-    @property
-    def slots(self) -> float:
-        """The most requests that are under way at a time."""
-        return self._pace.most_slots
 
     def ticket(self) -> int:
         """A place in the queue, kept by one call for all its attempts."""
@@ -68,7 +65,9 @@ class Bucket:
     async def take(self) -> bool:
         """Take a slot if that needs no waiting; it never suspends."""
         now = asyncio.get_running_loop().time()
-        if self.lanes.busy or now < self._not_before or self._is_stale(now) or not self._take(now):
+        if self.lanes.busy or now < self._not_before or (self._pace.adapted and self._is_stale(now)):
+            return False
+        if not self._take(now):
             return False
         if self._shape:
             if not self._shape.has_capacity():
@@ -90,7 +89,7 @@ class Bucket:
         """What the head does: a slot, the shape, and no sooner than the API asked for."""
         loop = asyncio.get_running_loop()
         while not self._take(loop.time()):
-            await self._sleep(self._returns[0] - self._early() if self._returns else None)
+            await self._sleep(self._returns[0] - self._early if self._returns else None)
         try:
             await self._pass_shape()
             while loop.time() < self._not_before:
@@ -108,8 +107,8 @@ class Bucket:
             await self._shape.acquire()
 
     def _take(self, now: float) -> bool:
-        early = self._early()  # as it is known now: a way that became shorter must count for what was answered before
-        while self._returns and self._returns[0] - early <= now:
+        due = now + self._early  # as it is known now: a way that became shorter counts for what was answered before
+        while self._returns and self._returns[0] <= due:
             self._returns.popleft()
             self._out -= 1
         if self._out >= self._pace.slots(now):
@@ -147,7 +146,9 @@ class Bucket:
 
     def _count(self, now: float) -> None:
         self._in_flight += 1
-        self._latest, self._loop = now, asyncio.get_running_loop()
+        self._latest = now
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         _note(self._granted, now)
         if len(self._granted) > self._busiest:
             self._busiest = len(self._granted)
@@ -156,8 +157,7 @@ class Bucket:
         """The headers of an answer have come, `round_trip` seconds after the slot was taken; `refused`: it is a 429."""
         now = asyncio.get_running_loop().time()
         self._answers += 1
-        self._slowest = min(max(self._slowest, round_trip), LONGEST_DOUBT)
-        self._fastest = min(self._fastest, round_trip)
+        self._learn(round_trip)
         if refused:
             self._refused += 1
             # What was admitted tells the limit only if nothing was held meanwhile.
@@ -170,15 +170,18 @@ class Bucket:
     def _admitted_lately(self, now: float) -> int:
         return sum(time > now - 1 for time in self._admitted)
 
-    def _early(self) -> float:
-        if not self._early_return or self._answers < LEARNING * self.slots:
-            return 0.0
-        return max(0.0, EARLY * (self._fastest - EARLY_MARGIN))
+    def _learn(self, round_trip: float) -> None:
+        if round_trip > self._slowest:
+            self._slowest = min(round_trip, LONGEST_DOUBT)
+        if round_trip < self._fastest:
+            self._fastest = round_trip
+        if self._early_return and self._answers >= LEARNING * self.slots:
+            self._early = max(0.0, EARLY * (self._fastest - EARLY_MARGIN))
 
     def given_up(self) -> None:
         """It was sent and will not be waited for; it may still be on its way."""
         now = asyncio.get_running_loop().time()
-        self._give_back(now + self._pace.period(now) + self._slowest + self._early())
+        self._give_back(now + self._pace.period(now) + self._slowest + self._early)
 
     def never_sent(self) -> None:
         """It never left: the slot is free at once."""

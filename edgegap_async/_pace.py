@@ -46,11 +46,8 @@ class Pace:
         self._since = 0.0
         self._cut_at = -inf
         self._measured = False
-
-    @property
-    def adapted(self) -> bool:
-        """Whether it is not as the limits say any more."""
-        return self._cut_at > -inf
+        self.adapted: bool = False  # whether it is not as the limits say any more
+        self._full_period = 0.0 if self.limit == inf else max(1.0, self.most_slots / self.limit) + CLOCK_GRAIN
 
     def rate(self, now: float) -> float:
         """Requests per second."""
@@ -69,17 +66,15 @@ class Pace:
     def relax(self, now: float) -> None:
         """After a long quiet all is as at first."""
         if self.adapted and now - self._cut_at > QUIET and self.rate(now) == self.limit:
-            self.burst, self._rate, self._cut_at, self._measured = self._full_burst, self.limit, -inf, False
+            self.burst, self._rate, self.adapted, self._measured = self._full_burst, self.limit, False, False
 
     def slots(self, now: float) -> float:
         """How many requests may be under way or cooling."""
-        return min(self.most_slots, ceil(self.rate(now))) if self._rate < self.limit else self.most_slots
+        return min(self.most_slots, ceil(self.rate(now))) if self.adapted else self.most_slots
 
     def period(self, now: float) -> float:
         """Seconds from an answer until its slot comes back: never under one, or N + 1 would pass in a second."""
-        if self.limit == inf:
-            return 0.0
-        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN
+        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN if self.adapted else self._full_period
 
     def refill(self, now: float) -> float:
         """Tokens per second of the shape."""
@@ -101,8 +96,8 @@ class Pace:
         """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""
         if self.limit == inf or sent < self._cut_at:
             return 0.0
-        first, self._cut_at = not self.adapted, now
-        self.burst = 1
+        first = not self.adapted
+        self.adapted, self._cut_at, self.burst = True, now, 1
         saturated = waiting_since is not None and (now - waiting_since >= 1.0 or admitted >= self.limit / 2)
         if not self._measured and saturated and admitted:
             self._measured = True

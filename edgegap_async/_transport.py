@@ -152,7 +152,8 @@ class Transport:
         token: str | None,
         voyage: Voyage | None,
     ) -> Request[B, T]:
-        one_of("priority", priority, PRIORITIES)
+        if priority not in PRIORITIES:
+            one_of("priority", priority, PRIORITIES)
         address = url(self.base_url, row, words, query)
         data = encode(body)
         whole = self.timeout_of(timeout)

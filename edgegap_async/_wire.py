@@ -5,6 +5,7 @@ The only module that uses aiohttp's client. None of its errors gets past it: the
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 
 import aiohttp
@@ -13,7 +14,7 @@ from ._answers import Reply
 from ._attempt import Attempt, ResendRefused
 from ._bucket import Bucket
 from ._deadlines import Deadlines
-from ._request import B, Request, T, Voyage
+from ._request import B, Request, T
 from ._retry import LONGEST_HOLD, obeyed, retry_after
 
 log = logging.getLogger("edgegap_async")
@@ -56,6 +57,19 @@ class Wire:
             self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._http
 
+    def _send(self, request: Request[B, T], attempt: Attempt) -> Awaitable[aiohttp.ClientResponse]:
+        return self._client().request(
+            request.row.method,
+            request.url,
+            data=request.data,
+            headers=request.headers,
+            timeout=UNTIMED,
+            allow_redirects=False,
+            raise_for_status=False,
+            upload_tracker=attempt,
+            middlewares=(attempt,),
+        )
+
     async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines) -> Reply:
         """One attempt, on a slot of the bucket, which gets it back.
 
@@ -65,25 +79,16 @@ class Wire:
         loop = asyncio.get_running_loop()
         started = loop.time()
         attempt = Attempt()
-        voyage = request.voyage or Voyage()
-        voyage.under_way, voyage.since = True, started
+        response: aiohttp.ClientResponse | None = None
         alarm = deadlines.enter(loop, request.end(started))
-        refusal: Reply | None = None
+        if request.voyage:
+            request.voyage.under_way, request.voyage.since = True, started
         try:
-            response = await self._client().request(
-                request.row.method,
-                request.url,
-                data=request.data,
-                headers=request.headers,
-                timeout=UNTIMED,
-                allow_redirects=False,
-                raise_for_status=False,
-                upload_tracker=attempt,
-                middlewares=(attempt,),
-            )
-            attempt.answered = True
-            refusal = _heard(bucket, response, loop.time() - started, request.secret)
-            body = await _body(response)
+            response = await self._send(request, attempt)
+            bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
+            if response.status == TOO_MANY:
+                _obey(bucket, response.headers)
+            body = await response.read()
             log.debug("%s was answered %d", request.row, response.status)
             return Reply(response.status, response.headers, body, request.secret)
         except asyncio.CancelledError:
@@ -94,11 +99,14 @@ class Wire:
             problem = _told(error)
         finally:
             deadlines.leave(alarm)
-            voyage.under_way = False
-            if not attempt.answered:
+            if request.voyage:
+                request.voyage.under_way = False
+            if response is None:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
-        if refusal:  # its status tells enough, whatever became of its body
-            return refusal
+            elif not response.closed:
+                response.close()
+        if response is not None and response.status >= 400:  # it refuses, whatever became of its body
+            return Reply(response.status, response.headers, b"", request.secret)
         # Raised out here, so that no error of aiohttp's hangs on it.
         raise NoAnswer(problem, sent=attempt.sent, late=alarm.rang and alarm.when == request.deadline)
 
@@ -108,25 +116,14 @@ class Wire:
             await self._http.close()
 
 
-def _heard(bucket: Bucket, response: aiohttp.ClientResponse, round_trip: float, secret: str) -> Reply | None:
-    """The headers are there: the bucket is told, and what refuses is an answer whatever becomes of its body."""
-    bucket.answered(round_trip, refused=response.status == TOO_MANY)
-    if response.status < 400:
-        return None
-    asked = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"), datetime.now(UTC))
-    if response.status == TOO_MANY and asked is not None:
-        if asked > LONGEST_HOLD:
-            log.warning("Retry-After of %.0f s is taken as %.0f s", asked, LONGEST_HOLD)
-        bucket.hold(obeyed(asked))
-    return Reply(response.status, response.headers, b"", secret)
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await response.read()
-    except BaseException:
-        response.close()
-        raise
+def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:
+    """With `Retry-After` nothing is sent on the bucket before then."""
+    asked = retry_after(headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC))
+    if asked is None:
+        return
+    if asked > LONGEST_HOLD:
+        log.warning("Retry-After of %.0f s is taken as %.0f s", asked, LONGEST_HOLD)
+    bucket.hold(obeyed(asked))
 
 
 def _told(error: Exception) -> str:

@@ -21,7 +21,7 @@ from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
 
-TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"  # noqa
+TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
 BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
 BASE_URL = "https://api.edgegap.com"
 
