@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._errand import OwnedDeployment
     from ._limits import Limits, LimitUsage
     from ._retry import Retry
+    from ._scopes import OwnedDeployment
     from ._version import __version__
     from .errors import (
         AllocationFailed,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from .session import EdgegapSession
 
 _HOMES = {
-    "_errand": ("OwnedDeployment",),
+    "_scopes": ("OwnedDeployment",),
     "_limits": ("LimitUsage", "Limits"),
     "_retry": ("Retry",),
     "_version": ("__version__",),

@@ -44,7 +44,7 @@ class _Open:
 class Lookups:
     """All tags that are looked for. `run` is the task that does it, for as long as there are any."""
 
-    def __init__(self, transport: Transport, on_stray: Callable[[str, str], None]) -> None:
+    def __init__(self, transport: Transport, on_stray: Callable[[str, str], object]) -> None:
         self._transport = transport
         self._on_stray = on_stray
         self._open: dict[str, _Open] = {}

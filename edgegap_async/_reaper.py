@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from math import inf
 from typing import TypeVar
 
 from ._transport import Transport
@@ -18,6 +19,8 @@ from .errors import (
     WrongLoop,
     is_gone,
 )
+from .listing import under_tags
+from .models.deploy import DeploymentAccepted
 from .models.deployment import DeploymentState
 
 T = TypeVar("T")
@@ -63,6 +66,38 @@ class Reaper:
 async def settled(task: asyncio.Task[T]) -> None:
     """Wait for a task, whatever becomes of it; to cancel the waiting leaves the task alone."""
     await asyncio.wait({task})
+
+
+async def outlast(
+    tasks: Collection[asyncio.Task[DeploymentAccepted | None]] | Collection[asyncio.Task[None]], end: float
+) -> asyncio.CancelledError | None:
+    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that came meanwhile."""
+    loop = asyncio.get_running_loop()
+    cancelled: asyncio.CancelledError | None = None
+    done = False
+    while tasks and not done and loop.time() < end:
+        try:
+            # Also for those that are done already: it lets their callbacks run.
+            await asyncio.wait(tasks, timeout=None if end == inf else end - loop.time())
+            done = True
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled
+
+
+async def stop_tagged(transport: Transport, tag: str, window: float) -> None:
+    """Stop what turns up under a tag within so many seconds: all that is left to do where a loop is shut down."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + window
+    while loop.time() < end:
+        try:
+            for row in await under_tags(transport, (tag,), window):
+                await ensure_stopped(transport, row.request_id, timeout=window)
+                return
+        except EdgegapError as error:
+            log.info("what the tag %s may have started is not stopped yet: %s", tag, error)
+        await asyncio.sleep(FIRST_PAUSE)
+    log.warning("nothing was found under the tag %s before the loop was shut down", tag)
 
 
 async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None) -> None:

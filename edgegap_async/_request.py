@@ -19,10 +19,11 @@ T = TypeVar("T")
 class Voyage:
     """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
 
-    __slots__ = ("since", "under_way", "wanted")
+    __slots__ = ("cut", "since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
+        self.cut: bool = False  # a cancellation cut it off after it was sent
         self.since: float = 0.0  # when it was last sent, on the loop's clock
         self.wanted: bool = True  # somebody waits for what comes of it: else it is not sent again
 
@@ -45,6 +46,21 @@ class Request(Struct, Generic[B, T], frozen=True):
         """When an attempt that starts at `started` is given up."""
         end = started + self.patience
         return end if self.deadline is None or self.voyage else min(end, self.deadline)
+
+    def sets_out(self, now: float) -> None:
+        """An attempt begins."""
+        if self.voyage:
+            self.voyage.under_way, self.voyage.since = True, now
+
+    def cut_off(self, *, sent: bool) -> None:
+        """A cancellation ends an attempt."""
+        if self.voyage:
+            self.voyage.cut = sent
+
+    def is_back(self) -> None:
+        """An attempt is over."""
+        if self.voyage:
+            self.voyage.under_way = False
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("row", str(self.row))]

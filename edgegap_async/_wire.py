@@ -81,8 +81,7 @@ class Wire:
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
         alarm = deadlines.enter(loop, request.end(started))
-        if request.voyage:
-            request.voyage.under_way, request.voyage.since = True, started
+        request.sets_out(started)
         try:
             response = await self._send(request, attempt)
             bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
@@ -93,14 +92,14 @@ class Wire:
             return Reply(response.status, response.headers, body, request.secret)
         except asyncio.CancelledError:
             if not alarm.is_ours():
+                request.cut_off(sent=attempt.sent)
                 raise
             problem = f"it took longer than {alarm.when - started:.3g} s"
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _told(error)
         finally:
             deadlines.leave(alarm)
-            if request.voyage:
-                request.voyage.under_way = False
+            request.is_back()
             if response is None:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
             elif not response.closed:

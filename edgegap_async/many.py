@@ -13,12 +13,14 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from ._purse import Purse
+from ._scopes import Handover
 from .errors import EdgegapError
 from .models._check import instance
 from .models.deploy import DeploymentAccepted, DeployRequest
 from .models.deployment import ReadyDeployment
 
-Deploy: TypeAlias = Callable[[DeployRequest], Awaitable[DeploymentAccepted]]
+Deploy: TypeAlias = Callable[[DeployRequest, Handover], Awaitable[DeploymentAccepted]]
+Settle: TypeAlias = Callable[[Handover], object]
 Wait: TypeAlias = Callable[[str], Awaitable[ReadyDeployment]]
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -40,13 +42,14 @@ class Outcomes:
         self,
         deploy: Deploy,
         wait: Wait | None,
-        stop: Callable[[str], object],
+        claim: Settle,
+        drop: Settle,
         purse: Purse | None,
         concurrency: int,
     ) -> None:
-        self._deploy, self._wait, self._stop, self._purse = deploy, wait, stop, purse
+        self._deploy, self._wait, self._claim, self._drop, self._purse = deploy, wait, claim, drop, purse
         self._places = asyncio.Semaphore(concurrency)
-        self._settled: asyncio.Queue[tuple[DeployOutcome, str | None] | Exception | None] = asyncio.Queue()
+        self._settled: asyncio.Queue[tuple[DeployOutcome, Handover] | Exception | None] = asyncio.Queue()
         self._over = False
 
     def __aiter__(self) -> AsyncIterator[DeployOutcome]:
@@ -64,8 +67,10 @@ class Outcomes:
         if not isinstance(settled, tuple):
             self._over = True
             raise settled or StopAsyncIteration
+        outcome, handover = settled
+        self._claim(handover)
         self._places.release()
-        return settled[0]
+        return outcome
 
     async def feed(self, requests: Requests) -> None:
         """Start each request as soon as there is a place for it, and say when all are settled."""
@@ -90,35 +95,34 @@ class Outcomes:
         return None
 
     async def _one(self, request: DeployRequest) -> None:
-        request_id: str | None = None
+        handover = Handover()
         try:
-            accepted = await self._deploy(request)
-            request_id = accepted.request_id
-            if self._purse:
-                self._purse.holds(request_id)
-            deployment = await self._wait(request_id) if self._wait else accepted
+            outcome = DeployOutcome(request, await self._deployed(request, handover))
         except EdgegapError as error:
+            self._drop(handover)
             outcome = DeployOutcome(request, error=error)
-            if request_id:
-                self._stop(request_id)
-            elif self._purse:
-                self._purse.give_back()
         except BaseException:
-            if request_id:
-                self._stop(request_id)
-            elif self._purse:
+            self._drop(handover)
+            raise
+        self._settled.put_nowait((outcome, handover))
+
+    async def _deployed(self, request: DeployRequest, handover: Handover) -> ReadyDeployment | DeploymentAccepted:
+        try:
+            accepted = await self._deploy(request, handover)
+        except BaseException:
+            if self._purse:
                 self._purse.give_back()
             raise
-        else:
-            outcome = DeployOutcome(request, deployment)
-        self._settled.put_nowait((outcome, request_id if outcome.deployment else None))
+        if self._purse:
+            self._purse.holds(accepted.request_id)
+        return await self._wait(accepted.request_id) if self._wait else accepted
 
     def stop_the_rest(self) -> None:
         """Nobody takes any more."""
         while not self._settled.empty():
             left = self._settled.get_nowait()
-            if isinstance(left, tuple) and left[1]:
-                self._stop(left[1])
+            if isinstance(left, tuple):
+                self._drop(left[1])
 
 
 @asynccontextmanager

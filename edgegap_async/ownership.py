@@ -10,7 +10,7 @@ closed                  what is to be stopped is stopped for `cleanup_timeout`; 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import TypeAlias
@@ -18,13 +18,14 @@ from weakref import WeakSet
 
 from msgspec import structs
 
-from ._errand import Errand, Handover, OwnedDeployment
+from ._errand import Errand
 from ._lanes import PRIORITIES, Priority
-from ._lookups import Lookups, Unsettled
+from ._lookups import SETTLE_WINDOW, Lookups
 from ._posting import D, Posting
 from ._purse import Purse
-from ._reaper import Reaper, ensure_stopped, settled
+from ._reaper import Reaper, ensure_stopped, outlast, settled, stop_tagged
 from ._request import Voyage
+from ._scopes import Handover, OwnedDeployment, Scopes
 from ._transport import Timeout, Transport
 from .errors import (
     AllocationFailed,
@@ -68,7 +69,7 @@ class Ownership:
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
-        self._scopes: dict[Handover, tuple[str, str | None]] = {}  # the servers that are in a block
+        self.scopes: Scopes = Scopes(transport, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
     def _enter(self) -> tuple[Transport, Lookups]:
@@ -80,21 +81,26 @@ class Ownership:
         return self._own, self._lookups
 
     async def deploy(
-        self, posting: Posting[D], body: D, *, timeout: Timeout, priority: Priority, once: bool | None
+        self,
+        posting: Posting[D],
+        body: D,
+        *,
+        timeout: Timeout,
+        priority: Priority,
+        once: bool | None,
+        handover: Handover | None = None,
     ) -> DeploymentAccepted:
-        """Deploy, once unless told not to (None: as the session was told), for a caller who may leave at any moment."""
+        """Deploy, once unless told not to (None: as the session was told), for a caller who may leave at any moment.
+
+        With a `handover` the server is the session's to stop from the moment in which it is known.
+        """
         loop = self._public.enter()
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
-            return await posting.send(self._public, body, timeout=whole, priority=priority)
-        voyage = Voyage()
-
-        async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
-            tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
-            return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
-
-        errand = Errand(send, voyage, None if whole is None else loop.time() + whole)
+            accepted = await posting.send(self._public, body, timeout=whole, priority=priority)
+            return self._hold(accepted, handover)
+        errand = _errand(posting, body, priority, None if whole is None else loop.time() + whole, handover)
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
@@ -125,6 +131,8 @@ class Ownership:
         errand.voyage.wanted = False
         if task.done():
             if not task.cancelled() and task.exception() is None:
+                if errand.handover:
+                    self.scopes.claim(errand.handover)
                 self.stop(task.result().request_id, errand.tag)
                 return True
             return errand.lost
@@ -141,8 +149,19 @@ class Ownership:
             if failed.request_id:
                 self.stop(failed.request_id, errand.tag)
             raise
+        except asyncio.CancelledError:
+            # Not by us, so the loop is shut down around a session that nobody has closed.
+            if errand.voyage.cut and not errand.lost and errand.tag:
+                await stop_tagged(self._enter()[0], errand.tag, SETTLE_WINDOW)
+            raise
         if errand.orphan:
             self.stop(accepted.request_id, errand.tag)
+            return accepted
+        return self._hold(accepted, errand.handover)
+
+    def _hold(self, accepted: DeploymentAccepted, handover: Handover | None) -> DeploymentAccepted:
+        if handover:
+            self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
         return accepted
 
     async def _deploy(self, errand: Errand) -> DeploymentAccepted:
@@ -159,54 +178,47 @@ class Ownership:
                 return structs.replace(accepted, once_tag=tag)
             except DeployOutcomeUnknown as error:
                 unknown = error
-            found = await self._settle(errand, lookups, tag, errand.voyage.since, unknown)
+            found = await errand.settle(lookups, tag, unknown)
             if found is not None:
                 return found
-            lookups.quarantine(tag, errand.voyage.since)
             short = errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline
             if errand.orphan or short:
                 raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
             log.info("no server was found under the tag %s: deploying again under a new one", tag)
 
-    async def _settle(
-        self, errand: Errand, lookups: Lookups, tag: str, since: float, unknown: DeployOutcomeUnknown
-    ) -> DeploymentAccepted | None:
-        """Look for the tag of a deploy whose outcome is unknown."""
-        log.info("looking for the tag %s: %s", tag, unknown)
-        errand.settling = True
-        try:
-            request_id = await lookups.settle(tag, since)
-        except Unsettled:
-            lookups.quarantine(tag, since)
-            raise DeployOutcomeUnknown(f"no look-up could tell what is under the tag {tag}", tag=tag) from unknown
-        except asyncio.CancelledError:
-            lookups.quarantine(tag, since)
-            raise
-        finally:
-            errand.settling = False
-        if request_id is None:
-            return None
-        lookups.knows(request_id)
-        return DeploymentAccepted(request_id=request_id, once_tag=tag)
-
-    def stop(self, request_id: str, tag: str | None = None) -> None:
-        """Stop a server that nobody has, for as long as it takes."""
-        self.reaper.stop(request_id, tag)
+    def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None] | None:
+        """Stop a server that nobody has, for as long as it takes; once the session is closed it can only be named."""
+        if not (self._own or self._public).closed:
+            return self.reaper.stop(request_id, tag)
+        self.leftovers = (*self.leftovers, (request_id, tag))
+        log.warning("the session is closed, and %s may still be running", request_id)
+        return None
 
     @asynccontextmanager
-    async def owned(
-        self, request_id: str, tag: str | None, ready_timeout: float | None
+    async def running(
+        self,
+        posting: Posting[D],
+        body: D,
+        *,
+        ready_timeout: float | None,
+        timeout: Timeout,
+        priority: Priority,
+        once: bool | None,
     ) -> AsyncGenerator[OwnedDeployment, None]:
-        """A server that is stopped on every way out of the block, unless it was handed over."""
+        """A server for as long as the block lasts."""
         handover = Handover()
-        self._scopes[handover] = (request_id, tag)
-        try:
-            ready = await wait_until_ready(self._public, request_id, ready_timeout)
-            yield OwnedDeployment(handover=handover, **structs.asdict(ready))
-        finally:
-            del self._scopes[handover]
-            if not handover.kept:
-                await self.stop_and_wait(request_id, tag)
+        accepted = await self.deploy(posting, body, timeout=timeout, priority=priority, once=once, handover=handover)
+        async with self.scopes.block(handover, accepted.request_id, ready_timeout) as server:
+            yield server
+
+    @asynccontextmanager
+    async def adopted(self, request_id: str, ready_timeout: float | None) -> AsyncGenerator[OwnedDeployment, None]:
+        """A server that exists already, likewise."""
+        handover = Handover()
+        self._public.enter()
+        self.scopes.hold(handover, request_id, None)
+        async with self.scopes.block(handover, request_id, ready_timeout) as server:
+            yield server
 
     async def wait_until_ready(
         self, request_id: str, timeout: float | None, *, stop_on_failure: bool
@@ -236,22 +248,11 @@ class Ownership:
         self.reaper.owed.pop(request_id, None)
         self.gone(request_id)
 
-    async def stop_and_wait(self, request_id: str, tag: str | None = None) -> None:
-        """Stop a server and wait until that is accepted, at most `cleanup_timeout`; then it goes on by itself."""
-        if (self._own or self._public).closed:  # too late even for closing: it can only be named
-            self.leftovers = (*self.leftovers, (request_id, tag))
-            log.warning("the session is closed, and %s may still be running", request_id)
-            return
-        await asyncio.wait({self.reaper.stop(request_id, tag)}, timeout=self._cleanup_timeout)
-
     async def aclose(self) -> None:
         """Finish what can be finished in time; then say what is left."""
         for task, errand in list(self._errands.items()):
             self._abandon(errand, task)
-        for handover, (request_id, tag) in self._scopes.items():
-            if not handover.kept:
-                handover.kept = True  # the block need not do it any more
-                self.stop(request_id, tag)
+        self.scopes.drop_all()
         cancelled = await self._finish()
         left: list[Leftover] = list(self.reaper.owed.items())
         left += [(None, errand.tag) for errand in self._errands.values() if errand.may_have_started]
@@ -264,7 +265,7 @@ class Ownership:
             errand.lost = errand.may_have_started
         for task in tasks:
             task.cancel()
-        cancelled = await _outlast(tasks, inf) or cancelled
+        cancelled = await outlast(tasks, inf) or cancelled
         if self.leftovers:
             names = ", ".join(
                 request_id or f"what the tag {tag} may have started" for request_id, tag in self.leftovers
@@ -278,22 +279,17 @@ class Ownership:
         end = asyncio.get_running_loop().time() + self._cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (tasks := {*self._errands, *self.reaper.tasks}) and asyncio.get_running_loop().time() < end:
-            cancelled = await _outlast(tasks, end) or cancelled
+            cancelled = await outlast(tasks, end) or cancelled
         return cancelled
 
 
-async def _outlast(
-    tasks: Collection[asyncio.Task[DeploymentAccepted | None]] | Collection[asyncio.Task[None]], end: float
-) -> asyncio.CancelledError | None:
-    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that came meanwhile."""
-    loop = asyncio.get_running_loop()
-    cancelled: asyncio.CancelledError | None = None
-    done = False
-    while tasks and not done and loop.time() < end:
-        try:
-            # Also for those that are done already: it lets their callbacks run.
-            await asyncio.wait(tasks, timeout=None if end == inf else end - loop.time())
-            done = True
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return cancelled
+def _errand(
+    posting: Posting[D], body: D, priority: Priority, deadline: float | None, handover: Handover | None
+) -> Errand:
+    voyage = Voyage()
+
+    async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
+        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
+
+    return Errand(send, voyage, deadline, handover)

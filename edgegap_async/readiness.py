@@ -6,6 +6,7 @@ from ._transport import Transport
 from .endpoints import STATUS
 from .errors import (
     ApiError,
+    DeadlineExceeded,
     DeploymentFailed,
     DeploymentTerminated,
     EdgegapError,
@@ -73,7 +74,8 @@ async def wait_until_ready(transport: Transport, request_id: str, timeout: float
                 raise DeploymentTerminated(request_id) from error
             if isinstance(error, QueueTooLong):
                 deadline = loop.time()  # there will be no other look in time
-            failure = error
+            if failure is None or not isinstance(error, DeadlineExceeded):  # what went wrong before tells more
+                failure = error
         await transport.wait(asyncio.sleep(pause), deadline)
         pause = min(pause * GROWTH, LONGEST_PAUSE)
     raise ReadyTimeout(request_id, timeout or 0.0, last) from failure

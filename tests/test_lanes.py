@@ -20,7 +20,6 @@ from edgegap_async._bucket import Bucket
 from edgegap_async._lanes import Lanes, Priority
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.events import Event
-from edgegap_async.resources._owned import DeployOptions
 
 LANES: tuple[Priority, ...] = get_args(Priority)
 
@@ -258,7 +257,6 @@ def methods(edgegap: EdgegapSession) -> Iterator[tuple[str, Callable[..., Any], 
 
 # What waits for a server, stops it or looks for it asks for itself, so always in the background.
 ASK_FOR_THEMSELVES = {f"deployments.{name}" for name in ("wait_until_ready", "adopt", "ensure_stopped", "reap")}
-SCOPES = {"deployments.running", "private_fleets.running"}
 
 
 async def begun(asked: Any) -> object:
@@ -275,8 +273,7 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
         if priority:
             assert (priority.kind, priority.default) == (inspect.Parameter.KEYWORD_ONLY, "foreground"), name
             taking.add(name)
-    assert {name for name, _, _ in methods(EdgegapSession("token"))} - taking == ASK_FOR_THEMSELVES | SCOPES
-    assert "priority" in DeployOptions.__annotations__  # which the scopes hand to `deploy`
+    assert {name for name, _, _ in methods(EdgegapSession("token"))} - taking == ASK_FOR_THEMSELVES
     assert {row.call for row in OPERATIONS} < taking
 
 

@@ -45,9 +45,6 @@ def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(faults: list[Fault
     assert turns > 10
 
 
-@pytest.mark.xfail(
-    strict=False, reason="closed in the very turn in which a deploy returns, a server is named, not stopped"
-)
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])
 def test_a_session_that_is_closed_in_any_turn_leaves_nothing(attempt: Any, faults: list[Fault]) -> None:
@@ -239,7 +236,6 @@ async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCap
     assert "c065" in caplog.text
 
 
-@pytest.mark.xfail(strict=False, reason="a loop that is shut down around a session that nobody closes cuts its tasks")
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("attempt", [deployed, ran])

@@ -1,16 +1,16 @@
 """The part of `session.deployments` that starts servers and answers for them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import TypedDict, Unpack
 
 from msgspec import UNSET
 
-from .._errand import OwnedDeployment
 from .._lanes import PRIORITIES, Priority
 from .._posting import Posting
+from .._scopes import Handover, OwnedDeployment
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
@@ -32,7 +32,7 @@ REAP_TIMEOUT = 60.0  # seconds to list what is to be reaped, and for each stop
 
 
 class DeployOptions(TypedDict, total=False):
-    """What `running` takes besides, all as `deploy` does."""
+    """What `running` asks of the deployment, all as `deploy` does."""
 
     environment_variables: EnvironmentVariables | None
     tags: Sequence[str] | None
@@ -41,9 +41,6 @@ class DeployOptions(TypedDict, total=False):
     webhook_on_ready: Webhook | str | None
     webhook_on_error: Webhook | str | None
     webhook_on_terminated: Webhook | str | None
-    timeout: Timeout
-    priority: Priority
-    once: bool | None
 
 
 class OwnedDeployments:
@@ -107,16 +104,18 @@ class OwnedDeployments:
         )
         return await self._ownership.deploy(self._posting, body, timeout=timeout, priority=priority, once=once)
 
-    @asynccontextmanager
-    async def running(
+    def running(
         self,
         application: str,
         version: str,
         *,
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        once: bool | None = None,
         **options: Unpack[DeployOptions],
-    ) -> AsyncGenerator[OwnedDeployment, None]:
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """A server for as long as the block lasts: deployed, ready, and stopped on every way out of it.
 
             async with edgegap.deployments.running("my-game", "1.0", users=players) as server:
@@ -128,12 +127,14 @@ class OwnedDeployments:
 
         Args:
             ready_timeout: seconds until it is ready; None waits as long as it takes.
+            timeout: seconds for the deploy.
 
         The other arguments are those of `deploy`; it raises what `deploy` and `wait_until_ready` raise.
         """
-        accepted = await self.deploy(application, version, users=users, **options)
-        async with self._ownership.owned(accepted.request_id, accepted.once_tag, ready_timeout) as server:
-            yield server
+        body = DeployRequest(application=application, version=version, users=users, **options)
+        return self._ownership.running(
+            self._posting, body, ready_timeout=ready_timeout, timeout=timeout, priority=priority, once=once
+        )
 
     def deploy_many(
         self,
@@ -164,17 +165,23 @@ class OwnedDeployments:
         one_of("priority", priority, PRIORITIES)
         whole_number("concurrency", CONCURRENCY if concurrency is None else concurrency, 1)
         purse = None if max_running is None else self._ownership.purse(whole_number("max_running", max_running, 1))
-        once = partial(self._ownership.deploy, self._posting, timeout=None, priority=priority, once=None)
+
+        async def deploy(request: DeployRequest, handover: Handover) -> DeploymentAccepted:
+            return await self._ownership.deploy(
+                self._posting, request, timeout=None, priority=priority, once=None, handover=handover
+            )
+
         wait = partial(self._ownership.wait_until_ready, timeout=READY_TIMEOUT, stop_on_failure=False)
         wanted = wait if flag("until_ready", until_ready) else None
-        outcomes = Outcomes(once, wanted, self._ownership.stop, purse, concurrency or CONCURRENCY)
+        settle = self._ownership.scopes.claim, self._ownership.scopes.drop
+        outcomes = Outcomes(deploy, wanted, *settle, purse, concurrency or CONCURRENCY)
         return many(outcomes, requests, purse)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """The same as `running`, for a server that was deployed before: after a restart, say."""
-        return self._ownership.owned(text("request_id", request_id), None, ready_timeout)
+        return self._ownership.adopted(text("request_id", request_id), ready_timeout)
 
     async def wait_until_ready(
         self, request_id: str, *, timeout: float | None = READY_TIMEOUT, stop_on_failure: bool = False

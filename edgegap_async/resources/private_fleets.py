@@ -1,14 +1,14 @@
 """`session.private_fleets`: deploy to hosts of your own, and list them."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
 from msgspec import UNSET
 
-from .._errand import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
+from .._scopes import OwnedDeployment
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models.deploy import (
@@ -76,8 +76,7 @@ class PrivateFleets:
         )
         return await self._ownership.deploy(self._posting, body, timeout=timeout, priority=priority, once=once)
 
-    @asynccontextmanager
-    async def running(
+    def running(
         self,
         application: str,
         version: str,
@@ -85,12 +84,18 @@ class PrivateFleets:
         private_host_ids: Sequence[str],
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        once: bool | None = None,
         **options: Unpack[DeployOptions],
-    ) -> AsyncGenerator[OwnedDeployment, None]:
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """As `deployments.running`, on a private fleet."""
-        accepted = await self.deploy(application, version, private_host_ids=private_host_ids, users=users, **options)
-        async with self._ownership.owned(accepted.request_id, accepted.once_tag, ready_timeout) as server:
-            yield server
+        body = FleetDeployRequest(
+            application=application, version=version, private_host_ids=private_host_ids, users=users, **options
+        )
+        return self._ownership.running(
+            self._posting, body, ready_timeout=ready_timeout, timeout=timeout, priority=priority, once=once
+        )
 
     async def hosts(
         self,

@@ -1,0 +1,71 @@
+"""Servers that are in a block: stopped at its end, or when the session is closed, unless they were handed over."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+from msgspec import structs
+
+from ._transport import Transport
+from .models.deployment import ReadyDeployment
+from .readiness import wait_until_ready
+
+
+class Handover:
+    """Whether a server was handed over to somebody else."""
+
+    def __init__(self) -> None:
+        self.kept: bool = False
+
+
+class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
+    """A server that is ready, and stopped at the end of the block that it was given to."""
+
+    handover: Handover
+
+    def keep(self) -> None:
+        """Hand it over: it is not stopped at the end of the block, and somebody else answers for it from now on."""
+        self.handover.kept = True
+
+
+class Scopes:
+    """Which servers are in a block. `stop` stops one, or only names it where the session is closed (None)."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        stop: Callable[[str, str | None], asyncio.Task[None] | None],
+        cleanup_timeout: float,
+    ) -> None:
+        self._transport, self._stop, self._cleanup_timeout = transport, stop, cleanup_timeout
+        self._held: dict[Handover, tuple[str, str | None]] = {}  # (request_id, tag)
+
+    def hold(self, handover: Handover, request_id: str, tag: str | None) -> None:
+        """The server is the session's to stop from now on."""
+        self._held[handover] = (request_id, tag)
+
+    def claim(self, handover: Handover) -> None:
+        """Somebody else answers for it from now on."""
+        self._held.pop(handover, None)
+
+    def drop(self, handover: Handover) -> asyncio.Task[None] | None:
+        """Nobody wants it any more, if there is one and it was not handed over."""
+        held = self._held.pop(handover, None)
+        return self._stop(*held) if held and not handover.kept else None
+
+    def drop_all(self) -> None:
+        """The session is closed: what its blocks have is stopped now."""
+        for handover in list(self._held):
+            self.drop(handover)
+
+    @asynccontextmanager
+    async def block(
+        self, handover: Handover, request_id: str, ready_timeout: float | None
+    ) -> AsyncGenerator[OwnedDeployment, None]:
+        """Leaving waits until the stop is accepted, at most `cleanup_timeout`; then it goes on by itself."""
+        try:
+            ready = await wait_until_ready(self._transport, request_id, ready_timeout)
+            yield OwnedDeployment(handover=handover, **structs.asdict(ready))
+        finally:
+            if stopping := self.drop(handover):
+                await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
