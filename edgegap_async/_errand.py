@@ -5,7 +5,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from ._lookups import Lookups, Unsettled
+from msgspec import structs
+
+from ._lanes import Priority
+from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
+from ._posting import D, Posting
+from ._reaper import stop_tagged
 from ._request import Voyage
 from ._scopes import Handover
 from ._transport import Transport
@@ -33,7 +38,7 @@ class Errand:
     @property
     def may_have_started(self) -> bool:
         """Whether a server may exist that is not known yet."""
-        return self.voyage.under_way or self.settling or self.lost
+        return self.voyage.under_way or self.settling or self.lost or self.voyage.cut
 
     async def settle(self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown) -> DeploymentAccepted | None:
         """Look for the tag under which it was sent; None: nothing was started.
@@ -60,3 +65,24 @@ class Errand:
             return None
         lookups.knows(request_id)
         return DeploymentAccepted(request_id=request_id, once_tag=tag)
+
+    async def rescue(self, own: Transport, lookups: Lookups) -> None:
+        """It was cut off by who shuts down the loop: stop what it started, before nobody can any more."""
+        if self.tag is None:
+            return
+        lookups.quarantine(self.tag, self.voyage.since)  # the look-ups are cut off too: it is only named
+        if await stop_tagged(own, self.tag, SETTLE_WINDOW):
+            lookups.quarantined.pop(self.tag, None)
+
+
+def errand_of(
+    posting: Posting[D], body: D, priority: Priority, deadline: float | None, handover: Handover | None
+) -> Errand:
+    """The errand that sends this body."""
+    voyage = Voyage()
+
+    async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
+        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
+
+    return Errand(send, voyage, deadline, handover)

@@ -85,19 +85,21 @@ async def outlast(
     return cancelled
 
 
-async def stop_tagged(transport: Transport, tag: str, window: float) -> None:
-    """Stop what turns up under a tag within so many seconds: all that is left to do where a loop is shut down."""
+async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
+    """Stop what turns up under a tag within so many seconds: all that is left to do where a loop is shut down. Whether
+    something did."""
     loop = asyncio.get_running_loop()
     end = loop.time() + window
     while loop.time() < end:
         try:
             for row in await under_tags(transport, (tag,), window):
                 await ensure_stopped(transport, row.request_id, timeout=window)
-                return
+                return True
         except EdgegapError as error:
             log.info("what the tag %s may have started is not stopped yet: %s", tag, error)
         await asyncio.sleep(FIRST_PAUSE)
     log.warning("nothing was found under the tag %s before the loop was shut down", tag)
+    return False
 
 
 async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None) -> None:

@@ -18,13 +18,12 @@ from weakref import WeakSet
 
 from msgspec import structs
 
-from ._errand import Errand
+from ._errand import Errand, errand_of
 from ._lanes import PRIORITIES, Priority
-from ._lookups import SETTLE_WINDOW, Lookups
+from ._lookups import Lookups
 from ._posting import D, Posting
 from ._purse import Purse
-from ._reaper import Reaper, ensure_stopped, outlast, settled, stop_tagged
-from ._request import Voyage
+from ._reaper import Reaper, ensure_stopped, outlast, settled
 from ._scopes import Handover, OwnedDeployment, Scopes
 from ._transport import Timeout, Transport
 from .errors import (
@@ -100,7 +99,7 @@ class Ownership:
         if not (self._once if once is None else flag("once", once)):
             accepted = await posting.send(self._public, body, timeout=whole, priority=priority)
             return self._hold(accepted, handover)
-        errand = _errand(posting, body, priority, None if whole is None else loop.time() + whole, handover)
+        errand = errand_of(posting, body, priority, None if whole is None else loop.time() + whole, handover)
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
@@ -151,8 +150,8 @@ class Ownership:
             raise
         except asyncio.CancelledError:
             # Not by us, so the loop is shut down around a session that nobody has closed.
-            if errand.voyage.cut and not errand.lost and errand.tag:
-                await stop_tagged(self._enter()[0], errand.tag, SETTLE_WINDOW)
+            if errand.voyage.cut and not errand.lost:
+                await errand.rescue(*self._enter())
             raise
         if errand.orphan:
             self.stop(accepted.request_id, errand.tag)
@@ -281,15 +280,3 @@ class Ownership:
         while (tasks := {*self._errands, *self.reaper.tasks}) and asyncio.get_running_loop().time() < end:
             cancelled = await outlast(tasks, end) or cancelled
         return cancelled
-
-
-def _errand(
-    posting: Posting[D], body: D, priority: Priority, deadline: float | None, handover: Handover | None
-) -> Errand:
-    voyage = Voyage()
-
-    async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
-        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
-        return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
-
-    return Errand(send, voyage, deadline, handover)
