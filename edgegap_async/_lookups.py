@@ -7,12 +7,13 @@ was asked for after the window's end, by a filter that has shown a tag of ours b
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from ._transport import Transport
 from .errors import BadRequest, EdgegapError
 from .listing import newest, tagged
+from .models.deployment import DeploymentSummary
 
 log = logging.getLogger("edgegap_async")
 
@@ -146,16 +147,18 @@ class Lookups:
         return tag in self._open and asked >= self._open[tag].settles
 
     async def _sweep(self, tags: list[str], asked: float) -> None:
+        since = min(self._open[tag].since if tag in self._open else self.quarantined[tag][0] for tag in tags)
+
+        def take(rows: Sequence[DeploymentSummary]) -> bool:
+            for row in rows:
+                self._found(row.request_id, row.tags)
+            return bool(rows) and self._known.get(rows[-1].request_id, inf) < since
+
         try:
-            since = min(self._open[tag].since if tag in self._open else self.quarantined[tag][0] for tag in tags)
-            rows, complete = await newest(
-                self._transport, lambda request_id: self._known.get(request_id, inf) < since, LOOK_TIMEOUT
-            )
+            complete = await newest(self._transport, take, LOOK_TIMEOUT)
         except EdgegapError as error:
             log.info("a sweep failed, the next one follows: %s", error)
             return
-        for row in rows:
-            self._found(row.request_id, row.tags)
         if not complete:
             return
         self._release(tags, asked)

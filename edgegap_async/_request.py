@@ -71,12 +71,12 @@ class Request(Struct, Generic[B, T], frozen=True):
 
 def url(base: str, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
     """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
-    path = row.path.format_map({name: _path_word(name, word) for name, word in words.items()}) if words else row.path
+    path = row.path.format_map({name: path_word(name, word) for name, word in words.items()}) if words else row.path
     given = {name: value for name, value in query.items() if value is not None} if query else None
     return URL(f"{base}{path}?{urlencode(given, quote_via=quote)}" if given else base + path, encoded=True)
 
 
-def _path_word(name: str, word: object) -> str:
+def path_word(name: str, word: object) -> str:
     """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
     checked = text(name, word)
     if checked.isalnum() and checked.isascii():

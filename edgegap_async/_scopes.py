@@ -1,14 +1,15 @@
 """Servers that are in a block: stopped at its end, or when the session is closed, unless they were handed over."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from msgspec import structs
 
-from ._transport import Transport
 from .models.deployment import ReadyDeployment
-from .readiness import wait_until_ready
+
+Wait: TypeAlias = Callable[[str, float | None], Awaitable[ReadyDeployment]]
 
 
 class Handover:
@@ -29,15 +30,16 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
 
 
 class Scopes:
-    """Which servers are in a block. `stop` stops one, or only names it where the session is closed (None)."""
+    """Which servers are in a block. `stop` stops one, or only names it where the session is closed (None);
+    `wait` waits until one is READY, so many seconds."""
 
     def __init__(
         self,
-        transport: Transport,
+        wait: Wait,
         stop: Callable[[str, str | None], asyncio.Task[None] | None],
         cleanup_timeout: float,
     ) -> None:
-        self._transport, self._stop, self._cleanup_timeout = transport, stop, cleanup_timeout
+        self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
         self._held: dict[Handover, tuple[str, str | None]] = {}  # (request_id, tag)
 
     def hold(self, handover: Handover, request_id: str, tag: str | None) -> None:
@@ -64,7 +66,7 @@ class Scopes:
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """Leaving waits until the stop is accepted, at most `cleanup_timeout`; then it goes on by itself."""
         try:
-            ready = await wait_until_ready(self._transport, request_id, ready_timeout)
+            ready = await self._wait(request_id, ready_timeout)
             yield OwnedDeployment(handover=handover, **structs.asdict(ready))
         finally:
             if stopping := self.drop(handover):

@@ -1,7 +1,8 @@
-"""Lists as the SDK asks for them itself: by tags, and pages newest first where a filter can't be trusted."""
+"""Lists as the SDK asks for them itself: by tags, by IDs, and pages newest first where a filter can't be trusted."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
 
 from msgspec import json
 
@@ -15,16 +16,30 @@ PAGE = 100  # the most that a page holds, as far as is known
 TAGS_A_CALL = 150  # as many as fit into a URL of 6,000 bytes, percent-encoded
 ALL_PAGES = 1_000_000  # the time ends before
 LONGEST_SWEEP = 40  # pages: more would take the whole budget of lists for seconds
+Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]  # told each page as it comes; True ends the sweep
 
 
-async def _page(transport: Transport, query: ListQuery, number: int, end: float) -> DeploymentPage:
-    left = max(end - asyncio.get_running_loop().time(), 0.001)
+async def _page(transport: Transport, query: ListQuery, number: int, timeout: float) -> DeploymentPage:
     parameters = {"query": json.encode(query).decode(), "page": str(number), "limit": str(PAGE)}
-    return await transport.call(LIST, query=parameters, timeout=left, priority="background")
+    return await transport.call(LIST, query=parameters, timeout=timeout, priority="background")
 
 
-def _is_last(page: DeploymentPage) -> bool:
+def _left(end: float) -> float:
+    return max(end - asyncio.get_running_loop().time(), 0.001)
+
+
+def is_last(page: DeploymentPage) -> bool:
+    """Whether no other page follows."""
     return not page.data or page.pagination is None or not page.pagination.has_next
+
+
+async def in_state(transport: Transport, request_ids: Collection[str], state: str, timeout: float) -> DeploymentPage:
+    """The first page of those among these IDs that are in a state, `ready` or `error`."""
+    query = ListQuery(
+        filters=(ListFilter("status", "eq", state), ListFilter("request_id", "in", tuple(request_ids))),
+        order_by=(OrderBy("created_at", "desc"),),
+    )
+    return await _page(transport, query, 1, timeout)
 
 
 async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> tuple[list[DeploymentSummary], bool]:
@@ -35,28 +50,24 @@ async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> t
         some = tuple(tags[start : start + TAGS_A_CALL])
         query = ListQuery(filters=(ListFilter("tags", "in", some),))
         for number in range(1, LONGEST_SWEEP + 1):
-            page = await _page(transport, query, number, end)
+            page = await _page(transport, query, number, _left(end))
             rows += page.data
             if any(not set(row.tags) & set(some) for row in page.data):
                 return rows, False
-            if _is_last(page):
+            if is_last(page):
                 break
     return rows, True
 
 
-async def newest(
-    transport: Transport, is_older: Callable[[str], bool], timeout: float, pages: int = LONGEST_SWEEP
-) -> tuple[list[DeploymentSummary], bool]:
-    """Pages newest first, up to a request_id that `is_older` than what is looked for; and whether it came to one."""
+async def newest(transport: Transport, enough: Enough, timeout: float, pages: int = LONGEST_SWEEP) -> bool:
+    """Pages newest first, until it is `enough`; whether it came to that, or to the last page."""
     end = asyncio.get_running_loop().time() + timeout
     query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
-    rows: list[DeploymentSummary] = []
     for number in range(1, pages + 1):
-        page = await _page(transport, query, number, end)
-        rows += page.data
-        if _is_last(page) or (page.data and is_older(page.data[-1].request_id)):
-            return rows, True
-    return rows, False
+        page = await _page(transport, query, number, _left(end))
+        if enough(page.data) or is_last(page):
+            return True
+    return False
 
 
 async def under_tags(transport: Transport, tags: Sequence[str], timeout: float) -> tuple[DeploymentSummary, ...]:
@@ -68,5 +79,10 @@ async def under_tags(transport: Transport, tags: Sequence[str], timeout: float) 
     except BadRequest:
         rows, honest = [], False
     if not rows or not honest:
-        rows, _ = await newest(transport, lambda _: False, timeout, ALL_PAGES)
+
+        def take(page: Sequence[DeploymentSummary]) -> bool:
+            rows.extend(page)
+            return False
+
+        await newest(transport, take, timeout, ALL_PAGES)
     return tuple({row.request_id: row for row in rows if wanted & set(row.tags)}.values())

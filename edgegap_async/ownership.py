@@ -38,7 +38,7 @@ from .errors import (
 from .models._check import flag, one_of
 from .models.deploy import DeploymentAccepted
 from .models.deployment import ReadyDeployment
-from .readiness import wait_until_ready
+from .readiness import Watcher
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
@@ -68,7 +68,8 @@ class Ownership:
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
-        self.scopes: Scopes = Scopes(transport, self.stop, cleanup_timeout)
+        self.watcher: Watcher = Watcher(transport)
+        self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
     def _enter(self) -> tuple[Transport, Lookups]:
@@ -159,6 +160,7 @@ class Ownership:
         return self._hold(accepted, errand.handover)
 
     def _hold(self, accepted: DeploymentAccepted, handover: Handover | None) -> DeploymentAccepted:
+        self.watcher.accepted(accepted.request_id)
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
         return accepted
@@ -224,7 +226,7 @@ class Ownership:
     ) -> ReadyDeployment:
         """Wait for a server, and stop one that will not be ready if so asked."""
         try:
-            return await wait_until_ready(self._public, request_id, timeout)
+            return await self.watcher.until_ready(request_id, timeout)
         except (DeploymentFailed, ReadyTimeout):
             if stop_on_failure:
                 self.stop(request_id)
@@ -238,6 +240,7 @@ class Ownership:
 
     def gone(self, request_id: str) -> None:
         """A stop was accepted, or it is gone."""
+        self.watcher.stopping(request_id)
         for purse in self._purses:
             purse.gone(request_id)
 
@@ -259,7 +262,8 @@ class Ownership:
         self.leftovers = tuple(dict.fromkeys(left))
         if self._own is not None:
             self._own.shut()
-        tasks = {*self._errands, *self.reaper.tasks, *((self._looking,) if self._looking else ())}
+        looking = (self._looking,) if self._looking else ()
+        tasks = {*self._errands, *self.reaper.tasks, *self.watcher.tasks, *looking}
         for errand in self._errands.values():
             errand.lost = errand.may_have_started
         for task in tasks:

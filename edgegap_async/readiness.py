@@ -1,81 +1,274 @@
-"""`wait_until_ready`: what is ready, failed or gone, and the poll that finds it out."""
+"""The shared watcher behind `wait_until_ready`: a thousand who wait cost a few requests a second between them.
+
+One task looks for all, in the background lane, for as long as anybody waits. Which look comes next stands in
+`_waits.py`, how it is taken in `_looks.py`, whether a list can be believed in `_trust.py`.
+"""
 
 import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from contextvars import Context
+from copy import copy
+from functools import partial
+from math import inf
+from typing import NamedTuple
 
+from ._looks import Looks
+from ._request import path_word
 from ._transport import Transport
-from .endpoints import STATUS
-from .errors import (
-    ApiError,
-    DeadlineExceeded,
-    DeploymentFailed,
-    DeploymentTerminated,
-    EdgegapError,
-    Forbidden,
-    QueueTooLong,
-    ReadyTimeout,
-    SessionClosed,
-    Unauthorized,
-    WrongLoop,
-    is_gone,
-)
-from .models._check import seconds, text
-from .models.deployment import DeploymentState, DeploymentStatus, ReadyDeployment
+from ._trust import Trust
+from ._waits import ERROR_PACE, Board, Caller, Goal, Outcome, Wait
+from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
+from .models._check import seconds
+from .models.deployment import ReadyDeployment
 
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.25, 2.0, 1.5  # seconds between two looks: a cached image is ready after about 3
-
-# What no further look would mend.
-_HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
+log: logging.Logger = logging.getLogger("edgegap_async")
+MOST_LOOKS, MOST_LISTS = 20, 4  # under way at a time: who waits for a slot can't be put together any more
+FIRST_LOOK = 0.8  # of the shortest time to ready that was seen: before, there is nothing to see
+LATEST_FIRST_LOOK = 2.0  # seconds: one whose image is cached may be quicker than all before it
+STARTS = 20  # times to ready that are remembered
+MOST_ACCEPTED = 5000  # deployments whose beginning is remembered: two minutes at the full rate
 
 
-def settled(status: DeploymentStatus) -> ReadyDeployment | None:
-    """What a status says of the wait: it is over with this, or not yet (None).
+class Place(NamedTuple):
+    """A caller's place among those who wait. `deadline` is on the loop's clock, `timeout` the seconds before it."""
 
-    The state decides; `running` and `error` only where it is a word that this version does not know.
-
-    Raises:
-        DeploymentFailed, DeploymentTerminated: it will never be ready.
-    """
-    state = status.state
-    unknown = state is DeploymentState.UNKNOWN
-    if state is DeploymentState.READY or (unknown and status.running):
-        return ReadyDeployment(
-            request_id=status.request_id,
-            fqdn=status.fqdn,
-            public_ip=status.public_ip,
-            ports=status.ports,
-            tags=status.tags,
-            start_time=status.start_time,
-        )
-    if state is DeploymentState.ERROR or (unknown and status.error):
-        raise DeploymentFailed(status.request_id, status.error_detail, status)
-    if state in (DeploymentState.TERMINATING, DeploymentState.TERMINATED):
-        raise DeploymentTerminated(status.request_id)
-    return None
+    wait: Wait
+    caller: Caller
+    timeout: float | None
+    deadline: float | None
 
 
-async def wait_until_ready(transport: Transport, request_id: str, timeout: float | None) -> ReadyDeployment:
-    """Look at the status until it settles. A look that fails fails no waiter, unless no further one could mend it."""
-    text("request_id", request_id)
-    loop = asyncio.get_running_loop()
-    deadline = None if timeout is None else loop.time() + seconds("timeout", timeout)
-    last: DeploymentStatus | None = None
-    failure: EdgegapError | None = None
-    pause = FIRST_PAUSE
-    while deadline is None or loop.time() < deadline:
-        left = None if deadline is None else deadline - loop.time()
+class Watcher:
+    """All who wait for deployments of one session, and the task that looks for them."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport: Transport = transport
+        self._board, self._trust = Board(), Trust()
+        self._looks = Looks(transport, self._board, self._trust)
+        self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._single: set[asyncio.Task[None]] = set()  # looks at one
+        self._lists: set[asyncio.Task[None]] = set()
+        self._lists_of_ready = 0  # since the last one of those in ERROR
+        self._accepted: dict[str, float] = {}  # since when, on the loop's clock
+        self._starts: deque[float] = deque(maxlen=STARTS)  # seconds from accepted to READY
+
+    def accepted(self, request_id: str) -> None:
+        """A deployment of this session begins."""
+        self._accepted[request_id] = asyncio.get_running_loop().time()
+        if len(self._accepted) > MOST_ACCEPTED:
+            del self._accepted[next(iter(self._accepted))]
+
+    def stopping(self, request_id: str) -> None:
+        """Its stop was accepted, or it is gone."""
+        self._trust.forget(request_id)
+        for wait in self._board.find(request_id):
+            self._board.flag(wait)
+        self._changed.set()
+
+    async def until_ready(self, request_id: str, timeout: float | None) -> ReadyDeployment:
+        """Wait until it is READY, for `timeout` seconds.
+
+        Raises:
+            DeploymentFailed, DeploymentTerminated: it will never be.
+            ReadyTimeout: it is not in time.
+        """
+        outcome = await self._until(request_id, "ready", timeout)
+        if isinstance(outcome, EdgegapError):
+            raise outcome
+        return outcome
+
+    async def until_stopped(self, request_id: str, timeout: float | None) -> None:
+        """Wait until it is gone, for `timeout` seconds.
+
+        Raises:
+            DeadlineExceeded: it is not in time.
+        """
+        outcome = await self._until(request_id, "stopped", timeout)
+        if isinstance(outcome, EdgegapError) and not isinstance(outcome, DeploymentTerminated):
+            raise outcome
+
+    async def _until(self, request_id: str, goal: Goal, timeout: float | None) -> Outcome:
+        place = self._join(request_id, goal, timeout)
         try:
-            last = await transport.call(STATUS, {"request_id": request_id}, timeout=left, priority="background")
-            if ready := settled(last):
-                return ready
-        except (*_HOPELESS, DeploymentFailed, DeploymentTerminated):
-            raise
-        except EdgegapError as error:
-            if isinstance(error, ApiError) and is_gone(error):
-                raise DeploymentTerminated(request_id) from error
-            if isinstance(error, QueueTooLong):
-                deadline = loop.time()  # there will be no other look in time
-            if failure is None or not isinstance(error, DeadlineExceeded):  # what went wrong before tells more
-                failure = error
-        await transport.wait(asyncio.sleep(pause), deadline)
-        pause = min(pause * GROWTH, LONGEST_PAUSE)
-    raise ReadyTimeout(request_id, timeout or 0.0, last) from failure
+            await self.transport.wait(_over(place.caller), place.deadline)
+            return self.told(place)
+        finally:
+            self.leave(place)
+
+    @asynccontextmanager
+    async def many(self, request_ids: Iterable[str], timeout: float | None) -> AsyncGenerator["Outcomes", None]:
+        """The outcomes of many waits, as they settle."""
+        places = [self._join(request_id, "ready", timeout) for request_id in dict.fromkeys(request_ids)]
+        try:
+            yield Outcomes(self, places)
+        finally:
+            for place in places:
+                self.leave(place)
+
+    def _join(self, request_id: str, goal: Goal, timeout: float | None) -> Place:
+        path_word("request_id", request_id)
+        loop = self.transport.enter()
+        now = loop.time()
+        deadline = None if timeout is None else now + seconds("timeout", timeout)
+        wait = self._board.get(request_id, goal)
+        if wait is None:
+            wait = Wait(request_id, goal, now, self._first_look(request_id, goal, now))
+            self._board.add(wait)
+        caller: Caller = loop.create_future()
+        wait.callers[caller] = deadline
+        self._wake()
+        return Place(wait, caller, timeout, deadline)
+
+    def _first_look(self, request_id: str, goal: Goal, now: float) -> float:
+        accepted = self._accepted.get(request_id)
+        if accepted is None or not self._starts or goal == "stopped":
+            return now
+        return accepted + min(FIRST_LOOK * min(self._starts), LATEST_FIRST_LOOK)
+
+    def leave(self, place: Place) -> None:
+        """A caller goes."""
+        self._board.leave(place.wait, place.caller)
+        if not self._board:
+            self._changed.set()
+
+    def told(self, place: Place) -> Outcome:
+        """What a caller is told, whose wait is over."""
+        wait, caller = place.wait, place.caller
+        if caller.done() and not caller.cancelled() and (outcome := caller.result()):
+            if isinstance(outcome, ReadyDeployment):
+                self._learn(outcome.request_id)
+                return outcome
+            own = copy(outcome)  # others who wait for it raise theirs
+            own.__cause__ = outcome.__cause__
+            return own
+        if self.transport.closed:
+            return SessionClosed(f"the session was closed while {wait.request_id} was waited for")
+        late: EdgegapError = ReadyTimeout(wait.request_id, place.timeout or 0.0, wait.last)
+        if wait.goal == "stopped":
+            text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
+            late = DeadlineExceeded(text, request_sent=True)
+        late.__cause__ = wait.failure
+        return late
+
+    def _learn(self, request_id: str) -> None:
+        since = self._accepted.pop(request_id, None)
+        if since is not None:
+            self._starts.append(asyncio.get_running_loop().time() - since)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What is to be ended with the session."""
+        return [self._task] if self._task else []
+
+    def _wake(self) -> None:
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="edgegap watcher", context=Context())
+            self._task.add_done_callback(self._asleep)
+
+    def _asleep(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()):
+            log.error("the watcher ended in a way that nobody thought of", exc_info=error)
+        elif self._board and not self.transport.closed:  # somebody came in the last moment
+            self._wake()
+
+    async def _run(self) -> None:
+        """Look until nobody waits."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while self._board:
+                self._changed.clear()
+                now = loop.time()
+                self._plan(group, now)
+                due = self._board.next_due(now)
+                try:
+                    async with asyncio.timeout_at(None if due == inf else due):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+            for look in self._single | self._lists:
+                look.cancel()
+
+    def _plan(self, group: asyncio.TaskGroup, now: float) -> None:
+        """Begin all looks whose time has come."""
+        board, trust = self._board, self._trust
+        while len(self._single) < MOST_LOOKS:
+            wait = board.take_look(now, proven=trust.proven, blind=trust.blind)
+            if wait is None:
+                break
+            self._begin(group, self._single, partial(self._looks.at_status, wait))
+        if not trust.filters(now):
+            if not self._lists and (waits := board.take_all(now)):
+                self._begin(group, self._lists, partial(self._looks.at_newest, waits))
+            return
+        while len(self._lists) < (1 if trust.blind else MOST_LISTS) and (look := self._next_list(now)):
+            self._begin(group, self._lists, look)
+
+    def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
+        for errors in (True, False) if self._lists_of_ready >= ERROR_PACE else (False,):
+            if chunk := self._board.take_list(now, self._trust.room, errors=errors):
+                self._lists_of_ready = 0 if errors else self._lists_of_ready + 1
+                return partial(self._looks.at_list, chunk, "error" if errors else "ready")
+        return None
+
+    def _begin(
+        self, group: asyncio.TaskGroup, under_way: set[asyncio.Task[None]], look: Callable[[], Awaitable[None]]
+    ) -> None:
+        task = group.create_task(self._logged(look))
+        under_way.add(task)
+
+        def over(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            self._changed.set()
+
+        task.add_done_callback(over)
+
+    async def _logged(self, look: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await look()
+        except Exception:
+            log.exception("a look failed in a way that nobody thought of; the next one follows")
+
+
+class Outcomes:
+    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator."""
+
+    def __init__(self, watcher: Watcher, places: Iterable[Place]) -> None:
+        self._watcher = watcher
+        self._left = {place.caller: place for place in places}
+        self._settled: deque[Caller] = deque()
+        self._changed = asyncio.Event()
+        for caller in self._left:
+            caller.add_done_callback(self._settle)
+
+    def _settle(self, caller: Caller) -> None:
+        self._settled.append(caller)
+        self._changed.set()
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, Outcome]]:
+        return self
+
+    async def __anext__(self) -> tuple[str, Outcome]:
+        """The next one that settles."""
+        if not self._left:
+            raise StopAsyncIteration
+        some = next(iter(self._left.values()))  # all have the same deadline
+        if not self._settled:
+            await self._watcher.transport.wait(self._next(), some.deadline)
+        place = self._left.pop(self._settled.popleft()) if self._settled else self._left.pop(some.caller)
+        outcome = self._watcher.told(place)
+        self._watcher.leave(place)
+        return place.wait.request_id, outcome
+
+    async def _next(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+async def _over(caller: Caller) -> None:
+    await caller

@@ -106,12 +106,11 @@ async def test_without_a_deadline_it_waits_as_long_as_it_takes() -> None:
 
 async def test_the_pace_of_the_polls() -> None:
     async with scripted(PENDING) as (edgegap, server):
-        await failure(edgegap.deployments.wait_until_ready("c065", timeout=30))
+        await failure(edgegap.deployments.wait_until_ready("c065", timeout=100))
         gaps = [after - before for before, after in pairwise(server.times)]
-        assert gaps[0] == pytest.approx(0.25, abs=EXACT)
+        assert gaps[:30] == pytest.approx([0.25] * 30, abs=EXACT)  # a cached image is ready after some seconds
         assert gaps[-1] == pytest.approx(2, abs=EXACT)
         assert all(before <= after + EXACT for before, after in pairwise(gaps))
-        assert sum(gap < 1.9 for gap in gaps) < 8
 
 
 TROUBLE = {"503": answer(503), "cut": CUT, "garbage": GARBAGE, "refused": answer(429), "half": half(), "stuck": STUCK}
@@ -149,8 +148,8 @@ async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
             assert isinstance(error, ReadyTimeout)
             seen = None if error.status is None else error.status.state
             assert seen is (DeploymentState.DEPLOYING if PENDING in acts else None)
-            assert type(error.__cause__) is (kind or DeadlineExceeded)
-            assert now() - start == pytest.approx(7.7, abs=EXACT)
+            assert isinstance(error.__cause__, kind or DeadlineExceeded | None)
+            assert 7 < now() - start <= 7.7 + EXACT  # a little early, if no other look can be answered in time
 
 
 async def test_connecting_uses_the_waiters_time_only() -> None:
@@ -163,12 +162,12 @@ async def test_connecting_uses_the_waiters_time_only() -> None:
 
 
 async def test_a_long_queue_is_a_ready_timeout_too() -> None:
-    async with scripted(PENDING, limits=Limits(status=1)) as (edgegap, _):
+    async with scripted(PENDING, limits=Limits(status=0.1)) as (edgegap, _):
         start = now()
         waits = [edgegap.deployments.wait_until_ready("c065", timeout=5) for _ in range(30)]
         errors = await asyncio.gather(*waits, return_exceptions=True)
         assert {type(error) for error in errors} == {ReadyTimeout}
-        assert any(isinstance(error.__cause__, QueueTooLong) for error in errors)
+        assert {type(error.__cause__) for error in errors if isinstance(error, Exception)} == {QueueTooLong}
         assert now() - start <= 5 + EXACT
 
 

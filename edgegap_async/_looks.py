@@ -1,0 +1,174 @@
+"""How a look is taken: at one status, at a filtered list of many, at pages newest first; and what is made of it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from ._transport import Transport
+from ._trust import Trust
+from ._waits import ERROR_PACE, MISSING, Board, Goal, Outcome, Wait
+from .endpoints import STATUS
+from .errors import (
+    ApiError,
+    DeploymentFailed,
+    DeploymentTerminated,
+    EdgegapError,
+    Forbidden,
+    QueueTooLong,
+    SessionClosed,
+    Unauthorized,
+    WrongLoop,
+    is_gone,
+)
+from .listing import in_state, is_last, newest
+from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSummary, ReadyDeployment
+
+Word: TypeAlias = Literal["ready", "error"]
+LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
+REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
+# What no further look would mend.
+HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
+
+
+def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
+    """What a status says of a wait: it is over with this, or not yet (None).
+
+    The state decides; `running` and `error` only where it is a word that this version does not know.
+    """
+    state = status.state
+    unknown = state is DeploymentState.UNKNOWN
+    if goal == "stopped":
+        return DeploymentTerminated(status.request_id) if state is DeploymentState.TERMINATED else None
+    if state is DeploymentState.READY or (unknown and status.running):
+        return ready_by(status)
+    if state is DeploymentState.ERROR or (unknown and status.error):
+        return DeploymentFailed(status.request_id, status.error_detail, status)
+    if state in (DeploymentState.TERMINATING, DeploymentState.TERMINATED):
+        return DeploymentTerminated(status.request_id)
+    return None
+
+
+def ready_by(told: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
+    """What players need, out of a status or a list's row."""
+    return ReadyDeployment(
+        request_id=told.request_id,
+        fqdn=told.fqdn,
+        public_ip=told.public_ip,
+        ports=told.ports,
+        tags=told.tags,
+        start_time=told.start_time,
+    )
+
+
+class Looks:
+    """Takes looks, and settles the waits of the board by what they show."""
+
+    def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
+        self._transport, self._board, self._trust = transport, board, trust
+
+    async def at_status(self, wait: Wait) -> None:
+        """Ask for the status of one."""
+        wait.looked = began = _now()
+        left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
+        try:
+            status = await self._transport.call(
+                STATUS, {"request_id": wait.request_id}, timeout=left, priority="background"
+            )
+        except EdgegapError as error:
+            self._failed(wait, error)
+        else:
+            self._seen(wait, status)
+        finally:
+            wait.in_look, wait.due = False, began + wait.pace(began)
+
+    def _seen(self, wait: Wait, status: DeploymentStatus) -> None:
+        wait.last = status
+        outcome = outcome_of(status, wait.goal)
+        if outcome is None:
+            return
+        if wait.listed and isinstance(outcome, ReadyDeployment):
+            self._trust.not_shown(wait.request_id, _now())
+        self._board.settle(wait, outcome)
+
+    def _failed(self, wait: Wait, error: EdgegapError) -> None:
+        wait.went_wrong(error)
+        if isinstance(error, ApiError) and is_gone(error):
+            gone = DeploymentTerminated(wait.request_id)
+            gone.__cause__ = error
+            self._board.settle(wait, gone)
+        elif isinstance(error, HOPELESS):
+            self._board.settle(wait, error)
+        elif isinstance(error, QueueTooLong) and not wait.hooked:
+            self._board.settle(wait, None)  # there will be no other look in time
+
+    async def at_list(self, chunk: dict[str, Wait], word: Word) -> None:
+        """Ask for those of many that are in a state."""
+        began = _now()
+        for wait in chunk.values():
+            wait.listed = True
+        more = False
+        try:
+            more = await self._ask_list(chunk, word, began)
+        finally:
+            for wait in chunk.values():
+                wait.in_list = False
+                if word == "error":
+                    wait.error_due = began + ERROR_PACE * wait.pace(began)
+                else:
+                    wait.due = began if more else began + wait.pace(began)
+
+    async def _ask_list(self, chunk: dict[str, Wait], word: Word, began: float) -> bool:
+        """Whether there are more of them than it showed."""
+        asked = {*chunk, *(self._trust.canaries if word == "ready" else ())}
+        try:
+            page = await in_state(self._transport, asked, word, LIST_PATIENCE)
+        except EdgegapError as error:
+            self._not_listed(chunk, error, filtered=True)
+            return False
+        full = not is_last(page)
+        sound = word == "error" or all(row.ready is not False for row in page.data)
+        shown = [row.request_id for row in page.data]
+        self._trust.judge(shown, asked, began, sound=sound, full=full)
+        for row in page.data:
+            wait = chunk.get(row.request_id)
+            if wait and row.ready and word == "ready":
+                self._board.settle(wait, ready_by(row))
+            elif wait and sound:
+                self._board.flag(wait)  # the row does not tell all
+        return full and bool({*shown} & {*chunk})
+
+    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError, *, filtered: bool) -> None:
+        for wait in waits.values():
+            wait.went_wrong(error)
+        if filtered and isinstance(error, ApiError) and error.status in REFUSALS:
+            self._trust.refused(_now())
+        else:
+            self._trust.failed()
+
+    async def at_newest(self, waits: dict[str, Wait]) -> None:
+        """Go through pages newest first, until these were seen."""
+        began, missing = _now(), set(waits)
+
+        def take(rows: Sequence[DeploymentSummary]) -> bool:
+            for row in rows:
+                missing.discard(row.request_id)
+                if row.ready and (wait := self._board.get(row.request_id, "ready")):
+                    self._board.settle(wait, ready_by(row))
+            return not missing
+
+        try:
+            complete = await newest(self._transport, take, LIST_PATIENCE)
+        except EdgegapError as error:
+            self._not_listed(waits, error, filtered=False)
+        else:
+            self._trust.answered()
+            for wait in (waits[request_id] for request_id in missing if complete):
+                if began - wait.looked >= MISSING:
+                    self._board.flag(wait)  # gone, or not listed yet, or the pages shifted meanwhile
+        finally:
+            for wait in waits.values():
+                wait.in_list, wait.due = False, began + wait.pace(began)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,76 @@
+"""Whether a list can be believed when it shows nothing: its filters may be ignored, refused, or match nothing. Pure."""
+
+from collections.abc import Collection
+from math import inf
+
+ROOM = 5600  # characters of IDs in a URL of 6,000 bytes: about 280 of them
+LEAST_ROOM = 400  # where even so few are refused, it is not their number
+LAG = 3.0  # seconds after which a list must show what a status has shown: lists lag
+DISTRUST = 60.0  # seconds until the filters get another chance
+BLIND = 3  # lists that fail in a row, after which each status is asked for
+MOST_CANARIES = 20
+
+
+class Trust:
+    """What the lists have been worth so far."""
+
+    def __init__(self) -> None:
+        self.proven: bool = False  # a list has shown something of ours
+        self.room: int = ROOM
+        self._failures = 0
+        self._until = -inf  # when distrust of the filters ends
+        self._canaries: dict[str, float] = {}  # READY by their status, since when; the list has not shown them
+
+    @property
+    def blind(self) -> bool:
+        """Whether lists tell nothing at all at the moment."""
+        return self._failures >= BLIND
+
+    @property
+    def canaries(self) -> Collection[str]:
+        """What the next list must show, or it is wrong."""
+        return tuple(self._canaries)
+
+    def filters(self, now: float) -> bool:
+        """Whether the filters are believed."""
+        return now >= self._until
+
+    def distrust(self, now: float) -> None:
+        """The filters do not do what they are for."""
+        self._until, self._canaries, self.proven, self.room = now + DISTRUST, {}, False, ROOM
+
+    def refused(self, now: float) -> None:
+        """A list was refused: for its length, or for its filters."""
+        self.room //= 2
+        if self.room < LEAST_ROOM:
+            self.distrust(now)
+
+    def failed(self) -> None:
+        """A list was not answered, or with an error."""
+        self._failures += 1
+
+    def answered(self) -> None:
+        """A list was answered."""
+        self._failures = 0
+
+    def not_shown(self, request_id: str, now: float) -> None:
+        """A status says READY, and no list did."""
+        if len(self._canaries) < MOST_CANARIES:
+            self._canaries.setdefault(request_id, now)
+
+    def forget(self, request_id: str) -> None:
+        """It is being stopped: no list needs to show it."""
+        self._canaries.pop(request_id, None)
+
+    def judge(self, shown: Collection[str], asked: Collection[str], began: float, *, sound: bool, full: bool) -> None:
+        """A filtered list asked for at `began` has shown these. `sound`: all in the state that was asked for; `full`:
+        there is more that it did not show."""
+        self.answered()
+        if not sound or not set(shown) <= set(asked):
+            self.distrust(began)
+            return
+        self.proven = self.proven or bool(shown)
+        for request_id in shown:
+            self.forget(request_id)
+        if not full and any(began > since + LAG for since in self._canaries.values()):
+            self.distrust(began)

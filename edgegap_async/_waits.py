@@ -1,0 +1,206 @@
+"""Who waits for which deployment, and which is looked at next. Pure: who asks gives the time.
+
+one alone       by its status
+two or more     by lists of those that are READY, as many IDs as a URL carries; less often by lists of those in ERROR
+out of turn     by its status, where something says that it has changed, and now and then where it is overdue
+
+Each is looked at a quarter of a second after its last look began; the longer it lasts, the less often.
+"""
+
+import asyncio
+from heapq import nsmallest
+from math import inf
+from typing import Literal, TypeAlias
+
+from .errors import EdgegapError
+from .models.deployment import DeploymentStatus, ReadyDeployment
+
+Goal: TypeAlias = Literal["ready", "stopped"]
+Outcome: TypeAlias = ReadyDeployment | EdgegapError
+Caller: TypeAlias = asyncio.Future[Outcome | None]  # None: nothing more will be seen in time
+
+FASTEST, SLOWEST = 0.25, 2.0  # seconds between two looks
+SLOWING = 1 / 32  # of the time that it has lasted: after 8 s it slows down, after a minute it is at its slowest
+SAFETY_NET = 3.0  # seconds between two looks at what a webhook will tell of
+ERROR_PACE = 8  # times as long between two lists of those in ERROR
+OVERDUE = 10.0  # seconds without a look of its own after which it gets one, if its turn comes
+UNPROVEN = 1.0  # the same, until the list has shown something of ours
+MISSING = 2.0  # the same, where a list does not show it at all
+MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
+
+
+def _by_due(wait: "Wait") -> float:
+    return wait.due
+
+
+def _by_error_due(wait: "Wait") -> float:
+    return wait.error_due
+
+
+def _by_looked(wait: "Wait") -> float:
+    return wait.looked
+
+
+class Wait:
+    """What some callers wait for: a deployment that is to be READY, or gone."""
+
+    __slots__ = (
+        "began",
+        "callers",
+        "due",
+        "error_due",
+        "failure",
+        "goal",
+        "hooked",
+        "in_list",
+        "in_look",
+        "last",
+        "listed",
+        "looked",
+        "request_id",
+    )
+
+    def __init__(self, request_id: str, goal: Goal, now: float, due: float, *, hooked: bool = False) -> None:
+        self.request_id: str = request_id
+        self.goal: Goal = goal
+        self.callers: dict[Caller, float | None] = {}  # and their deadlines
+        self.began: float = now
+        self.hooked: bool = hooked  # a webhook is to tell of it
+        self.due: float = due
+        self.error_due: float = due + ERROR_PACE * FASTEST
+        self.looked: float = now  # when its status was last asked for
+        self.in_look: bool = False  # its status is being asked for
+        self.in_list: bool = False  # a list is
+        self.listed: bool = False  # one was
+        self.last: DeploymentStatus | None = None
+        self.failure: EdgegapError | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When the last of its callers goes."""
+        latest = -inf
+        for deadline in self.callers.values():
+            if deadline is None:
+                return None
+            latest = max(latest, deadline)
+        return latest
+
+    def went_wrong(self, error: EdgegapError) -> None:
+        """A look failed. That time ran out tells less than what went wrong before."""
+        if self.failure is None or not isinstance(error, TimeoutError):
+            self.failure = error
+
+    def pace(self, now: float) -> float:
+        """Seconds between two looks."""
+        pace = min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
+        return max(pace, SAFETY_NET) if self.hooked else pace
+
+
+class Board:
+    """All waits."""
+
+    def __init__(self) -> None:
+        self._waits: dict[Goal, dict[str, Wait]] = {"ready": {}, "stopped": {}}
+        self._flagged: dict[Wait, None] = {}  # to be looked at out of turn
+        self._next_overdue = -inf
+
+    def __bool__(self) -> bool:
+        return any(self._waits.values())
+
+    @property
+    def ready(self) -> dict[str, Wait]:
+        """Those for deployments that are to be READY, by ID."""
+        return self._waits["ready"]
+
+    def find(self, request_id: str) -> list[Wait]:
+        """Those for a deployment."""
+        return [wait for waits in self._waits.values() if (wait := waits.get(request_id))]
+
+    def add(self, wait: Wait) -> None:
+        """One more."""
+        self._waits[wait.goal][wait.request_id] = wait
+
+    def get(self, request_id: str, goal: Goal) -> Wait | None:
+        """The one for this, if there is one."""
+        return self._waits[goal].get(request_id)
+
+    def leave(self, wait: Wait, caller: Caller) -> None:
+        """A caller goes."""
+        wait.callers.pop(caller, None)
+        if not wait.callers:
+            self._drop(wait)
+
+    def settle(self, wait: Wait, outcome: Outcome | None) -> None:
+        """It is over."""
+        self._drop(wait)
+        for caller in wait.callers:
+            if not caller.done():
+                caller.set_result(outcome)
+
+    def _drop(self, wait: Wait) -> None:
+        self._flagged.pop(wait, None)
+        if self._waits[wait.goal].get(wait.request_id) is wait:
+            del self._waits[wait.goal][wait.request_id]
+
+    def flag(self, wait: Wait) -> None:
+        """Look at it out of turn."""
+        self._flagged[wait] = None
+
+    def take_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
+        """Whose status to ask for now. `proven`: the list has shown something; `blind`: it tells nothing at all."""
+        wait = self._next_look(now, proven=proven, blind=blind)
+        if wait:
+            self._flagged.pop(wait, None)
+            wait.in_look = True
+        return wait
+
+    def _next_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
+        flagged = next((wait for wait in self._flagged if not wait.in_look), None)
+        if flagged:
+            return flagged
+        alone = blind or len(self.ready) == 1
+        singly: list[Wait] = [*self._waits["stopped"].values(), *(self.ready.values() if alone else ())]
+        due = [wait for wait in singly if wait.due <= now and not wait.in_look]
+        if due:
+            return min(due, key=_by_due)
+        return None if alone or now < self._next_overdue else self._overdue(now, OVERDUE if proven else UNPROVEN)
+
+    def _overdue(self, now: float, after: float) -> Wait | None:
+        free = [wait for wait in self.ready.values() if not wait.in_look]
+        oldest = min(free, key=_by_looked) if free else None
+        if oldest is None or now - oldest.looked < after:
+            return None
+        self._next_overdue = now + FASTEST
+        return oldest
+
+    def take_list(self, now: float, room: int, *, errors: bool) -> dict[str, Wait]:
+        """What to ask the list for now: those that are due, and as many more as there is room for."""
+        when = _by_error_due if errors else _by_due
+        free = [wait for wait in self.ready.values() if not wait.in_list]
+        if len(self.ready) < 2 or not any(when(wait) <= now for wait in free):
+            return {}
+        # Each ID costs its letters, and what its quotes and its comma become in a URL.
+        chunk: dict[str, Wait] = {}
+        for wait in nsmallest(room // MARKS, free, key=when):
+            room -= len(wait.request_id) + MARKS
+            if room < 0 and chunk:
+                break
+            chunk[wait.request_id] = wait
+            wait.in_list = True
+        return chunk
+
+    def take_all(self, now: float) -> dict[str, Wait]:
+        """All that a list can tell of, if some of it is due."""
+        waits = dict(self.ready)
+        if len(waits) < 2 or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
+            return {}
+        for wait in waits.values():
+            wait.in_list = True
+        return waits
+
+    def next_due(self, now: float) -> float:
+        """When there may be something to look at."""
+        stopped = self._waits["stopped"].values()
+        dues = (wait.due for wait in (*stopped, *self.ready.values()) if not (wait.in_look or wait.in_list))
+        soonest = min((due for due in dues if due > now), default=inf)  # what is due already waits for a look to end
+        return min(soonest, now + FASTEST) if len(self.ready) > 1 else soonest
