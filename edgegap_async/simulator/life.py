@@ -54,7 +54,7 @@ class Deployment:
     delete_token: str
     access_point: int
     host: Host | None = None
-    webhooks: dict[str, str] = field(default_factory=dict[str, str])
+    webhooks: dict[str, str] = field(default_factory=dict[str, str])  # URLs by event, of those that are to come
     variables: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY

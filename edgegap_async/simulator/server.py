@@ -20,6 +20,7 @@ from .handlers import Reply
 from .mischief import Mischief
 from .sending import RetryAfter, RetryAfterForm, answer
 from .serving import Served, in_json
+from .webhooks import WebhookCounts, Webhooks
 from .world import Choices, Gone, World
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
@@ -40,6 +41,7 @@ class Counts(TypedDict):
     running: list[str]
     stopped: list[str]
     faulted: dict[str, int]
+    webhooks: WebhookCounts
 
 
 class Simulator:
@@ -56,6 +58,10 @@ class Simulator:
     pass; a bulk stop without filters stops all. Every name is a private fleet with three hosts, made up when it is
     first asked for; a deploy to a host that nobody has listed yet goes to the cloud. A self-stop takes the bare delete
     token of its deployment (see `environment`) and no other. Whatever a request is, it counts under its limit.
+
+    Webhooks that a deploy asks for are sent when the deployment becomes READY, goes to ERROR, or is TERMINATED: a POST
+    with the body of a status, once, with ten seconds for an answer, two hundred at a time. They can overtake the
+    deploy's own answer. One that is stopped before it is READY or in ERROR tells only its end.
 
     `GET /_simulator/counts` answers `counts()` as JSON; it takes no token and does not count.
 
@@ -176,6 +182,10 @@ class Simulator:
         settles = self._started.world.known(request_id).settles
         return settles if settles <= self._started.now() else None
 
+    def webhooks(self) -> WebhookCounts:
+        """How many webhooks were `sent`, `answered` with 2xx, or `failed`, and how many were `lost` by a fault."""
+        return self._started.webhooks.counts()
+
     def tags_of(self, request_id: str) -> tuple[str, ...]:
         """The tags of what was ever deployed, those that it had at its end if that has come.
 
@@ -193,6 +203,7 @@ class Simulator:
             "running": [each for each in deployed if each in running],
             "stopped": list(self._started.world.stopped()),
             "faulted": self.faulted(),
+            "webhooks": self.webhooks(),
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
@@ -215,7 +226,8 @@ class Simulator:
         loop = asyncio.get_running_loop()
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
         world = World(self._choices, self._seed, clock, loop.time())
-        exchange = Exchange(world, self._gates, self._manners, self._mischief, self._seed)
+        webhooks = Webhooks(world, self._mischief)
+        exchange = Exchange(world, self._gates, self._manners, self._mischief, webhooks, self._seed)
         runner = web.AppRunner(self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         try:
@@ -223,7 +235,7 @@ class Simulator:
         except BaseException:
             await runner.cleanup()
             raise
-        self._served = Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, runner, loop)
+        self._served = Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, webhooks, runner, loop)
         return self
 
     async def __aexit__(

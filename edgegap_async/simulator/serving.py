@@ -9,6 +9,7 @@ from aiohttp import web
 from .exchange import Exchange
 from .handlers import Reply
 from .sending import answer
+from .webhooks import Webhooks
 from .world import World
 
 
@@ -19,6 +20,7 @@ class Served:
     url: str
     world: World
     exchange: Exchange
+    webhooks: Webhooks
     runner: web.AppRunner
     loop: asyncio.AbstractEventLoop
     ended: float | None = None
@@ -35,6 +37,7 @@ class Served:
                 await site.stop()
             await self.exchange.aclose()
             await self.runner.cleanup()
+            await self.webhooks.aclose()  # last: as long as a request can come, it can ask for one
 
 
 @web.middleware

@@ -15,6 +15,7 @@ from .crowd import crowd
 from .index import Index
 from .life import Deployment, Phase, Tag
 from .listing import Page, matches, page_of, to_stop
+from .notices import ERROR, READY, TERMINATED, Notices
 from .places import PLACES, Host, Place, hosts_of, nearest
 from .refusal import Refusal
 
@@ -52,6 +53,7 @@ class World:
 
     def __init__(self, choices: Choices, seed: int, clock: Clock, now: float = 0.0) -> None:
         self.clock = clock
+        self.notices = Notices()
         self._choices = choices
         self._chance = Random(seed)
         self._known: dict[str, Deployment] = {}
@@ -86,6 +88,7 @@ class World:
         )
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
+        self.notices.expect(deployment)
         return deployment
 
     def stop(self, deployment: Deployment, now: float) -> None:
@@ -94,6 +97,7 @@ class World:
         if deployment.stop_asked is None:
             deployment.stop_asked = now
             self._index.sort_in(deployment, now)
+            self.notices.expect(deployment)
 
     def bulk_stop(self, filters: Sequence[BulkStopFilter], now: float) -> list[Deployment]:
         """Stop all that pass every filter, and say which those are. No filter at all: all."""
@@ -213,7 +217,7 @@ class World:
 
 
 def _webhooks(body: DeployRequest) -> dict[str, str]:
-    asked = {"ready": body.webhook_on_ready, "error": body.webhook_on_error, "terminated": body.webhook_on_terminated}
+    asked = {READY: body.webhook_on_ready, ERROR: body.webhook_on_error, TERMINATED: body.webhook_on_terminated}
     return {event: hook.url for event, hook in asked.items() if isinstance(hook, Webhook)}
 
 
