@@ -51,7 +51,7 @@ class Receiver:
     async def take(self, request: web.Request) -> web.Response:
         now = asyncio.get_running_loop().time()
         event = request.path.rpartition("/")[2]
-        came = Came(now, request.method, event, dict(request.headers), json.loads(await request.read()))
+        came = Came(now, request.method, event, dict(request.headers), json.loads(await request.read() or "null"))
         self.came.append(came)
         if self.on_webhook:
             await self.on_webhook(came)

@@ -51,6 +51,19 @@ async def test_they_are_lost_doubled_late_and_out_of_order_on_request(
     assert sim.faulted() == {kind: kinds.count(kind) for kind in kinds}
 
 
+async def test_the_next_one_is_one_that_is_sent_later() -> None:
+    sim = Simulator(ready_after=(60, 60), enforcement="off", faults=Fault.script("webhook", "ok", "swapped:30"))
+    async with both(sim) as (api, receiver):
+        receiver.on_webhook = lambda came: asyncio.sleep(5)
+        made = []
+        for _ in range(3):  # the first is still unanswered when the second is due
+            made.append(await api.deploy(**receiver.asked("ready")))
+            await asyncio.sleep(3)
+        await asyncio.sleep(100)
+
+    assert [each.body["request_id"] for each in receiver.came] == [made[0], made[2], made[1]]
+
+
 async def test_one_that_is_late_tells_what_was_when_it_was_due() -> None:
     sim = Simulator(ready_after=(1, 1), faults=Fault.script("webhook", "late:60"))
     async with both(sim) as (api, receiver):

@@ -51,6 +51,10 @@ def test_each_is_due_once_and_tells_the_state_that_it_is_for(
     told = [(notice.deployment, notice.url.rpartition("/")[2]) for notice in notices]
     for notice, (deployment, event) in zip(notices, told, strict=True):
         assert deployment.states(notice.when)[0] == event.upper()
+    starts = [
+        (notice.when, it.number) for notice, (it, event) in zip(notices, told, strict=True) if event != "terminated"
+    ]
+    assert starts == sorted(starts)
     for it in made:
         settled = ["error" if it.fails else "ready"] if it.leaves > it.settles else []
         ended = ["terminated"] if it.ends < inf else []

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -143,6 +144,19 @@ async def test_an_answer_has_ten_seconds() -> None:
         assert sim.webhooks()["failed"] == 1
 
 
+async def test_two_hundred_wait_for_their_answers_and_the_rest_for_them() -> None:
+    sim = Simulator(ready_after=(5, 5), enforcement="off")
+    async with both(sim) as (api, receiver):
+        receiver.status = None
+        await asyncio.gather(*(api.deploy(**receiver.asked("ready")) for _ in range(250)))
+        await asyncio.sleep(10)
+        assert len(receiver.came) == sim.webhooks()["sent"] == 200
+        await asyncio.sleep(10)
+        assert len(receiver.came) == sim.webhooks()["sent"] == 250
+        await asyncio.sleep(10)
+        assert sim.webhooks() == {"sent": 250, "answered": 0, "failed": 250, "lost": 0}
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://€:1@127.0.0.1:1"])
 async def test_a_receiver_that_is_not_there_changes_nothing_and_its_url_is_told_nobody(
     url: str, caplog: pytest.LogCaptureFixture
@@ -176,6 +190,16 @@ async def test_nothing_is_sent_after_the_end_and_what_is_on_its_way_is_given_up(
         assert len(receiver.came) == 1
 
     assert sim.webhooks() == {"sent": 1, "answered": 0, "failed": 0, "lost": 0}
+
+
+@pytest.mark.real_time
+async def test_one_that_a_busy_loop_holds_up_tells_what_was_when_it_was_due() -> None:
+    async with both(Simulator(ready_after=(0.1, 0.1))) as (api, receiver):
+        await api.deploy(**receiver.asked("ready"))
+        time.sleep(1.2)  # noqa: ASYNC251 - this is what keeps the loop busy
+        await asyncio.sleep(0.2)
+
+    assert [(each.body["running"], each.body["elapsed_time"]) for each in receiver.came] == [(True, 0)]
 
 
 def test_on_a_loop_with_a_coarse_clock_none_comes_before_its_time() -> None:
