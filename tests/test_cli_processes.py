@@ -32,7 +32,8 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
-    with program("simulate", "--token", "made-up", "--ready-after", "0", "0", "--seed", "3") as process:
+    options = ("--token", "made-up", "--ready-after", "0", "0", "--seed", "3", "--others", "20000")
+    with program("simulate", *options) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
         connection = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
@@ -41,6 +42,8 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
             answer = connection.getresponse()
             assert answer.status == (401 if authorization == "token wrong" else 200)
             answer.read()
+        connection.request("GET", "/v1/deployments", headers={"Authorization": "token made-up"})
+        assert json.loads(connection.getresponse().read())["total_count"] == 20_000
         connection.request("GET", "/_simulator/counts")
         asked = json.loads(connection.getresponse().read())
         connection.close()
@@ -50,6 +53,7 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
     assert process.returncode == 0
     assert json.loads(told) == asked
     assert asked["limits"]["other"]["arrivals"] == 2
+    assert asked["deployed"] == asked["running"] == []
     assert not errors
 
 

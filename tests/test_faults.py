@@ -7,7 +7,7 @@ import pytest
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.breakage import WAYS
-from edgegap_async.simulator.faults import KINDS
+from edgegap_async.simulator.faults import KINDS, WEBHOOK
 from edgegap_async.simulator.mischief import Mischief
 
 DEPLOY = "deployments.deploy"
@@ -31,12 +31,12 @@ def test_every_kind_has_its_way_and_says_what_it_is() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_strikes_what_it_can_and_nothing_else(kind: str) -> None:
     seconds = 1.0 if KINDS[kind].detail == "seconds" else None
-    for row in OPERATIONS:
-        if row.call in KINDS[kind].strikes:
-            assert Fault(row.call, kind, seconds=seconds).operation == row.call
+    for target in (*(row.call for row in OPERATIONS), WEBHOOK):
+        if target in KINDS[kind].strikes:
+            assert Fault(target, kind, seconds=seconds).operation == target
         else:
-            with pytest.raises(ValueError, match=f"{kind} can't strike {row.call}"):
-                Fault(row.call, kind, seconds=seconds)
+            with pytest.raises(ValueError, match=f"{kind} can't strike {target}"):
+                Fault(target, kind, seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,8 @@ def test_the_last_word_of_an_operation_is_enough(short: str, call: str) -> None:
         ("private_fleets.deploy:late:0.02:20", Fault("private_fleets.deploy", "late", 0.02, 20.0)),
         ("stop:deed-late::1.5", Fault("stop", "deed-late", 1.0, 1.5)),
         ("list:filters-empty", Fault("list", "filters-empty")),
+        ("webhook:lost:0.1", Fault("webhook", "lost", 0.1)),
+        ("webhook:swapped::5", Fault("webhook", "swapped", seconds=5.0)),
         ("list:filters-empty:0.5:tags,status", Fault("list", "filters-empty", 0.5, fields=["tags", "status"])),
     ],
 )
@@ -88,6 +90,9 @@ def test_a_fault_can_be_written_as_text(text: str, fault: Fault) -> None:
         ("deploy:cut-after:1:5", "seconds: cut-after takes none"),
         ("list:422", "422 can't strike deployments.list, but deployments.deploy, private_fleets.deploy"),
         ("list:filters-empty:1:tags,,status", "fields"),
+        ("webhook:swapped", "seconds: swapped takes a number"),
+        ("webhook:cut-after", "cut-after can't strike webhook, but deployments.deploy"),
+        ("deploy:lost", "lost can't strike deployments.deploy, but webhook"),
     ],
 )
 def test_a_text_that_means_nothing_is_a_value_error_that_says_why(text: str, told: str) -> None:
@@ -144,6 +149,8 @@ def test_shares_that_leave_nothing_to_others_are_refused() -> None:
         Simulator(faults=["deploy:cut-after"])  # type: ignore[list-item]
     ignores, refuses = (Fault("list", f"filters-{how}", fields=(how,)) for how in ("ignored", "refused"))
     assert Simulator(faults=[ignores, refuses, Fault("list", "lag", seconds=1), Fault("list", "500-after")]).faults
+    with pytest.raises(ValueError, match=r"strike webhook add up to 1\.2"):
+        Simulator(faults=[Fault("webhook", "lost", 0.6), Fault("webhook", "late", 0.6, 1.0)])
 
 
 def test_the_same_seed_strikes_the_same_requests() -> None:
@@ -156,11 +163,13 @@ def test_a_fault_changes_nothing_for_those_before_it_and_for_other_operations() 
     one, other = Fault("deploy", "cut-after", 0.1), Fault("deploy", "502-after", 0.2)
     both = strikes([one, other])
     assert ["" if kind == "502-after" else kind for kind in both] == strikes([one])
-    mischief = Mischief([one, Fault("list", "500-before", 0.5), Fault("list", "lag", 0.5, 1.0)], 0)
+    others = Fault("list", "500-before", 0.5), Fault("list", "lag", 0.5, 1.0), Fault("webhook", "lost", 0.5)
+    mischief = Mischief([one, *others], 0)
     seen = []
     for _ in range(1000):
         mischief.strike("deployments.list", "answer")
         mischief.strike("deployments.list", "lag")
+        mischief.strike("webhook", "webhook")
         seen.append(fault.kind if (fault := mischief.strike(DEPLOY, "answer")) else "")
     assert seen == strikes([one])
 

@@ -53,6 +53,9 @@ SECONDS = click.FloatRange(min=0)
     help="Seconds from the deed to its answer.",
 )
 @click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
+@click.option(
+    "--others", type=click.IntRange(min=0), default=0, help="Deployments of others that run already and never end."
+)
 @fault_option("What goes wrong")
 @click.option(
     "--faults",
@@ -73,6 +76,7 @@ def simulate(
     delay_before: tuple[float, float],
     delay_after: tuple[float, float],
     seed: int,
+    others: int,
     faults: Sequence[Fault],
 ) -> None:
     """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
@@ -91,6 +95,7 @@ def simulate(
             delay_before=delay_before,
             delay_after=delay_after,
             seed=seed,
+            others=others,
             faults=faults,
         )
         asyncio.run(serve(simulator))

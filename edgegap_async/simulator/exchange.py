@@ -28,6 +28,8 @@ from .handlers import HANDLERS, Call, Reply
 from .mischief import Mischief
 from .refusal import Refusal
 from .sending import Broken, RetryAfter, answer, reset, too_many
+from .tasks import Tasks
+from .webhooks import Webhooks
 from .world import World
 
 Serve: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
@@ -54,15 +56,22 @@ class Exchange:
     """Takes each request through the order above."""
 
     def __init__(
-        self, world: World, gates: Mapping[LimitName, Gate], manners: Manners, mischief: Mischief, seed: int
+        self,
+        world: World,
+        gates: Mapping[LimitName, Gate],
+        manners: Manners,
+        mischief: Mischief,
+        webhooks: Webhooks,
+        seed: int,
     ) -> None:
         self._world = world
         self._gates = gates
         self._manners = manners
         self._mischief = mischief
+        self._webhooks = webhooks
         self._chance = Random(f"delays of {seed}")  # its own, so that delays don't change what the world draws
         self._loop = asyncio.get_running_loop()
-        self._busy: set[asyncio.Task[object]] = set()
+        self._tasks = Tasks()
         self._used: WeakSet[asyncio.Transport] = WeakSet()  # connections that have seen a request
 
     def serving(self, operation: str, limit: LimitName) -> Serve:
@@ -71,18 +80,14 @@ class Exchange:
         async def serve(request: web.Request) -> web.Response:
             task = asyncio.current_task()
             if task is not None:  # aiohttp makes one for each request
-                self._busy.add(task)
-                task.add_done_callback(self._busy.discard)
+                self._tasks.add(task)
             return await self._exchange(operation, limit, request)
 
         return serve
 
     async def aclose(self) -> None:
         """Give up what is in progress; its clients see a connection that is cut."""
-        while self._busy:
-            for task in self._busy:
-                task.cancel()
-            await asyncio.wait(self._busy)
+        await self._tasks.end()
 
     async def _exchange(self, operation: str, limit: LimitName, request: web.Request) -> web.Response:
         if self._is_reused(request.transport) and self._mischief.strike(operation, "connection"):
@@ -129,6 +134,8 @@ class Exchange:
             return handler.answer(call, body)
         except Refusal as no:
             return Reply(no.status, {"message": no.message})
+        finally:
+            self._webhooks.look()
 
     def _authorize(self, authorization: str) -> None:
         scheme, given = authorization[: len(_SCHEME)].lower(), authorization[len(_SCHEME) :].strip()

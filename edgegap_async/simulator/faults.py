@@ -12,12 +12,15 @@ from typing import Literal, Self, TypeAlias
 
 from .. import endpoints as rows
 
-Stage: TypeAlias = Literal["connection", "answer", "lag", "filters"]
+Stage: TypeAlias = Literal["connection", "answer", "lag", "filters", "webhook"]
 Detail: TypeAlias = Literal["seconds", "fields"]
 
 CALLS = tuple(dict.fromkeys(row.call for row in rows.OPERATIONS))
+WEBHOOK = "webhook"  # what the simulator sends by itself: no operation of the API, but it goes wrong like one
+_TARGETS = (*CALLS, WEBHOOK)
 # The last word of a name is enough; what several operations are called in short means the first of them in the table.
 _SHORT = {call.rpartition(".")[2]: call for call in reversed(CALLS)}
+_ANY, _WEBHOOKS = frozenset(_TARGETS), frozenset({WEBHOOK})
 _LISTS = frozenset({rows.LIST.call})
 _DEPLOYS = frozenset(row.call for row in rows.OPERATIONS if row.starts_server)
 _WITH_BODY = frozenset(row.call for row in rows.OPERATIONS if row.returns is not NoneType)
@@ -27,7 +30,7 @@ _WITH_ID = _DEPLOYS | {row.call for row in (rows.STATUS, rows.STOP, rows.SELF_ST
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A way to go wrong: what it is, where in a request it strikes, what it has to be told, and which operations it can
-    strike. At most one fault of each stage strikes a request."""
+    strike. At most one fault of each stage strikes a request; what strikes a webhook has that for its stage."""
 
     about: str
     stage: Stage = "answer"
@@ -44,7 +47,7 @@ def _either_side(name: str, about: str) -> dict[str, Kind]:
 
 
 KINDS: Mapping[str, Kind] = {
-    "ok": Kind("nothing goes wrong: a step of a script"),
+    "ok": Kind("nothing goes wrong: a step of a script", strikes=_ANY),
     **_either_side("cut", "the connection is closed in place of an answer"),
     **_either_side("never", "no answer comes, and the connection stays open"),
     **_either_side("redirect", "307 to the same place"),
@@ -57,7 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "429": Kind("429 without Retry-After, though the limit is kept; the deed is not done"),
     "429-seconds": Kind("429 with so many SECONDS in Retry-After; the deed is not done", detail="seconds"),
     "429-date": Kind("429 with the date in Retry-After that is SECONDS away; the deed is not done", detail="seconds"),
-    "late": Kind("the deed is done, the answer comes SECONDS later", detail="seconds"),
+    "late": Kind("the deed is done, its answer comes SECONDS later; or a webhook does", "answer", "seconds", _ANY),
     "deed-late": Kind("the connection is closed, the deed is done SECONDS later all the same", detail="seconds"),
     "truncated": Kind("half the answer's body, then the connection is closed", strikes=_WITH_BODY),
     "stuck": Kind("half the answer's body, and never the rest", strikes=_WITH_BODY),
@@ -71,6 +74,9 @@ KINDS: Mapping[str, Kind] = {
     "filters-ignored": Kind("filters on FIELDS let all through", "filters", "fields", _LISTS),
     "filters-refused": Kind("filters on FIELDS are answered 400", "filters", "fields", _LISTS),
     "filters-empty": Kind("filters on FIELDS let nothing through", "filters", "fields", _LISTS),
+    "lost": Kind("a webhook is never sent", "webhook", strikes=_WEBHOOKS),
+    "doubled": Kind("a webhook is sent a second time once the first is answered", "webhook", strikes=_WEBHOOKS),
+    "swapped": Kind("a webhook goes out after the next one, at most SECONDS later", "webhook", "seconds", _WEBHOOKS),
 }
 
 
@@ -82,6 +88,7 @@ class Fault:
         Fault("deploy", "late", 0.02, seconds=20)       Fault.parse("deploy:late:0.02:20")
         Fault("list", "filters-empty", fields=("tags",))  Fault.parse("list:filters-empty:1:tags")
         Fault("status", "502-before", times=3)          Fault.script("deploy", "cut-after", "ok", "late:20")
+        Fault("webhook", "lost", 0.1)                   Fault.script("webhook", "ok", "swapped:5", "doubled")
 
     Kinds, of which each says more in `KINDS`:
 
@@ -90,6 +97,7 @@ class Fault:
                        429, 429-seconds, 429-date (the last two take seconds)
         a bad one      late (takes seconds), truncated, stuck, not-json, invalid-utf8, empty, no-id
         a bad list     lag (takes seconds), filters-ignored, filters-refused, filters-empty (may take fields)
+        a webhook      lost, doubled, late, swapped (the last two take seconds)
         none           ok
 
     `-before` and `-after` tell whether the deed is done. Shares add up: of two faults with 0.05 each, one request in
@@ -98,7 +106,7 @@ class Fault:
 
     Args:
         operation: the method that serves it, "private_fleets.deploy"; or its last word, which means the first
-            operation of that name: "deploy" is "deployments.deploy".
+            operation of that name: "deploy" is "deployments.deploy". Or "webhook", for what the simulator sends.
         kind: what happens.
         share: of the requests, from 0 to 1.
         seconds: for the kinds that take them.
@@ -118,12 +126,12 @@ class Fault:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operation", _SHORT.get(self.operation, self.operation))
-        if self.operation not in CALLS:
-            raise ValueError(f"operation: there is no {self.operation!r}; there are: {', '.join(CALLS)}")
+        if self.operation not in _TARGETS:
+            raise ValueError(f"operation: there is no {self.operation!r}; there are: {', '.join(_TARGETS)}")
         if self.kind not in KINDS:
             raise ValueError(f"kind: there is no {self.kind!r}; there are: {', '.join(KINDS)}")
         if self.operation not in KINDS[self.kind].strikes:
-            able = ", ".join(call for call in CALLS if call in KINDS[self.kind].strikes)
+            able = ", ".join(each for each in _TARGETS if each in KINDS[self.kind].strikes)
             raise ValueError(f"operation: {self.kind} can't strike {self.operation}, but {able}")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, not {self.share!r}")
@@ -146,7 +154,7 @@ class Fault:
     @property
     def stage(self) -> Stage:
         """Where in a request it strikes."""
-        return KINDS[self.kind].stage
+        return "webhook" if self.operation == WEBHOOK else KINDS[self.kind].stage
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -16,7 +16,8 @@ from .places import Host, Place
 _STARTING = ((0.30, "DEPLOYING"), (0.20, "SCANNING"), (0.15, "SEEKED"), (0.05, "SEEKING"), (0.0, "INITIALIZING"))
 _PLACED_AT = _STARTING[0][0]
 STARTING_STATES = tuple(state for _, state in _STARTING)
-_DAY = 24 * 60  # minutes: no deployment of the API runs longer
+_DAY = 24 * 60  # minutes: a deployment of the API runs so long, unless it is told otherwise
+NO_END = -1  # in place of these minutes
 
 
 class Phase(Enum):
@@ -53,7 +54,7 @@ class Deployment:
     delete_token: str
     access_point: int
     host: Host | None = None
-    webhooks: dict[str, str] = field(default_factory=dict[str, str])
+    webhooks: dict[str, str] = field(default_factory=dict[str, str])  # URLs by event, of those that are to come
     variables: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
@@ -68,8 +69,9 @@ class Deployment:
 
     @property
     def leaves(self) -> float:
-        """When its stop begins; never, for one in error that nobody stops."""
-        by_itself = inf if self.fails else self.settles + 60 * self.max_duration
+        """When its stop begins; never, for one that nobody stops and that is in error or has no end of its own."""
+        lasts = not self.fails and self.max_duration != NO_END
+        by_itself = self.settles + 60 * self.max_duration if lasts else inf
         return by_itself if self.stop_asked is None else min(by_itself, max(self.stop_asked, self.settles))
 
     @property

@@ -1,8 +1,7 @@
 """The door: `Simulator`, the API on loopback."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, TypedDict, get_args
@@ -20,6 +19,8 @@ from .faults import Fault
 from .handlers import Reply
 from .mischief import Mischief
 from .sending import RetryAfter, RetryAfterForm, answer
+from .serving import Served, in_json
+from .webhooks import WebhookCounts, Webhooks
 from .world import Choices, Gone, World
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
@@ -40,6 +41,7 @@ class Counts(TypedDict):
     running: list[str]
     stopped: list[str]
     faulted: dict[str, int]
+    webhooks: WebhookCounts
 
 
 class Simulator:
@@ -56,6 +58,10 @@ class Simulator:
     pass; a bulk stop without filters stops all. Every name is a private fleet with three hosts, made up when it is
     first asked for; a deploy to a host that nobody has listed yet goes to the cloud. A self-stop takes the bare delete
     token of its deployment (see `environment`) and no other. Whatever a request is, it counts under its limit.
+
+    Webhooks that a deploy asks for are sent when the deployment becomes READY, goes to ERROR, or is TERMINATED: a POST
+    with the body of a status, once, with ten seconds for an answer, two hundred at a time. They can overtake the
+    deploy's own answer. One that is stopped before it is READY or in ERROR tells only its end.
 
     `GET /_simulator/counts` answers `counts()` as JSON; it takes no token and does not count.
 
@@ -80,6 +86,9 @@ class Simulator:
         max_page_size: the most deployments on a page; who asks for more gets so many.
         fleet_deploy: the path of the fleet deploy: the reference `page`'s, the `renamed` one, or `both`.
         faults: what goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
+        others: so many deployments of others in the same organization: READY and older than all that is deployed here,
+            with no end of their own. They are in lists, and stop like any other; `deployed` and `running` leave them
+            out, `stopped` does not: who stops what is not theirs shall see it.
 
     Raises:
         ValueError: an argument is out of its range; the text names it.
@@ -106,15 +115,16 @@ class Simulator:
         max_page_size: int = 100,
         fleet_deploy: FleetPath = "both",
         faults: Sequence[Fault] = (),
+        others: int = 0,
     ) -> None:
         self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
         self._gates = gates(enforcement, rates, spacing_tolerance)
-        self._choices = Choices(ready_after, error_share, stop_takes, gone, newest_first, max_page_size)
+        self._choices = Choices(ready_after, error_share, stop_takes, gone, newest_first, max_page_size, others)
         self._manners = Manners(token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after)
         self._mischief = Mischief(faults, seed)
         if fleet_deploy not in get_args(FleetPath):
             raise ValueError(f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}")
-        self._served: _Served | None = None
+        self._served: Served | None = None
 
     @property
     def url(self) -> str:
@@ -152,16 +162,29 @@ class Simulator:
         return self._gates[limit].refused
 
     def deployed(self) -> tuple[str, ...]:
-        """The request IDs of all that was ever deployed, in the order of arrival."""
+        """The request IDs of all that was ever deployed here, in the order of arrival."""
         return self._started.world.deployed()
 
     def running(self) -> frozenset[str]:
-        """The request IDs of what exists: neither TERMINATED now, nor at the end of the block once that is left."""
+        """The request IDs of what was deployed here and exists: not TERMINATED now, or at the end of the block."""
         return self._started.world.running(self._started.now())
 
     def stopped(self) -> frozenset[str]:
-        """The request IDs of all whose stop was accepted, carried out or not."""
-        return self._started.world.stopped()
+        """The request IDs of all whose stop was accepted, carried out or not, those of others too."""
+        return frozenset(self._started.world.stopped())
+
+    def settled_at(self, request_id: str) -> float | None:
+        """The loop's time at which a deployment became READY, or ERROR; None before that.
+
+        Raises:
+            LookupError: nothing was ever deployed under this ID.
+        """
+        settles = self._started.world.known(request_id).settles
+        return settles if settles <= self._started.now() else None
+
+    def webhooks(self) -> WebhookCounts:
+        """How many webhooks were `sent`, `answered` with 2xx, or `failed`, and how many were `lost` by a fault."""
+        return self._started.webhooks.counts()
 
     def tags_of(self, request_id: str) -> tuple[str, ...]:
         """The tags of what was ever deployed, those that it had at its end if that has come.
@@ -173,13 +196,14 @@ class Simulator:
 
     def counts(self) -> Counts:
         """All that is counted, as a plain dict; IDs in the order of arrival."""
-        deployed, running, stopped = self.deployed(), self.running(), self.stopped()
+        deployed, running = self.deployed(), self.running()
         return {
             "limits": {name: gate.counts() for name, gate in self._gates.items()},
             "deployed": list(deployed),
             "running": [each for each in deployed if each in running],
-            "stopped": [each for each in deployed if each in stopped],
+            "stopped": list(self._started.world.stopped()),
             "faulted": self.faulted(),
+            "webhooks": self.webhooks(),
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
@@ -201,8 +225,9 @@ class Simulator:
             raise RuntimeError("a Simulator is entered once; make another one")
         loop = asyncio.get_running_loop()
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
-        world = World(self._choices, self._seed, clock)
-        exchange = Exchange(world, self._gates, self._manners, self._mischief, self._seed)
+        world = World(self._choices, self._seed, clock, loop.time())
+        webhooks = Webhooks(world, self._mischief)
+        exchange = Exchange(world, self._gates, self._manners, self._mischief, webhooks, self._seed)
         runner = web.AppRunner(self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         try:
@@ -210,7 +235,7 @@ class Simulator:
         except BaseException:
             await runner.cleanup()
             raise
-        self._served = _Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, runner, loop)
+        self._served = Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, webhooks, runner, loop)
         return self
 
     async def __aexit__(
@@ -229,13 +254,13 @@ class Simulator:
         return f"<Simulator {where}, {sum(gate.arrivals for gate in self._gates.values())} requests>"
 
     @property
-    def _started(self) -> "_Served":
+    def _started(self) -> Served:
         if self._served is None:
             raise RuntimeError("the Simulator is not started: enter it with `async with`")
         return self._served
 
     def _app(self, exchange: Exchange) -> web.Application:
-        app = web.Application(middlewares=[_in_json])
+        app = web.Application(middlewares=[in_json])
         new_paths = {row.renamed.path for row in OPERATIONS if row.renamed}
         for row in OPERATIONS:
             left_out = (self._fleet_deploy == "renamed" and row.renamed) or (
@@ -248,40 +273,3 @@ class Simulator:
 
     async def _answer_counts(self, request: web.Request) -> web.Response:
         return answer(Reply(200, {**self.counts()}))
-
-
-@dataclass(slots=True)
-class _Served:
-    """What a simulator has while it serves, and keeps to tell of afterwards."""
-
-    url: str
-    world: World
-    exchange: Exchange
-    runner: web.AppRunner
-    loop: asyncio.AbstractEventLoop
-    ended: float | None = None
-
-    def now(self) -> float:
-        """The time, which stands still after the end."""
-        return self.loop.time() if self.ended is None else self.ended
-
-    async def aclose(self) -> None:
-        """End all that is in progress, and all connections."""
-        if self.ended is None:
-            self.ended = self.loop.time()
-            for site in self.runner.sites:
-                await site.stop()
-            await self.exchange.aclose()
-            await self.runner.cleanup()
-
-
-@web.middleware
-async def _in_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """What aiohttp itself refuses (no such path, no such method, too large) is said in the API's form."""
-    try:
-        return await handler(request)
-    except web.HTTPException as no:
-        headers = {"Allow": no.headers["Allow"]} if "Allow" in no.headers else None
-        return answer(Reply(no.status, {"message": no.reason}), headers)

@@ -11,9 +11,11 @@ from ..models.deployment import BulkStopFilter
 from ..models.paging import ListQuery
 from .chance import Draw, check_draw, drawn
 from .clock import Clock
+from .crowd import crowd
 from .index import Index
 from .life import Deployment, Phase, Tag
 from .listing import Page, matches, page_of, to_stop
+from .notices import ERROR, READY, TERMINATED, Notices
 from .places import PLACES, Host, Place, hosts_of, nearest
 from .refusal import Refusal
 
@@ -30,6 +32,7 @@ class Choices:
     gone: Gone = "404"
     newest_first: bool = True
     max_page_size: int = 100
+    others: int = 0
 
     def __post_init__(self) -> None:
         check_draw("ready_after", self.ready_after)
@@ -41,13 +44,16 @@ class Choices:
             raise ValueError(f"gone must be 404, 410, 400 or terminated, as text, not {self.gone!r}")
         if self.max_page_size < 1:
             raise ValueError(f"max_page_size must be at least 1, not {self.max_page_size!r}")
+        if self.others < 0:
+            raise ValueError(f"others must be a number of deployments, not {self.others!r}")
 
 
 class World:
-    """All deployments that there are and were, and the fleets."""
+    """All deployments that there are and were, and the fleets; those of others have run for a while at `now`."""
 
-    def __init__(self, choices: Choices, seed: int, clock: Clock) -> None:
+    def __init__(self, choices: Choices, seed: int, clock: Clock, now: float = 0.0) -> None:
         self.clock = clock
+        self.notices = Notices()
         self._choices = choices
         self._chance = Random(seed)
         self._known: dict[str, Deployment] = {}
@@ -55,12 +61,15 @@ class World:
         self._stopped: dict[str, None] = {}
         self._fleets: dict[str, tuple[Host, ...]] = {}
         self._hosts: dict[str, Host] = {}
+        for other in crowd(choices.others, seed, now, choices.stop_takes):
+            self._known[other.request_id] = other
+            self._index.add(other, now)
 
     def deploy(self, body: DeployRequest, now: float, *, allocated: bool = True) -> Deployment:
         """Start a deployment; one for which no server is `allocated` is in error at once."""
         host = self._host_for(body)
         deployment = Deployment(
-            number=len(self._known),
+            number=len(self._known) - self._choices.others,
             request_id=self._new_id(),
             application=body.application,
             version=body.version,
@@ -79,6 +88,7 @@ class World:
         )
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
+        self.notices.expect(deployment)
         return deployment
 
     def stop(self, deployment: Deployment, now: float) -> None:
@@ -87,6 +97,7 @@ class World:
         if deployment.stop_asked is None:
             deployment.stop_asked = now
             self._index.sort_in(deployment, now)
+            self.notices.expect(deployment)
 
     def bulk_stop(self, filters: Sequence[BulkStopFilter], now: float) -> list[Deployment]:
         """Stop all that pass every filter, and say which those are. No filter at all: all."""
@@ -167,19 +178,20 @@ class World:
     # The rest changes nothing, so that a test may ask it from another thread.
 
     def deployed(self) -> tuple[str, ...]:
-        """All that were ever deployed, in the order of arrival."""
-        return tuple(self._known)
+        """All that were ever deployed here, in the order of arrival."""
+        return tuple(self._known)[self._choices.others :]
 
     def running(self, now: float) -> frozenset[str]:
-        """Those that exist."""
-        return frozenset(each.request_id for each in list(self._index.all.values()) if now < each.ends)
+        """Those that were deployed here and exist."""
+        there = list(self._index.all.values())
+        return frozenset(each.request_id for each in there if each.number >= 0 and now < each.ends)
 
-    def stopped(self) -> frozenset[str]:
-        """Those whose stop was accepted."""
-        return frozenset(list(self._stopped))
+    def stopped(self) -> tuple[str, ...]:
+        """Those whose stop was accepted, of others too, in the order of arrival."""
+        return tuple(sorted(self._stopped, key=lambda each: self._known[each].number))
 
     def known(self, request_id: str) -> Deployment:
-        """One that was ever deployed; LookupError if there is none."""
+        """One that was ever deployed, here or by others; LookupError if there is none."""
         return self._known[request_id]
 
     def _ready_after(self, allocated: bool) -> float:
@@ -205,7 +217,7 @@ class World:
 
 
 def _webhooks(body: DeployRequest) -> dict[str, str]:
-    asked = {"ready": body.webhook_on_ready, "error": body.webhook_on_error, "terminated": body.webhook_on_terminated}
+    asked = {READY: body.webhook_on_ready, ERROR: body.webhook_on_error, TERMINATED: body.webhook_on_terminated}
     return {event: hook.url for event, hook in asked.items() if isinstance(hook, Webhook)}
 
 
