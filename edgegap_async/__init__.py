@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
     from .session import EdgegapSession
+    from .webhooks import WebhookEvent, WebhookReceiver
 
 _HOMES = {
     "_scopes": ("OwnedDeployment",),
@@ -109,6 +110,7 @@ _HOMES = {
     ),
     "models.paging": ("ListFilter", "ListQuery", "OrderBy"),
     "session": ("EdgegapSession",),
+    "webhooks": ("WebhookEvent", "WebhookReceiver"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -155,6 +157,8 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
     "Webhook",
+    "WebhookEvent",
+    "WebhookReceiver",
     "WrongLoop",
     "__version__",
 ]

@@ -50,6 +50,7 @@ MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
         ("", None),
         (..., None),
         ("soon", None),
+        *((sent, None) for sent in (5, 1.5, True, [], {})),
     ],
 )
 def test_times_come_in_every_form_and_are_aware(sent: Any, meant: datetime | None) -> None:
@@ -184,3 +185,10 @@ def test_hosts_in_the_newer_form() -> None:
 def test_tags_tell_their_number_under_either_name(count: dict[str, int]) -> None:
     answer = {"tags": [{"name": "a" * 40}], "pagination": {}} | count
     assert list(lost(answer, read(TAGS, answer))) == []
+
+
+@pytest.mark.parametrize("code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"])
+def test_a_status_can_be_written_and_read_again(code: Any) -> None:
+    before = status()
+    assert before.start_time
+    assert code.decode(code.encode(before), type=type(before)) == before

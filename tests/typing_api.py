@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import assert_type
 
 import aiohttp
+from aiohttp.web import RouteDef
 
 from edgegap_async import (
     BulkStopFilter,
@@ -30,6 +31,8 @@ from edgegap_async import (
     Resources,
     Retry,
     Webhook,
+    WebhookEvent,
+    WebhookReceiver,
 )
 from edgegap_async._endpoint import Endpoint, LimitName
 from edgegap_async.container import Container, stop_self
@@ -48,6 +51,7 @@ from edgegap_async.models.location import AvailableLocation, Location, Locations
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+from edgegap_async.webhooks import EventName, parse
 
 
 def making_a_session(http: aiohttp.ClientSession) -> None:
@@ -118,6 +122,22 @@ async def the_rest(session: EdgegapSession) -> None:
     assert_type(await tags.delete("id", "v1"), None)
     assert_type(await stop_self("storage"), StopResult)
     assert_type(Container.from_env({"A": "b"}).ports, Mapping[str, Port])
+
+
+async def webhooks(session: EdgegapSession) -> None:
+    receiver = WebhookReceiver("https://example.com", secret=b"x" * 16)
+    await session.deployments.deploy("app", "v1", users=["::1"], **receiver.urls("nonce"))
+    assert_type(receiver.urls("nonce")["webhook_on_ready"], Webhook)
+    event = await receiver.handle("/path", b"{}")
+    assert_type(event, WebhookEvent | None)
+    if event:
+        assert_type(event.event, EventName)
+        assert_type(event.status, DeploymentStatus)
+    assert_type(parse(b"{}"), DeploymentStatus)
+    listener = list[WebhookEvent]().append
+    assert_type(receiver.listen(listener), None)
+    assert_type(receiver.unlisten(listener), None)
+    assert_type(receiver.routes(), list[RouteDef])
 
 
 def models(status: DeploymentStatus, page: DeploymentPage, host: FleetHost, place: AvailableLocation) -> None:

@@ -26,14 +26,16 @@ from msgspec.structs import force_setattr
 T = TypeVar("T")
 
 
-def _time(value: str | datetime | None) -> datetime | None:
+def _time(value: object) -> datetime | None:
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
             return None
+    if not isinstance(value, datetime):
+        return None
     # A naive time of this API is UTC.
-    return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
 
 
 def _real(value: float | str | None) -> float | None:
@@ -115,7 +117,8 @@ if TYPE_CHECKING:
     ByName: TypeAlias = Mapping[str, T]
     Maybe: TypeAlias = T | None
 else:
-    Time = Annotated[str | None, _Reads(_time, str, datetime)]
+    # As msgpack, which has times, a struct of ours comes with a datetime; msgspec has no union of that and a string.
+    Time = Annotated[object, _Reads(_time, str, datetime, bool, int, float, list, dict)]
     Integer = Annotated[int | float | str | None, _Reads(_integer, str, float)]
     Real = Annotated[int | float | str | None, _Reads(_real, str, int)]
     Texts = Annotated[tuple[str, ...] | str | None, _Reads(_texts, str, list, NoneType)]

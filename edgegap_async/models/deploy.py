@@ -73,12 +73,24 @@ class EnvironmentVariable(Struct, frozen=True):
 
 
 class Webhook(Struct, frozen=True):
-    """A URL that Edgegap calls once, without a signature and without a second try."""
+    """A URL that Edgegap calls once, without a signature and without a second try.
+
+    Its repr ends with the host: the rest is where a secret has to be.
+    """
 
     url: str
 
     def __post_init__(self) -> None:
         http_url("webhook", self.url)
+
+    def __repr__(self) -> str:
+        ((name, shown),) = self.__rich_repr__()
+        return f"Webhook({name}={shown!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        # msgspec's own, which rich asks for, would show all of it.
+        parts = http_url("webhook", self.url)
+        return [("url", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***")]
 
 
 class Resources(Struct, frozen=True):

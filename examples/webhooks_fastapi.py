@@ -1,0 +1,93 @@
+"""Webhooks in a FastAPI application: who starts a match learns at once when its server is ready.
+
+    pip install edgegap-async fastapi uvicorn
+    export EDGEGAP_API_TOKEN=... PUBLIC_URL=https://matchmaker.example.com
+    python examples/webhooks_fastapi.py
+
+    curl localhost:8000/matches --json '{"players": ["203.0.113.7"]}'
+
+PUBLIC_URL is where Edgegap reaches this application. Where it runs in several processes, give all of them the same
+WEBHOOK_SECRET, so that each verifies what was meant for another. Nothing depends on a webhook: the session asks, too.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypedDict
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from pydantic import BaseModel
+
+from edgegap_async import EdgegapError, EdgegapSession, WebhookReceiver
+from edgegap_async.webhooks import LONGEST_BODY
+
+
+class State(TypedDict):
+    """What all requests share."""
+
+    edgegap: EdgegapSession
+    receiver: WebhookReceiver
+
+
+class Match(BaseModel):
+    """The players of a match that is to be started."""
+
+    players: list[IPv4Address | IPv6Address]
+
+
+class Server(BaseModel):
+    """Where they connect to."""
+
+    request_id: str
+    host: str
+    port: int
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[State]:
+    """One session and one receiver for the whole application."""
+    receiver = WebhookReceiver(f"{os.environ['PUBLIC_URL']}/webhooks", secret=os.environ.get("WEBHOOK_SECRET"))
+    async with EdgegapSession(webhooks=receiver) as edgegap:
+        yield {"edgegap": edgegap, "receiver": receiver}
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.post("/matches")
+async def start_match(match: Match, request: Request) -> Server:
+    """A server for the match. On every way out of the block but the last it is stopped."""
+    edgegap: EdgegapSession = request.state.edgegap
+    players = [str(address) for address in match.players]
+    try:
+        async with edgegap.deployments.running("my-game", "1.0", users=players, ready_timeout=60) as server:
+            host, port = server.address(7777)
+            server.keep()
+    except EdgegapError as error:
+        raise HTTPException(503, "no server could be started") from error
+    return Server(request_id=server.request_id, host=host, port=port)
+
+
+@app.post("/webhooks/{event}/{nonce}/{signature}")
+async def webhook(request: Request) -> Response:
+    """What Edgegap tells."""
+    receiver: WebhookReceiver = request.state.receiver
+    event = await receiver.handle(request.url.path, await body_of(request))
+    return Response(status_code=404 if event is None else 204)
+
+
+async def body_of(request: Request) -> bytearray:
+    """All of it, or enough for the receiver to see that it is too long."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            break
+    return body
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    uvicorn.run(app, access_log=False)  # it would hold the signed paths
