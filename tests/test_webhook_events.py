@@ -199,6 +199,16 @@ async def test_routes_read_a_mebibyte_and_no_more(count: int) -> None:
     assert heard == []
 
 
+async def test_routes_do_not_read_on_when_it_is_too_much() -> None:
+    hooks = receiver()
+    head = f"POST {path(hooks)} HTTP/1.1\r\nHost: a\r\nContent-Length: {20 * LONGEST_BODY}\r\n\r\n"
+    loop = asyncio.get_running_loop()
+    async with served(hooks) as url:
+        began = loop.time()
+        assert b" 404 " in await raw(url, head.encode() + BODY.ljust(LONGEST_BODY + 1))
+        assert loop.time() - began < 1  # and not after the ten seconds of a body that does not come
+
+
 async def test_routes_read_a_mebibyte_whatever_the_application_allows() -> None:
     hooks = receiver()
     longest = io.BytesIO(BODY.ljust(LONGEST_BODY))
