@@ -88,9 +88,13 @@ class Waits:
 
     def __init__(self) -> None:
         self._scopes: set[asyncio.Timeout] = set()
+        self._over = False
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
         """Wait until the deadline, or until all are ended; False if one of them came first."""
+        if self._over:
+            waiting.close()
+            return False
         scope = asyncio.timeout_at(deadline)
         try:
             async with scope:
@@ -103,7 +107,8 @@ class Waits:
         return True
 
     def end_all(self, now: float) -> None:
-        """It is too late for all of them."""
+        """It is too late for all of them, and for whoever comes."""
+        self._over = True
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(now)

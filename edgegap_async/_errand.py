@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from ._hooks import Hooks
 from ._lanes import Priority
 from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
 from ._posting import D, Posting
@@ -24,8 +25,11 @@ Send: TypeAlias = Callable[[Transport, str, float | None], Awaitable[DeploymentA
 class Errand:
     """One deploy, until somebody has its server. `send` sends it under a tag, and tells the voyage."""
 
-    def __init__(self, send: Send, voyage: Voyage, deadline: float | None, handover: Handover | None) -> None:
+    def __init__(
+        self, send: Send, voyage: Voyage, deadline: float | None, handover: Handover | None, hooks: Hooks
+    ) -> None:
         self.send, self.voyage, self.deadline, self.handover = send, voyage, deadline, handover
+        self._hooks = hooks
         self.tag: str | None = None
         self.settling = False
         self.lost = False  # it was cut off while it was on its way
@@ -47,42 +51,50 @@ class Errand:
             DeployOutcomeUnknown: nobody knows.
         """
         log.info("looking for the tag %s: %s", tag, unknown)
-        since = self.voyage.since
         self.settling = True
         try:
-            request_id = await lookups.settle(tag, since)
+            request_id = await lookups.settle(tag, self.voyage.since)
         except Unsettled:
-            lookups.quarantine(tag, since)
+            self._quarantine(lookups, tag)
             raise DeployOutcomeUnknown(f"no look-up could tell what is under the tag {tag}", tag=tag) from unknown
         except asyncio.CancelledError:
-            lookups.quarantine(tag, since)
+            self._quarantine(lookups, tag)
             self.voyage.cut = True
             raise
         finally:
             self.settling = False
         if request_id is None:
-            lookups.quarantine(tag, since)
+            self._quarantine(lookups, tag)
             return None
         lookups.knows(request_id)
         return DeploymentAccepted(request_id=request_id, once_tag=tag)
+
+    def _quarantine(self, lookups: Lookups, tag: str) -> None:
+        lookups.quarantine(tag, self.voyage.since)
+        self._hooks.quarantined(tag)
 
     async def rescue(self, own: Transport, lookups: Lookups) -> None:
         """It was cut off by who shuts down the loop: stop what it started, before nobody can any more."""
         if self.tag is None:
             return
-        lookups.quarantine(self.tag, self.voyage.since)  # the look-ups are cut off too: it is only named
+        self._quarantine(lookups, self.tag)  # the look-ups are cut off too: it is only named
         if await stop_tagged(own, self.tag, SETTLE_WINDOW):
             lookups.quarantined.pop(self.tag, None)
 
 
 def errand_of(
-    posting: Posting[D], body: D, priority: Priority, deadline: float | None, handover: Handover | None
+    posting: Posting[D],
+    body: D,
+    priority: Priority,
+    deadline: float | None,
+    handover: Handover | None,
+    hooks: Hooks,
 ) -> Errand:
     """The errand that sends this body."""
     voyage = Voyage()
 
     async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
-        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        tagged, _ = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
         return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
 
-    return Errand(send, voyage, deadline, handover)
+    return Errand(send, voyage, deadline, handover, hooks)

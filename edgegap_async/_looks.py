@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 from typing import Literal, TypeAlias
 
 from ._transport import Transport
@@ -25,6 +26,7 @@ from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSumm
 
 Word: TypeAlias = Literal["ready", "error"]
 LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
+FULL_COUNTS = 0.25  # more are READY than a list shows: they come first
 REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
 # What no further look would mend.
 HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
@@ -65,6 +67,7 @@ class Looks:
 
     def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
         self._transport, self._board, self._trust = transport, board, trust
+        self.lists_of_ready: float = 0  # since the last one of those in ERROR; one that was full counts less
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""
@@ -79,10 +82,10 @@ class Looks:
         else:
             self._seen(wait, status)
         finally:
-            wait.in_look, wait.due = False, began + wait.pace(began)
+            wait.in_look, wait.due = False, began + self._board.pace(wait, began)
 
     def _seen(self, wait: Wait, status: DeploymentStatus) -> None:
-        wait.last = status
+        wait.last, wait.failed_looks = status, 0
         outcome = outcome_of(status, wait.goal)
         if outcome is None:
             return
@@ -92,6 +95,7 @@ class Looks:
 
     def _failed(self, wait: Wait, error: EdgegapError) -> None:
         wait.went_wrong(error)
+        wait.failed_looks += 1
         if isinstance(error, ApiError) and is_gone(error):
             gone = DeploymentTerminated(wait.request_id)
             gone.__cause__ = error
@@ -107,15 +111,17 @@ class Looks:
         for wait in chunk.values():
             wait.listed = True
         more = False
+        if word == "error":
+            self.lists_of_ready = 0
         try:
             more = await self._ask_list(chunk, word, began)
         finally:
             for wait in chunk.values():
                 wait.in_list = False
                 if word == "error":
-                    wait.error_due = began + ERROR_PACE * wait.pace(began)
+                    wait.error_due = began + ERROR_PACE * self._board.pace(wait, began)
                 else:
-                    wait.due = began if more else began + wait.pace(began)
+                    wait.due = -inf if more else began + self._board.pace(wait, began)
 
     async def _ask_list(self, chunk: dict[str, Wait], word: Word, began: float) -> bool:
         """Whether there are more of them than it showed."""
@@ -135,6 +141,8 @@ class Looks:
                 self._board.settle(wait, ready_by(row))
             elif wait and sound:
                 self._board.flag(wait)  # the row does not tell all
+        if word == "ready":
+            self.lists_of_ready += FULL_COUNTS if full else 1
         return full and bool({*shown} & {*chunk})
 
     def _not_listed(self, waits: dict[str, Wait], error: EdgegapError, *, filtered: bool) -> None:
@@ -167,7 +175,7 @@ class Looks:
                     self._board.flag(wait)  # gone, or not listed yet, or the pages shifted meanwhile
         finally:
             for wait in waits.values():
-                wait.in_list, wait.due = False, began + wait.pace(began)
+                wait.in_list, wait.due = False, began + self._board.pace(wait, began)
 
 
 def _now() -> float:

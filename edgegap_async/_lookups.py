@@ -81,6 +81,13 @@ class Lookups:
         self.quarantined[tag] = (since, asyncio.get_running_loop().time() + QUARANTINE)
         self._changed.set()
 
+    def turned_up(self, request_id: str, tag: str) -> bool:
+        """Somebody else tells what is under a tag; whether it was in quarantine, so that it is a stray."""
+        stray = tag in self.quarantined
+        if stray:
+            self._found(request_id, (tag,))
+        return stray
+
     async def run(self) -> None:
         """Look until there is nothing to look for, and again when there is."""
         loop = asyncio.get_running_loop()

@@ -7,9 +7,11 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from .errors import DeploymentTerminated, SessionClosed, WrongLoop
 from .models.deployment import ReadyDeployment
+from .probes import Probe
 
-Wait: TypeAlias = Callable[[str, float | None], Awaitable[ReadyDeployment]]
+Wait: TypeAlias = Callable[[str, float | None, Probe | None], Awaitable[ReadyDeployment]]
 
 
 class Handover:
@@ -60,13 +62,24 @@ class Scopes:
         for handover in list(self._held):
             self.drop(handover)
 
+    async def until_ready(
+        self, request_id: str, timeout: float | None, probe: Probe | None, *, stop_on_failure: bool
+    ) -> ReadyDeployment:
+        """Wait for one; if so asked, stop one that will not be ready, or whose probe raised."""
+        try:
+            return await self._wait(request_id, timeout, probe)
+        except Exception as error:
+            if stop_on_failure and not isinstance(error, DeploymentTerminated | SessionClosed | WrongLoop):
+                self._stop(request_id, None)
+            raise
+
     @asynccontextmanager
     async def block(
         self, handover: Handover, request_id: str, ready_timeout: float | None
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """Leaving waits until the stop is accepted, at most `cleanup_timeout`; then it goes on by itself."""
         try:
-            ready = await self._wait(request_id, ready_timeout)
+            ready = await self._wait(request_id, ready_timeout, None)
             yield OwnedDeployment(handover=handover, **structs.asdict(ready))
         finally:
             if stopping := self.drop(handover):

@@ -34,7 +34,7 @@ from .errors import (
     WrongLoop,
 )
 from .events import OnEvent, Telling
-from .models._check import one_of, seconds
+from .models._check import one_of, optional_seconds
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -271,7 +271,7 @@ class Transport:
         """The seconds that a call has which was given this `timeout`."""
         if isinstance(timeout, UnsetType):
             return self._timeout
-        return None if timeout is None else seconds("timeout", timeout)
+        return optional_seconds("timeout", timeout)
 
     def twin(self) -> "Transport":
         """The same, to be shut by itself: for what goes on while the calls of others are over."""

@@ -1,6 +1,6 @@
 """Who waits for which deployment, and which is looked at next. Pure: who asks gives the time.
 
-one alone       by its status
+one alone       by its status; if that is not to be had, by lists too
 two or more     by lists of those that are READY, as many IDs as a URL carries; less often by lists of those in ERROR
 out of turn     by its status, where something says that it has changed, and now and then where it is overdue
 
@@ -10,7 +10,7 @@ Each is looked at a quarter of a second after its last look began; the longer it
 import asyncio
 from heapq import nsmallest
 from math import inf
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from .errors import EdgegapError
 from .models.deployment import DeploymentStatus, ReadyDeployment
@@ -21,11 +21,13 @@ Caller: TypeAlias = asyncio.Future[Outcome | None]  # None: nothing more will be
 
 FASTEST, SLOWEST = 0.25, 2.0  # seconds between two looks
 SLOWING = 1 / 32  # of the time that it has lasted: after 8 s it slows down, after a minute it is at its slowest
+MISSES = 5  # webhooks in a row that did not come, after which none is waited for any more
 SAFETY_NET = 3.0  # seconds between two looks at what a webhook will tell of
 ERROR_PACE = 8  # times as long between two lists of those in ERROR
 OVERDUE = 10.0  # seconds without a look of its own after which it gets one, if its turn comes
 UNPROVEN = 1.0  # the same, until the list has shown something of ours
 MISSING = 2.0  # the same, where a list does not show it at all
+UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
 MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
 
 
@@ -49,6 +51,7 @@ class Wait:
         "callers",
         "due",
         "error_due",
+        "failed_looks",
         "failure",
         "goal",
         "hooked",
@@ -69,6 +72,7 @@ class Wait:
         self.due: float = due
         self.error_due: float = due + ERROR_PACE * FASTEST
         self.looked: float = now  # when its status was last asked for
+        self.failed_looks: int = 0  # in a row
         self.in_look: bool = False  # its status is being asked for
         self.in_list: bool = False  # a list is
         self.listed: bool = False  # one was
@@ -92,8 +96,16 @@ class Wait:
 
     def pace(self, now: float) -> float:
         """Seconds between two looks."""
-        pace = min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
-        return max(pace, SAFETY_NET) if self.hooked else pace
+        return min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
+
+
+class Place(NamedTuple):
+    """A caller's place among those who wait. `deadline` is on the loop's clock, `timeout` the seconds before it."""
+
+    wait: Wait
+    caller: Caller
+    timeout: float | None
+    deadline: float | None
 
 
 class Board:
@@ -103,6 +115,8 @@ class Board:
         self._waits: dict[Goal, dict[str, Wait]] = {"ready": {}, "stopped": {}}
         self._flagged: dict[Wait, None] = {}  # to be looked at out of turn
         self._next_overdue = -inf
+        self._missed = MISSES  # webhooks in a row that did not come
+        self._next_partial = -inf  # when a list with room left may be asked for
 
     def __bool__(self) -> bool:
         return any(self._waits.values())
@@ -130,8 +144,32 @@ class Board:
         if not wait.callers:
             self._drop(wait)
 
+    @property
+    def webhooks_come(self) -> bool:
+        """Whether they can be waited for: one has come, and not too many were missed since."""
+        return self._missed < MISSES
+
+    def pace(self, wait: Wait, now: float) -> float:
+        """Seconds between two looks at one."""
+        return SAFETY_NET if wait.hooked and self.webhooks_come else wait.pace(now)
+
+    def heard(self, wait: Wait, outcome: Outcome | None) -> None:
+        """A webhook tells of one: this, or that something has changed."""
+        if outcome is None:
+            self.flag(wait)
+            return
+        self._end(wait, outcome)
+
+    def webhook_came(self) -> None:
+        """Of whatever it tells."""
+        self._missed = 0
+
     def settle(self, wait: Wait, outcome: Outcome | None) -> None:
-        """It is over."""
+        """A look ends one."""
+        self._missed += wait.hooked and outcome is not None
+        self._end(wait, outcome)
+
+    def _end(self, wait: Wait, outcome: Outcome | None) -> None:
         self._drop(wait)
         for caller in wait.callers:
             if not caller.done():
@@ -170,14 +208,19 @@ class Board:
         oldest = min(free, key=_by_looked) if free else None
         if oldest is None or now - oldest.looked < after:
             return None
-        self._next_overdue = now + FASTEST
+        self._next_overdue = now + oldest.pace(now)
         return oldest
+
+    @property
+    def _in_lists(self) -> bool:
+        return len(self.ready) > 1 or any(wait.failed_looks >= UNTOLD for wait in self.ready.values())
 
     def take_list(self, now: float, room: int, *, errors: bool) -> dict[str, Wait]:
         """What to ask the list for now: those that are due, and as many more as there is room for."""
         when = _by_error_due if errors else _by_due
         free = [wait for wait in self.ready.values() if not wait.in_list]
-        if len(self.ready) < 2 or not any(when(wait) <= now for wait in free):
+        due = sum(when(wait) <= now for wait in free)
+        if not due or not self._in_lists:
             return {}
         # Each ID costs its letters, and what its quotes and its comma become in a URL.
         chunk: dict[str, Wait] = {}
@@ -186,13 +229,18 @@ class Board:
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait
+        if due <= len(chunk) and not errors:  # with room left, no more often than one of them is due
+            if now < self._next_partial:
+                return {}
+            self._next_partial = now + FASTEST
+        for wait in chunk.values():
             wait.in_list = True
         return chunk
 
     def take_all(self, now: float) -> dict[str, Wait]:
         """All that a list can tell of, if some of it is due."""
         waits = dict(self.ready)
-        if len(waits) < 2 or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
+        if not self._in_lists or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
             return {}
         for wait in waits.values():
             wait.in_list = True
@@ -201,6 +249,7 @@ class Board:
     def next_due(self, now: float) -> float:
         """When there may be something to look at."""
         stopped = self._waits["stopped"].values()
-        dues = (wait.due for wait in (*stopped, *self.ready.values()) if not (wait.in_look or wait.in_list))
-        soonest = min((due for due in dues if due > now), default=inf)  # what is due already waits for a look to end
+        dues = [wait.due for wait in (*stopped, *self.ready.values()) if not (wait.in_look or wait.in_list)]
+        # What is due already waits for a look to end.
+        soonest = min((due for due in (*dues, self._next_partial) if due > now), default=inf)
         return min(soonest, now + FASTEST) if len(self.ready) > 1 else soonest

@@ -19,6 +19,7 @@ from weakref import WeakSet
 from msgspec import structs
 
 from ._errand import Errand, errand_of
+from ._hooks import Hooks
 from ._lanes import PRIORITIES, Priority
 from ._lookups import Lookups
 from ._posting import D, Posting
@@ -29,16 +30,14 @@ from ._transport import Timeout, Transport
 from .errors import (
     AllocationFailed,
     DeadlineExceeded,
-    DeploymentFailed,
     DeployOutcomeUnknown,
     EdgegapError,
-    ReadyTimeout,
     SessionClosed,
 )
-from .models._check import flag, one_of
+from .models._check import flag, one_of, optional_seconds
 from .models.deploy import DeploymentAccepted
-from .models.deployment import ReadyDeployment
 from .readiness import Watcher
+from .webhooks import WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
@@ -55,9 +54,18 @@ class Ownership:
         once: whether a deploy is settled where its outcome is unknown, unless the call says otherwise.
         cleanup_timeout: seconds that closing may take.
         on_intent: told each tag before anything is sent under it.
+        webhooks: signs the URLs of webhooks, and verifies what comes.
     """
 
-    def __init__(self, transport: Transport, *, once: bool, cleanup_timeout: float, on_intent: OnIntent | None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        once: bool,
+        cleanup_timeout: float,
+        on_intent: OnIntent | None,
+        webhooks: WebhookReceiver | None,
+    ) -> None:
         self._public = transport
         self._once = once
         self._cleanup_timeout = cleanup_timeout
@@ -69,6 +77,7 @@ class Ownership:
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
+        self.hooks: Hooks = Hooks(webhooks, self.watcher.hear, self._is_stray)
         self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
@@ -98,9 +107,11 @@ class Ownership:
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
-            accepted = await posting.send(self._public, body, timeout=whole, priority=priority)
-            return self._hold(accepted, handover)
-        errand = errand_of(posting, body, priority, None if whole is None else loop.time() + whole, handover)
+            signed, nonce = self.hooks.sign(body)
+            accepted = await posting.send(self._public, signed, timeout=whole, priority=priority)
+            return self._hold(accepted, nonce, handover)
+        deadline = None if whole is None else loop.time() + whole
+        errand = errand_of(posting, body, priority, deadline, handover, self.hooks)
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
@@ -157,10 +168,13 @@ class Ownership:
         if errand.orphan:
             self.stop(accepted.request_id, errand.tag)
             return accepted
-        return self._hold(accepted, errand.handover)
+        return self._hold(accepted, errand.tag, errand.handover)
 
-    def _hold(self, accepted: DeploymentAccepted, handover: Handover | None) -> DeploymentAccepted:
-        self.watcher.accepted(accepted.request_id)
+    def _is_stray(self, request_id: str, tag: str) -> bool:
+        return self._lookups is not None and self._lookups.turned_up(request_id, tag)
+
+    def _hold(self, accepted: DeploymentAccepted, nonce: str | None, handover: Handover | None) -> DeploymentAccepted:
+        self.watcher.accepted(accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id))
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
         return accepted
@@ -207,6 +221,7 @@ class Ownership:
         once: bool | None,
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """A server for as long as the block lasts."""
+        optional_seconds("ready_timeout", ready_timeout)
         handover = Handover()
         accepted = await self.deploy(posting, body, timeout=timeout, priority=priority, once=once, handover=handover)
         async with self.scopes.block(handover, accepted.request_id, ready_timeout) as server:
@@ -215,22 +230,12 @@ class Ownership:
     @asynccontextmanager
     async def adopted(self, request_id: str, ready_timeout: float | None) -> AsyncGenerator[OwnedDeployment, None]:
         """A server that exists already, likewise."""
+        optional_seconds("ready_timeout", ready_timeout)
         handover = Handover()
         self._public.enter()
         self.scopes.hold(handover, request_id, None)
         async with self.scopes.block(handover, request_id, ready_timeout) as server:
             yield server
-
-    async def wait_until_ready(
-        self, request_id: str, timeout: float | None, *, stop_on_failure: bool
-    ) -> ReadyDeployment:
-        """Wait for a server, and stop one that will not be ready if so asked."""
-        try:
-            return await self.watcher.until_ready(request_id, timeout)
-        except (DeploymentFailed, ReadyTimeout):
-            if stop_on_failure:
-                self.stop(request_id)
-            raise
 
     def purse(self, places: int) -> Purse:
         """A guard of how many servers may exist at once."""
@@ -252,6 +257,7 @@ class Ownership:
 
     async def aclose(self) -> None:
         """Finish what can be finished in time; then say what is left."""
+        self.hooks.close()
         for task, errand in list(self._errands.items()):
             self._abandon(errand, task)
         self.scopes.drop_all()

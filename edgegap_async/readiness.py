@@ -7,22 +7,22 @@ One task looks for all, in the background lane, for as long as anybody waits. Wh
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context
 from copy import copy
 from functools import partial
 from math import inf
-from typing import NamedTuple
 
-from ._looks import Looks
-from ._request import path_word
+from ._looks import Looks, outcome_of
+from ._settled import Outcomes
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import ERROR_PACE, Board, Caller, Goal, Outcome, Wait
+from ._waits import ERROR_PACE, Board, Caller, Goal, Outcome, Place, Wait
 from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
-from .models._check import seconds
 from .models.deployment import ReadyDeployment
+from .probes import Probe
+from .webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 MOST_LOOKS, MOST_LISTS = 20, 4  # under way at a time: who waits for a slot can't be put together any more
@@ -30,37 +30,42 @@ FIRST_LOOK = 0.8  # of the shortest time to ready that was seen: before, there i
 LATEST_FIRST_LOOK = 2.0  # seconds: one whose image is cached may be quicker than all before it
 STARTS = 20  # times to ready that are remembered
 MOST_ACCEPTED = 5000  # deployments whose beginning is remembered: two minutes at the full rate
-
-
-class Place(NamedTuple):
-    """A caller's place among those who wait. `deadline` is on the loop's clock, `timeout` the seconds before it."""
-
-    wait: Wait
-    caller: Caller
-    timeout: float | None
-    deadline: float | None
+FRESH = 30.0  # seconds for which a webhook still tells who waits only then
+MOST_HEARD = 1000  # webhooks that are remembered for them
 
 
 class Watcher:
     """All who wait for deployments of one session, and the task that looks for them."""
 
     def __init__(self, transport: Transport) -> None:
-        self.transport: Transport = transport
+        self._transport = transport
         self._board, self._trust = Board(), Trust()
         self._looks = Looks(transport, self._board, self._trust)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._single: set[asyncio.Task[None]] = set()  # looks at one
         self._lists: set[asyncio.Task[None]] = set()
-        self._lists_of_ready = 0  # since the last one of those in ERROR
-        self._accepted: dict[str, float] = {}  # since when, on the loop's clock
+        self._accepted: dict[str, tuple[float, bool]] = {}  # since when; whether a webhook will tell of it
+        self._heard: dict[str, tuple[float, WebhookEvent]] = {}  # of whom nobody has waited for yet
         self._starts: deque[float] = deque(maxlen=STARTS)  # seconds from accepted to READY
 
-    def accepted(self, request_id: str) -> None:
-        """A deployment of this session begins."""
-        self._accepted[request_id] = asyncio.get_running_loop().time()
+    def accepted(self, request_id: str, *, hooked: bool) -> None:
+        """A deployment of this session begins; `hooked`: a webhook will tell of whatever happens to it."""
+        self._accepted[request_id] = (asyncio.get_running_loop().time(), hooked)
         if len(self._accepted) > MOST_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
+
+    def hear(self, event: WebhookEvent) -> None:
+        """What a webhook tells of a deployment of this session."""
+        self._board.webhook_came()
+        self._trust.forget(event.request_id)
+        for wait in self._board.find(event.request_id):
+            self._board.heard(wait, _told_by(event, wait.goal))
+        self._heard.pop(event.request_id, None)
+        self._heard[event.request_id] = (asyncio.get_running_loop().time(), event)
+        if len(self._heard) > MOST_HEARD:
+            del self._heard[next(iter(self._heard))]
+        self._changed.set()
 
     def stopping(self, request_id: str) -> None:
         """Its stop was accepted, or it is gone."""
@@ -69,17 +74,34 @@ class Watcher:
             self._board.flag(wait)
         self._changed.set()
 
-    async def until_ready(self, request_id: str, timeout: float | None) -> ReadyDeployment:
-        """Wait until it is READY, for `timeout` seconds.
+    async def until_ready(self, request_id: str, timeout: float | None, probe: Probe | None = None) -> ReadyDeployment:
+        """Wait until it is READY, and until the probe has returned, for `timeout` seconds.
 
         Raises:
             DeploymentFailed, DeploymentTerminated: it will never be.
             ReadyTimeout: it is not in time.
         """
-        outcome = await self._until(request_id, "ready", timeout)
+        place, outcome = await self._until(request_id, "ready", timeout)
         if isinstance(outcome, EdgegapError):
             raise outcome
+        if probe and not await self._passed(probe(outcome), place):
+            raise self._late(place)
         return outcome
+
+    async def _passed(self, probing: Awaitable[object], place: Place) -> bool:
+        """Whether the probe ends in time. A TimeoutError of its own is what it raises, and no end of the wait."""
+        own: list[TimeoutError] = []
+
+        async def probe() -> None:
+            try:
+                await probing
+            except TimeoutError as error:
+                own.append(error)
+
+        ended = await self._transport.wait(probe(), place.deadline)
+        if own:
+            raise own[0]
+        return ended
 
     async def until_stopped(self, request_id: str, timeout: float | None) -> None:
         """Wait until it is gone, for `timeout` seconds.
@@ -87,65 +109,71 @@ class Watcher:
         Raises:
             DeadlineExceeded: it is not in time.
         """
-        outcome = await self._until(request_id, "stopped", timeout)
+        _, outcome = await self._until(request_id, "stopped", timeout)
         if isinstance(outcome, EdgegapError) and not isinstance(outcome, DeploymentTerminated):
             raise outcome
 
-    async def _until(self, request_id: str, goal: Goal, timeout: float | None) -> Outcome:
+    async def _until(self, request_id: str, goal: Goal, timeout: float | None) -> tuple[Place, Outcome]:
         place = self._join(request_id, goal, timeout)
         try:
-            await self.transport.wait(_over(place.caller), place.deadline)
-            return self.told(place)
+            await self._transport.wait(_over(place.caller), place.deadline)
+            return place, self._told(place)
         finally:
-            self.leave(place)
+            self._leave(place)
 
     @asynccontextmanager
-    async def many(self, request_ids: Iterable[str], timeout: float | None) -> AsyncGenerator["Outcomes", None]:
+    async def many(self, request_ids: Iterable[str], timeout: float | None) -> AsyncGenerator[Outcomes, None]:
         """The outcomes of many waits, as they settle."""
         places = [self._join(request_id, "ready", timeout) for request_id in dict.fromkeys(request_ids)]
         try:
-            yield Outcomes(self, places)
+            yield Outcomes(places, self._transport.wait, self._told)
         finally:
             for place in places:
-                self.leave(place)
+                self._leave(place)
 
     def _join(self, request_id: str, goal: Goal, timeout: float | None) -> Place:
-        path_word("request_id", request_id)
-        loop = self.transport.enter()
+        loop = self._transport.enter()
         now = loop.time()
-        deadline = None if timeout is None else now + seconds("timeout", timeout)
-        wait = self._board.get(request_id, goal)
-        if wait is None:
-            wait = Wait(request_id, goal, now, self._first_look(request_id, goal, now))
-            self._board.add(wait)
+        deadline = None if timeout is None else now + timeout
+        wait = self._board.get(request_id, goal) or self._new(request_id, goal, now)
         caller: Caller = loop.create_future()
         wait.callers[caller] = deadline
-        self._wake()
+        said, event = self._heard.get(request_id, (-inf, None))
+        if event and now - said < FRESH and (outcome := _told_by(event, goal)):
+            self._board.heard(wait, outcome)
+        else:
+            self._wake()
         return Place(wait, caller, timeout, deadline)
 
-    def _first_look(self, request_id: str, goal: Goal, now: float) -> float:
-        accepted = self._accepted.get(request_id)
-        if accepted is None or not self._starts or goal == "stopped":
-            return now
-        return accepted + min(FIRST_LOOK * min(self._starts), LATEST_FIRST_LOOK)
+    def _new(self, request_id: str, goal: Goal, now: float) -> Wait:
+        accepted, hooked = self._accepted.get(request_id, (-inf, False))
+        first = accepted + min(FIRST_LOOK * min(self._starts, default=0.0), LATEST_FIRST_LOOK)
+        wait = Wait(request_id, goal, now, now if goal == "stopped" else max(now, first), hooked=hooked)
+        self._board.add(wait)
+        return wait
 
-    def leave(self, place: Place) -> None:
-        """A caller goes."""
+    def _leave(self, place: Place) -> None:
         self._board.leave(place.wait, place.caller)
         if not self._board:
             self._changed.set()
 
-    def told(self, place: Place) -> Outcome:
+    def _told(self, place: Place) -> Outcome:
         """What a caller is told, whose wait is over."""
-        wait, caller = place.wait, place.caller
-        if caller.done() and not caller.cancelled() and (outcome := caller.result()):
-            if isinstance(outcome, ReadyDeployment):
-                self._learn(outcome.request_id)
-                return outcome
-            own = copy(outcome)  # others who wait for it raise theirs
-            own.__cause__ = outcome.__cause__
-            return own
-        if self.transport.closed:
+        self._leave(place)
+        caller = place.caller
+        outcome = caller.result() if caller.done() and not caller.cancelled() else None
+        if outcome is None:
+            return self._late(place)
+        if isinstance(outcome, ReadyDeployment):
+            self._learn(outcome.request_id)
+            return outcome
+        own = copy(outcome)  # others who wait for it raise theirs
+        own.__cause__ = outcome.__cause__
+        return own
+
+    def _late(self, place: Place) -> EdgegapError:
+        wait = place.wait
+        if self._transport.closed:
             return SessionClosed(f"the session was closed while {wait.request_id} was waited for")
         late: EdgegapError = ReadyTimeout(wait.request_id, place.timeout or 0.0, wait.last)
         if wait.goal == "stopped":
@@ -155,7 +183,7 @@ class Watcher:
         return late
 
     def _learn(self, request_id: str) -> None:
-        since = self._accepted.pop(request_id, None)
+        since, _ = self._accepted.pop(request_id, (None, False))
         if since is not None:
             self._starts.append(asyncio.get_running_loop().time() - since)
 
@@ -174,7 +202,7 @@ class Watcher:
         self._task = None
         if not task.cancelled() and (error := task.exception()):
             log.error("the watcher ended in a way that nobody thought of", exc_info=error)
-        elif self._board and not self.transport.closed:  # somebody came in the last moment
+        elif self._board and not self._transport.closed:  # somebody came in the last moment
             self._wake()
 
     async def _run(self) -> None:
@@ -210,9 +238,8 @@ class Watcher:
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        for errors in (True, False) if self._lists_of_ready >= ERROR_PACE else (False,):
+        for errors in (True, False) if self._looks.lists_of_ready >= ERROR_PACE else (False,):
             if chunk := self._board.take_list(now, self._trust.room, errors=errors):
-                self._lists_of_ready = 0 if errors else self._lists_of_ready + 1
                 return partial(self._looks.at_list, chunk, "error" if errors else "ready")
         return None
 
@@ -235,39 +262,11 @@ class Watcher:
             log.exception("a look failed in a way that nobody thought of; the next one follows")
 
 
-class Outcomes:
-    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator."""
-
-    def __init__(self, watcher: Watcher, places: Iterable[Place]) -> None:
-        self._watcher = watcher
-        self._left = {place.caller: place for place in places}
-        self._settled: deque[Caller] = deque()
-        self._changed = asyncio.Event()
-        for caller in self._left:
-            caller.add_done_callback(self._settle)
-
-    def _settle(self, caller: Caller) -> None:
-        self._settled.append(caller)
-        self._changed.set()
-
-    def __aiter__(self) -> AsyncIterator[tuple[str, Outcome]]:
-        return self
-
-    async def __anext__(self) -> tuple[str, Outcome]:
-        """The next one that settles."""
-        if not self._left:
-            raise StopAsyncIteration
-        some = next(iter(self._left.values()))  # all have the same deadline
-        if not self._settled:
-            await self._watcher.transport.wait(self._next(), some.deadline)
-        place = self._left.pop(self._settled.popleft()) if self._settled else self._left.pop(some.caller)
-        outcome = self._watcher.told(place)
-        self._watcher.leave(place)
-        return place.wait.request_id, outcome
-
-    async def _next(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+def _told_by(event: WebhookEvent, goal: Goal) -> Outcome | None:
+    """What a webhook says of a wait. The name of an event is signed; what comes with the end was never published."""
+    if event.event == "terminated":
+        return DeploymentTerminated(event.request_id)
+    return outcome_of(event.status, goal)
 
 
 async def _over(caller: Caller) -> None:

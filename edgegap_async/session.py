@@ -14,12 +14,13 @@ from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
 from .events import OnEvent
-from .models._check import api_url, fail, flag, instance, optional_callables, seconds, token_text
+from .models._check import api_url, fail, flag, instance, optional_callables, optional_seconds, seconds, token_text
 from .ownership import Leftover, OnIntent, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
+from .webhooks import WebhookReceiver
 
 TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
 BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
@@ -49,6 +50,8 @@ class EdgegapSession:
             `running(...)` waits for its stop to be accepted.
         on_intent: called with the tag of each deploy before anything is sent, for who wants to find what a crash left
             behind with `deployments.reap`.
+        webhooks: the receiver of your web application. Each deploy then asks for webhooks under URLs that it has
+            signed, where you gave none of your own, and who waits learns at once; what is lost is polled for.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -69,6 +72,7 @@ class EdgegapSession:
         deploy_once: bool = True,
         cleanup_timeout: float = 10.0,
         on_intent: OnIntent | None = None,
+        webhooks: WebhookReceiver | None = None,
     ) -> None:
         optional_callables(on_event=on_event, on_intent=on_intent)
         url = base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
@@ -78,7 +82,7 @@ class EdgegapSession:
             http=None if http is None else instance("http", http, aiohttp.ClientSession),
             limits=Limits() if limits is None else instance("limits", limits, Limits),
             retry=Retry() if retry is None else instance("retry", retry, Retry),
-            timeout=None if timeout is None else seconds("timeout", timeout),
+            timeout=optional_seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
         )
@@ -89,6 +93,7 @@ class EdgegapSession:
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
             on_intent=on_intent,
+            webhooks=None if webhooks is None else instance("webhooks", webhooks, WebhookReceiver),
         )
         self.deployments: Deployments = Deployments(self._transport, self._ownership)
         self.locations: Locations = Locations(self._transport)

@@ -256,7 +256,8 @@ def methods(edgegap: EdgegapSession) -> Iterator[tuple[str, Callable[..., Any], 
 
 
 # What waits for a server, stops it or looks for it asks for itself, so always in the background.
-ASK_FOR_THEMSELVES = {f"deployments.{name}" for name in ("wait_until_ready", "adopt", "ensure_stopped", "reap")}
+WAITS = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
+ASK_FOR_THEMSELVES = {f"deployments.{name}" for name in (*WAITS, "adopt", "ensure_stopped", "reap")}
 
 
 async def begun(asked: Any) -> object:

@@ -1,7 +1,6 @@
 """The FastAPI example: its route for webhooks alone, and the whole of it before the simulated API."""
 
 import asyncio
-import inspect
 import runpy
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ from asgi import App, Served, call, lived, loopback
 from bucket_model import now
 from hooks import BODY, SECRET, path, receiver
 
-from edgegap_async import EdgegapSession, WebhookEvent
+from edgegap_async import WebhookEvent
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import LONGEST_BODY
 
@@ -66,11 +65,6 @@ async def test_its_route_reads_no_more_than_a_mebibyte(app: App) -> None:
     assert read <= LONGEST_BODY + CHUNK
 
 
-whole = pytest.mark.skipif(
-    "webhooks" not in inspect.signature(EdgegapSession).parameters, reason="EdgegapSession takes no webhooks= yet"
-)
-
-
 @asynccontextmanager
 async def running(app: App, monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIterator[tuple[Simulator, Served]]:
     """The application, served where the simulated API reaches it."""
@@ -84,7 +78,6 @@ async def running(app: App, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
             yield sim, served
 
 
-@whole
 async def test_a_match_is_started_and_its_server_known_by_webhook(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing that the session asks is answered, so that only a webhook can tell.
     faults = [Fault("status", "503-before"), Fault("list", "503-before")]
@@ -103,7 +96,6 @@ async def test_a_match_is_started_and_its_server_known_by_webhook(app: App, monk
     assert server["port"] > 0
 
 
-@whole
 async def test_a_match_without_a_server_is_told_and_leaves_none(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         running(app, monkeypatch, error_share=1.0) as (sim, served),

@@ -15,6 +15,7 @@ from edgegap_async import (
     DeploymentState,
     DeploymentStatus,
     DeploymentSummary,
+    EdgegapError,
     EdgegapSession,
     EnvironmentVariable,
     GeoCoordinatesUser,
@@ -51,6 +52,7 @@ from edgegap_async.models.location import AvailableLocation, Location, Locations
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+from edgegap_async.probes import tcp
 from edgegap_async.webhooks import EventName, parse
 
 
@@ -104,6 +106,12 @@ async def deployments(session: EdgegapSession) -> None:
     assert_type(await session.deployments.container_logs("id"), ContainerLogs)
     assert_type(await session.deployments.metrics("id", start_time=datetime.now(), end_time="x"), DeploymentMetrics)
     assert_type(await session.deployments.wait_until_ready("id", timeout=None), ReadyDeployment)
+    assert_type(await session.deployments.wait_until_ready("id", probe=tcp("gameport")), ReadyDeployment)
+    assert_type(await session.deployments.wait_until_stopped("id", timeout=1), None)
+    async with session.deployments.wait_many(["a", "b"], timeout=None) as outcomes:
+        async for request_id, outcome in outcomes:
+            assert_type(request_id, str)
+            assert_type(outcome, ReadyDeployment | EdgegapError)
 
 
 async def the_rest(session: EdgegapSession) -> None:
@@ -133,6 +141,8 @@ async def webhooks(session: EdgegapSession) -> None:
     if event:
         assert_type(event.event, EventName)
         assert_type(event.status, DeploymentStatus)
+        assert_type(session.deployments.notify(event), None)
+        assert_type(EdgegapSession("token", webhooks=receiver).deployments.notify(event), None)
     assert_type(parse(b"{}"), DeploymentStatus)
     listener = list[WebhookEvent]().append
     assert_type(receiver.listen(listener), None)

@@ -56,6 +56,11 @@ def number(argument: str, value: object, least: float, most: float) -> float:
     return value
 
 
+def optional_seconds(argument: str, value: object) -> float | None:
+    """Seconds, or None where there is no end."""
+    return None if value is None else seconds(argument, value)
+
+
 def seconds(argument: str, value: object, *, zero: bool = False) -> float:
     """A number of seconds: finite, and more than zero unless `zero`."""
     if (

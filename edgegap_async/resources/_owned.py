@@ -24,10 +24,10 @@ from ..models.deploy import (
     User,
     Webhook,
 )
-from ..models.deployment import DeploymentSummary, ReadyDeployment
+from ..models.deployment import DeploymentSummary
 from ..ownership import Ownership
+from ._awaited import READY_TIMEOUT, AwaitedDeployments
 
-READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
 REAP_TIMEOUT = 60.0  # seconds to list what is to be reaped, and for each stop
 
 
@@ -43,12 +43,12 @@ class DeployOptions(TypedDict, total=False):
     webhook_on_terminated: Webhook | str | None
 
 
-class OwnedDeployments:
+class OwnedDeployments(AwaitedDeployments):
     """Starting servers, and answering for them until somebody else does."""
 
     def __init__(self, transport: Transport, ownership: Ownership) -> None:
+        super().__init__(ownership)
         self._transport = transport
-        self._ownership = ownership
         self._posting = Posting(DEPLOY)
 
     async def deploy(
@@ -171,7 +171,7 @@ class OwnedDeployments:
                 self._posting, request, timeout=None, priority=priority, once=None, handover=handover
             )
 
-        wait = partial(self._ownership.wait_until_ready, timeout=READY_TIMEOUT, stop_on_failure=False)
+        wait = partial(self._ownership.watcher.until_ready, timeout=READY_TIMEOUT)
         wanted = wait if flag("until_ready", until_ready) else None
         settle = self._ownership.scopes.claim, self._ownership.scopes.drop
         outcomes = Outcomes(deploy, wanted, *settle, purse, concurrency or CONCURRENCY)
@@ -182,24 +182,6 @@ class OwnedDeployments:
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """The same as `running`, for a server that was deployed before: after a restart, say."""
         return self._ownership.adopted(text("request_id", request_id), ready_timeout)
-
-    async def wait_until_ready(
-        self, request_id: str, *, timeout: float | None = READY_TIMEOUT, stop_on_failure: bool = False
-    ) -> ReadyDeployment:
-        """Wait until players can connect: its ports are open. Whether the game listens, the API does not know.
-
-        Args:
-            timeout: seconds; None waits as long as it takes.
-            stop_on_failure: stop the server if it failed or was not ready in time; the session sees to it.
-
-        Raises:
-            ReadyTimeout: it was not ready in time, and still exists, unless `stop_on_failure`.
-            DeploymentFailed: it ended in ERROR, and exists until it is stopped.
-            DeploymentTerminated: it is gone.
-        """
-        return await self._ownership.wait_until_ready(
-            text("request_id", request_id), timeout, stop_on_failure=flag("stop_on_failure", stop_on_failure)
-        )
 
     async def ensure_stopped(self, request_id: str, *, wait: bool = False, timeout: Timeout = UNSET) -> None:
         """Make sure that a deployment is stopped, whatever it takes: return when the stop is accepted or it is gone.

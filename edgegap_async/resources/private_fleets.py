@@ -21,7 +21,8 @@ from ..models.deploy import (
 )
 from ..models.fleet import FleetHosts
 from ..ownership import Ownership
-from ._owned import READY_TIMEOUT, DeployOptions
+from ._awaited import READY_TIMEOUT
+from ._owned import DeployOptions
 from ._paging import page_query
 
 

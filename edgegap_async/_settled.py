@@ -1,0 +1,48 @@
+"""`wait_many`: what became of each, as it settles."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from typing import TypeAlias
+
+from ._waits import Caller, Outcome, Place
+
+Until: TypeAlias = Callable[[Coroutine[object, object, None], float | None], Awaitable[bool]]
+
+
+class Outcomes:
+    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator. What is
+    not settled when the time is over, or the session is closed, has that for its outcome.
+
+    `until` waits no longer than to a deadline, which they share; `tell` says what became of one, which is over then.
+    """
+
+    def __init__(self, places: Collection[Place], until: Until, tell: Callable[[Place], Outcome]) -> None:
+        self._until, self._tell = until, tell
+        self._left = {place.caller: place for place in places}
+        self._settled: deque[Caller] = deque()
+        self._changed = asyncio.Event()
+        for caller in self._left:
+            caller.add_done_callback(self._settle)
+
+    def _settle(self, caller: Caller) -> None:
+        self._settled.append(caller)
+        self._changed.set()
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, Outcome]]:
+        return self
+
+    async def __anext__(self) -> tuple[str, Outcome]:
+        """The next one that settles."""
+        if not self._left:
+            raise StopAsyncIteration
+        some = next(iter(self._left.values()))
+        if not self._settled:
+            self._changed.clear()
+            await self._until(_set(self._changed), some.deadline)
+        place = self._left.pop(self._settled.popleft() if self._settled else some.caller)
+        return place.wait.request_id, self._tell(place)
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,368 @@
+"""Many who wait: all are told in time and rightly, whatever lists and statuses do, for a few requests a second."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import pytest
+from bucket_model import now
+from raw_server import failure
+
+from edgegap_async import EdgegapSession, Limits, ReadyDeployment
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    DeploymentFailed,
+    DeploymentTerminated,
+    ReadyTimeout,
+    SessionClosed,
+)
+from edgegap_async.simulator import Fault, Simulator
+
+WAY = (0.005, 0.03)  # seconds in each direction
+
+
+Crowd: TypeAlias = tuple[EdgegapSession, Simulator, list[str]]
+
+
+@asynccontextmanager
+async def crowd(
+    many: int, *faults: Fault, **options: Any
+) -> AsyncIterator[tuple[EdgegapSession, Simulator, list[str]]]:
+    """A session, its simulator, and so many deployments of it. What hangs, fails after a day."""
+    options = {"ready_after": (2.0, 8.0), "delay_before": WAY, "delay_after": WAY, "rates": {"deploy": None}, **options}
+    async with (
+        asyncio.timeout(24 * 60 * 60),
+        Simulator(**options) as sim,
+        EdgegapSession("t", base_url=sim.url, limits=Limits(deploy=None), deploy_once=False) as edgegap,
+    ):
+        ids = await asyncio.gather(*(start(edgegap) for _ in range(many)))
+        sim.faults = faults
+        yield edgegap, sim, list(ids)
+        if not any(fault.kind == "429" for fault in sim.faults):
+            assert [sim.refused(limit) for limit in ("status", "list")] == [0, 0]
+
+
+async def start(edgegap: EdgegapSession) -> str:
+    return (await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])).request_id
+
+
+async def delays(edgegap: EdgegapSession, sim: Simulator, ids: Sequence[str], **options: Any) -> list[float]:
+    """How late each was known, in order."""
+
+    async def wait(request_id: str) -> float:
+        ready = await edgegap.deployments.wait_until_ready(request_id, **options)
+        settled = sim.settled_at(request_id)
+        assert ready.request_id == request_id
+        assert ready.address("web")
+        assert settled is not None  # nobody is told before it is true
+        return now() - settled
+
+    return sorted(await asyncio.gather(*map(wait, ids)))
+
+
+def asked(sim: Simulator) -> int:
+    return sim.arrivals("status") + sim.arrivals("list")
+
+
+@pytest.mark.parametrize("others", [0, 20_000])
+async def test_a_hundred_share_a_few_requests_a_second(others: int) -> None:
+    async with crowd(100, others=others) as (edgegap, sim, ids):
+        late = await delays(edgegap, sim, ids)
+        assert late[94] < 0.3
+        assert late[-1] < 0.5
+        assert asked(sim) < 60  # in eight seconds
+
+
+@pytest.mark.parametrize("many", [2, 5, 300])
+async def test_all_are_told_soon(many: int) -> None:
+    async with crowd(many) as (edgegap, sim, ids):
+        late = await delays(edgegap, sim, ids)
+        assert late[int(0.94 * many)] < 0.3
+        assert asked(sim) < 80
+
+
+TROUBLE: dict[str, tuple[Fault, ...]] = {
+    "ignored": (Fault("list", "filters-ignored"),),
+    "status ignored": (Fault("list", "filters-ignored", fields=("status",)),),
+    "IDs ignored": (Fault("list", "filters-ignored", fields=("request_id",)),),
+    "refused": (Fault("list", "filters-refused"),),
+    "matching nothing": (Fault("list", "filters-empty"),),
+    "lagging": (Fault("list", "lag", seconds=2.0),),
+    "failing now and then": (Fault("list", "503-before", 0.3), Fault("status", "cut-before", 0.3)),
+    "failing five times": (Fault("list", "503-before", times=25), Fault("status", "503-before", times=25)),
+    "broken": (Fault("list", "not-json", 0.3), Fault("list", "no-id", 0.3), Fault("list", "truncated", 0.2)),
+    "no list at all": (Fault("list", "503-before"),),
+    "forbidden lists": (Fault("list", "403-before"),),
+    "silent lists": (Fault("list", "never-before"),),
+    "statuses out of order": (Fault("status", "502-after"),),
+    "429 now and then": (Fault("list", "429", 0.1), Fault("status", "429", 0.1)),
+}
+
+
+@pytest.mark.parametrize("others", [0, 3000])
+@pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
+async def test_all_are_told_rightly_whatever_is_wrong(faults: tuple[Fault, ...], others: int) -> None:
+    async with crowd(60, *faults, others=others) as (edgegap, sim, ids):
+        late = await delays(edgegap, sim, ids)
+        assert late[-1] < 40
+        assert sim.busiest_second("status") <= 20
+        assert sim.busiest_second("list") <= 10
+
+
+@pytest.mark.parametrize(("kind", "most"), [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)])
+async def test_what_a_filter_does_wrong_is_noticed(kind: str, most: float) -> None:
+    async with crowd(100, Fault("list", kind), others=20_000, ready_after=(2.0, 20.0)) as (edgegap, sim, ids):
+        late = await delays(edgegap, sim, ids)
+        assert late[-1] < most
+        assert late[39] < 0.3  # as soon as it is noticed, pages newest first tell
+        assert asked(sim) < 250
+
+
+@pytest.mark.parametrize("size", [1, 10])
+async def test_small_pages(size: int) -> None:
+    async with crowd(60, max_page_size=size) as (edgegap, sim, ids):
+        late = await delays(edgegap, sim, ids)
+        assert late[56] < (0.4 if size == 10 else 12)  # sixty pages of one take six seconds
+
+
+@pytest.mark.parametrize("faults", [(), (Fault("list", "filters-ignored"),), (Fault("list", "503-before"),)])
+async def test_one_that_fails_is_told_with_its_detail_while_many_wait(faults: tuple[Fault, ...]) -> None:
+    async with crowd(100, *faults, error_share=0.2) as (edgegap, sim, ids):
+        began = now()
+        waits = [edgegap.deployments.wait_until_ready(it, timeout=120) for it in ids]
+        outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        failed = [error for error in outcomes if isinstance(error, DeploymentFailed)]
+        assert len(failed) + sum(isinstance(it, ReadyDeployment) for it in outcomes) == 100
+        assert 5 < len(failed) < 40
+        assert all(error.detail and error.status and error.request_id in str(error) for error in failed)
+        assert now() - began < (15 if not faults else 60)
+        assert {error.request_id for error in failed} <= sim.running()
+
+
+@pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
+@pytest.mark.parametrize("by", ["this session", "others"])
+async def test_one_that_is_gone_is_told_while_many_wait(gone: Any, by: str) -> None:
+    async with crowd(50, gone=gone, ready_after=(40.0, 50.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        await asyncio.sleep(45)
+        stopped = [wait for wait in waits if not wait.done()][:5]
+        wanted = [ids[waits.index(wait)] for wait in stopped]
+        async with EdgegapSession("u", base_url=sim.url) as other:
+            stopper = edgegap if by == "this session" else other
+            await asyncio.gather(*(stopper.deployments.ensure_stopped(it) for it in wanted))
+        await asyncio.wait(waits)
+        # A stop before READY waits for READY, so some may be seen as that before they are gone.
+        ends = [it.result() if it.exception() is None else it.exception() for it in stopped]
+        assert {type(end) for end in ends} <= {DeploymentTerminated, ReadyDeployment}
+        assert all(it.exception() is None for it in waits if it not in stopped)
+
+
+async def test_an_id_that_never_was_is_told_while_many_wait() -> None:
+    async with crowd(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in [*ids, "no-such"]]
+        began = now()
+        assert isinstance(await failure(waits[-1]), DeploymentTerminated)
+        assert now() - began < 25
+        assert not any(wait.done() for wait in waits[:-1])
+        await asyncio.gather(*waits[:-1])
+
+
+async def test_fifty_who_wait_for_the_same_cost_as_much_as_one() -> None:
+    costs = []
+    for many in (1, 50):
+        async with crowd(1, ready_after=(6.0, 6.0)) as (edgegap, sim, (it,)):
+            ready = await asyncio.gather(*(edgegap.deployments.wait_until_ready(it) for _ in range(many)))
+            assert {each.request_id for each in ready} == {it}
+            costs.append(asked(sim))
+    assert costs[0] == costs[1] < 30
+
+
+async def test_each_of_them_has_a_time_and_an_error_of_its_own() -> None:
+    async with crowd(1, ready_after=(6.0, 6.0), error_share=1.0) as (edgegap, sim, (it,)):
+        waits = [edgegap.deployments.wait_until_ready(it, timeout=seconds) for seconds in (1, 2, 50, 60)]
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(end) for end in ends] == [ReadyTimeout, ReadyTimeout, DeploymentFailed, DeploymentFailed]
+        assert len({id(end) for end in ends}) == 4
+        assert asked(sim) < 30
+
+
+async def test_nobody_waits_and_nothing_is_asked() -> None:
+    async with crowd(30, ready_after=(1000.0, 1000.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids]
+        await asyncio.sleep(5)
+        for wait in waits[:-1]:
+            wait.cancel()
+        await asyncio.wait(waits[:-1])
+        before = asked(sim)
+        await asyncio.sleep(1.9)
+        assert 0 < asked(sim) - before < 12  # one alone
+        waits[-1].cancel()
+        await asyncio.wait(waits)
+        before = asked(sim)
+        await asyncio.sleep(100)
+        assert asked(sim) == before
+
+
+async def test_the_calls_of_the_user_keep_nine_tenths_while_a_thousand_wait() -> None:
+    async with crowd(1000, ready_after=(60.0, 60.0)) as (edgegap, _, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        await asyncio.sleep(20)  # all are overdue
+        end, done = now() + 30, [0, 0]
+
+        async def calls(number: int) -> None:
+            while now() < end:
+                await (edgegap.deployments.list() if number else edgegap.deployments.status(ids[0]))
+                done[number] += 1
+
+        await asyncio.gather(*(calls(number) for number in (0, 1) for _ in range(20)))
+        assert done[0] >= 0.9 * 0.95 * 20 * 30
+        assert done[1] >= 0.9 * 0.95 * 10 * 30
+        await asyncio.gather(*waits)
+
+
+async def test_the_first_look_comes_when_it_can_matter() -> None:
+    async with crowd(0, ready_after=(2.0, 2.0)) as (edgegap, sim, _):
+        for number in range(3):
+            request_id = await start(edgegap)
+            before = asked(sim)
+            waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+            await asyncio.sleep(1.5)
+            assert (asked(sim) == before) == (number > 0)  # once it is known how long a start takes
+            await waiting
+            assert now() - (sim.settled_at(request_id) or 0) < 0.3
+
+
+async def test_wait_many_tells_each_as_it_settles() -> None:
+    async with crowd(30, error_share=0.2) as (edgegap, sim, ids):
+        told: dict[str, Any] = {}
+        async with edgegap.deployments.wait_many([*ids, *ids[:3], "no-such"], timeout=60) as outcomes:
+            async for request_id, outcome in outcomes:
+                assert request_id not in told
+                told[request_id] = outcome
+                if settled := request_id in ids and sim.settled_at(request_id):
+                    assert now() - settled < 5
+        assert set(told) == {*ids, "no-such"}
+        assert isinstance(told["no-such"], DeploymentTerminated)
+        kinds = {type(told[it]) for it in ids}
+        assert kinds == {ReadyDeployment, DeploymentFailed}
+
+
+async def test_wait_many_tells_what_is_left_when_its_time_is_over() -> None:
+    async with crowd(10, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
+        began = now()
+        async with edgegap.deployments.wait_many(ids, timeout=15) as outcomes:
+            told = {request_id: outcome async for request_id, outcome in outcomes}
+        assert now() - began == pytest.approx(15, abs=0.01)
+        assert set(told) == {*ids}
+        assert {type(outcome) for outcome in told.values()} == {ReadyDeployment, ReadyTimeout}
+
+
+async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
+    async with crowd(10, ready_after=(2.0, 30.0)) as (edgegap, sim, ids):
+        async with edgegap.deployments.wait_many(ids) as outcomes:
+            async for _ in outcomes:
+                break
+        before = asked(sim)
+        await asyncio.sleep(10)
+        assert asked(sim) == before
+        async with edgegap.deployments.wait_many(ids, timeout=None) as outcomes:
+            await anext(outcomes)
+            await edgegap.aclose()
+            rest = [outcome async for _, outcome in outcomes]
+        assert {type(outcome) for outcome in rest} <= {ReadyDeployment, SessionClosed}
+        assert any(isinstance(outcome, SessionClosed) for outcome in rest)
+
+
+async def test_nothing_to_wait_for_ends_at_once() -> None:
+    async with crowd(0) as (edgegap, sim, _):
+        async with edgegap.deployments.wait_many([]) as outcomes:
+            assert [it async for it in outcomes] == []
+        assert asked(sim) == 0
+
+
+@pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
+async def test_until_stopped(gone: Any) -> None:
+    async with crowd(5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it)) for it in [*ids, *ids]]
+        await asyncio.sleep(1)
+        await asyncio.gather(*(edgegap.deployments.stop(it) for it in ids))
+        began = now()
+        await asyncio.gather(*waits)
+        assert 6 - 0.1 < now() - began < 6.6
+        assert sim.running() == set()
+        await edgegap.deployments.wait_until_stopped("no-such")
+
+
+async def test_until_stopped_ends_with_its_time_and_with_the_session() -> None:
+    async with crowd(1) as (edgegap, _, (it,)):
+        began = now()
+        late = await failure(edgegap.deployments.wait_until_stopped(it, timeout=20))
+        assert isinstance(late, DeadlineExceeded)
+        assert not isinstance(late, ReadyTimeout)
+        assert it in str(late)
+        assert now() - began == pytest.approx(20, abs=0.01)
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it, timeout=None))
+        await asyncio.sleep(1)
+        await edgegap.aclose()
+        assert isinstance(await failure(waiting), SessionClosed)
+
+
+async def test_a_probe_is_asked_once_it_is_ready() -> None:
+    async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
+        seen: list[ReadyDeployment] = []
+
+        async def probe(server: ReadyDeployment) -> None:
+            seen.append(server)
+            await asyncio.sleep(5)
+
+        ready = await edgegap.deployments.wait_until_ready(it, probe=probe)
+        assert seen == [ready]
+        assert now() - (sim.settled_at(it) or 0) == pytest.approx(5, abs=0.4)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+@pytest.mark.parametrize("error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None])
+async def test_a_probe_that_fails_or_never_ends(error: Exception | None, stop: bool) -> None:
+    async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
+
+        async def probe(_: ReadyDeployment) -> None:
+            if error:
+                raise error
+            await asyncio.Event().wait()
+
+        with pytest.raises(type(error) if error else ReadyTimeout) as caught:
+            await edgegap.deployments.wait_until_ready(it, probe=probe, timeout=9, stop_on_failure=stop)
+        assert error is None or caught.value is error
+        await asyncio.sleep(5)
+        assert sim.stopped() == ({it} if stop else set())
+
+
+async def test_a_probe_ends_with_the_session() -> None:
+    async with crowd(1, ready_after=(0.0, 0.0)) as (edgegap, _, (it,)):
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(it, probe=lambda _: asyncio.Event().wait(), timeout=None)
+        )
+        await asyncio.sleep(1)
+        await edgegap.aclose()
+        assert isinstance(await failure(waiting), SessionClosed)
+
+
+@pytest.mark.parametrize("wrong", [{"probe": 1}, {"timeout": 0}, {"timeout": "1"}, {"stop_on_failure": 1}])
+async def test_wrong_arguments_are_told_before_anything_is_sent(wrong: dict[str, Any]) -> None:
+    async with crowd(0) as (edgegap, sim, _):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            await edgegap.deployments.wait_until_ready("id", **wrong)
+        for ids in ("id", ["a", ".."], ["a", ""], [1], None):
+            with pytest.raises(ValueError, match="request_ids"):
+                edgegap.deployments.wait_many(ids)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="timeout"):
+            edgegap.deployments.wait_many(["a"], timeout=-1)
+        with pytest.raises(ValueError, match="request_id"):
+            await edgegap.deployments.wait_until_stopped("..")
+        with pytest.raises(ValueError, match="timeout"):
+            await edgegap.deployments.wait_until_stopped("a", timeout=0)
+        with pytest.raises(ValueError, match="ready_timeout"):
+            async with edgegap.deployments.running("game", "1", users=["::1"], ready_timeout=-1):
+                pass
+        assert (asked(sim), sim.deployed()) == (0, ())
