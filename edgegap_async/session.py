@@ -75,9 +75,10 @@ class EdgegapSession:
         webhooks: WebhookReceiver | None = None,
     ) -> None:
         optional_callables(on_event=on_event, on_intent=on_intent)
-        url = base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
         self._transport = Transport(
-            api_url("base_url", url, allow_insecure=allow_insecure),
+            api_url(
+                "base_url", base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL, allow_insecure=allow_insecure
+            ),
             _token(token),
             http=None if http is None else instance("http", http, aiohttp.ClientSession),
             limits=Limits() if limits is None else instance("limits", limits, Limits),
@@ -86,8 +87,7 @@ class EdgegapSession:
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
         )
-        if http is not None:
-            _warn_of_small_pool(http, self._transport.connections)
+        _warn_of_small_pool(http, self._transport.connections)
         self._ownership = Ownership(
             self._transport,
             once=flag("deploy_once", deploy_once),
@@ -150,8 +150,8 @@ def _token(given: str | None) -> str:
     return token_text(TOKEN_VARIABLE if given is None else "token", bare)
 
 
-def _warn_of_small_pool(http: aiohttp.ClientSession, needed: float) -> None:
-    connector = http.connector
+def _warn_of_small_pool(http: aiohttp.ClientSession | None, needed: float) -> None:
+    connector = http.connector if http else None
     sizes = () if connector is None else (connector.limit, connector.limit_per_host)
     smallest = min((size for size in sizes if size), default=inf)  # aiohttp's 0 is no limit
     if smallest < needed:
