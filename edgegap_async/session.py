@@ -14,7 +14,16 @@ from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
 from .events import OnEvent
-from .models._check import api_url, fail, flag, instance, optional_callables, optional_seconds, seconds, token_text
+from .models._check import (
+    api_url,
+    fail,
+    flag,
+    optional_callables,
+    optional_instance,
+    optional_seconds,
+    seconds,
+    token_text,
+)
 from .ownership import Leftover, OnIntent, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
@@ -76,13 +85,11 @@ class EdgegapSession:
     ) -> None:
         optional_callables(on_event=on_event, on_intent=on_intent)
         self._transport = Transport(
-            api_url(
-                "base_url", base_url or os.environ.get(BASE_URL_VARIABLE) or BASE_URL, allow_insecure=allow_insecure
-            ),
+            _base_url(base_url, allow_insecure=allow_insecure),
             _token(token),
-            http=None if http is None else instance("http", http, aiohttp.ClientSession),
-            limits=Limits() if limits is None else instance("limits", limits, Limits),
-            retry=Retry() if retry is None else instance("retry", retry, Retry),
+            http=optional_instance("http", http, aiohttp.ClientSession),
+            limits=optional_instance("limits", limits, Limits) or Limits(),
+            retry=optional_instance("retry", retry, Retry) or Retry(),
             timeout=optional_seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
@@ -93,7 +100,7 @@ class EdgegapSession:
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
             on_intent=on_intent,
-            webhooks=None if webhooks is None else instance("webhooks", webhooks, WebhookReceiver),
+            webhooks=optional_instance("webhooks", webhooks, WebhookReceiver),
         )
         self.deployments: Deployments = Deployments(self._transport, self._ownership)
         self.locations: Locations = Locations(self._transport)
@@ -137,6 +144,11 @@ class EdgegapSession:
             if usage.waiting or usage.in_flight
         )
         return f"<EdgegapSession {self._transport.base_url} {state}{': ' if used else ''}{used}>"
+
+
+def _base_url(given: str | None, *, allow_insecure: bool) -> str:
+    url = given or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    return api_url("base_url", url, allow_insecure=allow_insecure)
 
 
 def _token(given: str | None) -> str:

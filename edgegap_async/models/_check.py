@@ -157,6 +157,11 @@ def instance(argument: str, value: object, kind: type[T]) -> T:
     return value
 
 
+def optional_instance(argument: str, value: T | None, kind: type[T]) -> T | None:
+    """A `kind`, or None."""
+    return None if value is None else instance(argument, value, kind)
+
+
 def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
     """One of a few words."""
     if value not in allowed:
