@@ -5,7 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from msgspec import structs
+
+from ._lanes import Priority
 from ._lookups import Lookups, Unsettled
+from ._posting import D, Posting
 from ._request import Voyage
 from ._scopes import Handover
 from ._transport import Transport
@@ -60,3 +64,20 @@ class Errand:
             return None
         lookups.knows(request_id)
         return DeploymentAccepted(request_id=request_id, once_tag=tag)
+
+
+def errand_of(
+    posting: Posting[D],
+    body: D,
+    priority: Priority,
+    deadline: float | None,
+    handover: Handover | None,
+    voyage: Voyage,
+) -> Errand:
+    """The errand that sends this body."""
+
+    async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
+        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
+
+    return Errand(send, voyage, deadline, handover)
