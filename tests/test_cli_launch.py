@@ -18,7 +18,6 @@ from plain_client import Plain
 from rich.console import Console
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
 from edgegap_async.cli.launching import Launch
 from edgegap_async.cli.progress import shown
@@ -35,8 +34,8 @@ JITTER = (0.0, 0.008)  # seconds: what a server that counts by spacing with a to
 async def test_four_hundred_deploys_at_the_full_rate(enforcement: RuleName, burst: int | None) -> None:
     simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
     async with session(simulator, Limits(burst=burst)) as edgegap:
-        launch = Launch(edgegap, total=400, timeout=300, tell=lambda match_id, server, seconds: None)
-        await launch.run(matches(400))
+        launch = Launch(edgegap, matches(400), timeout=300, tell=lambda match_id, server, seconds: None)
+        await launch.run()
 
     assert launch.outcome.complete
     assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
@@ -150,8 +149,7 @@ async def launched_by(api: Stubborn) -> int:
     app.router.add_route("*", "/{path:.*}", api.answer)
     async with (
         TestServer(app) as server,
-        http_session() as http,
-        EdgegapSession("made-up", base_url=str(server.make_url("")), http=http) as edgegap,
+        EdgegapSession("made-up", base_url=str(server.make_url(""))) as edgegap,
     ):
         return await attend(edgegap, matches(1), timeout=300, stop=False)
 

@@ -14,7 +14,6 @@ from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
-from ._sending import http_session
 from .attend import attend
 from .faulty import fault_option
 from .interrupts import INTERRUPTED
@@ -136,14 +135,12 @@ async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop
     async with AsyncExitStack() as stack:
         if simulator := target.simulator:
             await stack.enter_async_context(simulator)
-        http = await stack.enter_async_context(http_session())
         try:
             # Where these are None, the session takes them from the environment.
             session = EdgegapSession(
                 SIMULATED if simulator else None,
                 base_url=simulator.url if simulator else None,
                 limits=target.limits,
-                http=http,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
