@@ -139,8 +139,9 @@ class Outcomes:
         """The next outcome.
 
         Raises:
-            ValueError: what came was no `DeployRequest`; all that came before is settled.
+            ValueError, or whatever the requests raised: one was no `DeployRequest`; all that came before is settled.
             SessionClosed: there was no place for another server, and will be none.
+            ExceptionGroup: `on_intent` failed; nothing more is started, and what was not yet settled is stopped.
         """
         settled = await self._settled.get()
         if not isinstance(settled, tuple):

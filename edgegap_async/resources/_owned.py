@@ -151,11 +151,11 @@ class OwnedDeployments:
             async with edgegap.deployments.deploy_many(requests) as outcomes:
                 async for outcome in outcomes:
                     ...  # outcome.request, and outcome.deployment or outcome.error
-                    outcomes.withdraw()  # start nothing more: the rest of what was sent is still told
 
         No deadline runs while a request is queued, and one failure never ends the others. Few requests are read ahead
         of the limit, and none while 400 outcomes wait to be taken. What was not yet taken when the block ends, early
-        or not, is stopped; what was taken is yours.
+        or not, is stopped; what was taken is yours. To end early without that, `outcomes.withdraw()` starts nothing
+        more, and the outcomes of what was sent still come.
 
         Args:
             requests: an iterable, asynchronous or not, of `DeployRequest`.
