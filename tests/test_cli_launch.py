@@ -106,6 +106,26 @@ async def test_stop_stops_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.splitlines()[-1] == "stopped: 5 servers"
 
 
+async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
+    async def play(simulator: Simulator) -> None:
+        async with EdgegapSession("another's", base_url=simulator.url) as other:
+            before: frozenset[str] = frozenset()
+            while True:
+                await asyncio.sleep(6)  # longer than a server takes until it is ready
+                assert len(simulator.running()) <= 2
+                for request_id in before & simulator.running():
+                    await other.deployments.stop(request_id)
+                before = simulator.running()
+
+    simulator = Simulator()
+    async with session(simulator) as edgegap:
+        players = asyncio.create_task(play(simulator))
+        assert await attend(edgegap, matches(7), timeout=300, stop=False, max_running=2) == 0
+        assert not players.done()
+        players.cancel()
+    assert len(simulator.deployed()) == 7
+
+
 async def test_what_can_not_be_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     simulator = Simulator(delay_after=(40, 40))  # longer than an attempt of a deploy, and of a stop
 

@@ -14,6 +14,8 @@ from edgegap_async import (
     DeploymentState,
     DeploymentStatus,
     DeploymentSummary,
+    DeployOutcome,
+    EdgegapError,
     EdgegapSession,
     EnvironmentVariable,
     GeoCoordinatesUser,
@@ -100,6 +102,21 @@ async def deployments(session: EdgegapSession) -> None:
     assert_type(await session.deployments.container_logs("id"), ContainerLogs)
     assert_type(await session.deployments.metrics("id", start_time=datetime.now(), end_time="x"), DeploymentMetrics)
     assert_type(await session.deployments.wait_until_ready("id", timeout=None), ReadyDeployment)
+
+
+async def many(session: EdgegapSession, requests: AsyncIterator[DeployRequest]) -> None:
+    async with session.deployments.deploy_many(
+        requests, ready_timeout=None, stop_on_failure=False, concurrency=5, max_running=9, priority="background"
+    ) as outcomes:
+        assert_type([outcome async for outcome in outcomes], list[DeployOutcome])
+        outcome = await anext(outcomes)
+        assert_type(outcome.request, DeployRequest)
+        assert_type(outcome.deployment, ReadyDeployment | DeploymentAccepted | None)
+        assert_type(outcome.error, EdgegapError | None)
+        assert_type(outcome.seconds, float | None)
+        assert_type(outcomes.withdraw(until_ready=False), None)
+        assert_type(outcomes.in_flight, tuple[DeployRequest, ...])
+        assert_type(outcomes.accepted, int)
 
 
 async def the_rest(session: EdgegapSession) -> None:

@@ -45,6 +45,7 @@ async def attend(
     *,
     timeout: float | None,
     stop: bool,
+    max_running: int | None = None,
     simulator: ServerCounts | None = None,
 ) -> int:
     """Launch the matches, and return the exit code.
@@ -54,6 +55,7 @@ async def attend(
         matches: what to launch.
         timeout: seconds for each, from the sending of its deploy until it is ready.
         stop: stop all servers again.
+        max_running: how many servers may exist at once.
         simulator: what counts at the other end.
 
     Raises:
@@ -64,7 +66,7 @@ async def attend(
         show.line(ready_line(match_id, server, seconds))
 
     with shown(len(matches), Console(stderr=True)) as show:
-        launch = Launch(session, matches, timeout=timeout, tell=tell)
+        launch = Launch(session, matches, timeout=timeout, tell=tell, max_running=max_running)
         interruption = _Interruption(launch, show)
         with on_interrupt(interruption):
             await _run(launch, show, stop=stop)

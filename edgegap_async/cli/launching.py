@@ -37,16 +37,29 @@ class Launch:
         timeout: seconds for each match, from the sending of its deploy until it is ready; None: no end.
         tell: told of each server as soon as it is ready. If it raises an `OSError`, nobody listens any more, and the
             launch is interrupted.
+        max_running: how many servers may exist at once; None: no bound.
     """
 
-    def __init__(self, session: EdgegapSession, matches: Sequence[Match], *, timeout: float | None, tell: Tell) -> None:
+    def __init__(
+        self,
+        session: EdgegapSession,
+        matches: Sequence[Match],
+        *,
+        timeout: float | None,
+        tell: Tell,
+        max_running: int | None = None,
+    ) -> None:
         self.outcome: Outcome = Outcome(len(matches))
         self.interrupted: bool = False
         self.deaf: OSError | None = None
         self._session = session
-        self._matches = matches
+        self._many = session.deployments.deploy_many(
+            (match.request for match in matches),
+            ready_timeout=timeout,
+            stop_on_failure=False,
+            max_running=max_running,
+        )
         self._match_ids = {id(match.request): match.match_id for match in matches}
-        self._timeout = timeout
         self._tell = tell
         self._outcomes: Outcomes | None = None
 
@@ -54,9 +67,7 @@ class Launch:
         """Launch all, and return when each has its server or has failed, or when it was interrupted."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        requests = (match.request for match in self._matches)
-        many = self._session.deployments.deploy_many(requests, ready_timeout=self._timeout, stop_on_failure=False)
-        async with many as self._outcomes:
+        async with self._many as self._outcomes:
             try:
                 async with asyncio.TaskGroup() as stops:
                     async for outcome in self._outcomes:

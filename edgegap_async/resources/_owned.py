@@ -155,7 +155,8 @@ class OwnedDeployments:
         No deadline runs while a request is queued, and one failure never ends the others. Few requests are read ahead
         of the limit, and none while 400 outcomes wait to be taken. What was not yet taken when the block ends, early
         or not, is stopped; what was taken is yours. To end early without that, `outcomes.withdraw()` starts nothing
-        more, and the outcomes of what was sent still come.
+        more, and the outcomes of what was sent still come. (With `deploy_once=False` a deploy that is on its way when
+        the block is left may leave a server that nobody knows.)
 
         Args:
             requests: an iterable, asynchronous or not, of `DeployRequest`.
