@@ -88,10 +88,10 @@ def errand_of(
     priority: Priority,
     deadline: float | None,
     handover: Handover | None,
+    voyage: Voyage,
     hooks: Hooks,
 ) -> Errand:
     """The errand that sends this body."""
-    voyage = Voyage()
 
     async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
         tagged, _ = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)

@@ -6,7 +6,7 @@ from collections import deque
 
 from ._transport import Transport
 from .endpoints import STATUS
-from .errors import ApiError, EdgegapError, is_gone
+from .errors import ApiError, EdgegapError, SessionClosed, is_gone
 from .models.deployment import DeploymentState
 
 log = logging.getLogger("edgegap_async")
@@ -23,11 +23,16 @@ class Purse:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
-        """Wait for a place."""
+        """Wait for a place.
+
+        Raises:
+            SessionClosed: the session was closed meanwhile; it stops no more servers.
+        """
         while self._free < 1:
-            turn = asyncio.get_running_loop().create_future()
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
-            await turn
+            if self._transport.closed or not await self._transport.wait(_until(turn), None):
+                raise SessionClosed("the session was closed before there was a place for another server")
         self._free -= 1
 
     def give_back(self) -> None:
@@ -61,3 +66,7 @@ class Purse:
                 except EdgegapError as error:
                     if isinstance(error, ApiError) and is_gone(error):
                         self.gone(request_id)
+
+
+async def _until(turn: asyncio.Future[None]) -> None:
+    await turn

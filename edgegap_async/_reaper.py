@@ -41,7 +41,7 @@ class Reaper:
         """Stop a server; the task is owned here."""
         if request_id in self._tasks:
             return self._tasks[request_id]
-        stopping = ensure_stopped(self._transport(), request_id, timeout=None)
+        stopping = _stopped_at_last(self._transport(), request_id)
         task = self._tasks[request_id] = asyncio.create_task(stopping, name=f"edgegap stop {request_id}")
         self.owed[request_id] = tag
         task.add_done_callback(lambda done: self._done(request_id, done))
@@ -61,6 +61,16 @@ class Reaper:
     def tasks(self) -> list[asyncio.Task[None]]:
         """The stops that are under way."""
         return list(self._tasks.values())
+
+
+async def _stopped_at_last(transport: Transport, request_id: str) -> None:
+    """Stop a server as long as any further try may. A 403 may be a firewall's on the way, and pass."""
+    while True:
+        try:
+            return await ensure_stopped(transport, request_id, timeout=None)
+        except Forbidden as error:
+            log.info("deployment %s is not stopped yet: %s", request_id, error)
+            await transport.wait(asyncio.sleep(LONGEST_PAUSE), None)
 
 
 async def settled(task: asyncio.Task[T]) -> None:

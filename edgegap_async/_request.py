@@ -16,16 +16,26 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
+class Withdrawn(Exception):
+    """What was sent has started nothing, and it is not to be sent again."""
+
+
 class Voyage:
     """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
 
-    __slots__ = ("cut", "since", "under_way", "wanted")
+    __slots__ = ("cut", "last", "sent", "since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
         self.cut: bool = False  # a cancellation cut it off after it was sent
+        self.sent: bool = False  # and nobody knows yet that this has started nothing
         self.since: float = 0.0  # when it was last sent, on the loop's clock
-        self.wanted: bool = True  # somebody waits for what comes of it: else it is not sent again
+        self.last: bool = False  # it is not to be sent again
+        self.wanted: bool = True  # somebody waits for what comes of it
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self.wanted, self.last = False, True
 
 
 class Request(Struct, Generic[B, T], frozen=True):
@@ -50,17 +60,29 @@ class Request(Struct, Generic[B, T], frozen=True):
     def sets_out(self, now: float) -> None:
         """An attempt begins."""
         if self.voyage:
-            self.voyage.under_way, self.voyage.since = True, now
+            self.voyage.under_way, self.voyage.sent, self.voyage.since = True, True, now
 
     def cut_off(self, *, sent: bool) -> None:
         """A cancellation ends an attempt."""
         if self.voyage:
             self.voyage.cut = sent
 
-    def is_back(self) -> None:
+    def is_back(self, *, sent: bool) -> None:
         """An attempt is over."""
         if self.voyage:
             self.voyage.under_way = False
+            self.voyage.sent = sent
+
+    def goes_again(self) -> None:
+        """What was sent so far has started nothing, and there will be another attempt.
+
+        Raises:
+            Withdrawn: there must not be.
+        """
+        if self.voyage:
+            self.voyage.sent = False
+            if self.voyage.last:
+                raise Withdrawn(f"{self.row} has started nothing, and is not sent again")
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("row", str(self.row))]

@@ -48,9 +48,9 @@ class Scopes:
         """The server is the session's to stop from now on."""
         self._held[handover] = (request_id, tag)
 
-    def claim(self, handover: Handover) -> None:
-        """Somebody else answers for it from now on."""
-        self._held.pop(handover, None)
+    def claim(self, handover: Handover) -> bool:
+        """Somebody else answers for it from now on. Whether it was the session's until now."""
+        return self._held.pop(handover, None) is not None
 
     def drop(self, handover: Handover) -> asyncio.Task[None] | None:
         """Nobody wants it any more, if there is one and it was not handed over."""

@@ -112,6 +112,7 @@ class Transport:
         Raises:
             ValueError: a word or the timeout is wrong; nothing was sent.
             EdgegapError: as `errors.py` tells.
+            Withdrawn: the voyage is not to be repeated, and has started nothing.
         """
         request = self._prepare(row, words or {}, body, query or {}, timeout, priority, token, voyage)
         bucket = self.buckets[row.limit.name]
@@ -259,10 +260,9 @@ class Transport:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
             log.log(logging.DEBUG if plain else logging.WARNING, "%s is given up: %s", request.row, failure)
             raise failure
-        if self._over or (request.voyage and not request.voyage.wanted):
+        if self._over or (request.deadline is not None and now + pause >= request.deadline):
             raise self._ended(request, failure)
-        if request.deadline is not None and now + pause >= request.deadline:
-            raise self._ended(request, failure)
+        request.goes_again()
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
         if pause and (not await self.wait(asyncio.sleep(pause), request.deadline) or self._over):
             raise self._ended(request, failure)

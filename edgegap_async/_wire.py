@@ -99,7 +99,7 @@ class Wire:
             problem = _told(error)
         finally:
             deadlines.leave(alarm)
-            request.is_back()
+            request.is_back(sent=attempt.sent)
             if response is None:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
             elif not response.closed:

@@ -25,6 +25,7 @@ from ._lookups import Lookups
 from ._posting import D, Posting
 from ._purse import Purse
 from ._reaper import Reaper, ensure_stopped, outlast, settled
+from ._request import Voyage, Withdrawn
 from ._scopes import Handover, OwnedDeployment, Scopes
 from ._transport import Timeout, Transport
 from .errors import (
@@ -98,20 +99,25 @@ class Ownership:
         priority: Priority,
         once: bool | None,
         handover: Handover | None = None,
+        voyage: Voyage | None = None,
     ) -> DeploymentAccepted:
         """Deploy, once unless told not to (None: as the session was told), for a caller who may leave at any moment.
 
-        With a `handover` the server is the session's to stop from the moment in which it is known.
+        With a `handover` the server is the session's to stop from the moment in which it is known. A `voyage` tells
+        how far it is.
+
+        Raises:
+            Withdrawn: the voyage is not to be repeated, and has started nothing.
         """
         loop = self._public.enter()
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
             signed, nonce = self.hooks.sign(body)
-            accepted = await posting.send(self._public, signed, timeout=whole, priority=priority)
+            accepted = await posting.send(self._public, signed, timeout=whole, priority=priority, voyage=voyage)
             return self._hold(accepted, nonce, handover)
         deadline = None if whole is None else loop.time() + whole
-        errand = errand_of(posting, body, priority, deadline, handover, self.hooks)
+        errand = errand_of(posting, body, priority, deadline, handover, voyage or Voyage(), self.hooks)
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
@@ -139,7 +145,7 @@ class Ownership:
 
     def _abandon(self, errand: Errand, task: asyncio.Task[DeploymentAccepted]) -> bool:
         """Nobody waits any more: withdraw it, or stop what it starts. Whether it may have started something."""
-        errand.voyage.wanted = False
+        errand.voyage.abandon()
         if task.done():
             if not task.cancelled() and task.exception() is None:
                 if errand.handover:
@@ -196,9 +202,11 @@ class Ownership:
             found = await errand.settle(lookups, tag, unknown)
             if found is not None:
                 return found
-            short = errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline
-            if errand.orphan or short:
+            if errand.voyage.last:
+                raise Withdrawn(f"no server was found under the tag {tag}, and it is not deployed again") from unknown
+            if errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline:
                 raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
+            errand.voyage.sent = False
             log.info("no server was found under the tag %s: deploying again under a new one", tag)
 
     def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None] | None:

@@ -1,10 +1,9 @@
 """Launches on a simulator, as `launch` does them, for tests in virtual time."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
 from edgegap_async.cli.matches import Match, read
 from edgegap_async.simulator import Simulator
@@ -18,12 +17,8 @@ def matches(count: int) -> Sequence[Match]:
 @asynccontextmanager
 async def session(simulator: Simulator, limits: Limits | None = None) -> AsyncIterator[EdgegapSession]:
     """Start the simulator, and a session with it."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(simulator)
-        http = await stack.enter_async_context(http_session())
-        yield await stack.enter_async_context(
-            EdgegapSession("made-up", base_url=simulator.url, limits=limits, http=http)
-        )
+    async with simulator, EdgegapSession("made-up", base_url=simulator.url, limits=limits) as edgegap:
+        yield edgegap
 
 
 async def launched(simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False) -> int:

@@ -63,7 +63,12 @@ Attempt = Callable[[EdgegapSession, Simulator], Awaitable[object]]
 
 
 async def _struck(
-    attempt: Attempt, steps: Collection[int], strike: str, faults: Collection[Fault], options: dict[str, Any]
+    attempt: Attempt,
+    steps: Collection[int],
+    strike: str,
+    faults: Collection[Fault],
+    options: dict[str, Any],
+    taken: set[str],
 ) -> tuple[bool, set[str], tuple[Any, ...], Any]:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
@@ -72,7 +77,7 @@ async def _struck(
         task = asyncio.ensure_future(attempt(edgegap, sim))
 
         def act() -> None:
-            if strike == "cancel":
+            if strike == "cancel" or closing:
                 task.cancel()
             else:
                 closing.append(loop.create_task(edgegap.aclose()))
@@ -86,8 +91,8 @@ async def _struck(
         await asyncio.gather(*closing)
         if not closing:
             await asyncio.sleep(10)  # what was sent is answered, found and stopped
+        left = forgotten(sim, [held] if isinstance(held, str) else taken)
         await edgegap.aclose()
-        left = {*forgotten(sim, [held] if isinstance(held, str) else [])}
         assert {usage.in_flight + usage.waiting for usage in edgegap.usage().values()} == {0}
         leftovers = edgegap.leftovers
         error = None if task.cancelled() else task.exception()
@@ -102,17 +107,20 @@ def at_every_turn(
     strike: str = "cancel",
     again: Collection[int] = (),
     most: int = 2000,
+    taken: set[str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], int]:
-    """Cancel an attempt (or close its session) in each turn of the loop that it takes, and again so many turns later.
-    What it returns is a request_id that the caller has, if it is text. How it ended each time; and what was forgotten,
-    by turn, is an AssertionError."""
+    """Cancel an attempt (or close its session) in each turn of the loop that it takes; cancel it so many turns later.
+    What it returns is a request_id that the caller has, if it is text; what it adds to `taken` the caller has too. How
+    it ended each time; and what was forgotten, by turn, is an AssertionError."""
     wrong, errors = {}, []
+    taken = set() if taken is None else taken
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
         for turn in range(1, most):
             steps = [turn, *(turn + each for each in again)]
-            over, left, leftovers, error = runner.run(_struck(attempt, steps, strike, faults, options))
+            over, left, leftovers, error = runner.run(_struck(attempt, steps, strike, faults, options, taken))
             errors.append(error)
+            taken.clear()
             if left or leftovers:
                 wrong[turn] = left, leftovers
             if over:

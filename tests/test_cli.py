@@ -115,6 +115,7 @@ def test_with_a_token_it_talks_to_the_api(monkeypatch: pytest.MonkeyPatch) -> No
         (["--application", "game", "--version", "1", "--enforcement", "off"], "--enforcement is the simulator's"),
         (["--simulate", "--timeout", "0"], "--timeout"),
         (["--simulate", "--burst", "0"], "--burst"),
+        (["--simulate", "--max-running", "0"], "--max-running"),
     ],
 )
 def test_wrong_options_start_nothing(args: list[str], problem: str, monkeypatch: pytest.MonkeyPatch) -> None:

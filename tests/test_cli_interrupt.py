@@ -10,7 +10,6 @@ import pytest
 from launches import launched, matches, session
 
 from edgegap_async import EdgegapSession
-from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
 from edgegap_async.simulator import Fault, Simulator
 
@@ -78,7 +77,7 @@ async def test_a_deploy_that_waits_for_its_repeat_is_withdrawn() -> None:
 async def test_a_deploy_that_never_left_is_not_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
     interrupt_after(10)
     with unreachable() as url:
-        async with http_session() as http, EdgegapSession("made-up", base_url=url, http=http) as edgegap:
+        async with EdgegapSession("made-up", base_url=url) as edgegap:
             assert await attend(edgegap, matches(1), timeout=None, stop=False) == INTERRUPTED
 
     told = capsys.readouterr().err

@@ -18,7 +18,6 @@ from plain_client import Plain
 from rich.console import Console
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.cli._sending import http_session
 from edgegap_async.cli.attend import attend
 from edgegap_async.cli.launching import Launch
 from edgegap_async.cli.progress import shown
@@ -35,8 +34,8 @@ JITTER = (0.0, 0.008)  # seconds: what a server that counts by spacing with a to
 async def test_four_hundred_deploys_at_the_full_rate(enforcement: RuleName, burst: int | None) -> None:
     simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
     async with session(simulator, Limits(burst=burst)) as edgegap:
-        launch = Launch(edgegap, total=400, timeout=300, tell=lambda match_id, server, seconds: None)
-        await launch.run(matches(400))
+        launch = Launch(edgegap, matches(400), timeout=300, tell=lambda match_id, server, seconds: None)
+        await launch.run()
 
     assert launch.outcome.complete
     assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
@@ -107,6 +106,26 @@ async def test_stop_stops_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.splitlines()[-1] == "stopped: 5 servers"
 
 
+async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
+    async def play(simulator: Simulator) -> None:
+        async with EdgegapSession("another's", base_url=simulator.url) as other:
+            before: frozenset[str] = frozenset()
+            while True:
+                await asyncio.sleep(6)  # longer than a server takes until it is ready
+                assert len(simulator.running()) <= 2
+                for request_id in before & simulator.running():
+                    await other.deployments.stop(request_id)
+                before = simulator.running()
+
+    simulator = Simulator()
+    async with session(simulator) as edgegap:
+        players = asyncio.create_task(play(simulator))
+        assert await attend(edgegap, matches(7), timeout=300, stop=False, max_running=2) == 0
+        assert not players.done()
+        players.cancel()
+    assert len(simulator.deployed()) == 7
+
+
 async def test_what_can_not_be_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     simulator = Simulator(delay_after=(40, 40))  # longer than an attempt of a deploy, and of a stop
 
@@ -150,8 +169,7 @@ async def launched_by(api: Stubborn) -> int:
     app.router.add_route("*", "/{path:.*}", api.answer)
     async with (
         TestServer(app) as server,
-        http_session() as http,
-        EdgegapSession("made-up", base_url=str(server.make_url("")), http=http) as edgegap,
+        EdgegapSession("made-up", base_url=str(server.make_url(""))) as edgegap,
     ):
         return await attend(edgegap, matches(1), timeout=300, stop=False)
 

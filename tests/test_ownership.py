@@ -225,6 +225,29 @@ async def test_a_stop_goes_on_until_it_is_accepted() -> None:
         assert (len(sim.deployed()), forgotten(sim), sim.faults) == (1, set(), ())
 
 
+@pytest.mark.parametrize("kind", ["403-before", "403-after"])
+async def test_a_stop_that_a_firewall_refuses_goes_on_too(kind: str) -> None:
+    async with owning(Fault("stop", kind, times=5), options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+        with pytest.raises(DeployOutcomeUnknown):
+            await deploy(edgegap, timeout=1)
+        await asyncio.sleep(120)
+        assert (len(sim.deployed()), forgotten(sim)) == (1, set())
+    assert edgegap.leftovers == ()
+
+
+async def test_a_stop_that_is_forbidden_for_good_is_tried_until_the_session_is_closed_and_named() -> None:
+    forbidden = answer(403, {"message": "not yours"})
+    async with RawServer(ACCEPTED.later(2), forbidden) as server, session(server.url, deploy_once=True) as edgegap:
+        with pytest.raises(DeployOutcomeUnknown) as caught:
+            await deploy(edgegap, timeout=1)
+        await asyncio.sleep(61)
+        assert len(server.arrivals) == 1 + 12  # every five seconds
+        began = asyncio.get_running_loop().time()
+        await edgegap.aclose()
+        assert asyncio.get_running_loop().time() - began == pytest.approx(10, abs=0.1)
+    assert edgegap.leftovers == (("c065", caught.value.tag),)
+
+
 async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     revoked = answer(401, {"message": "no such token"})
     async with RawServer(ACCEPTED.later(2), revoked) as server, session(server.url, deploy_once=True) as edgegap:

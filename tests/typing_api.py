@@ -15,6 +15,7 @@ from edgegap_async import (
     DeploymentState,
     DeploymentStatus,
     DeploymentSummary,
+    DeployOutcome,
     EdgegapError,
     EdgegapSession,
     EnvironmentVariable,
@@ -112,6 +113,21 @@ async def deployments(session: EdgegapSession) -> None:
         async for request_id, outcome in outcomes:
             assert_type(request_id, str)
             assert_type(outcome, ReadyDeployment | EdgegapError)
+
+
+async def many(session: EdgegapSession, requests: AsyncIterator[DeployRequest]) -> None:
+    async with session.deployments.deploy_many(
+        requests, ready_timeout=None, stop_on_failure=False, concurrency=5, max_running=9, priority="background"
+    ) as outcomes:
+        assert_type([outcome async for outcome in outcomes], list[DeployOutcome])
+        outcome = await anext(outcomes)
+        assert_type(outcome.request, DeployRequest)
+        assert_type(outcome.deployment, ReadyDeployment | DeploymentAccepted | None)
+        assert_type(outcome.error, EdgegapError | None)
+        assert_type(outcome.seconds, float | None)
+        assert_type(outcomes.withdraw(until_ready=False), None)
+        assert_type(outcomes.in_flight, tuple[DeployRequest, ...])
+        assert_type(outcomes.accepted, int)
 
 
 async def the_rest(session: EdgegapSession) -> None:

@@ -30,8 +30,9 @@ class _Interruption:
         self.count += 1
         if self.count == 1:
             self._launch.interrupt()
+            waited_for = len(self._launch.in_flight)
             self._show.say(
-                f"interrupted: nothing more is started; {self._launch.in_flight} deploys in flight are waited for, "
+                f"interrupted: nothing more is started; {waited_for} deploys in flight are waited for, "
                 "then all servers are stopped (once more to end at once)"
             )
         elif self._task:
@@ -44,6 +45,7 @@ async def attend(
     *,
     timeout: float | None,
     stop: bool,
+    max_running: int | None = None,
     simulator: ServerCounts | None = None,
 ) -> int:
     """Launch the matches, and return the exit code.
@@ -53,6 +55,7 @@ async def attend(
         matches: what to launch.
         timeout: seconds for each, from the sending of its deploy until it is ready.
         stop: stop all servers again.
+        max_running: how many servers may exist at once.
         simulator: what counts at the other end.
 
     Raises:
@@ -63,10 +66,10 @@ async def attend(
         show.line(ready_line(match_id, server, seconds))
 
     with shown(len(matches), Console(stderr=True)) as show:
-        launch = Launch(session, total=len(matches), timeout=timeout, tell=tell)
+        launch = Launch(session, matches, timeout=timeout, tell=tell, max_running=max_running)
         interruption = _Interruption(launch, show)
         with on_interrupt(interruption):
-            await _run(launch, matches, show, stop=stop)
+            await _run(launch, show, stop=stop)
     for line in summary(launch.outcome, session.usage(), simulator):
         click.echo(line, err=True)
     for line in stopped_lines(launch.outcome, by_name=launch.interrupted):
@@ -83,13 +86,13 @@ def _let_go_of_stdout() -> None:
     os.close(nowhere)
 
 
-async def _run(launch: Launch, matches: Sequence[Match], show: Show, *, stop: bool) -> None:
+async def _run(launch: Launch, show: Show, *, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
-            ticker = group.create_task(keep_showing(show, launch.outcome))
-            show.say(f"launching {len(matches)} matches")
+            ticker = group.create_task(keep_showing(show, launch.so_far))
+            show.say(f"launching {launch.outcome.total} matches")
             try:
-                await launch.run(matches)
+                await launch.run()
             except Exception:
                 await launch.stop_all()  # whatever it was, no server is left that nobody owns
                 raise

@@ -14,7 +14,6 @@ from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
-from ._sending import http_session
 from .attend import attend
 from .faulty import fault_option
 from .interrupts import INTERRUPTED
@@ -48,6 +47,7 @@ class Target:
     help="Seconds for each match, from the sending of its deploy until its server is ready.",
 )
 @click.option("--stop", is_flag=True, help="Stop all servers again at the end.")
+@click.option("--max-running", type=click.IntRange(min=1), help="Servers that may exist at once; the rest wait.")
 @click.option("--burst", type=click.IntRange(min=1), help="Requests that may go at once after a pause; 1 paces evenly.")
 @click.option("--simulate", is_flag=True, help="Run on an embedded simulator. So does having no token.")
 @click.option("--enforcement", type=click.Choice(ENFORCEMENTS), help="How the simulator counts.  [sliding-window]")
@@ -61,6 +61,7 @@ def launch(
     version: str | None,
     timeout: float,
     stop: bool,
+    max_running: int | None,
     burst: int | None,
     simulate: bool,
     enforcement: RuleName | None,
@@ -84,7 +85,7 @@ def launch(
         target = _target(application, version, Limits(burst=burst), simulate, enforcement, faults)
         checked = _checked(matches, target)
         with asyncio.Runner(loop_factory=factory) as runner:
-            code = runner.run(_launch(target, checked, timeout, stop))
+            code = runner.run(_launch(target, checked, timeout, stop, max_running))
     except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C before anything was started, or twice
         code = INTERRUPTED
     context.exit(code)
@@ -132,20 +133,18 @@ def _checked(lines: BinaryIO, target: Target) -> list[Match]:
     return matches
 
 
-async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop: bool) -> int:
+async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop: bool, max_running: int | None) -> int:
     async with AsyncExitStack() as stack:
         if simulator := target.simulator:
             await stack.enter_async_context(simulator)
-        http = await stack.enter_async_context(http_session())
         try:
             # Where these are None, the session takes them from the environment.
             session = EdgegapSession(
                 SIMULATED if simulator else None,
                 base_url=simulator.url if simulator else None,
                 limits=target.limits,
-                http=http,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         await stack.enter_async_context(session)
-        return await attend(session, matches, timeout=timeout, stop=stop, simulator=simulator)
+        return await attend(session, matches, timeout=timeout, stop=stop, max_running=max_running, simulator=simulator)

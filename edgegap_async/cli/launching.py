@@ -1,78 +1,31 @@
-"""A launch: deploy a server for each match, wait until it is ready, and know at any time what was started.
+"""A launch: deploy a server for each match, wait until it is ready, and know what was started.
 
-    match -> queued -> in flight -> existing -> ready
-                |          |            `-----> failed: stopped, as nobody would own it
-                |          `-> refused, never sent: queued again
-                `-> withdrawn by `interrupt`
-
-`interrupt` cancels whatever is not in flight. A deploy in flight may start a server, so it is never cancelled: its
-answer comes, or its attempt's time-out and then what the session finds under its tag, and what was started is stopped.
+`interrupt` withdraws what is queued. A deploy in flight may start a server, so it is never cancelled: its answer comes,
+or its attempt's time-out and then what the session finds under its tag, and what was started is stopped.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from ..errors import (
     AllocationFailed,
     ApiError,
     DeploymentFailed,
-    DeploymentTerminated,
     DeployOutcomeUnknown,
     EdgegapError,
     ReadyTimeout,
     is_gone,
 )
+from ..many import DeployOutcome, Outcomes
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
-from ._sending import Sending
 from .matches import Match
 from .summary import Failure, Outcome, reason
 
 T = TypeVar("T")
 Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]  # match_id, its server, seconds until it was ready
-
-# Deploys that wait for the limit at a time: more than any limit has slots, so that the queue never runs dry, and few
-# enough that ten thousand lines are not ten thousand tasks before their turn.
-QUEUED = 200
 STOPS = 100  # at a time: more than the limit has slots
-
-
-class Withdrawn(Exception):
-    """The launch was interrupted before this deploy was sent."""
-
-
-class _Flight(Sending):
-    """One match under way."""
-
-    def __init__(self, launch: "Launch", match: Match) -> None:
-        self.launch = launch
-        self.match = match
-        self.sent_at = 0.0
-        self.in_flight = False
-        self.withdrawn = False
-
-    def begins(self) -> None:
-        """An attempt is about to be sent.
-
-        Raises:
-            Withdrawn: it must not be any more.
-        """
-        if self.launch.interrupted:
-            self.in_flight = False
-            raise Withdrawn
-        self.sent_at = now = asyncio.get_running_loop().time()
-        self.in_flight = True
-        outcome = self.launch.outcome
-        outcome.first_sent, outcome.last_sent = min(outcome.first_sent, now), now
-
-    def over(self) -> None:
-        """The attempt is over and started nothing. There may be another, but not after an interruption."""
-        self.in_flight = False
-        task = asyncio.current_task()
-        if self.launch.interrupted and task:
-            self.withdrawn = True
-            task.cancel()  # the session's, in which the deploy goes on: it would wait for another attempt
 
 
 class Launch:
@@ -80,115 +33,103 @@ class Launch:
 
     Args:
         session: of the SDK.
-        total: how many matches there will be.
+        matches: what to launch.
         timeout: seconds for each match, from the sending of its deploy until it is ready; None: no end.
         tell: told of each server as soon as it is ready. If it raises an `OSError`, nobody listens any more, and the
             launch is interrupted.
+        max_running: how many servers may exist at once; None: no bound.
     """
 
-    def __init__(self, session: EdgegapSession, *, total: int, timeout: float | None, tell: Tell) -> None:
-        self.outcome: Outcome = Outcome(total)
+    def __init__(
+        self,
+        session: EdgegapSession,
+        matches: Sequence[Match],
+        *,
+        timeout: float | None,
+        tell: Tell,
+        max_running: int | None = None,
+    ) -> None:
+        self.outcome: Outcome = Outcome(len(matches))
         self.interrupted: bool = False
         self.deaf: OSError | None = None
         self._session = session
-        self._timeout = timeout
+        self._many = session.deployments.deploy_many(
+            (match.request for match in matches),
+            ready_timeout=timeout,
+            stop_on_failure=False,
+            max_running=max_running,
+        )
+        self._match_ids = {id(match.request): match.match_id for match in matches}
         self._tell = tell
-        self._room = asyncio.Semaphore(QUEUED)
-        self._flights: dict[asyncio.Task[None], _Flight] = {}
+        self._outcomes: Outcomes | None = None
 
-    async def run(self, matches: Iterable[Match]) -> None:
+    async def run(self) -> None:
         """Launch all, and return when each has its server or has failed, or when it was interrupted."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        async with asyncio.TaskGroup() as group:
-            for match in matches:
-                await self._room.acquire()
-                if self.interrupted:
-                    break
-                flight = _Flight(self, match)
-                task = group.create_task(self._launch(flight))
-                self._flights[task] = flight
-                task.add_done_callback(self._flights.pop)
+        async with self._many as self._outcomes:
+            try:
+                async with asyncio.TaskGroup() as stops:
+                    async for outcome in self._outcomes:
+                        self._settled(outcome, stops)
+            except BaseException:
+                for match_id in self.in_flight:
+                    self._doubt(match_id, "its deploy was in flight and may have started a server")
+                raise
         self.outcome.seconds = loop.time() - began
 
     def interrupt(self) -> None:
         """Start nothing more, wait for nothing but the deploys in flight."""
         self.interrupted = True
-        self._room.release()
-        for task, flight in self._flights.items():
-            if not flight.in_flight:
-                task.cancel()
+        if self._outcomes:
+            self._outcomes.withdraw(until_ready=False)
 
     @property
-    def in_flight(self) -> int:
-        """How many deploys are on their way or unanswered."""
-        return sum(flight.in_flight for flight in self._flights.values())
+    def in_flight(self) -> Sequence[str]:
+        """The matches whose deploys are on their way or unanswered."""
+        return [self._match_ids[id(request)] for request in self._outcomes.in_flight] if self._outcomes else []
 
-    async def _launch(self, flight: _Flight) -> None:
+    def so_far(self) -> Outcome:
+        """What came of it up to now."""
+        if self._outcomes:
+            self.outcome.deployed = self._outcomes.accepted
+        return self.outcome
+
+    def _settled(self, settled: DeployOutcome, stops: asyncio.TaskGroup) -> None:
+        match_id = self._match_ids[id(settled.request)]
+        if settled.seconds is not None:
+            sent = asyncio.get_running_loop().time() - settled.seconds
+            self.outcome.first_sent = min(self.outcome.first_sent, sent)
+            self.outcome.last_sent = max(self.outcome.last_sent, sent)
+        if server := settled.deployment:
+            self.outcome.existing[server.request_id] = match_id
+            if isinstance(server, ReadyDeployment) and not self.interrupted:
+                self._hand_out(match_id, server, settled.seconds or 0.0)
+        elif error := settled.error:
+            self._failed(match_id, error, stops)
+
+    def _hand_out(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
         try:
-            request_id = await self._deploy(flight)
-            if not self.interrupted:
-                self._hand_out(flight, await self._wait(request_id, flight.sent_at))
-        except Withdrawn:
-            pass
-        except EdgegapError as error:
-            if not flight.withdrawn:
-                await self._failed(flight.match.match_id, error)
-
-    async def _deploy(self, flight: _Flight) -> str:
-        match, request = flight.match, flight.match.request
-        try:
-            with flight:
-                accepted = await self._session.deployments.deploy(
-                    request.application,
-                    request.version,
-                    users=request.users,
-                    environment_variables=request.environment_variables,
-                    tags=request.tags,
-                    timeout=None,
-                )
-        except asyncio.CancelledError:
-            if flight.in_flight:
-                self._doubt(match.match_id, "its deploy was in flight and may have started a server")
-            raise
-        finally:
-            flight.in_flight = False
-            self._room.release()
-        self.outcome.deployed += 1
-        self.outcome.existing[accepted.request_id] = match.match_id
-        return accepted.request_id
-
-    async def _wait(self, request_id: str, sent_at: float) -> ReadyDeployment:
-        if self._timeout is None:
-            return await self._session.deployments.wait_until_ready(request_id, timeout=None)
-        left = sent_at + self._timeout - asyncio.get_running_loop().time()
-        if left <= 0:
-            raise ReadyTimeout(request_id, self._timeout, None)
-        return await self._session.deployments.wait_until_ready(request_id, timeout=left)
-
-    def _hand_out(self, flight: _Flight, server: ReadyDeployment) -> None:
-        seconds = asyncio.get_running_loop().time() - flight.sent_at
-        try:
-            self._tell(flight.match.match_id, server, seconds)
+            self._tell(match_id, server, seconds)
         except OSError as error:
             self.deaf = error
             self.interrupt()
         else:
             self.outcome.waits.append(seconds)
 
-    async def _failed(self, match_id: str, error: EdgegapError) -> None:
+    def _failed(self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup) -> None:
         """Note the failure, and stop what is left of it: no line tells of it, so nobody else would."""
         self.outcome.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
                 self._doubt(match_id, reason(error))
-            case DeploymentTerminated():
-                self.outcome.existing.pop(error.request_id, None)
-            case AllocationFailed(request_id=str(request_id)):
+            case (
+                AllocationFailed(request_id=str(request_id))
+                | DeploymentFailed(request_id=request_id)
+                | ReadyTimeout(request_id=request_id)
+            ):
                 self.outcome.existing[request_id] = match_id
-                await self._stop(request_id)
-            case DeploymentFailed() | ReadyTimeout():
-                await self._stop(error.request_id)
+                stops.create_task(self._stop(request_id))
             case _:
                 pass
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -93,11 +93,11 @@ def shown(total: int, console: Console) -> Generator[Show, None, None]:
         yield Bar(console, progress, total)
 
 
-async def keep_showing(show: Show, outcome: Outcome) -> None:
+async def keep_showing(show: Show, so_far: Callable[[], Outcome]) -> None:
     """Show how far it is, again and again, until cancelled."""
     while True:
         await asyncio.sleep(show.period)
-        show.update(outcome)
+        show.update(so_far())
 
 
 def _words(outcome: Outcome) -> str:

@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 from typing import TypedDict, Unpack
 
 from msgspec import UNSET
 
-from .._lanes import PRIORITIES, Priority
+from .._lanes import Priority
 from .._posting import Posting
-from .._scopes import Handover, OwnedDeployment
+from .._scopes import OwnedDeployment
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
-from ..many import CONCURRENCY, Outcomes, Requests, many
-from ..models._check import fail, flag, one_of, sequence, tag_name, text, whole_number
+from ..many import Outcomes, Plan, Requests, many
+from ..models._check import fail, flag, sequence, tag_name, text
 from ..models.deploy import (
     DeploymentAccepted,
     DeployRequest,
@@ -141,41 +140,48 @@ class OwnedDeployments(AwaitedDeployments):
         requests: Requests,
         *,
         until_ready: bool = True,
+        ready_timeout: float | None = READY_TIMEOUT,
+        stop_on_failure: bool = True,
         concurrency: int | None = None,
         max_running: int | None = None,
         priority: Priority = "foreground",
     ) -> AbstractAsyncContextManager[Outcomes]:
-        """Deploy a stream of requests; an outcome for each, as soon as it is settled.
+        """Deploy a stream of requests (each POST /v2/deployments); an outcome for each, as soon as it is settled.
 
             async with edgegap.deployments.deploy_many(requests) as outcomes:
                 async for outcome in outcomes:
                     ...  # outcome.request, and outcome.deployment or outcome.error
 
-        No deadline runs while a request is queued, and one failure never ends the others. What was not yet taken when
-        the block ends, early or not, is stopped; what was taken is yours. A server whose wait failed is stopped.
+        No deadline runs while a request is queued, and one failure never ends the others. Few requests are read ahead
+        of the limit, and none while 400 outcomes wait to be taken. What was not yet taken when the block ends, early
+        or not, is stopped; what was taken is yours. To end early without that, `outcomes.withdraw()` starts nothing
+        more, and the outcomes of what was sent still come. (With `deploy_once=False` a deploy that is on its way when
+        the block is left may leave a server that nobody knows.)
 
         Args:
             requests: an iterable, asynchronous or not, of `DeployRequest`.
             until_ready: an outcome is a `ReadyDeployment`; False: it is settled as soon as it is accepted.
-            concurrency: how many requests may be under way or wait to be taken; 400 unless given.
+            ready_timeout: seconds from the sending of a deploy until its server is ready; None waits as long as it
+                takes.
+            stop_on_failure: stop a server that failed or was not ready in time; False: once its outcome is taken it is
+                yours, under the error's `request_id`.
+            concurrency: how many requests may be under way or wait to be taken; unless given, as many as there are.
             max_running: a guard for the purse: how many servers may exist at once. One that was taken counts until it
                 is stopped through this session, or the API says that it is gone, which is asked every 10 s.
             priority: the lane in which deploys wait for their limit.
+
+        Raises:
+            ValueError: an argument is wrong; the text names it.
         """
-        one_of("priority", priority, PRIORITIES)
-        whole_number("concurrency", CONCURRENCY if concurrency is None else concurrency, 1)
-        purse = None if max_running is None else self._ownership.purse(whole_number("max_running", max_running, 1))
-
-        async def deploy(request: DeployRequest, handover: Handover) -> DeploymentAccepted:
-            return await self._ownership.deploy(
-                self._posting, request, timeout=None, priority=priority, once=None, handover=handover
-            )
-
-        wait = partial(self._ownership.watcher.until_ready, timeout=READY_TIMEOUT)
-        wanted = wait if flag("until_ready", until_ready) else None
-        settle = self._ownership.scopes.claim, self._ownership.scopes.drop
-        outcomes = Outcomes(deploy, wanted, *settle, purse, concurrency or CONCURRENCY)
-        return many(outcomes, requests, purse)
+        plan = Plan(
+            until_ready=until_ready,
+            ready_timeout=ready_timeout,
+            stop_on_failure=stop_on_failure,
+            concurrency=concurrency,
+            max_running=max_running,
+            priority=priority,
+        )
+        return many(self._ownership, self._posting, requests, plan)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT

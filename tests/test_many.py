@@ -1,0 +1,261 @@
+"""`deploy_many`: a stream of requests in, an outcome for each, at the full rate and with bounded memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any
+
+import pytest
+from bucket_model import now
+from owning import PLAYERS, forgotten, owning
+
+from edgegap_async import (
+    AllocationFailed,
+    DeploymentAccepted,
+    DeploymentFailed,
+    DeployOutcome,
+    DeployRequest,
+    EdgegapSession,
+    ReadyDeployment,
+    ReadyTimeout,
+    SessionClosed,
+)
+from edgegap_async.simulator import Fault
+
+AT_ONCE = {"ready_after": (0.0, 0.0)}
+SLOW = {"ready_after": (60.0, 60.0)}
+
+
+def requests(count: int) -> Iterator[DeployRequest]:
+    return (DeployRequest("game", "1", users=PLAYERS, tags=[f"m{number}"]) for number in range(count))
+
+
+async def slowly(given: Iterable[DeployRequest]) -> AsyncIterator[DeployRequest]:
+    for request in given:
+        await asyncio.sleep(0.1)
+        yield request
+
+
+async def outcomes_of(edgegap: EdgegapSession, given: Any, **options: Any) -> list[DeployOutcome]:
+    async with edgegap.deployments.deploy_many(given, **options) as outcomes:
+        return [outcome async for outcome in outcomes]
+
+
+def ids(outcomes: Iterable[DeployOutcome]) -> set[str]:
+    return {outcome.deployment.request_id for outcome in outcomes if outcome.deployment}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_each_request_gets_its_server(asynchronous: bool) -> None:
+    given = [*requests(30)]
+    async with owning() as (edgegap, sim):
+        settled = await outcomes_of(edgegap, slowly(given) if asynchronous else given)
+        assert {id(outcome.request) for outcome in settled} == {id(request) for request in given}
+        for outcome in settled:
+            assert isinstance(outcome.deployment, ReadyDeployment)
+            assert outcome.error is None
+            assert sim.tags_of(outcome.deployment.request_id)[0] == (outcome.request.tags or ())[0]
+        assert ids(settled) == sim.running()
+    assert (len(ids(settled)), sim.stopped(), edgegap.leftovers) == (30, set(), ())
+
+
+async def test_an_outcome_is_told_as_soon_as_it_is_settled() -> None:
+    async with owning(options={"ready_after": (1.0, 20.0)}) as (edgegap, _):
+        told = []
+        began = now()
+        async with edgegap.deployments.deploy_many(requests(20)) as outcomes:
+            async for outcome in outcomes:
+                assert now() - began == pytest.approx(outcome.seconds, abs=1)  # all are sent within a second
+                told.append(now() - began)
+        assert told[0] < 5
+        assert told[-1] > 15
+
+
+async def test_without_waiting_it_is_settled_when_it_is_accepted() -> None:
+    async with owning(options=SLOW) as (edgegap, sim):
+        began = now()
+        settled = await outcomes_of(edgegap, requests(10), until_ready=False)
+        assert {type(outcome.deployment) for outcome in settled} == {DeploymentAccepted}
+        assert sim.arrivals("status") == 0
+        assert now() - began < 1
+    assert (len(ids(settled)), sim.stopped()) == (10, set())
+
+
+@pytest.mark.parametrize("stop_on_failure", [True, False])
+async def test_one_failure_does_not_end_the_others(stop_on_failure: bool) -> None:
+    async with owning(Fault("deploy", "422", 0.2), options={"error_share": 0.3, "seed": 3}) as (edgegap, sim):
+        settled = await outcomes_of(edgegap, requests(40), stop_on_failure=stop_on_failure)
+        failed = {outcome.error.request_id for outcome in settled if isinstance(outcome.error, DeploymentFailed)}
+        refused = {outcome.error.request_id for outcome in settled if isinstance(outcome.error, AllocationFailed)}
+        assert len(ids(settled)) + len(failed) + len(refused) == len(settled) == 40
+        assert min(len(failed), len(refused)) > 3
+        await asyncio.sleep(5)
+        assert sim.stopped() == (failed | refused if stop_on_failure else refused)
+    assert forgotten(sim, ids(settled)) == (set() if stop_on_failure else failed)
+
+
+async def test_a_failed_server_that_was_not_taken_is_stopped() -> None:
+    async with owning(options={"error_share": 1.0, **AT_ONCE}) as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(requests(5), stop_on_failure=False):
+            await asyncio.sleep(10)
+            assert sim.stopped() == set()
+        await asyncio.sleep(5)
+        assert len(sim.stopped()) == 5
+
+
+class TestTime:
+    async def test_the_time_until_it_is_ready_counts_from_the_sending(self) -> None:
+        async with owning(options={"ready_after": (9.0, 9.0)}) as (edgegap, sim):
+            began = now()
+            settled = await outcomes_of(edgegap, requests(80), ready_timeout=5)
+            assert 80 / 40 - 0.5 + 5 < now() - began < 9  # the last is sent two seconds after the first
+            assert {type(outcome.error) for outcome in settled} == {ReadyTimeout}
+            assert max(outcome.seconds or 0 for outcome in settled) == pytest.approx(5, abs=0.1)
+            await asyncio.sleep(10)
+            assert (len(sim.stopped()), forgotten(sim)) == (80, set())
+
+    async def test_a_deploy_that_took_longer_is_not_waited_for(self) -> None:
+        async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+            (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=1)
+            assert isinstance(settled.error, ReadyTimeout)
+            assert settled.seconds == pytest.approx(2, abs=0.1)
+            assert sim.arrivals("status") == 0
+
+    async def test_without_an_end_it_waits_as_long_as_it_takes(self) -> None:
+        async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):
+            (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=None)
+            assert isinstance(settled.deployment, ReadyDeployment)
+            assert settled.seconds == pytest.approx(900, abs=3)
+
+    async def test_seconds_leave_out_the_queue(self) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, _):
+            began = now()
+            settled = await outcomes_of(edgegap, requests(200), until_ready=False)
+            assert now() - began > 4
+            assert all(0 < (outcome.seconds or 0) < 0.2 for outcome in settled)
+
+    async def test_seconds_count_from_the_deploy_that_started_it(self) -> None:
+        refused = Fault("deploy", "429-seconds", seconds=20, times=1)
+        async with owning(refused, options=AT_ONCE) as (edgegap, _):
+            began = now()
+            (settled,) = await outcomes_of(edgegap, requests(1), until_ready=False)
+            assert now() - began > 20
+            assert 0 < (settled.seconds or 0) < 0.2
+
+    async def test_what_was_never_sent_took_no_time(self) -> None:
+        async with owning() as (edgegap, _):
+            async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
+                await edgegap.aclose()
+                (settled,) = [outcome async for outcome in outcomes]
+            assert isinstance(settled.error, SessionClosed)
+            assert settled.seconds is None
+
+
+class TestRate:
+    async def test_servers_that_are_slow_to_start_do_not_slow_down_the_deploys(self) -> None:
+        async with owning(options={"ready_after": (250.0, 250.0)}) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(1000)) as outcomes:
+                await asyncio.sleep(1.05 * 1000 / 40)
+                assert outcomes.accepted == len(sim.deployed()) == 1000
+            assert sim.busiest_second("deploy") <= 40
+
+    async def test_ten_thousand_requests_are_not_ten_thousand_tasks(self) -> None:
+        read: list[DeployRequest] = []
+
+        def reading() -> Iterator[DeployRequest]:
+            for request in requests(10_000):
+                read.append(request)
+                yield request
+
+        async with (
+            owning(options=AT_ONCE) as (edgegap, sim),
+            edgegap.deployments.deploy_many(reading(), until_ready=False) as outcomes,
+        ):
+            for _ in range(400):
+                await anext(outcomes)
+                assert len(asyncio.all_tasks()) < 500  # for each that is queued there are two
+                assert len(read) <= len(sim.deployed()) + 202
+
+    async def test_who_takes_nothing_does_not_pay_for_ever_more_servers(self) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(2000), until_ready=False) as outcomes:
+                await asyncio.sleep(120)
+                assert 400 <= len(sim.deployed()) <= 602
+                taken = [await anext(outcomes) for _ in range(300)]
+                await asyncio.sleep(120)
+                assert 700 <= len(sim.deployed()) <= 902
+            await asyncio.sleep(60)
+            assert forgotten(sim, ids(taken)) == set()
+
+    @pytest.mark.parametrize("until_ready", [True, False])
+    async def test_concurrency(self, until_ready: bool) -> None:
+        async with (
+            owning() as (edgegap, sim),
+            edgegap.deployments.deploy_many(requests(20), concurrency=4, until_ready=until_ready) as outcomes,
+        ):
+            for taken in range(20):
+                await asyncio.sleep(10)
+                assert len(sim.deployed()) == min(taken + 4, 20)
+                await anext(outcomes)
+
+
+class TestPurse:
+    @pytest.mark.parametrize("by", ["session", "stop", "itself"])
+    async def test_no_more_servers_exist_at_once(self, by: str) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(12), max_running=3) as outcomes:
+                count = 0
+                async for outcome in outcomes:
+                    count += 1
+                    await asyncio.sleep(15)
+                    assert len(sim.running()) <= 3
+                    (request_id,) = ids([outcome])
+                    if by == "session":
+                        await edgegap.deployments.ensure_stopped(request_id)
+                    elif by == "stop":
+                        await edgegap.deployments.stop(request_id)
+                    else:
+                        async with EdgegapSession("other", base_url=sim.url) as other:
+                            await other.deployments.stop(request_id)
+            assert count == 12
+
+    async def test_what_fails_gives_its_place_back(self) -> None:
+        faults = [Fault("deploy", "422", 0.3), Fault("deploy", "500-before", 0.1)]
+        async with owning(faults, options={"error_share": 0.5, **AT_ONCE}) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(60), max_running=2) as outcomes:
+                async for outcome in outcomes:
+                    for request_id in ids([outcome]):
+                        await edgegap.deployments.ensure_stopped(request_id)
+            await asyncio.sleep(10)
+            assert forgotten(sim) == set()
+
+    async def test_closing_ends_the_wait_for_a_place(self) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(3), max_running=1) as outcomes:
+                taken = await anext(outcomes)
+                waiting = asyncio.ensure_future(anext(outcomes))
+                await asyncio.sleep(5)
+                await edgegap.aclose()
+                with pytest.raises(SessionClosed):
+                    await waiting
+            assert {*sim.deployed()} == ids([taken])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("until_ready", None),
+        ("ready_timeout", 0),
+        ("ready_timeout", "5"),
+        ("stop_on_failure", "no"),
+        ("concurrency", 0),
+        ("concurrency", True),
+        ("max_running", 0),
+        ("max_running", 1.5),
+        ("priority", "high"),
+    ],
+)
+async def test_a_wrong_argument_is_named(argument: str, value: object) -> None:
+    async with owning() as (edgegap, sim):
+        with pytest.raises(ValueError, match=argument):
+            edgegap.deployments.deploy_many(requests(1), **{argument: value})  # type: ignore[arg-type]
+        assert not sim.deployed()

@@ -1,0 +1,339 @@
+"""`deploy_many` that ends before all is done: withdrawn, left, cancelled, closed, or broken. No server is forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from bucket_model import now
+from owning import at_every_turn, forgotten, owning
+from test_many import AT_ONCE, ids, outcomes_of, requests, slowly
+from test_ownership import faulty
+
+from edgegap_async import (
+    DeploymentAccepted,
+    DeployOutcomeUnknown,
+    EdgegapSession,
+    ReadyDeployment,
+    ReadyTimeout,
+    SessionClosed,
+)
+from edgegap_async.many import Outcomes
+from edgegap_async.simulator import Fault, Simulator
+
+once = pytest.mark.parametrize("once", [True, False])
+LONG = {"ready_after": (30.0, 30.0)}
+
+
+class TestWithdraw:
+    @once
+    async def test_nothing_more_is_started_and_what_was_sent_is_told(self, once: bool) -> None:
+        options = {"ready_after": (3.0, 9.0), "delay_after": (0.5, 0.5)}
+        async with owning(options=options, deploy_once=once) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
+                await asyncio.sleep(1)
+                outcomes.withdraw()
+                sent = len(sim.deployed())
+                assert 0 < outcomes.accepted < sent <= 40
+                assert len(outcomes.in_flight) == sent - outcomes.accepted
+                settled = [outcome async for outcome in outcomes]
+                assert outcomes.in_flight == ()
+            await asyncio.sleep(60)
+            assert {type(outcome.deployment) for outcome in settled} == {ReadyDeployment}
+            assert ids(settled) == {*sim.deployed()} == sim.running()
+            assert len(settled) == sent
+
+    async def test_it_need_not_wait_until_they_are_ready(self) -> None:
+        async with owning(options={**LONG, "delay_after": (0.5, 0.5)}) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
+                await asyncio.sleep(1)
+                outcomes.withdraw()
+                outcomes.withdraw(until_ready=False)  # on second thoughts
+                began = now()
+                settled = [outcome async for outcome in outcomes]
+                assert now() - began < 1
+            assert {type(outcome.deployment) for outcome in settled} == {DeploymentAccepted}
+            assert ids(settled) == {*sim.deployed()} == sim.running()
+
+    async def test_what_is_ready_in_time_is_told_as_ready(self) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, _):
+            async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
+                await asyncio.sleep(5)
+                outcomes.withdraw(until_ready=False)
+                (settled,) = [outcome async for outcome in outcomes]
+            assert isinstance(settled.deployment, ReadyDeployment)
+
+    @once
+    @pytest.mark.parametrize("kind", ["429", "429-seconds"])
+    async def test_what_is_refused_is_not_sent_again(self, kind: str, once: bool) -> None:
+        refused = Fault("deploy", kind, seconds=5 if kind == "429-seconds" else None)
+        options = {"delay_before": (0.5, 0.5)}
+        async with owning(refused, options=options, deploy_once=once) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(50)) as outcomes:
+                await asyncio.sleep(0.3)
+                sent = len(outcomes.in_flight)
+                outcomes.withdraw()
+                assert [outcome async for outcome in outcomes] == []
+            await asyncio.sleep(60)
+            assert sim.arrivals("deploy") == sent > 0
+
+    @once
+    async def test_what_waits_for_its_repeat_is_withdrawn(self, once: bool) -> None:
+        async with owning(Fault("deploy", "429-seconds", seconds=30), deploy_once=once) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(50)) as outcomes:
+                await asyncio.sleep(1)
+                began, sent = now(), sim.arrivals("deploy")
+                assert outcomes.in_flight == ()
+                outcomes.withdraw()
+                assert [outcome async for outcome in outcomes] == []
+                assert now() - began < 0.1
+            await asyncio.sleep(60)
+            assert sim.arrivals("deploy") == sent > 0
+
+    async def test_what_was_lost_and_started_nothing_is_not_deployed_again(self) -> None:
+        async with owning(Fault("deploy", "cut-before")) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
+                await asyncio.sleep(1)
+                outcomes.withdraw()
+                assert len(outcomes.in_flight) == sim.arrivals("deploy") > 10
+                assert [outcome async for outcome in outcomes] == []
+            await asyncio.sleep(60)
+            assert 10 < sim.arrivals("deploy") <= 40
+
+    async def test_what_a_lost_answer_has_started_is_found_and_told(self) -> None:
+        async with owning(Fault("deploy", "cut-after")) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
+                await asyncio.sleep(1)
+                outcomes.withdraw()
+                settled = [outcome async for outcome in outcomes]
+            assert ids(settled) == {*sim.deployed()} == sim.running()
+
+    async def test_what_nobody_can_know_is_told(self) -> None:
+        async with owning(Fault("deploy", "cut-before"), Fault("list", "503-before")) as (edgegap, _):
+            async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
+                await asyncio.sleep(1)
+                outcomes.withdraw()
+                (settled,) = [outcome async for outcome in outcomes]
+            assert isinstance(settled.error, DeployOutcomeUnknown)
+            assert 10 < (settled.seconds or 0) < 30
+
+    async def test_before_anything_was_read(self) -> None:
+        async with owning() as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(10)) as outcomes:
+                outcomes.withdraw()
+                assert [outcome async for outcome in outcomes] == []
+            assert sim.arrivals("deploy") == 0
+
+    async def test_while_the_requests_make_it_wait(self) -> None:
+        ended = []
+
+        async def endless() -> AsyncIterator[Any]:
+            try:
+                for request in requests(3):
+                    yield request
+                await asyncio.sleep(10_000)
+            finally:
+                ended.append(True)
+
+        async with owning(options=AT_ONCE) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(endless()) as outcomes:
+                await asyncio.sleep(10)
+                outcomes.withdraw()
+                assert len(ids([outcome async for outcome in outcomes])) == 3
+            assert (ended, len(sim.running())) == ([True], 3)
+
+    @pytest.mark.parametrize("bound", ["concurrency", "max_running"])
+    async def test_while_there_is_no_room(self, bound: str) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, sim):
+            async with edgegap.deployments.deploy_many(requests(9), **{bound: 2}) as outcomes:  # type: ignore[arg-type]
+                await asyncio.sleep(10)
+                outcomes.withdraw()
+                assert len(ids([outcome async for outcome in outcomes])) == 2
+            assert len(sim.deployed()) == 2
+
+    async def test_a_wrong_flag_withdraws_nothing(self) -> None:
+        async with owning(options=AT_ONCE) as (edgegap, _), edgegap.deployments.deploy_many(requests(3)) as outcomes:
+            with pytest.raises(ValueError, match="until_ready"):
+                outcomes.withdraw(until_ready="no")  # type: ignore[arg-type]
+            assert len([outcome async for outcome in outcomes]) == 3
+
+
+class Mine(Exception):
+    pass
+
+
+async def breaks(outcomes: Outcomes) -> None:
+    pass
+
+
+async def raises(outcomes: Outcomes) -> None:
+    raise Mine
+
+
+async def is_late(outcomes: Outcomes) -> None:
+    async with asyncio.timeout(0.2):
+        await asyncio.sleep(100)
+
+
+@pytest.mark.parametrize("until_ready", [True, False])
+@pytest.mark.parametrize(("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)])
+async def test_what_was_not_taken_when_the_block_is_left_is_stopped(leave: Any, error: Any, until_ready: bool) -> None:
+    taken: list[Any] = []
+    async with owning(options={"delay_after": (0.2, 0.2)}) as (edgegap, sim):
+        many = edgegap.deployments.deploy_many(requests(400), until_ready=until_ready)
+        with pytest.raises(error) if error else nullcontext():
+            async with many as outcomes:
+                async for outcome in outcomes:
+                    taken.append(outcome)
+                    if len(taken) == 5:
+                        break
+                await leave(outcomes)
+        sent = sim.arrivals("deploy")
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) <= sent + 40  # those that were on their way to the simulator
+        assert len(taken) == 5
+        assert forgotten(sim, ids(taken)) == set()
+        assert sim.running() == ids(taken)
+        with pytest.raises(StopAsyncIteration):
+            await anext(outcomes)
+    assert edgegap.leftovers == ()
+
+
+def none_at_all() -> Iterator[Any]:
+    yield from requests(3)
+    raise Mine
+
+
+async def none_after_a_while() -> AsyncIterator[Any]:
+    async for request in slowly(requests(3)):
+        yield request
+    raise Mine
+
+
+async def cancelled_inside() -> AsyncIterator[Any]:
+    async for request in slowly(requests(3)):
+        yield request
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (none_at_all, Mine),
+        (none_after_a_while, Mine),
+        (cancelled_inside, asyncio.CancelledError),
+        (lambda: [*requests(3), "a request"], ValueError),
+    ],
+)
+async def test_requests_that_end_in_an_error_raise_it_once_the_others_are_told(
+    given: Callable[[], Any], error: type[BaseException]
+) -> None:
+    async with owning() as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(given()) as outcomes:
+            taken = [await anext(outcomes) for _ in range(3)]
+            with pytest.raises(error):
+                await anext(outcomes)
+        assert len(ids(taken)) == 3
+        assert sim.running() == ids(taken)
+
+
+async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> None:
+    intents: list[str] = []
+
+    def note(tag: str) -> None:
+        intents.append(tag)
+        if len(intents) == 5:
+            raise Mine
+
+    async with owning(on_intent=note) as (edgegap, sim):
+        with pytest.raises(ExceptionGroup) as caught:
+            await outcomes_of(edgegap, requests(20))
+        assert caught.group_contains(Mine)
+        await asyncio.sleep(60)
+        assert forgotten(sim) == set()
+
+
+async def test_all_who_take_are_told_the_end() -> None:
+    async with owning(options=AT_ONCE) as (edgegap, _), edgegap.deployments.deploy_many(requests(5)) as outcomes:
+
+        async def take() -> int:
+            return len([outcome async for outcome in outcomes])
+
+        assert sum(await asyncio.gather(*(take() for _ in range(3)))) == 5
+        assert await take() == 0
+
+
+async def test_closing_stops_what_was_not_taken_and_says_so() -> None:
+    async with owning(options=AT_ONCE) as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(requests(10)) as outcomes:
+            await asyncio.sleep(10)
+            taken = await anext(outcomes)
+            await edgegap.aclose()
+            rest = [outcome async for outcome in outcomes]
+        assert {type(outcome.error) for outcome in rest} == {SessionClosed}
+        assert {outcome.deployment for outcome in rest} == {None}
+        assert len(rest) == len(sim.stopped()) == 9
+        assert forgotten(sim, ids([taken])) == set()
+
+
+async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_is_closed() -> None:
+    async with owning(options=LONG) as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(requests(2), ready_timeout=5, stop_on_failure=False) as outcomes:
+            await asyncio.sleep(10)
+            late = await anext(outcomes)
+            assert isinstance(late.error, ReadyTimeout)
+            await edgegap.aclose()
+        assert forgotten(sim) == {late.error.request_id}
+
+
+taken: set[str] = set()
+
+
+async def all_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
+    async with edgegap.deployments.deploy_many(requests(3)) as outcomes:
+        async for outcome in outcomes:
+            taken.update(ids([outcome]))
+
+
+async def the_first_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
+    async with edgegap.deployments.deploy_many(slowly(requests(3)), until_ready=False, concurrency=2) as outcomes:
+        async for outcome in outcomes:
+            taken.update(ids([outcome]))
+            break
+
+
+async def one_after_the_other(edgegap: EdgegapSession, _: Simulator) -> None:
+    async with edgegap.deployments.deploy_many(requests(2), max_running=1) as outcomes:
+        async for outcome in outcomes:
+            for request_id in ids([outcome]):
+                taken.add(request_id)
+                await edgegap.deployments.ensure_stopped(request_id)
+
+
+async def withdrawn(edgegap: EdgegapSession, _: Simulator) -> None:
+    async with edgegap.deployments.deploy_many(requests(2)) as outcomes:
+        await asyncio.sleep(0.002)
+        outcomes.withdraw(until_ready=False)
+        async for outcome in outcomes:
+            taken.update(ids([outcome]))
+
+
+attempts = pytest.mark.parametrize("attempt", [all_of_three, the_first_of_three, one_after_the_other, withdrawn])
+
+
+@faulty
+@attempts
+@pytest.mark.parametrize("again", [(), (1, 3, 7)])
+def test_cancelled_in_any_turn_it_leaves_nothing(attempt: Any, again: tuple[int, ...], faults: list[Fault]) -> None:
+    _, turns = at_every_turn(attempt, *faults, again=again, taken=taken)
+    assert turns > 10
+
+
+@faulty
+@attempts
+@pytest.mark.parametrize("cancelled", [(), (2, 5)])
+def test_closed_in_any_turn_it_leaves_nothing(attempt: Any, cancelled: tuple[int, ...], faults: list[Fault]) -> None:
+    errors, turns = at_every_turn(attempt, *faults, strike="close", again=cancelled, taken=taken)
+    assert turns > 10
+    assert all(isinstance(error, SessionClosed | None) for error in errors)
