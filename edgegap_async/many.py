@@ -128,7 +128,7 @@ class Outcomes:
         if self._intake:
             self._intake.cancel()
         for flight, task in self._flights.items():
-            flight.voyage.last = True
+            flight.voyage.recalled = True
             if not flight.voyage.sent:
                 task.cancel()
 
