@@ -249,7 +249,7 @@ async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> 
 
     async with owning(on_intent=note) as (edgegap, sim):
         with pytest.raises(ExceptionGroup) as caught:
-            await outcomes_of(edgegap, requests(20))
+            await outcomes_of(edgegap, requests(400))
         assert caught.group_contains(Mine)
         await asyncio.sleep(60)
         assert forgotten(sim) == set()
