@@ -17,25 +17,25 @@ T = TypeVar("T")
 
 
 class Withdrawn(Exception):
-    """What was sent has started nothing, and it is not to be sent again."""
+    """It has started nothing, and is not to be sent any more."""
 
 
 class Voyage:
     """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
 
-    __slots__ = ("cut", "last", "sent", "since", "under_way", "wanted")
+    __slots__ = ("cut", "recalled", "sent", "since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
         self.cut: bool = False  # a cancellation cut it off after it was sent
         self.sent: bool = False  # and nobody knows yet that this has started nothing
         self.since: float = 0.0  # when it was last sent, on the loop's clock
-        self.last: bool = False  # it is not to be sent again
+        self.recalled: bool = False  # it is not to be sent any more
         self.wanted: bool = True  # somebody waits for what comes of it
 
     def abandon(self) -> None:
         """Nobody waits for it any more."""
-        self.wanted, self.last = False, True
+        self.wanted, self.recalled = False, True
 
 
 class Request(Struct, Generic[B, T], frozen=True):
@@ -58,8 +58,13 @@ class Request(Struct, Generic[B, T], frozen=True):
         return end if self.deadline is None or self.voyage else min(end, self.deadline)
 
     def sets_out(self, now: float) -> None:
-        """An attempt begins."""
+        """An attempt begins.
+
+        Raises:
+            Withdrawn: it must not, though it has a slot.
+        """
         if self.voyage:
+            self._may_go(self.voyage)
             self.voyage.under_way, self.voyage.sent, self.voyage.since = True, True, now
 
     def cut_off(self, *, sent: bool) -> None:
@@ -81,8 +86,11 @@ class Request(Struct, Generic[B, T], frozen=True):
         """
         if self.voyage:
             self.voyage.sent = False
-            if self.voyage.last:
-                raise Withdrawn(f"{self.row} has started nothing, and is not sent again")
+            self._may_go(self.voyage)
+
+    def _may_go(self, voyage: Voyage) -> None:
+        if voyage.recalled:
+            raise Withdrawn(f"{self.row} has started nothing, and is not sent any more")
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("row", str(self.row))]

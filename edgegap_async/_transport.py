@@ -112,7 +112,7 @@ class Transport:
         Raises:
             ValueError: a word or the timeout is wrong; nothing was sent.
             EdgegapError: as `errors.py` tells.
-            Withdrawn: the voyage is not to be repeated, and has started nothing.
+            Withdrawn: the voyage has started nothing, and is not to be sent any more.
         """
         request = self._prepare(row, words or {}, body, query or {}, timeout, priority, token, voyage)
         bucket = self.buckets[row.limit.name]

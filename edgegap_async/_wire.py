@@ -75,14 +75,15 @@ class Wire:
 
         Raises:
             NoAnswer: there was none.
+            Withdrawn: it was not to be sent any more.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
         alarm = deadlines.enter(loop, request.end(started))
-        request.sets_out(started)
         try:
+            request.sets_out(started)
             response = await self._send(request, attempt)
             bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
             if response.status == TOO_MANY:

@@ -128,7 +128,7 @@ class Outcomes:
         if self._intake:
             self._intake.cancel()
         for flight, task in self._flights.items():
-            flight.voyage.last = True
+            flight.voyage.recalled = True
             if not flight.voyage.sent:
                 task.cancel()
 
@@ -139,7 +139,8 @@ class Outcomes:
         """The next outcome.
 
         Raises:
-            ValueError, or whatever the requests raised: one was no `DeployRequest`; all that came before is settled.
+            ValueError: one of the requests was no `DeployRequest`. This, and whatever the requests themselves raise,
+                comes once all that came before is settled.
             SessionClosed: there was no place for another server, and will be none.
             ExceptionGroup: `on_intent` failed; nothing more is started, and what was not yet settled is stopped.
         """
@@ -164,8 +165,9 @@ class Outcomes:
                     self._intake = group.create_task(self._take_in(requests, group))
         except BaseExceptionGroup as nobody_thought_of:  # no outcome of a request, such as an `on_intent` that fails
             self._broken = nobody_thought_of
-        if self._intake and self._intake.cancelled() and not self._withdrawn:
-            self._broken = asyncio.CancelledError("by the requests for deploy_many")
+        else:
+            if self._intake and self._intake.cancelled() and not self._withdrawn:
+                self._broken = asyncio.CancelledError("by the requests for deploy_many")
         self._settled.put_nowait(self._broken)
 
     async def _take_in(self, requests: Requests, group: asyncio.TaskGroup) -> None:

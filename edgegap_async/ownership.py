@@ -107,7 +107,7 @@ class Ownership:
         how far it is.
 
         Raises:
-            Withdrawn: the voyage is not to be repeated, and has started nothing.
+            Withdrawn: the voyage has started nothing, and is not to be sent any more.
         """
         loop = self._public.enter()
         whole = self._public.timeout_of(timeout)
@@ -140,7 +140,9 @@ class Ownership:
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         errand = self._errands.pop(task)
-        if errand.orphan and not task.cancelled() and (error := task.exception()):
+        if not errand.orphan or task.cancelled():
+            return
+        if (error := task.exception()) and not isinstance(error, Withdrawn):
             log.warning("a deploy that nobody waits for any more ended with: %s", error)
 
     def _abandon(self, errand: Errand, task: asyncio.Task[DeploymentAccepted]) -> bool:
@@ -202,7 +204,7 @@ class Ownership:
             found = await errand.settle(lookups, tag, unknown)
             if found is not None:
                 return found
-            if errand.voyage.last:
+            if errand.voyage.recalled:
                 raise Withdrawn(f"no server was found under the tag {tag}, and it is not deployed again") from unknown
             if errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline:
                 raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown

@@ -65,7 +65,7 @@ Attempt = Callable[[EdgegapSession, Simulator], Awaitable[object]]
 async def _struck(
     attempt: Attempt,
     steps: Collection[int],
-    strike: str,
+    strike: str | Callable[[], object],
     faults: Collection[Fault],
     options: dict[str, Any],
     taken: set[str],
@@ -77,7 +77,9 @@ async def _struck(
         task = asyncio.ensure_future(attempt(edgegap, sim))
 
         def act() -> None:
-            if strike == "cancel" or closing:
+            if callable(strike):
+                strike()
+            elif strike == "cancel" or closing:
                 task.cancel()
             else:
                 closing.append(loop.create_task(edgegap.aclose()))
@@ -104,15 +106,15 @@ async def _struck(
 def at_every_turn(
     attempt: Attempt,
     *faults: Fault,
-    strike: str = "cancel",
+    strike: str | Callable[[], object] = "cancel",
     again: Collection[int] = (),
     most: int = 2000,
     taken: set[str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], int]:
-    """Cancel an attempt (or close its session) in each turn of the loop that it takes; cancel it so many turns later.
-    What it returns is a request_id that the caller has, if it is text; what it adds to `taken` the caller has too. How
-    it ended each time; and what was forgotten, by turn, is an AssertionError."""
+    """Cancel an attempt (or close its session, or whatever the strike does) in each turn of the loop that it takes, and
+    cancel it so many turns later. What it returns is a request_id that the caller has, if it is text; what it adds to
+    `taken` the caller has too. How it ended each time; what was forgotten, by turn, is an AssertionError."""
     wrong, errors = {}, []
     taken = set() if taken is None else taken
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:

@@ -12,6 +12,7 @@ from test_many import AT_ONCE, ids, outcomes_of, requests, slowly
 from test_ownership import faulty
 
 from edgegap_async import (
+    AllocationFailed,
     DeploymentAccepted,
     DeployOutcomeUnknown,
     EdgegapSession,
@@ -248,7 +249,7 @@ async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> 
 
     async with owning(on_intent=note) as (edgegap, sim):
         with pytest.raises(ExceptionGroup) as caught:
-            await outcomes_of(edgegap, requests(20))
+            await outcomes_of(edgegap, requests(400))
         assert caught.group_contains(Mine)
         await asyncio.sleep(60)
         assert forgotten(sim) == set()
@@ -287,7 +288,8 @@ async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_i
         assert forgotten(sim) == {late.error.request_id}
 
 
-taken: set[str] = set()
+taken: set[str] = set()  # by the attempts below
+latest: list[Outcomes] = []  # of them
 
 
 async def all_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
@@ -311,7 +313,17 @@ async def one_after_the_other(edgegap: EdgegapSession, _: Simulator) -> None:
                 await edgegap.deployments.ensure_stopped(request_id)
 
 
-async def withdrawn(edgegap: EdgegapSession, _: Simulator) -> None:
+async def broken(edgegap: EdgegapSession, _: Simulator) -> None:
+    try:
+        async with edgegap.deployments.deploy_many(none_after_a_while(), until_ready=False) as outcomes:
+            async for outcome in outcomes:
+                taken.update(ids([outcome]))
+            raise AssertionError("the requests were to break it")
+    except Mine:
+        pass
+
+
+async def withdrawn_early(edgegap: EdgegapSession, _: Simulator) -> None:
     async with edgegap.deployments.deploy_many(requests(2)) as outcomes:
         await asyncio.sleep(0.002)
         outcomes.withdraw(until_ready=False)
@@ -319,7 +331,9 @@ async def withdrawn(edgegap: EdgegapSession, _: Simulator) -> None:
             taken.update(ids([outcome]))
 
 
-attempts = pytest.mark.parametrize("attempt", [all_of_three, the_first_of_three, one_after_the_other, withdrawn])
+attempts = pytest.mark.parametrize(
+    "attempt", [all_of_three, the_first_of_three, one_after_the_other, broken, withdrawn_early]
+)
 
 
 @faulty
@@ -337,3 +351,50 @@ def test_closed_in_any_turn_it_leaves_nothing(attempt: Any, cancelled: tuple[int
     errors, turns = at_every_turn(attempt, *faults, strike="close", again=cancelled, taken=taken)
     assert turns > 10
     assert all(isinstance(error, SessionClosed | None) for error in errors)
+
+
+async def all_that_was_started(edgegap: EdgegapSession, sim: Simulator) -> None:
+    """Whatever becomes of the rest, each server that was started is told."""
+    latest.clear()
+    failed = []
+    async with edgegap.deployments.deploy_many(requests(3)) as outcomes:
+        latest.append(outcomes)
+        async for outcome in outcomes:
+            taken.update(ids([outcome]))
+            failed += [outcome.error.request_id] if isinstance(outcome.error, AllocationFailed) else []
+    assert taken | {*failed} == {*sim.deployed()}
+
+
+@faulty
+@pytest.mark.parametrize("until_ready", [True, False])
+def test_withdrawn_in_any_turn_all_that_was_started_is_told(until_ready: bool, faults: list[Fault]) -> None:
+    def withdraw() -> None:
+        for outcomes in latest:
+            outcomes.withdraw(until_ready=until_ready)
+
+    latest.clear()
+    errors, turns = at_every_turn(all_that_was_started, *faults, strike=withdraw, taken=taken)
+    assert {*errors} == {None}
+    assert turns > 10
+
+
+@pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
+@pytest.mark.parametrize("seconds", [0.6, 1.0])
+def test_a_loop_that_is_shut_down_leaves_nothing(seconds: float, edgegap_simulator: Simulator) -> None:
+    taken.clear()
+    sessions = []
+
+    async def main() -> asyncio.Task[None]:
+        async def works() -> None:
+            async with EdgegapSession("t", base_url=edgegap_simulator.url) as edgegap:
+                sessions.append(edgegap)
+                await all_of_three(edgegap, edgegap_simulator)
+                await asyncio.sleep(100)
+
+        task = asyncio.create_task(works())
+        await asyncio.sleep(seconds)
+        return task
+
+    assert asyncio.run(main()).cancelled()
+    named = {request_id for request_id, _ in sessions[0].leftovers}
+    assert forgotten(edgegap_simulator, taken) <= named
