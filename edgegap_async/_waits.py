@@ -208,7 +208,7 @@ class Board:
         oldest = min(free, key=_by_looked) if free else None
         if oldest is None or now - oldest.looked < after:
             return None
-        self._next_overdue = now + oldest.pace(now)
+        self._next_overdue = now + self.pace(oldest, now)
         return oldest
 
     @property

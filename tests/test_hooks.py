@@ -1,0 +1,238 @@
+"""Webhooks of a session, sent by the simulator over a socket: who waits learns at once, and nothing depends on them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from bucket_model import now
+from hooked import DARK, WAY, hooked, served
+from owning import PLAYERS, deploy, running
+from raw_server import failure
+from receiving import receiving
+
+from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment, WebhookEvent
+from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
+from edgegap_async.simulator import Fault, Simulator
+
+SAFETY_NET = 3.0  # seconds
+Start = Callable[[EdgegapSession], Awaitable[ReadyDeployment]]
+
+
+def late(sim: Simulator, request_id: str) -> float:
+    """Seconds since a deployment settled."""
+    settled = sim.settled_at(request_id)
+    assert settled is not None, "it was told before it was true"
+    return now() - settled
+
+
+async def start(edgegap: EdgegapSession, **options: Any) -> ReadyDeployment:
+    """Deploy, and wait until it is ready."""
+    accepted = await deploy(edgegap, **options)
+    return await edgegap.deployments.wait_until_ready(accepted.request_id)
+
+
+async def by_fleet(edgegap: EdgegapSession) -> ReadyDeployment:
+    accepted = await edgegap.private_fleets.deploy("game", "1", users=PLAYERS, private_host_ids=["host"])
+    return await edgegap.deployments.wait_until_ready(accepted.request_id)
+
+
+async def by_running(edgegap: EdgegapSession) -> ReadyDeployment:
+    async with running(edgegap) as server:
+        assert isinstance(server, ReadyDeployment)
+        return server
+
+
+async def by_many(edgegap: EdgegapSession) -> ReadyDeployment:
+    async with edgegap.deployments.deploy_many([DeployRequest("game", "1", users=PLAYERS)]) as outcomes:
+        outcome = await anext(outcomes)
+        assert isinstance(outcome.deployment, ReadyDeployment)
+        return outcome.deployment
+
+
+async def by_wait_many(edgegap: EdgegapSession) -> ReadyDeployment:
+    accepted = await deploy(edgegap)
+    async with edgegap.deployments.wait_many([accepted.request_id]) as outcomes:
+        _, outcome = await anext(outcomes)
+        assert isinstance(outcome, ReadyDeployment)
+        return outcome
+
+
+async def by_plain_deploy(edgegap: EdgegapSession) -> ReadyDeployment:
+    return await start(edgegap, once=False)
+
+
+@pytest.mark.parametrize("way", [start, by_plain_deploy, by_fleet, by_running, by_many, by_wait_many])
+async def test_who_waits_learns_at_once(way: Start) -> None:
+    async with hooked(*DARK) as (edgegap, sim, _):
+        server = await way(edgegap)
+        assert late(sim, server.request_id) < WAY
+        assert server.address("web")
+        assert sim.webhooks()["sent"] >= 1
+
+
+async def test_a_hundred_learn_at_once_each_of_its_own() -> None:
+    options = {"ready_after": (2.0, 8.0), "error_share": 0.2}
+    async with hooked(*DARK, options=options) as (edgegap, sim, _):
+
+        async def one() -> bool:
+            accepted = await deploy(edgegap)
+            try:
+                server = await edgegap.deployments.wait_until_ready(accepted.request_id)
+            except DeploymentFailed as failed:
+                assert failed.request_id == accepted.request_id
+                assert failed.detail
+            else:
+                assert server.request_id == accepted.request_id
+            assert late(sim, accepted.request_id) < WAY
+            return sim.settled_at(accepted.request_id) is not None
+
+        assert all(await asyncio.gather(*(one() for _ in range(100))))
+
+
+async def test_a_webhook_that_comes_before_the_answer_of_the_deploy() -> None:
+    options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
+    for once in (True, False):
+        async with hooked(*DARK, options=options) as (edgegap, sim, _):
+            accepted = await deploy(edgegap, once=once)
+            answered = now()
+            assert sim.webhooks()["answered"] == 1
+            await edgegap.deployments.wait_until_ready(accepted.request_id)
+            assert now() - answered < WAY
+
+
+async def test_one_that_comes_twice_is_told_once() -> None:
+    async with hooked(*DARK, Fault("webhook", "doubled")) as (edgegap, sim, receiver):
+        came: list[WebhookEvent] = []
+        receiver.listen(came.append)
+        server = await start(edgegap)
+        await asyncio.sleep(1)
+        assert [(event.event, event.request_id) for event in came] == 2 * [("ready", server.request_id)]
+        assert (await edgegap.deployments.wait_until_ready(server.request_id)) == server
+
+
+async def test_an_error_is_told_with_its_detail() -> None:
+    async with hooked(*DARK, options={"error_share": 1.0}) as (edgegap, sim, _):
+        accepted = await deploy(edgegap)
+        failed = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
+        assert isinstance(failed, DeploymentFailed)
+        assert late(sim, accepted.request_id) < WAY
+        assert (failed.request_id, bool(failed.detail)) == (accepted.request_id, True)
+        assert failed.status is not None
+
+
+async def test_the_end_is_told_to_all_who_wait() -> None:
+    async with hooked(*DARK, options={"ready_after": (30.0, 30.0)}) as (edgegap, sim, _):
+        accepted = await deploy(edgegap)
+        ready = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
+        stopped = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(accepted.request_id))
+        await asyncio.sleep(1)
+        async with EdgegapSession("another", base_url=sim.url) as other:
+            await other.deployments.stop(accepted.request_id)
+        assert isinstance(await failure(ready), DeploymentTerminated)
+        await stopped
+        assert 0.5 <= late(sim, accepted.request_id) < 0.5 + WAY  # it takes half a second to stop
+        # And to who waits only then.
+        assert isinstance(
+            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)), DeploymentTerminated
+        )
+        await edgegap.deployments.wait_until_stopped(accepted.request_id)
+
+
+async def test_who_waits_only_later_is_told_what_came_before() -> None:
+    async with hooked(*DARK) as (edgegap, _, _):
+        accepted = await deploy(edgegap)
+        await asyncio.sleep(10)
+        began = now()
+        assert (await edgegap.deployments.wait_until_ready(accepted.request_id)).request_id == accepted.request_id
+        assert now() == pytest.approx(began, abs=0.001)
+        await asyncio.sleep(60)  # it is an old story by now: only a look can tell
+        late = await failure(edgegap.deployments.wait_until_ready(accepted.request_id, timeout=20))
+        assert isinstance(late, ReadyTimeout)
+
+
+async def test_lost_ones_are_found_by_the_safety_net_and_then_it_is_asked_as_ever() -> None:
+    async with hooked() as (edgegap, sim, _):
+        await start(edgegap)  # they come
+        sim.faults = [Fault("webhook", "lost")]
+        delays = []
+        for _ in range(12):
+            delays.append(late(sim, (await start(edgegap)).request_id))
+        assert max(delays[:5]) <= SAFETY_NET + WAY
+        assert max(delays[:5]) > 0.3
+        assert max(delays[5:]) < 0.3
+        sim.faults = ()
+        await start(edgegap)  # one has come
+        before = sim.arrivals("status")
+        await start(edgegap)
+        assert sim.arrivals("status") - before <= 1
+
+
+async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
+    """How many requests so many servers cost to wait for, and how late the last was known."""
+    async with (
+        served() as receiver,
+        Simulator(ready_after=(20.0, 40.0), faults=faults, rates={"deploy": None}) as sim,
+        EdgegapSession("made-up", base_url=sim.url, webhooks=receiver if hooks else None) as edgegap,
+    ):
+        await asyncio.gather(*(deploy(edgegap) for _ in range(3)))  # the first ones tell that webhooks come
+        await asyncio.sleep(45)
+        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(many)))]
+        before, delays = sim.arrivals("status") + sim.arrivals("list"), []
+        async with edgegap.deployments.wait_many(ids) as outcomes:
+            async for request_id, outcome in outcomes:
+                assert isinstance(outcome, ReadyDeployment)
+                delays.append(late(sim, request_id))
+        return sim.arrivals("status") + sim.arrivals("list") - before, max(delays)
+
+
+@pytest.mark.parametrize("many", [1, 20, 300])
+async def test_where_webhooks_come_far_fewer_requests_are_made(many: int) -> None:
+    without, _ = await cost(many=many, hooks=False)
+    with_hooks, last = await cost(many=many, hooks=True)
+    assert last < WAY
+    assert with_hooks <= without / 5
+
+
+async def test_where_one_in_ten_is_lost_all_are_found() -> None:
+    spent, last = await cost(Fault("webhook", "lost", 0.1), many=300, hooks=True)
+    assert last < 2 * SAFETY_NET
+    assert spent < 300
+
+
+async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
+    async with hooked() as (edgegap, sim, hooks), receiving() as theirs:
+        await start(edgegap)  # they come
+        came: list[WebhookEvent] = []
+        hooks.listen(came.append)
+        url = theirs.asked("ready")["webhook_on_ready"]["url"]
+        server = await start(edgegap, webhook_on_ready=url)
+        assert late(sim, server.request_id) < 0.3
+        await edgegap.deployments.stop(server.request_id)
+        await asyncio.sleep(2)
+        assert theirs.what == [(server.request_id, "ready")]
+        assert [(event.event, event.request_id) for event in came] == [("terminated", server.request_id)]
+
+
+async def test_nothing_depends_on_them() -> None:
+    async with hooked(Fault("webhook", "lost")) as (edgegap, sim, receiver):
+        servers = await asyncio.gather(*(start(edgegap) for _ in range(10)))
+        assert max(late(sim, server.request_id) for server in servers) < 0.5
+        assert sim.webhooks()["answered"] == 0
+    assert edgegap.leftovers == ()
+    assert await receiver.handle("/hooks/ready/a/b", b"") is None
+
+
+async def test_one_receiver_serves_two_sessions() -> None:
+    async with hooked(*DARK) as (edgegap, sim, receiver):
+        async with EdgegapSession("another", base_url=sim.url, webhooks=receiver) as other:
+            one, two = await asyncio.gather(start(edgegap), start(other))
+            assert one.request_id != two.request_id
+        again = await start(edgegap)  # also once the other is closed
+        assert late(sim, again.request_id) < WAY
+
+
+@pytest.mark.parametrize("wrong", ["x", 1, True, object(), EdgegapSession])
+def test_what_is_no_receiver_is_told(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="webhooks"):
+        EdgegapSession("made-up", webhooks=wrong)
