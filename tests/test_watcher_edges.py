@@ -1,0 +1,55 @@
+"""Who waits together with others, in the moments in which that could harm: each is told its own truth, and soon."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from bucket_model import now
+from raw_server import answer, scripted
+from waiting import asked, crowd, delays
+
+from edgegap_async import DeploymentState, ReadyDeployment
+from edgegap_async.errors import ReadyTimeout
+from edgegap_async.simulator import Fault
+
+SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
+
+
+async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
+    async with crowd(1000, ready_after=(600.0, 600.0)) as (edgegap, sim, ids):
+        waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
+        await asyncio.sleep(120)
+        before = asked(sim)
+        await asyncio.sleep(120)
+        assert asked(sim) - before < 5 * 120
+        assert (await waits)[-1] < 2.6
+        assert asked(sim) < 5 * 600
+
+
+@pytest.mark.parametrize("ready", [None, False])
+async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(ready: bool | None) -> None:
+    row = {"request_id": "c065"} if ready is None else {"request_id": "c065", "ready": ready}
+    page = {"data": [row, {**row, "request_id": "c066"}], "pagination": {"has_next": False}}
+    pending = {"request_id": "c065", "current_status": "Status.DEPLOYING"}
+    async with scripted(answer(200, page), answer(200, pending)) as (edgegap, _):
+        waits = [edgegap.deployments.wait_until_ready(it, timeout=5) for it in ("c065", "c066")]
+        for late in await asyncio.gather(*waits, return_exceptions=True):
+            assert isinstance(late, ReadyTimeout)
+            assert late.status is None or late.status.state is DeploymentState.DEPLOYING
+
+
+async def test_several_take_what_settles_and_each_is_told_once() -> None:
+    async with crowd(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
+        told: list[tuple[str, Any]] = []
+        async with edgegap.deployments.wait_many(ids, timeout=20) as outcomes:
+            began = now()
+
+            async def take() -> None:
+                async for each in outcomes:
+                    told.append(each)
+                    assert isinstance(each[1], ReadyDeployment) or now() - began >= 20
+
+            await asyncio.gather(*(take() for _ in range(5)))
+            assert now() - began <= 20.01
+        assert sorted(request_id for request_id, _ in told) == sorted(ids)
+        assert {type(outcome) for _, outcome in told} == {ReadyDeployment, ReadyTimeout}
