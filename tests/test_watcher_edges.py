@@ -5,14 +5,36 @@ from typing import Any
 
 import pytest
 from bucket_model import now
-from raw_server import answer, scripted
+from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
-from edgegap_async import DeploymentState, ReadyDeployment
-from edgegap_async.errors import ReadyTimeout
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
+from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 
 SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
+
+
+async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
+    acts = [answer(503).later(1.0), answer(429, retry_after="30"), answer()]
+    async with scripted(*acts) as (edgegap, _):
+        wait = edgegap.deployments.wait_until_ready
+        began = now()
+        hurried = asyncio.ensure_future(wait("c065", timeout=5))
+        await asyncio.sleep(0.5)  # its look is under way
+        patient = [asyncio.ensure_future(wait("c065", timeout=seconds)) for seconds in (None, 100)]
+        await failure(edgegap.deployments.status("c065", timeout=3))  # and now nothing goes for thirty seconds
+        late = await failure(hurried)
+        assert isinstance(late, ReadyTimeout)
+        assert now() - began <= 5.01
+        assert [(await each).request_id for each in patient] == ["c065", "c065"]
+        assert 30 < now() - began < 35
+
+
+async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
+    async with crowd(2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}) as it:
+        edgegap, sim, ids = it
+        assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
 
 
 async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
