@@ -102,8 +102,8 @@ class Looks:
             self._board.settle(wait, gone)
         elif isinstance(error, HOPELESS):
             self._board.settle(wait, error)
-        elif isinstance(error, QueueTooLong) and not wait.hooked:
-            self._board.settle(wait, None)  # there will be no other look in time
+        elif isinstance(error, QueueTooLong):
+            self._board.no_status_before(_now() + error.wait, wait)
 
     async def at_list(self, chunk: dict[str, Wait], word: Word) -> None:
         """Ask for those of many that are in a state."""

@@ -11,8 +11,9 @@ Until: TypeAlias = Callable[[Coroutine[object, object, None], float | None], Awa
 
 
 class Outcomes:
-    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator. What is
-    not settled when the time is over, or the session is closed, has that for its outcome.
+    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator, from which
+    several tasks may take. What is not settled when the time is over, or the session is closed, has that for its
+    outcome.
 
     `until` waits no longer than to a deadline, which they share; `tell` says what became of one, which is over then.
     """
@@ -20,6 +21,7 @@ class Outcomes:
     def __init__(self, places: Collection[Place], until: Until, tell: Callable[[Place], Outcome]) -> None:
         self._until, self._tell = until, tell
         self._left = {place.caller: place for place in places}
+        self._deadline = next((place.deadline for place in places), None)
         self._settled: deque[Caller] = deque()
         self._changed = asyncio.Event()
         for caller in self._left:
@@ -34,14 +36,16 @@ class Outcomes:
 
     async def __anext__(self) -> tuple[str, Outcome]:
         """The next one that settles."""
-        if not self._left:
-            raise StopAsyncIteration
-        some = next(iter(self._left.values()))
-        if not self._settled:
-            self._changed.clear()
-            await self._until(_set(self._changed), some.deadline)
-        place = self._left.pop(self._settled.popleft() if self._settled else some.caller)
-        return place.wait.request_id, self._tell(place)
+        while self._left:
+            if not self._settled:
+                self._changed.clear()
+                if not await self._until(_set(self._changed), self._deadline):
+                    self._settled.extend(self._left)
+            elif place := self._left.pop(self._settled.popleft(), None):  # its time may have been over before
+                if not self._left:
+                    self._changed.set()  # for others who take
+                return place.wait.request_id, self._tell(place)
+        raise StopAsyncIteration
 
 
 async def _set(event: asyncio.Event) -> None:

@@ -164,12 +164,20 @@ class Board:
         """Of whatever it tells."""
         self._missed = 0
 
-    def settle(self, wait: Wait, outcome: Outcome | None) -> None:
+    def settle(self, wait: Wait, outcome: Outcome) -> None:
         """A look ends one."""
-        self._missed += wait.hooked and outcome is not None
+        self._missed += wait.hooked
         self._end(wait, outcome)
 
-    def _end(self, wait: Wait, outcome: Outcome | None) -> None:
+    def no_status_before(self, when: float, wait: Wait) -> None:
+        """Whoever has less time is told so now, where nothing else can tell."""
+        if wait.hooked or (wait.goal == "ready" and self._in_lists):
+            return
+        for caller, deadline in wait.callers.items():
+            if deadline is not None and deadline < when and not caller.done():
+                caller.set_result(None)
+
+    def _end(self, wait: Wait, outcome: Outcome) -> None:
         self._drop(wait)
         for caller in wait.callers:
             if not caller.done():

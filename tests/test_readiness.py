@@ -124,7 +124,8 @@ TROUBLE |= {"held": answer(429, retry_after="3"), "without an ID": answer(200, {
 async def test_a_poll_that_fails_fails_no_waiter(act: Act, retry: Retry) -> None:
     async with scripted(PENDING, *[act] * 8, READY, retry=retry) as (edgegap, server):
         ready = await edgegap.deployments.wait_until_ready("c065")
-        assert (ready.request_id, len(server.arrivals)) == ("c065", 10)
+        assert ready.request_id == "c065"
+        assert 10 <= len(server.arrivals) <= 12  # after three that failed, a list is asked besides, which fails too
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])

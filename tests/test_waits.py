@@ -1,0 +1,40 @@
+"""Who is looked at next, and what a list is worth: the rules by themselves, where nothing else shows them."""
+
+import asyncio
+
+import pytest
+from bucket_model import now
+
+from edgegap_async._deadlines import Waits
+from edgegap_async._settled import Outcomes
+from edgegap_async._waits import (
+    Board,
+    Caller,
+    Outcome,
+    Place,
+    Wait,
+)
+from edgegap_async.errors import DeploymentTerminated
+from edgegap_async.models.deployment import ReadyDeployment
+
+
+def place(board: Board, request_id: str, *, due: float = 0.0, goal: str = "ready", hooked: bool = False) -> Place:
+    """Somebody waits; since the time 0."""
+    caller: Caller = asyncio.get_running_loop().create_future()
+    wait = Wait(request_id, goal, 0.0, due, hooked=hooked)  # type: ignore[arg-type]
+    wait.callers[caller] = None
+    board.add(wait)
+    return Place(wait, caller, None, None)
+
+
+@pytest.mark.parametrize("offset", [step * 2.5e-7 for step in range(-8, 9)])
+async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_once(offset: float) -> None:
+    loop, board = asyncio.get_running_loop(), Board()
+    places = [place(board, name) for name in "abc"]
+    deadline = now() + 1
+    places = [each._replace(deadline=deadline) for each in places]
+    told = Outcomes(places, Waits().wait, lambda place: place.caller.result() if place.caller.done() else late)
+    late: Outcome = DeploymentTerminated("late")
+    ready = ReadyDeployment(request_id="a")
+    loop.call_at(deadline + offset, places[0].caller.set_result, ready)
+    assert sorted([request_id async for request_id, _ in told]) == ["a", "b", "c"]

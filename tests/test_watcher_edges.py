@@ -1,0 +1,77 @@
+"""Who waits together with others, in the moments in which that could harm: each is told its own truth, and soon."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from bucket_model import now
+from raw_server import answer, failure, scripted
+from waiting import asked, crowd, delays
+
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
+from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
+from edgegap_async.simulator import Fault
+
+SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
+
+
+async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
+    acts = [answer(503).later(1.0), answer(429, retry_after="30"), answer()]
+    async with scripted(*acts) as (edgegap, _):
+        wait = edgegap.deployments.wait_until_ready
+        began = now()
+        hurried = asyncio.ensure_future(wait("c065", timeout=5))
+        await asyncio.sleep(0.5)  # its look is under way
+        patient = [asyncio.ensure_future(wait("c065", timeout=seconds)) for seconds in (None, 100)]
+        await failure(edgegap.deployments.status("c065", timeout=3))  # and now nothing goes for thirty seconds
+        late = await failure(hurried)
+        assert isinstance(late, ReadyTimeout)
+        assert now() - began <= 5.01
+        assert [(await each).request_id for each in patient] == ["c065", "c065"]
+        assert 30 < now() - began < 35
+
+
+async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
+    async with crowd(2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}) as it:
+        edgegap, sim, ids = it
+        assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
+
+
+async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
+    async with crowd(1000, ready_after=(600.0, 600.0)) as (edgegap, sim, ids):
+        waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
+        await asyncio.sleep(120)
+        before = asked(sim)
+        await asyncio.sleep(120)
+        assert asked(sim) - before < 5 * 120
+        assert (await waits)[-1] < 2.6
+        assert asked(sim) < 5 * 600
+
+
+@pytest.mark.parametrize("ready", [None, False])
+async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(ready: bool | None) -> None:
+    row = {"request_id": "c065"} if ready is None else {"request_id": "c065", "ready": ready}
+    page = {"data": [row, {**row, "request_id": "c066"}], "pagination": {"has_next": False}}
+    pending = {"request_id": "c065", "current_status": "Status.DEPLOYING"}
+    async with scripted(answer(200, page), answer(200, pending)) as (edgegap, _):
+        waits = [edgegap.deployments.wait_until_ready(it, timeout=5) for it in ("c065", "c066")]
+        for late in await asyncio.gather(*waits, return_exceptions=True):
+            assert isinstance(late, ReadyTimeout)
+            assert late.status is None or late.status.state is DeploymentState.DEPLOYING
+
+
+async def test_several_take_what_settles_and_each_is_told_once() -> None:
+    async with crowd(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
+        told: list[tuple[str, Any]] = []
+        async with edgegap.deployments.wait_many(ids, timeout=20) as outcomes:
+            began = now()
+
+            async def take() -> None:
+                async for each in outcomes:
+                    told.append(each)
+                    assert isinstance(each[1], ReadyDeployment) or now() - began >= 20
+
+            await asyncio.gather(*(take() for _ in range(5)))
+            assert now() - began <= 20.01
+        assert sorted(request_id for request_id, _ in told) == sorted(ids)
+        assert {type(outcome) for _, outcome in told} == {ReadyDeployment, ReadyTimeout}
