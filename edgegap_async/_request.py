@@ -37,6 +37,32 @@ class Voyage:
         """Nobody waits for it any more."""
         self.wanted, self.recalled = False, True
 
+    def sets_out(self, now: float) -> None:
+        """An attempt begins.
+
+        Raises:
+            Withdrawn: it must not, though it has a slot.
+        """
+        self._may_go()
+        self.under_way, self.sent, self.since = True, True, now
+
+    def is_back(self, *, sent: bool) -> None:
+        """An attempt is over."""
+        self.under_way, self.sent = False, sent
+
+    def goes_again(self) -> None:
+        """What was sent so far has started nothing, and there will be another attempt.
+
+        Raises:
+            Withdrawn: there must not be.
+        """
+        self.sent = False
+        self._may_go()
+
+    def _may_go(self) -> None:
+        if self.recalled:
+            raise Withdrawn("it has started nothing, and is not sent any more")
+
 
 class Request(Struct, Generic[B, T], frozen=True):
     """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds that it was made of;
@@ -58,14 +84,9 @@ class Request(Struct, Generic[B, T], frozen=True):
         return end if self.deadline is None or self.voyage else min(end, self.deadline)
 
     def sets_out(self, now: float) -> None:
-        """An attempt begins.
-
-        Raises:
-            Withdrawn: it must not, though it has a slot.
-        """
+        """An attempt begins."""
         if self.voyage:
-            self._may_go(self.voyage)
-            self.voyage.under_way, self.voyage.sent, self.voyage.since = True, True, now
+            self.voyage.sets_out(now)
 
     def cut_off(self, *, sent: bool) -> None:
         """A cancellation ends an attempt."""
@@ -75,22 +96,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     def is_back(self, *, sent: bool) -> None:
         """An attempt is over."""
         if self.voyage:
-            self.voyage.under_way = False
-            self.voyage.sent = sent
-
-    def goes_again(self) -> None:
-        """What was sent so far has started nothing, and there will be another attempt.
-
-        Raises:
-            Withdrawn: there must not be.
-        """
-        if self.voyage:
-            self.voyage.sent = False
-            self._may_go(self.voyage)
-
-    def _may_go(self, voyage: Voyage) -> None:
-        if voyage.recalled:
-            raise Withdrawn(f"{self.row} has started nothing, and is not sent any more")
+            self.voyage.is_back(sent=sent)
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("row", str(self.row))]

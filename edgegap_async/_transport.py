@@ -262,7 +262,8 @@ class Transport:
             raise failure
         if self._over or (request.deadline is not None and now + pause >= request.deadline):
             raise self._ended(request, failure)
-        request.goes_again()
+        if request.voyage:
+            request.voyage.goes_again()
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
         if pause and (not await self.wait(asyncio.sleep(pause), request.deadline) or self._over):
             raise self._ended(request, failure)
