@@ -15,6 +15,7 @@ The rate, and with it N and the shape, follows what the server admits (`_pace.py
 import asyncio
 from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from math import inf
 
 from aiolimiter import AsyncLimiter
@@ -42,6 +43,9 @@ class Bucket:
     def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
         self.limit: Limit = limit
         self.lanes: Lanes = Lanes()
+        self.ticket: Callable[[], int] = (
+            self.lanes.ticket
+        )  # a place in the queue, kept by one call for all its attempts
         self._pace = Pace(limit)
         self.slots: float = self._pace.most_slots  # the most requests that are under way at a time
         self._shape, self._refill = _shape(self._pace, 0.0), self._pace.refill(0.0)
@@ -55,16 +59,13 @@ class Bucket:
         self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
         self._latest = 0.0  # when a slot was last taken, and in which loop
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._time: Callable[[], float] = _running_time  # the clock of that loop, as soon as it is known
         self._granted: deque[float] = deque()  # within the last second
         self._admitted: deque[float] = deque()  # answers other than 429, within the last second
 
-    def ticket(self) -> int:
-        """A place in the queue, kept by one call for all its attempts."""
-        return self.lanes.ticket()
-
     async def take(self) -> bool:
         """Take a slot if that needs no waiting; it never suspends."""
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         if self.lanes.busy or now < self._not_before or (self._pace.adapted and self._is_stale(now)):
             return False
         if not self._take(now):
@@ -111,7 +112,7 @@ class Bucket:
         while self._returns and self._returns[0] <= due:
             self._returns.popleft()
             self._out -= 1
-        if self._out >= self._pace.slots(now):
+        if self._out >= (self._pace.slots(now) if self._pace.adapted else self.slots):
             return False
         self._out += 1
         return True
@@ -149,13 +150,14 @@ class Bucket:
         self._latest = now
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._time = self._loop.time
         _note(self._granted, now)
         if len(self._granted) > self._busiest:
             self._busiest = len(self._granted)
 
     def answered(self, round_trip: float, *, refused: bool = False) -> None:
         """The headers of an answer have come, `round_trip` seconds after the slot was taken; `refused`: it is a 429."""
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         self._answers += 1
         self._learn(round_trip)
         if refused:
@@ -195,7 +197,8 @@ class Bucket:
             self._returns.append(when)
         else:
             insort(self._returns, when)
-        _ring(self._alarm)
+        if self._alarm:
+            _ring(self._alarm)
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds. It only ever moves forward."""
@@ -267,12 +270,16 @@ def _shape(pace: Pace, now: float) -> AsyncLimiter | None:
     return AsyncLimiter(pace.burst, pace.burst / pace.refill(now)) if pace.burst else None
 
 
+def _running_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _note(times: deque[float], now: float) -> None:
     times.append(now)
     while times[0] <= now - 1:
         times.popleft()
 
 
-def _ring(alarm: asyncio.Future[None] | None) -> None:
-    if alarm and not alarm.done():
+def _ring(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
         alarm.set_result(None)

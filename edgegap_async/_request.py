@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, json
-from multidict import CIMultiDict
 from yarl import URL
 
 from ._endpoint import Endpoint
@@ -27,6 +26,10 @@ class Voyage:
         self.since: float = 0.0  # when it was last sent, on the loop's clock
         self.wanted: bool = True  # somebody waits for what comes of it: else it is not sent again
 
+    def sets_out(self, now: float) -> None:
+        """An attempt begins."""
+        self.under_way, self.since = True, now
+
 
 class Request(Struct, Generic[B, T], frozen=True):
     """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds that it was made of;
@@ -35,7 +38,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     row: Endpoint[B, T]
     url: URL
     data: bytes | None
-    headers: CIMultiDict[str]
+    headers: Mapping[str, str]
     secret: str
     deadline: float | None
     timeout: float | None
@@ -47,55 +50,48 @@ class Request(Struct, Generic[B, T], frozen=True):
         end = started + self.patience
         return end if self.deadline is None or self.voyage else min(end, self.deadline)
 
-    def sets_out(self, now: float) -> None:
-        """An attempt begins."""
-        if self.voyage:
-            self.voyage.under_way, self.voyage.since = True, now
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("row", str(self.row))]
 
     def cut_off(self, *, sent: bool) -> None:
         """A cancellation ends an attempt."""
         if self.voyage:
             self.voyage.cut = sent
 
-    def is_back(self) -> None:
-        """An attempt is over."""
-        if self.voyage:
-            self.voyage.under_way = False
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("row", str(self.row))]
-
     def __repr__(self) -> str:
         return f"<Request {self.row}>"  # the headers hold the token
 
 
-def url(base: str, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
+def url(base: URL, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
     """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
-    path = row.path.format_map({name: _path_word(name, word) for name, word in words.items()}) if words else row.path
+    path = row.path
+    for name, word in words.items():
+        path = path.replace(f"{{{name}}}", _path_word(name, word))  # no word holds a brace: encoded, it is %7B
     given = {name: value for name, value in query.items() if value is not None} if query else None
-    return URL(f"{base}{path}?{urlencode(given, quote_via=quote)}" if given else base + path, encoded=True)
+    if base.raw_path != "/":
+        path = base.raw_path + path
+    address = base.with_path(path, encoded=True)  # half the work of parsing the whole again
+    return URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True) if given else address
 
 
 def _path_word(name: str, word: object) -> str:
     """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
+    if isinstance(word, str) and word.isalnum() and word.isascii():
+        return word  # as most are: a request_id is 12 hex digits
     checked = text(name, word)
-    if checked.isalnum() and checked.isascii():
-        return checked  # as most are: a request_id is 12 hex digits
     if checked in (".", ".."):
         fail(name, f"must not be {checked!r}: a path can't hold it")
     return quote(checked, safe="")
 
 
-def headers(authorization: str) -> CIMultiDict[str]:
+def headers(authorization: str) -> dict[str, str]:
     """What every request carries."""
-    return CIMultiDict({"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"})
+    return {"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"}
 
 
-def for_call(common: CIMultiDict[str], data: bytes | None, authorization: str | None) -> CIMultiDict[str]:
-    """The common headers themselves where a call needs no others, so that nothing is built for most of them."""
-    if data is None and authorization is None:
-        return common
-    own = common.copy()
+def headers_of(data: bytes | None, authorization: str | None) -> Mapping[str, str]:
+    """What one call's requests carry besides, or instead."""
+    own: dict[str, str] = {}
     if data is not None:
         own["Content-Type"] = "application/json"
     if authorization is not None:

@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeVar
 
 import aiohttp
 from msgspec import UNSET, UnsetType
+from yarl import URL
 
 from ._answers import read, unknown_if_deploy
 from ._bucket import Bucket
@@ -21,7 +22,7 @@ from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
 from ._registry import Shared, join, leave
-from ._request import Request, Voyage, encode, for_call, headers, url
+from ._request import Request, Voyage, encode, headers, headers_of, url
 from ._retry import Budget, History, Retry
 from ._wire import NoAnswer, Wire
 from .errors import (
@@ -68,14 +69,14 @@ class Transport:
         on_event: OnEvent | None = None,
     ) -> None:
         self.base_url: str = base_url
+        self._base = URL(base_url, encoded=True)
         self.closed: bool = False
         self._limits = limits
         self._shared = Shared(limits)  # until the first call, which joins those that share
         self._token = token
-        self._headers = headers(f"{scheme}{token}")
         # A slot is held while a connection is used.
         self.connections: float = sum(bucket.slots for bucket in self.buckets.values())
-        self._wire = Wire(http, self.connections)
+        self._wire = Wire(http, self.connections, headers(f"{scheme}{token}"))
         self._on_event = on_event
         self._retry = retry
         self._budget = Budget(retry.budget)
@@ -114,8 +115,8 @@ class Transport:
             EdgegapError: as `errors.py` tells.
         """
         request = self._prepare(row, words or {}, body, query or {}, timeout, priority, token, voyage)
-        bucket = self.buckets[row.limit.name]
-        history = History(row.repeatable, self._retry, self._budget)
+        bucket = self._shared.buckets[row.limit.name]
+        history: History | None = None  # begins with the first failure
         ticket = bucket.ticket()
         tell = None if self._on_event is None else Telling(self._on_event, row, words or {}, bucket)
         failure: EdgegapError | None = None
@@ -127,14 +128,15 @@ class Transport:
                     tell.sends()
                 try:
                     reply = await self._wire.exchange(request, bucket, self._deadlines)
-                    answer = read(row, reply, repeated=history.repeats > 0)
+                    answer = read(row, reply, repeated=history is not None and history.repeats > 0)
                 except (NoAnswer, EdgegapError) as error:
                     failure = error if isinstance(error, EdgegapError) else self._no_answer(request, error, failure)
                 else:
-                    history.succeeded()
+                    self._budget.give_back(history.repeats if history else 0)
                     if tell:
                         tell.answered(reply.status, answer)
                     return answer
+                history = history or History(row.repeatable, self._retry, self._budget)
                 await self._pause(request, history, failure, tell)
         except BaseException as ended:
             if tell:
@@ -154,7 +156,7 @@ class Transport:
     ) -> Request[B, T]:
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
-        address = url(self.base_url, row, words, query)
+        address = url(self._base, row, words, query)
         data = encode(body)
         whole = self.timeout_of(timeout)
         now = self.enter().time()
@@ -162,7 +164,7 @@ class Transport:
             row=row,
             url=address,
             data=data,
-            headers=for_call(self._headers, data, token),
+            headers=headers_of(data, token),
             secret=token or self._token,
             deadline=None if whole is None else now + whole,
             timeout=whole,
@@ -177,7 +179,7 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop, which the first call makes the session's own."""
-        if self._over:
+        if self.closed or self._wire.closed:
             raise SessionClosed("the session is closed: make a new one")
         return self._bind()
 

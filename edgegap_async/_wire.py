@@ -38,31 +38,37 @@ class Wire:
     Args:
         http: the caller's, which is never closed here.
         connections: how many requests there can be at a time, which is the size of the pool.
+        headers: what every request carries.
     """
 
-    def __init__(self, http: aiohttp.ClientSession | None, connections: float) -> None:
+    def __init__(self, http: aiohttp.ClientSession | None, connections: float, headers: Mapping[str, str]) -> None:
         self._http = http
         self._own = http is None
         self._connections = connections
+        self._headers = headers
+        self._hung_up = False
 
     @property
     def closed(self) -> bool:
         """Whether the HTTP session was closed, by whomever."""
-        return self._http is not None and self._http.closed
+        return self._hung_up if self._own else self._http is not None and self._http.closed
 
-    def _client(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            limit = int(self._connections) if self._connections < UNLIMITED else 0
-            connector = aiohttp.TCPConnector(limit=limit)
-            self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    def _open(self) -> aiohttp.ClientSession:
+        limit = int(self._connections) if self._connections < UNLIMITED else 0
+        connector = aiohttp.TCPConnector(limit=limit)
+        # Headers of the session are copied as they are; those of a request are merged one by one.
+        self._http = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+        )
         return self._http
 
     def _send(self, request: Request[B, T], attempt: Attempt) -> Awaitable[aiohttp.ClientResponse]:
-        return self._client().request(
+        http = self._http or self._open()
+        return http.request(
             request.row.method,
             request.url,
             data=request.data,
-            headers=request.headers,
+            headers=request.headers if self._own else {**self._headers, **request.headers},
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
@@ -80,8 +86,10 @@ class Wire:
         started = loop.time()
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
+        body: bytes | None = None
         alarm = deadlines.enter(loop, request.end(started))
-        request.sets_out(started)
+        if request.voyage:
+            request.voyage.sets_out(started)
         try:
             response = await self._send(request, attempt)
             bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
@@ -99,10 +107,11 @@ class Wire:
             problem = _told(error)
         finally:
             deadlines.leave(alarm)
-            request.is_back()
+            if request.voyage:
+                request.voyage.under_way = False
             if response is None:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
-            elif not response.closed:
+            elif body is None:
                 response.close()
         if response is not None and response.status >= 400:  # it refuses, whatever became of its body
             return Reply(response.status, response.headers, b"", request.secret)
@@ -111,8 +120,10 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""
-        if self._http is not None and self._own:
-            await self._http.close()
+        if self._own:
+            self._hung_up = True
+            if self._http is not None:
+                await self._http.close()
 
 
 def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:
