@@ -89,16 +89,12 @@ def headers(authorization: str) -> dict[str, str]:
     return {"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"}
 
 
-def headers_of(data: bytes | None, authorization: str | None) -> Mapping[str, str]:
-    """What one call's requests carry besides, or instead."""
+def content(body: object, authorization: str | None) -> tuple[bytes | None, Mapping[str, str]]:
+    """The JSON of a body, and the headers that the requests of one call carry besides those of all, or instead."""
+    data = None if body is None else json.encode(body)
     own: dict[str, str] = {}
     if data is not None:
         own["Content-Type"] = "application/json"
     if authorization is not None:
         own["Authorization"] = authorization
-    return own
-
-
-def encode(body: object) -> bytes | None:
-    """The JSON of a body."""
-    return None if body is None else json.encode(body)
+    return data, own

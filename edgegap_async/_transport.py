@@ -22,18 +22,10 @@ from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
 from ._registry import Shared, join, leave
-from ._request import Request, Voyage, encode, headers, headers_of, url
+from ._request import Request, Voyage, content, headers, url
 from ._retry import Budget, History, Retry
 from ._wire import NoAnswer, Wire
-from .errors import (
-    ApiError,
-    DeadlineExceeded,
-    EdgegapError,
-    QueueTooLong,
-    SessionClosed,
-    TransportError,
-    WrongLoop,
-)
+from .errors import ApiError, DeadlineExceeded, EdgegapError, QueueTooLong, SessionClosed, TransportError, WrongLoop
 from .events import OnEvent, Telling
 from .models._check import one_of, seconds
 
@@ -122,12 +114,13 @@ class Transport:
         failure: EdgegapError | None = None
         try:
             while True:
-                if not await bucket.take():
-                    await self._queue(request, bucket, ticket, priority, failure)
+                started = await bucket.take()
+                if started is None:
+                    started = await self._queue(request, bucket, ticket, priority, failure)
                 if tell:
                     tell.sends()
                 try:
-                    reply = await self._wire.exchange(request, bucket, self._deadlines)
+                    reply = await self._wire.exchange(request, bucket, self._deadlines, started)
                     answer = read(row, reply, repeated=history is not None and history.repeats > 0)
                 except (NoAnswer, EdgegapError) as error:
                     failure = error if isinstance(error, EdgegapError) else self._no_answer(request, error, failure)
@@ -157,14 +150,14 @@ class Transport:
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
         address = url(self._base, row, words, query)
-        data = encode(body)
-        whole = self.timeout_of(timeout)
+        data, own_headers = content(body, token)
+        whole = self._timeout if timeout is UNSET else self.timeout_of(timeout)
         now = self.enter().time()
         return Request(
             row=row,
             url=address,
             data=data,
-            headers=headers_of(data, token),
+            headers=own_headers,
             secret=token or self._token,
             deadline=None if whole is None else now + whole,
             timeout=whole,
@@ -203,11 +196,12 @@ class Transport:
         ticket: int,
         priority: Priority,
         failure: EdgegapError | None,
-    ) -> None:
-        """Wait for a slot, or say at once that there will be none before the deadline."""
+    ) -> float:
+        """Wait for a slot, or say at once that there will be none before the deadline. When it came."""
         if self._over:
             raise self._ended(request, failure)
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         deadline = request.deadline
         wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
@@ -217,9 +211,11 @@ class Transport:
             ) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
-        if self._over or (deadline is not None and asyncio.get_running_loop().time() >= deadline):
+        now = loop.time()
+        if self._over or (deadline is not None and now >= deadline):
             bucket.never_sent()  # closed, or too late, in the very turn in which the slot came
             raise self._ended(request, failure)
+        return now
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
         """Wait no longer than until the deadline, nor than the session is open; False if one of them came first."""

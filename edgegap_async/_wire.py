@@ -76,23 +76,21 @@ class Wire:
             middlewares=(attempt,),
         )
 
-    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines) -> Reply:
-        """One attempt, on a slot of the bucket, which gets it back.
+    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines, started: float) -> Reply:
+        """One attempt, on a slot of the bucket taken at `started`, which gets it back.
 
         Raises:
             NoAnswer: there was none.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
         body: bytes | None = None
-        alarm = deadlines.enter(loop, request.end(started))
+        alarm = deadlines.enter(request.end(started))
         if request.voyage:
             request.voyage.sets_out(started)
         try:
             response = await self._send(request, attempt)
-            bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
+            bucket.answered(started, refused=response.status == TOO_MANY)
             if response.status == TOO_MANY:
                 _obey(bucket, response.headers)
             body = await response.read()
