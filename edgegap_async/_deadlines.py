@@ -40,18 +40,21 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._alarms: set[Alarm] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for it is a system call in Python 3.11
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf  # when the timer goes off
 
     def enter(self, when: float) -> Alarm:
         """Set an alarm for the running task."""
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a call of the API must run inside a task")
         alarm = Alarm(when, task)
         self._alarms.add(alarm)
         if when < self._due:
-            self._set(when)
+            self._set(self._loop, when)
         return alarm
 
     def leave(self, alarm: Alarm) -> None:
@@ -60,17 +63,17 @@ class Deadlines:
         if alarm.rang:
             alarm.settle()
 
-    def _set(self, when: float) -> None:
+    def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._stop()
-        self._timer, self._due = asyncio.get_running_loop().call_at(when, self._look, when), when
+        self._timer, self._due = loop.call_at(when, self._look, loop, when), when
 
-    def _look(self, due: float) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         self._timer, self._due = None, inf
         for alarm in [alarm for alarm in self._alarms if alarm.when <= due]:
             self._alarms.discard(alarm)
             alarm.ring()
         if self._alarms:
-            self._set(min(alarm.when for alarm in self._alarms))
+            self._set(loop, min(alarm.when for alarm in self._alarms))
 
     def ring_all(self) -> None:
         """It is too late for all of them."""

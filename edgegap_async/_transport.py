@@ -5,7 +5,6 @@ An attempt is one arrival at the server; a repeat is another one, on a slot of i
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Coroutine, Mapping
 from copy import copy
@@ -21,7 +20,7 @@ from ._deadlines import Deadlines, Waits
 from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
-from ._registry import Shared, join, leave
+from ._registry import Shared, forks, join, leave
 from ._request import Request, Voyage, content, headers, url
 from ._retry import Budget, History, Retry
 from ._wire import NoAnswer, Wire
@@ -75,7 +74,7 @@ class Transport:
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
+        self._forks = forks()
         self._waits = Waits()
         self._deadlines = Deadlines()  # of those under way
 
@@ -114,8 +113,7 @@ class Transport:
         failure: EdgegapError | None = None
         try:
             while True:
-                started = await bucket.take()
-                if started is None:
+                if (started := await bucket.take()) is None:
                     started = await self._queue(request, bucket, ticket, priority, failure)
                 if tell:
                     tell.sends()
@@ -180,8 +178,8 @@ class Transport:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._shared = join(loop, self.base_url, self._token, self._limits)
-            self._loop, self._pid = loop, os.getpid()
-        elif self._loop is not loop or self._pid != os.getpid():
+            self._loop, self._forks = loop, forks()
+        elif self._loop is not loop or self._forks != forks():
             raise WrongLoop("the session was first used in another event loop or process: make one for each")
         return loop
 
