@@ -91,11 +91,12 @@ async def with_parts(http: aiohttp.ClientSession, url: URL, kind: type, **option
     if options.pop("tracked", False):
         attempt = Attempt()
         options |= {"upload_tracker": attempt, "middlewares": (attempt,)}
+    began = asyncio.get_running_loop().time()
     if isinstance(bucket, Bucket):
         await bucket.take()
     async with http.get(url, **options) as answer:  # type: ignore[arg-type]
         if isinstance(bucket, Bucket):
-            bucket.answered(0.001)
+            bucket.answered(began)
         return msgspec.json.decode(await answer.read(), type=kind)
 
 

@@ -1,5 +1,7 @@
 """One dispatch of a request to the server: was it sent, and no second one behind our back."""
 
+from collections.abc import Awaitable
+
 import aiohttp
 
 
@@ -13,13 +15,13 @@ class Attempt(aiohttp.UploadTracker):
     One object for both, as it is made for each attempt. A request's own middlewares replace those of the HTTP session.
     """
 
-    async def __call__(
+    def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """Dispatch the request, once."""
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Dispatch the request, once. What it returns is awaited by aiohttp; a coroutine around it would be a cost."""
         if self.attempts:
             raise ResendRefused("the server closed the kept connection before it answered")
-        return await handler(request)
+        return handler(request)
 
     @property
     def sent(self) -> bool:

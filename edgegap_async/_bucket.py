@@ -15,6 +15,7 @@ The rate, and with it N and the shape, follows what the server admits (`_pace.py
 import asyncio
 from bisect import insort
 from collections import deque
+from collections.abc import Callable
 from math import inf
 
 from aiolimiter import AsyncLimiter
@@ -42,10 +43,13 @@ class Bucket:
     def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
         self.limit: Limit = limit
         self.lanes: Lanes = Lanes()
+        self.ticket: Callable[[], int] = self.lanes.ticket
         self._pace = Pace(limit)
         self.slots: float = self._pace.most_slots  # the most requests that are under way at a time
         self._shape, self._refill = _shape(self._pace, 0.0), self._pace.refill(0.0)
+        self._free = 0.0  # tokens of the shape that are known to be free: they stay so until they are taken
         self._early_return = early_return
+        self._learned = LEARNING * self.slots  # after so many answers
         self._out = 0  # slots that are under way or cooling
         self._returns: deque[float] = deque()  # when slots come back, the earliest first
         self._alarm: asyncio.Future[None] | None = None  # what the head waits for
@@ -55,27 +59,26 @@ class Bucket:
         self._in_flight = self._sent = self._answers = self._refused = self._busiest = 0
         self._latest = 0.0  # when a slot was last taken, and in which loop
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._time: Callable[[], float] = _running_time  # the clock of that loop, as soon as it is known
         self._granted: deque[float] = deque()  # within the last second
         self._admitted: deque[float] = deque()  # answers other than 429, within the last second
 
-    def ticket(self) -> int:
-        """A place in the queue, kept by one call for all its attempts."""
-        return self.lanes.ticket()
-
-    async def take(self) -> bool:
-        """Take a slot if that needs no waiting; it never suspends."""
-        now = asyncio.get_running_loop().time()
+    async def take(self) -> float | None:
+        """Take a slot if that needs no waiting, and tell when it was; it never suspends."""
+        now = self._time()
         if self.lanes.busy or now < self._not_before or (self._pace.adapted and self._is_stale(now)):
-            return False
+            return None
         if not self._take(now):
-            return False
+            return None
         if self._shape:
-            if not self._shape.has_capacity():
+            self._free = self._free or _free(self._shape)
+            if not self._free:
                 self._out -= 1
-                return False
+                return None
+            self._free -= 1
             await self._shape.acquire()
         self._count(now)
-        return True
+        return now
 
     async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
         """Wait for the turn, a slot and the shape. Cancelled while it waits, it has taken nothing."""
@@ -102,6 +105,7 @@ class Bucket:
         self._count(loop.time())
 
     async def _pass_shape(self) -> None:
+        self._free = 0.0  # the head takes what a newcomer may know of
         await self._reshape(asyncio.get_running_loop().time())
         if self._shape:
             await self._shape.acquire()
@@ -111,7 +115,7 @@ class Bucket:
         while self._returns and self._returns[0] <= due:
             self._returns.popleft()
             self._out -= 1
-        if self._out >= self._pace.slots(now):
+        if self._out >= (self._pace.slots(now) if self._pace.adapted else self.slots):
             return False
         self._out += 1
         return True
@@ -149,23 +153,30 @@ class Bucket:
         self._latest = now
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        _note(self._granted, now)
+            self._time = self._loop.time
+        self._granted.append(now)
+        while self._granted[0] <= now - 1:
+            self._granted.popleft()
         if len(self._granted) > self._busiest:
             self._busiest = len(self._granted)
 
-    def answered(self, round_trip: float, *, refused: bool = False) -> None:
-        """The headers of an answer have come, `round_trip` seconds after the slot was taken; `refused`: it is a 429."""
-        now = asyncio.get_running_loop().time()
+    def answered(self, sent: float, *, refused: bool = False) -> None:
+        """The headers of an answer have come to what was sent at that time of the loop; `refused`: it is a 429."""
+        now = self._time()
         self._answers += 1
-        self._learn(round_trip)
+        round_trip = now - sent
+        if round_trip < self._fastest or round_trip > self._slowest or self._answers == self._learned:
+            self._learn(round_trip)
         if refused:
             self._refused += 1
             # What was admitted tells the limit only if nothing was held meanwhile.
             waiting_since = self.lanes.waiting_since if now - self._not_before >= 1 else None
-            self.hold(self._pace.refused(now, now - round_trip, self._admitted_lately(now), waiting_since))
+            self.hold(self._pace.refused(now, sent, self._admitted_lately(now), waiting_since))
         else:
-            _note(self._admitted, now)
-        self._give_back(now + self._pace.period(now))
+            self._admitted.append(now)
+            while self._admitted[0] <= now - 1:
+                self._admitted.popleft()
+        self._give_back(now + (self._pace.period(now) if self._pace.adapted else self._pace.full_period))
 
     def _admitted_lately(self, now: float) -> int:
         return sum(time > now - 1 for time in self._admitted)
@@ -175,7 +186,7 @@ class Bucket:
             self._slowest = min(round_trip, LONGEST_DOUBT)
         if round_trip < self._fastest:
             self._fastest = round_trip
-        if self._early_return and self._answers >= LEARNING * self.slots:
+        if self._early_return and self._answers >= self._learned:
             self._early = max(0.0, EARLY * (self._fastest - EARLY_MARGIN))
 
     def given_up(self) -> None:
@@ -195,7 +206,8 @@ class Bucket:
             self._returns.append(when)
         else:
             insort(self._returns, when)
-        _ring(self._alarm)
+        if self._alarm:
+            _ring(self._alarm)
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds. It only ever moves forward."""
@@ -267,12 +279,15 @@ def _shape(pace: Pace, now: float) -> AsyncLimiter | None:
     return AsyncLimiter(pace.burst, pace.burst / pace.refill(now)) if pace.burst else None
 
 
-def _note(times: deque[float], now: float) -> None:
-    times.append(now)
-    while times[0] <= now - 1:
-        times.popleft()
+def _running_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
-def _ring(alarm: asyncio.Future[None] | None) -> None:
-    if alarm and not alarm.done():
+def _free(shape: AsyncLimiter) -> float:
+    """Tokens that are free for certain: all, one or none, as asking costs as much as taking."""
+    return next((amount for amount in (shape.max_rate, 1.0) if shape.has_capacity(amount)), 0.0)
+
+
+def _ring(alarm: asyncio.Future[None]) -> None:
+    if not alarm.done():
         alarm.set_result(None)

@@ -7,6 +7,7 @@ As with `asyncio.timeout`, who is late is cancelled, and that cancellation becom
 
 import asyncio
 from collections.abc import Coroutine
+from math import inf
 
 
 class Alarm:
@@ -26,9 +27,8 @@ class Alarm:
         self._task.cancel()
 
     def settle(self) -> None:
-        """Take back the request for cancellation, as whoever waits around this one counts them."""
-        if self.rang:
-            self._task.uncancel()
+        """Take back the request for cancellation that it made, as whoever waits around this one counts them."""
+        self._task.uncancel()
 
     def is_ours(self) -> bool:
         """Whether a cancellation that arrived is this alarm's, and nobody else's besides."""
@@ -40,30 +40,35 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._alarms: set[Alarm] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for it is a system call in Python 3.11
         self._timer: asyncio.TimerHandle | None = None
+        self._due = inf  # when the timer goes off
 
-    def enter(self, loop: asyncio.AbstractEventLoop, when: float) -> Alarm:
+    def enter(self, when: float) -> Alarm:
         """Set an alarm for the running task."""
-        task = asyncio.current_task(loop)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("a call of the API must run inside a task")
         alarm = Alarm(when, task)
         self._alarms.add(alarm)
-        if self._timer is None or when < self._timer.when():
-            self._set(loop, when)
+        if when < self._due:
+            self._set(self._loop, when)
         return alarm
 
     def leave(self, alarm: Alarm) -> None:
         """The exchange is over, however it ended. The timer stays: the next one would set it again."""
         self._alarms.discard(alarm)
-        alarm.settle()
+        if alarm.rang:
+            alarm.settle()
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._stop()
-        self._timer = loop.call_at(when, self._look, loop, when)
+        self._timer, self._due = loop.call_at(when, self._look, loop, when), when
 
     def _look(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        self._timer = None
+        self._timer, self._due = None, inf
         for alarm in [alarm for alarm in self._alarms if alarm.when <= due]:
             self._alarms.discard(alarm)
             alarm.ring()
@@ -80,7 +85,7 @@ class Deadlines:
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self._due = None, inf
 
 
 class Waits:

@@ -5,6 +5,7 @@ between can't overtake. While both lanes wait, one turn in ten is the background
 """
 
 import asyncio
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Literal, TypeAlias
@@ -20,15 +21,11 @@ class Lanes:
 
     def __init__(self) -> None:
         self.busy: bool = False
+        self.ticket: Callable[[], int] = count().__next__  # a place, kept by one call for all its attempts
         self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}  # the head included
         self.waiting_since: float | None = None  # from when on somebody has waited all the time
         self._queues: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {"foreground": [], "background": []}
-        self._tickets = count()
         self._foreground_turns = 0
-
-    def ticket(self) -> int:
-        """A place in the queue, kept by one call for all its attempts."""
-        return next(self._tickets)
 
     async def enter(self, ticket: int, priority: Priority) -> None:
         """Wait until it is one's turn, and be head until `leave`. Cancelled while it waits, it has taken nothing."""

@@ -47,7 +47,7 @@ class Pace:
         self._cut_at = -inf
         self._measured = False
         self.adapted: bool = False  # whether it is not as the limits say any more
-        self._full_period = 0.0 if self.limit == inf else max(1.0, self.most_slots / self.limit) + CLOCK_GRAIN
+        self.full_period: float = 0.0 if self.limit == inf else max(1.0, self.most_slots / self.limit) + CLOCK_GRAIN
 
     def rate(self, now: float) -> float:
         """Requests per second."""
@@ -74,7 +74,7 @@ class Pace:
 
     def period(self, now: float) -> float:
         """Seconds from an answer until its slot comes back: never under one, or N + 1 would pass in a second."""
-        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN if self.adapted else self._full_period
+        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN if self.adapted else self.full_period
 
     def refill(self, now: float) -> float:
         """Tokens per second of the shape."""

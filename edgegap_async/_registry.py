@@ -6,6 +6,7 @@ do, and after these a timer of the loop, so that they also go with a loop that i
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from hashlib import sha256
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -80,3 +81,15 @@ def _drop(loop: asyncio.AbstractEventLoop, budget: Shared) -> None:
     budgets = _here.get(loop, WeakValueDictionary[bytes, Shared]())
     for key in [key for key, kept in budgets.items() if kept is budget and not budget.sessions]:
         del budgets[key]
+
+
+_forks: list[int] = []
+
+
+def forks() -> int:
+    """How many forks lie between this process and the one that imported us; a process ID would be a system call."""
+    return len(_forks)
+
+
+if hasattr(os, "register_at_fork"):  # as everywhere but on Windows
+    os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))

@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, json
-from multidict import CIMultiDict
 from yarl import URL
 
 from ._endpoint import Endpoint
@@ -71,7 +70,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     row: Endpoint[B, T]
     url: URL
     data: bytes | None
-    headers: CIMultiDict[str]
+    headers: Mapping[str, str]
     secret: str
     deadline: float | None
     timeout: float | None
@@ -105,40 +104,39 @@ class Request(Struct, Generic[B, T], frozen=True):
         return f"<Request {self.row}>"  # the headers hold the token
 
 
-def url(base: str, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
+def url(base: URL, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
     """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
-    path = row.path.format_map({name: path_word(name, word) for name, word in words.items()}) if words else row.path
+    path = row.path
+    for name, word in words.items():
+        path = path.replace(f"{{{name}}}", path_word(name, word))  # no word holds a brace: encoded, it is %7B
     given = {name: value for name, value in query.items() if value is not None} if query else None
-    return URL(f"{base}{path}?{urlencode(given, quote_via=quote)}" if given else base + path, encoded=True)
+    if base.raw_path != "/":
+        path = base.raw_path + path
+    address = base.with_path(path, encoded=True)  # half the work of parsing the whole again
+    return URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True) if given else address
 
 
 def path_word(name: str, word: object) -> str:
     """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
+    if isinstance(word, str) and word.isalnum() and word.isascii():
+        return word  # as most are: a request_id is 12 hex digits
     checked = text(name, word)
-    if checked.isalnum() and checked.isascii():
-        return checked  # as most are: a request_id is 12 hex digits
     if checked in (".", ".."):
         fail(name, f"must not be {checked!r}: a path can't hold it")
     return quote(checked, safe="")
 
 
-def headers(authorization: str) -> CIMultiDict[str]:
+def headers(authorization: str) -> dict[str, str]:
     """What every request carries."""
-    return CIMultiDict({"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"})
+    return {"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"}
 
 
-def for_call(common: CIMultiDict[str], data: bytes | None, authorization: str | None) -> CIMultiDict[str]:
-    """The common headers themselves where a call needs no others, so that nothing is built for most of them."""
-    if data is None and authorization is None:
-        return common
-    own = common.copy()
+def content(body: object, authorization: str | None) -> tuple[bytes | None, Mapping[str, str]]:
+    """The JSON of a body, and the headers that the requests of one call carry besides those of all, or instead."""
+    data = None if body is None else json.encode(body)
+    own: dict[str, str] = {}
     if data is not None:
         own["Content-Type"] = "application/json"
     if authorization is not None:
         own["Authorization"] = authorization
-    return own
-
-
-def encode(body: object) -> bytes | None:
-    """The JSON of a body."""
-    return None if body is None else json.encode(body)
+    return data, own

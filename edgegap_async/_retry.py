@@ -109,10 +109,6 @@ class History:
     def _jitter(self, count: int, chance: float) -> float:
         return chance * min(LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16))
 
-    def succeeded(self) -> None:
-        """The call got its answer."""
-        self._budget.give_back(self.repeats)
-
 
 def obeyed(retry_after: float) -> float:
     """Seconds of a `Retry-After` that are obeyed."""

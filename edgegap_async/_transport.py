@@ -5,7 +5,6 @@ An attempt is one arrival at the server; a repeat is another one, on a slot of i
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Coroutine, Mapping
 from copy import copy
@@ -13,6 +12,7 @@ from typing import TypeAlias, TypeVar
 
 import aiohttp
 from msgspec import UNSET, UnsetType
+from yarl import URL
 
 from ._answers import read, unknown_if_deploy
 from ._bucket import Bucket
@@ -20,19 +20,11 @@ from ._deadlines import Deadlines, Waits
 from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
-from ._registry import Shared, join, leave
-from ._request import Request, Voyage, encode, for_call, headers, url
+from ._registry import Shared, forks, join, leave
+from ._request import Request, Voyage, content, headers, url
 from ._retry import Budget, History, Retry
 from ._wire import NoAnswer, Wire
-from .errors import (
-    ApiError,
-    DeadlineExceeded,
-    EdgegapError,
-    QueueTooLong,
-    SessionClosed,
-    TransportError,
-    WrongLoop,
-)
+from .errors import ApiError, DeadlineExceeded, EdgegapError, QueueTooLong, SessionClosed, TransportError, WrongLoop
 from .events import OnEvent, Telling
 from .models._check import one_of, optional_seconds
 
@@ -68,21 +60,21 @@ class Transport:
         on_event: OnEvent | None = None,
     ) -> None:
         self.base_url: str = base_url
+        self._base = URL(base_url, encoded=True)
         self.closed: bool = False
         self._limits = limits
         self._shared = Shared(limits)  # until the first call, which joins those that share
         self._token = token
-        self._headers = headers(f"{scheme}{token}")
         # A slot is held while a connection is used.
         self.connections: float = sum(bucket.slots for bucket in self.buckets.values())
-        self._wire = Wire(http, self.connections)
+        self._wire = Wire(http, self.connections, headers(f"{scheme}{token}"))
         self._on_event = on_event
         self._retry = retry
         self._budget = Budget(retry.budget)
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
+        self._forks = forks()
         self._waits = Waits()
         self._deadlines = Deadlines()  # of those under way
 
@@ -115,27 +107,28 @@ class Transport:
             Withdrawn: the voyage has started nothing, and is not to be sent any more.
         """
         request = self._prepare(row, words or {}, body, query or {}, timeout, priority, token, voyage)
-        bucket = self.buckets[row.limit.name]
-        history = History(row.repeatable, self._retry, self._budget)
+        bucket = self._shared.buckets[row.limit.name]
+        history: History | None = None  # begins with the first failure
         ticket = bucket.ticket()
         tell = None if self._on_event is None else Telling(self._on_event, row, words or {}, bucket)
         failure: EdgegapError | None = None
         try:
             while True:
-                if not await bucket.take():
-                    await self._queue(request, bucket, ticket, priority, failure)
+                if (started := await bucket.take()) is None:
+                    started = await self._queue(request, bucket, ticket, priority, failure)
                 if tell:
                     tell.sends()
                 try:
-                    reply = await self._wire.exchange(request, bucket, self._deadlines)
-                    answer = read(row, reply, repeated=history.repeats > 0)
+                    reply = await self._wire.exchange(request, bucket, self._deadlines, started)
+                    answer = read(row, reply, repeated=history is not None and history.repeats > 0)
                 except (NoAnswer, EdgegapError) as error:
                     failure = error if isinstance(error, EdgegapError) else self._no_answer(request, error, failure)
                 else:
-                    history.succeeded()
+                    self._budget.give_back(history.repeats if history else 0)
                     if tell:
                         tell.answered(reply.status, answer)
                     return answer
+                history = history or History(row.repeatable, self._retry, self._budget)
                 await self._pause(request, history, failure, tell)
         except BaseException as ended:
             if tell:
@@ -155,15 +148,15 @@ class Transport:
     ) -> Request[B, T]:
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
-        address = url(self.base_url, row, words, query)
-        data = encode(body)
-        whole = self.timeout_of(timeout)
+        address = url(self._base, row, words, query)
+        data, own_headers = content(body, token)
+        whole = self._timeout if timeout is UNSET else self.timeout_of(timeout)
         now = self.enter().time()
         return Request(
             row=row,
             url=address,
             data=data,
-            headers=for_call(self._headers, data, token),
+            headers=own_headers,
             secret=token or self._token,
             deadline=None if whole is None else now + whole,
             timeout=whole,
@@ -178,7 +171,7 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop, which the first call makes the session's own."""
-        if self._over:
+        if self.closed or self._wire.closed:
             raise SessionClosed("the session is closed: make a new one")
         return self._bind()
 
@@ -186,8 +179,8 @@ class Transport:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._shared = join(loop, self.base_url, self._token, self._limits)
-            self._loop, self._pid = loop, os.getpid()
-        elif self._loop is not loop or self._pid != os.getpid():
+            self._loop, self._forks = loop, forks()
+        elif self._loop is not loop or self._forks != forks():
             raise WrongLoop("the session was first used in another event loop or process: make one for each")
         return loop
 
@@ -202,11 +195,12 @@ class Transport:
         ticket: int,
         priority: Priority,
         failure: EdgegapError | None,
-    ) -> None:
-        """Wait for a slot, or say at once that there will be none before the deadline."""
+    ) -> float:
+        """Wait for a slot, or say at once that there will be none before the deadline. When it came."""
         if self._over:
             raise self._ended(request, failure)
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         deadline = request.deadline
         wait = bucket.hopeful_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
@@ -216,9 +210,11 @@ class Transport:
             ) from failure
         if not await self.wait(bucket.acquire(ticket, priority), deadline):
             raise self._ended(request, failure)
-        if self._over or (deadline is not None and asyncio.get_running_loop().time() >= deadline):
+        now = loop.time()
+        if self._over or (deadline is not None and now >= deadline):
             bucket.never_sent()  # closed, or too late, in the very turn in which the slot came
             raise self._ended(request, failure)
+        return now
 
     async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
         """Wait no longer than until the deadline, nor than the session is open; False if one of them came first."""

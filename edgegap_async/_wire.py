@@ -38,31 +38,37 @@ class Wire:
     Args:
         http: the caller's, which is never closed here.
         connections: how many requests there can be at a time, which is the size of the pool.
+        headers: what every request carries.
     """
 
-    def __init__(self, http: aiohttp.ClientSession | None, connections: float) -> None:
+    def __init__(self, http: aiohttp.ClientSession | None, connections: float, headers: Mapping[str, str]) -> None:
         self._http = http
         self._own = http is None
         self._connections = connections
+        self._headers = headers
+        self._hung_up = False
 
     @property
     def closed(self) -> bool:
         """Whether the HTTP session was closed, by whomever."""
-        return self._http is not None and self._http.closed
+        return self._hung_up if self._own else self._http is not None and self._http.closed
 
-    def _client(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            limit = int(self._connections) if self._connections < UNLIMITED else 0
-            connector = aiohttp.TCPConnector(limit=limit)
-            self._http = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    def _open(self) -> aiohttp.ClientSession:
+        limit = int(self._connections) if self._connections < UNLIMITED else 0
+        connector = aiohttp.TCPConnector(limit=limit)
+        # Headers of the session are copied as they are; those of a request are merged one by one.
+        self._http = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+        )
         return self._http
 
     def _send(self, request: Request[B, T], attempt: Attempt) -> Awaitable[aiohttp.ClientResponse]:
-        return self._client().request(
+        http = self._http or self._open()
+        return http.request(
             request.row.method,
             request.url,
             data=request.data,
-            headers=request.headers,
+            headers=request.headers if self._own else {**self._headers, **request.headers},
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
@@ -70,22 +76,21 @@ class Wire:
             middlewares=(attempt,),
         )
 
-    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines) -> Reply:
-        """One attempt, on a slot of the bucket, which gets it back.
+    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines, started: float) -> Reply:
+        """One attempt, on a slot of the bucket taken at `started`, which gets it back.
 
         Raises:
             NoAnswer: there was none.
             Withdrawn: it was not to be sent any more.
         """
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
-        alarm = deadlines.enter(loop, request.end(started))
+        body: bytes | None = None
+        alarm = deadlines.enter(request.end(started))
         try:
             request.sets_out(started)
             response = await self._send(request, attempt)
-            bucket.answered(loop.time() - started, refused=response.status == TOO_MANY)
+            bucket.answered(started, refused=response.status == TOO_MANY)
             if response.status == TOO_MANY:
                 _obey(bucket, response.headers)
             body = await response.read()
@@ -103,7 +108,7 @@ class Wire:
             request.is_back(sent=attempt.sent)
             if response is None:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
-            elif not response.closed:
+            elif body is None:
                 response.close()
         if response is not None and response.status >= 400:  # it refuses, whatever became of its body
             return Reply(response.status, response.headers, b"", request.secret)
@@ -112,8 +117,10 @@ class Wire:
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""
-        if self._http is not None and self._own:
-            await self._http.close()
+        if self._own:
+            self._hung_up = True
+            if self._http is not None:
+                await self._http.close()
 
 
 def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:

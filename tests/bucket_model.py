@@ -73,5 +73,5 @@ async def pace(bucket: Bucket, count: int) -> list[float]:
     for _ in range(count):
         await slot(bucket)
         times.append(now() - start)
-        bucket.answered(0.0)
+        bucket.answered(now())
     return times

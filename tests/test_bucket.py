@@ -65,7 +65,7 @@ async def perform(call: Call, bucket: Bucket, arrivals: list[float]) -> None:
     finally:
         if answered:
             arrivals.append(granted + call.there)
-            bucket.answered(now() - granted, refused=call.refused)
+            bucket.answered(granted, refused=call.refused)
         else:
             arrivals.append(min(granted + call.there, now() + ALLOWANCE))
             bucket.given_up()
@@ -194,7 +194,7 @@ def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
         async def call(name: str, ticket: int) -> None:
             await slot(bucket, ticket)
             granted.append(name)
-            bucket.answered(0.0)
+            bucket.answered(now())
 
         first = bucket.ticket()
         await call("first", first)
@@ -206,3 +206,26 @@ def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
 
     # What is already at the head stays there.
     assert run(order()) == ["first", "0", "1", "again", "2", "3", "4", "5"]
+
+
+@plans
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.0, 0.02, 0.3]), st.sampled_from(["at once", "in the queue"])), max_size=60
+    )
+)
+def test_what_goes_at_once_is_what_the_shape_lets_through(plan: list[tuple[float, str]]) -> None:
+    async def follow() -> None:
+        bucket, shape = made(20, 5), AsyncLimiter(5, 5 / 22)
+        for pause, way in plan:
+            await asyncio.sleep(pause)
+            free = shape.has_capacity()
+            if way == "at once":
+                assert (await bucket.take() is not None) == free
+            if way == "in the queue":
+                await slot(bucket)
+            if free or way == "in the queue":
+                await shape.acquire()
+                bucket.never_sent()
+
+    run(follow())

@@ -226,7 +226,7 @@ def test_in_the_bucket_no_slot_is_lost(stays: list[Stay], stalls: list[tuple[flo
             try:
                 await asyncio.sleep(each.length)
             finally:
-                bucket.given_up() if each.times == 1 else bucket.answered(0.1)
+                bucket.given_up() if each.times == 1 else bucket.answered(now() - 0.1)
 
     async def afterwards() -> None:
         bucket, sent = made(5, burst), list[float]()

@@ -46,7 +46,7 @@ def test_the_hopeful_wait_is_never_longer_than_the_real_one(starts: list[float],
         asked, hope = now(), bucket.hopeful_wait()
         await slot(bucket)
         waits.append((hope, now() - asked))
-        bucket.answered(0.0)
+        bucket.answered(now())
 
     async def all_of_them() -> list[tuple[float, float]]:
         bucket, waits = made(rate), list[tuple[float, float]]()
@@ -62,7 +62,7 @@ def test_the_hopeful_wait_knows_that_a_rate_that_was_cut_grows_back() -> None:
 
         async def call() -> None:
             await slot(bucket)
-            bucket.answered(0.0, refused=2 < now() - start < 7)
+            bucket.answered(now(), refused=2 < now() - start < 7)
 
         await asyncio.gather(*(call() for _ in range(200)))
         assert bucket.usage().rate < 15
@@ -101,7 +101,7 @@ def model(acquire: Callable[[], Awaitable[None]], answered: Callable[[], None], 
 @pytest.mark.parametrize(("rate", "least"), [(40, 0.98), (20, 0.98), (10, 0.98)])
 def test_saturated_it_reaches_the_limit(rate: int, least: float) -> None:
     bucket = made(rate)
-    arrivals = model(lambda: slot(bucket), lambda: bucket.answered(0.002), 20)
+    arrivals = model(lambda: slot(bucket), lambda: bucket.answered(now() - 0.002), 20)
     reached = sum(time < arrivals[0] + 20 for time in arrivals) / (rate * 20)
     assert busiest_second(arrivals) <= rate
     assert reached >= least
@@ -115,8 +115,8 @@ def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
 @pytest.mark.parametrize(
     ("round_trip", "ends", "back_after"),
     [
-        (0.0, lambda bucket: bucket.answered(0.0), 1.002),
-        (1.5, lambda bucket: bucket.answered(0.0), 1.002),
+        (0.0, lambda bucket: bucket.answered(now()), 1.002),
+        (1.5, lambda bucket: bucket.answered(now()), 1.002),
         (0.0, Bucket.given_up, 1.252),  # it may still be on its way: as long as the longest round trip seen,
         (1.5, Bucket.given_up, 2.502),
         (30.0, Bucket.given_up, 3.002),  # and no longer than two seconds
@@ -127,7 +127,7 @@ def test_when_a_slot_comes_back(round_trip: float, ends: Callable[[Bucket], None
     async def wait() -> float:
         bucket = made(10, 10)
         await slot(bucket)
-        bucket.answered(round_trip)
+        bucket.answered(now() - round_trip)
         await asyncio.sleep(5)
         for _ in range(10):
             await slot(bucket)
@@ -148,9 +148,9 @@ def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
             await slot(bucket)
         bucket.given_up()
         for _ in range(9):
-            bucket.answered(0.0)
+            bucket.answered(now())
         await slot(bucket)
-        bucket.answered(0.0)
+        bucket.answered(now())
         return now() - start
 
     assert run(wait()) == pytest.approx(1.002, abs=0.0005)
@@ -165,10 +165,10 @@ def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
         start = now()
         waiting = asyncio.create_task(slot(bucket))
         await asyncio.sleep(3)  # nothing is known yet of when a slot comes back
-        bucket.answered(3.0) if end == "answered" else bucket.never_sent()
+        bucket.answered(now() - 3.0) if end == "answered" else bucket.never_sent()
         await waiting
-        bucket.answered(0.0)
-        bucket.answered(0.0)
+        bucket.answered(now())
+        bucket.answered(now())
         return now() - start
 
     assert run(wait()) == pytest.approx(4.002 if end == "answered" else 3, abs=0.001)
