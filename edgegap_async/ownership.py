@@ -77,7 +77,7 @@ class Ownership:
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
-        self.hooks: Hooks = Hooks(webhooks, self.watcher.hear, self._is_stray)
+        self.hooks: Hooks = Hooks(webhooks, transport.enter, self.watcher.hear, self._is_stray)
         self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
@@ -107,9 +107,9 @@ class Ownership:
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
-            signed, nonce = self.hooks.sign(body)
-            accepted = await posting.send(self._public, signed, timeout=whole, priority=priority)
-            return self._hold(accepted, nonce, handover)
+            with self.hooks.signed(body) as (signed, nonce):
+                accepted = await posting.send(self._public, signed, timeout=whole, priority=priority)
+                return self._hold(accepted, nonce, handover)
         deadline = None if whole is None else loop.time() + whole
         errand = errand_of(posting, body, priority, deadline, handover, self.hooks)
         self._enter()
@@ -134,6 +134,7 @@ class Ownership:
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         errand = self._errands.pop(task)
+        self.hooks.over(errand.tag)
         if errand.orphan and not task.cancelled() and (error := task.exception()):
             log.warning("a deploy that nobody waits for any more ended with: %s", error)
 
@@ -173,7 +174,7 @@ class Ownership:
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
 
-    def _hold(self, accepted: DeploymentAccepted, nonce: str | None, handover: Handover | None) -> DeploymentAccepted:
+    def _hold(self, accepted: DeploymentAccepted, nonce: str, handover: Handover | None) -> DeploymentAccepted:
         self.watcher.accepted(accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id))
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
