@@ -19,7 +19,7 @@ from ._looks import Looks
 from ._settled import Outcomes
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import ERROR_PACE, Board, Caller, Goal, Outcome, Place, Wait
+from ._waits import Board, Caller, Goal, Outcome, Place, Wait
 from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from .models.deployment import ReadyDeployment
 from .probes import Probe
@@ -238,7 +238,7 @@ class Watcher:
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        for errors in (True, False) if self._looks.lists_of_ready >= ERROR_PACE else (False,):
+        for errors in (True, False) if self._looks.lists_of_ready >= self._board.lists_between else (False,):
             if chunk := self._board.take_list(now, self._trust.room, errors=errors):
                 return partial(self._looks.at_list, chunk, "error" if errors else "ready")
         return None

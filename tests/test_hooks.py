@@ -175,7 +175,20 @@ async def test_where_webhooks_come_far_fewer_requests_are_made(many: int) -> Non
     without, _ = await cost(many=many, hooks=False)
     with_hooks, last = await cost(many=many, hooks=True)
     assert last < WAY
-    assert with_hooks <= without / 5
+    assert with_hooks <= without / 4
+
+
+async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
+    options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
+    async with hooked(Fault("webhook", "lost", 0.3), options=options) as (edgegap, sim, _):
+        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(40)))]
+        delays = []
+        async with edgegap.deployments.wait_many(ids) as outcomes:
+            async for request_id, outcome in outcomes:
+                assert isinstance(outcome, ReadyDeployment | DeploymentFailed)
+                delays.append(late(sim, request_id))
+        assert sim.webhooks()["lost"] > 5
+        assert max(delays) < 2 * SAFETY_NET
 
 
 async def test_where_one_in_ten_is_lost_all_are_found() -> None:
