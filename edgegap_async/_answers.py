@@ -3,6 +3,7 @@
 A deploy is told from the rest by its row: whatever leaves open if a server was started is `DeployOutcomeUnknown`.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import NoneType
@@ -25,6 +26,8 @@ from .errors import (
 
 B = TypeVar("B")
 T = TypeVar("T")
+# What signs the URL of a webhook (webhooks.py), as the server may repeat it; in JSON a slash may be written `\/`.
+_SIGNATURE = re.compile(rb"(/(?:ready|error|terminated)\\?/[A-Za-z0-9_-]{1,64}\\?/)[0-9a-f]+")
 SHORTEST_SECRET = 6  # characters: a shorter token is one of a test, and may be a part of any word
 
 
@@ -44,10 +47,10 @@ class Reply(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> bytes:
-        """The body for an error: a server or a proxy may repeat the token in it, and it goes no further."""
-        if len(self.secret) < SHORTEST_SECRET:
-            return self.body
-        return self.body.replace(self.secret.encode(), b"***")
+        """The body for an error: a server or a proxy may repeat in it the token, or the URL of a webhook, and what is
+        secret there goes no further."""
+        shown = _SIGNATURE.sub(rb"\1***", self.body)
+        return shown if len(self.secret) < SHORTEST_SECRET else shown.replace(self.secret.encode(), b"***")
 
 
 class _ErrorBody(msgspec.Struct):

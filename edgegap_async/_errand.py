@@ -30,7 +30,7 @@ class Errand:
     ) -> None:
         self.send, self.voyage, self.deadline, self.handover = send, voyage, deadline, handover
         self._hooks = hooks
-        self.tag: str | None = None
+        self.tag: str = ""  # that of the latest attempt
         self.settling = False
         self.lost = False  # it was cut off while it was on its way
 
@@ -75,7 +75,7 @@ class Errand:
 
     async def rescue(self, own: Transport, lookups: Lookups) -> None:
         """It was cut off by who shuts down the loop: stop what it started, before nobody can any more."""
-        if self.tag is None:
+        if not self.tag:
             return
         self._quarantine(lookups, self.tag)  # the look-ups are cut off too: it is only named
         if await stop_tagged(own, self.tag, SETTLE_WINDOW):
@@ -94,7 +94,7 @@ def errand_of(
     """The errand that sends this body."""
 
     async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
-        tagged, _ = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
+        tagged = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
         return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
 
     return Errand(send, voyage, deadline, handover, hooks)

@@ -1,12 +1,18 @@
 """Webhooks of one session: which attempt to deploy they belong to, and what they change.
 
-A nonce is one attempt. An event under it counts if it comes from the deployment that this attempt was answered; one
-that comes before the answer is kept until then. Under an attempt that is in quarantine, it is a stray.
+A nonce is one attempt. What comes under it
+
+before its answer      is kept until then
+after its answer       counts, if it is from the deployment that was answered
+in quarantine          is from a stray, which is stopped
+after it has failed    is nothing to this session, as is what comes under another's
 """
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from msgspec import structs
 
@@ -14,21 +20,20 @@ from ._posting import D
 from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-MOST_ATTEMPTS = 20_000  # that are remembered: eight minutes of deploys at the full rate; what is older is polled
+MOST_ANSWERED = 20_000  # attempts that are remembered: eight minutes of deploys at the full rate; older ones are polled
 MOST_EARLY = 8  # events of one attempt that come before its answer: three are all there should be
 NONCE_BYTES = 12
 FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
 
-class _Attempt:
-    """One deploy that was sent with URLs of ours."""
+class _Open:
+    """An attempt whose answer is still to come."""
 
-    __slots__ = ("early", "request_id", "whole")
+    __slots__ = ("early", "whole")
 
     def __init__(self, *, whole: bool) -> None:
         self.whole = whole  # all three URLs are ours: nothing will happen to it untold
-        self.request_id: str | None = None
-        self.early: list[WebhookEvent] = []
+        self.early: deque[WebhookEvent] = deque(maxlen=MOST_EARLY)
 
 
 class Hooks:
@@ -36,64 +41,96 @@ class Hooks:
 
     Args:
         receiver: of the user; None: there are no webhooks.
+        enter: raises where the session is closed, or another loop's.
         hear: told each event that belongs to a deployment of this session.
-        is_stray: told what comes under an attempt that is not answered; whether that is in quarantine.
+        is_stray: told the request_id and the nonce of what comes under an attempt that has no answer; whether that
+            attempt was in quarantine.
     """
 
     def __init__(
         self,
         receiver: WebhookReceiver | None,
+        enter: Callable[[], object],
         hear: Callable[[WebhookEvent], object],
         is_stray: Callable[[str, str], bool],
     ) -> None:
-        self._receiver, self._hear, self._is_stray = receiver, hear, is_stray
-        self._attempts: dict[str, _Attempt] = {}
+        self._receiver, self._enter, self._hear, self._is_stray = receiver, enter, hear, is_stray
+        self._open: dict[str, _Open] = {}  # by nonce
+        self._answered: dict[str, str] = {}  # request_id by nonce
         self._listening = False
 
-    def sign(self, body: D, nonce: str | None = None) -> tuple[D, str | None]:
-        """A body with the URLs that the user has not set, and the nonce under which they tell of it."""
+    @contextmanager
+    def signed(self, body: D) -> Iterator[tuple[D, str]]:
+        """`sign`, for an attempt that is over at the end of the block, and the nonce that it is given."""
+        nonce = secrets.token_hex(NONCE_BYTES)
+        try:
+            yield self.sign(body, nonce), nonce
+        finally:
+            self.over(nonce)
+
+    def sign(self, body: D, nonce: str) -> D:
+        """A body with the URLs that the user has not set. The attempt is open until `over`."""
         if self._receiver is None:
-            return body, None
+            return body
         if not self._listening:
             self._receiver.listen(self.notify)
             self._listening = True
-        nonce = nonce or secrets.token_hex(NONCE_BYTES)
         urls = {name: url for name, url in self._receiver.urls(nonce).items() if getattr(body, name) is None}
-        self._attempts[nonce] = _Attempt(whole=len(urls) == len(FIELDS))
-        if len(self._attempts) > MOST_ATTEMPTS:
-            del self._attempts[next(iter(self._attempts))]
-        return structs.replace(body, **urls), nonce
+        self._open[nonce] = _Open(whole=len(urls) == len(FIELDS))
+        return structs.replace(body, **urls)
 
-    def answered(self, nonce: str | None, request_id: str) -> bool:
+    def answered(self, nonce: str, request_id: str) -> bool:
         """An attempt has got its deployment; whether a webhook will tell of whatever happens to it."""
-        attempt = self._attempts.get(nonce) if nonce else None
+        attempt = self._open.pop(nonce, None)
         if attempt is None:
             return False
-        attempt.request_id = request_id
+        self._answered[nonce] = request_id
+        if len(self._answered) > MOST_ANSWERED:
+            del self._answered[next(iter(self._answered))]
         self._replay(attempt)
         return attempt.whole
 
     def quarantined(self, nonce: str) -> None:
-        """Nobody knows what an attempt has started: whatever tells of it from now on is a stray."""
-        if attempt := self._attempts.get(nonce):
+        """Nobody knows what an attempt has started: whatever tells of it is a stray."""
+        if attempt := self._open.pop(nonce, None):
             self._replay(attempt)
 
-    def _replay(self, attempt: _Attempt) -> None:
-        early, attempt.early = attempt.early, []
-        for event in early:
-            self.notify(event)
+    def over(self, nonce: str) -> None:
+        """An attempt will have no answer any more, if it has had none."""
+        self._open.pop(nonce, None)
+
+    def _replay(self, attempt: _Open) -> None:
+        for event in attempt.early:
+            self._attribute(event)
 
     def notify(self, event: WebhookEvent) -> None:
-        """An event that was verified, here or by another process with the same secret."""
-        attempt = self._attempts.get(event.nonce)
-        if attempt is None:
-            log.debug("the webhook %s for %s is not this session's", event.event, event.nonce)
-        elif attempt.request_id == event.request_id:
+        """An event that was verified, here or by another process with the same secret.
+
+        Raises:
+            SessionClosed, WrongLoop: nobody can be told here.
+        """
+        self._enter()
+        if attempt := self._open.get(event.nonce):
+            attempt.early.append(event)
+        else:
+            self._attribute(event)
+
+    def _attribute(self, event: WebhookEvent) -> None:
+        expected = self._answered.get(event.nonce)
+        if expected == event.request_id:
             self._hear(event)
-        elif attempt.request_id is None and not self._is_stray(event.request_id, event.nonce):
-            attempt.early = [*attempt.early, event][-MOST_EARLY:]
+        elif expected or not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
+            log.debug("the webhook %s for %s is not for this session", event.event, event.nonce)
+
+    def _may_be_stray(self, event: WebhookEvent) -> bool:
+        """Whether it bears the tag of its attempt, which is the nonce of what can be in quarantine, as far as it tells,
+        and is nothing that somebody has."""
+        tags = event.status.tags
+        return (not tags or event.nonce in tags) and event.request_id not in self._answered.values()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and keep nothing."""
         if self._receiver is not None:
             self._receiver.unlisten(self.notify)
+        self._open.clear()
+        self._answered.clear()

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import ERROR_PACE, MISSING, Board, Goal, Outcome, Wait
+from ._waits import MISSING, Board, Goal, Outcome, Wait
 from .endpoints import STATUS
 from .errors import (
     ApiError,
@@ -119,7 +119,7 @@ class Looks:
             for wait in chunk.values():
                 wait.in_list = False
                 if word == "error":
-                    wait.error_due = began + ERROR_PACE * self._board.pace(wait, began)
+                    wait.error_due = began + self._board.error_pace(wait, began)
                 else:
                     wait.due = -inf if more else began + self._board.pace(wait, began)
 

@@ -153,6 +153,15 @@ class Board:
         """Seconds between two looks at one."""
         return SAFETY_NET if wait.hooked and self.webhooks_come else wait.pace(now)
 
+    def error_pace(self, wait: Wait, now: float) -> float:
+        """Seconds between two lists of those in ERROR that one is in. As a safety net both lists are worth the same."""
+        return SAFETY_NET if wait.hooked and self.webhooks_come else ERROR_PACE * wait.pace(now)
+
+    @property
+    def lists_between(self) -> int:
+        """Lists of those that are READY between two of those in ERROR."""
+        return 1 if self.webhooks_come else ERROR_PACE
+
     def heard(self, wait: Wait, outcome: Outcome | None) -> None:
         """A webhook tells of one: this, or that something has changed."""
         if outcome is None:

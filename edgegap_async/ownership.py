@@ -78,7 +78,7 @@ class Ownership:
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
-        self.hooks: Hooks = Hooks(webhooks, self.watcher.hear, self._is_stray)
+        self.hooks: Hooks = Hooks(webhooks, transport.enter, self.watcher.hear, self._is_stray)
         self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
@@ -113,9 +113,9 @@ class Ownership:
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
-            signed, nonce = self.hooks.sign(body)
-            accepted = await posting.send(self._public, signed, timeout=whole, priority=priority, voyage=voyage)
-            return self._hold(accepted, nonce, handover)
+            with self.hooks.signed(body) as (signed, nonce):
+                accepted = await posting.send(self._public, signed, timeout=whole, priority=priority, voyage=voyage)
+                return self._hold(accepted, nonce, handover)
         deadline = None if whole is None else loop.time() + whole
         errand = errand_of(posting, body, priority, deadline, handover, voyage or Voyage(), self.hooks)
         self._enter()
@@ -140,6 +140,7 @@ class Ownership:
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         errand = self._errands.pop(task)
+        self.hooks.over(errand.tag)
         if not errand.orphan or task.cancelled():
             return
         if (error := task.exception()) and not isinstance(error, Withdrawn):
@@ -181,7 +182,7 @@ class Ownership:
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
 
-    def _hold(self, accepted: DeploymentAccepted, nonce: str | None, handover: Handover | None) -> DeploymentAccepted:
+    def _hold(self, accepted: DeploymentAccepted, nonce: str, handover: Handover | None) -> DeploymentAccepted:
         self.watcher.accepted(accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id))
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)

@@ -14,11 +14,12 @@ from copy import copy
 from functools import partial
 from math import inf
 
-from ._looks import Looks, outcome_of
+from ._heard import Heard
+from ._looks import Looks
 from ._settled import Outcomes
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import ERROR_PACE, Board, Caller, Goal, Outcome, Place, Wait
+from ._waits import Board, Caller, Goal, Outcome, Place, Wait
 from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from .models.deployment import ReadyDeployment
 from .probes import Probe
@@ -30,8 +31,6 @@ FIRST_LOOK = 0.8  # of the shortest time to ready that was seen: before, there i
 LATEST_FIRST_LOOK = 2.0  # seconds: one whose image is cached may be quicker than all before it
 STARTS = 20  # times to ready that are remembered
 MOST_ACCEPTED = 5000  # deployments whose beginning is remembered: two minutes at the full rate
-FRESH = 30.0  # seconds for which a webhook still tells who waits only then
-MOST_HEARD = 1000  # webhooks that are remembered for them
 
 
 class Watcher:
@@ -46,7 +45,7 @@ class Watcher:
         self._single: set[asyncio.Task[None]] = set()  # looks at one
         self._lists: set[asyncio.Task[None]] = set()
         self._accepted: dict[str, tuple[float, bool]] = {}  # since when; whether a webhook will tell of it
-        self._heard: dict[str, tuple[float, WebhookEvent]] = {}  # of whom nobody has waited for yet
+        self._heard = Heard()
         self._starts: deque[float] = deque(maxlen=STARTS)  # seconds from accepted to READY
 
     def accepted(self, request_id: str, *, hooked: bool) -> None:
@@ -57,18 +56,18 @@ class Watcher:
 
     def hear(self, event: WebhookEvent) -> None:
         """What a webhook tells of a deployment of this session."""
+        request_id, now = event.request_id, asyncio.get_running_loop().time()
         self._board.webhook_came()
-        self._trust.forget(event.request_id)
-        for wait in self._board.find(event.request_id):
-            self._board.heard(wait, _told_by(event, wait.goal))
-        self._heard.pop(event.request_id, None)
-        self._heard[event.request_id] = (asyncio.get_running_loop().time(), event)
-        if len(self._heard) > MOST_HEARD:
-            del self._heard[next(iter(self._heard))]
+        self._heard.hear(event, now)
+        if event.event != "ready":
+            self._trust.forget(request_id)  # no list needs to show it
+        for wait in self._board.find(request_id):
+            self._board.heard(wait, self._heard.outcome(request_id, wait.goal, now))
         self._changed.set()
 
     def stopping(self, request_id: str) -> None:
         """Its stop was accepted, or it is gone."""
+        self._heard.ends(request_id, asyncio.get_running_loop().time())
         self._trust.forget(request_id)
         for wait in self._board.find(request_id):
             self._board.flag(wait)
@@ -138,8 +137,7 @@ class Watcher:
         wait = self._board.get(request_id, goal) or self._new(request_id, goal, now)
         caller: Caller = loop.create_future()
         wait.callers[caller] = deadline
-        said, event = self._heard.get(request_id, (-inf, None))
-        if event and now - said < FRESH and (outcome := _told_by(event, goal)):
+        if outcome := self._heard.outcome(request_id, goal, now):
             self._board.heard(wait, outcome)
         else:
             self._wake()
@@ -167,6 +165,8 @@ class Watcher:
         if isinstance(outcome, ReadyDeployment):
             self._learn(outcome.request_id)
             return outcome
+        if isinstance(outcome, DeploymentTerminated):
+            self._heard.ends(outcome.request_id, asyncio.get_running_loop().time())
         own = copy(outcome)  # others who wait for it raise theirs
         own.__cause__ = outcome.__cause__
         return own
@@ -238,7 +238,7 @@ class Watcher:
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        for errors in (True, False) if self._looks.lists_of_ready >= ERROR_PACE else (False,):
+        for errors in (True, False) if self._looks.lists_of_ready >= self._board.lists_between else (False,):
             if chunk := self._board.take_list(now, self._trust.room, errors=errors):
                 return partial(self._looks.at_list, chunk, "error" if errors else "ready")
         return None
@@ -260,13 +260,6 @@ class Watcher:
             await look()
         except Exception:
             log.exception("a look failed in a way that nobody thought of; the next one follows")
-
-
-def _told_by(event: WebhookEvent, goal: Goal) -> Outcome | None:
-    """What a webhook says of a wait. The name of an event is signed; what comes with the end was never published."""
-    if event.event == "terminated":
-        return DeploymentTerminated(event.request_id)
-    return outcome_of(event.status, goal)
 
 
 async def _over(caller: Caller) -> None:

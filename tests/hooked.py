@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from aiohttp import web
+from bucket_model import now
 from hooks import path
-from owning import owning
+from owning import deploy, owning
 
-from edgegap_async import EdgegapSession, WebhookEvent, WebhookReceiver
+from edgegap_async import EdgegapSession, ReadyDeployment, WebhookEvent, WebhookReceiver
+from edgegap_async.errors import EdgegapError, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
 
 DARK = (Fault("status", "503-before"), Fault("list", "503-before"))  # so that only a webhook can tell
@@ -20,6 +22,7 @@ ADDRESS = {
     "public_ip": "192.0.2.7",
     "ports": {"web": {"external": 31000, "internal": 7777, "protocol": "UDP", "name": "web"}},
 }
+NEVER = {"ready_after": (10_000.0, 10_000.0)}  # so that what is told was made by hand
 STATES = {"ready": "READY", "error": "ERROR", "terminated": "TERMINATED"}
 Hooked: TypeAlias = tuple[EdgegapSession, Simulator, WebhookReceiver]
 
@@ -64,3 +67,33 @@ async def come(
     told = await receiver.handle(path(receiver, event, nonce), body(request_id, state or STATES[event], **more))
     assert told is not None
     return told
+
+
+async def deployed(edgegap: EdgegapSession) -> tuple[str, str]:
+    """The nonce and the request_id of a new deployment."""
+    accepted = await deploy(edgegap)
+    assert accepted.once_tag
+    return accepted.once_tag, accepted.request_id
+
+
+async def told(edgegap: EdgegapSession, request_id: str) -> ReadyDeployment | EdgegapError | None:
+    """What somebody is told who waits for it now, at once; None: nothing."""
+    try:
+        return await edgegap.deployments.wait_until_ready(request_id, timeout=0.05)
+    except ReadyTimeout:
+        return None
+    except EdgegapError as error:
+        return error
+
+
+def late(sim: Simulator, request_id: str) -> float:
+    """Seconds since a deployment settled."""
+    settled = sim.settled_at(request_id)
+    assert settled is not None, "it was told before it was true"
+    return now() - settled
+
+
+async def start(edgegap: EdgegapSession, **options: Any) -> ReadyDeployment:
+    """Deploy, and wait until it is ready."""
+    accepted = await deploy(edgegap, **options)
+    return await edgegap.deployments.wait_until_ready(accepted.request_id)

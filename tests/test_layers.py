@@ -35,6 +35,7 @@ LAYERS = [
     ("webhooks", "probes"),
     ("listing", "_trust", "_waits"),
     ("_looks", "_settled"),
+    ("_heard",),
     ("readiness",),
     ("_posting", "_lookups", "_reaper", "_purse", "_scopes"),
     ("_hooks",),

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from edgegap_async import EdgegapSession
 from edgegap_async._endpoint import Endpoint
@@ -85,7 +87,7 @@ def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Si
 def example(words: str) -> dict[str, Any]:
     """Run the one Python example that holds these words."""
     (code,) = (block for block in blocks("python", README.read_text()) if words in block)
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": README.stem}  # as a module has one
     exec(compile(code, README.name, "exec"), names)  # noqa: S102 - it is our README
     return names
 
@@ -112,6 +114,31 @@ def test_the_lifespan_of_a_backend(account: Simulator) -> None:
             return answer
 
     assert asyncio.run(serve()) == {"request_id": account.deployed()[0]}
+
+
+@pytest.mark.edgegap_simulator(ready_after=(0.2, 0.2))
+def test_the_webhooks_of_a_backend(account: Simulator) -> None:
+    names = example("receiver.routes()")
+
+    async def serve() -> str:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            app = names["application"](f"http://127.0.0.1:{bound.getsockname()[1]}")
+            runner = web.AppRunner(app, shutdown_timeout=0.001)
+            await runner.setup()
+            try:
+                await web.SockSite(runner, bound).start()
+                deployments = app[names["EDGEGAP"]].deployments
+                accepted = await deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
+                await asyncio.sleep(2)  # it is ready by then, and Edgegap has said so
+                ready = await deployments.wait_until_ready(accepted.request_id)
+                return str(ready.request_id)
+            finally:
+                await runner.cleanup()
+
+    assert asyncio.run(serve()) == account.deployed()[0]
+    assert account.webhooks()["answered"] == 1
+    assert account.arrivals("status") == account.arrivals("list") == 0
 
 
 def test_the_fixture_as_it_is_shown(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:

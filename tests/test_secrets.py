@@ -1,18 +1,20 @@
 """A token made for the purpose goes nowhere but into its header, whatever a server or a proxy sends back."""
 
+import json
 import logging
 import pickle
+import re
 import socket
 import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from raw_server import Act, RawServer, answer
 from rich.pretty import pretty_repr
 
-from edgegap_async import EdgegapError, EdgegapSession, EnvironmentVariable, Limits, Retry
+from edgegap_async import EdgegapError, EdgegapSession, EnvironmentVariable, Limits, Retry, WebhookReceiver
 from edgegap_async._answers import Reply
 from edgegap_async.container import Container, stop_self
 
@@ -165,3 +167,50 @@ def test_the_search_finds_what_it_is_for() -> None:
     error.__cause__ = ValueError(f"cut short: {TOKEN[:12]}")
     assert leaks(*texts(error))
     assert leaks(*texts(EdgegapError(DELETE_TOKEN)))
+
+
+ECHOES: dict[str, tuple[int, Callable[[str], str]]] = {
+    "refused": (400, lambda url: json.dumps({"message": f"{url} is no URL", "details": {"webhook_on_ready": url}})),
+    "no room": (422, lambda url: json.dumps({"message": url, "request_id": "c065"})),
+    "not json": (202, lambda url: url),
+    "no identity": (202, lambda url: json.dumps({"request_id": 5, "url": url})),
+    "slashes": (400, lambda url: json.dumps({"message": url}).replace("/", "\\/")),
+    "proxy": (502, lambda url: f"<html>{url}</html>"),
+    "cut short": (502, lambda url: url[:-40]),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("once", [True, False])
+async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
+    once: bool, echo: str, everything: pytest.LogCaptureFixture
+) -> None:
+    signatures: set[str] = set()
+    status, made = ECHOES[echo]
+
+    async def answer_with_it(request: web.BaseRequest) -> web.Response:
+        body = await request.read()
+        if not body:
+            return web.Response(status=503)  # nobody can look for it
+        signatures.update(re.findall("[0-9a-f]{64}", body.decode()))
+        url = json.loads(body)["webhook_on_ready"]["url"]
+        return web.Response(status=status, text=made(url), content_type="application/json")
+
+    hooks = WebhookReceiver("https://matchmaker.example.com/hooks")
+    runner = web.ServerRunner(web.Server(answer_with_it), shutdown_timeout=0.001)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with EdgegapSession(TOKEN, base_url=url, webhooks=hooks, cleanup_timeout=0) as session:
+            with pytest.raises(EdgegapError) as raised:
+                await session.deployments.deploy("app", "v1", users=["::1"], once=once)
+            shown = [*texts(raised.value), repr(session), pretty_repr(hooks)]
+    finally:
+        await runner.cleanup()
+    assert len(signatures) == 3
+    shown += [repr(vars(record)) + record.getMessage() for record in everything.records]
+    parts = {signature[:10] for signature in signatures}
+    assert [text for text in shown if any(part in text for part in parts)] == []
+    assert any("ready" in text and "/***" in text for text in shown)
