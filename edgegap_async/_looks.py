@@ -89,7 +89,7 @@ class Looks:
         outcome = outcome_of(status, wait.goal)
         if outcome is None:
             return
-        if wait.listed and isinstance(outcome, ReadyDeployment):
+        if wait.listed and wait in self._board and isinstance(outcome, ReadyDeployment):
             self._trust.not_shown(wait.request_id, _now())
         self._board.settle(wait, outcome)
 

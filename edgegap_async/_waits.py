@@ -121,6 +121,10 @@ class Board:
     def __bool__(self) -> bool:
         return any(self._waits.values())
 
+    def __contains__(self, wait: Wait) -> bool:
+        """Whether somebody still waits: looks may end later."""
+        return self._waits[wait.goal].get(wait.request_id) is wait
+
     @property
     def ready(self) -> dict[str, Wait]:
         """Those for deployments that are to be READY, by ID."""
@@ -166,7 +170,7 @@ class Board:
 
     def settle(self, wait: Wait, outcome: Outcome) -> None:
         """A look ends one."""
-        self._missed += wait.hooked
+        self._missed += wait.hooked and wait in self
         self._end(wait, outcome)
 
     def no_status_before(self, when: float, wait: Wait) -> None:
@@ -185,12 +189,13 @@ class Board:
 
     def _drop(self, wait: Wait) -> None:
         self._flagged.pop(wait, None)
-        if self._waits[wait.goal].get(wait.request_id) is wait:
+        if wait in self:
             del self._waits[wait.goal][wait.request_id]
 
     def flag(self, wait: Wait) -> None:
         """Look at it out of turn."""
-        self._flagged[wait] = None
+        if wait in self:
+            self._flagged[wait] = None
 
     def take_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
         """Whose status to ask for now. `proven`: the list has shown something; `blind`: it tells nothing at all."""

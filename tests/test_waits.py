@@ -1,6 +1,7 @@
 """Who is looked at next, and what a list is worth: the rules by themselves, where nothing else shows them."""
 
 import asyncio
+from math import inf
 
 import pytest
 from bucket_model import now
@@ -8,6 +9,9 @@ from bucket_model import now
 from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
 from edgegap_async._waits import (
+    FASTEST,
+    MISSES,
+    SAFETY_NET,
     Board,
     Caller,
     Outcome,
@@ -27,6 +31,15 @@ def place(board: Board, request_id: str, *, due: float = 0.0, goal: str = "ready
     return Place(wait, caller, None, None)
 
 
+async def test_whom_nobody_waits_for_is_looked_at_no_more() -> None:
+    board = Board()
+    gone, _ = place(board, "a"), place(board, "b", due=inf)
+    board.leave(gone.wait, gone.caller)
+    board.flag(gone.wait)
+    assert board.take_look(0.0, proven=True, blind=False) is None
+    assert board.take_look(0.0, proven=True, blind=True) is None
+
+
 @pytest.mark.parametrize("offset", [step * 2.5e-7 for step in range(-8, 9)])
 async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_once(offset: float) -> None:
     loop, board = asyncio.get_running_loop(), Board()
@@ -38,3 +51,19 @@ async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_onc
     ready = ReadyDeployment(request_id="a")
     loop.call_at(deadline + offset, places[0].caller.set_result, ready)
     assert sorted([request_id async for request_id, _ in told]) == ["a", "b", "c"]
+
+
+async def test_a_webhook_that_came_is_not_missed_by_a_look_that_ends_after_it() -> None:
+    board, ready = Board(), ReadyDeployment(request_id="a")
+    board.webhook_came()
+    for _ in range(MISSES):
+        told = place(board, "a", hooked=True)
+        board.heard(told.wait, ready)
+        board.settle(told.wait, ready)
+    assert board.webhooks_come
+    assert board.pace(told.wait, 0.0) == SAFETY_NET
+    for _ in range(MISSES):
+        assert board.webhooks_come
+        board.settle(place(board, "a", hooked=True).wait, ready)
+    assert not board.webhooks_come
+    assert board.pace(told.wait, 0.0) == FASTEST

@@ -8,8 +8,8 @@ from bucket_model import now
 from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
-from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
-from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
+from edgegap_async import DeploymentState, Limits, ReadyDeployment
+from edgegap_async.errors import ReadyTimeout
 from edgegap_async.simulator import Fault
 
 SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
