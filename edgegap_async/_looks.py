@@ -71,7 +71,7 @@ class Looks:
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""
-        wait.looked = began = _now()
+        began = _now()
         left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
         try:
             status = await self._transport.call(
@@ -103,7 +103,8 @@ class Looks:
         elif isinstance(error, HOPELESS):
             self._board.settle(wait, error)
         elif isinstance(error, QueueTooLong):
-            self._board.no_status_before(_now() + error.wait, wait)
+            now = _now()
+            self._board.no_status_before(now + error.wait, wait, now)
 
     async def at_list(self, chunk: dict[str, Wait], word: Word) -> None:
         """Ask for those of many that are in a state."""

@@ -28,6 +28,7 @@ OVERDUE = 10.0  # seconds without a look of its own after which it gets one, if 
 UNPROVEN = 1.0  # the same, until the list has shown something of ours
 MISSING = 2.0  # the same, where a list does not show it at all
 UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
+PATIENCE = 2.0  # seconds without an answer that count as much
 MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
 
 
@@ -93,6 +94,10 @@ class Wait:
         """A look failed. That time ran out tells less than what went wrong before."""
         if self.failure is None or not isinstance(error, TimeoutError):
             self.failure = error
+
+    def untold(self, now: float) -> bool:
+        """Whether its status is not to be had."""
+        return self.failed_looks >= UNTOLD or (self.in_look and now - self.looked >= PATIENCE)
 
     def pace(self, now: float) -> float:
         """Seconds between two looks."""
@@ -173,9 +178,9 @@ class Board:
         self._missed += wait.hooked and wait in self
         self._end(wait, outcome)
 
-    def no_status_before(self, when: float, wait: Wait) -> None:
+    def no_status_before(self, when: float, wait: Wait, now: float) -> None:
         """Whoever has less time is told so now, where nothing else can tell."""
-        if wait.hooked or (wait.goal == "ready" and self._in_lists):
+        if wait.hooked or (wait.goal == "ready" and self._in_lists(now)):
             return
         for caller, deadline in wait.callers.items():
             if deadline is not None and deadline < when and not caller.done():
@@ -202,7 +207,7 @@ class Board:
         wait = self._next_look(now, proven=proven, blind=blind)
         if wait:
             self._flagged.pop(wait, None)
-            wait.in_look = True
+            wait.in_look, wait.looked = True, now
         return wait
 
     def _next_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
@@ -224,16 +229,16 @@ class Board:
         self._next_overdue = now + oldest.pace(now)
         return oldest
 
-    @property
-    def _in_lists(self) -> bool:
-        return len(self.ready) > 1 or any(wait.failed_looks >= UNTOLD for wait in self.ready.values())
+    def _in_lists(self, now: float) -> bool:
+        """Whether lists are asked for."""
+        return len(self.ready) > 1 or any(wait.untold(now) for wait in self.ready.values())
 
     def take_list(self, now: float, room: int, *, errors: bool) -> dict[str, Wait]:
         """What to ask the list for now: those that are due, and as many more as there is room for."""
         when = _by_error_due if errors else _by_due
         free = [wait for wait in self.ready.values() if not wait.in_list]
         due = sum(when(wait) <= now for wait in free)
-        if not due or not self._in_lists:
+        if not due or not self._in_lists(now):
             return {}
         # Each ID costs its letters, and what its quotes and its comma become in a URL.
         chunk: dict[str, Wait] = {}
@@ -253,16 +258,16 @@ class Board:
     def take_all(self, now: float) -> dict[str, Wait]:
         """All that a list can tell of, if some of it is due."""
         waits = dict(self.ready)
-        if not self._in_lists or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
+        if not self._in_lists(now) or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
             return {}
         for wait in waits.values():
             wait.in_list = True
         return waits
 
     def next_due(self, now: float) -> float:
-        """When there may be something to look at."""
-        stopped = self._waits["stopped"].values()
-        dues = [wait.due for wait in (*stopped, *self.ready.values()) if not (wait.in_look or wait.in_list)]
-        # What is due already waits for a look to end.
+        """When there may be something to look at. What is due already waits for a look to end."""
+        dues = [wait.due for waits in self._waits.values() for wait in waits.values()]
         soonest = min((due for due in (*dues, self._next_partial) if due > now), default=inf)
-        return min(soonest, now + FASTEST) if len(self.ready) > 1 else soonest
+        # One alone has only its status, unless that takes long.
+        alone = len(self.ready) < 2 and not any(wait.in_look for wait in self.ready.values())
+        return soonest if alone else min(soonest, now + FASTEST)

@@ -37,6 +37,19 @@ async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
         assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
 
 
+async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
+    async with crowd(1, Fault("status", "never-before"), ready_after=(6.0, 6.0)) as (edgegap, sim, ids):
+        assert (await delays(edgegap, sim, ids))[-1] < 0.5
+
+
+async def test_who_is_left_alone_waits_for_no_list() -> None:
+    async with crowd(2, Fault("list", "never-before"), ready_after=(4.0, 4.0)) as (edgegap, sim, ids):
+        first, second = (asyncio.ensure_future(delays(edgegap, sim, [it])) for it in ids)
+        await asyncio.sleep(2)
+        first.cancel()
+        assert (await second)[0] < 0.4
+
+
 async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
     async with crowd(1000, ready_after=(600.0, 600.0)) as (edgegap, sim, ids):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
