@@ -215,11 +215,11 @@ class Board:
         if flagged:
             return flagged
         alone = blind or len(self.ready) == 1
+        if not alone and now >= self._next_overdue and (overdue := self._overdue(now, OVERDUE if proven else UNPROVEN)):
+            return overdue  # before those that wait for an end: they may be many
         singly: list[Wait] = [*self._waits["stopped"].values(), *(self.ready.values() if alone else ())]
         due = [wait for wait in singly if wait.due <= now and not wait.in_look]
-        if due:
-            return min(due, key=_by_due)
-        return None if alone or now < self._next_overdue else self._overdue(now, OVERDUE if proven else UNPROVEN)
+        return min(due, key=_by_due, default=None)
 
     def _overdue(self, now: float, after: float) -> Wait | None:
         free = [wait for wait in self.ready.values() if not wait.in_look]

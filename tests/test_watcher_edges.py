@@ -9,7 +9,7 @@ from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
 from edgegap_async import DeploymentState, Limits, ReadyDeployment
-from edgegap_async.errors import ReadyTimeout
+from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 
 SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
@@ -48,6 +48,17 @@ async def test_who_is_left_alone_waits_for_no_list() -> None:
         await asyncio.sleep(2)
         first.cancel()
         assert (await second)[0] < 0.4
+
+
+async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> None:
+    async with crowd(205, ready_after=(100.0, 100.0)) as (edgegap, _, ids):
+        ending = [asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it)) for it in ids[5:]]
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in [*ids[:5], "no-such"]]
+        began = now()
+        assert isinstance(await failure(waits[-1]), DeploymentTerminated)
+        assert now() - began < 15
+        for wait in (*ending, *waits):
+            wait.cancel()
 
 
 async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
