@@ -60,6 +60,7 @@ class Wait:
         "in_look",
         "last",
         "listed",
+        "look",
         "looked",
         "request_id",
     )
@@ -75,6 +76,7 @@ class Wait:
         self.looked: float = now  # when its status was last asked for
         self.failed_looks: int = 0  # in a row
         self.in_look: bool = False  # its status is being asked for
+        self.look: asyncio.Task[None] | None = None  # what asks for it, or did
         self.in_list: bool = False  # a list is
         self.listed: bool = False  # one was
         self.last: DeploymentStatus | None = None

@@ -153,7 +153,10 @@ class Watcher:
         return wait
 
     def _leave(self, place: Place) -> None:
-        self._board.leave(place.wait, place.caller)
+        wait = place.wait
+        self._board.leave(wait, place.caller)
+        if not wait.callers and wait.look:
+            wait.look.cancel()  # it would be in the way of others
         if not self._board:
             self._changed.set()
 
@@ -229,7 +232,7 @@ class Watcher:
             wait = board.take_look(now, proven=trust.proven, blind=trust.blind)
             if wait is None:
                 break
-            self._begin(group, self._single, partial(self._looks.at_status, wait))
+            wait.look = self._begin(group, self._single, partial(self._looks.at_status, wait))
         if not trust.filters(now):
             if not self._lists and (waits := board.take_all(now)):
                 self._begin(group, self._lists, partial(self._looks.at_newest, waits))
@@ -245,7 +248,7 @@ class Watcher:
 
     def _begin(
         self, group: asyncio.TaskGroup, under_way: set[asyncio.Task[None]], look: Callable[[], Awaitable[None]]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         task = group.create_task(self._logged(look))
         under_way.add(task)
 
@@ -254,6 +257,7 @@ class Watcher:
             self._changed.set()
 
         task.add_done_callback(over)
+        return task
 
     async def _logged(self, look: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -8,7 +8,7 @@ from bucket_model import now
 from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
-from edgegap_async import DeploymentState, Limits, ReadyDeployment
+from edgegap_async import DeploymentState, Limits, ReadyDeployment, Retry
 from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 
@@ -48,6 +48,19 @@ async def test_who_is_left_alone_waits_for_no_list() -> None:
         await asyncio.sleep(2)
         first.cancel()
         assert (await second)[0] < 0.4
+
+
+async def test_who_has_gone_is_in_nobodys_way() -> None:
+    async with crowd(21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
+        sim.faults = [SILENT[0], Fault("list", "503-before")]
+        gone = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids[1:]]
+        await asyncio.sleep(8)  # all twenty wait for their statuses, which never come
+        last = asyncio.ensure_future(delays(edgegap, sim, ids[:1]))
+        await asyncio.sleep(0)
+        sim.faults = []
+        for wait in gone:
+            wait.cancel()
+        assert (await last)[0] < 0.4
 
 
 async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> None:
