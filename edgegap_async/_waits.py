@@ -8,6 +8,7 @@ Each is looked at a quarter of a second after its last look began; the longer it
 """
 
 import asyncio
+from collections.abc import Iterable
 from heapq import nsmallest
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias
@@ -30,6 +31,11 @@ MISSING = 2.0  # the same, where a list does not show it at all
 UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
 PATIENCE = 2.0  # seconds without an answer that count as much
 MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
+
+
+def size(request_ids: Iterable[str]) -> int:
+    """What these cost in a URL: their letters, and what their quotes and commas become there."""
+    return sum(len(request_id) + MARKS for request_id in request_ids)
 
 
 def _by_due(wait: "Wait") -> float:
@@ -242,10 +248,9 @@ class Board:
         due = sum(when(wait) <= now for wait in free)
         if not due or not self._in_lists(now):
             return {}
-        # Each ID costs its letters, and what its quotes and its comma become in a URL.
         chunk: dict[str, Wait] = {}
         for wait in nsmallest(room // MARKS, free, key=when):
-            room -= len(wait.request_id) + MARKS
+            room -= size([wait.request_id])
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait

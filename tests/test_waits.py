@@ -8,6 +8,7 @@ from bucket_model import now
 
 from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
+from edgegap_async._trust import DISTRUST, LEAST_ROOM, ROOM, Trust
 from edgegap_async._waits import (
     FASTEST,
     MISSES,
@@ -67,3 +68,23 @@ async def test_a_webhook_that_came_is_not_missed_by_a_look_that_ends_after_it() 
         board.settle(place(board, "a", hooked=True).wait, ready)
     assert not board.webhooks_come
     assert board.pace(told.wait, 0.0) == FASTEST
+
+
+def test_lists_that_are_too_long_are_halved_once_however_many_were_under_way() -> None:
+    trust = Trust()
+    for _ in range(4):
+        trust.refused(ROOM, 0.0)
+    assert trust.room == ROOM // 2
+    trust.refused(ROOM // 4, 0.0)
+    assert trust.room == ROOM // 8
+    assert trust.filters(0.0)
+
+
+def test_where_even_short_lists_are_refused_it_is_their_filters() -> None:
+    trust = Trust()
+    trust.refused(2 * LEAST_ROOM, 10.0)
+    assert trust.filters(10.0)
+    trust.refused(2 * LEAST_ROOM - 1, 10.0)
+    assert not trust.filters(10.0 + DISTRUST - 0.1)
+    assert trust.filters(10.0 + DISTRUST)
+    assert trust.room == ROOM
