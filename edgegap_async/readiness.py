@@ -61,7 +61,9 @@ class Watcher:
         self._trust.forget(event.request_id)
         for wait in self._board.find(event.request_id):
             self._board.heard(wait, _told_by(event, wait.goal))
-        self._heard.pop(event.request_id, None)
+        _, before = self._heard.pop(event.request_id, (0.0, event))
+        if before.event == "terminated":
+            event = before  # what comes after the end is late
         self._heard[event.request_id] = (asyncio.get_running_loop().time(), event)
         if len(self._heard) > MOST_HEARD:
             del self._heard[next(iter(self._heard))]
@@ -69,6 +71,7 @@ class Watcher:
 
     def stopping(self, request_id: str) -> None:
         """Its stop was accepted, or it is gone."""
+        self._heard.pop(request_id, None)
         self._trust.forget(request_id)
         for wait in self._board.find(request_id):
             self._board.flag(wait)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from bucket_model import now
+from hooks import receiver
 from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
-from edgegap_async import DeploymentState, Limits, ReadyDeployment, Retry
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry, WebhookEvent
 from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 
@@ -112,3 +113,25 @@ async def test_several_take_what_settles_and_each_is_told_once() -> None:
             assert now() - began <= 20.01
         assert sorted(request_id for request_id, _ in told) == sorted(ids)
         assert {type(outcome) for _, outcome in told} == {ReadyDeployment, ReadyTimeout}
+
+
+@pytest.mark.parametrize("stopper", ["this session", "others"])
+async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) -> None:
+    async with crowd(0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}) as it:
+        edgegap, sim, _ = it
+        sim.faults = [Fault("webhook", "lost")]
+        accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+        status = await edgegap.deployments.status(accepted.request_id)
+        events = {
+            name: WebhookEvent(name, accepted.once_tag or "", accepted.request_id, status)  # type: ignore[arg-type]
+            for name in ("ready", "terminated")
+        }
+        edgegap.deployments.notify(events["ready"])
+        assert (await edgegap.deployments.wait_until_ready(accepted.request_id)).request_id == accepted.request_id
+        async with EdgegapSession("u", base_url=sim.url) as other:
+            await (edgegap if stopper == "this session" else other).deployments.ensure_stopped(accepted.request_id)
+        if stopper == "others":
+            edgegap.deployments.notify(events["terminated"])
+            edgegap.deployments.notify(events["ready"])  # late
+        error = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
+        assert isinstance(error, DeploymentTerminated)
