@@ -87,21 +87,21 @@ class Watcher:
         place, outcome = await self._until(request_id, "ready", timeout)
         if isinstance(outcome, EdgegapError):
             raise outcome
-        if probe and not await self._passed(probe(outcome), place):
+        if probe and not await self._passed(probe, outcome, place):
             raise self._late(place)
         return outcome
 
-    async def _passed(self, probing: Awaitable[object], place: Place) -> bool:
+    async def _passed(self, probe: Probe, server: ReadyDeployment, place: Place) -> bool:
         """Whether the probe ends in time. A TimeoutError of its own is what it raises, and no end of the wait."""
         own: list[TimeoutError] = []
 
-        async def probe() -> None:
+        async def ask() -> None:
             try:
-                await probing
+                await probe(server)
             except TimeoutError as error:
                 own.append(error)
 
-        ended = await self._transport.wait(probe(), place.deadline)
+        ended = await self._transport.wait(ask(), place.deadline)
         if own:
             raise own[0]
         return ended
