@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import MISSING, Board, Goal, Outcome, Wait
+from ._waits import MISSING, Board, Goal, Outcome, Wait, size
 from .endpoints import STATUS
 from .errors import (
     ApiError,
@@ -71,7 +71,7 @@ class Looks:
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""
-        wait.looked = began = _now()
+        began = _now()
         left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
         try:
             status = await self._transport.call(
@@ -89,7 +89,7 @@ class Looks:
         outcome = outcome_of(status, wait.goal)
         if outcome is None:
             return
-        if wait.listed and isinstance(outcome, ReadyDeployment):
+        if wait.listed and wait in self._board and isinstance(outcome, ReadyDeployment):
             self._trust.not_shown(wait.request_id, _now())
         self._board.settle(wait, outcome)
 
@@ -103,7 +103,8 @@ class Looks:
         elif isinstance(error, HOPELESS):
             self._board.settle(wait, error)
         elif isinstance(error, QueueTooLong):
-            self._board.no_status_before(_now() + error.wait, wait)
+            now = _now()
+            self._board.no_status_before(now + error.wait, wait, now)
 
     async def at_list(self, chunk: dict[str, Wait], word: Word) -> None:
         """Ask for those of many that are in a state."""
@@ -129,7 +130,11 @@ class Looks:
         try:
             page = await in_state(self._transport, asked, word, LIST_PATIENCE)
         except EdgegapError as error:
-            self._not_listed(chunk, error, filtered=True)
+            self._not_listed(chunk, error)
+            if isinstance(error, ApiError) and error.status in REFUSALS:
+                self._trust.refused(size(asked), _now())
+            else:
+                self._trust.failed()
             return False
         full = not is_last(page)
         sound = word == "error" or all(row.ready is not False for row in page.data)
@@ -145,13 +150,9 @@ class Looks:
             self.lists_of_ready += FULL_COUNTS if full else 1
         return full and bool({*shown} & {*chunk})
 
-    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError, *, filtered: bool) -> None:
+    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError) -> None:
         for wait in waits.values():
             wait.went_wrong(error)
-        if filtered and isinstance(error, ApiError) and error.status in REFUSALS:
-            self._trust.refused(_now())
-        else:
-            self._trust.failed()
 
     async def at_newest(self, waits: dict[str, Wait]) -> None:
         """Go through pages newest first, until these were seen."""
@@ -167,7 +168,8 @@ class Looks:
         try:
             complete = await newest(self._transport, take, LIST_PATIENCE)
         except EdgegapError as error:
-            self._not_listed(waits, error, filtered=False)
+            self._not_listed(waits, error)
+            self._trust.failed()
         else:
             self._trust.answered()
             for wait in (waits[request_id] for request_id in missing if complete):

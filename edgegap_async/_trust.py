@@ -39,9 +39,9 @@ class Trust:
         """The filters do not do what they are for."""
         self._until, self._canaries, self.proven, self.room = now + DISTRUST, {}, False, ROOM
 
-    def refused(self, now: float) -> None:
-        """A list was refused: for its length, or for its filters."""
-        self.room //= 2
+    def refused(self, size: int, now: float) -> None:
+        """A list with so many characters of IDs was refused: for its length, or for its filters."""
+        self.room = min(self.room, size // 2)
         if self.room < LEAST_ROOM:
             self.distrust(now)
 

@@ -8,6 +8,7 @@ Each is looked at a quarter of a second after its last look began; the longer it
 """
 
 import asyncio
+from collections.abc import Iterable
 from heapq import nsmallest
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias
@@ -28,7 +29,13 @@ OVERDUE = 10.0  # seconds without a look of its own after which it gets one, if 
 UNPROVEN = 1.0  # the same, until the list has shown something of ours
 MISSING = 2.0  # the same, where a list does not show it at all
 UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
+PATIENCE = 2.0  # seconds without an answer that count as much
 MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
+
+
+def size(request_ids: Iterable[str]) -> int:
+    """What these cost in a URL: their letters, and what their quotes and commas become there."""
+    return sum(len(request_id) + MARKS for request_id in request_ids)
 
 
 def _by_due(wait: "Wait") -> float:
@@ -59,6 +66,7 @@ class Wait:
         "in_look",
         "last",
         "listed",
+        "look",
         "looked",
         "request_id",
     )
@@ -74,6 +82,7 @@ class Wait:
         self.looked: float = now  # when its status was last asked for
         self.failed_looks: int = 0  # in a row
         self.in_look: bool = False  # its status is being asked for
+        self.look: asyncio.Task[None] | None = None  # what asks for it, or did
         self.in_list: bool = False  # a list is
         self.listed: bool = False  # one was
         self.last: DeploymentStatus | None = None
@@ -93,6 +102,10 @@ class Wait:
         """A look failed. That time ran out tells less than what went wrong before."""
         if self.failure is None or not isinstance(error, TimeoutError):
             self.failure = error
+
+    def untold(self, now: float) -> bool:
+        """Whether its status is not to be had."""
+        return self.failed_looks >= UNTOLD or (self.in_look and now - self.looked >= PATIENCE)
 
     def pace(self, now: float) -> float:
         """Seconds between two looks."""
@@ -120,6 +133,10 @@ class Board:
 
     def __bool__(self) -> bool:
         return any(self._waits.values())
+
+    def __contains__(self, wait: Wait) -> bool:
+        """Whether somebody still waits: looks may end later."""
+        return self._waits[wait.goal].get(wait.request_id) is wait
 
     @property
     def ready(self) -> dict[str, Wait]:
@@ -175,12 +192,12 @@ class Board:
 
     def settle(self, wait: Wait, outcome: Outcome) -> None:
         """A look ends one."""
-        self._missed += wait.hooked
+        self._missed += wait.hooked and wait in self
         self._end(wait, outcome)
 
-    def no_status_before(self, when: float, wait: Wait) -> None:
+    def no_status_before(self, when: float, wait: Wait, now: float) -> None:
         """Whoever has less time is told so now, where nothing else can tell."""
-        if wait.hooked or (wait.goal == "ready" and self._in_lists):
+        if wait.hooked or (wait.goal == "ready" and self._in_lists(now)):
             return
         for caller, deadline in wait.callers.items():
             if deadline is not None and deadline < when and not caller.done():
@@ -194,19 +211,20 @@ class Board:
 
     def _drop(self, wait: Wait) -> None:
         self._flagged.pop(wait, None)
-        if self._waits[wait.goal].get(wait.request_id) is wait:
+        if wait in self:
             del self._waits[wait.goal][wait.request_id]
 
     def flag(self, wait: Wait) -> None:
         """Look at it out of turn."""
-        self._flagged[wait] = None
+        if wait in self:
+            self._flagged[wait] = None
 
     def take_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
         """Whose status to ask for now. `proven`: the list has shown something; `blind`: it tells nothing at all."""
         wait = self._next_look(now, proven=proven, blind=blind)
         if wait:
             self._flagged.pop(wait, None)
-            wait.in_look = True
+            wait.in_look, wait.looked = True, now
         return wait
 
     def _next_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
@@ -214,11 +232,11 @@ class Board:
         if flagged:
             return flagged
         alone = blind or len(self.ready) == 1
+        if not alone and now >= self._next_overdue and (overdue := self._overdue(now, OVERDUE if proven else UNPROVEN)):
+            return overdue  # before those that wait for an end: they may be many
         singly: list[Wait] = [*self._waits["stopped"].values(), *(self.ready.values() if alone else ())]
         due = [wait for wait in singly if wait.due <= now and not wait.in_look]
-        if due:
-            return min(due, key=_by_due)
-        return None if alone or now < self._next_overdue else self._overdue(now, OVERDUE if proven else UNPROVEN)
+        return min(due, key=_by_due, default=None)
 
     def _overdue(self, now: float, after: float) -> Wait | None:
         free = [wait for wait in self.ready.values() if not wait.in_look]
@@ -228,21 +246,20 @@ class Board:
         self._next_overdue = now + self.pace(oldest, now)
         return oldest
 
-    @property
-    def _in_lists(self) -> bool:
-        return len(self.ready) > 1 or any(wait.failed_looks >= UNTOLD for wait in self.ready.values())
+    def _in_lists(self, now: float) -> bool:
+        """Whether lists are asked for."""
+        return len(self.ready) > 1 or any(wait.untold(now) for wait in self.ready.values())
 
     def take_list(self, now: float, room: int, *, errors: bool) -> dict[str, Wait]:
         """What to ask the list for now: those that are due, and as many more as there is room for."""
         when = _by_error_due if errors else _by_due
         free = [wait for wait in self.ready.values() if not wait.in_list]
         due = sum(when(wait) <= now for wait in free)
-        if not due or not self._in_lists:
+        if not due or not self._in_lists(now):
             return {}
-        # Each ID costs its letters, and what its quotes and its comma become in a URL.
         chunk: dict[str, Wait] = {}
         for wait in nsmallest(room // MARKS, free, key=when):
-            room -= len(wait.request_id) + MARKS
+            room -= size([wait.request_id])
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait
@@ -257,16 +274,16 @@ class Board:
     def take_all(self, now: float) -> dict[str, Wait]:
         """All that a list can tell of, if some of it is due."""
         waits = dict(self.ready)
-        if not self._in_lists or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
+        if not self._in_lists(now) or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
             return {}
         for wait in waits.values():
             wait.in_list = True
         return waits
 
     def next_due(self, now: float) -> float:
-        """When there may be something to look at."""
-        stopped = self._waits["stopped"].values()
-        dues = [wait.due for wait in (*stopped, *self.ready.values()) if not (wait.in_look or wait.in_list)]
-        # What is due already waits for a look to end.
+        """When there may be something to look at. What is due already waits for a look to end."""
+        dues = [wait.due for waits in self._waits.values() for wait in waits.values()]
         soonest = min((due for due in (*dues, self._next_partial) if due > now), default=inf)
-        return min(soonest, now + FASTEST) if len(self.ready) > 1 else soonest
+        # One alone has only its status, unless that takes long.
+        alone = len(self.ready) < 2 and not any(wait.in_look for wait in self.ready.values())
+        return soonest if alone else min(soonest, now + FASTEST)

@@ -83,21 +83,21 @@ class Watcher:
         place, outcome = await self._until(request_id, "ready", timeout)
         if isinstance(outcome, EdgegapError):
             raise outcome
-        if probe and not await self._passed(probe(outcome), place):
+        if probe and not await self._passed(probe, outcome, place):
             raise self._late(place)
         return outcome
 
-    async def _passed(self, probing: Awaitable[object], place: Place) -> bool:
+    async def _passed(self, probe: Probe, server: ReadyDeployment, place: Place) -> bool:
         """Whether the probe ends in time. A TimeoutError of its own is what it raises, and no end of the wait."""
         own: list[TimeoutError] = []
 
-        async def probe() -> None:
+        async def ask() -> None:
             try:
-                await probing
+                await probe(server)
             except TimeoutError as error:
                 own.append(error)
 
-        ended = await self._transport.wait(probe(), place.deadline)
+        ended = await self._transport.wait(ask(), place.deadline)
         if own:
             raise own[0]
         return ended
@@ -151,7 +151,10 @@ class Watcher:
         return wait
 
     def _leave(self, place: Place) -> None:
-        self._board.leave(place.wait, place.caller)
+        wait = place.wait
+        self._board.leave(wait, place.caller)
+        if not wait.callers and wait.look:
+            wait.look.cancel()  # it would be in the way of others
         if not self._board:
             self._changed.set()
 
@@ -229,7 +232,7 @@ class Watcher:
             wait = board.take_look(now, proven=trust.proven, blind=trust.blind)
             if wait is None:
                 break
-            self._begin(group, self._single, partial(self._looks.at_status, wait))
+            wait.look = self._begin(group, self._single, partial(self._looks.at_status, wait))
         if not trust.filters(now):
             if not self._lists and (waits := board.take_all(now)):
                 self._begin(group, self._lists, partial(self._looks.at_newest, waits))
@@ -245,7 +248,7 @@ class Watcher:
 
     def _begin(
         self, group: asyncio.TaskGroup, under_way: set[asyncio.Task[None]], look: Callable[[], Awaitable[None]]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         task = group.create_task(self._logged(look))
         under_way.add(task)
 
@@ -254,6 +257,7 @@ class Watcher:
             self._changed.set()
 
         task.add_done_callback(over)
+        return task
 
     async def _logged(self, look: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from bucket_model import now
+from hooks import receiver
 from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays
 
-from edgegap_async import DeploymentState, Limits, ReadyDeployment
-from edgegap_async.errors import ReadyTimeout
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry, WebhookEvent
+from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 
 SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
@@ -35,6 +36,43 @@ async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
     async with crowd(2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}) as it:
         edgegap, sim, ids = it
         assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
+
+
+async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
+    async with crowd(1, Fault("status", "never-before"), ready_after=(6.0, 6.0)) as (edgegap, sim, ids):
+        assert (await delays(edgegap, sim, ids))[-1] < 0.5
+
+
+async def test_who_is_left_alone_waits_for_no_list() -> None:
+    async with crowd(2, Fault("list", "never-before"), ready_after=(4.0, 4.0)) as (edgegap, sim, ids):
+        first, second = (asyncio.ensure_future(delays(edgegap, sim, [it])) for it in ids)
+        await asyncio.sleep(2)
+        first.cancel()
+        assert (await second)[0] < 0.4
+
+
+async def test_who_has_gone_is_in_nobodys_way() -> None:
+    async with crowd(21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
+        sim.faults = [SILENT[0], Fault("list", "503-before")]
+        gone = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids[1:]]
+        await asyncio.sleep(8)  # all twenty wait for their statuses, which never come
+        last = asyncio.ensure_future(delays(edgegap, sim, ids[:1]))
+        await asyncio.sleep(0)
+        sim.faults = []
+        for wait in gone:
+            wait.cancel()
+        assert (await last)[0] < 0.4
+
+
+async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> None:
+    async with crowd(205, ready_after=(100.0, 100.0)) as (edgegap, _, ids):
+        ending = [asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it)) for it in ids[5:]]
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in [*ids[:5], "no-such"]]
+        began = now()
+        assert isinstance(await failure(waits[-1]), DeploymentTerminated)
+        assert now() - began < 15
+        for wait in (*ending, *waits):
+            wait.cancel()
 
 
 async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
@@ -75,3 +113,25 @@ async def test_several_take_what_settles_and_each_is_told_once() -> None:
             assert now() - began <= 20.01
         assert sorted(request_id for request_id, _ in told) == sorted(ids)
         assert {type(outcome) for _, outcome in told} == {ReadyDeployment, ReadyTimeout}
+
+
+@pytest.mark.parametrize("stopper", ["this session", "others"])
+async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) -> None:
+    async with crowd(0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}) as it:
+        edgegap, sim, _ = it
+        sim.faults = [Fault("webhook", "lost")]
+        accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+        status = await edgegap.deployments.status(accepted.request_id)
+        events = {
+            name: WebhookEvent(name, accepted.once_tag or "", accepted.request_id, status)  # type: ignore[arg-type]
+            for name in ("ready", "terminated")
+        }
+        edgegap.deployments.notify(events["ready"])
+        assert (await edgegap.deployments.wait_until_ready(accepted.request_id)).request_id == accepted.request_id
+        async with EdgegapSession("u", base_url=sim.url) as other:
+            await (edgegap if stopper == "this session" else other).deployments.ensure_stopped(accepted.request_id)
+        if stopper == "others":
+            edgegap.deployments.notify(events["terminated"])
+            edgegap.deployments.notify(events["ready"])  # late
+        error = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
+        assert isinstance(error, DeploymentTerminated)
