@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -12,13 +13,16 @@ from ._lanes import Priority
 from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
 from ._posting import D, Posting
 from ._reaper import stop_tagged
-from ._request import Voyage
+from ._request import Voyage, Withdrawn
 from ._scopes import Handover
 from ._transport import Transport
 from .errors import DeployOutcomeUnknown
 from .models.deploy import DeploymentAccepted
 
 log = logging.getLogger("edgegap_async")
+TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
+WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
+OnIntent: TypeAlias = Callable[[str], object]
 Send: TypeAlias = Callable[[Transport, str, float | None], Awaitable[DeploymentAccepted]]
 
 
@@ -28,8 +32,8 @@ class Errand:
     def __init__(
         self, send: Send, voyage: Voyage, deadline: float | None, handover: Handover | None, hooks: Hooks
     ) -> None:
-        self.send, self.voyage, self.deadline, self.handover = send, voyage, deadline, handover
-        self._hooks = hooks
+        self.voyage, self.deadline, self.handover = voyage, deadline, handover
+        self._send, self._hooks = send, hooks
         self.tag: str = ""  # that of the latest attempt
         self.settling = False
         self.lost = False  # it was cut off while it was on its way
@@ -44,7 +48,36 @@ class Errand:
         """Whether a server may exist that is not known yet."""
         return self.voyage.under_way or self.settling or self.lost or self.voyage.cut
 
-    async def settle(self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown) -> DeploymentAccepted | None:
+    async def carry_out(self, own: Transport, lookups: Lookups, on_intent: OnIntent | None) -> DeploymentAccepted:
+        """Send it, find out what came of it where that is unknown, and send it again if nothing did.
+
+        Raises:
+            DeployOutcomeUnknown: nobody knows, or the time is over.
+            Withdrawn: it has started nothing, and is not to be sent again.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            tag = self.tag = f"once-{secrets.token_hex(TAG_DIGITS)[:TAG_DIGITS]}"
+            if on_intent:
+                on_intent(tag)
+            left = None if self.deadline is None else max(self.deadline - loop.time(), 0.001)
+            try:
+                accepted = await self._send(own, tag, left)
+                lookups.knows(accepted.request_id)
+                return structs.replace(accepted, once_tag=tag)
+            except DeployOutcomeUnknown as error:
+                unknown = error
+            found = await self._settle(lookups, tag, unknown)
+            if found is not None:
+                return found
+            if self.voyage.recalled:
+                raise Withdrawn(f"no server was found under the tag {tag}, and it is not deployed again") from unknown
+            if self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline:
+                raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
+            self.voyage.sent = False
+            log.info("no server was found under the tag %s: deploying again under a new one", tag)
+
+    async def _settle(self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown) -> DeploymentAccepted | None:
         """Look for the tag under which it was sent; None: nothing was started.
 
         Raises:

@@ -9,16 +9,13 @@ closed                  what is to be stopped is stopped for `cleanup_timeout`; 
 
 import asyncio
 import logging
-import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from math import inf
 from typing import TypeAlias
 from weakref import WeakSet
 
-from msgspec import structs
-
-from ._errand import Errand, errand_of
+from ._errand import Errand, OnIntent, errand_of
 from ._hooks import Hooks
 from ._lanes import PRIORITIES, Priority
 from ._lookups import Lookups
@@ -41,9 +38,6 @@ from .readiness import Watcher
 from .webhooks import WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
-WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
-OnIntent: TypeAlias = Callable[[str], object]
 Leftover: TypeAlias = tuple[str | None, str | None]
 
 
@@ -163,7 +157,7 @@ class Ownership:
 
     async def _run(self, errand: Errand) -> DeploymentAccepted:
         try:
-            accepted = await self._deploy(errand)
+            accepted = await errand.carry_out(*self._enter(), self._on_intent)
         except AllocationFailed as failed:
             failed.once_tag = errand.tag
             if failed.request_id:
@@ -187,30 +181,6 @@ class Ownership:
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
         return accepted
-
-    async def _deploy(self, errand: Errand) -> DeploymentAccepted:
-        own, lookups = self._enter()
-        loop = asyncio.get_running_loop()
-        while True:
-            tag = errand.tag = f"once-{secrets.token_hex(TAG_DIGITS)[:TAG_DIGITS]}"
-            if self._on_intent:
-                self._on_intent(tag)
-            left = None if errand.deadline is None else max(errand.deadline - loop.time(), 0.001)
-            try:
-                accepted = await errand.send(own, tag, left)
-                lookups.knows(accepted.request_id)
-                return structs.replace(accepted, once_tag=tag)
-            except DeployOutcomeUnknown as error:
-                unknown = error
-            found = await errand.settle(lookups, tag, unknown)
-            if found is not None:
-                return found
-            if errand.voyage.recalled:
-                raise Withdrawn(f"no server was found under the tag {tag}, and it is not deployed again") from unknown
-            if errand.deadline is not None and loop.time() + WORTH_A_TRY > errand.deadline:
-                raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
-            errand.voyage.sent = False
-            log.info("no server was found under the tag %s: deploying again under a new one", tag)
 
     def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None] | None:
         """Stop a server that nobody has, for as long as it takes; once the session is closed it can only be named."""

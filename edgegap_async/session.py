@@ -10,6 +10,7 @@ from warnings import warn
 import aiohttp
 
 from ._endpoint import LimitName
+from ._errand import OnIntent
 from ._limits import Limits, LimitUsage
 from ._retry import Retry
 from ._transport import Transport
@@ -24,7 +25,7 @@ from .models._check import (
     seconds,
     token_text,
 )
-from .ownership import Leftover, OnIntent, Ownership
+from .ownership import Leftover, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
