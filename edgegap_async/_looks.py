@@ -21,12 +21,12 @@ from .errors import (
     WrongLoop,
     is_gone,
 )
-from .listing import in_state, is_last, newest
+from .listing import PAGE, in_state, is_last, newest
 from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSummary, ReadyDeployment
 
 Word: TypeAlias = Literal["ready", "error"]
 LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
-FULL_COUNTS = 0.25  # more are READY than a list shows: they come first
+FULL_COUNTS = 0.25  # of a list: the more a page shows, the less there is to spare for those in ERROR
 REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
 # What no further look would mend.
 HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
@@ -67,7 +67,7 @@ class Looks:
 
     def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
         self._transport, self._board, self._trust = transport, board, trust
-        self.lists_of_ready: float = 0  # since the last one of those in ERROR; one that was full counts less
+        self.lists_of_ready: float = 0  # since the last one of those in ERROR; the fuller one was, the less it counts
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""
@@ -147,7 +147,7 @@ class Looks:
             elif wait and sound:
                 self._board.flag(wait)  # the row does not tell all
         if word == "ready":
-            self.lists_of_ready += FULL_COUNTS if full else 1
+            self.lists_of_ready += FULL_COUNTS if full else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE, 1)
         return full and bool({*shown} & {*chunk})
 
     def _not_listed(self, waits: dict[str, Wait], error: EdgegapError) -> None:
