@@ -24,7 +24,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from readiness_table import HEAD, HOWS, LIMITS, Figures, How, Run, percentile, worst
+from readiness_table import GOAL_WITH_WEBHOOKS, HEAD, HOWS, LIMITS, Figures, How, Run, percentile, worst
 
 from edgegap_async import DeploymentState, EdgegapSession, Limits
 from edgegap_async.endpoints import DEPLOY_LIMIT
@@ -43,7 +43,7 @@ POLL_PAUSE = 1.0  # seconds between two polls of one waiter
 LOST = 0.1  # of the webhooks
 RAMP = 1000  # servers from nothing
 RAMP_READY = (2.0, 5.0)  # seconds from the deploy
-RAMP_GOAL = 0.5  # seconds, p95
+RAMP_GOALS: dict[How, float] = {"watcher": 0.5, "watcher and webhooks": GOAL_WITH_WEBHOOKS}  # seconds, p95
 
 
 async def poll(edgegap: EdgegapSession, request_id: str) -> None:
@@ -217,9 +217,10 @@ def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
         results = [runner.run(ramp(how, seed)) for seed in seeds]
         figures = worst([each for each, _, _ in results])
         _, took, may = max(results, key=lambda result: result[1] - result[2])
-        goal = inf if how == "a poll each" else RAMP_GOAL
-        late = goal < inf and took > may
-        print(f"| {how} | {took:.2f}{' FAILED' * late} | {may:.2f} | {figures.cells(goal)} |", flush=True)
+        goal = RAMP_GOALS.get(how, inf)
+        # The last one may be one whose webhook is lost: what that costs has no goal.
+        most, late = (f"{may:.2f}", took > may) if how == "watcher" else ("", False)
+        print(f"| {how} | {took:.2f}{' FAILED' * late} | {most} | {figures.cells(goal)} |", flush=True)
         good = good and not late and figures.held and figures.p95 <= goal
     return good
 
