@@ -11,7 +11,7 @@ after it has failed    is nothing to this session, as is what comes under anothe
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from msgspec import structs
@@ -60,7 +60,7 @@ class Hooks:
         self._listening = False
 
     @contextmanager
-    def signed(self, body: D) -> Iterator[tuple[D, str]]:
+    def signed(self, body: D) -> Generator[tuple[D, str], None, None]:
         """`sign`, for an attempt that is over at the end of the block, and the nonce that it is given."""
         nonce = secrets.token_hex(NONCE_BYTES)
         try:

@@ -125,6 +125,23 @@ async def test_the_end_is_told_to_all_who_wait() -> None:
         await edgegap.deployments.wait_until_stopped(accepted.request_id)
 
 
+async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
+    async with hooked(*DARK, *Fault.script("webhook", "swapped:20")) as (edgegap, sim, receiver):
+        came: list[str] = []
+        receiver.listen(lambda event: came.append(event.event))
+        accepted = await deploy(edgegap)
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
+        await asyncio.sleep(8)
+        async with EdgegapSession("another", base_url=sim.url) as other:
+            await other.deployments.stop(accepted.request_id)
+        assert isinstance(await failure(waiting), DeploymentTerminated)
+        await asyncio.sleep(1)
+        assert came == ["terminated", "ready"]
+        assert isinstance(
+            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)), DeploymentTerminated
+        )
+
+
 async def test_who_waits_only_later_is_told_what_came_before() -> None:
     async with hooked(*DARK) as (edgegap, _, _):
         accepted = await deploy(edgegap)
