@@ -116,10 +116,9 @@ class Hooks:
             self._attribute(event)
 
     def _attribute(self, event: WebhookEvent) -> None:
-        expected = self._answered.get(event.nonce)
-        if expected == event.request_id:
+        if self._answered.get(event.nonce) == event.request_id:
             self._hear(event)
-        elif expected or not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
+        elif not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
             log.debug("the webhook %s for %s is not for this session", event.event, event.nonce)
 
     def _may_be_stray(self, event: WebhookEvent) -> bool:
@@ -129,8 +128,6 @@ class Hooks:
         return (not tags or event.nonce in tags) and event.request_id not in self._answered.values()
 
     def close(self) -> None:
-        """Listen no more, and keep nothing."""
+        """Listen no more."""
         if self._receiver is not None:
             self._receiver.unlisten(self.notify)
-        self._open.clear()
-        self._answered.clear()

@@ -208,6 +208,17 @@ async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
         assert max(delays) < 2 * SAFETY_NET
 
 
+@pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
+async def test_the_safety_net_holds_where_lists_lie(kind: str) -> None:
+    faults = (Fault("webhook", "lost", 0.3), Fault("webhook", "late", 0.7, seconds=2.0), Fault("list", kind))
+    async with hooked(*faults, options={"ready_after": (20.0, 60.0), "seed": 1}) as (edgegap, sim, _):
+        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(60)))]
+        async with edgegap.deployments.wait_many(ids) as outcomes:
+            delays = [late(sim, request_id) async for request_id, _ in outcomes]
+        assert len(delays) == 60
+        assert max(delays) < 4 * SAFETY_NET
+
+
 async def test_where_one_in_ten_is_lost_all_are_found() -> None:
     spent, last = await cost(Fault("webhook", "lost", 0.1), many=300, hooks=True)
     assert last < 2 * SAFETY_NET
