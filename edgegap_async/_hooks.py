@@ -56,7 +56,7 @@ class Hooks:
     ) -> None:
         self._receiver, self._enter, self._hear, self._is_stray = receiver, enter, hear, is_stray
         self._open: dict[str, _Open] = {}  # by nonce
-        self._answered: dict[str, str] = {}  # request_id by nonce
+        self._answered: dict[str, str] = {}  # nonce by request_id
         self._listening = False
 
     @contextmanager
@@ -84,7 +84,7 @@ class Hooks:
         attempt = self._open.pop(nonce, None)
         if attempt is None:
             return False
-        self._answered[nonce] = request_id
+        self._answered[request_id] = nonce
         if len(self._answered) > MOST_ANSWERED:
             del self._answered[next(iter(self._answered))]
         self._replay(attempt)
@@ -116,21 +116,18 @@ class Hooks:
             self._attribute(event)
 
     def _attribute(self, event: WebhookEvent) -> None:
-        expected = self._answered.get(event.nonce)
-        if expected == event.request_id:
+        if self._answered.get(event.request_id) == event.nonce:
             self._hear(event)
-        elif expected or not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
+        elif not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
             log.debug("the webhook %s for %s is not for this session", event.event, event.nonce)
 
     def _may_be_stray(self, event: WebhookEvent) -> bool:
         """Whether it bears the tag of its attempt, which is the nonce of what can be in quarantine, as far as it tells,
         and is nothing that somebody has."""
         tags = event.status.tags
-        return (not tags or event.nonce in tags) and event.request_id not in self._answered.values()
+        return (not tags or event.nonce in tags) and event.request_id not in self._answered
 
     def close(self) -> None:
-        """Listen no more, and keep nothing."""
+        """Listen no more."""
         if self._receiver is not None:
             self._receiver.unlisten(self.notify)
-        self._open.clear()
-        self._answered.clear()

@@ -59,10 +59,12 @@ class Watcher:
         request_id, now = event.request_id, asyncio.get_running_loop().time()
         self._board.webhook_came()
         self._heard.hear(event, now)
-        if event.event != "ready":
-            self._trust.forget(request_id)  # no list needs to show it
+        self._trust.forget(request_id)
         for wait in self._board.find(request_id):
-            self._board.heard(wait, self._heard.outcome(request_id, wait.goal, now))
+            outcome = self._heard.outcome(request_id, wait.goal, now)
+            if wait.listed and isinstance(outcome, ReadyDeployment):
+                self._trust.not_shown(request_id, now)  # it may come to show it: so lists are proven without a look
+            self._board.heard(wait, outcome)
         self._changed.set()
 
     def stopping(self, request_id: str) -> None:

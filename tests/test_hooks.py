@@ -125,6 +125,23 @@ async def test_the_end_is_told_to_all_who_wait() -> None:
         await edgegap.deployments.wait_until_stopped(accepted.request_id)
 
 
+async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
+    async with hooked(*DARK, *Fault.script("webhook", "swapped:20")) as (edgegap, sim, receiver):
+        came: list[str] = []
+        receiver.listen(lambda event: came.append(event.event))
+        accepted = await deploy(edgegap)
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
+        await asyncio.sleep(8)
+        async with EdgegapSession("another", base_url=sim.url) as other:
+            await other.deployments.stop(accepted.request_id)
+        assert isinstance(await failure(waiting), DeploymentTerminated)
+        await asyncio.sleep(1)
+        assert came == ["terminated", "ready"]
+        assert isinstance(
+            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)), DeploymentTerminated
+        )
+
+
 async def test_who_waits_only_later_is_told_what_came_before() -> None:
     async with hooked(*DARK) as (edgegap, _, _):
         accepted = await deploy(edgegap)
@@ -189,6 +206,17 @@ async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
                 delays.append(late(sim, request_id))
         assert sim.webhooks()["lost"] > 5
         assert max(delays) < 2 * SAFETY_NET
+
+
+@pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
+async def test_the_safety_net_holds_where_lists_lie(kind: str) -> None:
+    faults = (Fault("webhook", "lost", 0.3), Fault("webhook", "late", 0.7, seconds=2.0), Fault("list", kind))
+    async with hooked(*faults, options={"ready_after": (20.0, 60.0), "seed": 1}) as (edgegap, sim, _):
+        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(60)))]
+        async with edgegap.deployments.wait_many(ids) as outcomes:
+            delays = [late(sim, request_id) async for request_id, _ in outcomes]
+        assert len(delays) == 60
+        assert max(delays) < 4 * SAFETY_NET
 
 
 async def test_where_one_in_ten_is_lost_all_are_found() -> None:

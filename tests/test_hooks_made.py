@@ -131,6 +131,31 @@ async def test_a_ready_that_does_not_tell_where_leads_to_a_look(missing: dict[st
         assert server.address("web")
 
 
+async def test_a_ready_that_comes_again_and_tells_where_is_believed() -> None:
+    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
+        nonce, request_id = await deployed(edgegap)
+        await come(hooks, "ready", nonce, request_id, ports=None)
+        assert await told(edgegap, request_id) is None
+        await come(hooks, "ready", nonce, request_id)
+        assert isinstance(await told(edgegap, request_id), ReadyDeployment)
+
+
+@pytest.mark.parametrize("event", ["ready", "error"])
+@pytest.mark.parametrize("waits_before", [True, False], ids=["waiting", "later"])
+async def test_only_the_end_is_told_to_who_waits_for_it(event: str, waits_before: bool) -> None:
+    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
+        nonce, request_id = await deployed(edgegap)
+        if not waits_before:
+            await come(hooks, event, nonce, request_id)
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(request_id))
+        await asyncio.sleep(1)
+        await come(hooks, event, nonce, request_id)
+        await asyncio.sleep(5)
+        assert not waiting.done()
+        await come(hooks, "terminated", nonce, request_id)
+        await waiting
+
+
 @pytest.mark.parametrize(
     "what", ["signature", "secret", "event", "nonce", "long", "json", "utf-8", "no id", "empty", "another id"]
 )

@@ -85,6 +85,9 @@ class AwaitedDeployments:
     def notify(self, event: WebhookEvent) -> None:
         """Pass on a webhook that another process has received and verified: where several of them serve one URL, only
         one gets it. It counts as one that this process has received; one of another process's deploys changes nothing.
+
+        Raises:
+            SessionClosed, WrongLoop: nobody can be told here. Call it where the session is used, in no other thread.
         """
         self._ownership.hooks.notify(instance("event", event, WebhookEvent))
 
