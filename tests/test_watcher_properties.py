@@ -87,7 +87,7 @@ WORLDS = st.builds(
     World,
     servers=st.lists(SERVERS, min_size=1, max_size=8),
     visitors=st.lists(VISITORS, min_size=1, max_size=12),
-    faults=st.lists(st.tuples(moments(TROUBLE), FAULTS), max_size=3),
+    faults=st.lists(st.tuples(moments(TROUBLE - 1), FAULTS), max_size=3),
     error_share=st.sampled_from([0.0, 0.3]),
     gone=st.sampled_from(["404", "410", "400", "terminated"]),
     page=st.sampled_from([1, 3, 100]),
