@@ -75,15 +75,14 @@ async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginn
             wait.cancel()
 
 
-async def test_a_thousand_who_wait_for_ten_minutes_cost_a_few_requests_a_second() -> None:
-    async with crowd(1000, ready_after=(600.0, 600.0)) as (edgegap, sim, ids):
+async def test_a_thousand_who_wait_for_minutes_cost_a_few_requests_a_second() -> None:
+    async with crowd(1000, ready_after=(150.0, 150.0)) as (edgegap, sim, ids):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
-        await asyncio.sleep(120)
+        await asyncio.sleep(80)
         before = asked(sim)
-        await asyncio.sleep(120)
-        assert asked(sim) - before < 5 * 120
+        await asyncio.sleep(60)
+        assert asked(sim) - before < 4 * 60
         assert (await waits)[-1] < 2.6
-        assert asked(sim) < 5 * 600
 
 
 @pytest.mark.parametrize("ready", [None, False])
