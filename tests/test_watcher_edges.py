@@ -134,3 +134,8 @@ async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) ->
             edgegap.deployments.notify(events["ready"])  # late
         error = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
         assert isinstance(error, DeploymentTerminated)
+
+
+async def test_one_alone_whose_status_fails_is_told_by_a_list() -> None:
+    async with crowd(1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
+        assert (await delays(edgegap, sim, ids))[-1] < 0.7
