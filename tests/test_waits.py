@@ -8,16 +8,20 @@ from bucket_model import now
 
 from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
-from edgegap_async._trust import DISTRUST, LEAST_ROOM, ROOM, Trust
+from edgegap_async._trust import DISTRUST, LAG, LEAST_ROOM, MOST_CANARIES, ROOM, Trust
 from edgegap_async._waits import (
+    ERROR_PACE,
     FASTEST,
     MISSES,
+    OVERDUE,
     SAFETY_NET,
+    UNPROVEN,
     Board,
     Caller,
     Outcome,
     Place,
     Wait,
+    size,
 )
 from edgegap_async.errors import DeploymentTerminated
 from edgegap_async.models.deployment import ReadyDeployment
@@ -88,3 +92,129 @@ def test_where_even_short_lists_are_refused_it_is_their_filters() -> None:
     assert not trust.filters(10.0 + DISTRUST - 0.1)
     assert trust.filters(10.0 + DISTRUST)
     assert trust.room == ROOM
+
+
+async def test_what_has_waited_longest_is_asked_for_first() -> None:
+    board = Board()
+    places = {name: place(board, name, due=due) for name, due in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 9.0))}
+    room = size(["a", "b"])
+    assert [*board.take_list(5.0, room, errors=False)] == ["b", "c"]
+    assert [*board.take_list(5.0, room, errors=False)] == ["a", "d"]  # with room left, what is due next goes along
+    assert board.take_list(5.0, room, errors=False) == {}  # all are being asked for
+    singly = [board.take_look(5.0, proven=True, blind=True) for _ in range(4)]
+    assert singly == [places["b"].wait, places["c"].wait, places["a"].wait, None]
+
+
+async def test_a_list_with_room_left_waits_until_its_time_has_come() -> None:
+    board = Board()
+    places = [place(board, name, due=1.0) for name in "ab"]
+    assert board.take_list(0.9, ROOM, errors=False) == {}
+    assert len(board.take_list(1.0, ROOM, errors=False)) == 2
+    for each in places:
+        each.wait.in_list, each.wait.due = False, 1.0
+    assert board.take_list(1.1, ROOM, errors=False) == {}
+    assert board.next_due(1.1) == 1.0 + FASTEST
+    assert len(board.take_list(1.1, ROOM, errors=True)) == 0  # those in ERROR are asked for less often
+    assert len(board.take_list(1.0 + ERROR_PACE * FASTEST, ROOM, errors=True)) == 2
+
+
+async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> None:
+    board = Board()
+    names = ["x" * ROOM, "y" * ROOM]
+    for name in names:
+        place(board, name)
+    assert [len(board.take_list(0.0, ROOM, errors=False)) for _ in range(2)] == [1, 1]
+
+
+async def test_what_is_overdue_is_asked_for_one_by_one() -> None:
+    board = Board()
+    first, second = place(board, "a", due=inf), place(board, "b", due=inf)
+    first.wait.looked, second.wait.looked = 0.5, 0.0
+    assert board.take_look(UNPROVEN - 0.1, proven=False, blind=False) is None
+    assert board.take_look(UNPROVEN, proven=True, blind=False) is None
+    assert board.take_look(UNPROVEN, proven=False, blind=False) is second.wait
+    later = UNPROVEN + FASTEST
+    assert board.take_look(later - 0.01, proven=False, blind=False) is None
+    assert board.take_look(0.5 + UNPROVEN, proven=False, blind=False) is first.wait
+    second.wait.in_look = False
+    assert board.take_look(UNPROVEN + OVERDUE - 0.1, proven=True, blind=False) is None
+    assert board.take_look(UNPROVEN + OVERDUE, proven=True, blind=False) is second.wait
+
+
+async def test_a_flag_waits_until_a_look_that_began_before_it_has_ended() -> None:
+    board = Board()
+    wait = place(board, "a").wait
+    assert board.take_look(0.0, proven=True, blind=False) is wait
+    board.flag(wait)
+    assert board.take_look(0.0, proven=True, blind=False) is None
+    wait.in_look, wait.due = False, 1.0
+    assert board.take_look(0.1, proven=True, blind=False) is wait
+    wait.in_look = False
+    assert board.take_look(0.1, proven=True, blind=False) is None
+
+
+async def test_one_whom_a_webhook_will_tell_is_not_ended_early() -> None:
+    board = Board()
+    hooked, hurried = place(board, "a", hooked=True), place(board, "b", goal="stopped")
+    hooked.wait.callers[hooked.caller] = hurried.wait.callers[hurried.caller] = 5.0
+    for each in (hooked, hurried):
+        board.no_status_before(5.0, each.wait, 0.0)
+        assert not each.caller.done()
+        board.no_status_before(5.1, each.wait, 0.0)
+    assert not hooked.caller.done()
+    assert hurried.caller.result() is None
+
+
+def judged(trust: Trust, *shown: str, began: float, sound: bool = True, full: bool = False) -> bool:
+    """A list of a and b has shown these; whether the filters are believed."""
+    trust.judge(shown, ["a", "b", *trust.canaries], began, sound=sound, full=full)
+    return trust.filters(began)
+
+
+def test_a_list_that_shows_what_was_not_asked_for_is_not_believed() -> None:
+    assert judged(Trust(), "a", "b", began=0.0)
+    assert not judged(Trust(), "a", "c", began=0.0)
+    assert not judged(Trust(), "a", began=0.0, sound=False)
+
+
+def test_what_a_status_has_shown_a_list_must_show_too_once_it_had_the_time() -> None:
+    trust = Trust()
+    trust.not_shown("c", 10.0)
+    assert trust.canaries == ("c",)
+    assert judged(trust, "a", began=10.0 + LAG)
+    assert trust.proven
+    assert judged(trust, "a", began=11.0 + LAG, full=True)  # it may be on the next page
+    assert not judged(trust, "a", began=11.0 + LAG)
+    assert not trust.proven
+    assert trust.canaries == ()
+
+
+@pytest.mark.parametrize("how", ["shown", "stopped"])
+def test_what_a_list_has_shown_or_what_is_stopped_proves_nothing_against_it(how: str) -> None:
+    trust = Trust()
+    trust.not_shown("c", 10.0)
+    if how == "shown":
+        assert judged(trust, "c", began=10.5)
+    else:
+        trust.forget("c")
+    assert judged(trust, began=20.0)
+
+
+def test_no_more_is_asked_for_on_trial_than_a_url_has_room_for() -> None:
+    trust = Trust()
+    for number in range(2 * MOST_CANARIES):
+        trust.not_shown(str(number), 0.0)
+    assert len(trust.canaries) == MOST_CANARIES
+
+
+def test_lists_are_blind_after_three_that_fail_in_a_row() -> None:
+    trust = Trust()
+    for _ in range(2):
+        trust.failed()
+    trust.answered()
+    for _ in range(3):
+        assert not trust.blind
+        trust.failed()
+    assert trust.blind
+    assert judged(trust, began=0.0)
+    assert not trust.blind

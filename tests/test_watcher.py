@@ -311,7 +311,7 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(wrong: dict[str,
             with pytest.raises(ValueError, match="request_ids"):
                 edgegap.deployments.wait_many(ids)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="timeout"):
-            edgegap.deployments.wait_many(["a"], timeout=-1)
+            edgegap.deployments.wait_many([], timeout=-1)
         with pytest.raises(ValueError, match="request_id"):
             await edgegap.deployments.wait_until_stopped("..")
         with pytest.raises(ValueError, match="timeout"):

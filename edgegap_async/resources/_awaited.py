@@ -45,7 +45,7 @@ class AwaitedDeployments:
         """
         if probe is not None and not callable(probe):
             fail("probe", "must be an async callable that takes a ReadyDeployment")
-        _checked("request_id", request_id, timeout)
+        _checked(request_id, timeout)
         return await self._ownership.scopes.until_ready(
             request_id, timeout, probe, stop_on_failure=flag("stop_on_failure", stop_on_failure)
         )
@@ -67,8 +67,8 @@ class AwaitedDeployments:
         """
         wanted = [text("request_ids: each", request_id) for request_id in sequence("request_ids", request_ids)]
         for request_id in wanted:
-            _checked("request_ids: each", request_id, timeout)
-        return self._ownership.watcher.many(wanted, timeout)
+            path_word("request_ids: each", request_id)
+        return self._ownership.watcher.many(wanted, optional_seconds("timeout", timeout))
 
     async def wait_until_stopped(self, request_id: str, *, timeout: float | None = STOP_TIMEOUT) -> None:
         """Wait until a deployment is gone (GET /v1/status/{request_id}). It stops nothing.
@@ -79,7 +79,7 @@ class AwaitedDeployments:
         Raises:
             DeadlineExceeded: it is not gone in time.
         """
-        _checked("request_id", request_id, timeout)
+        _checked(request_id, timeout)
         await self._ownership.watcher.until_stopped(request_id, timeout)
 
     def notify(self, event: WebhookEvent) -> None:
@@ -92,6 +92,6 @@ class AwaitedDeployments:
         self._ownership.hooks.notify(instance("event", event, WebhookEvent))
 
 
-def _checked(argument: str, request_id: str, timeout: float | None) -> None:
-    path_word(argument, request_id)
+def _checked(request_id: str, timeout: float | None) -> None:
+    path_word("request_id", request_id)
     optional_seconds("timeout", timeout)
