@@ -139,3 +139,13 @@ async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) ->
 async def test_one_alone_whose_status_fails_is_told_by_a_list() -> None:
     async with crowd(1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
+
+
+async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
+    async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        await asyncio.sleep(50)
+        assert 10 < sim.arrivals("list") < 50
+        sim.faults = []
+        await asyncio.gather(*waits)
+        assert now() - (sim.settled_at(ids[0]) or 0) < 3
