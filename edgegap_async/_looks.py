@@ -134,7 +134,7 @@ class Looks:
             if isinstance(error, ApiError) and error.status in REFUSALS:
                 self._trust.refused(size(asked), _now())
             else:
-                self._trust.failed()
+                self._trust.failed(_now())
             return False
         full = not is_last(page)
         sound = word == "error" or all(row.ready is not False for row in page.data)
@@ -169,7 +169,7 @@ class Looks:
             complete = await newest(self._transport, take, LIST_PATIENCE)
         except EdgegapError as error:
             self._not_listed(waits, error)
-            self._trust.failed()
+            self._trust.failed(_now())
         else:
             self._trust.answered()
             for wait in (waits[request_id] for request_id in missing if complete):

@@ -8,6 +8,7 @@ LEAST_ROOM = 400  # where even so few are refused, it is not their number
 LAG = 3.0  # seconds after which a list must show what a status has shown: lists lag
 DISTRUST = 60.0  # seconds until the filters get another chance
 BLIND = 3  # lists that fail in a row, after which each status is asked for
+AGAIN = 2.0  # seconds until a list is tried again then
 MOST_CANARIES = 20
 
 
@@ -18,6 +19,7 @@ class Trust:
         self.proven: bool = False  # a list has shown something of ours
         self.room: int = ROOM
         self._failures = 0
+        self._again = -inf  # when lists that fail get another chance
         self._until = -inf  # when distrust of the filters ends
         self._canaries: dict[str, float] = {}  # READY by their status, since when; the list has not shown them
 
@@ -45,9 +47,14 @@ class Trust:
         if self.room < LEAST_ROOM:
             self.distrust(now)
 
-    def failed(self) -> None:
+    def lists(self, now: float) -> bool:
+        """Whether to ask for lists at all: for those that fail only now and then."""
+        return not self.blind or now >= self._again
+
+    def failed(self, now: float) -> None:
         """A list was not answered, or with an error."""
         self._failures += 1
+        self._again = now + AGAIN
 
     def answered(self) -> None:
         """A list was answered."""

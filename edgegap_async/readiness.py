@@ -235,6 +235,8 @@ class Watcher:
             if wait is None:
                 break
             wait.look = self._begin(group, self._single, partial(self._looks.at_status, wait))
+        if not trust.lists(now):
+            return
         if not trust.filters(now):
             if not self._lists and (waits := board.take_all(now)):
                 self._begin(group, self._lists, partial(self._looks.at_newest, waits))

@@ -8,7 +8,7 @@ from bucket_model import now
 
 from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
-from edgegap_async._trust import DISTRUST, LAG, LEAST_ROOM, MOST_CANARIES, ROOM, Trust
+from edgegap_async._trust import AGAIN, DISTRUST, LAG, LEAST_ROOM, MOST_CANARIES, ROOM, Trust
 from edgegap_async._waits import (
     ERROR_PACE,
     FASTEST,
@@ -210,11 +210,14 @@ def test_no_more_is_asked_for_on_trial_than_a_url_has_room_for() -> None:
 def test_lists_are_blind_after_three_that_fail_in_a_row() -> None:
     trust = Trust()
     for _ in range(2):
-        trust.failed()
+        trust.failed(0.0)
     trust.answered()
     for _ in range(3):
         assert not trust.blind
-        trust.failed()
+        assert trust.lists(0.0)
+        trust.failed(0.0)
     assert trust.blind
+    assert not trust.lists(AGAIN - 0.1)
+    assert trust.lists(AGAIN)
     assert judged(trust, began=0.0)
     assert not trust.blind

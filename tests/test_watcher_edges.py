@@ -139,3 +139,62 @@ async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) ->
 async def test_one_alone_whose_status_fails_is_told_by_a_list() -> None:
     async with crowd(1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
+
+
+async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
+    async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        await asyncio.sleep(50)
+        assert 10 < sim.arrivals("list") < 50
+        sim.faults = []
+        await asyncio.gather(*waits)
+        assert now() - (sim.settled_at(ids[0]) or 0) < 3
+
+
+@pytest.mark.parametrize(("many", "lasts"), [(3, 1.0), (1, 61.0)])
+async def test_when_the_last_one_goes_what_is_under_way_goes_too(many: int, lasts: float) -> None:
+    async with crowd(many, Fault("list", "503-before"), ready_after=(100.0, 100.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        await asyncio.sleep(lasts)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+        await asyncio.sleep(0.01)
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "edgegap watcher"]
+        await asyncio.sleep(0.1)
+        before = asked(sim)
+        await asyncio.sleep(30)
+        assert asked(sim) == before
+
+
+async def test_a_status_that_fails_now_and_then_is_no_reason_to_ask_for_lists() -> None:
+    pending = answer(200, {"request_id": "c065", "current_status": "Status.DEPLOYING"})
+    async with scripted(*[answer(503), pending] * 6, answer(), retry=Retry(tries=1)) as (edgegap, server):
+        assert (await edgegap.deployments.wait_until_ready("c065")).request_id == "c065"
+        assert {arrival.path for arrival in server.arrivals} == {"/v1/status/c065"}
+
+
+async def test_a_list_that_lags_is_believed_all_the_same() -> None:
+    lag = Fault("list", "lag", seconds=2.0)
+    async with crowd(60, lag, others=3000, ready_after=(2.0, 20.0)) as (edgegap, sim, ids):
+        assert (await delays(edgegap, sim, ids))[-1] < 3
+        assert asked(sim) < 180
+
+
+async def test_slow_statuses_are_waited_for_together() -> None:
+    async with crowd(20, Fault("status", "late", seconds=1.0), ready_after=(0.0, 0.0)) as (edgegap, _, ids):
+        began = now()
+        await asyncio.gather(*(edgegap.deployments.stop(it) for it in ids))
+        await asyncio.gather(*(edgegap.deployments.wait_until_stopped(it) for it in ids))
+        assert now() - began < 5
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_one_who_comes_as_the_last_one_goes_is_looked_after(turns: int) -> None:
+    async with crowd(1, ready_after=(5.0, 5.0)) as (edgegap, sim, ids):
+        first = asyncio.ensure_future(edgegap.deployments.wait_until_ready(ids[0]))
+        await asyncio.sleep(1)
+        first.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        assert (await delays(edgegap, sim, ids))[0] < 0.4

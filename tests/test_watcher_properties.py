@@ -243,7 +243,7 @@ async def happens(world: World) -> None:
         assert not {task for task in asyncio.all_tasks() - tasks if "watcher" in task.get_name()}
 
 
-@settings(max_examples=60, phases=[Phase.generate])
+@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 @given(WORLDS)
 def test_all_are_told_the_truth_in_time_and_then_nothing_is_asked(world: World) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

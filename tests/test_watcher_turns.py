@@ -41,8 +41,8 @@ async def waits_for_an_end(edgegap: EdgegapSession, ids: list[str]) -> None:
         await asyncio.wait({stop})
 
 
-async def struck(attempt: Attempt, turn: int, strike: str) -> bool:
-    """One of three who wait for the same, or the session, is struck in a turn; whether it had ended before."""
+async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
+    """One who waits beside others, or the session, is struck in a turn; whether it had ended before."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
     async with (
@@ -54,7 +54,7 @@ async def struck(attempt: Attempt, turn: int, strike: str) -> bool:
             await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
         ids = [*sim.deployed()]
         await asyncio.sleep(0.05)
-        others = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids[:2]]
+        others = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids[:beside]]
         task = asyncio.ensure_future(attempt(edgegap, ids))
         closing: list[asyncio.Task[None]] = []
 
@@ -78,6 +78,7 @@ async def struck(attempt: Attempt, turn: int, strike: str) -> bool:
         else:
             assert isinstance(error, SessionClosed), error
             assert closing
+        await asyncio.sleep(0.1)  # what was under way arrives
         before = asked(sim)
         await asyncio.sleep(5)
         assert asked(sim) == before
@@ -88,11 +89,15 @@ async def struck(attempt: Attempt, turn: int, strike: str) -> bool:
 
 
 @pytest.mark.parametrize("strike", ["cancel", "close"])
-@pytest.mark.parametrize("attempt", [waits_for_one, waits_for_many, waits_for_an_end])
-def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(attempt: Attempt, strike: str) -> None:
+@pytest.mark.parametrize(
+    ("attempt", "beside"), [(waits_for_one, 0), (waits_for_one, 2), (waits_for_many, 2), (waits_for_an_end, 1)]
+)
+def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(
+    attempt: Attempt, beside: int, strike: str
+) -> None:
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
         turns = 1
-        while not runner.run(struck(attempt, turns, strike)):
+        while not runner.run(struck(attempt, beside, turns, strike)):
             turns += 1
     gc.collect()  # a coroutine that was never awaited is a warning, and an error here
     assert turns > 20

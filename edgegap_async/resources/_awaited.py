@@ -59,7 +59,7 @@ class AwaitedDeployments:
                 async for request_id, outcome in outcomes:
                     ...  # a ReadyDeployment, or the error that `wait_until_ready` would raise
 
-        Leaving the block early waits for no more of them; nothing is stopped.
+        Several tasks may take from it. Leaving the block early waits for no more of them; nothing is stopped.
 
         Args:
             request_ids: each is told once, however often it is named.
