@@ -35,7 +35,7 @@ from .errors import (
 from .models._check import flag, one_of, optional_seconds
 from .models.deploy import DeploymentAccepted
 from .readiness import Watcher
-from .webhooks import WebhookReceiver
+from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 Leftover: TypeAlias = tuple[str | None, str | None]
@@ -72,7 +72,7 @@ class Ownership:
         self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
-        self.hooks: Hooks = Hooks(webhooks, transport.enter, self.watcher.hear, self._is_stray)
+        self.hooks: Hooks = Hooks(webhooks, transport.enter, self._hear, self._is_stray)
         self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
         self.leftovers: tuple[Leftover, ...] = ()
 
@@ -173,6 +173,11 @@ class Ownership:
             return accepted
         return self._hold(accepted, errand.tag, errand.handover)
 
+    def _hear(self, event: WebhookEvent) -> None:
+        self.watcher.hear(event)
+        if event.event == "terminated":
+            self._make_room(event.request_id)
+
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
 
@@ -227,6 +232,9 @@ class Ownership:
     def gone(self, request_id: str) -> None:
         """A stop was accepted, or it is gone."""
         self.watcher.stopping(request_id)
+        self._make_room(request_id)
+
+    def _make_room(self, request_id: str) -> None:
         for purse in self._purses:
             purse.gone(request_id)
 

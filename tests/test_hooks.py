@@ -261,3 +261,16 @@ async def test_one_receiver_serves_two_sessions() -> None:
 def test_what_is_no_receiver_is_told(wrong: Any) -> None:
     with pytest.raises(ValueError, match="webhooks"):
         EdgegapSession("made-up", webhooks=wrong)
+
+
+async def test_an_end_makes_room_for_the_next_server_at_once() -> None:
+    async with hooked(options={"stop_takes": 0.5}) as (edgegap, sim, _):
+        requests = [DeployRequest("game", "1", users=["203.0.113.7"])] * 2
+        async with edgegap.deployments.deploy_many(requests, max_running=1) as outcomes:
+            first = (await anext(outcomes)).deployment
+            assert first
+            async with EdgegapSession("another", base_url=sim.url) as other:
+                await other.deployments.stop(first.request_id)
+            began = now()
+            assert (await anext(outcomes)).deployment
+            assert now() - began < 0.5 + 3 + 0.5  # it is asked every ten seconds only
