@@ -186,6 +186,7 @@ class Watcher:
             text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)
         late.__cause__ = wait.failure
+        log.warning("a wait is given up: %s", late)
         return late
 
     def _learn(self, request_id: str) -> None:
