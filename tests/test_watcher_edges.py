@@ -7,7 +7,7 @@ import pytest
 from bucket_model import now
 from hooks import receiver
 from raw_server import answer, failure, scripted
-from waiting import asked, crowd, delays
+from waiting import asked, crowd, delays, start
 
 from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry, WebhookEvent
 from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
@@ -198,3 +198,27 @@ async def test_one_who_comes_as_the_last_one_goes_is_looked_after(turns: int) ->
         for _ in range(turns):
             await asyncio.sleep(0)
         assert (await delays(edgegap, sim, ids))[0] < 0.4
+
+
+async def test_one_that_is_quicker_than_all_before_is_seen_soon_ready_or_gone() -> None:
+    takes = iter([10.0, 0.5, 0.5])
+    async with crowd(1, ready_after=lambda: next(takes), stop_takes=0.1) as (edgegap, sim, ids):
+        await delays(edgegap, sim, ids)
+        assert (await delays(edgegap, sim, [await start(edgegap)]))[0] < 2
+        third = await start(edgegap)
+        await asyncio.sleep(0.6)
+        await edgegap.deployments.stop(third)
+        await asyncio.sleep(0.2)
+        began = now()
+        await edgegap.deployments.wait_until_stopped(third)
+        assert now() - began < 0.1
+
+
+async def test_who_waits_for_an_end_is_told_at_once_when_this_session_stops_it() -> None:
+    async with crowd(1, ready_after=(0.0, 0.0), stop_takes=0.0) as (edgegap, _, ids):
+        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(ids[0]))
+        await asyncio.sleep(70.5)  # every two seconds is looked by now
+        await edgegap.deployments.ensure_stopped(ids[0])
+        stopped = now()
+        await waiting
+        assert now() - stopped < 0.2
