@@ -1,13 +1,12 @@
 """How a look is taken: at one status, at a filtered list of many, at pages newest first; and what is made of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
-from typing import Literal, TypeAlias
 
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import MISSING, Board, Goal, Outcome, Wait, size
+from ._waits import MISSING, Board, Goal, Outcome, Wait, Word, size
 from .endpoints import STATUS
 from .errors import (
     ApiError,
@@ -24,7 +23,6 @@ from .errors import (
 from .listing import PAGE, in_state, is_last, newest
 from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSummary, ReadyDeployment
 
-Word: TypeAlias = Literal["ready", "error"]
 LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
 FULL_COUNTS = 0.25  # of a list: the more a page shows, the less there is to spare for those in ERROR
 REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
@@ -130,11 +128,7 @@ class Looks:
         try:
             page = await in_state(self._transport, asked, word, LIST_PATIENCE)
         except EdgegapError as error:
-            self._not_listed(chunk, error)
-            if isinstance(error, ApiError) and error.status in REFUSALS:
-                self._trust.refused(size(asked), _now())
-            else:
-                self._trust.failed(_now())
+            self._not_listed(chunk, error, asked)
             return False
         full = not is_last(page)
         sound = word == "error" or all(row.ready is not False for row in page.data)
@@ -150,34 +144,48 @@ class Looks:
             self.lists_of_ready += FULL_COUNTS if full else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE, 1)
         return full and bool({*shown} & {*chunk})
 
-    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError) -> None:
+    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError, asked: Collection[str]) -> None:
         for wait in waits.values():
             wait.went_wrong(error)
+        if asked and isinstance(error, ApiError) and error.status in REFUSALS:
+            self._trust.refused(size(asked), _now())
+        else:
+            self._trust.failed(_now())
 
-    async def at_newest(self, waits: dict[str, Wait]) -> None:
-        """Go through pages newest first, until these were seen."""
-        began, missing = _now(), set(waits)
+    async def at_newest(self, waits: dict[str, Wait], *, only: bool) -> None:
+        """Go through pages newest first, until these were seen; `only`: of lists that show nothing else."""
+        began, missing, strange = _now(), set(waits), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
                 missing.discard(row.request_id)
                 if row.ready and (wait := self._board.get(row.request_id, "ready")):
                     self._board.settle(wait, ready_by(row))
-            return not missing
+            strange.update(row.request_id for row in rows if only and row.request_id not in waits)
+            return bool(strange) or not missing
 
+        if only:
+            self.lists_of_ready = 0
         try:
-            complete = await newest(self._transport, take, LIST_PATIENCE)
+            complete = await newest(self._transport, take, LIST_PATIENCE, request_ids=tuple(waits) if only else None)
         except EdgegapError as error:
-            self._not_listed(waits, error)
-            self._trust.failed(_now())
+            self._not_listed(waits, error, tuple(waits) if only else ())
         else:
-            self._trust.answered()
-            for wait in (waits[request_id] for request_id in missing if complete):
-                if began - wait.looked >= MISSING:
-                    self._board.flag(wait)  # gone, or not listed yet, or the pages shifted meanwhile
+            self._exist(waits, missing if complete and not strange else set(), began, only=only)
+            if strange:
+                self._trust.distrust(began)
         finally:
             for wait in waits.values():
                 wait.in_list, wait.due = False, began + self._board.pace(wait, began)
+
+    def _exist(self, waits: dict[str, Wait], missing: Collection[str], began: float, *, only: bool) -> None:
+        """What pages have shown, and what they have not."""
+        self._trust.answered()
+        for request_id, wait in waits.items():
+            if request_id in missing and began - wait.looked >= MISSING:
+                self._board.flag(wait)  # gone, or not listed yet, or the pages shifted meanwhile
+            elif only:
+                wait.looked = began  # what is in ERROR, another list tells
 
 
 def _now() -> float:

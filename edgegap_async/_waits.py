@@ -1,14 +1,16 @@
 """Who waits for which deployment, and which is looked at next. Pure: who asks gives the time.
 
 one alone       by its status; if that is not to be had, by lists too
-two or more     by lists of those that are READY, as many IDs as a URL carries; less often by lists of those in ERROR
-out of turn     by its status, where something says that it has changed, and now and then where it is overdue
+two or more     by lists of those that are READY, as many IDs as a URL carries; less often by lists of those in ERROR,
+                and of those that exist
+out of turn     by its status, where something says that it has changed, where no list shows it, and now and then as
+                long as no list has shown anything
 
 Each is looked at a quarter of a second after its last look began; the longer it lasts, the less often.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias
@@ -17,6 +19,7 @@ from .errors import EdgegapError
 from .models.deployment import DeploymentStatus, ReadyDeployment
 
 Goal: TypeAlias = Literal["ready", "stopped"]
+Word: TypeAlias = Literal["ready", "error", "any"]  # the state that a list is asked for
 Outcome: TypeAlias = ReadyDeployment | EdgegapError
 Caller: TypeAlias = asyncio.Future[Outcome | None]  # None: nothing more will be seen in time
 
@@ -25,8 +28,8 @@ SLOWING = 1 / 32  # of the time that it has lasted: after 8 s it slows down, aft
 MISSES = 5  # webhooks in a row that did not come, after which none is waited for any more
 SAFETY_NET = 3.0  # seconds between two looks at what a webhook will tell of
 ERROR_PACE = 8  # times as long between two lists of those in ERROR
-OVERDUE = 10.0  # seconds without a look of its own after which it gets one, if its turn comes
-UNPROVEN = 1.0  # the same, until the list has shown something of ours
+OVERDUE, OVERDUE_PACE = 10.0, 15  # seconds, and times its pace, after which a list has to show that it exists
+UNPROVEN = 1.0  # seconds after which its status is asked for, until the list has shown something of ours
 MISSING = 2.0  # the same, where a list does not show it at all
 UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
 PATIENCE = 2.0  # seconds without an answer that count as much
@@ -48,6 +51,13 @@ def _by_error_due(wait: "Wait") -> float:
 
 def _by_looked(wait: "Wait") -> float:
     return wait.looked
+
+
+def _by_overdue(wait: "Wait") -> float:
+    return wait.looked + max(OVERDUE, OVERDUE_PACE * wait.pace(wait.looked))
+
+
+_WHEN: Mapping[Word, Callable[["Wait"], float]] = {"ready": _by_due, "error": _by_error_due, "any": _by_overdue}
 
 
 class Wait:
@@ -232,16 +242,16 @@ class Board:
         if flagged:
             return flagged
         alone = blind or len(self.ready) == 1
-        if not alone and now >= self._next_overdue and (overdue := self._overdue(now, OVERDUE if proven else UNPROVEN)):
+        if not alone and not proven and now >= self._next_overdue and (overdue := self._overdue(now)):
             return overdue  # before those that wait for an end: they may be many
         singly: list[Wait] = [*self._waits["stopped"].values(), *(self.ready.values() if alone else ())]
         due = [wait for wait in singly if wait.due <= now and not wait.in_look]
         return min(due, key=_by_due, default=None)
 
-    def _overdue(self, now: float, after: float) -> Wait | None:
+    def _overdue(self, now: float) -> Wait | None:
         free = [wait for wait in self.ready.values() if not wait.in_look]
         oldest = min(free, key=_by_looked) if free else None
-        if oldest is None or now - oldest.looked < after:
+        if oldest is None or now - oldest.looked < UNPROVEN:
             return None
         self._next_overdue = now + self.pace(oldest, now)
         return oldest
@@ -250,9 +260,9 @@ class Board:
         """Whether lists are asked for."""
         return len(self.ready) > 1 or any(wait.untold(now) for wait in self.ready.values())
 
-    def take_list(self, now: float, room: int, *, errors: bool) -> dict[str, Wait]:
+    def take_list(self, now: float, room: int, word: Word) -> dict[str, Wait]:
         """What to ask the list for now: those that are due, and as many more as there is room for."""
-        when = _by_error_due if errors else _by_due
+        when = _WHEN[word]
         free = [wait for wait in self.ready.values() if not wait.in_list]
         due = sum(when(wait) <= now for wait in free)
         if not due or not self._in_lists(now):
@@ -263,7 +273,7 @@ class Board:
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait
-        if due <= len(chunk) and not errors:  # with room left, no more often than one of them is due
+        if due <= len(chunk) and word == "ready":  # with room left, no more often than one of them is due
             if now < self._next_partial:
                 return {}
             self._next_partial = now + FASTEST

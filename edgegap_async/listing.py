@@ -59,10 +59,17 @@ async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> t
     return rows, True
 
 
-async def newest(transport: Transport, enough: Enough, timeout: float, pages: int = LONGEST_SWEEP) -> bool:
-    """Pages newest first, until it is `enough`; whether it came to that, or to the last page."""
+async def newest(
+    transport: Transport,
+    enough: Enough,
+    timeout: float,
+    pages: int = LONGEST_SWEEP,
+    request_ids: Collection[str] | None = None,
+) -> bool:
+    """Pages newest first, of these IDs or of all, until it is `enough`; whether it came to that or to the last page."""
     end = asyncio.get_running_loop().time() + timeout
-    query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
+    filters = () if request_ids is None else (ListFilter("request_id", "in", tuple(request_ids)),)
+    query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
     for number in range(1, pages + 1):
         page = await _page(transport, query, number, _left(end))
         if enough(page.data) or is_last(page):

@@ -19,7 +19,7 @@ from ._looks import Looks
 from ._settled import Outcomes
 from ._transport import Transport
 from ._trust import Trust
-from ._waits import Board, Caller, Goal, Outcome, Place, Wait
+from ._waits import Board, Caller, Goal, Outcome, Place, Wait, Word
 from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from .models.deployment import ReadyDeployment
 from .probes import Probe
@@ -240,15 +240,18 @@ class Watcher:
             return
         if not trust.filters(now):
             if not self._lists and (waits := board.take_all(now)):
-                self._begin(group, self._lists, partial(self._looks.at_newest, waits))
+                self._begin(group, self._lists, partial(self._looks.at_newest, waits, only=False))
             return
         while len(self._lists) < (1 if trust.blind else MOST_LISTS) and (look := self._next_list(now)):
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        for errors in (True, False) if self._looks.lists_of_ready >= self._board.lists_between else (False,):
-            if chunk := self._board.take_list(now, self._trust.room, errors=errors):
-                return partial(self._looks.at_list, chunk, "error" if errors else "ready")
+        rest: tuple[Word, ...] = ("any", "error") if self._looks.lists_of_ready >= self._board.lists_between else ()
+        for word in (*rest, "ready"):
+            if chunk := self._board.take_list(now, self._trust.room, word):
+                if word == "any":
+                    return partial(self._looks.at_newest, chunk, only=True)
+                return partial(self._looks.at_list, chunk, word)
         return None
 
     def _begin(

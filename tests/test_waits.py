@@ -98,9 +98,9 @@ async def test_what_has_waited_longest_is_asked_for_first() -> None:
     board = Board()
     places = {name: place(board, name, due=due) for name, due in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 9.0))}
     room = size(["a", "b"])
-    assert [*board.take_list(5.0, room, errors=False)] == ["b", "c"]
-    assert [*board.take_list(5.0, room, errors=False)] == ["a", "d"]  # with room left, what is due next goes along
-    assert board.take_list(5.0, room, errors=False) == {}  # all are being asked for
+    assert [*board.take_list(5.0, room, "ready")] == ["b", "c"]
+    assert [*board.take_list(5.0, room, "ready")] == ["a", "d"]  # with room left, what is due next goes along
+    assert board.take_list(5.0, room, "ready") == {}  # all are being asked for
     singly = [board.take_look(5.0, proven=True, blind=True) for _ in range(4)]
     assert singly == [places["b"].wait, places["c"].wait, places["a"].wait, None]
 
@@ -108,14 +108,14 @@ async def test_what_has_waited_longest_is_asked_for_first() -> None:
 async def test_a_list_with_room_left_waits_until_its_time_has_come() -> None:
     board = Board()
     places = [place(board, name, due=1.0) for name in "ab"]
-    assert board.take_list(0.9, ROOM, errors=False) == {}
-    assert len(board.take_list(1.0, ROOM, errors=False)) == 2
+    assert board.take_list(0.9, ROOM, "ready") == {}
+    assert len(board.take_list(1.0, ROOM, "ready")) == 2
     for each in places:
         each.wait.in_list, each.wait.due = False, 1.0
-    assert board.take_list(1.1, ROOM, errors=False) == {}
+    assert board.take_list(1.1, ROOM, "ready") == {}
     assert board.next_due(1.1) == 1.0 + FASTEST
-    assert len(board.take_list(1.1, ROOM, errors=True)) == 0  # those in ERROR are asked for less often
-    assert len(board.take_list(1.0 + ERROR_PACE * FASTEST, ROOM, errors=True)) == 2
+    assert len(board.take_list(1.1, ROOM, "error")) == 0  # those in ERROR are asked for less often
+    assert len(board.take_list(1.0 + ERROR_PACE * FASTEST, ROOM, "error")) == 2
 
 
 async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> None:
@@ -123,10 +123,10 @@ async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> No
     names = ["x" * ROOM, "y" * ROOM]
     for name in names:
         place(board, name)
-    assert [len(board.take_list(0.0, ROOM, errors=False)) for _ in range(2)] == [1, 1]
+    assert [len(board.take_list(0.0, ROOM, "ready")) for _ in range(2)] == [1, 1]
 
 
-async def test_what_is_overdue_is_asked_for_one_by_one() -> None:
+async def test_until_a_list_has_shown_something_statuses_are_asked_for_one_by_one() -> None:
     board = Board()
     first, second = place(board, "a", due=inf), place(board, "b", due=inf)
     first.wait.looked, second.wait.looked = 0.5, 0.0
@@ -136,9 +136,16 @@ async def test_what_is_overdue_is_asked_for_one_by_one() -> None:
     later = UNPROVEN + FASTEST
     assert board.take_look(later - 0.01, proven=False, blind=False) is None
     assert board.take_look(0.5 + UNPROVEN, proven=False, blind=False) is first.wait
-    second.wait.in_look = False
-    assert board.take_look(UNPROVEN + OVERDUE - 0.1, proven=True, blind=False) is None
-    assert board.take_look(UNPROVEN + OVERDUE, proven=True, blind=False) is second.wait
+    first.wait.in_look = second.wait.in_look = False
+    assert board.take_look(100.0, proven=True, blind=False) is None
+
+
+async def test_a_list_has_to_show_now_and_then_that_they_exist() -> None:
+    board = Board()
+    first, second = place(board, "a", due=inf), place(board, "b", due=inf)
+    first.wait.looked, second.wait.looked = 5.0, 0.0
+    assert board.take_list(OVERDUE - 0.1, ROOM, "any") == {}
+    assert [*board.take_list(OVERDUE, ROOM, "any")] == ["b", "a"]  # and what is overdue next goes along
 
 
 async def test_a_flag_waits_until_a_look_that_began_before_it_has_ended() -> None:

@@ -1,6 +1,7 @@
 """Many who wait: all are told in time and rightly, whatever lists and statuses do, for a few requests a second."""
 
 import asyncio
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -110,6 +111,22 @@ async def test_one_that_is_gone_is_told_while_many_wait(gone: Any, by: str) -> N
         ends = [it.result() if it.exception() is None else it.exception() for it in stopped]
         assert {type(end) for end in ends} <= {DeploymentTerminated, ReadyDeployment}
         assert all(it.exception() is None for it in waits if it not in stopped)
+
+
+async def test_those_that_others_have_ended_are_told_among_many_that_start_slowly() -> None:
+    starts = chain([100.0] * 5, repeat(400.0))
+    async with crowd(300, ready_after=starts.__next__, delay_before=(0.0, 0.0)) as (edgegap, sim, ids):
+        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids]
+        ended = sim.deployed()[:5]
+        await asyncio.sleep(50)
+        async with EdgegapSession("another", base_url=sim.url) as other:
+            await asyncio.gather(*(other.deployments.stop(it) for it in ended))  # carried out when they are READY
+        await asyncio.sleep(100 - 50 + 40)
+        done = {ids[number] for number, wait in enumerate(waits) if wait.done()}
+        assert done == {*ended}
+        assert all(isinstance(wait.exception(), DeploymentTerminated) for wait in waits if wait.done())
+        assert asked(sim) < 3.5 * 140  # a few requests a second
+        await asyncio.wait(waits)
 
 
 async def test_an_id_that_never_was_is_told_while_many_wait() -> None:
