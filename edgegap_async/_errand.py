@@ -13,7 +13,7 @@ from ._lanes import Priority
 from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
 from ._posting import D, Posting
 from ._reaper import stop_tagged
-from ._request import Voyage, Withdrawn
+from ._request import Voyage
 from ._scopes import Handover
 from ._transport import Transport
 from .errors import DeployOutcomeUnknown
@@ -53,7 +53,7 @@ class Errand:
 
         Raises:
             DeployOutcomeUnknown: nobody knows, or the time is over.
-            Withdrawn: it has started nothing, and is not to be sent again.
+            Withdrawn: it has certainly started nothing, and is not to be sent again.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -70,9 +70,8 @@ class Errand:
             found = await self._settle(lookups, tag, unknown)
             if found is not None:
                 return found
-            if self.voyage.recalled:
-                raise Withdrawn(f"no server was found under the tag {tag}, and it is not deployed again") from unknown
-            if self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline:
+            late = self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline
+            if late or self.voyage.recalled:
                 raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
             self.voyage.sent = False
             log.info("no server was found under the tag %s: deploying again under a new one", tag)

@@ -227,7 +227,8 @@ class Transport:
         if self._over:
             error = SessionClosed(f"{request.row}: the session was closed meanwhile", request_sent=sent)
         else:
-            text = f"{request.row} can't end within its timeout of {request.timeout:g} s"
+            why = f"; the last failure: {failure}" if failure else ""
+            text = f"{request.row} can't end within its timeout of {request.timeout:.4g} s{why}"
             error = DeadlineExceeded(text, request_sent=sent)
         error.__cause__ = failure
         log.warning("%s is given up: %s", request.row, error)
@@ -254,7 +255,9 @@ class Transport:
         pause = history.pause(failure, now, request.deadline, random.random())
         if pause is None:
             plain = isinstance(failure, ApiError) and failure.status < 500 and failure.status != 429
-            log.log(logging.DEBUG if plain else logging.WARNING, "%s is given up: %s", request.row, failure)
+            # What a deploy has started is found out by its owner, who tells what nobody could find out.
+            level = logging.DEBUG if plain else logging.INFO if request.voyage else logging.WARNING
+            log.log(level, "%s is given up: %s", request.row, failure)
             raise failure
         if self._over or (request.deadline is not None and now + pause >= request.deadline):
             raise self._ended(request, failure)

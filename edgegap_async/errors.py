@@ -103,7 +103,7 @@ class Gone(ApiError):
 class AllocationFailed(ApiError):
     """422 to a deploy: no server could be allocated, and a deployment in error exists under `request_id`."""
 
-    hint = "a deployment in error may exist under .request_id: stop it, then try elsewhere or later"
+    hint = "try elsewhere or later; what is left under .request_id is stopped by a session with deploy_once"
 
     def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
         super().__init__(operation, status, message, details)
@@ -177,11 +177,14 @@ class QueueTooLong(DeadlineExceeded):
 class ReadyTimeout(DeadlineExceeded):
     """The deployment was not ready in time, and still exists: stop it, or wait again. `status` is the last one seen."""
 
-    def __init__(self, request_id: str, timeout: float, status: DeploymentStatus | None) -> None:
+    def __init__(
+        self, request_id: str, timeout: float, status: DeploymentStatus | None, *, probing: bool = False
+    ) -> None:
         seen = f"last seen {status.current_status}" if status else "no status seen"
+        what = "READY, but its probe did not succeed" if probing else "not ready"
         super().__init__(
-            f"deployment {request_id} was not ready within {timeout:g} s, {seen}; it still exists: "
-            "stop it, or wait for it again",
+            f"deployment {request_id} was {what} within {timeout:.4g} s{'' if probing else f', {seen}'}; if nobody "
+            "stops it, it goes on: stop it, or wait for it again",
             request_sent=True,
         )
         self.request_id = request_id

@@ -86,7 +86,7 @@ class Watcher:
         if isinstance(outcome, EdgegapError):
             raise outcome
         if probe and not await self._passed(probe, outcome, place):
-            raise self._late(place)
+            raise self._late(place, probing=True)
         return outcome
 
     async def _passed(self, probe: Probe, server: ReadyDeployment, place: Place) -> bool:
@@ -176,11 +176,11 @@ class Watcher:
         own.__cause__ = outcome.__cause__
         return own
 
-    def _late(self, place: Place) -> EdgegapError:
+    def _late(self, place: Place, *, probing: bool = False) -> EdgegapError:
         wait = place.wait
         if self._transport.closed:
             return SessionClosed(f"the session was closed while {wait.request_id} was waited for")
-        late: EdgegapError = ReadyTimeout(wait.request_id, place.timeout or 0.0, wait.last)
+        late: EdgegapError = ReadyTimeout(wait.request_id, place.timeout or 0.0, wait.last, probing=probing)
         if wait.goal == "stopped":
             text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)

@@ -59,7 +59,8 @@ class EdgegapSession:
         cleanup_timeout: seconds that closing waits for servers that nobody has to be stopped, and that leaving
             `running(...)` waits for its stop to be accepted.
         on_intent: called with the tag of each deploy before anything is sent, for who wants to find what a crash left
-            behind with `deployments.reap`.
+            behind with `deployments.reap`. What it raises ends the deploy, with nothing sent. A deploy without
+            `deploy_once` has no tag, and is not told.
         webhooks: the receiver of your web application. Each deploy then asks for webhooks under URLs that it has
             signed, where you gave none of your own, and who waits learns at once; what is lost is polled for.
 
@@ -114,7 +115,10 @@ class EdgegapSession:
 
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
-        """After closing: what may still be running, as (request_id or None, tag or None). A warning is logged too."""
+        """After closing: what may still be running, as (request_id or None, tag or None). A warning is logged too.
+
+        A tag is there where a deploy was lost within the last five minutes: nothing was found under it, and nothing may
+        ever turn up; whoever wants to know looks again with `deployments.reap`."""
         return self._ownership.leftovers
 
     async def aclose(self) -> None:

@@ -59,6 +59,16 @@ def test_it_stops_what_it_finds(account: Simulator) -> None:
     assert third in account.running()
 
 
+def test_tags_come_from_standard_input_too(account: Simulator) -> None:
+    first, second, third = deployed("a", "b", "c")
+
+    result = CliRunner().invoke(program, ["reap", "c", "-", "--stop"], input="a\n\n b \n", catch_exceptions=False)
+
+    assert result.exit_code == 0
+    assert account.stopped() == {first, second, third}
+    assert CliRunner().invoke(program, ["reap", "-"], input="\n").exit_code == 2
+
+
 def test_nothing_found_is_no_failure() -> None:
     result = run("a", "--stop")
 

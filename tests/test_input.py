@@ -1,6 +1,7 @@
 """What goes out is checked before anything is sent: a `ValueError` that names the argument, and a silent wire."""
 
 from collections.abc import Callable, Coroutine
+from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ DEPLOYS = [
     ("version", {"version": " "}),
     ("version", {"version": 1}),
     ("users", {"users": []}),
+    ("users", {"users": [IPv4Network("75.28.35.0/24")]}),
     ("users", {"users": None}),
     ("users", {"users": "75.28.35.192"}),
     ("users", {"users": {"75.28.35.192": 1}}),

@@ -113,12 +113,14 @@ class TestTime:
             await asyncio.sleep(10)
             assert (len(sim.stopped()), forgotten(sim)) == (80, set())
 
-    async def test_a_deploy_that_took_longer_is_not_waited_for(self) -> None:
-        async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
-            (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=1)
-            assert isinstance(settled.error, ReadyTimeout)
-            assert settled.seconds == pytest.approx(2, abs=0.1)
-            assert sim.arrivals("status") == 0
+    @pytest.mark.parametrize("ready_after", [0.5, 60.0])
+    async def test_a_deploy_that_took_longer_is_looked_at_once_more(self, ready_after: float) -> None:
+        late = Fault("deploy", "never-after", times=1)  # it is found after its attempt's time-out
+        async with owning(late, options={"ready_after": (ready_after, ready_after)}) as (edgegap, sim):
+            (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=5)
+            assert isinstance(settled.error if ready_after > 5 else settled.deployment, ReadyTimeout | ReadyDeployment)
+            assert settled.seconds == pytest.approx(31, abs=1.5)
+            assert sim.arrivals("status") > 0
 
     async def test_without_an_end_it_waits_as_long_as_it_takes(self) -> None:
         async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):

@@ -98,9 +98,10 @@ class TestWithdraw:
                 await asyncio.sleep(1)
                 outcomes.withdraw()
                 assert len(outcomes.in_flight) == sim.arrivals("deploy") > 10
-                assert [outcome async for outcome in outcomes] == []
+                lost = [outcome.error async for outcome in outcomes]
+            assert all(isinstance(error, DeployOutcomeUnknown) and error.tag for error in lost)  # it may still turn up
             await asyncio.sleep(60)
-            assert 10 < sim.arrivals("deploy") <= 40
+            assert 10 < sim.arrivals("deploy") == len(lost) <= 40
 
     async def test_what_a_lost_answer_has_started_is_found_and_told(self) -> None:
         async with owning(Fault("deploy", "cut-after")) as (edgegap, sim):

@@ -6,6 +6,11 @@ import pytest
 
 from edgegap_async import EdgegapSession, Limits, Retry
 
+
+async def nobody_awaits(_: object) -> None:
+    raise AssertionError("it was called")
+
+
 SESSIONS: list[tuple[str, dict[str, Any]]] = [
     ("base_url", {"base_url": "api.edgegap.com"}),
     ("base_url", {"base_url": "ftp://api.edgegap.com"}),
@@ -27,6 +32,10 @@ SESSIONS: list[tuple[str, dict[str, Any]]] = [
     ("timeout", {"timeout": "60"}),
     ("attempt_timeout", {"attempt_timeout": -1}),
     ("attempt_timeout", {"attempt_timeout": None}),
+    ("on_event", {"on_event": "print"}),
+    ("on_event", {"on_event": nobody_awaits}),
+    ("on_intent", {"on_intent": nobody_awaits}),
+    ("webhooks", {"webhooks": "https://example.com"}),
 ]
 
 

@@ -268,3 +268,10 @@ async def test_a_container_finds_its_environment() -> None:
 def test_the_package_has_no_other_names(name: str) -> None:
     with pytest.raises(AttributeError, match=name):
         getattr(simulator, name)
+
+
+@pytest.mark.parametrize("wrong", [5, "ab", (1,), (2, 1), (-1, 1), None, (1, float("inf"))])
+@pytest.mark.parametrize("argument", ["ready_after", "delay_before", "delay_after"])
+def test_what_is_no_range_of_seconds_is_told(argument: str, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=rf"^{argument} must be a range of seconds"):
+        Simulator(**{argument: wrong})

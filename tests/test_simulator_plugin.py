@@ -46,6 +46,15 @@ def test_a_marker_says_how_it_is_made(edgegap_simulator: Simulator) -> None:
     assert status["current_status"] == "Status.ERROR"
 
 
+@pytest.mark.edgegap_simulator(ready_after=(0, 0), error_share=0.0)
+class TestWithAMarkerOfItsClass:
+    @pytest.mark.edgegap_simulator(error_share=1.0)
+    def test_the_closest_marker_says_what_it_names(self, edgegap_simulator: Simulator) -> None:
+        _, answer = call(edgegap_simulator, "POST", "/v2/deployments", DEPLOY)
+        _, status = call(edgegap_simulator, "GET", f"/v1/status/{answer['request_id']}")
+        assert status["current_status"] == "Status.ERROR"
+
+
 class TestWithAFixtureOfTheUsersOwn:
     @pytest.fixture
     def edgegap_simulator_made(self) -> Simulator:
@@ -87,3 +96,12 @@ def test_loading_the_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> No
     run = pytester.run(sys.executable, "-c", program, timeout=60)
 
     assert run.outlines == ["set()"]
+
+
+def test_a_marker_takes_names_only(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(TEST_OF_A_USER.replace("port={port}", "(0, 0)"))
+    run = pytester.runpytest_subprocess("-p", "edgegap_async.simulator.plugin", timeout=60)
+
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines("*takes arguments by name only*")

@@ -305,6 +305,7 @@ async def test_a_probe_that_fails_or_never_ends(error: Exception | None, stop: b
         with pytest.raises(type(error) if error else ReadyTimeout) as caught:
             await edgegap.deployments.wait_until_ready(it, probe=probe, timeout=9, stop_on_failure=stop)
         assert error is None or caught.value is error
+        assert error or "READY, but its probe" in str(caught.value)
         await asyncio.sleep(5)
         assert sim.stopped() == ({it} if stop else set())
 

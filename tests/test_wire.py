@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote
 
@@ -262,7 +263,7 @@ async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:
         await session.deployments.metrics(ID)
         await session.deployments.stop(ID)
         await session.private_fleets.hosts(FLEET)
-        await session.deployments.deploy("my-app", "v1", users=["::1"])
+        await session.deployments.deploy("my-app", "v1", users=[ip_address("::1")])
     assert all(seen.query == [] for seen in echo.seen)
     user = {"user_type": "ip_address", "user_data": {"ip_address": "::1"}}
     assert echo.seen[-1].json == {"application": "my-app", "version": "v1", "users": [user]}

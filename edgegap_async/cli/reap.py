@@ -1,6 +1,7 @@
 """`reap`: find what a process that died has left behind, and stop it."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import click
@@ -17,7 +18,8 @@ from .loops import LoopFactory
 @click.option("--stop", is_flag=True, help="Stop what is found; without it nothing is touched.")
 @click.pass_context
 def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
-    """Find all that runs under any of these tags: those that `on_intent` was told, or your own.
+    """Find all that runs under any of these tags: those that `on_intent` was told, or your own; - reads them from
+    standard input, one a line. Those of a process that lives name its servers too: with --stop they are stopped.
 
     Each deployment is one JSON line on standard output. Nothing is stopped, unless with --stop.
 
@@ -26,6 +28,9 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
     Exit code: 0, all was found, and stopped if asked; 1, something could not be; 2, wrong arguments; 130, interrupted.
     """
     factory: LoopFactory | None = context.obj
+    tags = [tag for given in tags for tag in (_read() if given == "-" else [given])]
+    if not tags:
+        raise click.UsageError("there are no tags")
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_reap(tags, stop))
@@ -36,6 +41,10 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = INTERRUPTED
     context.exit(code)
+
+
+def _read() -> list[str]:
+    return [tag for line in sys.stdin if (tag := line.strip())]
 
 
 async def _reap(tags: Sequence[str], stop: bool) -> int:

@@ -1,6 +1,7 @@
 """Checks of what goes out: a wrong argument is a `ValueError` that names it, before anything is sent."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from typing import NoReturn, TypeGuard, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -170,7 +171,9 @@ def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
 
 
 def optional_callables(**arguments: object) -> None:
-    """Each something that can be called, or None."""
+    """Each something that can be called, and whose call needs no awaiting, or None."""
     for name, value in arguments.items():
         if value is not None and not callable(value):
             fail(name, f"must be callable, not {type(value).__name__}")
+        if iscoroutinefunction(value):
+            fail(name, "must be a plain function: nobody would await it")

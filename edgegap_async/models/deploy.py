@@ -4,7 +4,7 @@ A body checks and completes itself when it is made; it holds what goes over the 
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
@@ -105,7 +105,7 @@ class Resources(Struct, frozen=True):
         whole_number("resources: memory_mib", self.memory_mib, least, 2 * self.cpu_units)
 
 
-User: TypeAlias = str | tuple[float, float] | IPAddressUser | GeoCoordinatesUser
+User: TypeAlias = str | IPv4Address | IPv6Address | tuple[float, float] | IPAddressUser | GeoCoordinatesUser
 EnvironmentVariables: TypeAlias = Mapping[str, str] | Sequence[EnvironmentVariable]
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ else:
 
 def _user(value: object) -> ByAddress | ByCoordinates:
     match value:
-        case str():
-            user: ByAddress | ByCoordinates = ByAddress(IPAddressUser(value))
+        case str() | IPv4Address() | IPv6Address():
+            user: ByAddress | ByCoordinates = ByAddress(IPAddressUser(str(value)))
         case (float() | int() as latitude, float() | int() as longitude):
             user = ByCoordinates(GeoCoordinatesUser(latitude, longitude))
         case IPAddressUser():

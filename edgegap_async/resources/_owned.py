@@ -71,7 +71,8 @@ class OwnedDeployments(AwaitedDeployments):
 
         Args:
             application, version: what to run.
-            users: the players it is placed for, at least one: IP addresses, pairs (latitude, longitude), or structs.
+            users: the players it is placed for, at least one: IP addresses (text, or of `ipaddress`), pairs (latitude,
+                longitude), or structs.
             environment_variables: a mapping, or `EnvironmentVariable` structs; a value holds up to 4 KB.
             tags: at most 40 characters each.
             require_cached_locations: only where the image is cached: quicker, with less choice.

@@ -14,10 +14,13 @@ def check_draw(argument: str, draw: Draw) -> None:
     Raises:
         ValueError: it is no range of seconds.
     """
-    if not callable(draw):
-        least, most = draw
-        if not 0 <= least <= most < inf:
+    match draw:
+        case (float() | int() as least, float() | int() as most) if 0 <= least <= most < inf:
+            pass
+        case _ if not callable(draw):
             raise ValueError(f"{argument} must be a range of seconds (least, most), not {draw!r}")
+        case _:
+            pass
 
 
 def drawn(draw: Draw, chance: Random) -> float:

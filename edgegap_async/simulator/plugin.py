@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from typing import Any
 
     from .server import Simulator
 
@@ -29,8 +30,12 @@ def edgegap_simulator_made(request: pytest.FixtureRequest) -> Simulator:
     """The `Simulator` that `edgegap_simulator` starts, made as the marker says; override it to make your own."""
     from .server import Simulator
 
-    marker = request.node.get_closest_marker("edgegap_simulator")
-    return Simulator(**marker.kwargs) if marker else Simulator()
+    options: dict[str, Any] = {}
+    for marker in request.node.iter_markers("edgegap_simulator"):  # the closest first
+        if marker.args:
+            pytest.fail(f"the marker edgegap_simulator takes arguments by name only, not {marker.args!r}")
+        options = {**marker.kwargs, **options}
+    return Simulator(**options)
 
 
 @pytest.fixture
@@ -38,7 +43,8 @@ def edgegap_simulator(edgegap_simulator_made: Simulator) -> Iterator[Simulator]:
     """A running `Simulator`, in real time: point your client to its `.url`, then ask it what has arrived.
 
     Configure it with the marker `@pytest.mark.edgegap_simulator(error_share=0.5)`, which takes the arguments of
-    `Simulator`, or with a fixture `edgegap_simulator_made` of your own that returns one.
+    `Simulator` by name (those of a class or module too, where the test names no other), or with a fixture
+    `edgegap_simulator_made` of your own that returns one.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
