@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import secrets
+import os
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -57,7 +57,7 @@ class Errand:
         """
         loop = asyncio.get_running_loop()
         while True:
-            tag = self.tag = f"once-{secrets.token_hex(TAG_DIGITS)[:TAG_DIGITS]}"
+            tag = self.tag = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
             if on_intent:
                 on_intent(tag)
             left = None if self.deadline is None else max(self.deadline - loop.time(), 0.001)

@@ -4,13 +4,15 @@ They come out of order. One that tells of an earlier stage than is known changes
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._looks import outcome_of
 from ._waits import Goal, Outcome
 from .errors import DeploymentFailed, DeploymentTerminated
 from .models.deployment import ReadyDeployment
-from .webhooks import WebhookEvent
+
+if TYPE_CHECKING:  # most sessions have no webhooks
+    from .webhooks import WebhookEvent
 
 FRESH = 30.0  # seconds for which READY and ERROR still are told to who waits only then
 MOST_HEARD = 5000  # deployments of which something is known: two minutes of deploys at the full rate
@@ -39,7 +41,7 @@ class Heard:
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
-    def hear(self, event: WebhookEvent, now: float) -> None:
+    def hear(self, event: "WebhookEvent", now: float) -> None:
         """A webhook tells of a deployment of this session."""
         self._put(event.request_id, _Last(_Stage[event.event.upper()], now, _told_by(event)))
 
@@ -61,7 +63,7 @@ class Heard:
         return last.outcome
 
 
-def _told_by(event: WebhookEvent) -> Outcome | None:
+def _told_by(event: "WebhookEvent") -> Outcome | None:
     """What a webhook says, where its name, which is signed, and its body agree, and it says where players connect to.
 
     What comes with the end was never published: there the name is enough.

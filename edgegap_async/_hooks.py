@@ -9,15 +9,18 @@ after it has failed    is nothing to this session, as is what comes under anothe
 """
 
 import logging
-import secrets
+import os
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from ._posting import D
-from .webhooks import WebhookEvent, WebhookReceiver
+
+if TYPE_CHECKING:  # most sessions have no webhooks
+    from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 MOST_ANSWERED = 20_000  # attempts that are remembered: eight minutes of deploys at the full rate; older ones are polled
@@ -49,9 +52,9 @@ class Hooks:
 
     def __init__(
         self,
-        receiver: WebhookReceiver | None,
+        receiver: "WebhookReceiver | None",
         enter: Callable[[], object],
-        hear: Callable[[WebhookEvent], object],
+        hear: "Callable[[WebhookEvent], object]",
         is_stray: Callable[[str, str], bool],
     ) -> None:
         self._receiver, self._enter, self._hear, self._is_stray = receiver, enter, hear, is_stray
@@ -62,7 +65,7 @@ class Hooks:
     @contextmanager
     def signed(self, body: D) -> Generator[tuple[D, str], None, None]:
         """`sign`, for an attempt that is over at the end of the block, and the nonce that it is given."""
-        nonce = secrets.token_hex(NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES).hex()
         try:
             yield self.sign(body, nonce), nonce
         finally:
@@ -103,7 +106,7 @@ class Hooks:
         for event in attempt.early:
             self._attribute(event)
 
-    def notify(self, event: WebhookEvent) -> None:
+    def notify(self, event: "WebhookEvent") -> None:
         """An event that was verified, here or by another process with the same secret.
 
         Raises:
@@ -115,13 +118,13 @@ class Hooks:
         else:
             self._attribute(event)
 
-    def _attribute(self, event: WebhookEvent) -> None:
+    def _attribute(self, event: "WebhookEvent") -> None:
         if self._answered.get(event.request_id) == event.nonce:
             self._hear(event)
         elif not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
             log.debug("the webhook %s for %s is not for this session", event.event, event.nonce)
 
-    def _may_be_stray(self, event: WebhookEvent) -> bool:
+    def _may_be_stray(self, event: "WebhookEvent") -> bool:
         """Whether it bears the tag of its attempt, which is the nonce of what can be in quarantine, as far as it tells,
         and is nothing that somebody has."""
         tags = event.status.tags

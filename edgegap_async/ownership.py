@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from math import inf
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
 
 from ._errand import Errand, OnIntent, errand_of
@@ -35,7 +35,9 @@ from .errors import (
 from .models._check import flag, one_of, optional_seconds
 from .models.deploy import DeploymentAccepted
 from .readiness import Watcher
-from .webhooks import WebhookEvent, WebhookReceiver
+
+if TYPE_CHECKING:  # most sessions have no webhooks
+    from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 Leftover: TypeAlias = tuple[str | None, str | None]
@@ -59,7 +61,7 @@ class Ownership:
         once: bool,
         cleanup_timeout: float,
         on_intent: OnIntent | None,
-        webhooks: WebhookReceiver | None,
+        webhooks: "WebhookReceiver | None",
     ) -> None:
         self._public = transport
         self._once = once
@@ -173,7 +175,7 @@ class Ownership:
             return accepted
         return self._hold(accepted, errand.tag, errand.handover)
 
-    def _hear(self, event: WebhookEvent) -> None:
+    def _hear(self, event: "WebhookEvent") -> None:
         self.watcher.hear(event)
         if event.event == "terminated":
             self._make_room(event.request_id)

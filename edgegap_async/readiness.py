@@ -13,6 +13,7 @@ from contextvars import Context
 from copy import copy
 from functools import partial
 from math import inf
+from typing import TYPE_CHECKING
 
 from ._heard import Heard
 from ._looks import Looks
@@ -23,7 +24,9 @@ from ._waits import Board, Caller, Goal, Outcome, Place, Wait, Word
 from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from .models.deployment import ReadyDeployment
 from .probes import Probe
-from .webhooks import WebhookEvent
+
+if TYPE_CHECKING:  # most sessions have no webhooks
+    from .webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 MOST_LOOKS, MOST_LISTS = 20, 4  # under way at a time: who waits for a slot can't be put together any more
@@ -54,7 +57,7 @@ class Watcher:
         if len(self._accepted) > MOST_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
 
-    def hear(self, event: WebhookEvent) -> None:
+    def hear(self, event: "WebhookEvent") -> None:
         """What a webhook tells of a deployment of this session."""
         request_id, now = event.request_id, asyncio.get_running_loop().time()
         self._board.webhook_came()

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from warnings import warn
 
 import aiohttp
@@ -19,6 +19,7 @@ from .models._check import (
     api_url,
     fail,
     flag,
+    instance,
     optional_callables,
     optional_instance,
     optional_seconds,
@@ -30,7 +31,9 @@ from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
-from .webhooks import WebhookReceiver
+
+if TYPE_CHECKING:  # most sessions have none
+    from .webhooks import WebhookReceiver
 
 TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
 BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
@@ -83,7 +86,7 @@ class EdgegapSession:
         deploy_once: bool = True,
         cleanup_timeout: float = 10.0,
         on_intent: OnIntent | None = None,
-        webhooks: WebhookReceiver | None = None,
+        webhooks: "WebhookReceiver | None" = None,
     ) -> None:
         optional_callables(on_event=on_event, on_intent=on_intent)
         self._transport = Transport(
@@ -102,7 +105,7 @@ class EdgegapSession:
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
             on_intent=on_intent,
-            webhooks=optional_instance("webhooks", webhooks, WebhookReceiver),
+            webhooks=_receiver(webhooks),
         )
         self.deployments: Deployments = Deployments(self._transport, self._ownership)
         self.locations: Locations = Locations(self._transport)
@@ -149,6 +152,14 @@ class EdgegapSession:
             if usage.waiting or usage.in_flight
         )
         return f"<EdgegapSession {self._transport.base_url} {state}{': ' if used else ''}{used}>"
+
+
+def _receiver(given: object) -> "WebhookReceiver | None":
+    if given is None:
+        return None
+    from .webhooks import WebhookReceiver
+
+    return instance("webhooks", given, WebhookReceiver)
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from .._request import path_word
 from .._settled import Outcomes
@@ -9,7 +10,9 @@ from ..models._check import fail, flag, instance, optional_seconds, sequence, te
 from ..models.deployment import ReadyDeployment
 from ..ownership import Ownership
 from ..probes import Probe
-from ..webhooks import WebhookEvent
+
+if TYPE_CHECKING:  # most sessions have no webhooks
+    from ..webhooks import WebhookEvent
 
 READY_TIMEOUT = 300.0  # seconds: an image that is not cached takes minutes
 STOP_TIMEOUT = 300.0  # seconds: before READY, a stop waits until that is reached
@@ -82,13 +85,15 @@ class AwaitedDeployments:
         _checked(request_id, timeout)
         await self._ownership.watcher.until_stopped(request_id, timeout)
 
-    def notify(self, event: WebhookEvent) -> None:
+    def notify(self, event: "WebhookEvent") -> None:
         """Pass on a webhook that another process has received and verified: where several of them serve one URL, only
         one gets it. It counts as one that this process has received; one of another process's deploys changes nothing.
 
         Raises:
             SessionClosed, WrongLoop: nobody can be told here. Call it where the session is used, in no other thread.
         """
+        from ..webhooks import WebhookEvent
+
         self._ownership.hooks.notify(instance("event", event, WebhookEvent))
 
 

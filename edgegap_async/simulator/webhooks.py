@@ -19,7 +19,7 @@ from .notices import Notice
 from .tasks import Tasks
 from .world import World
 
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 
 _HEADERS = {"Content-Type": "application/json"}
 _NOT_SENT = ("Accept", "Accept-Encoding", "User-Agent")  # what aiohttp would add

@@ -53,7 +53,7 @@ class World:
 
     def __init__(self, choices: Choices, seed: int, clock: Clock, now: float = 0.0) -> None:
         self.clock = clock
-        self.notices = Notices()
+        self.notices: Notices = Notices()
         self._choices = choices
         self._chance = Random(seed)
         self._known: dict[str, Deployment] = {}
