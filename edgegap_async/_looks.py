@@ -9,15 +9,12 @@ from ._trust import Trust
 from ._waits import MISSING, Board, Goal, Outcome, Wait, Word, size
 from .endpoints import STATUS
 from .errors import (
+    HOPELESS,
     ApiError,
     DeploymentFailed,
     DeploymentTerminated,
     EdgegapError,
-    Forbidden,
     QueueTooLong,
-    SessionClosed,
-    Unauthorized,
-    WrongLoop,
     is_gone,
 )
 from .listing import PAGE, in_state, is_last, newest
@@ -26,8 +23,6 @@ from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSumm
 LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
 FULL_COUNTS = 0.25  # of a list: the more a page shows, the less there is to spare for those in ERROR
 REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
-# What no further look would mend.
-HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
@@ -65,7 +60,7 @@ class Looks:
 
     def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
         self._transport, self._board, self._trust = transport, board, trust
-        self.lists_of_ready: float = 0  # since the last one of those in ERROR; the fuller one was, the less it counts
+        self.lists_of_ready: float = 0  # since the last one of others; the fuller one was, the less it counts
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""

@@ -31,7 +31,7 @@ class Purse:
         while self._free < 1:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
-            if self._transport.closed or not await self._transport.wait(_until(turn), None):
+            if not await self._transport.wait(_until(turn), None):
                 raise SessionClosed("the session was closed before there was a place for another server")
         self._free -= 1
 

@@ -9,14 +9,13 @@ from typing import TypeVar
 from ._transport import Transport
 from .endpoints import STATUS, STOP
 from .errors import (
+    HOPELESS,
     ApiError,
     DeadlineExceeded,
     EdgegapError,
     Forbidden,
     SessionClosed,
-    Unauthorized,
     UnexpectedAnswer,
-    WrongLoop,
     is_gone,
 )
 from .listing import under_tags
@@ -26,7 +25,6 @@ from .models.deployment import DeploymentState
 T = TypeVar("T")
 log = logging.getLogger("edgegap_async")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to stop a server
-HOPELESS = (Unauthorized, Forbidden, SessionClosed, WrongLoop)  # what no further try would mend
 
 
 class Reaper:

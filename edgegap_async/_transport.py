@@ -128,8 +128,7 @@ class Transport:
                     if tell:
                         tell.answered(reply.status, answer)
                     return answer
-                history = history or History(row.repeatable, self._retry, self._budget)
-                await self._pause(request, history, failure, tell)
+                history = await self._pause(request, history, failure, tell)
         except BaseException as ended:
             if tell:
                 tell.ended(ended)
@@ -245,9 +244,10 @@ class Transport:
         return unknown_if_deploy(request.row, error)
 
     async def _pause(
-        self, request: Request[B, T], history: History, failure: EdgegapError, tell: Telling | None
-    ) -> None:
-        """Wait before the next attempt, or raise what ends the call."""
+        self, request: Request[B, T], history: History | None, failure: EdgegapError, tell: Telling | None
+    ) -> History:
+        """Wait before the next attempt, or raise what ends the call. What it has been through so far."""
+        history = history or History(request.row.repeatable, self._retry, self._budget)
         failure.request_sent = failure.request_sent or history.repeats > 0  # an earlier attempt may have done its deed
         if tell:
             tell.failed(failure)
@@ -266,6 +266,7 @@ class Transport:
         log.info("%s goes again in %.2f s: %s", request.row, pause, failure)
         if pause and (not await self.wait(asyncio.sleep(pause), request.deadline) or self._over):
             raise self._ended(request, failure)
+        return history
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """The seconds that a call has which was given this `timeout`."""
@@ -282,10 +283,7 @@ class Transport:
 
     def shut(self) -> None:
         """End what waits and what is under way with `SessionClosed`."""
-        if self._loop is None:
-            self.closed = True
-            return
-        now = self._bind().time()
+        now = self._bind().time() if self._loop else 0.0  # before the first call nothing is under way
         self.closed = True
         self._waits.end_all(now)
         self._deadlines.ring_all()

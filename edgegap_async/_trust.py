@@ -16,7 +16,7 @@ class Trust:
     """What the lists have been worth so far."""
 
     def __init__(self) -> None:
-        self.proven: bool = False  # a list has shown something of ours
+        self.proven: bool = False  # a list of those in a state has shown something of ours
         self.room: int = ROOM
         self._failures = 0
         self._again = -inf  # when lists that fail get another chance

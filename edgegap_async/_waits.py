@@ -186,7 +186,7 @@ class Board:
 
     @property
     def lists_between(self) -> int:
-        """Lists of those that are READY between two of those in ERROR."""
+        """Lists of those that are READY between two of others."""
         return 1 if self.webhooks_come else ERROR_PACE
 
     def heard(self, wait: Wait, outcome: Outcome | None) -> None:

@@ -28,7 +28,7 @@ leak out; none of these holds the API token; all survive `pickle`.
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from .models.deployment import DeploymentStatus
 
@@ -229,6 +229,9 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
     410: Gone,
     429: RateLimited,
 }
+
+# What no further try would mend.
+HOPELESS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def is_gone(error: ApiError) -> bool:

@@ -23,7 +23,7 @@ from ._reaper import outlast
 from ._request import Voyage, Withdrawn
 from ._scopes import Handover
 from .errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
-from .models._check import flag, instance, one_of, seconds, whole_number
+from .models._check import flag, instance, one_of, optional_seconds, whole_number
 from .models.deploy import DeploymentAccepted, DeployRequest
 from .models.deployment import ReadyDeployment
 from .ownership import Ownership
@@ -65,8 +65,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         flag("until_ready", self.until_ready)
         flag("stop_on_failure", self.stop_on_failure)
-        if self.ready_timeout is not None:
-            seconds("ready_timeout", self.ready_timeout)
+        optional_seconds("ready_timeout", self.ready_timeout)
         for name in ("concurrency", "max_running"):
             if (given := getattr(self, name)) is not None:
                 whole_number(name, given, 1)
@@ -248,9 +247,9 @@ class Outcomes:
             async with scope:
                 self._waits.add(scope)
                 return await self._ownership.watcher.until_ready(accepted.request_id, left)
-        except TimeoutError:  # of the wait itself, unless it was withdrawn
-            if not scope.expired():
-                raise
+        except ReadyTimeout as late:  # it tells what was left of the time, and not what was asked for
+            raise ReadyTimeout(accepted.request_id, whole or 0.0, late.status) from late.__cause__
+        except TimeoutError:  # it was withdrawn
             return accepted
         finally:
             self._waits.discard(scope)

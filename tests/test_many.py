@@ -119,6 +119,7 @@ class TestTime:
         async with owning(late, options={"ready_after": (ready_after, ready_after)}) as (edgegap, sim):
             (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=5)
             assert isinstance(settled.error if ready_after > 5 else settled.deployment, ReadyTimeout | ReadyDeployment)
+            assert settled.error is None or "not ready within 5 s" in str(settled.error)
             assert settled.seconds == pytest.approx(31, abs=1.5)
             assert sim.arrivals("status") > 0
 
