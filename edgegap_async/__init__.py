@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
     from .session import EdgegapSession
-    from .webhooks import WebhookEvent, WebhookReceiver
+    from .webhooks import WebhookReceiver
 
 _HOMES = {
     "_scopes": ("OwnedDeployment",),
@@ -110,7 +110,7 @@ _HOMES = {
     ),
     "models.paging": ("ListFilter", "ListQuery", "OrderBy"),
     "session": ("EdgegapSession",),
-    "webhooks": ("WebhookEvent", "WebhookReceiver"),
+    "webhooks": ("WebhookReceiver",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -157,7 +157,6 @@ __all__ = [
     "Unauthorized",
     "UnexpectedAnswer",
     "Webhook",
-    "WebhookEvent",
     "WebhookReceiver",
     "WrongLoop",
     "__version__",

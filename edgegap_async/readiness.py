@@ -187,7 +187,7 @@ class Watcher:
         if wait.goal == "stopped":
             text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)
-        late.__cause__ = wait.failure
+        late.__cause__ = wait.failure or _unanswered(wait, asyncio.get_running_loop().time())
         log.warning("a wait is given up: %s", late)
         return late
 
@@ -275,6 +275,14 @@ class Watcher:
             await look()
         except Exception:
             log.exception("a look failed in a way that nobody thought of; the next one follows")
+
+
+def _unanswered(wait: Wait, now: float) -> EdgegapError | None:
+    """What went wrong where no look has failed yet: the one that is under way has no answer."""
+    if not wait.untold(now):
+        return None
+    text = f"the status of {wait.request_id} was not answered within {now - wait.looked:.3g} s"
+    return DeadlineExceeded(text, request_sent=True)
 
 
 async def _over(caller: Caller) -> None:

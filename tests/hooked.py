@@ -11,9 +11,10 @@ from bucket_model import now
 from hooks import path
 from owning import deploy, owning
 
-from edgegap_async import EdgegapSession, ReadyDeployment, WebhookEvent, WebhookReceiver
+from edgegap_async import EdgegapSession, ReadyDeployment, WebhookReceiver
 from edgegap_async.errors import EdgegapError, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
+from edgegap_async.webhooks import WebhookEvent
 
 DARK = (Fault("status", "503-before"), Fault("list", "503-before"))  # so that only a webhook can tell
 WAY = 0.1  # seconds that a webhook may take on loopback, in virtual time

@@ -11,9 +11,10 @@ from owning import PLAYERS, deploy, running
 from raw_server import failure
 from receiving import receiving
 
-from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment, WebhookEvent
+from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
+from edgegap_async.webhooks import WebhookEvent
 
 SAFETY_NET = 3.0  # seconds
 Start = Callable[[EdgegapSession], Awaitable[ReadyDeployment]]

@@ -11,9 +11,9 @@ from hooks import SECRET, receiver
 from owning import SteppingLoop, deploy, forgotten, owning
 from raw_server import failure
 
-from edgegap_async import DeployOutcomeUnknown, EdgegapSession, ReadyDeployment, WebhookEvent
+from edgegap_async import DeployOutcomeUnknown, EdgegapSession, ReadyDeployment
 from edgegap_async.simulator import Fault
-from edgegap_async.webhooks import parse
+from edgegap_async.webhooks import WebhookEvent, parse
 
 BLIND = Fault("list", "503-before")  # no look-up tells
 

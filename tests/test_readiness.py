@@ -149,8 +149,9 @@ async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
             assert isinstance(error, ReadyTimeout)
             seen = None if error.status is None else error.status.state
             assert seen is (DeploymentState.DEPLOYING if PENDING in acts else None)
-            assert isinstance(error.__cause__, kind or DeadlineExceeded | None)
-            assert 7 < now() - start <= 7.7 + EXACT  # a little early, if no other look can be answered in time
+            assert type(error.__cause__) is (kind or DeadlineExceeded)
+            # Where it is refused, a little early: no other look can be sent in time.
+            assert now() - start == pytest.approx(7.7, abs=0.7 if kind is RateLimited else EXACT)
 
 
 async def test_connecting_uses_the_waiters_time_only() -> None:

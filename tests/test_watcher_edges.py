@@ -9,9 +9,10 @@ from hooks import receiver
 from raw_server import answer, failure, scripted
 from waiting import asked, crowd, delays, start
 
-from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry, WebhookEvent
+from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
 from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
+from edgegap_async.webhooks import WebhookEvent
 
 SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
 

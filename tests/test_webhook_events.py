@@ -16,8 +16,8 @@ from aiohttp import web
 from hooks import BODY, EVENTS, NONCE, SAMPLE, SECRET, path, receiver, signed, words
 from rich.pretty import pretty_repr
 
-from edgegap_async import DeployRequest, WebhookEvent, WebhookReceiver
-from edgegap_async.webhooks import LONGEST_BODY, LONGEST_READ
+from edgegap_async import DeployRequest, WebhookReceiver
+from edgegap_async.webhooks import LONGEST_BODY, LONGEST_READ, WebhookEvent
 
 
 async def test_all_who_listen_are_told_each_time_and_none_after_that() -> None:

@@ -14,8 +14,8 @@ from hooks import BASE, BODY, EVENTS, NONCE, SAMPLE, SECRET, path, receiver, sig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegap_async import DeploymentState, DeployRequest, WebhookEvent
-from edgegap_async.webhooks import LONGEST_BODY, parse
+from edgegap_async import DeploymentState, DeployRequest
+from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent, parse
 
 # What is read
 

@@ -13,9 +13,8 @@ from asgi import App, Served, call, lived, loopback
 from bucket_model import now
 from hooks import BODY, SECRET, path, receiver
 
-from edgegap_async import WebhookEvent
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.webhooks import LONGEST_BODY
+from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "webhooks_fastapi.py"
 BASE = "http://127.0.0.1/webhooks"

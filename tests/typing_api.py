@@ -33,7 +33,6 @@ from edgegap_async import (
     Resources,
     Retry,
     Webhook,
-    WebhookEvent,
     WebhookReceiver,
 )
 from edgegap_async._endpoint import Endpoint, LimitName
@@ -54,7 +53,7 @@ from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from edgegap_async.probes import tcp
-from edgegap_async.webhooks import EventName, parse
+from edgegap_async.webhooks import EventName, WebhookEvent, parse
 
 
 def making_a_session(http: aiohttp.ClientSession) -> None:
