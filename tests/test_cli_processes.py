@@ -22,9 +22,15 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEGAP_")} | variables
     command = [sys.executable, "-m", "edgegap_async", *args]
     pipe = subprocess.PIPE
-    with subprocess.Popen(  # noqa: S603 - our own program
-        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
-    ) as process:
+    # Whoever runs the tests in the background of a shell has them ignore SIGINT, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started as process:
         try:
             yield process
         finally:
