@@ -1,12 +1,14 @@
-"""A real limit that is lower than documented, counted in another way, or spent by somebody else too.
+"""A real limit that is lower than documented, counted in another way, or spent by
+somebody else too.
 
     python benchmarks/adaptive.py [--seconds 120]
 
-The server admits 25 deploys a second where 40 are documented, under each way to count, with and without
-`Retry-After: 1`; callers are never out of work. In virtual time, on real sockets, 10 to 30 ms away. Printed: refusals
-in the first minute / a minute after it / share of the 25 reached in the second half. Beside the SDK's rule the same
-client with other rules: none, stopping for a second at every 429, and the adaptive rule of botocore as published.
-Exits with 1 where the SDK misses a goal.
+The server admits 25 deploys a second where 40 are documented, under each way to count,
+with and without `Retry-After: 1`; callers are never out of work. In virtual time, on
+real sockets, 10 to 30 ms away. Printed: refusals in the first minute / a minute after
+it / share of the 25 reached in the second half. Beside the SDK's rule the same client
+with other rules: none, stopping for a second at every 429, and the adaptive rule of
+botocore as published. Exits with 1 where the SDK misses a goal.
 """
 
 import argparse
@@ -30,28 +32,41 @@ from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 REAL, DOCUMENTED = 25.0, 40.0
 CALLERS = 60
-WAY = (0.005, 0.015)  # seconds in each direction
-RULES: tuple[RuleName, ...] = ("fixed-window", "sliding-window", "token-bucket", "spacing")
-FIRST_MINUTE, PER_MINUTE = 12, 6  # refusals
+# seconds in each direction
+WAY = (0.005, 0.015)
+RULES: tuple[RuleName, ...] = (
+    "fixed-window",
+    "sliding-window",
+    "token-bucket",
+    "spacing",
+)
+# refusals
+FIRST_MINUTE, PER_MINUTE = 12, 6
 JITTER, SPACING_REFUSALS = 0.005, 20
 
 
 class NoRule(Pace):
     """Goes on as if nothing had happened."""
 
-    def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
+    def refused(
+        self, now: float, sent: float, admitted: int, waiting_since: float | None
+    ) -> float:
         return 0.0
 
 
 class StopASecond(NoRule):
     """Stops for a second at every 429."""
 
-    def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
+    def refused(
+        self, now: float, sent: float, admitted: int, waiting_since: float | None
+    ) -> float:
         return 1.0
 
 
 class Botocore(NoRule):
-    """The adaptive mode of botocore's retries: a cubic rate around the last that was refused."""
+    """The adaptive mode of botocore's retries: a cubic rate around the last that was
+    refused.
+    """
 
     beta, scale, smooth = 0.7, 0.4, 0.8
 
@@ -69,7 +84,9 @@ class Botocore(NoRule):
             self.measured = current * self.smooth + self.measured * (1 - self.smooth)
             self.bucket_at, self.in_bucket = half, 0
 
-    def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
+    def refused(
+        self, now: float, sent: float, admitted: int, waiting_since: float | None
+    ) -> float:
         self.measure(now)
         rate = min(self.measured, self.fill)
         self.last_max, self.throttled_at = rate, now
@@ -81,7 +98,10 @@ class Botocore(NoRule):
         """After a success."""
         self.measure(now)
         if self.fill < inf:
-            cubic = self.scale * (now - self.throttled_at - self.window) ** 3 + self.last_max
+            cubic = (
+                self.scale * (now - self.throttled_at - self.window) ** 3
+                + self.last_max
+            )
             self.fill = max(0.5, min(cubic, 2 * self.measured))
 
     def rate(self, now: float) -> float:
@@ -94,7 +114,9 @@ class Botocore(NoRule):
 class Server:
     """Admits as its gate says, which can be exchanged while it runs."""
 
-    def __init__(self, rule: RuleName, rate: float, retry_after: bool, way: tuple[float, float]) -> None:
+    def __init__(
+        self, rule: RuleName, rate: float, retry_after: bool, way: tuple[float, float]
+    ) -> None:
         self.gate = gate(rule, rate)
         self.refused: list[float] = []
         self.admitted: list[float] = []
@@ -111,7 +133,9 @@ class Server:
         if admitted:
             return web.json_response({"request_id": "a69f8e3e0555"}, status=202)
         headers = {"Retry-After": "1"} if self._retry_after else None
-        return web.json_response({"message": "too many requests"}, status=429, headers=headers)
+        return web.json_response(
+            {"message": "too many requests"}, status=429, headers=headers
+        )
 
 
 def gate(rule: RuleName, rate: float) -> Gate:
@@ -119,21 +143,30 @@ def gate(rule: RuleName, rate: float) -> Gate:
     return gates(rule, {"deploy": rate})["deploy"]
 
 
-async def drive(server: Server, pace: Pace | None, seconds: float, then: Callable[[], None] | None = None) -> float:
+async def drive(
+    server: Server,
+    pace: Pace | None,
+    seconds: float,
+    then: Callable[[], None] | None = None,
+) -> float:
     """Keep callers busy; gives when it began. `then` happens at half time."""
     runner = web.AppRunner(_app(server), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with EdgegapSession("token", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}") as edgegap:
+    async with EdgegapSession(
+        "token", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}"
+    ) as edgegap:
         if pace:
             edgegap._transport.buckets["deploy"]._pace = pace
 
         async def caller() -> None:
             while True:
                 with suppress(EdgegapError):
-                    await edgegap.deployments.deploy("app", "1", users=["203.0.113.7"], timeout=None)
+                    await edgegap.deployments.deploy(
+                        "app", "1", users=["203.0.113.7"], timeout=None
+                    )
                     if isinstance(pace, Botocore):
                         pace.admitted(loop.time())
 
@@ -155,39 +188,68 @@ def _app(server: Server) -> web.Application:
     return app
 
 
-def run(server: Server, pace: Pace | None, seconds: float, then: Callable[[], None] | None = None) -> float:
+def run(
+    server: Server,
+    pace: Pace | None,
+    seconds: float,
+    then: Callable[[], None] | None = None,
+) -> float:
     """One run in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(drive(server, pace, seconds, then))
 
 
 def figures(server: Server, began: float, seconds: float) -> tuple[int, float, float]:
-    """Refusals in the first minute, refusals a minute after it, share of the real limit in the second half."""
+    """Refusals in the first minute, refusals a minute after it, share of the real limit
+    in the second half.
+    """
     first = sum(time < began + 60 for time in server.refused)
     later = (len(server.refused) - first) / max(seconds - 60, 1) * 60
     half = began + seconds / 2
-    return first, later, sum(time >= half for time in server.admitted) / (REAL * seconds / 2)
+    return (
+        first,
+        later,
+        sum(time >= half for time in server.admitted) / (REAL * seconds / 2),
+    )
 
 
 def lower_limit(seconds: float) -> bool:
     """The table; whether the goals are reached."""
-    others: dict[str, Callable[[Limit], Pace]] = {"no rule": NoRule, "stop a second": StopASecond, "botocore": Botocore}
-    print(f"| enforced 25/s | Retry-After | goal | the SDK | {' | '.join(others)} |\n|{'---|' * (4 + len(others))}")
+    others: dict[str, Callable[[Limit], Pace]] = {
+        "no rule": NoRule,
+        "stop a second": StopASecond,
+        "botocore": Botocore,
+    }
+    print(
+        f"| enforced 25/s | Retry-After | goal | the SDK | {' | '.join(others)} |\n|{'---|' * (4 + len(others))}"
+    )
     good = True
     for rule in RULES:
         for retry_after in (False, True):
-            goal = (0.72 if retry_after else 0.80) if rule == "spacing" else (0.84 if retry_after else 0.88)
+            goal = (
+                (0.72 if retry_after else 0.80)
+                if rule == "spacing"
+                else (0.84 if retry_after else 0.88)
+            )
             cells = []
             for make in (None, *others.values()):
                 server = Server(rule, REAL, retry_after, WAY)
                 began = run(server, make(DEPLOY_LIMIT) if make else None, seconds)
                 cells.append(figures(server, began, seconds))
             first, later, reached = cells[0]
-            kept = reached >= goal and (rule == "spacing" or (first <= FIRST_MINUTE and later <= PER_MINUTE))
+            kept = reached >= goal and (
+                rule == "spacing" or (first <= FIRST_MINUTE and later <= PER_MINUTE)
+            )
             good = good and kept
-            shown = " | ".join(f"{first} / {later:.0f} / {reached:.2f}" for first, later, reached in cells)
+            shown = " | ".join(
+                f"{first} / {later:.0f} / {reached:.2f}"
+                for first, later, reached in cells
+            )
             verdict = "" if kept else " FAILED"
-            print(f"| {rule} | {'1 s' if retry_after else 'none'} | {goal}{verdict} | {shown} |", flush=True)
+            print(
+                f"| {rule} | {'1 s' if retry_after else 'none'} | {goal}{verdict} | {shown} |",
+                flush=True,
+            )
     return good
 
 
@@ -201,9 +263,21 @@ def recovery() -> None:
             server.gate = gate(rule, DOCUMENTED)
 
         half = run(server, None, seconds, lift) + seconds / 2
-        per_second = [sum(half + s <= time < half + s + 1 for time in server.admitted) for s in range(int(seconds / 2))]
-        back = next((s for s, admitted in enumerate(per_second) if admitted >= 0.9 * DOCUMENTED), None)
-        print(f"{rule}: after the limit is lifted to 40, nine tenths of it are reached after {back} s")
+        per_second = [
+            sum(half + s <= time < half + s + 1 for time in server.admitted)
+            for s in range(int(seconds / 2))
+        ]
+        back = next(
+            (
+                s
+                for s, admitted in enumerate(per_second)
+                if admitted >= 0.9 * DOCUMENTED
+            ),
+            None,
+        )
+        print(
+            f"{rule}: after the limit is lifted to 40, nine tenths of it are reached after {back} s"
+        )
 
 
 def spacing() -> bool:
@@ -211,16 +285,21 @@ def spacing() -> bool:
     server = Server("spacing", DOCUMENTED, False, (0.005, 0.005 + JITTER))
     began = run(server, None, 60)
     reached = sum(time >= began + 30 for time in server.admitted) / (DOCUMENTED * 30)
-    print(f"spacing at 40/s, up to 5 ms of jitter: {len(server.refused)} refusals in a minute, share {reached:.2f}")
+    print(
+        f"spacing at 40/s, up to 5 ms of jitter: {len(server.refused)} refusals in a minute, share {reached:.2f}"
+    )
     return len(server.refused) <= SPACING_REFUSALS
 
 
 def main() -> None:
     """All of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=120.0)
     given = parser.parse_args()
-    logging.disable(logging.CRITICAL)  # a line for each refusal
+    # a line for each refusal
+    logging.disable(logging.CRITICAL)
     random.seed(1)
     good = [spacing(), lower_limit(given.seconds)]
     recovery()

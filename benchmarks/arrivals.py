@@ -1,6 +1,8 @@
-"""A server in a process of its own that writes down when requests arrive, and how that looks to a limit.
+"""A server in a process of its own that writes down when requests arrive, and how that
+looks to a limit.
 
-It is no part of the SDK and shares nothing with it: a plain aiohttp server that answers every deploy.
+It is no part of the SDK and shares nothing with it: a plain aiohttp server that answers
+every deploy.
 """
 
 import argparse
@@ -19,14 +21,18 @@ from urllib.request import urlopen
 from aiohttp import web
 
 DEPLOY = "/v2/deployments"
-DELAYS = {  # seconds, both ways together: half of it passes before a request counts
+# seconds, both ways together: half of it passes before a request counts
+DELAYS = {
     "2 ms": lambda: 0.002,
     "30 ms": lambda: 0.030,
-    "0-50 ms, 1 % to 400": lambda: random.uniform(0.05, 0.4) if random.random() < 0.01 else random.uniform(0, 0.05),
+    "0-50 ms, 1 % to 400": lambda: (
+        random.uniform(0.05, 0.4) if random.random() < 0.01 else random.uniform(0, 0.05)
+    ),
     "200-300 ms": lambda: random.uniform(0.2, 0.3),
     "300 ms": lambda: 0.300,
 }
-SLOW_CONNECTION = (0.1, 0.3)  # seconds that the first request of a connection loses to its handshakes
+# seconds that the first request of a connection loses to its handshakes
+SLOW_CONNECTION = (0.1, 0.3)
 
 
 class Arrivals:
@@ -82,7 +88,9 @@ async def serve(delays: str, slow_connections: bool, rate: int) -> None:
 
 
 @contextmanager
-def server(delays: str, *, slow_connections: bool = False, rate: int = 40) -> Iterator[str]:
+def server(
+    delays: str, *, slow_connections: bool = False, rate: int = 40
+) -> Iterator[str]:
     """A server in a process of its own; gives its URL."""
     words = [sys.executable, __file__, delays, str(int(slow_connections)), str(rate)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -113,8 +121,9 @@ def busiest_second(times: list[float]) -> int:
 def share(times: list[float], rate: float, skip: float, length: float) -> float:
     """The part of the limit that was reached.
 
-    Mean over 50 windows of `length` seconds whose starts are spread over one second, from `skip` seconds after the
-    first arrival on: arrivals come in clusters, and one window could end before or after one.
+    Mean over 50 windows of `length` seconds whose starts are spread over one second,
+    from `skip` seconds after the first arrival on: arrivals come in clusters, and one
+    window could end before or after one.
     """
     starts = [times[0] + skip + step / 50 for step in range(50)]
     inside = [sum(start <= time < start + length for time in times) for start in starts]

@@ -2,9 +2,10 @@
 
     python benchmarks/far.py [--seconds 30] [--runs 40]
 
-First on real sockets, 200 to 300 ms away (half of it before a request counts), measured after the first ten answers
-per slot: with slots that come back early, and in the plain form. Then many runs over mixes of latency in virtual time,
-of which none may ever show one request more than the limit in any second.
+First on real sockets, 200 to 300 ms away (half of it before a request counts), measured
+after the first ten answers per slot: with slots that come back early, and in the plain
+form. Then many runs over mixes of latency in virtual time, of which none may ever show
+one request more than the limit in any second.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from limits import CALLERS, RATE
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
-LEARNING = 16.0  # seconds in which even the plain form gets its ten answers per slot
+# seconds in which even the plain form gets its ten answers per slot
+LEARNING = 16.0
 GOAL = 0.90
 # Seconds for one direction; each run draws from one of them.
 MIXES: dict[str, Callable[[random.Random], float]] = {
@@ -30,19 +32,29 @@ MIXES: dict[str, Callable[[random.Random], float]] = {
     "100-150 ms": lambda chance: chance.uniform(0.1, 0.15),
     "150 ms, now and then 400": lambda chance: chance.choice([0.15] * 30 + [0.4]),
     "50-250 ms": lambda chance: chance.uniform(0.05, 0.25),
-    "lognormal around 120 ms": lambda chance: min(2.0, chance.lognormvariate(-2.1, 0.4)),
-    "from 30 to 300 ms by and by": lambda chance: 0.03 + 0.27 * abs(chance.gauss(0, 0.5)) % 0.3,
-    "two ways, 80 and 200 ms": lambda chance: chance.choice([0.08, 0.2]) + chance.uniform(0, 0.01),
+    "lognormal around 120 ms": lambda chance: min(
+        2.0, chance.lognormvariate(-2.1, 0.4)
+    ),
+    "from 30 to 300 ms by and by": lambda chance: (
+        0.03 + 0.27 * abs(chance.gauss(0, 0.5)) % 0.3
+    ),
+    "two ways, 80 and 200 ms": lambda chance: (
+        chance.choice([0.08, 0.2]) + chance.uniform(0, 0.01)
+    ),
 }
 
 
 async def saturate(url: str, seconds: float, *, early: bool) -> None:
     """Keep callers busy for so long."""
-    async with EdgegapSession("token", base_url=url, limits=Limits(early_return=early)) as edgegap:
+    async with EdgegapSession(
+        "token", base_url=url, limits=Limits(early_return=early)
+    ) as edgegap:
 
         async def caller() -> None:
             while True:
-                await edgegap.deployments.deploy("app", "1", users=["203.0.113.7"], timeout=None)
+                await edgegap.deployments.deploy(
+                    "app", "1", users=["203.0.113.7"], timeout=None
+                )
 
         tasks = [asyncio.ensure_future(caller()) for _ in range(CALLERS)]
         await asyncio.sleep(seconds)
@@ -52,26 +64,44 @@ async def saturate(url: str, seconds: float, *, early: bool) -> None:
 
 
 def on_sockets(seconds: float) -> bool:
-    """Both forms at the same time, each with its own server and in a process of its own."""
+    """Both forms at the same time, each with its own server and in a process of its
+    own.
+    """
     good = True
     with server("200-300 ms") as near, server("200-300 ms") as plain:
         words = {True: near, False: plain}
         clients = [
-            subprocess.Popen([sys.executable, __file__, "--client", url, str(int(early)), str(seconds + LEARNING + 1)])
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    __file__,
+                    "--client",
+                    url,
+                    str(int(early)),
+                    str(seconds + LEARNING + 1),
+                ]
+            )
             for early, url in words.items()
         ]
         for client in clients:
             good = client.wait() == 0 and good
         for early, url in words.items():
             times, refused = fetch(url)
-            reached, busiest = share(times, RATE, LEARNING, seconds), busiest_second(times)
+            reached, busiest = (
+                share(times, RATE, LEARNING, seconds),
+                busiest_second(times),
+            )
             form = "slots come back early" if early else "the plain form"
-            print(f"200-300 ms, {form}: busiest second {busiest}, share {reached:.3f}, refused {refused}")
+            print(
+                f"200-300 ms, {form}: busiest second {busiest}, share {reached:.3f}, refused {refused}"
+            )
             good = good and busiest <= RATE and (reached >= GOAL or not early)
     return good
 
 
-async def virtual(mix: Callable[[random.Random], float], seed: int, seconds: float) -> list[float]:
+async def virtual(
+    mix: Callable[[random.Random], float], seed: int, seconds: float
+) -> list[float]:
     """When requests arrive, in one run in virtual time."""
     chance = random.Random(seed)
     arrivals: list[float] = []
@@ -101,7 +131,9 @@ def in_virtual_time(runs: int, seconds: float) -> bool:
             arrivals = runner.run(virtual(mix, run, seconds + LEARNING))
         worst = max(worst, busiest_second(arrivals))
         shares[name] = min(shares[name], share(arrivals, RATE, LEARNING, seconds - 2))
-    print(f"{runs} runs of {seconds:g} s in virtual time: busiest second of all {worst}; least share:")
+    print(
+        f"{runs} runs of {seconds:g} s in virtual time: busiest second of all {worst}; least share:"
+    )
     for name, least in shares.items():
         print(f"  {least:.3f}  {name}")
     return worst <= RATE
@@ -109,7 +141,9 @@ def in_virtual_time(runs: int, seconds: float) -> bool:
 
 def main() -> None:
     """Both parts, or one client of the first."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--client", nargs=3, help=argparse.SUPPRESS)
@@ -118,7 +152,9 @@ def main() -> None:
         url, early, seconds = given.client
         asyncio.run(saturate(url, float(seconds), early=early == "1"))
         return
-    sys.exit(not all([on_sockets(given.seconds), in_virtual_time(given.runs, given.seconds)]))
+    sys.exit(
+        not all([on_sockets(given.seconds), in_virtual_time(given.runs, given.seconds)])
+    )
 
 
 if __name__ == "__main__":

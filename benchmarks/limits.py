@@ -2,9 +2,11 @@
 
     python benchmarks/limits.py [--seconds 20] [--loop asyncio|uvloop|both]
 
-A saturated client for each limiter, each with a server in a process of its own; the deploy limit, 40 a second. Prints
-arrivals in the busiest second / share of the limit reached / refusals. Exits with 1 where ours fails its goal, and
-says that the run is void where a bare `AsyncLimiter(40, 1)` did not break the limit under the same conditions.
+A saturated client for each limiter, each with a server in a process of its own; the
+deploy limit, 40 a second. Prints arrivals in the busiest second / share of the limit
+reached / refusals. Exits with 1 where ours fails its goal, and says that the run is
+void where a bare `AsyncLimiter(40, 1)` did not break the limit under the same
+conditions.
 """
 
 import argparse
@@ -22,9 +24,13 @@ from arrivals import DELAYS, DEPLOY, busiest_second, fetch, server, share
 from edgegap_async import EdgegapError, EdgegapSession, Limits
 
 RATE = 40
-CALLERS = 120  # at any time, per process: three seconds' worth, so that the limit is what they wait for
-STALL = 0.100  # seconds that something else keeps the event loop busy, once a second
-SKIP = 1.0  # seconds after the first arrival that the share leaves out: the cold start
+# at any time, per process: three seconds' worth, so that the limit is what they wait
+# for
+CALLERS = 120
+# seconds that something else keeps the event loop busy, once a second
+STALL = 0.100
+# seconds after the first arrival that the share leaves out: the cold start
+SKIP = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,15 @@ async def saturate(call: Callable[[], Awaitable[object]], seconds: float) -> Non
 
 async def ours(url: str, seconds: float, share_of: int) -> None:
     """The SDK."""
-    async with EdgegapSession("token", base_url=url, limits=Limits(share=1 / share_of)) as edgegap:
+    async with EdgegapSession(
+        "token", base_url=url, limits=Limits(share=1 / share_of)
+    ) as edgegap:
 
         async def call() -> None:
             try:
-                await edgegap.deployments.deploy("app", "1", users=["203.0.113.7"], timeout=None)
+                await edgegap.deployments.deploy(
+                    "app", "1", users=["203.0.113.7"], timeout=None
+                )
             except EdgegapError as error:
                 print(error, file=sys.stderr)
 
@@ -97,7 +107,9 @@ async def stalls() -> None:
         time.sleep(STALL)  # noqa: ASYNC251 - the stall is what is measured
 
 
-async def client(url: str, limiter: str, seconds: float, share_of: int, stalling: bool) -> None:
+async def client(
+    url: str, limiter: str, seconds: float, share_of: int, stalling: bool
+) -> None:
     """One client process."""
     rate = RATE / share_of
     work = {
@@ -111,16 +123,25 @@ async def client(url: str, limiter: str, seconds: float, share_of: int, stalling
         nuisance.cancel()
 
 
-def measure(scenario: Scenario, seconds: float, loop: str) -> dict[str, tuple[int, float, int]]:
-    """Run all limiters at the same time, each with its own server: (busiest second, share, refused) of each."""
+def measure(
+    scenario: Scenario, seconds: float, loop: str
+) -> dict[str, tuple[int, float, int]]:
+    """Run all limiters at the same time, each with its own server: (busiest second,
+    share, refused) of each.
+    """
     servers = {
-        name: server(scenario.delays, slow_connections=scenario.slow_connections, rate=RATE) for name in LIMITERS
+        name: server(
+            scenario.delays, slow_connections=scenario.slow_connections, rate=RATE
+        )
+        for name in LIMITERS
     }
     urls = {name: context.__enter__() for name, context in servers.items()}
     try:
         words = [str(seconds), str(scenario.processes), str(int(scenario.stalls))]
         clients = [
-            subprocess.Popen([sys.executable, __file__, "--loop", loop, "client", url, name, *words])
+            subprocess.Popen(
+                [sys.executable, __file__, "--loop", loop, "client", url, name, *words]
+            )
             for name, url in urls.items()
             for _ in range(scenario.processes)
         ]
@@ -131,7 +152,11 @@ def measure(scenario: Scenario, seconds: float, loop: str) -> dict[str, tuple[in
         for context in servers.values():
             context.__exit__(None, None, None)
     return {
-        name: (busiest_second(times), share(times, RATE, SKIP, seconds - SKIP - 1.5), refused)
+        name: (
+            busiest_second(times),
+            share(times, RATE, SKIP, seconds - SKIP - 1.5),
+            refused,
+        )
         for name, (times, refused) in found.items()
     }
 
@@ -139,23 +164,32 @@ def measure(scenario: Scenario, seconds: float, loop: str) -> dict[str, tuple[in
 def report(loops: list[str], seconds: float) -> bool:
     """Print the table; whether ours reached every goal."""
     good = True
-    print(f"| loop | conditions | goal | {' | '.join(LIMITERS)} |\n|{'---|' * (3 + len(LIMITERS))}")
+    print(
+        f"| loop | conditions | goal | {' | '.join(LIMITERS)} |\n|{'---|' * (3 + len(LIMITERS))}"
+    )
     for loop in loops:
         for scenario in SCENARIOS:
             found = measure(scenario, seconds, loop)
-            cells = " | ".join("{} / {:.3f} / {}".format(*found[name]) for name in LIMITERS)
+            cells = " | ".join(
+                "{} / {:.3f} / {}".format(*found[name]) for name in LIMITERS
+            )
             busiest, reached, _ = found[OURS]
             kept = busiest <= RATE and reached >= scenario.goal
             void = found[BARE][0] <= RATE
             verdict = ("" if kept else " FAILED") + (" VOID" if void else "")
             good = good and kept and not void
-            print(f"| {loop} | {scenario.name} | {RATE} / {scenario.goal}{verdict} | {cells} |", flush=True)
+            print(
+                f"| {loop} | {scenario.name} | {RATE} / {scenario.goal}{verdict} | {cells} |",
+                flush=True,
+            )
     return good
 
 
 def main() -> None:
     """Either the whole benchmark, or one client of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--loop", default="both", choices=["asyncio", "uvloop", "both"])
     parser.add_argument("client", nargs="*", help=argparse.SUPPRESS)

@@ -1,12 +1,14 @@
-"""What a call costs beside what anybody would write by hand: aiohttp's default session, msgspec into the same struct.
+"""What a call costs beside what anybody would write by hand: aiohttp's default session,
+msgspec into the same struct.
 
     python benchmarks/overhead.py [--rounds 30] [--loop asyncio|uvloop]
 
-CPU seconds of the client's process, 32 calls in flight, the server in a process of its own, the variants in turn,
-round by round; printed is the median of the rounds' ratios to the code by hand. The SDK's limits are so high that
-nothing waits; their cost counts. A status is asked of a thousand deployments in turn: yarl, which parses a URL for who
-writes it by hand, remembers the last few hundred. Then the time to import the package beside that of what it imports.
-Exits with 1 where the SDK costs more than its goal.
+CPU seconds of the client's process, 32 calls in flight, the server in a process of its
+own, the variants in turn, round by round; printed is the median of the rounds' ratios
+to the code by hand. The SDK's limits are so high that nothing waits; their cost counts.
+A status is asked of a thousand deployments in turn: yarl, which parses a URL for who
+writes it by hand, remembers the last few hundred. Then the time to import the package
+beside that of what it imports. Exits with 1 where the SDK costs more than its goal.
 """
 
 import argparse
@@ -33,18 +35,28 @@ from edgegap_async._endpoint import Limit
 from edgegap_async.models.deployment import DeploymentPage
 
 IN_FLIGHT = 32
-CALLS = {"status": 640, "list": 96}  # a round: some tenths of a second of CPU
+# a round: some tenths of a second of CPU
+CALLS = {"status": 640, "list": 96}
 DEPLOYMENTS = 1000
 GOAL, IMPORT_GOAL = 1.15, 1.1
-HIGH = 1e8  # requests per second
-# glibc gives large blocks back to the kernel and takes them again; the page faults would drown what is measured.
+# requests per second
+HIGH = 1e8
+# glibc gives large blocks back to the kernel and takes them again; the page faults
+# would drown what is measured.
 QUIET_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
     "MALLOC_TOP_PAD_": "100000000",
 }
 
-PORT = {"external": 31669, "internal": 7777, "protocol": "UDP", "name": "7777", "tls_upgrade": False, "proxy": 65002}
+PORT = {
+    "external": 31669,
+    "internal": 7777,
+    "protocol": "UDP",
+    "name": "7777",
+    "tls_upgrade": False,
+    "proxy": 65002,
+}
 ROW = {
     "request_id": "2d35052ec4e9",
     "fqdn": "abc123.test.edgegap.com",
@@ -57,8 +69,19 @@ ROW = {
     "sockets_usage": "2",
     "is_joinable_by_session": True,
 }
-ONE = {**ROW, "app_name": "test", "app_version": "v1", "current_status": "Status.READY", "running": True}
-PAGE = {"data": [ROW] * 100, "total_count": 100, "pagination": {"number": 1, "has_next": False}, "message": [""]}
+ONE = {
+    **ROW,
+    "app_name": "test",
+    "app_version": "v1",
+    "current_status": "Status.READY",
+    "running": True,
+}
+PAGE = {
+    "data": [ROW] * 100,
+    "total_count": 100,
+    "pagination": {"number": 1, "has_next": False},
+    "message": [""],
+}
 Call = Callable[[], Awaitable[object]]
 
 
@@ -82,13 +105,20 @@ async def serve() -> None:
     await server.serve_forever()
 
 
-async def by_hand(http: aiohttp.ClientSession, url: Callable[[], str], kind: type, headers: dict[str, str]) -> object:
+async def by_hand(
+    http: aiohttp.ClientSession,
+    url: Callable[[], str],
+    kind: type,
+    headers: dict[str, str],
+) -> object:
     """What anybody would write."""
     async with http.get(url(), headers=headers) as answer:
         return msgspec.json.decode(await answer.read(), type=kind)
 
 
-async def with_parts(http: aiohttp.ClientSession, url: Callable[[], str], kind: type, **options: object) -> object:
+async def with_parts(
+    http: aiohttp.ClientSession, url: Callable[[], str], kind: type, **options: object
+) -> object:
     """The same with less to parse and to build, and with some of what the SDK adds."""
     bucket = options.pop("bucket", None)
     if options.pop("tracked", False):
@@ -116,7 +146,9 @@ async def cpu_per_call(call: Call, calls: int) -> float:
 
 
 async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
-    """Each variant's CPU per call as a part of the code by hand: the median of all rounds."""
+    """Each variant's CPU per call as a part of the code by hand: the median of all
+    rounds.
+    """
     deployments = cycle([f"{number:012x}" for number in range(DEPLOYMENTS)])
     kind, address = {
         "status": (DeploymentStatus, lambda: f"{url}/v1/status/{next(deployments)}"),
@@ -126,7 +158,9 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
     limit = Limits(deploy=HIGH, status=HIGH, list=HIGH, other=HIGH)
     async with (
         aiohttp.ClientSession() as plain,
-        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), headers=headers) as bare,
+        aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), headers=headers
+        ) as bare,
         EdgegapSession("0", base_url=url, limits=limit) as edgegap,
         EdgegapSession("0", base_url=url, limits=limit, timeout=None) as endless,
     ):
@@ -134,36 +168,52 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
 
         def sdk(session: EdgegapSession) -> Call:
             calls = session.deployments
-            return calls.list if name == "list" else lambda: calls.status(next(deployments))
+            return (
+                calls.list
+                if name == "list"
+                else lambda: calls.status(next(deployments))
+            )
 
         variants: dict[str, Call] = {
             "by hand": partial(by_hand, plain, address, kind, headers),
             "by hand, without cookie jar, URL not parsed": lean,
-            "... and a time-out for each": lambda: lean(timeout=aiohttp.ClientTimeout(total=15, ceil_threshold=1e9)),
+            "... and a time-out for each": lambda: lean(
+                timeout=aiohttp.ClientTimeout(total=15, ceil_threshold=1e9)
+            ),
             "... and the bucket": partial(lean, bucket=Bucket(Limit("status", HIGH))),
             "... and the tracker of what was sent": partial(lean, tracked=True),
             "the SDK, without a deadline for the call": sdk(endless),
             "the SDK": sdk(edgegap),
         }
         costs: dict[str, list[float]] = {variant: [] for variant in variants}
-        for _ in range(rounds + 1):  # the first warms up
+        # the first warms up
+        for _ in range(rounds + 1):
             for variant, call in variants.items():
                 costs[variant].append(await cpu_per_call(call, CALLS[name]))
     base = costs["by hand"][1:]
     print(f"{name}: {statistics.median(base) * 1e6:.0f} us of CPU per call by hand")
     return {
-        variant: statistics.median(cost / hand for cost, hand in zip(found[1:], base, strict=True))
+        variant: statistics.median(
+            cost / hand for cost, hand in zip(found[1:], base, strict=True)
+        )
         for variant, found in costs.items()
     }
 
 
 def imports(rounds: int) -> float:
-    """The time to import the package and what a user names first, as a part of what it imports; all compiled."""
+    """The time to import the package and what a user names first, as a part of what it
+    imports; all compiled.
+    """
     ours = "from edgegap_async import EdgegapSession, EdgegapError, Limits, Retry, DeploymentStatus"
     with TemporaryDirectory() as compiled:
-        env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": compiled}
+        env = {
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": compiled,
+        }
         ratios: list[float] = []
-        for _ in range(rounds + 1):  # the first compiles
+        # the first compiles
+        for _ in range(rounds + 1):
             times: list[float] = []
             for code in (ours, "import aiohttp, msgspec, aiolimiter"):
                 began = time.perf_counter()
@@ -186,7 +236,9 @@ async def calls(url: str, rounds: int) -> bool:
 
 def main() -> None:
     """Measure in a process whose allocator keeps still."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--loop", default="asyncio", choices=["asyncio", "uvloop"])
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -194,14 +246,17 @@ def main() -> None:
     if given.serve:
         asyncio.run(serve())
     if not QUIET_ALLOCATOR.items() <= os.environ.items():
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **QUIET_ALLOCATOR})  # noqa: S606
+        environment = {**os.environ, **QUIET_ALLOCATOR}
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)  # noqa: S606
     factory = asyncio.new_event_loop
     if given.loop == "uvloop":
         import uvloop
 
         factory = uvloop.new_event_loop
     with (
-        subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True) as server,
+        subprocess.Popen(
+            [sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True
+        ) as server,
         asyncio.Runner(loop_factory=factory) as runner,
     ):
         assert server.stdout is not None
@@ -210,7 +265,9 @@ def main() -> None:
         finally:
             server.kill()
     importing = imports(max(5, given.rounds // 3))
-    print(f"import: {importing:.2f} of the time to import aiohttp, msgspec and aiolimiter")
+    print(
+        f"import: {importing:.2f} of the time to import aiohttp, msgspec and aiolimiter"
+    )
     sys.exit(not (good and importing <= IMPORT_GOAL))
 
 

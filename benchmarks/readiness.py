@@ -1,13 +1,16 @@
 """How late those who wait for servers learn that these are ready, and what it costs.
 
-    python benchmarks/readiness.py [--waiters 1 5 100 1000 5000] [--seeds 1] [--chart benchmarks/results/readiness.svg]
+    python benchmarks/readiness.py [--waiters 1 5 100 1000 5000] [--seeds 1] [--chart
+    benchmarks/results/readiness.svg]
 
-Against the simulator, in virtual time, 5 to 30 ms away: all are deployed beforehand and all wait at once, then they
-become ready over 2 to 8 seconds; alone, and with 20,000 running servers of others in the organization. One poll per
-waiter (what anybody would write, a second between two, through the same buckets), the watcher, and the watcher with
-webhooks of which a tenth is lost: their delays stand by themselves. Then 1,000 servers from nothing, deployed at the
-documented rate. Each figure is the worst of all seeds. Exits with 1 where a goal is missed, a limit is passed or
-anything is refused. `--chart` needs the extra `bench`.
+Against the simulator, in virtual time, 5 to 30 ms away: all are deployed beforehand and
+all wait at once, then they become ready over 2 to 8 seconds; alone, and with 20,000
+running servers of others in the organization. One poll per waiter (what anybody would
+write, a second between two, through the same buckets), the watcher, and the watcher
+with webhooks of which a tenth is lost: their delays stand by themselves. Then 1,000
+servers from nothing, deployed at the documented rate. Each figure is the worst of all
+seeds. Exits with 1 where a goal is missed, a limit is passed or anything is refused.
+`--chart` needs the extra `bench`.
 """
 
 import argparse
@@ -24,7 +27,17 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from readiness_table import GOAL_WITH_WEBHOOKS, HEAD, HOWS, LIMITS, Figures, How, Run, percentile, worst
+from readiness_table import (
+    GOAL_WITH_WEBHOOKS,
+    HEAD,
+    HOWS,
+    LIMITS,
+    Figures,
+    How,
+    Run,
+    percentile,
+    worst,
+)
 
 from edgegap_async import DeploymentState, EdgegapSession, Limits
 from edgegap_async.endpoints import DEPLOY_LIMIT
@@ -32,18 +45,33 @@ from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 from edgegap_async.webhooks import WebhookEvent, WebhookReceiver
 
 WAITERS = (1, 5, 100, 1000, 5000)
-IGNORED = 100  # waiters, with whom it is also measured what filters that are ignored do
-DELAYS = 200  # that a row of the table has at least: a few waiters have many rounds, one after the other
+# waiters, with whom it is also measured what filters that are ignored do
+IGNORED = 100
+# that a row of the table has at least: a few waiters have many rounds, one after the
+# other
+DELAYS = 200
 OTHERS = 20_000
-WAY = (0.005, 0.03)  # seconds in each direction
-BECOME_READY = (2.0, 8.0)  # seconds after all have begun to wait
-DEPLOYS = 500.0  # a second, beforehand: nothing is measured of them
-MOST_POLLS = 1000  # waiters that poll with others in the organization
-POLL_PAUSE = 1.0  # seconds between two polls of one waiter
-LOST = 0.1  # of the webhooks
-RAMP = 1000  # servers from nothing
-RAMP_READY = (2.0, 5.0)  # seconds from the deploy
-RAMP_GOALS: dict[How, float] = {"watcher": 0.5, "watcher and webhooks": GOAL_WITH_WEBHOOKS}  # seconds, p95
+# seconds in each direction
+WAY = (0.005, 0.03)
+# seconds after all have begun to wait
+BECOME_READY = (2.0, 8.0)
+# a second, beforehand: nothing is measured of them
+DEPLOYS = 500.0
+# waiters that poll with others in the organization
+MOST_POLLS = 1000
+# seconds between two polls of one waiter
+POLL_PAUSE = 1.0
+# of the webhooks
+LOST = 0.1
+# servers from nothing
+RAMP = 1000
+# seconds from the deploy
+RAMP_READY = (2.0, 5.0)
+# seconds, p95
+RAMP_GOALS: dict[How, float] = {
+    "watcher": 0.5,
+    "watcher and webhooks": GOAL_WITH_WEBHOOKS,
+}
 
 
 async def poll(edgegap: EdgegapSession, request_id: str) -> None:
@@ -62,7 +90,8 @@ class Scene:
     sim: Simulator
     edgegap: EdgegapSession
     known: dict[str, float] = field(default_factory=dict)
-    heard: set[str] = field(default_factory=set)  # whose webhook came
+    # whose webhook came
+    heard: set[str] = field(default_factory=set)
 
     def hear(self, event: WebhookEvent) -> None:
         """For the receiver to call."""
@@ -70,7 +99,11 @@ class Scene:
 
     async def deploy(self) -> str:
         """Start one."""
-        return (await self.edgegap.deployments.deploy("app", "1", users=["203.0.113.7"], timeout=None)).request_id
+        return (
+            await self.edgegap.deployments.deploy(
+                "app", "1", users=["203.0.113.7"], timeout=None
+            )
+        ).request_id
 
     async def wait(self, how: How, request_id: str) -> None:
         """Wait until it is known to be ready."""
@@ -84,10 +117,14 @@ class Scene:
         """All of them, at the end."""
         sim, lost = self.sim, set[str]()
         if how == "watcher and webhooks":
-            await asyncio.sleep(1)  # those that a look has overtaken are not lost
+            # those that a look has overtaken are not lost
+            await asyncio.sleep(1)
             lost = self.known.keys() - self.heard
             assert len(lost) == sim.webhooks()["lost"]
-        late = {request_id: at - (sim.settled_at(request_id) or inf) for request_id, at in self.known.items()}
+        late = {
+            request_id: at - (sim.settled_at(request_id) or inf)
+            for request_id, at in self.known.items()
+        }
         assert min(late.values()) > 0
         told = [delay for request_id, delay in late.items() if request_id not in lost]
         untold = [late[request_id] for request_id in lost]
@@ -129,9 +166,13 @@ async def receiving(seed: int) -> AsyncIterator[WebhookReceiver]:
 
 
 @asynccontextmanager
-async def scene(run: Run, seed: int, ready_after: Callable[[], float], deploys: float) -> AsyncIterator[Scene]:
+async def scene(
+    run: Run, seed: int, ready_after: Callable[[], float], deploys: float
+) -> AsyncIterator[Scene]:
     """The API, with so many deploys a second, and a client as the run has it."""
-    faults = [Fault("webhook", "lost", LOST)] + [Fault("list", "filters-ignored")] * run.ignored
+    faults = [Fault("webhook", "lost", LOST)] + [
+        Fault("list", "filters-ignored")
+    ] * run.ignored
     sim = Simulator(
         seed=seed,
         ready_after=ready_after,
@@ -143,8 +184,14 @@ async def scene(run: Run, seed: int, ready_after: Callable[[], float], deploys: 
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sim)
-        receiver = await stack.enter_async_context(receiving(seed)) if run.how == "watcher and webhooks" else None
-        client = EdgegapSession("token", base_url=sim.url, limits=Limits(deploy=deploys), webhooks=receiver)
+        receiver = (
+            await stack.enter_async_context(receiving(seed))
+            if run.how == "watcher and webhooks"
+            else None
+        )
+        client = EdgegapSession(
+            "token", base_url=sim.url, limits=Limits(deploy=deploys), webhooks=receiver
+        )
         it = Scene(sim, await stack.enter_async_context(client))
         if receiver:
             receiver.listen(it.hear)
@@ -163,13 +210,21 @@ async def measure(run: Run, seed: int) -> Figures:
             begin = loop.time() + run.waiters / DEPLOYS + 2
             accepted = await asyncio.gather(*(it.deploy() for _ in range(run.waiters)))
             await asyncio.sleep(begin - loop.time())
-            await asyncio.gather(*(it.wait(run.how, request_id) for request_id in accepted))
+            await asyncio.gather(
+                *(it.wait(run.how, request_id) for request_id in accepted)
+            )
         return (await it.figures(run.how))._replace(deploys=0)
 
 
 async def ramp(how: How, seed: int) -> tuple[Figures, float, float]:
-    """From nothing, at the documented rate: also the seconds until the last is known, and how many there may be."""
-    loop, chance, starts = asyncio.get_running_loop(), random.Random(seed), list[float]()
+    """From nothing, at the documented rate: also the seconds until the last is known,
+    and how many there may be.
+    """
+    loop, chance, starts = (
+        asyncio.get_running_loop(),
+        random.Random(seed),
+        list[float](),
+    )
 
     def ready_after() -> float:
         starts.append(chance.uniform(*RAMP_READY))
@@ -192,26 +247,34 @@ def runs(waiters: Collection[int]) -> list[Run]:
     rows: list[Run] = []
     for n in waiters:
         rows += [Run(how, n) for how in HOWS]
-        # What others run is nothing to one who asks for a status; five thousand of them take long to show it.
+        # What others run is nothing to one who asks for a status; five thousand of them
+        # take long to show it.
         rows += [Run(how, n, OTHERS) for how in (HOWS if n <= MOST_POLLS else HOWS[1:])]
         rows += [Run(how, n, OTHERS, ignored=True) for how in HOWS[1:] if n == IGNORED]
     return rows
 
 
-def waiting(rows: list[Run], seeds: list[int], runner: asyncio.Runner) -> dict[Run, Figures]:
+def waiting(
+    rows: list[Run], seeds: list[int], runner: asyncio.Runner
+) -> dict[Run, Figures]:
     """The table of those who wait at once, printed as it is measured."""
     print(f"| waiters | others | way | {HEAD} |\n|{'---|' * 11}")
     measured: dict[Run, Figures] = {}
     for run in rows:
         measured[run] = worst([runner.run(measure(run, seed)) for seed in seeds])
         way = run.how + ", filters ignored" * run.ignored
-        print(f"| {run.waiters:,} | {run.others:,} | {way} | {measured[run].cells(run.goal)} |", flush=True)
+        print(
+            f"| {run.waiters:,} | {run.others:,} | {way} | {measured[run].cells(run.goal)} |",
+            flush=True,
+        )
     return measured
 
 
 def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
     """The table of servers from nothing; whether the goals are reached."""
-    print(f"\n| {RAMP:,} from nothing | all known after, s | at most | {HEAD} |\n|{'---|' * 11}")
+    print(
+        f"\n| {RAMP:,} from nothing | all known after, s | at most | {HEAD} |\n|{'---|' * 11}"
+    )
     good = True
     for how in HOWS:
         results = [runner.run(ramp(how, seed)) for seed in seeds]
@@ -220,17 +283,26 @@ def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
         goal = RAMP_GOALS.get(how, inf)
         # The last one may be one whose webhook is lost: what that costs has no goal.
         most, late = (f"{may:.2f}", took > may) if how == "watcher" else ("", False)
-        print(f"| {how} | {took:.2f}{' FAILED' * late} | {most} | {figures.cells(goal)} |", flush=True)
+        print(
+            f"| {how} | {took:.2f}{' FAILED' * late} | {most} | {figures.cells(goal)} |",
+            flush=True,
+        )
         good = good and not late and figures.held and figures.p95 <= goal
     return good
 
 
 def main() -> None:
     """Both tables, and the chart."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--waiters", type=int, nargs="+", default=WAITERS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--chart", type=Path, help="an SVG file, or one of another kind that matplotlib can write")
+    parser.add_argument(
+        "--chart",
+        type=Path,
+        help="an SVG file, or one of another kind that matplotlib can write",
+    )
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
@@ -240,7 +312,10 @@ def main() -> None:
         import readiness_chart
 
         readiness_chart.draw(given.chart, measured)
-    sys.exit(not good or any(not it.held or it.p95 > run.goal for run, it in measured.items()))
+    sys.exit(
+        not good
+        or any(not it.held or it.p95 > run.goal for run, it in measured.items())
+    )
 
 
 if __name__ == "__main__":

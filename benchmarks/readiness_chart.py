@@ -1,4 +1,6 @@
-"""The chart of `readiness.py`: how late those who wait learn it, over how many there are."""
+"""The chart of `readiness.py`: how late those who wait learn it, over how many there
+are.
+"""
 
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -10,7 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from readiness_table import HOWS, Figures, How, Run, worst
 
-COLOURS: dict[How, str] = {"a poll each": "#b3372f", "watcher": "#1f5fa8", "watcher and webhooks": "#1d7a46"}
+COLOURS: dict[How, str] = {
+    "a poll each": "#b3372f",
+    "watcher": "#1f5fa8",
+    "watcher and webhooks": "#1d7a46",
+}
 NAMES: dict[How, str] = {
     "a poll each": "a poll each",
     "watcher": "the watcher",
@@ -20,15 +26,27 @@ INK, FAINT = "#222222", "#dddddd"
 SECONDS = (0.01, 0.1, 1, 10, 100)
 TITLE = "How late those who wait learn that their servers are ready"
 LEGEND = "     ".join(
-    ("solid: p95", "dashed: median", "bars: the p95 that is asked for", "rings: p95 of the tenth whose webhook is lost")
+    (
+        "solid: p95",
+        "dashed: median",
+        "bars: the p95 that is asked for",
+        "rings: p95 of the tenth whose webhook is lost",
+    )
 )
-SAME_FILE = {"Date": None, "Creator": None}  # nothing that differs between two runs with the same figures
+# nothing that differs between two runs with the same figures
+SAME_FILE = {"Date": None, "Creator": None}
 
 
 def draw(path: Path, measured: Mapping[Run, Figures]) -> None:
-    """Write the chart, of those with filters that are obeyed: alone or among others, whichever is worse."""
+    """Write the chart, of those with filters that are obeyed: alone or among others,
+    whichever is worse.
+    """
     mpl.rcParams.update({"svg.hashsalt": "readiness", "font.size": 11})
-    mpl.rcParams.update(dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK))
+    mpl.rcParams.update(
+        dict.fromkeys(
+            ("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+        )
+    )
     figure = Figure(figsize=(8, 4.8), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     waiters = sorted({run.waiters for run in measured})
@@ -39,8 +57,14 @@ def draw(path: Path, measured: Mapping[Run, Figures]) -> None:
     figure.savefig(path, metadata=SAME_FILE if path.suffix == ".svg" else None, dpi=150)
 
 
-def _worst_of(measured: Mapping[Run, Figures], how: How, waiters: int) -> tuple[Run, Figures]:
-    rows = [it for run, it in measured.items() if (run.how, run.waiters, run.ignored) == (how, waiters, False)]
+def _worst_of(
+    measured: Mapping[Run, Figures], how: How, waiters: int
+) -> tuple[Run, Figures]:
+    rows = [
+        it
+        for run, it in measured.items()
+        if (run.how, run.waiters, run.ignored) == (how, waiters, False)
+    ]
     return Run(how, waiters), worst(rows)
 
 
@@ -48,11 +72,39 @@ def _draw_line(axes: Axes, how: How, rows: Sequence[tuple[Run, Figures]]) -> Non
     colour, waiters = COLOURS[how], [run.waiters for run, _ in rows]
     for run, it in rows:
         if run.goal < inf:
-            axes.plot(run.waiters, run.goal, color=colour, marker="_", markersize=20, markeredgewidth=3, alpha=0.35)
+            axes.plot(
+                run.waiters,
+                run.goal,
+                color=colour,
+                marker="_",
+                markersize=20,
+                markeredgewidth=3,
+                alpha=0.35,
+            )
         if it.lost_p95:
-            axes.plot(run.waiters, it.lost_p95, color=colour, marker="o", markersize=6, markerfacecolor="white")
-    axes.plot(waiters, [it.p95 for _, it in rows], color=colour, linewidth=2.2, marker="o", markersize=5.5)
-    axes.plot(waiters, [it.p50 for _, it in rows], color=colour, linewidth=1.3, linestyle=(0, (4, 2)))
+            axes.plot(
+                run.waiters,
+                it.lost_p95,
+                color=colour,
+                marker="o",
+                markersize=6,
+                markerfacecolor="white",
+            )
+    axes.plot(
+        waiters,
+        [it.p95 for _, it in rows],
+        color=colour,
+        linewidth=2.2,
+        marker="o",
+        markersize=5.5,
+    )
+    axes.plot(
+        waiters,
+        [it.p50 for _, it in rows],
+        color=colour,
+        linewidth=1.3,
+        linestyle=(0, (4, 2)),
+    )
     last = rows[-1][1].p95
     axes.annotate(
         f"{NAMES[how]}: {last:.2g} s" if last < 10 else f"{NAMES[how]}: {last:.0f} s",
@@ -76,4 +128,6 @@ def _draw_scales(axes: Axes, waiters: list[int]) -> None:
     axes.tick_params(length=0, pad=6)
     axes.spines[:].set_visible(False)
     axes.set_title(LEGEND, loc="left", fontsize=9, pad=12)
-    axes.text(0, 1.11, TITLE, transform=axes.transAxes, fontsize=12.5, fontweight="bold")
+    axes.text(
+        0, 1.11, TITLE, transform=axes.transAxes, fontsize=12.5, fontweight="bold"
+    )

@@ -1,4 +1,6 @@
-"""The table of `readiness.py`: what its rows are, what stands in them, and what is asked for."""
+"""The table of `readiness.py`: what its rows are, what stands in them, and what is
+asked for.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,8 +9,10 @@ from typing import Literal, NamedTuple
 
 from edgegap_async.endpoints import DEPLOY_LIMIT, LIST_LIMIT, STATUS_LIMIT
 
-GOALS = {1: 0.3, 5: 0.3, 100: 0.3, 1000: 0.7, 5000: 2.5}  # seconds, p95, filters obeyed
-GOAL_WITH_WEBHOOKS = 0.2  # of those that were not lost
+# seconds, p95, filters obeyed
+GOALS = {1: 0.3, 5: 0.3, 100: 0.3, 1000: 0.7, 5000: 2.5}
+# of those that were not lost
+GOAL_WITH_WEBHOOKS = 0.2
 How = Literal["a poll each", "watcher", "watcher and webhooks"]
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT)
 HOWS: tuple[How, ...] = ("a poll each", "watcher", "watcher and webhooks")
@@ -22,26 +26,35 @@ class Run:
     how: How
     waiters: int
     others: int = 0
-    ignored: bool = False  # filters of lists are
+    # filters of lists are
+    ignored: bool = False
 
     @property
     def goal(self) -> float:
         """The p95 that is asked for, in seconds."""
         if self.how == "watcher and webhooks":
             return GOAL_WITH_WEBHOOKS
-        return inf if self.ignored or self.how == "a poll each" else GOALS.get(self.waiters, inf)
+        return (
+            inf
+            if self.ignored or self.how == "a poll each"
+            else GOALS.get(self.waiters, inf)
+        )
 
 
 class Figures(NamedTuple):
-    """What was measured: seconds from ready to known, of those whose webhook was lost too, and what it cost."""
+    """What was measured: seconds from ready to known, of those whose webhook was lost
+    too, and what it cost.
+    """
 
     p50: float
     p95: float
     longest: float
     lost_p95: float
     lost_longest: float
-    requests: float  # for each server
-    deploys: float  # in the busiest second
+    # for each server
+    requests: float
+    # in the busiest second
+    deploys: float
     statuses: float
     lists: float
     refused: float
@@ -50,13 +63,19 @@ class Figures(NamedTuple):
     def held(self) -> bool:
         """Whether no limit was passed, and nothing was refused."""
         busiest = zip((self.deploys, self.statuses, self.lists), LIMITS, strict=True)
-        return not self.refused and all(most <= (limit.rate or inf) for most, limit in busiest)
+        return not self.refused and all(
+            most <= (limit.rate or inf) for most, limit in busiest
+        )
 
     def cells(self, goal: float) -> str:
         """The columns of `HEAD`."""
         verdict = f"{goal:g}" if goal < inf else ""
         verdict += " FAILED" * (self.p95 > goal or not self.held)
-        lost = f"{self.lost_p95:.2f} / {self.lost_longest:.2f}" if self.lost_longest else ""
+        lost = (
+            f"{self.lost_p95:.2f} / {self.lost_longest:.2f}"
+            if self.lost_longest
+            else ""
+        )
         busiest = f"{self.statuses:.0f} status, {self.lists:.0f} list"
         delays = f"{self.p50:.2f} | {self.p95:.2f} | {self.longest:.2f}"
         return f"{delays} | {verdict} | {lost} | {self.requests:.2f} | {busiest} | {self.refused:.0f}"

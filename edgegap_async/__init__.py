@@ -1,12 +1,14 @@
-"""An asyncio SDK for Edgegap's dedicated-server API, for those who start thousands of game servers.
+"""An asyncio SDK for Edgegap's dedicated-server API, for those who start thousands of
+game servers.
 
     async with EdgegapSession() as edgegap:
-        accepted = await edgegap.deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
-        server = await edgegap.deployments.wait_until_ready(accepted.request_id)
-        host, port = server.address("gameport")
+        accepted = await edgegap.deployments.deploy("my-game", "1.0",
+        users=["203.0.113.7"]) server = await
+        edgegap.deployments.wait_until_ready(accepted.request_id) host, port =
+        server.address("gameport")
 
-Each name is imported when it is first used, so that what needs only one of them (the pytest fixture, a container's
-`stop_self`) does not pay for all.
+Each name is imported when it is first used, so that what needs only one of them (the
+pytest fixture, a container's `stop_self`) does not pay for all.
 """
 
 from importlib import import_module

@@ -12,7 +12,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA:
             raise
-        sys.exit(f'{error.name} is not installed, which this program needs: pip install "edgegap-async[cli]"')
+        sys.exit(
+            f'{error.name} is not installed, which this program needs: pip install "edgegap-async[cli]"'
+        )
     program(prog_name="python -m edgegap_async")
 
 

@@ -1,6 +1,7 @@
 """From what came over the wire to a struct or an error: pure, no socket.
 
-A deploy is told from the rest by its row: whatever leaves open if a server was started is `DeployOutcomeUnknown`.
+A deploy is told from the rest by its row: whatever leaves open if a server was started
+is `DeployOutcomeUnknown`.
 """
 
 import re
@@ -26,9 +27,13 @@ from .errors import (
 
 B = TypeVar("B")
 T = TypeVar("T")
-# What signs the URL of a webhook (webhooks.py), as the server may repeat it; in JSON a slash may be written `\/`.
-_SIGNATURE = re.compile(rb"(/(?:ready|error|terminated)\\?/[A-Za-z0-9_-]{1,64}\\?/)[0-9a-f]+")
-SHORTEST_SECRET = 6  # characters: a shorter token is one of a test, and may be a part of any word
+# What signs the URL of a webhook (webhooks.py), as the server may repeat it; in JSON a
+# slash may be written `\/`.
+_SIGNATURE = re.compile(
+    rb"(/(?:ready|error|terminated)\\?/[A-Za-z0-9_-]{1,64}\\?/)[0-9a-f]+"
+)
+# characters: a shorter token is one of a test, and may be a part of any word
+SHORTEST_SECRET = 6
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -43,14 +48,20 @@ class Reply(msgspec.Struct, frozen=True):
         return [("status", self.status)]
 
     def __repr__(self) -> str:
-        return f"<Reply {self.status}, {len(self.body)} bytes>"  # the secret is in none
+        # the secret is in none
+        return f"<Reply {self.status}, {len(self.body)} bytes>"
 
     @property
     def shown(self) -> bytes:
-        """The body for an error: a server or a proxy may repeat in it the token, or the URL of a webhook, and what is
-        secret there goes no further."""
+        """The body for an error: a server or a proxy may repeat in it the token, or the
+        URL of a webhook, and what is secret there goes no further.
+        """
         shown = _SIGNATURE.sub(rb"\1***", self.body)
-        return shown if len(self.secret) < SHORTEST_SECRET else shown.replace(self.secret.encode(), b"***")
+        return (
+            shown
+            if len(self.secret) < SHORTEST_SECRET
+            else shown.replace(self.secret.encode(), b"***")
+        )
 
 
 class _ErrorBody(msgspec.Struct):
@@ -66,7 +77,8 @@ def read(row: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
     """The struct that an answer holds.
 
     Args:
-        repeated: an earlier attempt may have done the deed: then 404 and 410 to a DELETE say that it did.
+        repeated: an earlier attempt may have done the deed: then 404 and 410 to a
+            DELETE say that it did.
 
     Raises:
         ApiError, UnexpectedAnswer, DeployOutcomeUnknown: as `errors.py` tells.
@@ -74,27 +86,44 @@ def read(row: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
     if 200 <= reply.status < 300:
         return decode(row, reply)
     error = _error(row, reply)
-    if repeated and row.method == "DELETE" and isinstance(error, ApiError) and is_gone(error):
+    if (
+        repeated
+        and row.method == "DELETE"
+        and isinstance(error, ApiError)
+        and is_gone(error)
+    ):
         return decode(row, Reply(200, {}, b""))
     raise error
 
 
 def decode(row: Endpoint[B, T], reply: Reply) -> T:
-    """The body of a success; an empty one is accepted where every part of the answer may be absent."""
+    """The body of a success; an empty one is accepted where every part of the answer
+    may be absent.
+    """
     body = b"null" if row.returns is NoneType else reply.body.strip() or b"{}"
     try:
         return msgspec.json.decode(body, type=row.returns)
     except UnicodeDecodeError:
         if row.lossy_text:
-            return decode(row, msgspec.structs.replace(reply, body=body.decode("utf-8", "replace").encode()))
+            return decode(
+                row,
+                msgspec.structs.replace(
+                    reply, body=body.decode("utf-8", "replace").encode()
+                ),
+            )
         problem = "it is not UTF-8"
-    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is the first; nobody nests that deep
+    except (msgspec.DecodeError, RecursionError) as error:
+        # ValidationError is the first; nobody nests that deep
         problem = str(error)
-    raise unknown_if_deploy(row, UnexpectedAnswer(str(row), reply.status, reply.shown, problem))
+    raise unknown_if_deploy(
+        row, UnexpectedAnswer(str(row), reply.status, reply.shown, problem)
+    )
 
 
 def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
-    """`error` itself; for a deploy that may have been processed `DeployOutcomeUnknown`, with `error` as its cause."""
+    """`error` itself; for a deploy that may have been processed `DeployOutcomeUnknown`,
+    with `error` as its cause.
+    """
     if not row.starts_server or not error.request_sent:
         return error
     unknown = DeployOutcomeUnknown(f"{row}: {error}")
@@ -105,8 +134,14 @@ def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
 def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
     status = reply.status
     if status < 400:
-        problem = "a redirect, which is not followed" if status >= 300 else "an interim answer"
-        return unknown_if_deploy(row, UnexpectedAnswer(str(row), status, reply.shown, problem))
+        problem = (
+            "a redirect, which is not followed"
+            if status >= 300
+            else "an interim answer"
+        )
+        return unknown_if_deploy(
+            row, UnexpectedAnswer(str(row), status, reply.shown, problem)
+        )
     try:
         told = _error_decoder.decode(reply.shown)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -115,10 +150,20 @@ def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
     if row.starts_server and status == 422:
         kind = AllocationFailed
     excerpt = reply.shown[:200].decode("utf-8", "replace").strip()
-    error = kind(str(row), status, told.message if told else excerpt, told.details if told else None)
-    error.retry_after = retry_after(reply.headers.get("Retry-After"), reply.headers.get("Date"), datetime.now(UTC))
+    error = kind(
+        str(row),
+        status,
+        told.message if told else excerpt,
+        told.details if told else None,
+    )
+    error.retry_after = retry_after(
+        reply.headers.get("Retry-After"), reply.headers.get("Date"), datetime.now(UTC)
+    )
     if isinstance(error, AllocationFailed) and told:
         error.request_id = told.request_id
-    # Not processed for certain: 429, 404 and 405 of any form, and what the API itself, not a proxy, refused.
-    known = status in (404, 405, 429) or (told is not None and status < 500 and status != 408)
+    # Not processed for certain: 429, 404 and 405 of any form, and what the API itself,
+    # not a proxy, refused.
+    known = status in (404, 405, 429) or (
+        told is not None and status < 500 and status != 408
+    )
     return error if known else unknown_if_deploy(row, error)

@@ -2,7 +2,8 @@
 
 One timer serves all exchanges: a timer for each would be the dearest part of a call.
 
-As with `asyncio.timeout`, who is late is cancelled, and that cancellation becomes a time-out where it was entered.
+As with `asyncio.timeout`, who is late is cancelled, and that cancellation becomes a
+time-out where it was entered.
 """
 
 import asyncio
@@ -27,11 +28,15 @@ class Alarm:
         self._task.cancel()
 
     def settle(self) -> None:
-        """Take back the request for cancellation that it made, as whoever waits around this one counts them."""
+        """Take back the request for cancellation that it made, as whoever waits around
+        this one counts them.
+        """
         self._task.uncancel()
 
     def is_ours(self) -> bool:
-        """Whether a cancellation that arrived is this alarm's, and nobody else's besides."""
+        """Whether a cancellation that arrived is this alarm's, and nobody else's
+        besides.
+        """
         return self.rang and self._task.cancelling() - 1 <= self._cancelling
 
 
@@ -40,9 +45,11 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._alarms: set[Alarm] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for it is a system call in Python 3.11
+        # kept: to ask for it is a system call in Python 3.11
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._due = inf  # when the timer goes off
+        # when the timer goes off
+        self._due = inf
 
     def enter(self, when: float) -> Alarm:
         """Set an alarm for the running task."""
@@ -58,7 +65,9 @@ class Deadlines:
         return alarm
 
     def leave(self, alarm: Alarm) -> None:
-        """The exchange is over, however it ended. The timer stays: the next one would set it again."""
+        """The exchange is over, however it ended. The timer stays: the next one would
+        set it again.
+        """
         self._alarms.discard(alarm)
         if alarm.rang:
             alarm.settle()
@@ -95,8 +104,12 @@ class Waits:
         self._scopes: set[asyncio.Timeout] = set()
         self._over = False
 
-    async def wait(self, waiting: Coroutine[object, object, None], deadline: float | None) -> bool:
-        """Wait until the deadline, or until all are ended; False if one of them came first."""
+    async def wait(
+        self, waiting: Coroutine[object, object, None], deadline: float | None
+    ) -> bool:
+        """Wait until the deadline, or until all are ended; False if one of them came
+        first.
+        """
         if self._over:
             waiting.close()
             return False

@@ -1,7 +1,7 @@
 """Two values: what an operation of the API is, and what a documented limit is.
 
-Client, simulator, README and tests read the same values; who wants to know a path or a rate asks the table in
-`endpoints.py`, which is made of these.
+Client, simulator, README and tests read the same values; who wants to know a path or a
+rate asks the table in `endpoints.py`, which is made of these.
 """
 
 from typing import Generic, Literal, TypeVar
@@ -30,7 +30,8 @@ class Limit(Struct, frozen=True):
 class Endpoint(Struct, Generic[B, T], frozen=True):
     """One operation of the API: a row of the table in `endpoints.py`.
 
-    `{name}` in `path` is the syntax of aiohttp's router, so that client and simulator use the string as it stands.
+    `{name}` in `path` is the syntax of aiohttp's router, so that client and simulator
+    use the string as it stands.
     """
 
     method: Method
@@ -38,14 +39,20 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
     takes: type[B]
     returns: type[T]
     limit: Limit
-    call: str  # the method of the session that serves it
-    starts_server: bool = False  # a lost answer may have started a server that costs money
-    lossy_text: bool = False  # the answer may hold bytes that are not UTF-8, and is still wanted
-    renamed: "Endpoint[B, T] | None" = None  # the path under which the API may serve it by now
+    # the method of the session that serves it
+    call: str
+    # a lost answer may have started a server that costs money
+    starts_server: bool = False
+    # the answer may hold bytes that are not UTF-8, and is still wanted
+    lossy_text: bool = False
+    # the path under which the API may serve it by now
+    renamed: "Endpoint[B, T] | None" = None
 
     @property
     def repeatable(self) -> bool:
-        """Whether a request whose answer was lost may be sent again without doing its deed twice."""
+        """Whether a request whose answer was lost may be sent again without doing its
+        deed twice.
+        """
         return self.method in ("GET", "DELETE")
 
     def __str__(self) -> str:

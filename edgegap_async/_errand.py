@@ -20,23 +20,36 @@ from .errors import DeployOutcomeUnknown
 from .models.deploy import DeploymentAccepted
 
 log = logging.getLogger("edgegap_async")
-TAG_DIGITS = 15  # with "once-" before them 20 characters: a tag has room for no more
-WORTH_A_TRY = 1.0  # seconds that must be left for another deploy
+# with "once-" before them 20 characters: a tag has room for no more
+TAG_DIGITS = 15
+# seconds that must be left for another deploy
+WORTH_A_TRY = 1.0
 OnIntent: TypeAlias = Callable[[str], object]
-Send: TypeAlias = Callable[[Transport, str, float | None], Awaitable[DeploymentAccepted]]
+Send: TypeAlias = Callable[
+    [Transport, str, float | None], Awaitable[DeploymentAccepted]
+]
 
 
 class Errand:
-    """One deploy, until somebody has its server. `send` sends it under a tag, and tells the voyage."""
+    """One deploy, until somebody has its server. `send` sends it under a tag, and tells
+    the voyage.
+    """
 
     def __init__(
-        self, send: Send, voyage: Voyage, deadline: float | None, handover: Handover | None, hooks: Hooks
+        self,
+        send: Send,
+        voyage: Voyage,
+        deadline: float | None,
+        handover: Handover | None,
+        hooks: Hooks,
     ) -> None:
         self.voyage, self.deadline, self.handover = voyage, deadline, handover
         self._send, self._hooks = send, hooks
-        self.tag: str = ""  # that of the latest attempt
+        # that of the latest attempt
+        self.tag: str = ""
         self.settling = False
-        self.lost = False  # it was cut off while it was on its way
+        # it was cut off while it was on its way
+        self.lost = False
 
     @property
     def orphan(self) -> bool:
@@ -48,8 +61,11 @@ class Errand:
         """Whether a server may exist that is not known yet."""
         return self.voyage.under_way or self.settling or self.lost or self.voyage.cut
 
-    async def carry_out(self, own: Transport, lookups: Lookups, on_intent: OnIntent | None) -> DeploymentAccepted:
-        """Send it, find out what came of it where that is unknown, and send it again if nothing did.
+    async def carry_out(
+        self, own: Transport, lookups: Lookups, on_intent: OnIntent | None
+    ) -> DeploymentAccepted:
+        """Send it, find out what came of it where that is unknown, and send it again if
+        nothing did.
 
         Raises:
             DeployOutcomeUnknown: nobody knows, or the time is over.
@@ -60,7 +76,11 @@ class Errand:
             tag = self.tag = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
             if on_intent:
                 on_intent(tag)
-            left = None if self.deadline is None else max(self.deadline - loop.time(), 0.001)
+            left = (
+                None
+                if self.deadline is None
+                else max(self.deadline - loop.time(), 0.001)
+            )
             try:
                 accepted = await self._send(own, tag, left)
                 lookups.knows(accepted.request_id)
@@ -70,13 +90,22 @@ class Errand:
             found = await self._settle(lookups, tag, unknown)
             if found is not None:
                 return found
-            late = self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline
+            late = (
+                self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline
+            )
             if late or self.voyage.recalled:
-                raise DeployOutcomeUnknown(f"no server was found under the tag {tag}", tag=tag) from unknown
+                raise DeployOutcomeUnknown(
+                    f"no server was found under the tag {tag}", tag=tag
+                ) from unknown
             self.voyage.sent = False
-            log.info("no server was found under the tag %s: deploying again under a new one", tag)
+            log.info(
+                "no server was found under the tag %s: deploying again under a new one",
+                tag,
+            )
 
-    async def _settle(self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown) -> DeploymentAccepted | None:
+    async def _settle(
+        self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown
+    ) -> DeploymentAccepted | None:
         """Look for the tag under which it was sent; None: nothing was started.
 
         Raises:
@@ -88,7 +117,9 @@ class Errand:
             request_id = await lookups.settle(tag, self.voyage.since)
         except Unsettled:
             self._quarantine(lookups, tag)
-            raise DeployOutcomeUnknown(f"no look-up could tell what is under the tag {tag}", tag=tag) from unknown
+            raise DeployOutcomeUnknown(
+                f"no look-up could tell what is under the tag {tag}", tag=tag
+            ) from unknown
         except asyncio.CancelledError:
             self._quarantine(lookups, tag)
             self.voyage.cut = True
@@ -106,10 +137,13 @@ class Errand:
         self._hooks.quarantined(tag)
 
     async def rescue(self, own: Transport, lookups: Lookups) -> None:
-        """It was cut off by who shuts down the loop: stop what it started, before nobody can any more."""
+        """It was cut off by who shuts down the loop: stop what it started, before
+        nobody can any more.
+        """
         if not self.tag:
             return
-        self._quarantine(lookups, self.tag)  # the look-ups are cut off too: it is only named
+        # the look-ups are cut off too: it is only named
+        self._quarantine(lookups, self.tag)
         if await stop_tagged(own, self.tag, SETTLE_WINDOW):
             lookups.quarantined.pop(self.tag, None)
 
@@ -127,6 +161,8 @@ def errand_of(
 
     async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
         tagged = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
-        return await posting.send(own, tagged, timeout=left, priority=priority, voyage=voyage)
+        return await posting.send(
+            own, tagged, timeout=left, priority=priority, voyage=voyage
+        )
 
     return Errand(send, voyage, deadline, handover, hooks)

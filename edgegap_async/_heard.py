@@ -1,6 +1,8 @@
-"""What webhooks have told last of each deployment: for who waits only then, and so that nobody is told what is over.
+"""What webhooks have told last of each deployment: for who waits only then, and so that
+nobody is told what is over.
 
-They come out of order. One that tells of an earlier stage than is known changes nothing; it leads to a look.
+They come out of order. One that tells of an earlier stage than is known changes
+nothing; it leads to a look.
 """
 
 from enum import IntEnum
@@ -11,11 +13,14 @@ from ._waits import Goal, Outcome
 from .errors import DeploymentFailed, DeploymentTerminated
 from .models.deployment import ReadyDeployment
 
-if TYPE_CHECKING:  # most sessions have no webhooks
+# most sessions have no webhooks
+if TYPE_CHECKING:
     from .webhooks import WebhookEvent
 
-FRESH = 30.0  # seconds for which READY and ERROR still are told to who waits only then
-MOST_HEARD = 5000  # deployments of which something is known: two minutes of deploys at the full rate
+# seconds for which READY and ERROR still are told to who waits only then
+FRESH = 30.0
+# deployments of which something is known: two minutes of deploys at the full rate
+MOST_HEARD = 5000
 
 
 class _Stage(IntEnum):
@@ -23,12 +28,15 @@ class _Stage(IntEnum):
 
     READY = 0
     ERROR = 1
-    ENDING = 2  # not by a webhook: its stop was accepted, or a look has shown that it is gone
+    # not by a webhook: its stop was accepted, or a look has shown that it is gone
+    ENDING = 2
     TERMINATED = 3
 
 
 class _Last(NamedTuple):
-    """What is known; `outcome`: what a webhook has told of it, if it can be believed as it stands."""
+    """What is known; `outcome`: what a webhook has told of it, if it can be believed as
+    it stands.
+    """
 
     stage: _Stage
     since: float
@@ -43,10 +51,14 @@ class Heard:
 
     def hear(self, event: "WebhookEvent", now: float) -> None:
         """A webhook tells of a deployment of this session."""
-        self._put(event.request_id, _Last(_Stage[event.event.upper()], now, _told_by(event)))
+        self._put(
+            event.request_id, _Last(_Stage[event.event.upper()], now, _told_by(event))
+        )
 
     def ends(self, request_id: str, now: float) -> None:
-        """Its stop was accepted, or it is gone: nothing but its end is believed from now on."""
+        """Its stop was accepted, or it is gone: nothing but its end is believed from
+        now on.
+        """
         self._put(request_id, _Last(_Stage.ENDING, now))
 
     def _put(self, request_id: str, news: _Last) -> None:
@@ -58,13 +70,17 @@ class Heard:
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
         """What who waits can be told without a look."""
         last = self._last.get(request_id)
-        if last is None or (last.stage is not _Stage.TERMINATED and (goal == "stopped" or now - last.since >= FRESH)):
+        if last is None or (
+            last.stage is not _Stage.TERMINATED
+            and (goal == "stopped" or now - last.since >= FRESH)
+        ):
             return None
         return last.outcome
 
 
 def _told_by(event: "WebhookEvent") -> Outcome | None:
-    """What a webhook says, where its name, which is signed, and its body agree, and it says where players connect to.
+    """What a webhook says, where its name, which is signed, and its body agree, and it
+    says where players connect to.
 
     What comes with the end was never published: there the name is enough.
     """
@@ -73,5 +89,9 @@ def _told_by(event: "WebhookEvent") -> Outcome | None:
     outcome = outcome_of(event.status, "ready")
     if event.event == "error":
         return outcome if isinstance(outcome, DeploymentFailed) else None
-    whole = isinstance(outcome, ReadyDeployment) and outcome.ports and (outcome.fqdn or outcome.public_ip)
+    whole = (
+        isinstance(outcome, ReadyDeployment)
+        and outcome.ports
+        and (outcome.fqdn or outcome.public_ip)
+    )
     return outcome if whole else None

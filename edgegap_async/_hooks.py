@@ -1,4 +1,5 @@
-"""Webhooks of one session: which attempt to deploy they belong to, and what they change.
+"""Webhooks of one session: which attempt to deploy they belong to, and what they
+change.
 
 A nonce is one attempt. What comes under it
 
@@ -19,12 +20,16 @@ from msgspec import structs
 
 from ._posting import D
 
-if TYPE_CHECKING:  # most sessions have no webhooks
+# most sessions have no webhooks
+if TYPE_CHECKING:
     from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-MOST_ANSWERED = 20_000  # attempts that are remembered: eight minutes of deploys at the full rate; older ones are polled
-MOST_EARLY = 8  # events of one attempt that come before its answer: three are all there should be
+# attempts that are remembered: eight minutes of deploys at the full rate; older ones
+# are polled
+MOST_ANSWERED = 20_000
+# events of one attempt that come before its answer: three are all there should be
+MOST_EARLY = 8
 NONCE_BYTES = 12
 FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
@@ -35,7 +40,8 @@ class _Open:
     __slots__ = ("early", "whole")
 
     def __init__(self, *, whole: bool) -> None:
-        self.whole = whole  # all three URLs are ours: nothing will happen to it untold
+        # all three URLs are ours: nothing will happen to it untold
+        self.whole = whole
         self.early: deque[WebhookEvent] = deque(maxlen=MOST_EARLY)
 
 
@@ -46,8 +52,8 @@ class Hooks:
         receiver: of the user; None: there are no webhooks.
         enter: raises where the session is closed, or another loop's.
         hear: told each event that belongs to a deployment of this session.
-        is_stray: told the request_id and the nonce of what comes under an attempt that has no answer; whether that
-            attempt was in quarantine.
+        is_stray: told the request_id and the nonce of what comes under an attempt that
+            has no answer; whether that attempt was in quarantine.
     """
 
     def __init__(
@@ -57,14 +63,23 @@ class Hooks:
         hear: "Callable[[WebhookEvent], object]",
         is_stray: Callable[[str, str], bool],
     ) -> None:
-        self._receiver, self._enter, self._hear, self._is_stray = receiver, enter, hear, is_stray
-        self._open: dict[str, _Open] = {}  # by nonce
-        self._answered: dict[str, str] = {}  # nonce by request_id
+        self._receiver, self._enter, self._hear, self._is_stray = (
+            receiver,
+            enter,
+            hear,
+            is_stray,
+        )
+        # by nonce
+        self._open: dict[str, _Open] = {}
+        # nonce by request_id
+        self._answered: dict[str, str] = {}
         self._listening = False
 
     @contextmanager
     def signed(self, body: D) -> Generator[tuple[D, str], None, None]:
-        """`sign`, for an attempt that is over at the end of the block, and the nonce that it is given."""
+        """`sign`, for an attempt that is over at the end of the block, and the nonce
+        that it is given.
+        """
         nonce = os.urandom(NONCE_BYTES).hex()
         try:
             yield self.sign(body, nonce), nonce
@@ -72,18 +87,26 @@ class Hooks:
             self.over(nonce)
 
     def sign(self, body: D, nonce: str) -> D:
-        """A body with the URLs that the user has not set. The attempt is open until `over`."""
+        """A body with the URLs that the user has not set. The attempt is open until
+        `over`.
+        """
         if self._receiver is None:
             return body
         if not self._listening:
             self._receiver.listen(self.notify)
             self._listening = True
-        urls = {name: url for name, url in self._receiver.urls(nonce).items() if getattr(body, name) is None}
+        urls = {
+            name: url
+            for name, url in self._receiver.urls(nonce).items()
+            if getattr(body, name) is None
+        }
         self._open[nonce] = _Open(whole=len(urls) == len(FIELDS))
         return structs.replace(body, **urls)
 
     def answered(self, nonce: str, request_id: str) -> bool:
-        """An attempt has got its deployment; whether a webhook will tell of whatever happens to it."""
+        """An attempt has got its deployment; whether a webhook will tell of whatever
+        happens to it.
+        """
         attempt = self._open.pop(nonce, None)
         if attempt is None:
             return False
@@ -121,14 +144,23 @@ class Hooks:
     def _attribute(self, event: "WebhookEvent") -> None:
         if self._answered.get(event.request_id) == event.nonce:
             self._hear(event)
-        elif not self._may_be_stray(event) or not self._is_stray(event.request_id, event.nonce):
-            log.debug("the webhook %s for %s is not for this session", event.event, event.nonce)
+        elif not self._may_be_stray(event) or not self._is_stray(
+            event.request_id, event.nonce
+        ):
+            log.debug(
+                "the webhook %s for %s is not for this session",
+                event.event,
+                event.nonce,
+            )
 
     def _may_be_stray(self, event: "WebhookEvent") -> bool:
-        """Whether it bears the tag of its attempt, which is the nonce of what can be in quarantine, as far as it tells,
-        and is nothing that somebody has."""
+        """Whether it bears the tag of its attempt, which is the nonce of what can be in
+        quarantine, as far as it tells, and is nothing that somebody has.
+        """
         tags = event.status.tags
-        return (not tags or event.nonce in tags) and event.request_id not in self._answered
+        return (
+            not tags or event.nonce in tags
+        ) and event.request_id not in self._answered
 
     def close(self) -> None:
         """Listen no more."""

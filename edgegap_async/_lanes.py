@@ -1,7 +1,8 @@
 """The queue before a limit: first come, first served, in two lanes.
 
-A flag says that somebody is head. It stays up while the turn passes from one to the next, so that newcomers in
-between can't overtake. While both lanes wait, one turn in ten is the background's.
+A flag says that somebody is head. It stays up while the turn passes from one to the
+next, so that newcomers in between can't overtake. While both lanes wait, one turn in
+ten is the background's.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Literal, TypeAlias
 Priority: TypeAlias = Literal["foreground", "background"]
 
 PRIORITIES: tuple[Priority, ...] = ("foreground", "background")
-FOREGROUND_TURNS = 9  # before one for the background, while both wait
+# before one for the background, while both wait
+FOREGROUND_TURNS = 9
 
 
 class Lanes:
@@ -21,14 +23,22 @@ class Lanes:
 
     def __init__(self) -> None:
         self.busy: bool = False
-        self.ticket: Callable[[], int] = count().__next__  # a place, kept by one call for all its attempts
-        self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}  # the head included
-        self.waiting_since: float | None = None  # from when on somebody has waited all the time
-        self._queues: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {"foreground": [], "background": []}
+        # a place, kept by one call for all its attempts
+        self.ticket: Callable[[], int] = count().__next__
+        # the head included
+        self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}
+        # from when on somebody has waited all the time
+        self.waiting_since: float | None = None
+        self._queues: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {
+            "foreground": [],
+            "background": [],
+        }
         self._foreground_turns = 0
 
     async def enter(self, ticket: int, priority: Priority) -> None:
-        """Wait until it is one's turn, and be head until `leave`. Cancelled while it waits, it has taken nothing."""
+        """Wait until it is one's turn, and be head until `leave`. Cancelled while it
+        waits, it has taken nothing.
+        """
         if self.waiting_since is None:
             self.waiting_since = asyncio.get_running_loop().time()
         self.waiting[priority] += 1
@@ -48,12 +58,15 @@ class Lanes:
         try:
             await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():  # the turn came in the instant of the cancellation
+            # the turn came in the instant of the cancellation
+            if turn.done() and not turn.cancelled():
                 self._pass_on()
             raise
 
     def leave(self, priority: Priority) -> None:
-        """The head goes, with a slot or without; the next is head before anybody else runs."""
+        """The head goes, with a slot or without; the next is head before anybody else
+        runs.
+        """
         self._gone(priority)
         self._pass_on()
 
@@ -70,10 +83,13 @@ class Lanes:
 
     def _next(self) -> asyncio.Future[None] | None:
         for queue in self._queues.values():
-            while queue and queue[0][1].done():  # a cancelled one leaves its future behind
+            # a cancelled one leaves its future behind
+            while queue and queue[0][1].done():
                 heappop(queue)
         foreground, background = self._queues["foreground"], self._queues["background"]
-        if background and (not foreground or self._foreground_turns >= FOREGROUND_TURNS):
+        if background and (
+            not foreground or self._foreground_turns >= FOREGROUND_TURNS
+        ):
             return heappop(background)[1]
         return heappop(foreground)[1] if foreground else None
 

@@ -13,11 +13,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     Args:
         deploy, status, list, other: the documented limits unless given.
         share: this process's part of the organization's budget, above 0 and up to 1.
-        burst: how many requests may go at once after a pause, for each limit at most its rate. Not given: a quarter of
-            the limit. 1 paces evenly, for a server that counts by spacing.
-        early_return: make up for a long way to the server: once it is known how long it is, a slot comes back earlier
-            by most of that. Off, answers after 300 ms leave three quarters of the limit. If the way suddenly becomes
-            much shorter, the limit may be passed for a moment.
+        burst: how many requests may go at once after a pause, for each limit at most
+            its rate. Not given: a quarter of the limit. 1 paces evenly, for a server
+            that counts by spacing.
+        early_return: make up for a long way to the server: once it is known how long it
+            is, a slot comes back earlier by most of that. Off, answers after 300 ms
+            leave three quarters of the limit. If the way suddenly becomes much shorter,
+            the limit may be passed for a moment.
     """
 
     deploy: float | None = DEPLOY_LIMIT.rate
@@ -29,7 +31,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     early_return: bool = True
 
     def __post_init__(self) -> None:
-        least, most = 0.001, 1e9  # requests per second: one in a quarter of an hour; more than any machine sends
+        # requests per second: one in a quarter of an hour; more than any machine sends
+        least, most = 0.001, 1e9
         for limit in LIMITS:
             rate: object = getattr(self, limit.name)
             if rate is not None:
@@ -52,7 +55,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class LimitUsage(Struct, frozen=True):
-    """How a limit is used: `rate` in requests per second and `burst` are those in use, and `why`; waits in seconds."""
+    """How a limit is used: `rate` in requests per second and `burst` are those in use,
+    and `why`; waits in seconds.
+    """
 
     rate: float | None
     burst: int

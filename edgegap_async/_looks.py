@@ -1,4 +1,6 @@
-"""How a look is taken: at one status, at a filtered list of many, at pages newest first; and what is made of it."""
+"""How a look is taken: at one status, at a filtered list of many, at pages newest
+first; and what is made of it.
+"""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -18,22 +20,35 @@ from .errors import (
     is_gone,
 )
 from .listing import PAGE, in_state, is_last, newest
-from .models.deployment import DeploymentState, DeploymentStatus, DeploymentSummary, ReadyDeployment
+from .models.deployment import (
+    DeploymentState,
+    DeploymentStatus,
+    DeploymentSummary,
+    ReadyDeployment,
+)
 
-LIST_PATIENCE = 10.0  # seconds for a list, its queue included; meanwhile a status may tell
-FULL_COUNTS = 0.25  # of a list: the more a page shows, the less there is to spare for those in ERROR
-REFUSALS = (400, 414, 431)  # what a filter, or a URL that is too long, is answered
+# seconds for a list, its queue included; meanwhile a status may tell
+LIST_PATIENCE = 10.0
+# of a list: the more a page shows, the less there is to spare for those in ERROR
+FULL_COUNTS = 0.25
+# what a filter, or a URL that is too long, is answered
+REFUSALS = (400, 414, 431)
 
 
 def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
     """What a status says of a wait: it is over with this, or not yet (None).
 
-    The state decides; `running` and `error` only where it is a word that this version does not know.
+    The state decides; `running` and `error` only where it is a word that this version
+    does not know.
     """
     state = status.state
     unknown = state is DeploymentState.UNKNOWN
     if goal == "stopped":
-        return DeploymentTerminated(status.request_id) if state is DeploymentState.TERMINATED else None
+        return (
+            DeploymentTerminated(status.request_id)
+            if state is DeploymentState.TERMINATED
+            else None
+        )
     if state is DeploymentState.READY or (unknown and status.running):
         return ready_by(status)
     if state is DeploymentState.ERROR or (unknown and status.error):
@@ -60,7 +75,8 @@ class Looks:
 
     def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
         self._transport, self._board, self._trust = transport, board, trust
-        self.lists_of_ready: float = 0  # since the last one of others; the fuller one was, the less it counts
+        # since the last one of others; the fuller one was, the less it counts
+        self.lists_of_ready: float = 0
 
     async def at_status(self, wait: Wait) -> None:
         """Ask for the status of one."""
@@ -68,7 +84,10 @@ class Looks:
         left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
         try:
             status = await self._transport.call(
-                STATUS, {"request_id": wait.request_id}, timeout=left, priority="background"
+                STATUS,
+                {"request_id": wait.request_id},
+                timeout=left,
+                priority="background",
             )
         except EdgegapError as error:
             self._failed(wait, error)
@@ -134,12 +153,19 @@ class Looks:
             if wait and row.ready and word == "ready":
                 self._board.settle(wait, ready_by(row))
             elif wait and sound:
-                self._board.flag(wait)  # the row does not tell all
+                # the row does not tell all
+                self._board.flag(wait)
         if word == "ready":
-            self.lists_of_ready += FULL_COUNTS if full else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE, 1)
+            self.lists_of_ready += (
+                FULL_COUNTS
+                if full
+                else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE, 1)
+            )
         return full and bool({*shown} & {*chunk})
 
-    def _not_listed(self, waits: dict[str, Wait], error: EdgegapError, asked: Collection[str]) -> None:
+    def _not_listed(
+        self, waits: dict[str, Wait], error: EdgegapError, asked: Collection[str]
+    ) -> None:
         for wait in waits.values():
             wait.went_wrong(error)
         if asked and isinstance(error, ApiError) and error.status in REFUSALS:
@@ -148,7 +174,9 @@ class Looks:
             self._trust.failed(_now())
 
     async def at_newest(self, waits: dict[str, Wait], *, only: bool) -> None:
-        """Go through pages newest first, until these were seen; `only`: of lists that show nothing else."""
+        """Go through pages newest first, until these were seen; `only`: of lists that
+        show nothing else.
+        """
         began, missing, strange = _now(), set(waits), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
@@ -156,31 +184,49 @@ class Looks:
                 missing.discard(row.request_id)
                 if row.ready and (wait := self._board.get(row.request_id, "ready")):
                     self._board.settle(wait, ready_by(row))
-            strange.update(row.request_id for row in rows if only and row.request_id not in waits)
+            strange.update(
+                row.request_id for row in rows if only and row.request_id not in waits
+            )
             return bool(strange) or not missing
 
         if only:
             self.lists_of_ready = 0
         try:
-            complete = await newest(self._transport, take, LIST_PATIENCE, request_ids=tuple(waits) if only else None)
+            complete = await newest(
+                self._transport,
+                take,
+                LIST_PATIENCE,
+                request_ids=tuple(waits) if only else None,
+            )
         except EdgegapError as error:
             self._not_listed(waits, error, tuple(waits) if only else ())
         else:
-            self._exist(waits, missing if complete and not strange else set(), began, only=only)
+            self._exist(
+                waits, missing if complete and not strange else set(), began, only=only
+            )
             if strange:
                 self._trust.distrust(began)
         finally:
             for wait in waits.values():
                 wait.in_list, wait.due = False, began + self._board.pace(wait, began)
 
-    def _exist(self, waits: dict[str, Wait], missing: Collection[str], began: float, *, only: bool) -> None:
+    def _exist(
+        self,
+        waits: dict[str, Wait],
+        missing: Collection[str],
+        began: float,
+        *,
+        only: bool,
+    ) -> None:
         """What pages have shown, and what they have not."""
         self._trust.answered()
         for request_id, wait in waits.items():
             if request_id in missing and began - wait.looked >= MISSING:
-                self._board.flag(wait)  # gone, or not listed yet, or the pages shifted meanwhile
+                # gone, or not listed yet, or the pages shifted meanwhile
+                self._board.flag(wait)
             elif only:
-                wait.looked = began  # what is in ERROR, another list tells
+                # what is in ERROR, another list tells
+                wait.looked = began
 
 
 def _now() -> float:

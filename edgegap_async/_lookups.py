@@ -1,8 +1,10 @@
 """Is there a deployment under this tag? One look-up for all who ask.
 
-A tag that nobody knows the outcome of is looked for over a settle window, together with all others, twice a second;
-one in quarantine every few seconds, and what turns up under it is a stray. *Absent* is only what an answer says that
-was asked for after the window's end, by a filter that has shown a tag of ours before, or else by pages newest first.
+A tag that nobody knows the outcome of is looked for over a settle window, together with
+all others, twice a second; one in quarantine every few seconds, and what turns up under
+it is a stray. *Absent* is only what an answer says that was asked for after the
+window's end, by a filter that has shown a tag of ours before, or else by pages newest
+first.
 """
 
 import asyncio
@@ -17,14 +19,23 @@ from .models.deployment import DeploymentSummary
 
 log = logging.getLogger("edgegap_async")
 
-SETTLE_WINDOW = 5.0  # seconds after which what was started is listed: lists lag, and a lost request may come late
-OUT_OF_PATIENCE = 15.0  # seconds after which, without a look-up that tells, nobody will know in time
-OPEN_PACE, QUARANTINE_PACE = 0.5, 5.0  # seconds between two look-ups
-QUARANTINE = 300.0  # seconds
-LOOK_TIMEOUT = 5.0  # seconds for one look-up: a later one tells more than a late one
-SWEEP_PACE = 1.0  # seconds between two sweeps, which are some pages each
-MOST_KNOWN = 5000  # request_ids that are remembered: some minutes of deploys at the full rate
-SWEEPS = 2  # sweeps that have to agree on an absence: pages shift while deployments come and go
+# seconds after which what was started is listed: lists lag, and a lost request may come
+# late
+SETTLE_WINDOW = 5.0
+# seconds after which, without a look-up that tells, nobody will know in time
+OUT_OF_PATIENCE = 15.0
+# seconds between two look-ups
+OPEN_PACE, QUARANTINE_PACE = 0.5, 5.0
+# seconds
+QUARANTINE = 300.0
+# seconds for one look-up: a later one tells more than a late one
+LOOK_TIMEOUT = 5.0
+# seconds between two sweeps, which are some pages each
+SWEEP_PACE = 1.0
+# request_ids that are remembered: some minutes of deploys at the full rate
+MOST_KNOWN = 5000
+# sweeps that have to agree on an absence: pages shift while deployments come and go
+SWEEPS = 2
 
 
 class Unsettled(Exception):
@@ -43,17 +54,25 @@ class _Open:
 
 
 class Lookups:
-    """All tags that are looked for. `run` is the task that does it, for as long as there are any."""
+    """All tags that are looked for. `run` is the task that does it, for as long as
+    there are any.
+    """
 
-    def __init__(self, transport: Transport, on_stray: Callable[[str, str], object]) -> None:
+    def __init__(
+        self, transport: Transport, on_stray: Callable[[str, str], object]
+    ) -> None:
         self._transport = transport
         self._on_stray = on_stray
         self._open: dict[str, _Open] = {}
-        self.quarantined: dict[str, tuple[float, float]] = {}  # (since, until)
+        # (since, until)
+        self.quarantined: dict[str, tuple[float, float]] = {}
         self._quarantine_look = -inf
-        self._shown = False  # the filter has shown a tag of ours
-        self._ignored = False  # the filter has shown something else
-        self._known: dict[str, float] = {}  # since when it is known that a deployment exists, the latest last
+        # the filter has shown a tag of ours
+        self._shown = False
+        # the filter has shown something else
+        self._ignored = False
+        # since when it is known that a deployment exists, the latest last
+        self._known: dict[str, float] = {}
         self._swept = -inf
         self._changed = asyncio.Event()
 
@@ -64,7 +83,8 @@ class Lookups:
             del self._known[next(iter(self._known))]
 
     async def settle(self, tag: str, since: float) -> str | None:
-        """The request_id of the deployment under a tag, or None if there is none; `since`: not sent before.
+        """The request_id of the deployment under a tag, or None if there is none;
+        `since`: not sent before.
 
         Raises:
             Unsettled: nobody knows.
@@ -82,7 +102,9 @@ class Lookups:
         self._changed.set()
 
     def turned_up(self, request_id: str, tag: str) -> bool:
-        """Somebody else tells what is under a tag; whether it was in quarantine, so that it is a stray."""
+        """Somebody else tells what is under a tag; whether it was in quarantine, so
+        that it is a stray.
+        """
         stray = tag in self.quarantined
         if stray:
             self._found(request_id, (tag,))
@@ -99,7 +121,9 @@ class Lookups:
             try:
                 await self._look(began)
             except Exception:
-                log.exception("a look-up failed in a way that nobody thought of; the next one follows")
+                log.exception(
+                    "a look-up failed in a way that nobody thought of; the next one follows"
+                )
             pause = began + (OPEN_PACE if self._open else QUARANTINE_PACE) - loop.time()
             if self._open:
                 await asyncio.sleep(max(pause, 0.0))
@@ -123,7 +147,11 @@ class Lookups:
             return
         by_filter = await self._ask_filter(tags)
         if not by_filter:
-            late = [tag for tag in tags if tag in self.quarantined or self._is_due(tag, asked)]
+            late = [
+                tag
+                for tag in tags
+                if tag in self.quarantined or self._is_due(tag, asked)
+            ]
             if late and asked >= self._swept + SWEEP_PACE:
                 self._swept = asked
                 await self._sweep(late, asked)
@@ -154,7 +182,10 @@ class Lookups:
         return tag in self._open and asked >= self._open[tag].settles
 
     async def _sweep(self, tags: list[str], asked: float) -> None:
-        since = min(self._open[tag].since if tag in self._open else self.quarantined[tag][0] for tag in tags)
+        since = min(
+            self._open[tag].since if tag in self._open else self.quarantined[tag][0]
+            for tag in tags
+        )
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
@@ -172,7 +203,13 @@ class Lookups:
         for tag in tags:
             if tag in self._open and self._is_due(tag, asked):
                 self._open[tag].sweeps += 1
-        self._settle_absent([tag for tag in tags if tag in self._open and self._open[tag].sweeps >= SWEEPS])
+        self._settle_absent(
+            [
+                tag
+                for tag in tags
+                if tag in self._open and self._open[tag].sweeps >= SWEEPS
+            ]
+        )
 
     def _found(self, request_id: str, tags: Iterable[str]) -> None:
         for tag in tags:
@@ -188,7 +225,9 @@ class Lookups:
                 self._open[tag].found.set_result(None)
 
     def _release(self, tags: Iterable[str], asked: float) -> None:
-        """The quarantine ends with a look-up that tells, and not before: nothing is forgotten untold."""
+        """The quarantine ends with a look-up that tells, and not before: nothing is
+        forgotten untold.
+        """
         for tag in tags:
             if tag in self.quarantined and self.quarantined[tag][1] <= asked:
                 del self.quarantined[tag]

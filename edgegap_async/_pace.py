@@ -1,31 +1,41 @@
 """How fast a limit may be used at the moment: pure, who asks gives the time.
 
-While the documented limit is held, a 429 says that the server counts otherwise, that its limit is lower, or that
-somebody else spends from it:
+While the documented limit is held, a 429 says that the server counts otherwise, that
+its limit is lower, or that somebody else spends from it:
 
-    the first           nothing at once any more: an even pace, which a server that counts by spacing wants. If callers
-                        wait, and did so for the whole last second or had half of the limit through, what it admitted
-                        in that second is its limit: the rate is set a little below, after a pause that lets its
-                        window run empty
+    the first           nothing at once any more: an even pace, which a server that
+                        counts by spacing wants. If callers wait, and did so for the
+                        whole last second or had half of the limit through, what it
+                        admitted in that second is its limit: the rate is set a little
+                        below, after a pause that lets its window run empty
     each further one    the rate is cut; once for all that were sent before the cut
     each second         a little is given back, never above the documented limit
     minutes of quiet    all is as at first
 
-Refusals that have nothing to do with our rate (others spend the same limit) cut it all the same: with one in a hundred
-a quarter of the limit is left. That is the price of finding a limit that is really lower with so few refusals.
+Refusals that have nothing to do with our rate (others spend the same limit) cut it all
+the same: with one in a hundred a quarter of the limit is left. That is the price of
+finding a limit that is really lower with so few refusals.
 """
 
 from math import ceil, floor, inf, sqrt
 
 from ._endpoint import Limit
 
-CLOCK_GRAIN = 0.002  # seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
-HEADROOM = 1.1  # a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall would be lost
-MEASURED = 0.95  # of what was admitted in the last second is safe to begin with
+# seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
+CLOCK_GRAIN = 0.002
+# a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall
+# would be lost
+HEADROOM = 1.1
+# of what was admitted in the last second is safe to begin with
+MEASURED = 0.95
 CUT = 0.85
-GROWTH, GROWTH_SHARE = 0.25, 1 / 160  # requests per second, each second; of a larger limit that share of it
-EMPTYING = 0.9  # seconds after which a window of one second has room again
-QUIET = 300.0  # seconds without a 429 after which all is as at first: it may have been somebody else's load
+# requests per second, each second; of a larger limit that share of it
+GROWTH, GROWTH_SHARE = 0.25, 1 / 160
+# seconds after which a window of one second has room again
+EMPTYING = 0.9
+# seconds without a 429 after which all is as at first: it may have been somebody else's
+# load
+QUIET = 300.0
 WHY_NONE, WHY_LIMIT = "no limit", "the session's limits"
 WHY_EVEN = "429: sent at an even pace"
 WHY_LESS = "429: the server admits less than the limit"
@@ -37,7 +47,9 @@ class Pace:
     def __init__(self, limit: Limit) -> None:
         self.limit = inf if limit.rate is None else limit.rate
         # The tiny addend undoes what binary fractions lose: 0.7 * 40 is 28, not 27.
-        self.most_slots: float = inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
+        self.most_slots: float = (
+            inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
+        )
         burst = limit.burst or max(1, self.most_slots // 4)
         self._full_burst = 0 if self.limit == inf else int(min(burst, self.most_slots))
         self.burst: int = self._full_burst
@@ -46,8 +58,13 @@ class Pace:
         self._since = 0.0
         self._cut_at = -inf
         self._measured = False
-        self.adapted: bool = False  # whether it is not as the limits say any more
-        self.full_period: float = 0.0 if self.limit == inf else max(1.0, self.most_slots / self.limit) + CLOCK_GRAIN
+        # whether it is not as the limits say any more
+        self.adapted: bool = False
+        self.full_period: float = (
+            0.0
+            if self.limit == inf
+            else max(1.0, self.most_slots / self.limit) + CLOCK_GRAIN
+        )
 
     def rate(self, now: float) -> float:
         """Requests per second."""
@@ -66,39 +83,63 @@ class Pace:
     def relax(self, now: float) -> None:
         """After a long quiet all is as at first."""
         if self.adapted and now - self._cut_at > QUIET and self.rate(now) == self.limit:
-            self.burst, self._rate, self.adapted, self._measured = self._full_burst, self.limit, False, False
+            self.burst, self._rate, self.adapted, self._measured = (
+                self._full_burst,
+                self.limit,
+                False,
+                False,
+            )
 
     def slots(self, now: float) -> float:
         """How many requests may be under way or cooling."""
-        return min(self.most_slots, ceil(self.rate(now))) if self.adapted else self.most_slots
+        return (
+            min(self.most_slots, ceil(self.rate(now)))
+            if self.adapted
+            else self.most_slots
+        )
 
     def period(self, now: float) -> float:
-        """Seconds from an answer until its slot comes back: never under one, or N + 1 would pass in a second."""
-        return max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN if self.adapted else self.full_period
+        """Seconds from an answer until its slot comes back: never under one, or N + 1
+        would pass in a second.
+        """
+        return (
+            max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN
+            if self.adapted
+            else self.full_period
+        )
 
     def refill(self, now: float) -> float:
         """Tokens per second of the shape."""
         return self.rate(now) * (HEADROOM if self.burst > 1 else 1.0)
 
     def soonest(self, now: float, count: float) -> float:
-        """Seconds in which so many requests can be sent, if nothing more is refused meanwhile."""
+        """Seconds in which so many requests can be sent, if nothing more is refused
+        meanwhile.
+        """
         rate = self.refill(now)
         if count <= 0 or self._rate == self.limit:
             return max(0.0, count / rate)
         growth = self._growth
-        growing = (self.limit - rate) / growth  # seconds until the limit is reached again
+        # seconds until the limit is reached again
+        growing = (self.limit - rate) / growth
         sent_meanwhile = (rate + self.limit) / 2 * growing
         if count >= sent_meanwhile:
             return growing + (count - sent_meanwhile) / self.limit
         return (sqrt(rate**2 + 2 * growth * count) - rate) / growth
 
-    def refused(self, now: float, sent: float, admitted: int, waiting_since: float | None) -> float:
-        """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold the bucket because of it."""
+    def refused(
+        self, now: float, sent: float, admitted: int, waiting_since: float | None
+    ) -> float:
+        """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold
+        the bucket because of it.
+        """
         if self.limit == inf or sent < self._cut_at:
             return 0.0
         first = not self.adapted
         self.adapted, self._cut_at, self.burst = True, now, 1
-        saturated = waiting_since is not None and (now - waiting_since >= 1.0 or admitted >= self.limit / 2)
+        saturated = waiting_since is not None and (
+            now - waiting_since >= 1.0 or admitted >= self.limit / 2
+        )
         if not self._measured and saturated and admitted:
             self._measured = True
             self._set(now, MEASURED * admitted)
@@ -108,6 +149,7 @@ class Pace:
         return 0.0
 
     def _set(self, now: float, rate: float) -> None:
-        # A tenth of the limit always goes through: at less, it would take minutes to find out that more is allowed.
+        # A tenth of the limit always goes through: at less, it would take minutes to
+        # find out that more is allowed.
         self._rate = min(self.limit, max(rate, self.limit / 10))
         self._since = now

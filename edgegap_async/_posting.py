@@ -10,14 +10,17 @@ from ._transport import Transport
 from .errors import ApiError, EdgegapError, UnexpectedAnswer
 from .models.deploy import DeploymentAccepted, DeployRequest
 
-NOT_HERE = (404, 405)  # what a path that was renamed is answered
+# what a path that was renamed is answered
+NOT_HERE = (404, 405)
 
 D = TypeVar("D", bound=DeployRequest)
 
 
 class Posting(Generic[D]):
-    """A row that starts servers. Where its path is answered 404 or 405 and the row was renamed, the newer one is tried
-    once, and used from then on if it answers otherwise; if both say so, the first error is raised."""
+    """A row that starts servers. Where its path is answered 404 or 405 and the row was
+    renamed, the newer one is tried once, and used from then on if it answers otherwise;
+    if both say so, the first error is raised.
+    """
 
     def __init__(self, row: Endpoint[D, DeploymentAccepted]) -> None:
         self._row = row
@@ -35,7 +38,9 @@ class Posting(Generic[D]):
         started = asyncio.get_running_loop().time()
         row = self._row
         try:
-            return await transport.call(row, body=body, timeout=timeout, priority=priority, voyage=voyage)
+            return await transport.call(
+                row, body=body, timeout=timeout, priority=priority, voyage=voyage
+            )
         except ApiError as error:
             if row.renamed is None or error.status not in NOT_HERE:
                 raise
@@ -44,12 +49,15 @@ class Posting(Generic[D]):
         if timeout is not None:
             left = max(timeout - (asyncio.get_running_loop().time() - started), 0.001)
         try:
-            accepted = await transport.call(newer, body=body, timeout=left, priority=priority, voyage=voyage)
+            accepted = await transport.call(
+                newer, body=body, timeout=left, priority=priority, voyage=voyage
+            )
         except EdgegapError as error:
             if isinstance(error, ApiError) and error.status in NOT_HERE:
                 raise first from None
             if isinstance(error.__cause__ or error, ApiError | UnexpectedAnswer):
-                self._row = newer  # it is there, whatever it says
+                # it is there, whatever it says
+                self._row = newer
             raise
         self._row = newer
         return accepted

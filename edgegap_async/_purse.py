@@ -1,4 +1,6 @@
-"""`max_running`: how many servers may exist at once. One that was started counts until it is known to be gone."""
+"""`max_running`: how many servers may exist at once. One that was started counts until
+it is known to be gone.
+"""
 
 import asyncio
 import logging
@@ -10,11 +12,14 @@ from .errors import ApiError, EdgegapError, SessionClosed, is_gone
 from .models.deployment import DeploymentState
 
 log = logging.getLogger("edgegap_async")
-LOOK_PACE = 10.0  # seconds between two looks whether servers have ended by themselves
+# seconds between two looks whether servers have ended by themselves
+LOOK_PACE = 10.0
 
 
 class Purse:
-    """So many places; each is taken before a deploy and free again when its server is gone."""
+    """So many places; each is taken before a deploy and free again when its server is
+    gone.
+    """
 
     def __init__(self, transport: Transport, places: int) -> None:
         self._transport = transport
@@ -32,7 +37,9 @@ class Purse:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             if not await self._transport.wait(_until(turn), None):
-                raise SessionClosed("the session was closed before there was a place for another server")
+                raise SessionClosed(
+                    "the session was closed before there was a place for another server"
+                )
         self._free -= 1
 
     def give_back(self) -> None:
@@ -55,12 +62,16 @@ class Purse:
             self.give_back()
 
     async def watch(self) -> None:
-        """While somebody waits for a place, look whether servers have ended by themselves."""
+        """While somebody waits for a place, look whether servers have ended by
+        themselves.
+        """
         while True:
             await asyncio.sleep(LOOK_PACE)
             for request_id in list(self._held) if self._waiting else ():
                 try:
-                    status = await self._transport.call(STATUS, {"request_id": request_id}, priority="background")
+                    status = await self._transport.call(
+                        STATUS, {"request_id": request_id}, priority="background"
+                    )
                     if status.state is DeploymentState.TERMINATED:
                         self.gone(request_id)
                 except EdgegapError as error:

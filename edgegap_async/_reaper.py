@@ -24,23 +24,31 @@ from .models.deployment import DeploymentState
 
 T = TypeVar("T")
 log = logging.getLogger("edgegap_async")
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to stop a server
+# seconds between two tries to stop a server
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
 class Reaper:
-    """The stops that a session owes. A server leaves `owed` once its stop is accepted or it is gone."""
+    """The stops that a session owes. A server leaves `owed` once its stop is accepted
+    or it is gone.
+    """
 
-    def __init__(self, transport: Callable[[], Transport], gone: Callable[[str], None]) -> None:
+    def __init__(
+        self, transport: Callable[[], Transport], gone: Callable[[str], None]
+    ) -> None:
         self._transport, self._gone = transport, gone
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.owed: dict[str, str | None] = {}  # request_id -> tag
+        # request_id -> tag
+        self.owed: dict[str, str | None] = {}
 
     def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None]:
         """Stop a server; the task is owned here."""
         if request_id in self._tasks:
             return self._tasks[request_id]
         stopping = _stopped_at_last(self._transport(), request_id)
-        task = self._tasks[request_id] = asyncio.create_task(stopping, name=f"edgegap stop {request_id}")
+        task = self._tasks[request_id] = asyncio.create_task(
+            stopping, name=f"edgegap stop {request_id}"
+        )
         self.owed[request_id] = tag
         task.add_done_callback(lambda done: self._done(request_id, done))
         return task
@@ -62,7 +70,9 @@ class Reaper:
 
 
 async def _stopped_at_last(transport: Transport, request_id: str) -> None:
-    """Stop a server as long as any further try may. A 403 may be a firewall's on the way, and pass."""
+    """Stop a server as long as any further try may. A 403 may be a firewall's on the
+    way, and pass.
+    """
     while True:
         try:
             return await ensure_stopped(transport, request_id, timeout=None)
@@ -72,14 +82,20 @@ async def _stopped_at_last(transport: Transport, request_id: str) -> None:
 
 
 async def settled(task: asyncio.Task[T]) -> None:
-    """Wait for a task, whatever becomes of it; to cancel the waiting leaves the task alone."""
+    """Wait for a task, whatever becomes of it; to cancel the waiting leaves the task
+    alone.
+    """
     await asyncio.wait({task})
 
 
 async def outlast(
-    tasks: Collection[asyncio.Task[DeploymentAccepted | None]] | Collection[asyncio.Task[None]], end: float
+    tasks: Collection[asyncio.Task[DeploymentAccepted | None]]
+    | Collection[asyncio.Task[None]],
+    end: float,
 ) -> asyncio.CancelledError | None:
-    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that came meanwhile."""
+    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that
+    came meanwhile.
+    """
     loop = asyncio.get_running_loop()
     cancelled: asyncio.CancelledError | None = None
     done = False
@@ -94,8 +110,9 @@ async def outlast(
 
 
 async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
-    """Stop what turns up under a tag within so many seconds: all that is left to do where a loop is shut down. Whether
-    something did."""
+    """Stop what turns up under a tag within so many seconds: all that is left to do
+    where a loop is shut down. Whether something did.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + window
     while loop.time() < end:
@@ -104,14 +121,19 @@ async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
                 await ensure_stopped(transport, row.request_id, timeout=window)
                 return True
         except EdgegapError as error:
-            log.info("what the tag %s may have started is not stopped yet: %s", tag, error)
+            log.info(
+                "what the tag %s may have started is not stopped yet: %s", tag, error
+            )
         await asyncio.sleep(FIRST_PAUSE)
     log.warning("nothing was found under the tag %s before the loop was shut down", tag)
     return False
 
 
-async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None) -> None:
-    """Return when a stop is accepted or the deployment is gone; with `wait`, when it is gone.
+async def ensure_stopped(
+    transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None
+) -> None:
+    """Return when a stop is accepted or the deployment is gone; with `wait`, when it is
+    gone.
 
     Raises:
         DeadlineExceeded: not within `timeout` seconds.
@@ -124,12 +146,18 @@ async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = 
         left = None if deadline is None else max(deadline - loop.time(), 0.001)
         try:
             if not accepted:
-                await transport.call(STOP, {"request_id": request_id}, timeout=left, priority="background")
+                await transport.call(
+                    STOP,
+                    {"request_id": request_id},
+                    timeout=left,
+                    priority="background",
+                )
                 accepted = True
             if not wait or (await _look(transport, request_id, left)):
                 return
         except UnexpectedAnswer as error:
-            accepted = accepted or 200 <= error.status < 300  # it is accepted, however that was put
+            # it is accepted, however that was put
+            accepted = accepted or 200 <= error.status < 300
             if accepted and not wait:
                 return
         except (*HOPELESS, DeadlineExceeded):
@@ -143,13 +171,24 @@ async def ensure_stopped(transport: Transport, request_id: str, *, wait: bool = 
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _too_late(transport: Transport, request_id: str, timeout: float | None) -> EdgegapError:
+def _too_late(
+    transport: Transport, request_id: str, timeout: float | None
+) -> EdgegapError:
     if transport.closed:
-        return SessionClosed(f"the session was closed before {request_id} was stopped", request_sent=True)
-    return DeadlineExceeded(f"deployment {request_id} was not stopped within {timeout or 0:g} s", request_sent=True)
+        return SessionClosed(
+            f"the session was closed before {request_id} was stopped", request_sent=True
+        )
+    return DeadlineExceeded(
+        f"deployment {request_id} was not stopped within {timeout or 0:g} s",
+        request_sent=True,
+    )
 
 
 async def _look(transport: Transport, request_id: str, timeout: float | None) -> bool:
-    """Whether the deployment is gone; 404, 410 and the API's own 400 are raised as the errors that they are."""
-    status = await transport.call(STATUS, {"request_id": request_id}, timeout=timeout, priority="background")
+    """Whether the deployment is gone; 404, 410 and the API's own 400 are raised as the
+    errors that they are.
+    """
+    status = await transport.call(
+        STATUS, {"request_id": request_id}, timeout=timeout, priority="background"
+    )
     return status.state is DeploymentState.TERMINATED

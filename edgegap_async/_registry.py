@@ -1,8 +1,10 @@
-"""One budget per process: sessions on one loop with the same token and base URL use the same buckets.
+"""One budget per process: sessions on one loop with the same token and base URL use the
+same buckets.
 
-A session per web request is a common mistake, and a fresh budget for each would be twice the limit. So the buckets
-outlive the last session until their last slot is back; then nothing is kept. Nothing here holds them: their sessions
-do, and after these a timer of the loop, so that they also go with a loop that is over before.
+A session per web request is a common mistake, and a fresh budget for each would be
+twice the limit. So the buckets outlive the last session until their last slot is back;
+then nothing is kept. Nothing here holds them: their sessions do, and after these a
+timer of the loop, so that they also go with a loop that is over before.
 """
 
 import asyncio
@@ -24,12 +26,19 @@ class Shared:
         self.limits: Limits = limits
         self.sessions: int = 0
         self.buckets: dict[LimitName, Bucket] = {
-            limit.name: Bucket(limits.kept(limit.name), early_return=limits.early_return) for limit in LIMITS
+            limit.name: Bucket(
+                limits.kept(limit.name), early_return=limits.early_return
+            )
+            for limit in LIMITS
         }
         self._keeper: asyncio.TimerHandle | None = None
 
-    def keep(self, loop: asyncio.AbstractEventLoop, drop: Callable[["Shared"], None]) -> None:
-        """Be there until the last slot is back, for whoever opens the next session. The timer holds what it calls."""
+    def keep(
+        self, loop: asyncio.AbstractEventLoop, drop: Callable[["Shared"], None]
+    ) -> None:
+        """Be there until the last slot is back, for whoever opens the next session. The
+        timer holds what it calls.
+        """
         if self._keeper:
             self._keeper.cancel()
         now = loop.time()
@@ -40,30 +49,39 @@ class Shared:
             drop(self)
 
 
-_here: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, Shared]] = WeakKeyDictionary()
+_here: WeakKeyDictionary[
+    asyncio.AbstractEventLoop, WeakValueDictionary[bytes, Shared]
+] = WeakKeyDictionary()
 
 
-def join(loop: asyncio.AbstractEventLoop, base_url: str, token: str, limits: Limits) -> Shared:
+def join(
+    loop: asyncio.AbstractEventLoop, base_url: str, token: str, limits: Limits
+) -> Shared:
     """The budget that a session uses from now on.
 
     Raises:
         ValueError: another session is open there with other limits.
     """
     budgets = _here.setdefault(loop, WeakValueDictionary())
-    key = sha256(f"{base_url} {token}".encode()).digest()  # the token itself is kept nowhere
+    # the token itself is kept nowhere
+    key = sha256(f"{base_url} {token}".encode()).digest()
     budget = budgets.get(key)
     if budget is None:
         budget = budgets[key] = Shared(limits)
     elif budget.limits != limits:
         if budget.sessions:
-            raise ValueError("limits: a session with the same token and base_url is open with other limits")
+            raise ValueError(
+                "limits: a session with the same token and base_url is open with other limits"
+            )
         budget = budgets[key] = _succeed(budget, limits, loop.time())
     budget.sessions += 1
     return budget
 
 
 def _succeed(budget: Shared, limits: Limits, now: float) -> Shared:
-    """A budget with other limits; what the one before it has sent still counts at the server."""
+    """A budget with other limits; what the one before it has sent still counts at the
+    server.
+    """
     fresh = Shared(limits)
     for name, bucket in fresh.buckets.items():
         bucket.hold(max(0.0, budget.buckets[name].settles_at(now) - now))
@@ -79,7 +97,9 @@ def leave(loop: asyncio.AbstractEventLoop, budget: Shared) -> None:
 
 def _drop(loop: asyncio.AbstractEventLoop, budget: Shared) -> None:
     budgets = _here.get(loop, WeakValueDictionary[bytes, Shared]())
-    for key in [key for key, kept in budgets.items() if kept is budget and not budget.sessions]:
+    for key in [
+        key for key, kept in budgets.items() if kept is budget and not budget.sessions
+    ]:
         del budgets[key]
 
 
@@ -87,9 +107,12 @@ _forks: list[int] = []
 
 
 def forks() -> int:
-    """How many forks lie between this process and the one that imported us; a process ID would be a system call."""
+    """How many forks lie between this process and the one that imported us; a process
+    ID would be a system call.
+    """
     return len(_forks)
 
 
-if hasattr(os, "register_at_fork"):  # as everywhere but on Windows
+# as everywhere but on Windows
+if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))

@@ -1,4 +1,6 @@
-"""What every attempt of one call sends: URL, headers, body. Pure; a wrong word or argument ends here, unsent."""
+"""What every attempt of one call sends: URL, headers, body. Pure; a wrong word or
+argument ends here, unsent.
+"""
 
 from collections.abc import Mapping
 from typing import Generic, TypeVar
@@ -20,17 +22,24 @@ class Withdrawn(Exception):
 
 
 class Voyage:
-    """Whether a request is on its way: then it is not cut short, as what it may start must not be lost from sight."""
+    """Whether a request is on its way: then it is not cut short, as what it may start
+    must not be lost from sight.
+    """
 
     __slots__ = ("cut", "recalled", "sent", "since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
-        self.cut: bool = False  # a cancellation cut it off after it was sent
-        self.sent: bool = False  # and nobody knows yet that this has started nothing
-        self.since: float = 0.0  # when it was last sent, on the loop's clock
-        self.recalled: bool = False  # it is not to be sent any more
-        self.wanted: bool = True  # somebody waits for what comes of it
+        # a cancellation cut it off after it was sent
+        self.cut: bool = False
+        # and nobody knows yet that this has started nothing
+        self.sent: bool = False
+        # when it was last sent, on the loop's clock
+        self.since: float = 0.0
+        # it is not to be sent any more
+        self.recalled: bool = False
+        # somebody waits for what comes of it
+        self.wanted: bool = True
 
     def abandon(self) -> None:
         """Nobody waits for it any more."""
@@ -64,8 +73,9 @@ class Voyage:
 
 
 class Request(Struct, Generic[B, T], frozen=True):
-    """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the seconds that it was made of;
-    `patience`: seconds for one attempt."""
+    """One call, ready to be sent. `deadline` is on the loop's clock, `timeout` the
+    seconds that it was made of; `patience`: seconds for one attempt.
+    """
 
     row: Endpoint[B, T]
     url: URL
@@ -101,25 +111,46 @@ class Request(Struct, Generic[B, T], frozen=True):
         return [("row", str(self.row))]
 
     def __repr__(self) -> str:
-        return f"<Request {self.row}>"  # the headers hold the token
+        # the headers hold the token
+        return f"<Request {self.row}>"
 
 
-def url(base: URL, row: Endpoint[B, T], words: Mapping[str, object], query: Mapping[str, str | None]) -> URL:
-    """The URL of an operation: its template filled with percent-encoded words, and the parameters that are not None."""
+def url(
+    base: URL,
+    row: Endpoint[B, T],
+    words: Mapping[str, object],
+    query: Mapping[str, str | None],
+) -> URL:
+    """The URL of an operation: its template filled with percent-encoded words, and the
+    parameters that are not None.
+    """
     path = row.path
     for name, word in words.items():
-        path = path.replace(f"{{{name}}}", path_word(name, word))  # no word holds a brace: encoded, it is %7B
-    given = {name: value for name, value in query.items() if value is not None} if query else None
+        # no word holds a brace: encoded, it is %7B
+        path = path.replace(f"{{{name}}}", path_word(name, word))
+    given = (
+        {name: value for name, value in query.items() if value is not None}
+        if query
+        else None
+    )
     if base.raw_path != "/":
         path = base.raw_path + path
-    address = base.with_path(path, encoded=True)  # half the work of parsing the whole again
-    return URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True) if given else address
+    # half the work of parsing the whole again
+    address = base.with_path(path, encoded=True)
+    return (
+        URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True)
+        if given
+        else address
+    )
 
 
 def path_word(name: str, word: object) -> str:
-    """Percent-encoded, so that "a/b" stays one word; the two words that no encoding saves are refused."""
+    """Percent-encoded, so that "a/b" stays one word; the two words that no encoding
+    saves are refused.
+    """
     if isinstance(word, str) and word.isalnum() and word.isascii():
-        return word  # as most are: a request_id is 12 hex digits
+        # as most are: a request_id is 12 hex digits
+        return word
     checked = text(name, word)
     if checked in (".", ".."):
         fail(name, f"must not be {checked!r}: a path can't hold it")
@@ -128,11 +159,18 @@ def path_word(name: str, word: object) -> str:
 
 def headers(authorization: str) -> dict[str, str]:
     """What every request carries."""
-    return {"Authorization": authorization, "User-Agent": f"edgegap_async/{__version__}"}
+    return {
+        "Authorization": authorization,
+        "User-Agent": f"edgegap_async/{__version__}",
+    }
 
 
-def content(body: object, authorization: str | None) -> tuple[bytes | None, Mapping[str, str]]:
-    """The JSON of a body, and the headers that the requests of one call carry besides those of all, or instead."""
+def content(
+    body: object, authorization: str | None
+) -> tuple[bytes | None, Mapping[str, str]]:
+    """The JSON of a body, and the headers that the requests of one call carry besides
+    those of all, or instead.
+    """
     data = None if body is None else json.encode(body)
     own: dict[str, str] = {}
     if data is not None:

@@ -1,8 +1,10 @@
-"""Pure decisions: whether a call is tried again, and when. No socket and no clock is in here.
+"""Pure decisions: whether a call is tried again, and when. No socket and no clock is in
+here.
 
 never sent                          again, at no cost: nothing happened
 429                                 again, at no cost: it was refused, not processed
-no answer, 408 or 5xx               again for GET and DELETE, out of the session's budget; POST and PATCH never
+no answer, 408 or 5xx               again for GET and DELETE, out of the session's
+budget; POST and PATCH never
 anything else                       is the answer
 """
 
@@ -11,23 +13,39 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from .errors import ApiError, DeadlineExceeded, EdgegapError, RateLimited, SessionClosed, TransportError
+from .errors import (
+    ApiError,
+    DeadlineExceeded,
+    EdgegapError,
+    RateLimited,
+    SessionClosed,
+    TransportError,
+)
 from .models._check import seconds, whole_number
 
-LONGEST_PAUSE = 8.0  # seconds; more would leave a 60 s deadline with too few tries
-LONGEST_HOLD = 60.0  # seconds of Retry-After that are believed; one wrong header must not stop a matchmaker for an hour
-LONGEST_REFUSAL = 60.0  # seconds of nothing but 429 after which a call without a deadline ends
-REFUND = 0.2  # what a first answer gives back to the budget: one call in five may be a repeat for ever
+# seconds; more would leave a 60 s deadline with too few tries
+LONGEST_PAUSE = 8.0
+# seconds of Retry-After that are believed; one wrong header must not stop a matchmaker
+# for an hour
+LONGEST_HOLD = 60.0
+# seconds of nothing but 429 after which a call without a deadline ends
+LONGEST_REFUSAL = 60.0
+# what a first answer gives back to the budget: one call in five may be a repeat for
+# ever
+REFUND = 0.2
 
 
 class Retry(Struct, frozen=True, kw_only=True):
     """How a session repeats.
 
     Args:
-        tries: how often one call is tried at most, refusals with 429 not counted; 1 turns all repeats off.
-        backoff: seconds that the first repeat waits at most; doubled for each further one, drawn at random below that.
-        budget: how many repeats of lost or failed requests the session may have outstanding; each success gives some
-            back. When it is empty a failure is raised at once, so that an outage is not multiplied.
+        tries: how often one call is tried at most, refusals with 429 not counted; 1
+            turns all repeats off.
+        backoff: seconds that the first repeat waits at most; doubled for each further
+            one, drawn at random below that.
+        budget: how many repeats of lost or failed requests the session may have
+            outstanding; each success gives some back. When it is empty a failure is
+            raised at once, so that an outage is not multiplied.
     """
 
     tries: int = 5
@@ -67,15 +85,22 @@ class History:
         self._budget = budget
         self._refused_since: float | None = None
         self._refusals = 0
-        self.tries = 0  # attempts that were not refused with 429
-        self.repeats = 0  # of these, what the budget paid for: an earlier attempt may have done its deed
+        # attempts that were not refused with 429
+        self.tries = 0
+        # of these, what the budget paid for: an earlier attempt may have done its deed
+        self.repeats = 0
 
-    def pause(self, error: EdgegapError, now: float, deadline: float | None, chance: float) -> float | None:
+    def pause(
+        self, error: EdgegapError, now: float, deadline: float | None, chance: float
+    ) -> float | None:
         """Seconds to wait before the next attempt, or None if `error` ends the call.
 
-        `chance` is drawn from [0, 1): full jitter, so that a thousand calls that failed together don't return together.
+        `chance` is drawn from [0, 1): full jitter, so that a thousand calls that failed
+        together don't return together.
         """
-        if self._retry.tries == 1 or isinstance(error, DeadlineExceeded | SessionClosed):
+        if self._retry.tries == 1 or isinstance(
+            error, DeadlineExceeded | SessionClosed
+        ):
             return None
         if isinstance(error, RateLimited):
             return self._pause_refused(error, now, deadline, chance)
@@ -88,9 +113,15 @@ class History:
                 return None
             self.repeats += 1
         pause = self._jitter(self.tries, chance)
-        return max(pause, obeyed(error.retry_after or 0.0)) if isinstance(error, ApiError) else pause
+        return (
+            max(pause, obeyed(error.retry_after or 0.0))
+            if isinstance(error, ApiError)
+            else pause
+        )
 
-    def _pause_refused(self, error: RateLimited, now: float, deadline: float | None, chance: float) -> float | None:
+    def _pause_refused(
+        self, error: RateLimited, now: float, deadline: float | None, chance: float
+    ) -> float | None:
         self._refusals += 1
         if self._refused_since is None:
             self._refused_since = now
@@ -99,15 +130,17 @@ class History:
         pause = self._jitter(self._refusals, chance)
         if error.retry_after is None:
             return pause
-        # The bucket as a whole is held until then, and the call goes back to its place in the queue; but "at once" is
-        # no leave to hammer.
+        # The bucket as a whole is held until then, and the call goes back to its place
+        # in the queue; but "at once" is no leave to hammer.
         held = obeyed(error.retry_after)
         if deadline is not None and now + held >= deadline:
             return None
         return pause if pause > held else 0.0
 
     def _jitter(self, count: int, chance: float) -> float:
-        return chance * min(LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16))
+        return chance * min(
+            LONGEST_PAUSE, self._retry.backoff * 2.0 ** min(count - 1, 16)
+        )
 
 
 def obeyed(retry_after: float) -> float:
@@ -122,9 +155,11 @@ def _is_passing(error: EdgegapError) -> bool:
 
 
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number, or a date read against the answer's own `Date`.
+    """Seconds that a `Retry-After` header asks for: a number, or a date read against
+    the answer's own `Date`.
 
-    None where there is none or it can't be read; more than a minute is cut to a minute by who obeys it.
+    None where there is none or it can't be read; more than a minute is cut to a minute
+    by who obeys it.
     """
     if value is None:
         return None

@@ -1,4 +1,6 @@
-"""Servers that are in a block: stopped at its end, or when the session is closed, unless they were handed over."""
+"""Servers that are in a block: stopped at its end, or when the session is closed,
+unless they were handed over.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,7 +13,9 @@ from .errors import DeploymentTerminated, SessionClosed, WrongLoop
 from .models.deployment import ReadyDeployment
 from .probes import Probe
 
-Wait: TypeAlias = Callable[[str, float | None, Probe | None], Awaitable[ReadyDeployment]]
+Wait: TypeAlias = Callable[
+    [str, float | None, Probe | None], Awaitable[ReadyDeployment]
+]
 
 
 class Handover:
@@ -27,13 +31,16 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
     handover: Handover
 
     def keep(self) -> None:
-        """Hand it over: it is not stopped at the end of the block, and somebody else answers for it from now on."""
+        """Hand it over: it is not stopped at the end of the block, and somebody else
+        answers for it from now on.
+        """
         self.handover.kept = True
 
 
 class Scopes:
-    """Which servers are in a block. `stop` stops one, or only names it where the session is closed (None);
-    `wait` waits until one is READY, so many seconds."""
+    """Which servers are in a block. `stop` stops one, or only names it where the
+    session is closed (None); `wait` waits until one is READY, so many seconds.
+    """
 
     def __init__(
         self,
@@ -42,14 +49,17 @@ class Scopes:
         cleanup_timeout: float,
     ) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
-        self._held: dict[Handover, tuple[str, str | None]] = {}  # (request_id, tag)
+        # (request_id, tag)
+        self._held: dict[Handover, tuple[str, str | None]] = {}
 
     def hold(self, handover: Handover, request_id: str, tag: str | None) -> None:
         """The server is the session's to stop from now on."""
         self._held[handover] = (request_id, tag)
 
     def claim(self, handover: Handover) -> bool:
-        """Somebody else answers for it from now on. Whether it was the session's until now."""
+        """Somebody else answers for it from now on. Whether it was the session's until
+        now.
+        """
         return self._held.pop(handover, None) is not None
 
     def drop(self, handover: Handover) -> asyncio.Task[None] | None:
@@ -63,13 +73,22 @@ class Scopes:
             self.drop(handover)
 
     async def until_ready(
-        self, request_id: str, timeout: float | None, probe: Probe | None, *, stop_on_failure: bool
+        self,
+        request_id: str,
+        timeout: float | None,
+        probe: Probe | None,
+        *,
+        stop_on_failure: bool,
     ) -> ReadyDeployment:
-        """Wait for one; if so asked, stop one that will not be ready, or whose probe raised."""
+        """Wait for one; if so asked, stop one that will not be ready, or whose probe
+        raised.
+        """
         try:
             return await self._wait(request_id, timeout, probe)
         except Exception as error:
-            if stop_on_failure and not isinstance(error, DeploymentTerminated | SessionClosed | WrongLoop):
+            if stop_on_failure and not isinstance(
+                error, DeploymentTerminated | SessionClosed | WrongLoop
+            ):
                 self._stop(request_id, None)
             raise
 
@@ -77,7 +96,9 @@ class Scopes:
     async def block(
         self, handover: Handover, request_id: str, ready_timeout: float | None
     ) -> AsyncGenerator[OwnedDeployment, None]:
-        """Leaving waits until the stop is accepted, at most `cleanup_timeout`; then it goes on by itself."""
+        """Leaving waits until the stop is accepted, at most `cleanup_timeout`; then it
+        goes on by itself.
+        """
         try:
             ready = await self._wait(request_id, ready_timeout, None)
             yield OwnedDeployment(handover=handover, **structs.asdict(ready))

@@ -7,18 +7,23 @@ from typing import TypeAlias
 
 from ._waits import Caller, Outcome, Place
 
-Until: TypeAlias = Callable[[Coroutine[object, object, None], float | None], Awaitable[bool]]
+Until: TypeAlias = Callable[
+    [Coroutine[object, object, None], float | None], Awaitable[bool]
+]
 
 
 class Outcomes:
-    """What became of each deployment that is waited for, as (request_id, outcome): an asynchronous iterator, from which
-    several tasks may take. What is not settled when the time is over, or the session is closed, has that for its
-    outcome.
+    """What became of each deployment that is waited for, as (request_id, outcome): an
+    asynchronous iterator, from which several tasks may take. What is not settled when
+    the time is over, or the session is closed, has that for its outcome.
 
-    `until` waits no longer than to a deadline, which they share; `tell` says what became of one, which is over then.
+    `until` waits no longer than to a deadline, which they share; `tell` says what
+    became of one, which is over then.
     """
 
-    def __init__(self, places: Collection[Place], until: Until, tell: Callable[[Place], Outcome]) -> None:
+    def __init__(
+        self, places: Collection[Place], until: Until, tell: Callable[[Place], Outcome]
+    ) -> None:
         self._until, self._tell = until, tell
         self._left = {place.caller: place for place in places}
         self._deadline = next((place.deadline for place in places), None)
@@ -41,9 +46,11 @@ class Outcomes:
                 self._changed.clear()
                 if not await self._until(_set(self._changed), self._deadline):
                     self._settled.extend(self._left)
-            elif place := self._left.pop(self._settled.popleft(), None):  # its time may have been over before
+            elif place := self._left.pop(self._settled.popleft(), None):
+                # its time may have been over before
                 if not self._left:
-                    self._changed.set()  # for others who take
+                    # for others who take
+                    self._changed.set()
                 return place.wait.request_id, self._tell(place)
         raise StopAsyncIteration
 

@@ -1,14 +1,22 @@
-"""Whether a list can be believed when it shows nothing: its filters may be ignored, refused, or match nothing. Pure."""
+"""Whether a list can be believed when it shows nothing: its filters may be ignored,
+refused, or match nothing. Pure.
+"""
 
 from collections.abc import Collection
 from math import inf
 
-ROOM = 5600  # characters of IDs in a URL of 6,000 bytes: about 280 of them
-LEAST_ROOM = 400  # where even so few are refused, it is not their number
-LAG = 3.0  # seconds after which a list must show what a status has shown: lists lag
-DISTRUST = 60.0  # seconds until the filters get another chance
-BLIND = 3  # lists that fail in a row, after which each status is asked for
-AGAIN = 2.0  # seconds until a list is tried again then
+# characters of IDs in a URL of 6,000 bytes: about 280 of them
+ROOM = 5600
+# where even so few are refused, it is not their number
+LEAST_ROOM = 400
+# seconds after which a list must show what a status has shown: lists lag
+LAG = 3.0
+# seconds until the filters get another chance
+DISTRUST = 60.0
+# lists that fail in a row, after which each status is asked for
+BLIND = 3
+# seconds until a list is tried again then
+AGAIN = 2.0
 MOST_CANARIES = 20
 
 
@@ -16,12 +24,16 @@ class Trust:
     """What the lists have been worth so far."""
 
     def __init__(self) -> None:
-        self.proven: bool = False  # a list of those in a state has shown something of ours
+        # a list of those in a state has shown something of ours
+        self.proven: bool = False
         self.room: int = ROOM
         self._failures = 0
-        self._again = -inf  # when lists that fail get another chance
-        self._until = -inf  # when distrust of the filters ends
-        self._canaries: dict[str, float] = {}  # READY by their status, since when; the list has not shown them
+        # when lists that fail get another chance
+        self._again = -inf
+        # when distrust of the filters ends
+        self._until = -inf
+        # READY by their status, since when; the list has not shown them
+        self._canaries: dict[str, float] = {}
 
     @property
     def blind(self) -> bool:
@@ -39,10 +51,17 @@ class Trust:
 
     def distrust(self, now: float) -> None:
         """The filters do not do what they are for."""
-        self._until, self._canaries, self.proven, self.room = now + DISTRUST, {}, False, ROOM
+        self._until, self._canaries, self.proven, self.room = (
+            now + DISTRUST,
+            {},
+            False,
+            ROOM,
+        )
 
     def refused(self, size: int, now: float) -> None:
-        """A list with so many characters of IDs was refused: for its length, or for its filters."""
+        """A list with so many characters of IDs was refused: for its length, or for its
+        filters.
+        """
         self.room = min(self.room, size // 2)
         if self.room < LEAST_ROOM:
             self.distrust(now)
@@ -69,9 +88,18 @@ class Trust:
         """It is being stopped: no list needs to show it."""
         self._canaries.pop(request_id, None)
 
-    def judge(self, shown: Collection[str], asked: Collection[str], began: float, *, sound: bool, full: bool) -> None:
-        """A filtered list asked for at `began` has shown these. `sound`: all in the state that was asked for; `full`:
-        there is more that it did not show."""
+    def judge(
+        self,
+        shown: Collection[str],
+        asked: Collection[str],
+        began: float,
+        *,
+        sound: bool,
+        full: bool,
+    ) -> None:
+        """A filtered list asked for at `began` has shown these. `sound`: all in the
+        state that was asked for; `full`: there is more that it did not show.
+        """
         self.answered()
         if not sound or not set(shown) <= set(asked):
             self.distrust(began)

@@ -1,12 +1,14 @@
-"""Who waits for which deployment, and which is looked at next. Pure: who asks gives the time.
+"""Who waits for which deployment, and which is looked at next. Pure: who asks gives the
+time.
 
 one alone       by its status; if that is not to be had, by lists too
-two or more     by lists of those that are READY, as many IDs as a URL carries; less often by lists of those in ERROR,
-                and of those that exist
-out of turn     by its status, where something says that it has changed, where no list shows it, and now and then as
-                long as no list has shown anything
+two or more     by lists of those that are READY, as many IDs as a URL carries; less
+                often by lists of those in ERROR, and of those that exist
+out of turn     by its status, where something says that it has changed, where no list
+                shows it, and now and then as long as no list has shown anything
 
-Each is looked at a quarter of a second after its last look began; the longer it lasts, the less often.
+Each is looked at a quarter of a second after its last look began; the longer it lasts,
+the less often.
 """
 
 import asyncio
@@ -19,25 +21,42 @@ from .errors import EdgegapError
 from .models.deployment import DeploymentStatus, ReadyDeployment
 
 Goal: TypeAlias = Literal["ready", "stopped"]
-Word: TypeAlias = Literal["ready", "error", "any"]  # the state that a list is asked for
+# the state that a list is asked for
+Word: TypeAlias = Literal["ready", "error", "any"]
 Outcome: TypeAlias = ReadyDeployment | EdgegapError
-Caller: TypeAlias = asyncio.Future[Outcome | None]  # None: nothing more will be seen in time
+# None: nothing more will be seen in time
+Caller: TypeAlias = asyncio.Future[Outcome | None]
 
-FASTEST, SLOWEST = 0.25, 2.0  # seconds between two looks
-SLOWING = 1 / 32  # of the time that it has lasted: after 8 s it slows down, after a minute it is at its slowest
-MISSES = 5  # webhooks in a row that did not come, after which none is waited for any more
-SAFETY_NET = 3.0  # seconds between two looks at what a webhook will tell of
-ERROR_PACE = 8  # times as long between two lists of those in ERROR
-OVERDUE, OVERDUE_PACE = 10.0, 15  # seconds, and times its pace, after which a list has to show that it exists
-UNPROVEN = 1.0  # seconds after which its status is asked for, until the list has shown something of ours
-MISSING = 2.0  # the same, where a list does not show it at all
-UNTOLD = 3  # looks in a row that fail, after which a list is asked for one alone, too
-PATIENCE = 2.0  # seconds without an answer that count as much
-MARKS = 9  # characters around an ID in a percent-encoded list: two quotes and a comma
+# seconds between two looks
+FASTEST, SLOWEST = 0.25, 2.0
+# of the time that it has lasted: after 8 s it slows down, after a minute it is at its
+# slowest
+SLOWING = 1 / 32
+# webhooks in a row that did not come, after which none is waited for any more
+MISSES = 5
+# seconds between two looks at what a webhook will tell of
+SAFETY_NET = 3.0
+# times as long between two lists of those in ERROR
+ERROR_PACE = 8
+# seconds, and times its pace, after which a list has to show that it exists
+OVERDUE, OVERDUE_PACE = 10.0, 15
+# seconds after which its status is asked for, until the list has shown something of
+# ours
+UNPROVEN = 1.0
+# the same, where a list does not show it at all
+MISSING = 2.0
+# looks in a row that fail, after which a list is asked for one alone, too
+UNTOLD = 3
+# seconds without an answer that count as much
+PATIENCE = 2.0
+# characters around an ID in a percent-encoded list: two quotes and a comma
+MARKS = 9
 
 
 def size(request_ids: Iterable[str]) -> int:
-    """What these cost in a URL: their letters, and what their quotes and commas become there."""
+    """What these cost in a URL: their letters, and what their quotes and commas become
+    there.
+    """
     return sum(len(request_id) + MARKS for request_id in request_ids)
 
 
@@ -57,7 +76,11 @@ def _by_overdue(wait: "Wait") -> float:
     return wait.looked + max(OVERDUE, OVERDUE_PACE * wait.pace(wait.looked))
 
 
-_WHEN: Mapping[Word, Callable[["Wait"], float]] = {"ready": _by_due, "error": _by_error_due, "any": _by_overdue}
+_WHEN: Mapping[Word, Callable[["Wait"], float]] = {
+    "ready": _by_due,
+    "error": _by_error_due,
+    "any": _by_overdue,
+}
 
 
 class Wait:
@@ -81,20 +104,36 @@ class Wait:
         "request_id",
     )
 
-    def __init__(self, request_id: str, goal: Goal, now: float, due: float, *, hooked: bool = False) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        goal: Goal,
+        now: float,
+        due: float,
+        *,
+        hooked: bool = False,
+    ) -> None:
         self.request_id: str = request_id
         self.goal: Goal = goal
-        self.callers: dict[Caller, float | None] = {}  # and their deadlines
+        # and their deadlines
+        self.callers: dict[Caller, float | None] = {}
         self.began: float = now
-        self.hooked: bool = hooked  # a webhook is to tell of it
+        # a webhook is to tell of it
+        self.hooked: bool = hooked
         self.due: float = due
         self.error_due: float = due + ERROR_PACE * FASTEST
-        self.looked: float = now  # when its status was last asked for
-        self.failed_looks: int = 0  # in a row
-        self.in_look: bool = False  # its status is being asked for
-        self.look: asyncio.Task[None] | None = None  # what asks for it, or did
-        self.in_list: bool = False  # a list is
-        self.listed: bool = False  # one was
+        # when its status was last asked for
+        self.looked: float = now
+        # in a row
+        self.failed_looks: int = 0
+        # its status is being asked for
+        self.in_look: bool = False
+        # what asks for it, or did
+        self.look: asyncio.Task[None] | None = None
+        # a list is
+        self.in_list: bool = False
+        # one was
+        self.listed: bool = False
         self.last: DeploymentStatus | None = None
         self.failure: EdgegapError | None = None
 
@@ -115,7 +154,9 @@ class Wait:
 
     def untold(self, now: float) -> bool:
         """Whether its status is not to be had."""
-        return self.failed_looks >= UNTOLD or (self.in_look and now - self.looked >= PATIENCE)
+        return self.failed_looks >= UNTOLD or (
+            self.in_look and now - self.looked >= PATIENCE
+        )
 
     def pace(self, now: float) -> float:
         """Seconds between two looks."""
@@ -123,7 +164,9 @@ class Wait:
 
 
 class Place(NamedTuple):
-    """A caller's place among those who wait. `deadline` is on the loop's clock, `timeout` the seconds before it."""
+    """A caller's place among those who wait. `deadline` is on the loop's clock,
+    `timeout` the seconds before it.
+    """
 
     wait: Wait
     caller: Caller
@@ -136,10 +179,13 @@ class Board:
 
     def __init__(self) -> None:
         self._waits: dict[Goal, dict[str, Wait]] = {"ready": {}, "stopped": {}}
-        self._flagged: dict[Wait, None] = {}  # to be looked at out of turn
+        # to be looked at out of turn
+        self._flagged: dict[Wait, None] = {}
         self._next_overdue = -inf
-        self._missed = MISSES  # webhooks in a row that did not come
-        self._next_partial = -inf  # when a list with room left may be asked for
+        # webhooks in a row that did not come
+        self._missed = MISSES
+        # when a list with room left may be asked for
+        self._next_partial = -inf
 
     def __bool__(self) -> bool:
         return any(self._waits.values())
@@ -155,7 +201,9 @@ class Board:
 
     def find(self, request_id: str) -> list[Wait]:
         """Those for a deployment."""
-        return [wait for waits in self._waits.values() if (wait := waits.get(request_id))]
+        return [
+            wait for waits in self._waits.values() if (wait := waits.get(request_id))
+        ]
 
     def add(self, wait: Wait) -> None:
         """One more."""
@@ -173,7 +221,9 @@ class Board:
 
     @property
     def webhooks_come(self) -> bool:
-        """Whether they can be waited for: one has come, and not too many were missed since."""
+        """Whether they can be waited for: one has come, and not too many were missed
+        since.
+        """
         return self._missed < MISSES
 
     def pace(self, wait: Wait, now: float) -> float:
@@ -181,8 +231,14 @@ class Board:
         return SAFETY_NET if wait.hooked and self.webhooks_come else wait.pace(now)
 
     def error_pace(self, wait: Wait, now: float) -> float:
-        """Seconds between two lists of those in ERROR that one is in. As a safety net both lists are worth the same."""
-        return SAFETY_NET if wait.hooked and self.webhooks_come else ERROR_PACE * wait.pace(now)
+        """Seconds between two lists of those in ERROR that one is in. As a safety net
+        both lists are worth the same.
+        """
+        return (
+            SAFETY_NET
+            if wait.hooked and self.webhooks_come
+            else ERROR_PACE * wait.pace(now)
+        )
 
     @property
     def lists_between(self) -> int:
@@ -230,7 +286,9 @@ class Board:
             self._flagged[wait] = None
 
     def take_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
-        """Whose status to ask for now. `proven`: the list has shown something; `blind`: it tells nothing at all."""
+        """Whose status to ask for now. `proven`: the list has shown something; `blind`:
+        it tells nothing at all.
+        """
         wait = self._next_look(now, proven=proven, blind=blind)
         if wait:
             self._flagged.pop(wait, None)
@@ -242,9 +300,18 @@ class Board:
         if flagged:
             return flagged
         alone = blind or len(self.ready) == 1
-        if not alone and not proven and now >= self._next_overdue and (overdue := self._overdue(now)):
-            return overdue  # before those that wait for an end: they may be many
-        singly: list[Wait] = [*self._waits["stopped"].values(), *(self.ready.values() if alone else ())]
+        if (
+            not alone
+            and not proven
+            and now >= self._next_overdue
+            and (overdue := self._overdue(now))
+        ):
+            # before those that wait for an end: they may be many
+            return overdue
+        singly: list[Wait] = [
+            *self._waits["stopped"].values(),
+            *(self.ready.values() if alone else ()),
+        ]
         due = [wait for wait in singly if wait.due <= now and not wait.in_look]
         return min(due, key=_by_due, default=None)
 
@@ -258,10 +325,14 @@ class Board:
 
     def _in_lists(self, now: float) -> bool:
         """Whether lists are asked for."""
-        return len(self.ready) > 1 or any(wait.untold(now) for wait in self.ready.values())
+        return len(self.ready) > 1 or any(
+            wait.untold(now) for wait in self.ready.values()
+        )
 
     def take_list(self, now: float, room: int, word: Word) -> dict[str, Wait]:
-        """What to ask the list for now: those that are due, and as many more as there is room for."""
+        """What to ask the list for now: those that are due, and as many more as there
+        is room for.
+        """
         when = _WHEN[word]
         free = [wait for wait in self.ready.values() if not wait.in_list]
         due = sum(when(wait) <= now for wait in free)
@@ -273,7 +344,8 @@ class Board:
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait
-        if due <= len(chunk) and word == "ready":  # with room left, no more often than one of them is due
+        # with room left, no more often than one of them is due
+        if due <= len(chunk) and word == "ready":
             if now < self._next_partial:
                 return {}
             self._next_partial = now + FASTEST
@@ -284,16 +356,24 @@ class Board:
     def take_all(self, now: float) -> dict[str, Wait]:
         """All that a list can tell of, if some of it is due."""
         waits = dict(self.ready)
-        if not self._in_lists(now) or not any(wait.due <= now and not wait.in_list for wait in waits.values()):
+        if not self._in_lists(now) or not any(
+            wait.due <= now and not wait.in_list for wait in waits.values()
+        ):
             return {}
         for wait in waits.values():
             wait.in_list = True
         return waits
 
     def next_due(self, now: float) -> float:
-        """When there may be something to look at. What is due already waits for a look to end."""
+        """When there may be something to look at. What is due already waits for a look
+        to end.
+        """
         dues = [wait.due for waits in self._waits.values() for wait in waits.values()]
-        soonest = min((due for due in (*dues, self._next_partial) if due > now), default=inf)
+        soonest = min(
+            (due for due in (*dues, self._next_partial) if due > now), default=inf
+        )
         # One alone has only its status, unless that takes long.
-        alone = len(self.ready) < 2 and not any(wait.in_look for wait in self.ready.values())
+        alone = len(self.ready) < 2 and not any(
+            wait.in_look for wait in self.ready.values()
+        )
         return soonest if alone else min(soonest, now + FASTEST)

@@ -1,6 +1,8 @@
-"""One exchange with the server: a request goes out once, and what comes back is a `Reply` or `NoAnswer`.
+"""One exchange with the server: a request goes out once, and what comes back is a
+`Reply` or `NoAnswer`.
 
-The only module that uses aiohttp's client. None of its errors gets past it: their requests hold the token.
+The only module that uses aiohttp's client. None of its errors gets past it: their
+requests hold the token.
 """
 
 import asyncio
@@ -18,13 +20,17 @@ from ._request import B, Request, T
 from ._retry import LONGEST_HOLD, obeyed, retry_after
 
 log = logging.getLogger("edgegap_async")
-UNTIMED = aiohttp.ClientTimeout(total=None)  # the deadlines are ours: aiohttp would set a timer for each request
+# the deadlines are ours: aiohttp would set a timer for each request
+UNTIMED = aiohttp.ClientTimeout(total=None)
 TOO_MANY = 429
-UNLIMITED = 1e9  # connections; in aiohttp that is a 0
+# connections; in aiohttp that is a 0
+UNLIMITED = 1e9
 
 
 class NoAnswer(Exception):
-    """What went wrong, whether the request was sent (False is certain), and whether the call's deadline has passed."""
+    """What went wrong, whether the request was sent (False is certain), and whether the
+    call's deadline has passed.
+    """
 
     def __init__(self, problem: str, *, sent: bool, late: bool) -> None:
         super().__init__(problem)
@@ -33,15 +39,22 @@ class NoAnswer(Exception):
 
 
 class Wire:
-    """The HTTP session under a session: the caller's, or one of our own, made for the first request.
+    """The HTTP session under a session: the caller's, or one of our own, made for the
+    first request.
 
     Args:
         http: the caller's, which is never closed here.
-        connections: how many requests there can be at a time, which is the size of the pool.
+        connections: how many requests there can be at a time, which is the size of the
+            pool.
         headers: what every request carries.
     """
 
-    def __init__(self, http: aiohttp.ClientSession | None, connections: float, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        http: aiohttp.ClientSession | None,
+        connections: float,
+        headers: Mapping[str, str],
+    ) -> None:
         self._http = http
         self._own = http is None
         self._connections = connections
@@ -51,24 +64,33 @@ class Wire:
     @property
     def closed(self) -> bool:
         """Whether the HTTP session was closed, by whomever."""
-        return self._hung_up if self._own else self._http is not None and self._http.closed
+        return (
+            self._hung_up if self._own else self._http is not None and self._http.closed
+        )
 
     def _open(self) -> aiohttp.ClientSession:
         limit = int(self._connections) if self._connections < UNLIMITED else 0
         connector = aiohttp.TCPConnector(limit=limit)
-        # Headers of the session are copied as they are; those of a request are merged one by one.
+        # Headers of the session are copied as they are; those of a request are merged
+        # one by one.
         self._http = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
         )
         return self._http
 
-    def _send(self, request: Request[B, T], attempt: Attempt) -> Awaitable[aiohttp.ClientResponse]:
+    def _send(
+        self, request: Request[B, T], attempt: Attempt
+    ) -> Awaitable[aiohttp.ClientResponse]:
         http = self._http or self._open()
         return http.request(
             request.row.method,
             request.url,
             data=request.data,
-            headers=request.headers if self._own else {**self._headers, **request.headers},
+            headers=request.headers
+            if self._own
+            else {**self._headers, **request.headers},
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
@@ -76,7 +98,13 @@ class Wire:
             middlewares=(attempt,),
         )
 
-    async def exchange(self, request: Request[B, T], bucket: Bucket, deadlines: Deadlines, started: float) -> Reply:
+    async def exchange(
+        self,
+        request: Request[B, T],
+        bucket: Bucket,
+        deadlines: Deadlines,
+        started: float,
+    ) -> Reply:
         """One attempt, on a slot of the bucket taken at `started`, which gets it back.
 
         Raises:
@@ -110,10 +138,15 @@ class Wire:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
             elif body is None:
                 response.close()
-        if response is not None and response.status >= 400:  # it refuses, whatever became of its body
+        # it refuses, whatever became of its body
+        if response is not None and response.status >= 400:
             return Reply(response.status, response.headers, b"", request.secret)
         # Raised out here, so that no error of aiohttp's hangs on it.
-        raise NoAnswer(problem, sent=attempt.sent, late=alarm.rang and alarm.when == request.deadline)
+        raise NoAnswer(
+            problem,
+            sent=attempt.sent,
+            late=alarm.rang and alarm.when == request.deadline,
+        )
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""
@@ -125,7 +158,9 @@ class Wire:
 
 def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:
     """With `Retry-After` nothing is sent on the bucket before then."""
-    asked = retry_after(headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC))
+    asked = retry_after(
+        headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC)
+    )
     if asked is None:
         return
     if asked > LONGEST_HOLD:
@@ -134,8 +169,14 @@ def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:
 
 
 def _told(error: Exception) -> str:
-    """What an error says, unless the words may be the server's: those may hold the token, whole or in part."""
-    own_words = isinstance(error, ResendRefused | aiohttp.ClientConnectorError) or not isinstance(
-        error, aiohttp.ClientError
+    """What an error says, unless the words may be the server's: those may hold the
+    token, whole or in part.
+    """
+    own_words = isinstance(
+        error, ResendRefused | aiohttp.ClientConnectorError
+    ) or not isinstance(error, aiohttp.ClientError)
+    return (
+        f"{type(error).__name__}: {error}".rstrip(": ")
+        if own_words
+        else type(error).__name__
     )
-    return f"{type(error).__name__}: {error}".rstrip(": ") if own_words else type(error).__name__

@@ -1,4 +1,6 @@
-"""For code that runs inside a deployment: what Edgegap tells it, and how it stops itself. No API token is needed."""
+"""For code that runs inside a deployment: what Edgegap tells it, and how it stops
+itself. No API token is needed.
+"""
 
 import os
 from collections.abc import Mapping
@@ -19,7 +21,8 @@ from .models.deployment import Port, StopResult
 from .models.location import Location
 
 T = TypeVar("T")
-STOP_TIMEOUT, ATTEMPT_TIMEOUT = 60.0, 15.0  # seconds, as a session's own
+# seconds, as a session's own
+STOP_TIMEOUT, ATTEMPT_TIMEOUT = 60.0, 15.0
 
 
 class _PortsMapping(Answer, frozen=True, kw_only=True):
@@ -27,7 +30,9 @@ class _PortsMapping(Answer, frozen=True, kw_only=True):
 
 
 class Container(Answer, frozen=True, kw_only=True):
-    """The ARBITRIUM_* variables of a deployment's container. Its repr hides the delete token."""
+    """The ARBITRIUM_* variables of a deployment's container. Its repr hides the delete
+    token.
+    """
 
     request_id: str
     public_ip: str | None = None
@@ -47,14 +52,23 @@ class Container(Answer, frozen=True, kw_only=True):
         """
         env = os.environ if environ is None else environ
         if not env.get("ARBITRIUM_REQUEST_ID"):
-            fail("ARBITRIUM_REQUEST_ID", "is not set: this is not a deployment's container")
+            fail(
+                "ARBITRIUM_REQUEST_ID",
+                "is not set: this is not a deployment's container",
+            )
         return cls(
             request_id=env["ARBITRIUM_REQUEST_ID"],
             public_ip=env.get("ARBITRIUM_PUBLIC_IP"),
             host_id=env.get("ARBITRIUM_HOST_ID"),
-            tags=tuple(tag for tag in env.get("ARBITRIUM_DEPLOYMENT_TAGS", "").split(",") if tag),
+            tags=tuple(
+                tag
+                for tag in env.get("ARBITRIUM_DEPLOYMENT_TAGS", "").split(",")
+                if tag
+            ),
             location=_read(env, "ARBITRIUM_DEPLOYMENT_LOCATION", Location),
-            ports=(_read(env, "ARBITRIUM_PORTS_MAPPING", _PortsMapping) or _PortsMapping()).ports,
+            ports=(
+                _read(env, "ARBITRIUM_PORTS_MAPPING", _PortsMapping) or _PortsMapping()
+            ).ports,
             delete_url=env.get("ARBITRIUM_DELETE_URL"),
             delete_token=env.get("ARBITRIUM_DELETE_TOKEN"),
         )
@@ -64,7 +78,11 @@ class Container(Answer, frozen=True, kw_only=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         # msgspec's own, which rich asks for, would show the delete token.
-        return [("request_id", self.request_id), ("public_ip", self.public_ip), ("ports", self.ports)]
+        return [
+            ("request_id", self.request_id),
+            ("public_ip", self.public_ip),
+            ("ports", self.ports),
+        ]
 
 
 def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
@@ -77,21 +95,28 @@ def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
 
 
 async def stop_self(container_log_storage: bool | str | None = None) -> StopResult:
-    """Stop the deployment that this code runs in (DELETE /v1/self/stop/{request_id}/{access_point_id}).
+    """Stop the deployment that this code runs in (DELETE
+    /v1/self/stop/{request_id}/{access_point_id}).
 
-    It goes by ARBITRIUM_DELETE_URL and ARBITRIUM_DELETE_TOKEN, which Edgegap puts into the container.
+    It goes by ARBITRIUM_DELETE_URL and ARBITRIUM_DELETE_TOKEN, which Edgegap puts into
+    the container.
 
     Args:
-        container_log_storage: True or False, or the name of the endpoint storage that keeps the logs.
+        container_log_storage: True or False, or the name of the endpoint storage that
+            keeps the logs.
 
     Raises:
         ValueError: a variable is missing or wrong; the text names it.
         EdgegapError: as the tree in `errors` tells.
     """
     url = api_url("ARBITRIUM_DELETE_URL", os.environ.get("ARBITRIUM_DELETE_URL"))
-    token = token_text("ARBITRIUM_DELETE_TOKEN", os.environ.get("ARBITRIUM_DELETE_TOKEN"))
+    token = token_text(
+        "ARBITRIUM_DELETE_TOKEN", os.environ.get("ARBITRIUM_DELETE_TOKEN")
+    )
     parts = urlsplit(url)
-    row = Endpoint("DELETE", parts.path, NoneType, StopResult, OTHER_LIMIT, "container.stop_self")
+    row = Endpoint(
+        "DELETE", parts.path, NoneType, StopResult, OTHER_LIMIT, "container.stop_self"
+    )
     transport = Transport(
         f"{parts.scheme}://{parts.netloc}",
         token,

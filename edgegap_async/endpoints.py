@@ -1,7 +1,9 @@
-"""THE TABLE: the limits, then one row per operation. No path and no rate is written anywhere else.
+"""THE TABLE: the limits, then one row per operation. No path and no rate is written
+anywhere else.
 
-Client (URL, decoder, bucket), simulator (routes, body decoder, the same limit enforced), README and tests read it.
-A new operation is a row here, its struct in `models/`, its method in `resources/` and its handler in `simulator/`.
+Client (URL, decoder, bucket), simulator (routes, body decoder, the same limit
+enforced), README and tests read it. A new operation is a row here, its struct in
+`models/`, its method in `resources/` and its handler in `simulator/`.
 """
 
 from types import NoneType
@@ -24,7 +26,8 @@ from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 DEPLOY_LIMIT = Limit("deploy", 40)
 STATUS_LIMIT = Limit("status", 20)
 LIST_LIMIT = Limit("list", 10)
-OTHER_LIMIT = Limit("other", 40)  # the API states none for these rows; 40/s is ours
+# the API states none for these rows; 40/s is ours
+OTHER_LIMIT = Limit("other", 40)
 
 # fmt: off
 DEPLOY = Endpoint("POST", "/v2/deployments", DeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "deployments.deploy", starts_server=True)

@@ -1,7 +1,9 @@
 """Every error of this package, in one tree:
 
-    EdgegapError                        .request_sent: False is certain, True means it may have been
-    |-- ApiError                        the API answered with an error: .status, .message, .details, .operation, and
+    EdgegapError                        .request_sent: False is certain, True means it
+        may have been
+    |-- ApiError                        the API answered with an error: .status,
+    .message, .details, .operation, and
     |   |                               .retry_after, seconds, where it named a time
     |   |-- BadRequest                  400
     |   |-- Unauthorized                401
@@ -9,22 +11,31 @@
     |   |-- NotFound                    404
     |   |-- Conflict                    409
     |   |-- Gone                        410
-    |   |-- AllocationFailed            422 to a deploy: no server could be allocated; .request_id
+    |   |-- AllocationFailed            422 to a deploy: no server could be allocated;
+    .request_id
     |   |-- RateLimited                 429, for longer than the call could wait
     |   `-- ServerError                 5xx
-    |-- TransportError                  no answer: connection refused, cut, or an exchange that took too long
+    |-- TransportError                  no answer: connection refused, cut, or an
+    exchange that took too long
     |-- UnexpectedAnswer                an answer that can't be read: .status, .body
-    |-- DeployOutcomeUnknown            a deploy was sent, and nobody knows whether a server was started: .tag
-    |-- DeadlineExceeded                the call's timeout has passed; also a TimeoutError
-    |   |-- QueueTooLong                it would pass while waiting for the limit: .wait, seconds
-    |   `-- ReadyTimeout                the deployment was not ready in time: .request_id, .status
-    |-- DeploymentFailed                it ended in ERROR, and exists until it is stopped: .request_id, .detail, .status
+    |-- DeployOutcomeUnknown            a deploy was sent, and nobody knows whether a
+    server was started: .tag
+    |-- DeadlineExceeded                the call's timeout has passed; also a
+    TimeoutError
+    |   |-- QueueTooLong                it would pass while waiting for the limit:
+    .wait, seconds
+    |   `-- ReadyTimeout                the deployment was not ready in time:
+    .request_id, .status
+    |-- DeploymentFailed                it ended in ERROR, and exists until it is
+    stopped: .request_id, .detail, .status
     |-- DeploymentTerminated            it is gone: .request_id
     |-- SessionClosed                   the session was closed
-    `-- WrongLoop                       the session belongs to another event loop or process; also a RuntimeError
+    `-- WrongLoop                       the session belongs to another event loop or
+    process; also a RuntimeError
 
-A wrong argument is a plain `ValueError` that names it, before anything is sent. Errors of aiohttp and msgspec never
-leak out; none of these holds the API token; all survive `pickle`.
+A wrong argument is a plain `ValueError` that names it, before anything is sent. Errors
+of aiohttp and msgspec never leak out; none of these holds the API token; all survive
+`pickle`.
 """
 
 from collections.abc import Mapping
@@ -45,7 +56,8 @@ def _restore(kind: type[E], args: tuple[object, ...], state: Mapping[str, object
 class EdgegapError(Exception):
     """Base of all errors of this package.
 
-    `request_sent`: False, nothing of the call certainly ever left; True, a request of it may have reached the API.
+    `request_sent`: False, nothing of the call certainly ever left; True, a request of
+    it may have reached the API.
     """
 
     def __init__(self, text: str, *, request_sent: bool = False) -> None:
@@ -62,9 +74,13 @@ class ApiError(EdgegapError):
 
     hint = ""
 
-    def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
+    def __init__(
+        self, operation: str, status: int, message: str, details: object = None
+    ) -> None:
         text = f"{operation} was answered {status}: {message or 'no message'}"
-        super().__init__(f"{text} ({self.hint})" if self.hint else text, request_sent=True)
+        super().__init__(
+            f"{text} ({self.hint})" if self.hint else text, request_sent=True
+        )
         self.operation = operation
         self.status = status
         self.message = message
@@ -101,18 +117,24 @@ class Gone(ApiError):
 
 
 class AllocationFailed(ApiError):
-    """422 to a deploy: no server could be allocated, and a deployment in error exists under `request_id`."""
+    """422 to a deploy: no server could be allocated, and a deployment in error exists
+    under `request_id`.
+    """
 
     hint = "try elsewhere or later; what is left under .request_id is stopped by a session with deploy_once"
 
-    def __init__(self, operation: str, status: int, message: str, details: object = None) -> None:
+    def __init__(
+        self, operation: str, status: int, message: str, details: object = None
+    ) -> None:
         super().__init__(operation, status, message, details)
         self.request_id: str | None = None
         self.once_tag: str | None = None
 
 
 class RateLimited(ApiError):
-    """429, for longer than the call could wait. `retry_after`: what the API asked for, in seconds."""
+    """429, for longer than the call could wait. `retry_after`: what the API asked for,
+    in seconds.
+    """
 
     hint = "other processes or clients of the organization spend from the same limit: give each its share"
 
@@ -124,11 +146,15 @@ class ServerError(ApiError):
 
 
 class TransportError(EdgegapError):
-    """There was no answer. With `request_sent` False nothing was done; with True it may have been."""
+    """There was no answer. With `request_sent` False nothing was done; with True it may
+    have been.
+    """
 
 
 class UnexpectedAnswer(EdgegapError):
-    """The answer is not what the API promises: not JSON, a part missing, a redirect. `body` is what came."""
+    """The answer is not what the API promises: not JSON, a part missing, a redirect.
+    `body` is what came.
+    """
 
     def __init__(self, operation: str, status: int, body: bytes, problem: str) -> None:
         super().__init__(
@@ -142,7 +168,8 @@ class UnexpectedAnswer(EdgegapError):
 
 
 class DeployOutcomeUnknown(EdgegapError):
-    """A deploy was sent, and whether it started a server is not known: list the deployments before deploying again.
+    """A deploy was sent, and whether it started a server is not known: list the
+    deployments before deploying again.
 
     `tag` would find it, where one was sent for the purpose.
     """
@@ -156,7 +183,9 @@ class DeployOutcomeUnknown(EdgegapError):
 
 
 class DeadlineExceeded(EdgegapError, TimeoutError):
-    """The call's timeout has passed; the last failure before that is its `__cause__`. Give it a longer `timeout=`."""
+    """The call's timeout has passed; the last failure before that is its `__cause__`.
+    Give it a longer `timeout=`.
+    """
 
 
 class QueueTooLong(DeadlineExceeded):
@@ -165,7 +194,9 @@ class QueueTooLong(DeadlineExceeded):
     `wait`: the most hopeful time until it could have been, in seconds.
     """
 
-    def __init__(self, operation: str, *, wait: float, request_sent: bool = False) -> None:
+    def __init__(
+        self, operation: str, *, wait: float, request_sent: bool = False
+    ) -> None:
         super().__init__(
             f"{operation} would wait at least {wait:.1f} s for its limit and has less left: "
             "give it a longer timeout=, or start less at once",
@@ -175,10 +206,17 @@ class QueueTooLong(DeadlineExceeded):
 
 
 class ReadyTimeout(DeadlineExceeded):
-    """The deployment was not ready in time, and still exists: stop it, or wait again. `status` is the last one seen."""
+    """The deployment was not ready in time, and still exists: stop it, or wait again.
+    `status` is the last one seen.
+    """
 
     def __init__(
-        self, request_id: str, timeout: float, status: DeploymentStatus | None, *, probing: bool = False
+        self,
+        request_id: str,
+        timeout: float,
+        status: DeploymentStatus | None,
+        *,
+        probing: bool = False,
     ) -> None:
         seen = f"last seen {status.current_status}" if status else "no status seen"
         what = "READY, but its probe did not succeed" if probing else "not ready"
@@ -194,7 +232,12 @@ class ReadyTimeout(DeadlineExceeded):
 class DeploymentFailed(EdgegapError):
     """The deployment ended in ERROR; it exists until it is stopped."""
 
-    def __init__(self, request_id: str, detail: str | None, status: DeploymentStatus | None = None) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        detail: str | None,
+        status: DeploymentStatus | None = None,
+    ) -> None:
         super().__init__(
             f"deployment {request_id} failed: {detail or 'no detail given'}; it exists until it is stopped",
             request_sent=True,
@@ -208,7 +251,10 @@ class DeploymentTerminated(EdgegapError):
     """The deployment has ended, or never existed."""
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"deployment {request_id} is gone: it was stopped, or never existed", request_sent=True)
+        super().__init__(
+            f"deployment {request_id} is gone: it was stopped, or never existed",
+            request_sent=True,
+        )
         self.request_id = request_id
 
 
@@ -217,7 +263,9 @@ class SessionClosed(EdgegapError):
 
 
 class WrongLoop(EdgegapError, RuntimeError):
-    """A session belongs to the event loop and the process in which it was first used; make another one here."""
+    """A session belongs to the event loop and the process in which it was first used;
+    make another one here.
+    """
 
 
 BY_STATUS: Mapping[int, type[ApiError]] = {
@@ -235,5 +283,9 @@ HOPELESS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def is_gone(error: ApiError) -> bool:
-    """Whether the API says with this error that the deployment does not exist any more: 404, 410, or its own 400."""
-    return error.status in (404, 410) or (error.status == 400 and "bad request id" in error.message.lower())
+    """Whether the API says with this error that the deployment does not exist any more:
+    404, 410, or its own 400.
+    """
+    return error.status in (404, 410) or (
+        error.status == 400 and "bad request id" in error.message.lower()
+    )

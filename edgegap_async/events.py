@@ -1,6 +1,7 @@
 """What a session tells of its calls while they happen: `EdgegapSession(on_event=...)`.
 
-One `Event` for each attempt that came to an end, and one for each call. For metrics and traces; see `examples/`.
+One `Event` for each attempt that came to an end, and one for each call. For metrics and
+traces; see `examples/`.
 """
 
 import asyncio
@@ -18,11 +19,13 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 
 
 class Event(Struct, frozen=True):
-    """An attempt or a call that came to an end. Times in seconds, `rate` in requests per second.
+    """An attempt or a call that came to an end. Times in seconds, `rate` in requests
+    per second.
 
-    `queued`: waited for the limit, pauses before a repeat included. `outcome`: the status of the answer, or the name of
-    the error's class where there was none. Of a call, the times are the sums over its attempts, and `attempt` is how
-    many there were.
+    `queued`: waited for the limit, pauses before a repeat included. `outcome`: the
+    status of the answer, or the name of the error's class where there was none. Of a
+    call, the times are the sums over its attempts, and `attempt` is how many there
+    were.
     """
 
     kind: Literal["attempt", "call"]
@@ -42,7 +45,13 @@ OnEvent: TypeAlias = Callable[[Event], object]
 class Telling:
     """What one call has to tell; made only where somebody listens."""
 
-    def __init__(self, tell: OnEvent, row: Endpoint[B, T], words: Mapping[str, object], bucket: Bucket) -> None:
+    def __init__(
+        self,
+        tell: OnEvent,
+        row: Endpoint[B, T],
+        words: Mapping[str, object],
+        bucket: Bucket,
+    ) -> None:
         self._tell, self._row, self._bucket = tell, row, bucket
         request_id = words.get("request_id")
         self._request_id = request_id if isinstance(request_id, str) else None
@@ -77,7 +86,9 @@ class Telling:
         self._attempted(_outcome(error))
 
     def ended(self, error: BaseException) -> None:
-        """The call has ended without an answer: in the queue, or while an attempt was under way."""
+        """The call has ended without an answer: in the queue, or while an attempt was
+        under way.
+        """
         self._request_id = getattr(error, "request_id", None) or self._request_id
         if self._sending:
             self._attempted(_outcome(error))
@@ -91,7 +102,13 @@ class Telling:
         self._all_round_trips += round_trip
         self._say("attempt", self._queued, round_trip, outcome)
 
-    def _say(self, kind: Literal["attempt", "call"], queued: float, round_trip: float, outcome: int | str) -> None:
+    def _say(
+        self,
+        kind: Literal["attempt", "call"],
+        queued: float,
+        round_trip: float,
+        outcome: int | str,
+    ) -> None:
         event = Event(
             kind=kind,
             operation=self._row.call,
@@ -110,4 +127,8 @@ class Telling:
 
 
 def _outcome(error: BaseException) -> int | str:
-    return error.status if isinstance(error, ApiError | UnexpectedAnswer) else type(error).__name__
+    return (
+        error.status
+        if isinstance(error, ApiError | UnexpectedAnswer)
+        else type(error).__name__
+    )

@@ -1,4 +1,6 @@
-"""Lists as the SDK asks for them itself: by tags, by IDs, and pages newest first where a filter can't be trusted."""
+"""Lists as the SDK asks for them itself: by tags, by IDs, and pages newest first where
+a filter can't be trusted.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -12,16 +14,29 @@ from .errors import BadRequest
 from .models.deployment import DeploymentPage, DeploymentSummary
 from .models.paging import ListFilter, ListQuery, OrderBy
 
-PAGE = 100  # the most that a page holds, as far as is known
-TAGS_A_CALL = 150  # as many as fit into a URL of 6,000 bytes, percent-encoded
-ALL_PAGES = 1_000_000  # the time ends before
-LONGEST_SWEEP = 40  # pages: more would take the whole budget of lists for seconds
-Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]  # told each page as it comes; True ends the sweep
+# the most that a page holds, as far as is known
+PAGE = 100
+# as many as fit into a URL of 6,000 bytes, percent-encoded
+TAGS_A_CALL = 150
+# the time ends before
+ALL_PAGES = 1_000_000
+# pages: more would take the whole budget of lists for seconds
+LONGEST_SWEEP = 40
+# told each page as it comes; True ends the sweep
+Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
 
 
-async def _page(transport: Transport, query: ListQuery, number: int, timeout: float) -> DeploymentPage:
-    parameters = {"query": json.encode(query).decode(), "page": str(number), "limit": str(PAGE)}
-    return await transport.call(LIST, query=parameters, timeout=timeout, priority="background")
+async def _page(
+    transport: Transport, query: ListQuery, number: int, timeout: float
+) -> DeploymentPage:
+    parameters = {
+        "query": json.encode(query).decode(),
+        "page": str(number),
+        "limit": str(PAGE),
+    }
+    return await transport.call(
+        LIST, query=parameters, timeout=timeout, priority="background"
+    )
 
 
 def _left(end: float) -> float:
@@ -33,17 +48,26 @@ def is_last(page: DeploymentPage) -> bool:
     return not page.data or page.pagination is None or not page.pagination.has_next
 
 
-async def in_state(transport: Transport, request_ids: Collection[str], state: str, timeout: float) -> DeploymentPage:
+async def in_state(
+    transport: Transport, request_ids: Collection[str], state: str, timeout: float
+) -> DeploymentPage:
     """The first page of those among these IDs that are in a state, `ready` or `error`."""
     query = ListQuery(
-        filters=(ListFilter("status", "eq", state), ListFilter("request_id", "in", tuple(request_ids))),
+        filters=(
+            ListFilter("status", "eq", state),
+            ListFilter("request_id", "in", tuple(request_ids)),
+        ),
         order_by=(OrderBy("created_at", "desc"),),
     )
     return await _page(transport, query, 1, timeout)
 
 
-async def tagged(transport: Transport, tags: Sequence[str], timeout: float) -> tuple[list[DeploymentSummary], bool]:
-    """What the filter shows for any of these tags; and whether it showed nothing else, which it does when ignored."""
+async def tagged(
+    transport: Transport, tags: Sequence[str], timeout: float
+) -> tuple[list[DeploymentSummary], bool]:
+    """What the filter shows for any of these tags; and whether it showed nothing else,
+    which it does when ignored.
+    """
     end = asyncio.get_running_loop().time() + timeout
     rows: list[DeploymentSummary] = []
     for start in range(0, len(tags), TAGS_A_CALL):
@@ -66,9 +90,15 @@ async def newest(
     pages: int = LONGEST_SWEEP,
     request_ids: Collection[str] | None = None,
 ) -> bool:
-    """Pages newest first, of these IDs or of all, until it is `enough`; whether it came to that or to the last page."""
+    """Pages newest first, of these IDs or of all, until it is `enough`; whether it came
+    to that or to the last page.
+    """
     end = asyncio.get_running_loop().time() + timeout
-    filters = () if request_ids is None else (ListFilter("request_id", "in", tuple(request_ids)),)
+    filters = (
+        ()
+        if request_ids is None
+        else (ListFilter("request_id", "in", tuple(request_ids)),)
+    )
     query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
     for number in range(1, pages + 1):
         page = await _page(transport, query, number, _left(end))
@@ -77,9 +107,13 @@ async def newest(
     return False
 
 
-async def under_tags(transport: Transport, tags: Sequence[str], timeout: float) -> tuple[DeploymentSummary, ...]:
-    """All deployments under any of these tags. Where the filter shows none, all pages are looked through: a filter that
-    matches nothing, is ignored or refused must hide nothing."""
+async def under_tags(
+    transport: Transport, tags: Sequence[str], timeout: float
+) -> tuple[DeploymentSummary, ...]:
+    """All deployments under any of these tags. Where the filter shows none, all pages
+    are looked through: a filter that matches nothing, is ignored or refused must hide
+    nothing.
+    """
     wanted = set(tags)
     try:
         rows, honest = await tagged(transport, tags, timeout)
@@ -92,4 +126,6 @@ async def under_tags(transport: Transport, tags: Sequence[str], timeout: float) 
             return False
 
         await newest(transport, take, timeout, ALL_PAGES)
-    return tuple({row.request_id: row for row in rows if wanted & set(row.tags)}.values())
+    return tuple(
+        {row.request_id: row for row in rows if wanted & set(row.tags)}.values()
+    )

@@ -4,8 +4,9 @@
        |        `-> refused, or started nothing: queued again
        `-> withdrawn
 
-One task for each request from its place in the queue until it is settled. Few are queued at a time, so that memory is
-bounded by what is in flight. Whatever was not taken when the block ends is stopped.
+One task for each request from its place in the queue until it is settled. Few are
+queued at a time, so that memory is bounded by what is in flight. Whatever was not taken
+when the block ends is stopped.
 """
 
 import asyncio
@@ -30,16 +31,19 @@ from .ownership import Ownership
 
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")
-QUEUED = 200  # requests at a time: more than the limit has slots, so that its queue never runs dry
-LAST_LOOK = 1.0  # seconds for a server whose time was over before it was known
-UNTAKEN = 400  # outcomes: whoever takes them more slowly than that must not pay for more servers
+# requests at a time: more than the limit has slots, so that its queue never runs dry
+QUEUED = 200
+# seconds for a server whose time was over before it was known
+LAST_LOOK = 1.0
+# outcomes: whoever takes them more slowly than that must not pay for more servers
+UNTAKEN = 400
 
 
 class DeployOutcome(Struct, frozen=True):
     """What became of one request: a deployment (ready, or only accepted), or the error.
 
-    `request` is the very object that was given. `seconds`: from the sending of its deploy until it was settled; None
-    if it was never sent.
+    `request` is the very object that was given. `seconds`: from the sending of its
+    deploy until it was settled; None if it was never sent.
     """
 
     request: DeployRequest
@@ -85,13 +89,17 @@ class _Flight:
 class Outcomes:
     """The outcomes, as they are settled: an asynchronous iterator."""
 
-    def __init__(self, ownership: Ownership, posting: Posting[DeployRequest], plan: Plan) -> None:
+    def __init__(
+        self, ownership: Ownership, posting: Posting[DeployRequest], plan: Plan
+    ) -> None:
         self._ownership, self._posting, self._plan = ownership, posting, plan
         self._until_ready = plan.until_ready
         self._queue = asyncio.Semaphore(QUEUED)
         self._places = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
         self._purse = ownership.purse(plan.max_running) if plan.max_running else None
-        self._settled: asyncio.Queue[tuple[DeployOutcome, Handover] | BaseException | None] = asyncio.Queue()
+        self._settled: asyncio.Queue[
+            tuple[DeployOutcome, Handover] | BaseException | None
+        ] = asyncio.Queue()
         self._taken = asyncio.Event()
         self._flights: dict[_Flight, asyncio.Task[None]] = {}
         self._waits: set[asyncio.Timeout] = set()
@@ -107,16 +115,23 @@ class Outcomes:
 
     @property
     def in_flight(self) -> tuple[DeployRequest, ...]:
-        """The requests that were sent, and of which nobody knows yet whether they started a server."""
-        return tuple(flight.request for flight in self._flights if flight.voyage.sent and not flight.accepted)
+        """The requests that were sent, and of which nobody knows yet whether they
+        started a server.
+        """
+        return tuple(
+            flight.request
+            for flight in self._flights
+            if flight.voyage.sent and not flight.accepted
+        )
 
     def withdraw(self, *, until_ready: bool = True) -> None:
-        """Start nothing more. What is still queued is withdrawn and gives no outcome; what was sent gives its outcome
-        as usual, but is not sent again where it has started nothing. Then the iteration ends.
+        """Start nothing more. What is still queued is withdrawn and gives no outcome;
+        what was sent gives its outcome as usual, but is not sent again where it has
+        started nothing. Then the iteration ends.
 
         Args:
-            until_ready: False: servers that are accepted are not waited for any longer: their outcome is the
-                `DeploymentAccepted`.
+            until_ready: False: servers that are accepted are not waited for any longer:
+                their outcome is the `DeploymentAccepted`.
         """
         if not flag("until_ready", until_ready):
             self._until_ready = False
@@ -139,31 +154,39 @@ class Outcomes:
         """The next outcome.
 
         Raises:
-            ValueError: one of the requests was no `DeployRequest`. This, and whatever the requests themselves raise,
-                comes once all that came before is settled.
+            ValueError: one of the requests was no `DeployRequest`. This, and whatever
+                the requests themselves raise, comes once all that came before is
+                settled.
             SessionClosed: there was no place for another server, and will be none.
-            ExceptionGroup: `on_intent` failed; nothing more is started, and what was not yet settled is stopped.
+            ExceptionGroup: `on_intent` failed; nothing more is started, and what was
+                not yet settled is stopped.
         """
         settled = await self._settled.get()
         if not isinstance(settled, tuple):
-            self._settled.put_nowait(None)  # for whoever asks again
+            # for whoever asks again
+            self._settled.put_nowait(None)
             raise settled or StopAsyncIteration
         outcome, handover = settled
         self._taken.set()
         if self._places:
             self._places.release()
         if not self._ownership.scopes.claim(handover) and outcome.deployment:
-            closed = SessionClosed("the session was closed, and the server is stopped", request_sent=True)
+            closed = SessionClosed(
+                "the session was closed, and the server is stopped", request_sent=True
+            )
             return structs.replace(outcome, deployment=None, error=closed)
         return outcome
 
     async def feed(self, requests: Requests) -> None:
-        """Start each request as soon as there is room for it, and say when all are settled."""
+        """Start each request as soon as there is room for it, and say when all are
+        settled.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 if not self._withdrawn:
                     self._intake = group.create_task(self._take_in(requests, group))
-        except BaseExceptionGroup as nobody_thought_of:  # no outcome of a request, such as an `on_intent` that fails
+        except BaseExceptionGroup as nobody_thought_of:
+            # no outcome of a request, such as an `on_intent` that fails
             self._broken = nobody_thought_of
         else:
             if self._intake and self._intake.cancelled() and not self._withdrawn:
@@ -178,7 +201,9 @@ class Outcomes:
             else:
                 for request in requests:
                     await self._start(request, group)
-        except Exception as error:  # the caller's own: raised where the outcomes are taken, after those that go on
+        except Exception as error:
+            # the caller's own: raised where the outcomes are taken, after those that go
+            # on
             log.exception("the requests for deploy_many can't be read on")
             self._broken = error
 
@@ -204,15 +229,23 @@ class Outcomes:
             return
         except EdgegapError as failed:
             error = failed
-            if self._plan.stop_on_failure or not isinstance(failed, DeploymentFailed | ReadyTimeout):
+            if self._plan.stop_on_failure or not isinstance(
+                failed, DeploymentFailed | ReadyTimeout
+            ):
                 self._ownership.scopes.drop(flight.handover)
         except BaseException:
             self._ownership.scopes.drop(flight.handover)
             raise
         finally:
             self._flights.pop(flight, None)
-        took = asyncio.get_running_loop().time() - flight.voyage.since if flight.voyage.sent else None
-        self._settled.put_nowait((DeployOutcome(flight.request, deployment, error, took), flight.handover))
+        took = (
+            asyncio.get_running_loop().time() - flight.voyage.since
+            if flight.voyage.sent
+            else None
+        )
+        self._settled.put_nowait(
+            (DeployOutcome(flight.request, deployment, error, took), flight.handover)
+        )
 
     async def _deployed(self, flight: _Flight) -> ReadyDeployment | DeploymentAccepted:
         try:
@@ -235,21 +268,34 @@ class Outcomes:
         self._accepted += 1
         if self._purse:
             self._purse.holds(accepted.request_id)
-        return await self._ready(accepted, flight.voyage.since) if self._until_ready else accepted
+        return (
+            await self._ready(accepted, flight.voyage.since)
+            if self._until_ready
+            else accepted
+        )
 
-    async def _ready(self, accepted: DeploymentAccepted, since: float) -> ReadyDeployment | DeploymentAccepted:
+    async def _ready(
+        self, accepted: DeploymentAccepted, since: float
+    ) -> ReadyDeployment | DeploymentAccepted:
         left = whole = self._plan.ready_timeout
         if whole is not None:
-            # Where the answer took longer than that, it is looked at all the same: it may have been READY for long.
+            # Where the answer took longer than that, it is looked at all the same: it
+            # may have been READY for long.
             left = max(since + whole - asyncio.get_running_loop().time(), LAST_LOOK)
         scope = asyncio.timeout(None)
         try:
             async with scope:
                 self._waits.add(scope)
-                return await self._ownership.watcher.until_ready(accepted.request_id, left)
-        except ReadyTimeout as late:  # it tells what was left of the time, and not what was asked for
-            raise ReadyTimeout(accepted.request_id, whole or 0.0, late.status) from late.__cause__
-        except TimeoutError:  # it was withdrawn
+                return await self._ownership.watcher.until_ready(
+                    accepted.request_id, left
+                )
+        except ReadyTimeout as late:
+            # it tells what was left of the time, and not what was asked for
+            raise ReadyTimeout(
+                accepted.request_id, whole or 0.0, late.status
+            ) from late.__cause__
+        except TimeoutError:
+            # it was withdrawn
             return accepted
         finally:
             self._waits.discard(scope)
@@ -270,12 +316,16 @@ class Outcomes:
 
 @asynccontextmanager
 async def many(
-    ownership: Ownership, posting: Posting[DeployRequest], requests: Requests, plan: Plan
+    ownership: Ownership,
+    posting: Posting[DeployRequest],
+    requests: Requests,
+    plan: Plan,
 ) -> AsyncGenerator[Outcomes, None]:
     """The outcomes for as long as the block lasts."""
     outcomes = Outcomes(ownership, posting, plan)
     tasks = [
-        asyncio.create_task(work, name="edgegap deploy_many") for work in (outcomes.feed(requests), outcomes.watch())
+        asyncio.create_task(work, name="edgegap deploy_many")
+        for work in (outcomes.feed(requests), outcomes.watch())
     ]
     try:
         yield outcomes

@@ -1,10 +1,14 @@
-"""No server paid for twice, none forgotten: a deploy is an errand that the session owns until somebody has its server.
+"""No server paid for twice, none forgotten: a deploy is an errand that the session owns
+until somebody has its server.
 
 queued                  the caller leaves: it is withdrawn, and nothing was started
-on its way              the caller leaves: it goes on, and its server is stopped as soon as its ID is known
-outcome unknown         its tag is looked for; found: that is the answer; absent: deployed again under a new tag,
-                        the old one in quarantine; nobody knows: `DeployOutcomeUnknown`, never a second deploy
-closed                  what is to be stopped is stopped for `cleanup_timeout`; what is left is named
+on its way              the caller leaves: it goes on, and its server is stopped as soon
+as its ID is known
+outcome unknown         its tag is looked for; found: that is the answer; absent:
+                        deployed again under a new tag, the old one in quarantine;
+                        nobody knows: `DeployOutcomeUnknown`, never a second deploy
+closed                  what is to be stopped is stopped for `cleanup_timeout`; what is
+left is named
 """
 
 import asyncio
@@ -36,7 +40,8 @@ from .models._check import flag, one_of, optional_seconds
 from .models.deploy import DeploymentAccepted
 from .readiness import Watcher
 
-if TYPE_CHECKING:  # most sessions have no webhooks
+# most sessions have no webhooks
+if TYPE_CHECKING:
     from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -48,7 +53,8 @@ class Ownership:
 
     Args:
         transport: the session's, for the calls of its users.
-        once: whether a deploy is settled where its outcome is unknown, unless the call says otherwise.
+        once: whether a deploy is settled where its outcome is unknown, unless the call
+            says otherwise.
         cleanup_timeout: seconds that closing may take.
         on_intent: told each tag before anything is sent under it.
         webhooks: signs the URLs of webhooks, and verifies what comes.
@@ -75,7 +81,9 @@ class Ownership:
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
         self.hooks: Hooks = Hooks(webhooks, transport.enter, self._hear, self._is_stray)
-        self.scopes: Scopes = Scopes(self.watcher.until_ready, self.stop, cleanup_timeout)
+        self.scopes: Scopes = Scopes(
+            self.watcher.until_ready, self.stop, cleanup_timeout
+        )
         self.leftovers: tuple[Leftover, ...] = ()
 
     def _enter(self) -> tuple[Transport, Lookups]:
@@ -83,7 +91,9 @@ class Ownership:
         if self._own is None or self._lookups is None:
             self._own = self._public.twin()
             self._lookups = Lookups(self._own, self.stop)
-            self._looking = asyncio.create_task(self._lookups.run(), name="edgegap look-ups")
+            self._looking = asyncio.create_task(
+                self._lookups.run(), name="edgegap look-ups"
+            )
         return self._own, self._lookups
 
     async def deploy(
@@ -97,10 +107,11 @@ class Ownership:
         handover: Handover | None = None,
         voyage: Voyage | None = None,
     ) -> DeploymentAccepted:
-        """Deploy, once unless told not to (None: as the session was told), for a caller who may leave at any moment.
+        """Deploy, once unless told not to (None: as the session was told), for a caller
+        who may leave at any moment.
 
-        With a `handover` the server is the session's to stop from the moment in which it is known. A `voyage` tells
-        how far it is.
+        With a `handover` the server is the session's to stop from the moment in which
+        it is known. A `voyage` tells how far it is.
 
         Raises:
             Withdrawn: the voyage has started nothing, and is not to be sent any more.
@@ -110,10 +121,18 @@ class Ownership:
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
             with self.hooks.signed(body) as (signed, nonce):
-                accepted = await posting.send(self._public, signed, timeout=whole, priority=priority, voyage=voyage)
+                accepted = await posting.send(
+                    self._public,
+                    signed,
+                    timeout=whole,
+                    priority=priority,
+                    voyage=voyage,
+                )
                 return self._hold(accepted, nonce, handover)
         deadline = None if whole is None else loop.time() + whole
-        errand = errand_of(posting, body, priority, deadline, handover, voyage or Voyage(), self.hooks)
+        errand = errand_of(
+            posting, body, priority, deadline, handover, voyage or Voyage(), self.hooks
+        )
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
@@ -127,7 +146,9 @@ class Ownership:
             return task.result()
         late: EdgegapError = SessionClosed("the session was closed during the deploy")
         if not self._public.closed:
-            late = DeadlineExceeded(f"the deploy can't end within its timeout of {whole or 0:g} s")
+            late = DeadlineExceeded(
+                f"the deploy can't end within its timeout of {whole or 0:g} s"
+            )
         if not self._abandon(errand, task):
             raise late
         late.request_sent = True
@@ -143,7 +164,9 @@ class Ownership:
             log.warning("a deploy that nobody waits for any more ended with: %s", error)
 
     def _abandon(self, errand: Errand, task: asyncio.Task[DeploymentAccepted]) -> bool:
-        """Nobody waits any more: withdraw it, or stop what it starts. Whether it may have started something."""
+        """Nobody waits any more: withdraw it, or stop what it starts. Whether it may
+        have started something.
+        """
         errand.voyage.abandon()
         if task.done():
             if not task.cancelled() and task.exception() is None:
@@ -166,7 +189,8 @@ class Ownership:
                 self.stop(failed.request_id, errand.tag)
             raise
         except asyncio.CancelledError:
-            # Not by us, so the loop is shut down around a session that nobody has closed.
+            # Not by us, so the loop is shut down around a session that nobody has
+            # closed.
             if errand.voyage.cut and not errand.lost:
                 await errand.rescue(*self._enter())
             raise
@@ -183,14 +207,22 @@ class Ownership:
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
 
-    def _hold(self, accepted: DeploymentAccepted, nonce: str, handover: Handover | None) -> DeploymentAccepted:
-        self.watcher.accepted(accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id))
+    def _hold(
+        self, accepted: DeploymentAccepted, nonce: str, handover: Handover | None
+    ) -> DeploymentAccepted:
+        self.watcher.accepted(
+            accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id)
+        )
         if handover:
             self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
         return accepted
 
-    def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None] | None:
-        """Stop a server that nobody has, for as long as it takes; once the session is closed it can only be named."""
+    def stop(
+        self, request_id: str, tag: str | None = None
+    ) -> asyncio.Task[None] | None:
+        """Stop a server that nobody has, for as long as it takes; once the session is
+        closed it can only be named.
+        """
         if not (self._own or self._public).closed:
             return self.reaper.stop(request_id, tag)
         self.leftovers = (*self.leftovers, (request_id, tag))
@@ -211,12 +243,23 @@ class Ownership:
         """A server for as long as the block lasts."""
         optional_seconds("ready_timeout", ready_timeout)
         handover = Handover()
-        accepted = await self.deploy(posting, body, timeout=timeout, priority=priority, once=once, handover=handover)
-        async with self.scopes.block(handover, accepted.request_id, ready_timeout) as server:
+        accepted = await self.deploy(
+            posting,
+            body,
+            timeout=timeout,
+            priority=priority,
+            once=once,
+            handover=handover,
+        )
+        async with self.scopes.block(
+            handover, accepted.request_id, ready_timeout
+        ) as server:
             yield server
 
     @asynccontextmanager
-    async def adopted(self, request_id: str, ready_timeout: float | None) -> AsyncGenerator[OwnedDeployment, None]:
+    async def adopted(
+        self, request_id: str, ready_timeout: float | None
+    ) -> AsyncGenerator[OwnedDeployment, None]:
         """A server that exists already, likewise."""
         optional_seconds("ready_timeout", ready_timeout)
         handover = Handover()
@@ -240,9 +283,16 @@ class Ownership:
         for purse in self._purses:
             purse.gone(request_id)
 
-    async def ensure_stopped(self, request_id: str, *, wait: bool, timeout: Timeout) -> None:
+    async def ensure_stopped(
+        self, request_id: str, *, wait: bool, timeout: Timeout
+    ) -> None:
         """For a caller who wants to know that it is stopped."""
-        await ensure_stopped(self._public, request_id, wait=wait, timeout=self._public.timeout_of(timeout))
+        await ensure_stopped(
+            self._public,
+            request_id,
+            wait=wait,
+            timeout=self._public.timeout_of(timeout),
+        )
         self.reaper.owed.pop(request_id, None)
         self.gone(request_id)
 
@@ -254,8 +304,14 @@ class Ownership:
         self.scopes.drop_all()
         cancelled = await self._finish()
         left: list[Leftover] = list(self.reaper.owed.items())
-        left += [(None, errand.tag) for errand in self._errands.values() if errand.may_have_started]
-        left += [(None, tag) for tag in (self._lookups.quarantined if self._lookups else ())]
+        left += [
+            (None, errand.tag)
+            for errand in self._errands.values()
+            if errand.may_have_started
+        ]
+        left += [
+            (None, tag) for tag in (self._lookups.quarantined if self._lookups else ())
+        ]
         self.leftovers = tuple(dict.fromkeys(left))
         if self._own is not None:
             self._own.shut()
@@ -268,16 +324,23 @@ class Ownership:
         cancelled = await outlast(tasks, inf) or cancelled
         if self.leftovers:
             names = ", ".join(
-                request_id or f"what the tag {tag} may have started" for request_id, tag in self.leftovers
+                request_id or f"what the tag {tag} may have started"
+                for request_id, tag in self.leftovers
             )
-            log.warning("the session is closed, and these may still be running: %s", names)
+            log.warning(
+                "the session is closed, and these may still be running: %s", names
+            )
         if cancelled:
             raise cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
-        """Wait for errands, and for the stops that they lead to, at most `cleanup_timeout`."""
+        """Wait for errands, and for the stops that they lead to, at most
+        `cleanup_timeout`.
+        """
         end = asyncio.get_running_loop().time() + self._cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
-        while (tasks := {*self._errands, *self.reaper.tasks}) and asyncio.get_running_loop().time() < end:
+        while (
+            tasks := {*self._errands, *self.reaper.tasks}
+        ) and asyncio.get_running_loop().time() < end:
             cancelled = await outlast(tasks, end) or cancelled
         return cancelled

@@ -1,8 +1,9 @@
-"""READY is not "the game listens": probes, which `wait_until_ready` awaits once the API says READY.
+"""READY is not "the game listens": probes, which `wait_until_ready` awaits once the API
+says READY.
 
-A probe is an async callable that is given the `ReadyDeployment`. It returns when the game is there (what it returns is
-not looked at), and what it raises goes to who waits. It need not end by itself: when the wait's time is over, it is
-cancelled.
+A probe is an async callable that is given the `ReadyDeployment`. It returns when the
+game is there (what it returns is not looked at), and what it raises goes to who waits.
+It need not end by itself: when the wait's time is over, it is cancelled.
 
     async def answers(server: ReadyDeployment) -> None:
         host, port = server.address("gameport")
@@ -21,21 +22,26 @@ from .models._check import seconds, text, whole_number
 from .models.deployment import ReadyDeployment
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
-FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5  # seconds between two tries: most games listen within the first
+# seconds between two tries: most games listen within the first
+FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5
 HIGHEST_PORT = 65535
 
 
 def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
     """A probe that connects to a TCP port until somebody accepts, and hangs up at once.
 
-    It tells no more than that: where the host accepts for the container, a game that does not listen yet looks as if
-    it did; then write a probe that speaks the game's protocol. For UDP there is no such probe at all.
+    It tells no more than that: where the host accepts for the container, a game that
+    does not listen yet looks as if it did; then write a probe that speaks the game's
+    protocol. For UDP there is no such probe at all.
 
-    The probe raises LookupError, which names the ports there are, if the deployment has no such port.
+    The probe raises LookupError, which names the ports there are, if the deployment has
+    no such port.
 
     Args:
-        port: its key, its name or its internal number, as for `ReadyDeployment.address`.
-        timeout: seconds for one try to connect; the deployment's name may stand for several addresses, each a try.
+        port: its key, its name or its internal number, as for
+            `ReadyDeployment.address`.
+        timeout: seconds for one try to connect; the deployment's name may stand for
+            several addresses, each a try.
 
     Raises:
         ValueError: an argument is wrong.
@@ -62,14 +68,19 @@ async def _accepts(host: str, port: int, timeout: float) -> bool:
     try:
         async with asyncio.timeout(timeout):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:  # no such name yet, or nobody who knows; TimeoutError is one
+    except OSError:
+        # no such name yet, or nobody who knows; TimeoutError is one
         return False
-    # One after the other: an address family that leads nowhere takes its own time, not the other's.
+    # One after the other: an address family that leads nowhere takes its own time, not
+    # the other's.
     for *_, address in found:
         try:
             async with asyncio.timeout(timeout):
-                # It waits for nothing after it has the connection, so a cancellation can't come between.
-                transport, _ = await loop.create_connection(asyncio.Protocol, str(address[0]), port)
+                # It waits for nothing after it has the connection, so a cancellation
+                # can't come between.
+                transport, _ = await loop.create_connection(
+                    asyncio.Protocol, str(address[0]), port
+                )
         except OSError:
             continue
         transport.abort()

@@ -1,7 +1,9 @@
-"""The shared watcher behind `wait_until_ready`: a thousand who wait cost a few requests a second between them.
+"""The shared watcher behind `wait_until_ready`: a thousand who wait cost a few requests
+a second between them.
 
-One task looks for all, in the background lane, for as long as anybody waits. Which look comes next stands in
-`_waits.py`, how it is taken in `_looks.py`, whether a list can be believed in `_trust.py`.
+One task looks for all, in the background lane, for as long as anybody waits. Which look
+comes next stands in `_waits.py`, how it is taken in `_looks.py`, whether a list can be
+believed in `_trust.py`.
 """
 
 import asyncio
@@ -21,19 +23,31 @@ from ._settled import Outcomes
 from ._transport import Transport
 from ._trust import Trust
 from ._waits import Board, Caller, Goal, Outcome, Place, Wait, Word
-from .errors import DeadlineExceeded, DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
+from .errors import (
+    DeadlineExceeded,
+    DeploymentTerminated,
+    EdgegapError,
+    ReadyTimeout,
+    SessionClosed,
+)
 from .models.deployment import ReadyDeployment
 from .probes import Probe
 
-if TYPE_CHECKING:  # most sessions have no webhooks
+# most sessions have no webhooks
+if TYPE_CHECKING:
     from .webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-MOST_LOOKS, MOST_LISTS = 20, 4  # under way at a time: who waits for a slot can't be put together any more
-FIRST_LOOK = 0.8  # of the shortest time to ready that was seen: before, there is nothing to see
-LATEST_FIRST_LOOK = 2.0  # seconds: one whose image is cached may be quicker than all before it
-STARTS = 20  # times to ready that are remembered
-MOST_ACCEPTED = 5000  # deployments whose beginning is remembered: two minutes at the full rate
+# under way at a time: who waits for a slot can't be put together any more
+MOST_LOOKS, MOST_LISTS = 20, 4
+# of the shortest time to ready that was seen: before, there is nothing to see
+FIRST_LOOK = 0.8
+# seconds: one whose image is cached may be quicker than all before it
+LATEST_FIRST_LOOK = 2.0
+# times to ready that are remembered
+STARTS = 20
+# deployments whose beginning is remembered: two minutes at the full rate
+MOST_ACCEPTED = 5000
 
 
 class Watcher:
@@ -45,14 +59,19 @@ class Watcher:
         self._looks = Looks(transport, self._board, self._trust)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._single: set[asyncio.Task[None]] = set()  # looks at one
+        # looks at one
+        self._single: set[asyncio.Task[None]] = set()
         self._lists: set[asyncio.Task[None]] = set()
-        self._accepted: dict[str, tuple[float, bool]] = {}  # since when; whether a webhook will tell of it
+        # since when; whether a webhook will tell of it
+        self._accepted: dict[str, tuple[float, bool]] = {}
         self._heard = Heard()
-        self._starts: deque[float] = deque(maxlen=STARTS)  # seconds from accepted to READY
+        # seconds from accepted to READY
+        self._starts: deque[float] = deque(maxlen=STARTS)
 
     def accepted(self, request_id: str, *, hooked: bool) -> None:
-        """A deployment of this session begins; `hooked`: a webhook will tell of whatever happens to it."""
+        """A deployment of this session begins; `hooked`: a webhook will tell of
+        whatever happens to it.
+        """
         self._accepted[request_id] = (asyncio.get_running_loop().time(), hooked)
         if len(self._accepted) > MOST_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
@@ -66,7 +85,8 @@ class Watcher:
         for wait in self._board.find(request_id):
             outcome = self._heard.outcome(request_id, wait.goal, now)
             if wait.listed and isinstance(outcome, ReadyDeployment):
-                self._trust.not_shown(request_id, now)  # it may come to show it: so lists are proven without a look
+                # it may come to show it: so lists are proven without a look
+                self._trust.not_shown(request_id, now)
             self._board.heard(wait, outcome)
         self._changed.set()
 
@@ -78,8 +98,11 @@ class Watcher:
             self._board.flag(wait)
         self._changed.set()
 
-    async def until_ready(self, request_id: str, timeout: float | None, probe: Probe | None = None) -> ReadyDeployment:
-        """Wait until it is READY, and until the probe has returned, for `timeout` seconds.
+    async def until_ready(
+        self, request_id: str, timeout: float | None, probe: Probe | None = None
+    ) -> ReadyDeployment:
+        """Wait until it is READY, and until the probe has returned, for `timeout`
+        seconds.
 
         Raises:
             DeploymentFailed, DeploymentTerminated: it will never be.
@@ -92,8 +115,12 @@ class Watcher:
             raise self._late(place, probing=True)
         return outcome
 
-    async def _passed(self, probe: Probe, server: ReadyDeployment, place: Place) -> bool:
-        """Whether the probe ends in time. A TimeoutError of its own is what it raises, and no end of the wait."""
+    async def _passed(
+        self, probe: Probe, server: ReadyDeployment, place: Place
+    ) -> bool:
+        """Whether the probe ends in time. A TimeoutError of its own is what it raises,
+        and no end of the wait.
+        """
         own: list[TimeoutError] = []
 
         async def ask() -> None:
@@ -114,10 +141,14 @@ class Watcher:
             DeadlineExceeded: it is not in time.
         """
         _, outcome = await self._until(request_id, "stopped", timeout)
-        if isinstance(outcome, EdgegapError) and not isinstance(outcome, DeploymentTerminated):
+        if isinstance(outcome, EdgegapError) and not isinstance(
+            outcome, DeploymentTerminated
+        ):
             raise outcome
 
-    async def _until(self, request_id: str, goal: Goal, timeout: float | None) -> tuple[Place, Outcome]:
+    async def _until(
+        self, request_id: str, goal: Goal, timeout: float | None
+    ) -> tuple[Place, Outcome]:
         place = self._join(request_id, goal, timeout)
         try:
             await self._transport.wait(_over(place.caller), place.deadline)
@@ -126,9 +157,14 @@ class Watcher:
             self._leave(place)
 
     @asynccontextmanager
-    async def many(self, request_ids: Iterable[str], timeout: float | None) -> AsyncGenerator[Outcomes, None]:
+    async def many(
+        self, request_ids: Iterable[str], timeout: float | None
+    ) -> AsyncGenerator[Outcomes, None]:
         """The outcomes of many waits, as they settle."""
-        places = [self._join(request_id, "ready", timeout) for request_id in dict.fromkeys(request_ids)]
+        places = [
+            self._join(request_id, "ready", timeout)
+            for request_id in dict.fromkeys(request_ids)
+        ]
         try:
             yield Outcomes(places, self._transport.wait, self._told)
         finally:
@@ -150,8 +186,16 @@ class Watcher:
 
     def _new(self, request_id: str, goal: Goal, now: float) -> Wait:
         accepted, hooked = self._accepted.get(request_id, (-inf, False))
-        first = accepted + min(FIRST_LOOK * min(self._starts, default=0.0), LATEST_FIRST_LOOK)
-        wait = Wait(request_id, goal, now, now if goal == "stopped" else max(now, first), hooked=hooked)
+        first = accepted + min(
+            FIRST_LOOK * min(self._starts, default=0.0), LATEST_FIRST_LOOK
+        )
+        wait = Wait(
+            request_id,
+            goal,
+            now,
+            now if goal == "stopped" else max(now, first),
+            hooked=hooked,
+        )
         self._board.add(wait)
         return wait
 
@@ -159,7 +203,8 @@ class Watcher:
         wait = place.wait
         self._board.leave(wait, place.caller)
         if not wait.callers and wait.look:
-            wait.look.cancel()  # it would be in the way of others
+            # it would be in the way of others
+            wait.look.cancel()
         if not self._board:
             self._changed.set()
 
@@ -175,19 +220,26 @@ class Watcher:
             return outcome
         if isinstance(outcome, DeploymentTerminated):
             self._heard.ends(outcome.request_id, asyncio.get_running_loop().time())
-        own = copy(outcome)  # others who wait for it raise theirs
+        # others who wait for it raise theirs
+        own = copy(outcome)
         own.__cause__ = outcome.__cause__
         return own
 
     def _late(self, place: Place, *, probing: bool = False) -> EdgegapError:
         wait = place.wait
         if self._transport.closed:
-            return SessionClosed(f"the session was closed while {wait.request_id} was waited for")
-        late: EdgegapError = ReadyTimeout(wait.request_id, place.timeout or 0.0, wait.last, probing=probing)
+            return SessionClosed(
+                f"the session was closed while {wait.request_id} was waited for"
+            )
+        late: EdgegapError = ReadyTimeout(
+            wait.request_id, place.timeout or 0.0, wait.last, probing=probing
+        )
         if wait.goal == "stopped":
             text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)
-        late.__cause__ = wait.failure or _unanswered(wait, asyncio.get_running_loop().time())
+        late.__cause__ = wait.failure or _unanswered(
+            wait, asyncio.get_running_loop().time()
+        )
         log.warning("a wait is given up: %s", late)
         return late
 
@@ -204,14 +256,19 @@ class Watcher:
     def _wake(self) -> None:
         self._changed.set()
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="edgegap watcher", context=Context())
+            self._task = asyncio.create_task(
+                self._run(), name="edgegap watcher", context=Context()
+            )
             self._task.add_done_callback(self._asleep)
 
     def _asleep(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()):
-            log.error("the watcher ended in a way that nobody thought of", exc_info=error)
-        elif self._board and not self._transport.closed:  # somebody came in the last moment
+            log.error(
+                "the watcher ended in a way that nobody thought of", exc_info=error
+            )
+        elif self._board and not self._transport.closed:
+            # somebody came in the last moment
             self._wake()
 
     async def _run(self) -> None:
@@ -238,18 +295,30 @@ class Watcher:
             wait = board.take_look(now, proven=trust.proven, blind=trust.blind)
             if wait is None:
                 break
-            wait.look = self._begin(group, self._single, partial(self._looks.at_status, wait))
+            wait.look = self._begin(
+                group, self._single, partial(self._looks.at_status, wait)
+            )
         if not trust.lists(now):
             return
         if not trust.filters(now):
             if not self._lists and (waits := board.take_all(now)):
-                self._begin(group, self._lists, partial(self._looks.at_newest, waits, only=False))
+                self._begin(
+                    group,
+                    self._lists,
+                    partial(self._looks.at_newest, waits, only=False),
+                )
             return
-        while len(self._lists) < (1 if trust.blind else MOST_LISTS) and (look := self._next_list(now)):
+        while len(self._lists) < (1 if trust.blind else MOST_LISTS) and (
+            look := self._next_list(now)
+        ):
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        rest: tuple[Word, ...] = ("any", "error") if self._looks.lists_of_ready >= self._board.lists_between else ()
+        rest: tuple[Word, ...] = (
+            ("any", "error")
+            if self._looks.lists_of_ready >= self._board.lists_between
+            else ()
+        )
         for word in (*rest, "ready"):
             if chunk := self._board.take_list(now, self._trust.room, word):
                 if word == "any":
@@ -258,7 +327,10 @@ class Watcher:
         return None
 
     def _begin(
-        self, group: asyncio.TaskGroup, under_way: set[asyncio.Task[None]], look: Callable[[], Awaitable[None]]
+        self,
+        group: asyncio.TaskGroup,
+        under_way: set[asyncio.Task[None]],
+        look: Callable[[], Awaitable[None]],
     ) -> asyncio.Task[None]:
         task = group.create_task(self._logged(look))
         under_way.add(task)
@@ -274,11 +346,15 @@ class Watcher:
         try:
             await look()
         except Exception:
-            log.exception("a look failed in a way that nobody thought of; the next one follows")
+            log.exception(
+                "a look failed in a way that nobody thought of; the next one follows"
+            )
 
 
 def _unanswered(wait: Wait, now: float) -> EdgegapError | None:
-    """What went wrong where no look has failed yet: the one that is under way has no answer."""
+    """What went wrong where no look has failed yet: the one that is under way has no
+    answer.
+    """
     if not wait.untold(now):
         return None
     text = f"the status of {wait.request_id} was not answered within {now - wait.looked:.3g} s"

@@ -1,4 +1,6 @@
-"""`EdgegapSession`: checks its arguments, owns what the calls need, and hangs the namespaces on itself."""
+"""`EdgegapSession`: checks its arguments, owns what the calls need, and hangs the
+namespaces on itself.
+"""
 
 import os
 from collections.abc import Mapping
@@ -32,7 +34,8 @@ from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
 
-if TYPE_CHECKING:  # most sessions have none
+# most sessions have none
+if TYPE_CHECKING:
     from .webhooks import WebhookReceiver
 
 TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
@@ -41,31 +44,42 @@ BASE_URL = "https://api.edgegap.com"
 
 
 class EdgegapSession:
-    """A session with Edgegap's API: one per application, opened where the application starts, closed where it ends.
+    """A session with Edgegap's API: one per application, opened where the application
+    starts, closed where it ends.
 
-    Use it as an async context manager, or `await session.aclose()`. It belongs to the event loop of its first call.
+    Use it as an async context manager, or `await session.aclose()`. It belongs to the
+    event loop of its first call.
 
     Args:
-        token: the API token, with or without the word `token` before it; else EDGEGAP_API_TOKEN.
+        token: the API token, with or without the word `token` before it; else
+            EDGEGAP_API_TOKEN.
         base_url: else EDGEGAP_BASE_URL, else Edgegap's own.
         limits: what is kept of the API's limits; the documented ones unless given.
         retry: how often and how fast a failed request is repeated.
-        timeout: seconds for each call as a whole, waiting for the limit and repeats included; None: no end.
-        attempt_timeout: seconds for one exchange with the server; a deploy gets twice as long.
-        http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It is never closed here. Its
-            middlewares are not run and its `raise_for_status` is overridden.
-        allow_insecure: allow `http://` to a host that is not this machine: the token travels in clear.
-        on_event: called with an `Event` for each attempt and each call that comes to an end, at once and in the loop:
+        timeout: seconds for each call as a whole, waiting for the limit and repeats
+            included; None: no end.
+        attempt_timeout: seconds for one exchange with the server; a deploy gets twice
+            as long.
+        http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It
+            is never closed here. Its middlewares are not run and its `raise_for_status`
+            is overridden.
+        allow_insecure: allow `http://` to a host that is not this machine: the token
+            travels in clear.
+        on_event: called with an `Event` for each attempt and each call that comes to an
+            end, at once and in the loop:
             it must be quick. What it raises is logged and harms nothing.
-        deploy_once: where the outcome of a deploy is unknown, find out under a tag that is sent with it, and deploy
-            again only where nothing was started. The tag, `once-` and 15 hex digits, is visible wherever tags are.
-        cleanup_timeout: seconds that closing waits for servers that nobody has to be stopped, and that leaving
-            `running(...)` waits for its stop to be accepted.
-        on_intent: called with the tag of each deploy before anything is sent, for who wants to find what a crash left
-            behind with `deployments.reap`. What it raises ends the deploy, with nothing sent. A deploy without
-            `deploy_once` has no tag, and is not told.
-        webhooks: the receiver of your web application. Each deploy then asks for webhooks under URLs that it has
-            signed, where you gave none of your own, and who waits learns at once; what is lost is polled for.
+        deploy_once: where the outcome of a deploy is unknown, find out under a tag that
+            is sent with it, and deploy again only where nothing was started. The tag,
+            `once-` and 15 hex digits, is visible wherever tags are.
+        cleanup_timeout: seconds that closing waits for servers that nobody has to be
+            stopped, and that leaving `running(...)` waits for its stop to be accepted.
+        on_intent: called with the tag of each deploy before anything is sent, for who
+            wants to find what a crash left behind with `deployments.reap`. What it
+            raises ends the deploy, with nothing sent. A deploy without `deploy_once`
+            has no tag, and is not told.
+        webhooks: the receiver of your web application. Each deploy then asks for
+            webhooks under URLs that it has signed, where you gave none of your own, and
+            who waits learns at once; what is lost is polled for.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -109,24 +123,33 @@ class EdgegapSession:
         )
         self.deployments: Deployments = Deployments(self._transport, self._ownership)
         self.locations: Locations = Locations(self._transport)
-        self.private_fleets: PrivateFleets = PrivateFleets(self._transport, self._ownership)
+        self.private_fleets: PrivateFleets = PrivateFleets(
+            self._transport, self._ownership
+        )
         self.tags: Tags = Tags(self._transport)
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
-        return {name: bucket.usage() for name, bucket in self._transport.buckets.items()}
+        return {
+            name: bucket.usage() for name, bucket in self._transport.buckets.items()
+        }
 
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
-        """After closing: what may still be running, as (request_id or None, tag or None). A warning is logged too.
+        """After closing: what may still be running, as (request_id or None, tag or
+        None). A warning is logged too.
 
-        A tag is there where a deploy was lost within the last five minutes: nothing was found under it, and nothing may
-        ever turn up; whoever wants to know looks again with `deployments.reap`."""
+        A tag is there where a deploy was lost within the last five minutes: nothing was
+        found under it, and nothing may ever turn up; whoever wants to know looks again
+        with `deployments.reap`.
+        """
         return self._ownership.leftovers
 
     async def aclose(self) -> None:
-        """Close the session. Calls that wait end with `SessionClosed`; servers that nobody has are stopped, for at most
-        `cleanup_timeout`; what is left is in `leftovers`. A second time it does nothing."""
+        """Close the session. Calls that wait end with `SessionClosed`; servers that
+        nobody has are stopped, for at most `cleanup_timeout`; what is left is in
+        `leftovers`. A second time it does nothing.
+        """
         if self._transport.closed:
             return
         self._transport.shut()
@@ -140,7 +163,10 @@ class EdgegapSession:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.aclose()
 
@@ -181,7 +207,8 @@ def _token(given: str | None) -> str:
 def _warn_of_small_pool(http: aiohttp.ClientSession | None, needed: float) -> None:
     connector = http.connector if http else None
     sizes = () if connector is None else (connector.limit, connector.limit_per_host)
-    smallest = min((size for size in sizes if size), default=inf)  # aiohttp's 0 is no limit
+    # aiohttp's 0 is no limit
+    smallest = min((size for size in sizes if size), default=inf)
     if smallest < needed:
         wanted = "as many" if needed == inf else f"{needed:g}"
         warn(

@@ -2,10 +2,12 @@
 
 Edgegap signs nothing and sends no secret, so the URL itself is the signature:
 
-    {base_url}/{event}/{nonce}/{HMAC-SHA256 of "{event}/{nonce}" under the secret, in hex}
+    {base_url}/{event}/{nonce}/{HMAC-SHA256 of "{event}/{nonce}" under the secret, in
+    hex}
 
-What does not verify changes nothing. What does is still no more than a hint: Edgegap tries once, so a webhook may be
-lost, doubled, late, out of order, or earlier than the answer of the deploy that asked for it.
+What does not verify changes nothing. What does is still no more than a hint: Edgegap
+tries once, so a webhook may be lost, doubled, late, out of order, or earlier than the
+answer of the deploy that asked for it.
 """
 
 import asyncio
@@ -27,17 +29,22 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-LONGEST_BODY = 1024 * 1024  # bytes; a status has a few thousand
-SHORTEST_SECRET = 16  # bytes: 128 bits, which nobody guesses
-OWN_SECRET = 32  # bytes, as many as SHA-256 gives
-LONGEST_READ = 10.0  # seconds for a body to arrive: Edgegap itself gives up after so many
+# bytes; a status has a few thousand
+LONGEST_BODY = 1024 * 1024
+# bytes: 128 bits, which nobody guesses
+SHORTEST_SECRET = 16
+# bytes, as many as SHA-256 gives
+OWN_SECRET = 32
+# seconds for a body to arrive: Edgegap itself gives up after so many
+LONGEST_READ = 10.0
 
 EventName: TypeAlias = Literal["ready", "error", "terminated"]
 EVENTS: frozenset[str] = frozenset({"ready", "error", "terminated"})
 _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
 _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
-# Letters that nobody on the way writes in another form, and no segment that stands for another.
+# Letters that nobody on the way writes in another form, and no segment that stands for
+# another.
 _FRONT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 _statuses = msgspec.json.Decoder(DeploymentStatus)
 
@@ -45,8 +52,9 @@ _statuses = msgspec.json.Decoder(DeploymentStatus)
 class WebhookEvent(msgspec.Struct, frozen=True, gc=False):
     """A webhook that a receiver has signed the URL of.
 
-    `event` and `nonce` are what the URL says, which is signed; `status` is what the body says, and `request_id` is the
-    body's. msgspec encodes and decodes it, as JSON and as msgpack, so it can be handed to another process.
+    `event` and `nonce` are what the URL says, which is signed; `status` is what the
+    body says, and `request_id` is the body's. msgspec encodes and decodes it, as JSON
+    and as msgpack, so it can be handed to another process.
     """
 
     event: EventName
@@ -59,7 +67,9 @@ Listener: TypeAlias = Callable[[WebhookEvent], object]
 
 
 class WebhookUrls(TypedDict):
-    """The URLs of one deploy, under the names of its arguments: `deploy(..., **receiver.urls(nonce))`."""
+    """The URLs of one deploy, under the names of its arguments: `deploy(...,
+    **receiver.urls(nonce))`.
+    """
 
     webhook_on_ready: Webhook
     webhook_on_error: Webhook
@@ -67,12 +77,14 @@ class WebhookUrls(TypedDict):
 
 
 def parse(body: bytes | bytearray) -> DeploymentStatus:
-    """Read the body of a webhook, which is that of GET /v1/status/{request_id}. It verifies nothing.
+    """Read the body of a webhook, which is that of GET /v1/status/{request_id}. It
+    verifies nothing.
 
     All but the request_id may be absent.
 
     Raises:
-        ValueError: it is no such status, or longer than 1 MiB. The text does not repeat the body.
+        ValueError: it is no such status, or longer than 1 MiB. The text does not repeat
+            the body.
     """
     if not isinstance(body, bytes | bytearray):
         fail("body", f"must be bytes, not {type(body).__name__}")
@@ -86,20 +98,22 @@ def parse(body: bytes | bytearray) -> DeploymentStatus:
         problem = "is nested too deeply"
     except msgspec.DecodeError as error:
         problem = f"is no status of a deployment: {error}"
-    raise ValueError(f"body {problem}")  # out here, because those errors hold what they complain of
+    # out here, because those errors hold what they complain of
+    raise ValueError(f"body {problem}")
 
 
 class WebhookReceiver:
     """Signs the URLs that Edgegap calls, and verifies what comes in under them.
 
-    It keeps nothing of a webhook: the same one twice is the same event twice, and who listens decides what that means.
-    Several sessions may listen to one receiver, on the event loop on which `handle` is called.
+    It keeps nothing of a webhook: the same one twice is the same event twice, and who
+    listens decides what that means. Several sessions may listen to one receiver, on the
+    event loop on which `handle` is called.
 
     Args:
-        base_url: where Edgegap reaches this program, http or https. Its path, if it has one, stands before each
-            webhook's own.
-        secret: what signs, at least 16 bytes. Processes that share it verify each other's URLs. None: a random one,
-            for a program of one process.
+        base_url: where Edgegap reaches this program, http or https. Its path, if it has
+            one, stands before each webhook's own.
+        secret: what signs, at least 16 bytes. Processes that share it verify each
+            other's URLs. None: a random one, for a program of one process.
 
     Raises:
         ValueError: one of them is wrong; the text does not repeat the secret.
@@ -107,9 +121,12 @@ class WebhookReceiver:
 
     def __init__(self, base_url: str, *, secret: str | bytes | None = None) -> None:
         self._origin, path = _split(base_url)
-        # What may stand before the event: the whole path, or a part of it from a slash to its end, or nothing.
+        # What may stand before the event: the whole path, or a part of it from a slash
+        # to its end, or nothing.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
-        self._secret = secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
+        self._secret = (
+            secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
+        )
         self._listeners: dict[Listener, None] = {}
 
     def __repr__(self) -> str:
@@ -119,13 +136,17 @@ class WebhookReceiver:
         """The URLs for one attempt to deploy.
 
         Args:
-            nonce: what its events bear: 1 to 64 letters (A-Z, a-z), digits, `-` and `_`. No secret.
+            nonce: what its events bear: 1 to 64 letters (A-Z, a-z), digits, `-` and
+                `_`. No secret.
 
         Raises:
             ValueError: it is another text.
         """
         if not isinstance(nonce, str) or not re.fullmatch(_NONCE, nonce):
-            fail("nonce", f"must be 1 to 64 letters, digits, hyphens and underscores, not {nonce!r}")
+            fail(
+                "nonce",
+                f"must be 1 to 64 letters, digits, hyphens and underscores, not {nonce!r}",
+            )
         return {
             "webhook_on_ready": self._url("ready", nonce),
             "webhook_on_error": self._url("error", nonce),
@@ -133,7 +154,9 @@ class WebhookReceiver:
         }
 
     def _url(self, event: EventName, nonce: str) -> Webhook:
-        return Webhook(f"{self._origin}{self._fronts[0]}/{event}/{nonce}/{self._sign(event, nonce)}")
+        return Webhook(
+            f"{self._origin}{self._fronts[0]}/{event}/{nonce}/{self._sign(event, nonce)}"
+        )
 
     def _sign(self, event: str, nonce: str) -> str:
         return hmac.digest(self._secret, f"{event}/{nonce}".encode(), "sha256").hex()
@@ -141,14 +164,17 @@ class WebhookReceiver:
     async def handle(self, path: str, body: bytes | bytearray) -> WebhookEvent | None:
         """Verify a POST that came in, and tell it to all who listen.
 
-        It waits for nothing. A body without a request_id is no event, not even under a signed URL: there would be
-        nothing to compare with the answer that this attempt to deploy got. (What Edgegap sends at the end of a
-        deployment was never published. Should that bear no request_id, the end is found by polling.)
+        It waits for nothing. A body without a request_id is no event, not even under a
+        signed URL: there would be nothing to compare with the answer that this attempt
+        to deploy got. (What Edgegap sends at the end of a deployment was never
+        published. Should that bear no request_id, the end is found by polling.)
 
         Args:
-            path: the request's path as it came, without its query. The whole, or what is left where a mount or a
-                proxy has cut off segments of base_url's path from the front.
-            body: what came with it. Read no more than 1 MiB of it, and one byte, so that too much is noticed.
+            path: the request's path as it came, without its query. The whole, or what
+                is left where a mount or a proxy has cut off segments of base_url's path
+                from the front.
+            body: what came with it. Read no more than 1 MiB of it, and one byte, so
+                that too much is noticed.
 
         Returns:
             The event. None: it is none of ours, so answer 404.
@@ -159,7 +185,9 @@ class WebhookReceiver:
             fail("body", f"must be bytes, not {type(body).__name__}")
         signed = self._verify(path)
         if signed is None:
-            log.debug("a webhook was refused: its path is not one that this receiver has signed")
+            log.debug(
+                "a webhook was refused: its path is not one that this receiver has signed"
+            )
             return None
         name, nonce = signed
         try:
@@ -186,11 +214,12 @@ class WebhookReceiver:
         return cast("EventName", event), nonce
 
     def listen(self, listener: Listener) -> None:
-        """From now on, call this with each event, each time that it comes. What it raises is logged, and harms nobody.
+        """From now on, call this with each event, each time that it comes. What it
+        raises is logged, and harms nobody.
 
         Args:
-            listener: a plain function that does not block: the answer to Edgegap waits for it. It is held until
-                `unlisten`.
+            listener: a plain function that does not block: the answer to Edgegap waits
+                for it. It is held until `unlisten`.
 
         Raises:
             ValueError: it can't be called, or its call would have to be awaited.
@@ -200,17 +229,21 @@ class WebhookReceiver:
         self._listeners[listener] = None
 
     def unlisten(self, listener: Listener) -> None:
-        """Call it no more. It is nothing to the receiver then, as is one that never listened."""
+        """Call it no more. It is nothing to the receiver then, as is one that never
+        listened.
+        """
         self._listeners.pop(listener, None)
 
     def routes(self) -> "list[web.RouteDef]":
-        """Routes for aiohttp.web: `app.add_routes(receiver.routes())`, also in an application below another.
+        """Routes for aiohttp.web: `app.add_routes(receiver.routes())`, also in an
+        application below another.
 
-        They answer a POST with 204 if it is an event, with 404 otherwise. A body is read only under a signed path, and
-        no more than 1 MiB of it, whatever the application's `client_max_size`.
+        They answer a POST with 204 if it is an event, with 404 otherwise. A body is
+        read only under a signed path, and no more than 1 MiB of it, whatever the
+        application's `client_max_size`.
 
-        Access logs, aiohttp's own among them, hold whole paths, and so the signatures. Who reads them can send what
-        looks like a webhook of that deployment.
+        Access logs, aiohttp's own among them, hold whole paths, and so the signatures.
+        Who reads them can send what looks like a webhook of that deployment.
         """
         from aiohttp import web
 
@@ -219,12 +252,15 @@ class WebhookReceiver:
                 async with asyncio.timeout(LONGEST_READ):
                     return await _bounded(request.content.iter_any())
             except (TimeoutError, ConnectionError, web.RequestPayloadError):
-                return bytearray()  # the end of it never came: no status
+                # the end of it never came: no status
+                return bytearray()
 
         async def receive(request: web.Request) -> web.Response:
             path = request.rel_url.raw_path
             body = await read(request) if self._verify(path) else b""
-            return web.Response(status=404 if await self.handle(path, body) is None else 204)
+            return web.Response(
+                status=404 if await self.handle(path, body) is None else 204
+            )
 
         events = "|".join(sorted(EVENTS))
         tail = f"/{{event:{events}}}/{{nonce:{_NONCE}}}/{{signature:{_SIGNATURE}}}"
@@ -245,22 +281,33 @@ def _tell(listener: Listener, event: WebhookEvent) -> None:
     try:
         listener(event)
     except Exception:
-        log.exception("a listener failed at the webhook %s for %s", event.event, event.nonce)
+        log.exception(
+            "a listener failed at the webhook %s for %s", event.event, event.nonce
+        )
 
 
 def _split(base_url: str) -> tuple[str, str]:
     """Scheme and host, and the path without a slash at its end."""
     parts = http_url("base_url", base_url)
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if (
+        parts.username is not None
+        or parts.password is not None
+        or parts.query
+        or parts.fragment
+    ):
         fail("base_url", "must not hold a user name, a password, a query or a fragment")
     path = parts.path.rstrip("/")
     if not _FRONT.fullmatch(path):
-        fail("base_url", "must have a path of letters, digits, hyphens, dots, underscores, tildes and single slashes")
+        fail(
+            "base_url",
+            "must have a path of letters, digits, hyphens, dots, underscores, tildes and single slashes",
+        )
     return f"{parts.scheme}://{parts.netloc}", path
 
 
 def _key(secret: object) -> bytes:
-    # No error of an encoder: it would hold the secret. Any text is as good as another here.
+    # No error of an encoder: it would hold the secret. Any text is as good as another
+    # here.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):
         fail("secret", f"must be text or bytes, not {type(secret).__name__}")

@@ -3,12 +3,19 @@
     pip install edgegap-async prometheus-client
     python examples/metrics_prometheus.py
 
-Here they are printed at the end. In a service, `prometheus_client.start_http_server(8000)` shows them to Prometheus.
+Here they are printed at the end. In a service,
+`prometheus_client.start_http_server(8000)` shows them to Prometheus.
 """
 
 import asyncio
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 from edgegap_async import EdgegapSession
 from edgegap_async.events import Event
@@ -18,21 +25,44 @@ SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """Give it to a session as `on_event`. A request_id is no label: there would be a time series for each server."""
+    """Give it to a session as `on_event`. A request_id is no label: there would be a
+    time series for each server.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         outcomes = ("operation", "outcome")
-        self.attempts = Counter("edgegap_attempts", "Requests that came to an end.", outcomes, registry=registry)
+        self.attempts = Counter(
+            "edgegap_attempts",
+            "Requests that came to an end.",
+            outcomes,
+            registry=registry,
+        )
         self.calls = Counter(
-            "edgegap_calls", "Calls that came to an end, repeats included.", outcomes, registry=registry
+            "edgegap_calls",
+            "Calls that came to an end, repeats included.",
+            outcomes,
+            registry=registry,
         )
         self.queued = Histogram(
-            "edgegap_queued_seconds", "A call's wait for its limit.", ["limit"], registry=registry, buckets=SECONDS
+            "edgegap_queued_seconds",
+            "A call's wait for its limit.",
+            ["limit"],
+            registry=registry,
+            buckets=SECONDS,
         )
         self.round_trip = Histogram(
-            "edgegap_round_trip_seconds", "Until an answer.", ["operation"], registry=registry, buckets=SECONDS
+            "edgegap_round_trip_seconds",
+            "Until an answer.",
+            ["operation"],
+            registry=registry,
+            buckets=SECONDS,
         )
-        self.rate = Gauge("edgegap_rate", "Requests per second that are allowed now.", ["limit"], registry=registry)
+        self.rate = Gauge(
+            "edgegap_rate",
+            "Requests per second that are allowed now.",
+            ["limit"],
+            registry=registry,
+        )
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -52,11 +82,15 @@ async def main() -> CollectorRegistry:
     faults = [Fault("deploy", "429", times=2), Fault("status", "503-before", times=3)]
     async with (
         Simulator(faults=faults) as api,
-        EdgegapSession("any-token", base_url=api.url, on_event=Metrics(registry)) as edgegap,
+        EdgegapSession(
+            "any-token", base_url=api.url, on_event=Metrics(registry)
+        ) as edgegap,
     ):
 
         async def start_one() -> None:
-            accepted = await edgegap.deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
+            accepted = await edgegap.deployments.deploy(
+                "my-game", "1.0", users=["203.0.113.7"]
+            )
             await edgegap.deployments.status(accepted.request_id)
 
         await asyncio.gather(*(start_one() for _ in range(20)))

@@ -3,7 +3,8 @@
     pip install edgegap-async opentelemetry-sdk
     python examples/traces_opentelemetry.py
 
-Here the spans are printed. In a service, give the provider a `BatchSpanProcessor` with the exporter of your choice.
+Here the spans are printed. In a service, give the provider a `BatchSpanProcessor` with
+the exporter of your choice.
 """
 
 import asyncio
@@ -23,10 +24,11 @@ NANO = 1_000_000_000
 
 
 class Spans:
-    """Give it to a session as `on_event`: a span for each call, with its time in the queue, and one for each attempt.
+    """Give it to a session as `on_event`: a span for each call, with its time in the
+    queue, and one for each attempt.
 
-    An event comes when all is over, so a span is made after the fact. It is told in the task of the caller: what is
-    the current span there becomes its parent.
+    An event comes when all is over, so a span is made after the fact. It is told in the
+    task of the caller: what is the current span there becomes its parent.
     """
 
     def __init__(self, tracer: Tracer) -> None:
@@ -34,13 +36,21 @@ class Spans:
 
     def __call__(self, event: Event) -> None:
         """Make a span of an event."""
-        took = event.round_trip if event.kind == "attempt" else event.queued + event.round_trip
+        took = (
+            event.round_trip
+            if event.kind == "attempt"
+            else event.queued + event.round_trip
+        )
         end = time.time_ns()
         span = self.tracer.start_span(
             f"{event.operation} {event.kind}",
             kind=SpanKind.CLIENT if event.kind == "attempt" else SpanKind.INTERNAL,
             start_time=end - int(took * NANO),
-            attributes={"edgegap.limit": event.limit, "edgegap.queued": event.queued, "edgegap.attempt": event.attempt},
+            attributes={
+                "edgegap.limit": event.limit,
+                "edgegap.queued": event.queued,
+                "edgegap.attempt": event.attempt,
+            },
         )
         if event.request_id is not None:
             span.set_attribute("edgegap.request_id", event.request_id)
@@ -59,11 +69,17 @@ async def main() -> Sequence[ReadableSpan]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("my-matchmaker")
     async with (
-        Simulator(faults=[Fault("status", "503-before", times=1)], delay_before=(0.02, 0.05)) as api,
-        EdgegapSession("any-token", base_url=api.url, on_event=Spans(tracer)) as edgegap,
+        Simulator(
+            faults=[Fault("status", "503-before", times=1)], delay_before=(0.02, 0.05)
+        ) as api,
+        EdgegapSession(
+            "any-token", base_url=api.url, on_event=Spans(tracer)
+        ) as edgegap,
     ):
         with tracer.start_as_current_span("start a match"):
-            accepted = await edgegap.deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
+            accepted = await edgegap.deployments.deploy(
+                "my-game", "1.0", users=["203.0.113.7"]
+            )
             await edgegap.deployments.status(accepted.request_id)
     spans = exporter.get_finished_spans()
     for span in spans:

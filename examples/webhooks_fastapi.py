@@ -1,4 +1,5 @@
-"""Webhooks in a FastAPI application: who starts a match learns at once when its server is ready.
+"""Webhooks in a FastAPI application: who starts a match learns at once when its server
+is ready.
 
     pip install edgegap-async fastapi uvicorn
     export EDGEGAP_API_TOKEN=... PUBLIC_URL=https://matchmaker.example.com
@@ -6,8 +7,9 @@
 
     curl localhost:8000/matches --json '{"players": ["203.0.113.7"]}'
 
-PUBLIC_URL is where Edgegap reaches this application. Where it runs in several processes, give all of them the same
-WEBHOOK_SECRET, so that each verifies what was meant for another. Nothing depends on a webhook: the session asks, too.
+PUBLIC_URL is where Edgegap reaches this application. Where it runs in several
+processes, give all of them the same WEBHOOK_SECRET, so that each verifies what was
+meant for another. Nothing depends on a webhook: the session asks, too.
 """
 
 import os
@@ -47,7 +49,9 @@ class Server(BaseModel):
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[State]:
     """One session and one receiver for the whole application."""
-    receiver = WebhookReceiver(f"{os.environ['PUBLIC_URL']}/webhooks", secret=os.environ.get("WEBHOOK_SECRET"))
+    receiver = WebhookReceiver(
+        f"{os.environ['PUBLIC_URL']}/webhooks", secret=os.environ.get("WEBHOOK_SECRET")
+    )
     async with EdgegapSession(webhooks=receiver) as edgegap:
         yield {"edgegap": edgegap, "receiver": receiver}
 
@@ -61,7 +65,9 @@ async def start_match(match: Match, request: Request) -> Server:
     edgegap: EdgegapSession = request.state.edgegap
     players = [str(address) for address in match.players]
     try:
-        async with edgegap.deployments.running("my-game", "1.0", users=players, ready_timeout=60) as server:
+        async with edgegap.deployments.running(
+            "my-game", "1.0", users=players, ready_timeout=60
+        ) as server:
             host, port = server.address(7777)
             server.keep()
     except EdgegapError as error:
@@ -90,4 +96,5 @@ async def body_of(request: Request) -> bytearray:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(app, access_log=False)  # it would hold the signed paths
+    # it would hold the signed paths
+    uvicorn.run(app, access_log=False)

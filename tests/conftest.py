@@ -1,4 +1,6 @@
-"""What all tests share: virtual time, and a look after each test for what it left behind."""
+"""What all tests share: virtual time, and a look after each test for what it left
+behind.
+"""
 
 import asyncio
 import inspect
@@ -16,16 +18,24 @@ from edgegap_async._bucket import Bucket
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 # This machine may be busy: how long an example takes says nothing.
-settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("here")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "real_time: runs on asyncio's own loop and clock")
+    config.addinivalue_line(
+        "markers", "real_time: runs on asyncio's own loop and clock"
+    )
 
 
-def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Any]:
-    """Virtual time unless a test says otherwise: twenty seconds of pacing take some milliseconds."""
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Any]:
+    """Virtual time unless a test says otherwise: twenty seconds of pacing take some
+    milliseconds.
+    """
     if item.get_closest_marker("real_time"):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualTimeLoop}
@@ -36,7 +46,9 @@ _buckets: WeakSet[Bucket] = WeakSet()
 
 @pytest.fixture(scope="session", autouse=True)
 def buckets_are_noted() -> Iterator[None]:
-    """For the look after each test: to search the whole heap for them took two thirds of the suite's time."""
+    """For the look after each test: to search the whole heap for them took two thirds
+    of the suite's time.
+    """
     make = Bucket.__init__
 
     def make_and_note(self: Bucket, *args: Any, **kwargs: Any) -> None:
@@ -50,18 +62,24 @@ def buckets_are_noted() -> Iterator[None]:
 
 @pytest.fixture
 async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test that leaves a task, or a slot of a bucket. (Open connections are warnings, and those are errors.)"""
+    """Fail a test that leaves a task, or a slot of a bucket. (Open connections are
+    warnings, and those are errors.)
+    """
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
     for bucket in list(_buckets):
         usage = bucket.usage()
-        assert (usage.in_flight, usage.waiting) == (0, 0), f"slots or waiters left behind: {usage}"
+        assert (usage.in_flight, usage.waiting) == (0, 0), (
+            f"slots or waiters left behind: {usage}"
+        )
 
 
 @pytest.fixture(autouse=True)
 def checked(request: pytest.FixtureRequest) -> None:
-    """Every asynchronous test is looked at; for the others a loop would be made for nothing."""
+    """Every asynchronous test is looked at; for the others a loop would be made for
+    nothing.
+    """
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("nothing_left_behind")
 

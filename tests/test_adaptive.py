@@ -1,7 +1,9 @@
-"""A real limit that is lower than documented, counted in another way, or far away: what the SDK makes of it.
+"""A real limit that is lower than documented, counted in another way, or far away: what
+the SDK makes of it.
 
-As a user sees it: a session under load, what arrives at the simulator, and what `usage()` says. The same is measured
-for longer, and beside other rules, by `benchmarks/adaptive.py` and `benchmarks/far.py`.
+As a user sees it: a session under load, what arrives at the simulator, and what
+`usage()` says. The same is measured for longer, and beside other rules, by
+`benchmarks/adaptive.py` and `benchmarks/far.py`.
 """
 
 import asyncio
@@ -10,19 +12,29 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from bucket_model import run
-from raw_server import GET, answer, deploy, scripted, session
+from support.bucket_model import run
+from support.raw_server import GET, answer, deploy, scripted, session
 
-from edgegap_async import EdgegapError, EdgegapSession, Limits, LimitUsage, SessionClosed
+from edgegap_async import (
+    EdgegapError,
+    EdgegapSession,
+    Limits,
+    LimitUsage,
+    SessionClosed,
+)
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.enforcement import RuleName
 
-WAY = (0.0, 0.01)  # seconds until a request counts
-SLOWEST, GROWTH = 4, 0.25  # requests per second that always go, and that come back each second
+# seconds until a request counts
+WAY = (0.0, 0.01)
+# requests per second that always go, and that come back each second
+SLOWEST, GROWTH = 4, 0.25
 Call = Callable[[EdgegapSession], Awaitable[object]]
 
 
-def list_all(edgegap: EdgegapSession, timeout: float | None = None) -> Awaitable[object]:
+def list_all(
+    edgegap: EdgegapSession, timeout: float | None = None
+) -> Awaitable[object]:
     return edgegap.deployments.list(timeout=timeout)
 
 
@@ -30,7 +42,9 @@ def start_one(edgegap: EdgegapSession) -> Awaitable[object]:
     return deploy(edgegap, timeout=None)
 
 
-async def load(edgegap: EdgegapSession, seconds: float, call: Call = start_one, callers: int = 50) -> None:
+async def load(
+    edgegap: EdgegapSession, seconds: float, call: Call = start_one, callers: int = 50
+) -> None:
     """Callers that are never out of work, for so long."""
 
     async def caller() -> None:
@@ -59,10 +73,19 @@ def port(simulator: Simulator) -> int:
 
 @pytest.mark.parametrize(
     ("rule", "refusals", "share"),
-    [("fixed-window", 15, 0.85), ("sliding-window", 15, 0.85), ("token-bucket", 15, 0.85), ("spacing", 40, 0.75)],
+    [
+        ("fixed-window", 15, 0.85),
+        ("sliding-window", 15, 0.85),
+        ("token-bucket", 15, 0.85),
+        ("spacing", 40, 0.75),
+    ],
 )
-async def test_a_limit_that_is_lower_than_documented(rule: RuleName, refusals: int, share: float) -> None:
-    async with Simulator(enforcement=rule, rates={"deploy": 25}, delay_before=WAY) as simulator:
+async def test_a_limit_that_is_lower_than_documented(
+    rule: RuleName, refusals: int, share: float
+) -> None:
+    async with Simulator(
+        enforcement=rule, rates={"deploy": 25}, delay_before=WAY
+    ) as simulator:
         edgegap = session(simulator.url)
         assert (used(edgegap).rate, used(edgegap).burst) == (40, 10)
         assert "429" not in used(edgegap).why
@@ -76,14 +99,17 @@ async def test_a_limit_that_is_lower_than_documented(rule: RuleName, refusals: i
         assert used(edgegap).burst == 1
         assert "429" in used(edgegap).why
 
-    # Nothing is refused any more, and so the rate comes back by and by: to the limit, and not above.
+    # Nothing is refused any more, and so the rate comes back by and by: to the limit,
+    # and not above.
     last = used(edgegap).rate
     for _ in range(120):
         await asyncio.sleep(1)
         assert used(edgegap).rate == pytest.approx(min(40, last + GROWTH), abs=0.001)
         last = used(edgegap).rate
     assert last == 40
-    async with Simulator(enforcement=rule, delay_before=WAY, port=port(simulator)) as lifted:
+    async with Simulator(
+        enforcement=rule, delay_before=WAY, port=port(simulator)
+    ) as lifted:
         await load(edgegap, 5)
         await edgegap.aclose()
         assert lifted.busiest_second("deploy") <= 40
@@ -91,14 +117,20 @@ async def test_a_limit_that_is_lower_than_documented(rule: RuleName, refusals: i
 
 
 @pytest.mark.parametrize("rule", ["sliding-window", "spacing"])
-async def test_lifted_under_load_the_limit_is_found_again_and_held(rule: RuleName) -> None:
-    async with Simulator(enforcement=rule, rates={"list": 6}, delay_before=WAY) as simulator:
+async def test_lifted_under_load_the_limit_is_found_again_and_held(
+    rule: RuleName,
+) -> None:
+    async with Simulator(
+        enforcement=rule, rates={"list": 6}, delay_before=WAY
+    ) as simulator:
         edgegap = session(simulator.url)
         await load(edgegap, 20, list_all)
         assert simulator.refused("list") > 0
         assert edgegap.usage()["list"].rate <= 8
         assert "less than the limit" in edgegap.usage()["list"].why
-    async with Simulator(enforcement="off", delay_before=WAY, port=port(simulator)) as lifted:
+    async with Simulator(
+        enforcement="off", delay_before=WAY, port=port(simulator)
+    ) as lifted:
         await load(edgegap, 30, list_all)
         by_then = lifted.arrivals("list")
         await load(edgegap, 20, list_all)
@@ -111,20 +143,33 @@ async def test_lifted_under_load_the_limit_is_found_again_and_held(rule: RuleNam
 
 
 async def test_those_refused_together_are_one_cut() -> None:
-    simulator = Simulator(enforcement="off", delay_before=(0.15, 0.15), delay_after=(0.15, 0.15))
+    simulator = Simulator(
+        enforcement="off", delay_before=(0.15, 0.15), delay_after=(0.15, 0.15)
+    )
     async with simulator, session(simulator.url, limits=Limits(deploy=300)) as edgegap:
 
         async def refuse_for_a_moment() -> tuple[int, float, float, float]:
-            """How many were refused, how many admitted in the second before, and the rate before and after."""
+            """How many were refused, how many admitted in the second before, and the
+            rate before and after.
+            """
             by_then = simulator.arrivals("deploy")
             await asyncio.sleep(1)
-            admitted, refused = simulator.arrivals("deploy") - by_then, simulator.refused("deploy")
+            admitted, refused = (
+                simulator.arrivals("deploy") - by_then,
+                simulator.refused("deploy"),
+            )
             rate = used(edgegap).rate
             simulator.faults = [Fault("deploy", "429")]
-            await asyncio.sleep(0.25)  # less than a round trip: all of them are sent before the first answer
+            # less than a round trip: all of them are sent before the first answer
+            await asyncio.sleep(0.25)
             simulator.faults = []
             await asyncio.sleep(0.3)
-            return simulator.refused("deploy") - refused, admitted, rate, used(edgegap).rate
+            return (
+                simulator.refused("deploy") - refused,
+                admitted,
+                rate,
+                used(edgegap).rate,
+            )
 
         busy = asyncio.ensure_future(load(edgegap, 5, callers=400))
         await asyncio.sleep(0.5)
@@ -143,8 +188,12 @@ async def test_those_refused_together_are_one_cut() -> None:
 
 async def test_after_the_first_refusal_nothing_goes_at_once_any_more() -> None:
     refused = []
-    async with Simulator(enforcement="spacing") as simulator, session(simulator.url) as edgegap:
-        for _ in range(20):  # a match of five each second: nobody ever waits for long
+    async with (
+        Simulator(enforcement="spacing") as simulator,
+        session(simulator.url) as edgegap,
+    ):
+        # a match of five each second: nobody ever waits for long
+        for _ in range(20):
             await asyncio.gather(*(deploy(edgegap) for _ in range(5)))
             refused.append(simulator.refused("deploy"))
             await asyncio.sleep(1)
@@ -155,10 +204,14 @@ async def test_after_the_first_refusal_nothing_goes_at_once_any_more() -> None:
 
 
 @pytest.mark.parametrize(("asked", "pause"), [({"retry_after": "3"}, 3), ({}, 0.9)])
-async def test_a_refusal_holds_all_that_use_the_limit_and_then_they_go_evenly(asked: Any, pause: float) -> None:
+async def test_a_refusal_holds_all_that_use_the_limit_and_then_they_go_evenly(
+    asked: Any, pause: float
+) -> None:
     script = [*[answer()] * 30, answer(429, {"message": "no"}, **asked), answer()]
     async with scripted(*script) as (edgegap, server), session(server.url) as other:
-        await asyncio.gather(*(load(each, 10, GET, callers=20) for each in (edgegap, other)))
+        await asyncio.gather(
+            *(load(each, 10, GET, callers=20) for each in (edgegap, other))
+        )
     refused = server.times[30]
     after = [time - refused for time in server.times[31:]]
     assert pause <= after[0] <= pause + 0.1
@@ -166,20 +219,31 @@ async def test_a_refusal_holds_all_that_use_the_limit_and_then_they_go_evenly(as
     assert len(after) >= 0.9 * 20 * (10 - refused - pause)
 
 
-async def test_without_load_the_first_refusal_costs_no_rate_and_each_further_one_does() -> None:
+async def test_without_load_the_first_refusal_costs_no_rate_and_each_further_one_does() -> (
+    None
+):
     refusal = answer(429, {"message": "no"})
-    async with scripted(answer(), refusal, answer(), refusal, answer()) as (edgegap, server):
+    async with scripted(answer(), refusal, answer(), refusal, answer()) as (
+        edgegap,
+        server,
+    ):
         rates = []
         for _ in range(3):
             await deploy(edgegap)
             rates.append(used(edgegap).rate)
             await asyncio.sleep(1)
         assert rates == pytest.approx([40, 40, 0.85 * 40], abs=2 * GROWTH)
-        assert (used(edgegap).burst, used(edgegap).refused, len(server.arrivals)) == (1, 2, 5)
+        assert (used(edgegap).burst, used(edgegap).refused, len(server.arrivals)) == (
+            1,
+            2,
+            5,
+        )
 
 
 @pytest.mark.parametrize(("quiet", "at_once"), [(290, 1), (310, 10)])
-async def test_after_a_long_quiet_all_is_as_at_first(quiet: float, at_once: int) -> None:
+async def test_after_a_long_quiet_all_is_as_at_first(
+    quiet: float, at_once: int
+) -> None:
     async with scripted(answer(429, {"message": "no"}), answer()) as (edgegap, server):
         why = used(edgegap).why
         await deploy(edgegap)
@@ -190,12 +254,18 @@ async def test_after_a_long_quiet_all_is_as_at_first(quiet: float, at_once: int)
         await asyncio.gather(*(deploy(edgegap) for _ in range(12)))
         times = server.times[by_then:]
         assert sum(time < times[0] + 0.01 for time in times) == at_once
-        assert (used(edgegap).burst, used(edgegap).why == why) == (at_once, at_once == 10)
+        assert (used(edgegap).burst, used(edgegap).why == why) == (
+            at_once,
+            at_once == 10,
+        )
 
 
 def test_usage_after_the_loop_is_over() -> None:
     async def program() -> tuple[EdgegapSession, LimitUsage]:
-        async with Simulator(rates={"deploy": 25}) as simulator, session(simulator.url) as edgegap:
+        async with (
+            Simulator(rates={"deploy": 25}) as simulator,
+            session(simulator.url) as edgegap,
+        ):
             await load(edgegap, 3)
             return edgegap, used(edgegap)
 
@@ -207,13 +277,22 @@ def test_usage_after_the_loop_is_over() -> None:
 
 @pytest.mark.parametrize(
     ("way", "early", "least", "most"),
-    [((0.12, 0.13), True, 0.9, 1), ((0.12, 0.13), False, 0.75, 0.82), ((0.02, 0.2), True, 0.8, 1)],
+    [
+        ((0.12, 0.13), True, 0.9, 1),
+        ((0.12, 0.13), False, 0.75, 0.82),
+        ((0.02, 0.2), True, 0.8, 1),
+    ],
 )
-async def test_far_away(way: tuple[float, float], early: bool, least: float, most: float) -> None:
-    async with Simulator(enforcement="off", delay_before=way, delay_after=way) as simulator:
+async def test_far_away(
+    way: tuple[float, float], early: bool, least: float, most: float
+) -> None:
+    async with Simulator(
+        enforcement="off", delay_before=way, delay_after=way
+    ) as simulator:
         async with session(simulator.url, limits=Limits(early_return=early)) as edgegap:
             busy = asyncio.ensure_future(load(edgegap, 37, list_all, 30))
-            await asyncio.sleep(16)  # ten answers for each slot
+            # ten answers for each slot
+            await asyncio.sleep(16)
             by_then = simulator.arrivals("list")
             await asyncio.sleep(20)
             assert least <= (simulator.arrivals("list") - by_then) / (10 * 20) <= most

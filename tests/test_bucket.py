@@ -1,6 +1,8 @@
-"""The bucket against a network that delays, a loop that stalls and callers that go away: all in virtual time.
+"""The bucket against a network that delays, a loop that stalls and callers that go
+away: all in virtual time.
 
-No plan here has ten answers for each slot: until so many are seen, a bucket knows nothing of the distance.
+No plan here has ten answers for each slot: until so many are seen, a bucket knows
+nothing of the distance.
 """
 
 import asyncio
@@ -9,25 +11,42 @@ from dataclasses import dataclass
 
 import pytest
 from aiolimiter import AsyncLimiter
-from bucket_model import AT_REST, STALLS, busiest_second, made, moments, now, pace, plans, run, slot, stall
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bucket_model import (
+    AT_REST,
+    STALLS,
+    busiest_second,
+    made,
+    moments,
+    now,
+    pace,
+    plans,
+    run,
+    slot,
+    stall,
+)
 
 from edgegap_async._bucket import Bucket
 
-ALLOWANCE = 0.25  # seconds after it was given up in which a request may still arrive
+# seconds after it was given up in which a request may still arrive
+ALLOWANCE = 0.25
 
 
 @dataclass(frozen=True)
 class Call:
-    """When a request is made, how long it takes there and back, and when somebody loses patience; in seconds."""
+    """When a request is made, how long it takes there and back, and when somebody loses
+    patience; in seconds.
+    """
 
     start: float
     there: float
     back: float
     patience: float
-    leaves: bool  # without having sent anything
-    cancelled: float | None  # after its start
+    # without having sent anything
+    leaves: bool
+    # after its start
+    cancelled: float | None
     refused: bool
 
 
@@ -71,7 +90,9 @@ async def perform(call: Call, bucket: Bucket, arrivals: list[float]) -> None:
             bucket.given_up()
 
 
-async def carry_out(calls: list[Call], stalls: list[tuple[float, float]], bucket: Bucket) -> list[float]:
+async def carry_out(
+    calls: list[Call], stalls: list[tuple[float, float]], bucket: Bucket
+) -> list[float]:
     """All of a plan; the arrivals at the server."""
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
@@ -87,7 +108,8 @@ async def carry_out(calls: list[Call], stalls: list[tuple[float, float]], bucket
 
 @plans
 @given(
-    st.lists(ANY, min_size=5, max_size=40) | st.lists(ADMITTED, min_size=20, max_size=40),
+    st.lists(ANY, min_size=5, max_size=40)
+    | st.lists(ADMITTED, min_size=20, max_size=40),
     STALLS,
     st.integers(5, 6),
     st.sampled_from([None, 1, 2, 9]),
@@ -99,8 +121,12 @@ def test_no_second_sees_more_than_the_limit(
 
 
 @plans
-@given(st.lists(ADMITTED, min_size=5, max_size=30), STALLS, st.sampled_from([None, 1, 9]))
-def test_whoever_goes_no_slot_is_lost(calls: list[Call], stalls: list[tuple[float, float]], burst: int | None) -> None:
+@given(
+    st.lists(ADMITTED, min_size=5, max_size=30), STALLS, st.sampled_from([None, 1, 9])
+)
+def test_whoever_goes_no_slot_is_lost(
+    calls: list[Call], stalls: list[tuple[float, float]], burst: int | None
+) -> None:
     async def afterwards() -> tuple[Bucket, list[float], list[float]]:
         used = made(5, burst)
         await carry_out(calls, stalls, used)
@@ -120,7 +146,8 @@ def test_a_waiter_may_go_in_any_turn_of_the_loop(who: int) -> None:
         bucket = made(2, 1)
         tasks = [asyncio.create_task(slot(bucket)) for _ in range(6)]
         await asyncio.sleep(0.499)
-        stall(0.1)  # what the head waits for, and the cancellation, come in the same turns
+        # what the head waits for, and the cancellation, come in the same turns
+        stall(0.1)
         for _ in range(turns):
             await asyncio.sleep(0)
         tasks[who].cancel()
@@ -140,8 +167,12 @@ def test_a_waiter_may_go_in_any_turn_of_the_loop(who: int) -> None:
 Acquire = Callable[[int], Awaitable[None]]
 
 
-async def granted_order(acquire: Acquire, starts: list[float], stalls: list[tuple[float, float]]) -> list[int]:
-    """The order in which calls were granted, each told by its place in the order in which they asked."""
+async def granted_order(
+    acquire: Acquire, starts: list[float], stalls: list[tuple[float, float]]
+) -> list[int]:
+    """The order in which calls were granted, each told by its place in the order in
+    which they asked.
+    """
     asked, granted = 0, list[int]()
     loop = asyncio.get_running_loop()
 
@@ -170,7 +201,9 @@ def ours(rate: float) -> Acquire:
 
 @plans
 @given(st.lists(moments(2), min_size=5, max_size=40), STALLS)
-def test_first_come_first_served(starts: list[float], stalls: list[tuple[float, float]]) -> None:
+def test_first_come_first_served(
+    starts: list[float], stalls: list[tuple[float, float]]
+) -> None:
     async def order() -> list[int]:
         return await granted_order(ours(8), starts, stalls)
 
@@ -198,7 +231,10 @@ def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
 
         first = bucket.ticket()
         await call("first", first)
-        others = [asyncio.create_task(call(str(number), bucket.ticket())) for number in range(6)]
+        others = [
+            asyncio.create_task(call(str(number), bucket.ticket()))
+            for number in range(6)
+        ]
         await asyncio.sleep(0.7)
         await call("again", first)
         await asyncio.gather(*others)
@@ -211,10 +247,16 @@ def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
 @plans
 @given(
     st.lists(
-        st.tuples(st.sampled_from([0.0, 0.0, 0.02, 0.3]), st.sampled_from(["at once", "in the queue"])), max_size=60
+        st.tuples(
+            st.sampled_from([0.0, 0.0, 0.02, 0.3]),
+            st.sampled_from(["at once", "in the queue"]),
+        ),
+        max_size=60,
     )
 )
-def test_what_goes_at_once_is_what_the_shape_lets_through(plan: list[tuple[float, str]]) -> None:
+def test_what_goes_at_once_is_what_the_shape_lets_through(
+    plan: list[tuple[float, str]],
+) -> None:
     async def follow() -> None:
         bucket, shape = made(20, 5), AsyncLimiter(5, 5 / 22)
         for pause, way in plan:

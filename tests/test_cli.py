@@ -32,7 +32,9 @@ def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*args: str, stdin: str = "") -> Result:
     """Run the program in virtual time."""
-    return CliRunner().invoke(program, args, input=stdin, obj=VirtualTimeLoop, catch_exceptions=False)
+    return CliRunner().invoke(
+        program, args, input=stdin, obj=VirtualTimeLoop, catch_exceptions=False
+    )
 
 
 def test_the_example_is_launched_within_the_limits() -> None:
@@ -40,9 +42,21 @@ def test_the_example_is_launched_within_the_limits() -> None:
 
     assert result.exit_code == 0
     servers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {server["match_id"] for server in servers} == {f"match-{n:04}" for n in range(1, 41)}
-    assert set(servers[0]) == {"match_id", "request_id", "fqdn", "public_ip", "ports", "seconds"}
-    assert all(server["fqdn"] and server["public_ip"] and server["ports"]["7777"]["external"] for server in servers)
+    assert {server["match_id"] for server in servers} == {
+        f"match-{n:04}" for n in range(1, 41)
+    }
+    assert set(servers[0]) == {
+        "match_id",
+        "request_id",
+        "fqdn",
+        "public_ip",
+        "ports",
+        "seconds",
+    }
+    assert all(
+        server["fqdn"] and server["public_ip"] and server["ports"]["7777"]["external"]
+        for server in servers
+    )
     assert all(2 <= server["seconds"] < 10 for server in servers)
     assert "40 of 40 matches have their server, 0 failed" in result.stderr
     assert "time to ready, from the sending of the deploy: p50 " in result.stderr
@@ -74,21 +88,37 @@ def test_matches_come_from_standard_input() -> None:
     result = run("launch", "-", "--simulate", stdin=LINE % "a" + "\n" + LINE % "b")
 
     assert result.exit_code == 0
-    assert {json.loads(line)["match_id"] for line in result.stdout.splitlines()} == {"a", "b"}
+    assert {json.loads(line)["match_id"] for line in result.stdout.splitlines()} == {
+        "a",
+        "b",
+    }
 
 
 def test_without_a_token_it_is_simulated_and_says_so() -> None:
     result = run("launch", "-", stdin=LINE % "a")
 
     assert result.exit_code == 0
-    assert result.stderr.startswith("EDGEGAP_API_TOKEN is not set: launching on an embedded simulator")
+    assert result.stderr.startswith(
+        "EDGEGAP_API_TOKEN is not set: launching on an embedded simulator"
+    )
 
 
-def test_simulated_it_uses_neither_token_nor_url_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulated_it_uses_neither_token_nor_url_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "not a token\x07")
     monkeypatch.setenv("EDGEGAP_BASE_URL", "nonsense")
 
-    result = run("launch", "-", "--simulate", "--enforcement", "spacing", "--burst", "1", stdin=LINE % "a")
+    result = run(
+        "launch",
+        "-",
+        "--simulate",
+        "--enforcement",
+        "spacing",
+        "--burst",
+        "1",
+        stdin=LINE % "a",
+    )
 
     assert result.exit_code == 0
     assert "(EDGEGAP_API_TOKEN and EDGEGAP_BASE_URL not used)" in result.stderr
@@ -97,13 +127,19 @@ def test_simulated_it_uses_neither_token_nor_url_of_the_environment(monkeypatch:
 
 def test_with_a_token_it_talks_to_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
-    monkeypatch.setenv("EDGEGAP_BASE_URL", "http://127.0.0.1:1")  # where nobody listens
+    # where nobody listens
+    monkeypatch.setenv("EDGEGAP_BASE_URL", "http://127.0.0.1:1")
 
-    result = run("launch", "-", "--application", "game", "--version", "1", stdin=LINE % "a")
+    result = run(
+        "launch", "-", "--application", "game", "--version", "1", stdin=LINE % "a"
+    )
 
     assert result.exit_code == 1
     assert "0 of 1 matches have their server, 1 failed" in result.stderr
-    assert "failed: a: deployments.deploy (POST /v2/deployments) had no answer" in result.stderr
+    assert (
+        "failed: a: deployments.deploy (POST /v2/deployments) had no answer"
+        in result.stderr
+    )
     assert "made-up" not in result.output
 
 
@@ -112,13 +148,18 @@ def test_with_a_token_it_talks_to_the_api(monkeypatch: pytest.MonkeyPatch) -> No
     [
         (["--version", "1"], "--application is needed"),
         (["--application", "game", "--version", " "], "--version is needed"),
-        (["--application", "game", "--version", "1", "--enforcement", "off"], "--enforcement is the simulator's"),
+        (
+            ["--application", "game", "--version", "1", "--enforcement", "off"],
+            "--enforcement is the simulator's",
+        ),
         (["--simulate", "--timeout", "0"], "--timeout"),
         (["--simulate", "--burst", "0"], "--burst"),
         (["--simulate", "--max-running", "0"], "--max-running"),
     ],
 )
-def test_wrong_options_start_nothing(args: list[str], problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_options_start_nothing(
+    args: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
 
     result = run("launch", "-", *args, stdin=LINE % "a")
@@ -128,26 +169,41 @@ def test_wrong_options_start_nothing(args: list[str], problem: str, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "environment", [{"EDGEGAP_API_TOKEN": "two words"}, {"EDGEGAP_BASE_URL": "http://far.example"}]
+    "environment",
+    [{"EDGEGAP_API_TOKEN": "two words"}, {"EDGEGAP_BASE_URL": "http://far.example"}],
 )
-def test_a_wrong_environment_starts_nothing(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_environment_starts_nothing(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"EDGEGAP_API_TOKEN": "made-up", **environment}.items():
         monkeypatch.setenv(name, value)
 
-    result = run("launch", "-", "--application", "game", "--version", "1", stdin=LINE % "a")
+    result = run(
+        "launch", "-", "--application", "game", "--version", "1", stdin=LINE % "a"
+    )
 
     assert result.exit_code == 2
     assert "Error: " in result.stderr
 
 
 def test_every_bad_line_is_named_and_nothing_is_started() -> None:
-    lines = [LINE % "a", "{\n", LINE % "b", '{"match_id": "c", "players": []}\n', LINE % "a"]
+    lines = [
+        LINE % "a",
+        "{\n",
+        LINE % "b",
+        '{"match_id": "c", "players": []}\n',
+        LINE % "a",
+    ]
 
     result = run("launch", "-", "--simulate", stdin="".join(lines))
 
     assert result.exit_code == 2
     assert not result.stdout
-    assert [line.partition(":")[0] for line in result.stderr.splitlines() if line.startswith("line ")] == [
+    assert [
+        line.partition(":")[0]
+        for line in result.stderr.splitlines()
+        if line.startswith("line ")
+    ] == [
         "line 2",
         "line 4",
         "line 5",
@@ -171,13 +227,31 @@ def test_an_empty_file_is_an_error() -> None:
         ('{"match_id": 7, "players": ["192.0.2.1"]}', "$.match_id"),
         ('{"match_id": "a"}', "`players`"),
         ('{"match_id": "a", "players": "192.0.2.1"}', "$.players"),
-        ('{"match_id": "a", "players": ["192.0.2.999"]}', "players: '192.0.2.999' is not an IP address"),
-        ('{"match_id": "a", "players": [{"latitude": 91, "longitude": 0}]}', "players: latitude"),
+        (
+            '{"match_id": "a", "players": ["192.0.2.999"]}',
+            "players: '192.0.2.999' is not an IP address",
+        ),
+        (
+            '{"match_id": "a", "players": [{"latitude": 91, "longitude": 0}]}',
+            "players: latitude",
+        ),
         ('{"match_id": "a", "players": [{"latitude": 1}]}', "longitude"),
-        ('{"match_id": "a", "players": ["192.0.2.1"], "tag": ["x"]}', "unknown field `tag`"),
-        ('{"match_id": "a", "players": ["192.0.2.1"], "tags": ["%s"]}' % ("x" * 41), "tags must have at most 40"),
-        ('{"match_id": "a", "players": ["192.0.2.1"], "environment_variables": {"A": 1}}', "$.environment_variables"),
-        ('{"match_id": "a", "players": ["192.0.2.1"], "environment_variables": {"": "1"}}', "environment_variables"),
+        (
+            '{"match_id": "a", "players": ["192.0.2.1"], "tag": ["x"]}',
+            "unknown field `tag`",
+        ),
+        (
+            '{"match_id": "a", "players": ["192.0.2.1"], "tags": ["%s"]}' % ("x" * 41),
+            "tags must have at most 40",
+        ),
+        (
+            '{"match_id": "a", "players": ["192.0.2.1"], "environment_variables": {"A": 1}}',
+            "$.environment_variables",
+        ),
+        (
+            '{"match_id": "a", "players": ["192.0.2.1"], "environment_variables": {"": "1"}}',
+            "environment_variables",
+        ),
         ('{"match_id": "\udcff", "players": ["192.0.2.1"]}', "utf-8"),
     ],
 )
@@ -189,13 +263,17 @@ def test_a_bad_line_is_told_by_its_field(line: str, problem: str) -> None:
     assert problem in bad.problem
 
 
-def test_uvloop_is_imported_for_whom_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uvloop_is_imported_for_whom_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = loop_factory("uvloop")()
     made.close()
     assert type(made).__module__ == "uvloop"
 
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    result = CliRunner().invoke(program, ["launch", "-", "--simulate", "--loop", "uvloop"], input=LINE % "a")
+    result = CliRunner().invoke(
+        program, ["launch", "-", "--simulate", "--loop", "uvloop"], input=LINE % "a"
+    )
 
     assert result.exit_code == 2
     assert "pip install uvloop" in result.stderr
@@ -208,7 +286,9 @@ def test_ctrl_c_twice_is_still_130() -> None:
             made.call_later(seconds, signal.raise_signal, signal.SIGINT)
         return made
 
-    result = CliRunner().invoke(program, ["launch", str(EXAMPLE), "--simulate"], obj=loop)
+    result = CliRunner().invoke(
+        program, ["launch", str(EXAMPLE), "--simulate"], obj=loop
+    )
 
     assert result.exit_code == 130
     assert re.search(r"^running: \d+ servers: ", result.stderr, re.MULTILINE)
@@ -230,7 +310,9 @@ def test_simulate_names_a_port_that_is_taken() -> None:
     assert f"can't listen on port {port}: " in result.stderr
 
 
-async def test_simulate_serves_until_it_is_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_simulate_serves_until_it_is_interrupted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator()
     asyncio.get_running_loop().call_later(1, signal.raise_signal, signal.SIGTERM)
 
@@ -249,8 +331,11 @@ def test_version_and_help() -> None:
 @pytest.fixture
 def forget_the_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def forget() -> None:
-        monkeypatch.setattr(edgegap_async, "cli", edgegap_async.cli)  # to be put back, as the modules are
-        for name in [name for name in sys.modules if name.startswith("edgegap_async.cli")]:
+        # to be put back, as the modules are
+        monkeypatch.setattr(edgegap_async, "cli", edgegap_async.cli)
+        for name in [
+            name for name in sys.modules if name.startswith("edgegap_async.cli")
+        ]:
             monkeypatch.delitem(sys.modules, name)
 
     return forget
@@ -258,7 +343,9 @@ def forget_the_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra_it_says_how_to_install_it(
-    missing: str, forget_the_program: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    missing: str,
+    forget_the_program: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget_the_program()
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
@@ -268,7 +355,8 @@ def test_without_the_extra_it_says_how_to_install_it(
     with pytest.raises(SystemExit) as ended:
         __main__.main()
 
-    assert 'pip install "edgegap-async[cli]"' in str(ended.value.code)  # a text is printed to stderr, and exits with 1
+    # a text is printed to stderr, and exits with 1
+    assert 'pip install "edgegap-async[cli]"' in str(ended.value.code)
 
 
 def test_a_module_of_ours_that_is_missing_is_no_missing_extra(
@@ -281,7 +369,9 @@ def test_a_module_of_ours_that_is_missing_is_no_missing_extra(
         __main__.main()
 
 
-def test_main_runs_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_main_runs_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["edgegap_async", "--version"])
 
     with pytest.raises(SystemExit) as ended:

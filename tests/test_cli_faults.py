@@ -9,7 +9,9 @@ from edgegap_async.cli.program import program
 from edgegap_async.simulator import VirtualTimeLoop
 from edgegap_async.simulator.faults import KINDS
 
-LINES = "".join(f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20))
+LINES = "".join(
+    f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +21,9 @@ def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*args: str) -> Result:
-    return CliRunner().invoke(program, args, input=LINES, obj=VirtualTimeLoop, catch_exceptions=False)
+    return CliRunner().invoke(
+        program, args, input=LINES, obj=VirtualTimeLoop, catch_exceptions=False
+    )
 
 
 @pytest.mark.parametrize("command", [["simulate"], ["launch", "-", "--simulate"]])
@@ -27,14 +31,19 @@ def run(*args: str) -> Result:
     ("faults", "problem"),
     [
         (["deploy"], "fault 'deploy' must be"),
-        (["deploy:cut-after", "depoly:cut-after"], "fault 'depoly:cut-after': operation: there is no 'depoly'"),
+        (
+            ["deploy:cut-after", "depoly:cut-after"],
+            "fault 'depoly:cut-after': operation: there is no 'depoly'",
+        ),
         (["deploy:melted"], "fault 'deploy:melted': kind: there is no 'melted'"),
         (["deploy:cut-after:2"], "share must be from 0 to 1"),
         (["deploy:late:0.1"], "late takes a number of seconds"),
         (["deploy:cut-after:0.6", "deploy:502-after:0.6"], "add up to 1.2"),
     ],
 )
-def test_a_wrong_fault_is_named_and_nothing_runs(command: list[str], faults: list[str], problem: str) -> None:
+def test_a_wrong_fault_is_named_and_nothing_runs(
+    command: list[str], faults: list[str], problem: str
+) -> None:
     result = run(*command, *(word for fault in faults for word in ("--fault", fault)))
 
     assert result.exit_code == 2
@@ -47,21 +56,45 @@ def test_all_kinds_are_listed() -> None:
 
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == list(KINDS)
-    assert all(kind.about in line for kind, line in zip(KINDS.values(), result.stdout.splitlines(), strict=True))
+    assert all(
+        kind.about in line
+        for kind, line in zip(KINDS.values(), result.stdout.splitlines(), strict=True)
+    )
 
 
 def test_a_launch_gets_its_servers_through_faults() -> None:
-    result = run("launch", "-", "--simulate", "--fault", "deploy:cut-after:0.3", "--fault", "status:500-before:0.1")
+    result = run(
+        "launch",
+        "-",
+        "--simulate",
+        "--fault",
+        "deploy:cut-after:0.3",
+        "--fault",
+        "status:500-before:0.1",
+    )
 
     assert result.exit_code == 0
     servers = [json.loads(line) for line in result.stdout.splitlines()]
-    assert len({server["request_id"] for server in servers}) == len({server["match_id"] for server in servers}) == 20
+    assert (
+        len({server["request_id"] for server in servers})
+        == len({server["match_id"] for server in servers})
+        == 20
+    )
 
 
 def test_a_fault_is_the_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
 
-    result = run("launch", "-", "--application", "game", "--version", "1", "--fault", "deploy:cut-after")
+    result = run(
+        "launch",
+        "-",
+        "--application",
+        "game",
+        "--version",
+        "1",
+        "--fault",
+        "deploy:cut-after",
+    )
 
     assert result.exit_code == 2
     assert "--fault is the simulator's: it needs --simulate" in result.stderr

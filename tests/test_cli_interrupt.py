@@ -1,4 +1,6 @@
-"""Ctrl-C during a launch, in virtual time: what was sent is waited for, and all that was started is stopped."""
+"""Ctrl-C during a launch, in virtual time: what was sent is waited for, and all that
+was started is stopped.
+"""
 
 import asyncio
 import signal
@@ -7,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from launches import launched, matches, session
+from support.launches import launched, matches, session
 
 from edgegap_async import EdgegapSession
 from edgegap_async.cli.attend import attend
@@ -30,7 +32,8 @@ async def test_what_was_sent_is_waited_for_and_all_is_stopped(
     assert await launched(simulator, 400) == INTERRUPTED
 
     sent = len(simulator.deployed())
-    assert 10 < sent <= 40  # one second of it
+    # one second of it
+    assert 10 < sent <= 40
     assert simulator.stopped() == set(simulator.deployed())
     told = capsys.readouterr().err
     assert "interrupted: nothing more is started" in told
@@ -49,7 +52,9 @@ async def test_what_is_ready_is_stopped_too(capsys: pytest.CaptureFixture[str]) 
     assert len(simulator.stopped()) == 20
 
 
-async def test_a_deploy_that_is_refused_afterwards_is_not_sent_again(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_deploy_that_is_refused_afterwards_is_not_sent_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(rates={"deploy": 2}, delay_before=(0.5, 0.5))
     interrupt_after(0.3)
 
@@ -74,26 +79,39 @@ async def test_a_deploy_that_waits_for_its_repeat_is_withdrawn() -> None:
     assert simulator.stopped() == set(simulator.deployed())
 
 
-async def test_a_deploy_that_never_left_is_not_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_deploy_that_never_left_is_not_tried_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     interrupt_after(10)
     with unreachable() as url:
         async with EdgegapSession("made-up", base_url=url) as edgegap:
-            assert await attend(edgegap, matches(1), timeout=None, stop=False) == INTERRUPTED
+            assert (
+                await attend(edgegap, matches(1), timeout=None, stop=False)
+                == INTERRUPTED
+            )
 
     told = capsys.readouterr().err
-    assert "0 of 1 matches have their server, 0 failed, in 30." in told  # its one attempt ended by its time-out
+    # its one attempt ended by its time-out
+    assert "0 of 1 matches have their server, 0 failed, in 30." in told
     assert "not known" not in told
 
 
-async def test_an_answer_that_is_lost_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_answer_that_is_lost_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     interrupt_after(0.1)
 
     assert await launched(Simulator(delay_after=(40, 40)), 1) == INTERRUPTED
 
-    assert "not known: m0: no look-up could tell what is under the tag once-" in capsys.readouterr().err
+    assert (
+        "not known: m0: no look-up could tell what is under the tag once-"
+        in capsys.readouterr().err
+    )
 
 
-async def test_what_a_lost_answer_has_started_is_found_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_a_lost_answer_has_started_is_found_and_stopped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(faults=[Fault("deploy", "cut-after", 0.5)])
     interrupt_after(1.0)
 
@@ -118,24 +136,34 @@ async def test_what_was_lost_and_started_nothing_is_not_sent_again() -> None:
     assert not simulator.deployed()
 
 
-async def test_twice_it_ends_at_once_and_tells_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_twice_it_ends_at_once_and_tells_what_is_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(delay_after=(1, 1))
     interrupt_after(1.1)
     interrupt_after(1.2)
 
     async with session(simulator) as edgegap:
-        launch = asyncio.create_task(attend(edgegap, matches(400), timeout=300, stop=False))
+        launch = asyncio.create_task(
+            attend(edgegap, matches(400), timeout=300, stop=False)
+        )
         with suppress(asyncio.CancelledError):
             await launch
         assert launch.cancelled()
         told = capsys.readouterr().err
         left = len(simulator.deployed())
 
-    assert told.count("its deploy was in flight and may have started a server") + told.count("(m") == left
+    assert (
+        told.count("its deploy was in flight and may have started a server")
+        + told.count("(m")
+        == left
+    )
     assert "running: " in told
 
 
-async def test_it_does_not_end_while_it_stops(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_it_does_not_end_while_it_stops(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(ready_after=(1, 1))
     interrupt_after(2.0)
 

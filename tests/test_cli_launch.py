@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiolimiter import AsyncLimiter
-from launches import launched, matches, session
-from plain_client import Plain
 from rich.console import Console
+from support.launches import launched, matches, session
+from support.plain_client import Plain
 
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli.attend import attend
@@ -25,28 +25,50 @@ from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.enforcement import RuleName
 
-JITTER = (0.0, 0.008)  # seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
+# seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
+JITTER = (0.0, 0.008)
 
 
 @pytest.mark.parametrize(
-    ("enforcement", "burst"), [("fixed-window", None), ("sliding-window", None), ("token-bucket", None), ("spacing", 1)]
+    ("enforcement", "burst"),
+    [
+        ("fixed-window", None),
+        ("sliding-window", None),
+        ("token-bucket", None),
+        ("spacing", 1),
+    ],
 )
-async def test_four_hundred_deploys_at_the_full_rate(enforcement: RuleName, burst: int | None) -> None:
+async def test_four_hundred_deploys_at_the_full_rate(
+    enforcement: RuleName, burst: int | None
+) -> None:
     simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
     async with session(simulator, Limits(burst=burst)) as edgegap:
-        launch = Launch(edgegap, matches(400), timeout=300, tell=lambda match_id, server, seconds: None)
+        launch = Launch(
+            edgegap,
+            matches(400),
+            timeout=300,
+            tell=lambda match_id, server, seconds: None,
+        )
         await launch.run()
 
     assert launch.outcome.complete
     assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
     counts = simulator.counts()["limits"].values()
     assert [limit["refused"] for limit in counts] == [0, 0, 0, 0]
-    assert [limit["busiest_second"] <= most for limit, most in zip(counts, (40, 20, 10, 40), strict=True)] == [True] * 4
+    assert [
+        limit["busiest_second"] <= most
+        for limit, most in zip(counts, (40, 20, 10, 40), strict=True)
+    ] == [True] * 4
 
     # What anybody would write instead is refused by the same server.
     other = Simulator(enforcement=enforcement, delay_before=JITTER)
     limiter = AsyncLimiter(40, 1)
-    async with other, aiohttp.ClientSession(other.url, headers={"Authorization": "token made-up"}) as http:
+    async with (
+        other,
+        aiohttp.ClientSession(
+            other.url, headers={"Authorization": "token made-up"}
+        ) as http,
+    ):
 
         async def deploy() -> None:
             async with limiter:
@@ -56,28 +78,41 @@ async def test_four_hundred_deploys_at_the_full_rate(enforcement: RuleName, burs
     assert other.refused("deploy") > 0
 
 
-async def test_the_server_of_a_match_that_fails_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_server_of_a_match_that_fails_is_stopped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(error_share=0.3, seed=4)
 
     assert await launched(simulator, 20) == 1
 
     told = capsys.readouterr()
     servers = [json.loads(line) for line in told.out.splitlines()]
-    failed = [line.split(": ")[1] for line in told.err.splitlines() if line.startswith("  failed: ")]
+    failed = [
+        line.split(": ")[1]
+        for line in told.err.splitlines()
+        if line.startswith("  failed: ")
+    ]
     assert 0 < len(failed) < 20
-    assert {server["match_id"] for server in servers} | set(failed) == {f"m{n}" for n in range(20)}
-    assert set(simulator.deployed()) - simulator.stopped() == {server["request_id"] for server in servers}
+    assert {server["match_id"] for server in servers} | set(failed) == {
+        f"m{n}" for n in range(20)
+    }
+    assert set(simulator.deployed()) - simulator.stopped() == {
+        server["request_id"] for server in servers
+    }
     assert f"stopped: {len(failed)} servers" in told.err
 
 
-async def test_the_timeout_counts_from_the_sending_of_each_deploy(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_timeout_counts_from_the_sending_of_each_deploy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator(ready_after=(9, 9))
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     assert await launched(simulator, 80, timeout=5) == 1
 
-    assert 80 / 40 - 0.5 + 5 < loop.time() - began < 9  # the last deploy is sent about two seconds after the first
+    # the last deploy is sent about two seconds after the first
+    assert 80 / 40 - 0.5 + 5 < loop.time() - began < 9
     told = capsys.readouterr()
     assert not told.out
     assert told.err.count("was not ready in time, last seen ") == 80
@@ -111,7 +146,8 @@ async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
         async with EdgegapSession("another's", base_url=simulator.url) as other:
             before: frozenset[str] = frozenset()
             while True:
-                await asyncio.sleep(6)  # longer than a server takes until it is ready
+                # longer than a server takes until it is ready
+                await asyncio.sleep(6)
                 assert len(simulator.running()) <= 2
                 for request_id in before & simulator.running():
                     await other.deployments.stop(request_id)
@@ -120,14 +156,20 @@ async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
     simulator = Simulator()
     async with session(simulator) as edgegap:
         players = asyncio.create_task(play(simulator))
-        assert await attend(edgegap, matches(7), timeout=300, stop=False, max_running=2) == 0
+        assert (
+            await attend(edgegap, matches(7), timeout=300, stop=False, max_running=2)
+            == 0
+        )
         assert not players.done()
         players.cancel()
     assert len(simulator.deployed()) == 7
 
 
-async def test_what_can_not_be_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    simulator = Simulator(delay_after=(40, 40))  # longer than an attempt of a deploy, and of a stop
+async def test_what_can_not_be_known_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # longer than an attempt of a deploy, and of a stop
+    simulator = Simulator(delay_after=(40, 40))
 
     assert await launched(simulator, 1) == 1
 
@@ -145,7 +187,10 @@ async def test_when_nobody_reads_any_more_all_is_stopped(
         assert await launched(simulator, 5) == 1
 
     assert simulator.stopped() == set(simulator.deployed())
-    assert "standard output can't be written, so all servers are stopped" in capsys.readouterr().err
+    assert (
+        "standard output can't be written, so all servers are stopped"
+        in capsys.readouterr().err
+    )
 
 
 class Stubborn:
@@ -159,7 +204,9 @@ class Stubborn:
             case "POST":
                 return web.json_response(self.deploy[1], status=self.deploy[0])
             case "GET":
-                return web.json_response({"request_id": "c065", "current_status": f"Status.{self.state}"})
+                return web.json_response(
+                    {"request_id": "c065", "current_status": f"Status.{self.state}"}
+                )
             case _:
                 return web.json_response({"message": "as you like"}, status=self.stop)
 
@@ -180,14 +227,22 @@ ACCEPTED = (202, {"request_id": "c065"})
 @pytest.mark.parametrize(
     ("api", "told"),
     [
-        (Stubborn((422, {"request_id": "c065", "message": "full"}), "ERROR", 200), "stopped: 1 servers"),
+        (
+            Stubborn((422, {"request_id": "c065", "message": "full"}), "ERROR", 200),
+            "stopped: 1 servers",
+        ),
         (Stubborn(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
-        (Stubborn(ACCEPTED, "ERROR", 403), "not known: m0: c065 could not be stopped: "),
+        (
+            Stubborn(ACCEPTED, "ERROR", 403),
+            "not known: m0: c065 could not be stopped: ",
+        ),
         (Stubborn(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
     ],
     ids=["allocation failed", "stopped already", "can't be stopped", "terminated"],
 )
-async def test_what_is_left_of_a_failure(api: Stubborn, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_what_is_left_of_a_failure(
+    api: Stubborn, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert await launched_by(api) == 1
 
     lines = capsys.readouterr().err
@@ -204,9 +259,12 @@ def deaf_pipe() -> Iterator[object]:
         yield pipe
 
 
-async def test_whatever_goes_wrong_no_server_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whatever_goes_wrong_no_server_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     closed = StringIO()
-    closed.close()  # writing to it is a ValueError, which nobody expects
+    # writing to it is a ValueError, which nobody expects
+    closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     simulator = Simulator(ready_after=(1, 3))
 
@@ -217,14 +275,21 @@ async def test_whatever_goes_wrong_no_server_is_left(monkeypatch: pytest.MonkeyP
 
 
 class TestProgress:
-    def test_elsewhere_than_on_a_terminal_it_is_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_elsewhere_than_on_a_terminal_it_is_lines(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         with shown(4, Console(file=StringIO())) as show:
             show.line("{}")
             show.update(Outcome(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
 
-        assert capsys.readouterr() == ("{}\n", "3 of 4 deployed, 1 ready, 0 failed, 1 stopped\n")
+        assert capsys.readouterr() == (
+            "{}\n",
+            "3 of 4 deployed, 1 ready, 0 failed, 1 stopped\n",
+        )
 
-    def test_on_a_terminal_it_is_a_bar(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_on_a_terminal_it_is_a_bar(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         terminal = StringIO()
         with shown(4, Console(file=terminal, force_terminal=True, width=120)) as show:
             show.line("{}")
@@ -236,7 +301,9 @@ class TestProgress:
         assert "3 of 4 deployed, 1 ready, 0 failed" in terminal.getvalue()
         assert "[bold] is no markup\n" in terminal.getvalue()
 
-    def test_the_bar_gives_way_to_what_shares_its_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_bar_gives_way_to_what_shares_its_terminal(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(sys, "stdout", Terminal())
         terminal = StringIO()
         with shown(4, Console(file=terminal, force_terminal=True, width=40)) as show:
@@ -251,5 +318,10 @@ class Terminal(StringIO):
 
 
 def test_percentiles_are_values_that_occurred() -> None:
-    assert [percentile([3, 1, 2, 4], share) for share in (0.0, 0.5, 0.95, 1.0)] == [1, 2, 4, 4]
+    assert [percentile([3, 1, 2, 4], share) for share in (0.0, 0.5, 0.95, 1.0)] == [
+        1,
+        2,
+        4,
+        4,
+    ]
     assert percentile([7], 0.5) == 7

@@ -13,16 +13,24 @@ import pytest
 
 from edgegap_async.simulator import Simulator
 
-LINES = "".join(f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20))
-PATIENCE = 30  # seconds, on a busy machine
+LINES = "".join(
+    f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20)
+)
+# seconds, on a busy machine
+PATIENCE = 30
 
 
 @contextmanager
 def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGEGAP_")} | variables
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EDGEGAP_")
+    } | variables
     command = [sys.executable, "-m", "edgegap_async", *args]
     pipe = subprocess.PIPE
-    # Whoever runs the tests in the background of a shell has them ignore SIGINT, and children inherit that.
+    # Whoever runs the tests in the background of a shell has them ignore SIGINT, and
+    # children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         started = subprocess.Popen(  # noqa: S603 - our own program
@@ -34,21 +42,36 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            process.kill()  # nothing, if it has ended
+            # nothing, if it has ended
+            process.kill()
 
 
 def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
-    options = ("--token", "made-up", "--ready-after", "0", "0", "--seed", "3", "--others", "20000")
+    options = (
+        "--token",
+        "made-up",
+        "--ready-after",
+        "0",
+        "0",
+        "--seed",
+        "3",
+        "--others",
+        "20000",
+    )
     with program("simulate", *options) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
         connection = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
         for authorization in ("token wrong", "token made-up"):
-            connection.request("GET", "/v1/locations", headers={"Authorization": authorization})
+            connection.request(
+                "GET", "/v1/locations", headers={"Authorization": authorization}
+            )
             answer = connection.getresponse()
             assert answer.status == (401 if authorization == "token wrong" else 200)
             answer.read()
-        connection.request("GET", "/v1/deployments", headers={"Authorization": "token made-up"})
+        connection.request(
+            "GET", "/v1/deployments", headers={"Authorization": "token made-up"}
+        )
         assert json.loads(connection.getresponse().read())["total_count"] == 20_000
         connection.request("GET", "/_simulator/counts")
         asked = json.loads(connection.getresponse().read())
@@ -81,7 +104,8 @@ def test_ctrl_c_stops_what_was_launched(loop: str) -> None:
         assert process.stdout
         process.stdin.write(LINES)
         process.stdin.close()
-        process.stdin = None  # communicate() would flush it
+        # communicate() would flush it
+        process.stdin = None
         ready = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
@@ -96,8 +120,13 @@ def test_ctrl_c_stops_what_was_launched(loop: str) -> None:
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
 def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -> None:
-    account = {"EDGEGAP_API_TOKEN": "made-up", "EDGEGAP_BASE_URL": edgegap_simulator.url}
-    with program("launch", "-", "--application", "game", "--version", "1", **account) as process:
+    account = {
+        "EDGEGAP_API_TOKEN": "made-up",
+        "EDGEGAP_BASE_URL": edgegap_simulator.url,
+    }
+    with program(
+        "launch", "-", "--application", "game", "--version", "1", **account
+    ) as process:
         assert process.stdin
         assert process.stdout
         assert process.stderr
@@ -117,7 +146,8 @@ def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -
 def test_ctrl_c_while_the_matches_are_read() -> None:
     with program("launch", "-") as process:
         assert process.stderr
-        first = process.stderr.readline()  # it is about to read standard input, which says nothing
+        # it is about to read standard input, which says nothing
+        first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
 

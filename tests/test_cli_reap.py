@@ -28,7 +28,10 @@ def deployed(*tags: str) -> list[str]:
 
     async def deploy() -> list[str]:
         async with EdgegapSession() as edgegap:
-            calls = (edgegap.deployments.deploy("game", "1", users=["192.0.2.1"], tags=[tag]) for tag in tags)
+            calls = (
+                edgegap.deployments.deploy("game", "1", users=["192.0.2.1"], tags=[tag])
+                for tag in tags
+            )
             return [accepted.request_id for accepted in await asyncio.gather(*calls)]
 
     return asyncio.run(deploy())
@@ -43,7 +46,10 @@ def test_it_lists_and_touches_nothing(account: Simulator) -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert {line["request_id"] for line in lines} == {first, second}
     assert {tag for line in lines for tag in line["tags"]} >= {"a", "b"}
-    assert result.stderr == "found: 2 deployments; nothing was stopped, which needs --stop\n"
+    assert (
+        result.stderr
+        == "found: 2 deployments; nothing was stopped, which needs --stop\n"
+    )
     assert not account.stopped()
 
 
@@ -53,7 +59,10 @@ def test_it_stops_what_it_finds(account: Simulator) -> None:
     result = run("a", "b", "--stop")
 
     assert result.exit_code == 0
-    assert {json.loads(line)["request_id"] for line in result.stdout.splitlines()} == {first, second}
+    assert {json.loads(line)["request_id"] for line in result.stdout.splitlines()} == {
+        first,
+        second,
+    }
     assert result.stderr == "found: 2 deployments; stopped: 2\n"
     assert account.stopped() == {first, second}
     assert third in account.running()
@@ -62,7 +71,12 @@ def test_it_stops_what_it_finds(account: Simulator) -> None:
 def test_tags_come_from_standard_input_too(account: Simulator) -> None:
     first, second, third = deployed("a", "b", "c")
 
-    result = CliRunner().invoke(program, ["reap", "c", "-", "--stop"], input="a\n\n b \n", catch_exceptions=False)
+    result = CliRunner().invoke(
+        program,
+        ["reap", "c", "-", "--stop"],
+        input="a\n\n b \n",
+        catch_exceptions=False,
+    )
 
     assert result.exit_code == 0
     assert account.stopped() == {first, second, third}
@@ -91,7 +105,9 @@ def test_what_can_not_be_stopped_is_named(account: Simulator) -> None:
 
 
 @pytest.mark.parametrize("tags", [(), ("",), ("x" * 41,)])
-def test_without_proper_tags_nothing_is_asked(tags: tuple[str, ...], account: Simulator) -> None:
+def test_without_proper_tags_nothing_is_asked(
+    tags: tuple[str, ...], account: Simulator
+) -> None:
     result = run(*tags, "--stop")
 
     assert result.exit_code == 2
@@ -99,7 +115,9 @@ def test_without_proper_tags_nothing_is_asked(tags: tuple[str, ...], account: Si
     assert account.arrivals("list") == 0
 
 
-def test_without_a_token_it_says_which_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_token_it_says_which_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("EDGEGAP_API_TOKEN")
 
     result = run("a")

@@ -1,12 +1,14 @@
-"""`aclose`: what waits and what is under way ends, and nothing more is sent, in whatever turn of the loop it comes."""
+"""`aclose`: what waits and what is under way ends, and nothing more is sent, in
+whatever turn of the loop it comes.
+"""
 
 import asyncio
 
 import pytest
-from bucket_model import STALLS, moments, plans, run, stall
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import (
+from support.bucket_model import STALLS, moments, plans, run, stall
+from support.raw_server import (
     CUT,
     GET,
     GOOD,
@@ -25,13 +27,20 @@ from raw_server import (
 )
 
 from edgegap_async import EdgegapError, Limits
-from edgegap_async.errors import DeployOutcomeUnknown, RateLimited, ServerError, SessionClosed
+from edgegap_async.errors import (
+    DeployOutcomeUnknown,
+    RateLimited,
+    ServerError,
+    SessionClosed,
+)
 
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
 HELD = answer(429, {"message": "no"}, retry_after="30")
 
 
-async def ended(call: asyncio.Future[object], seconds: float = 0.01) -> EdgegapError | None:
+async def ended(
+    call: asyncio.Future[object], seconds: float = 0.01
+) -> EdgegapError | None:
     """How a call fails; it must end within so many seconds."""
     done, _ = await asyncio.wait([call], timeout=seconds)
     call.cancel()
@@ -51,7 +60,9 @@ async def test_aclose_ends_what_waits(opened: Opened) -> None:
         held = asyncio.ensure_future(GET(edgegap))
         await asyncio.sleep(0.1)
         queued = asyncio.ensure_future(GET(edgegap))
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready("c065", timeout=None))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready("c065", timeout=None)
+        )
         await asyncio.sleep(0.1)
         await edgegap.aclose()
         errors = [await ended(call) for call in (pausing, held, queued, waiting)]
@@ -68,8 +79,12 @@ async def test_aclose_ends_what_is_under_way(name: str) -> None:
         await edgegap.aclose()
         error = await ended(call)
         assert error.request_sent
-        assert type(error) is (DeployOutcomeUnknown if name == "deploy" else SessionClosed)
-        assert type(error.__cause__) is (SessionClosed if name == "deploy" else type(None))
+        assert type(error) is (
+            DeployOutcomeUnknown if name == "deploy" else SessionClosed
+        )
+        assert type(error.__cause__) is (
+            SessionClosed if name == "deploy" else type(None)
+        )
 
 
 @operations
@@ -83,8 +98,12 @@ async def test_aclose_ends_what_is_connecting(name: str) -> None:
             assert (type(error), error.request_sent) == (SessionClosed, False)
 
 
-@pytest.mark.parametrize("act", [SILENT, FAILED.later(1), REFUSED.later(1), HELD.later(1), CUT.later(1)])
-async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(act: Act) -> None:
+@pytest.mark.parametrize(
+    "act", [SILENT, FAILED.later(1), REFUSED.later(1), HELD.later(1), CUT.later(1)]
+)
+async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(
+    act: Act,
+) -> None:
     async with with_http(act) as (edgegap, server):
         call = asyncio.ensure_future(GET(edgegap, timeout=20))
         await asyncio.sleep(0.5)
@@ -95,27 +114,39 @@ async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(act: A
 
 @whose_http
 @pytest.mark.parametrize("act", [GOOD, FAILED, REFUSED, HELD])
-async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(opened: Opened, act: Act) -> None:
+async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(
+    opened: Opened, act: Act
+) -> None:
     for turns in range(30):
         async with opened(act) as (edgegap, server):
             call = asyncio.ensure_future(GET(edgegap))
             for _ in range(turns):
                 await asyncio.sleep(0)
             await edgegap.aclose()
-            assert isinstance(await ended(call), SessionClosed | ServerError | RateLimited | None)
+            assert isinstance(
+                await ended(call), SessionClosed | ServerError | RateLimited | None
+            )
             await asyncio.sleep(40)
             assert len(server.arrivals) <= 1
             used(edgegap, "GET")
 
 
 async def sent_after_the_close(
-    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]], rate: int
+    opened: Opened,
+    acts: list[Act],
+    starts: list[float],
+    close: float,
+    stalls: list[tuple[float, float]],
+    rate: int,
 ) -> int:
     """How many requests; all calls must have ended well."""
     loop = asyncio.get_running_loop()
     for start, length in stalls:
         loop.call_later(start, stall, length)
-    async with opened(*acts, limits=Limits(status=rate, burst=rate)) as (edgegap, server):
+    async with opened(*acts, limits=Limits(status=rate, burst=rate)) as (
+        edgegap,
+        server,
+    ):
 
         async def call(start: float) -> None:
             await asyncio.sleep(start)
@@ -129,20 +160,33 @@ async def sent_after_the_close(
         assert not late
         assert all(isinstance(call.exception(), EdgegapError | None) for call in calls)
         await asyncio.sleep(5)
-        return max(len(server.arrivals), used(edgegap, "GET").sent) - usage.sent - usage.in_flight
+        return (
+            max(len(server.arrivals), used(edgegap, "GET").sent)
+            - usage.sent
+            - usage.in_flight
+        )
 
 
 @plans
 @given(
     st.sampled_from([with_http, scripted]),
-    st.lists(st.sampled_from([FAILED, REFUSED, answer(429, retry_after="1"), CUT, GOOD]), min_size=1, max_size=5),
+    st.lists(
+        st.sampled_from([FAILED, REFUSED, answer(429, retry_after="1"), CUT, GOOD]),
+        min_size=1,
+        max_size=5,
+    ),
     st.lists(moments(1), min_size=1, max_size=8),
     moments(3),
     STALLS,
     st.sampled_from([1, 4, 20]),
 )
 def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
-    opened: Opened, acts: list[Act], starts: list[float], close: float, stalls: list[tuple[float, float]], rate: int
+    opened: Opened,
+    acts: list[Act],
+    starts: list[float],
+    close: float,
+    stalls: list[tuple[float, float]],
+    rate: int,
 ) -> None:
     assert run(sent_after_the_close(opened, acts, starts, close, stalls, rate)) <= 0
 
@@ -150,4 +194,11 @@ def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
 @pytest.mark.parametrize("act", [FAILED, REFUSED, CUT])
 def test_closed_in_the_turn_in_which_a_pause_ends_it_sends_no_more(act: Act) -> None:
     for close in (step / 50 for step in range(1, 50)):
-        assert run(sent_after_the_close(with_http, [act], [0.0], close, [(close - 0.01, 0.3)], 20)) <= 0
+        assert (
+            run(
+                sent_after_the_close(
+                    with_http, [act], [0.0], close, [(close - 0.01, 0.3)], 20
+                )
+            )
+            <= 0
+        )

@@ -1,4 +1,6 @@
-"""Code inside a deployment: what Edgegap's variables say, and how it stops itself, without an API token."""
+"""Code inside a deployment: what Edgegap's variables say, and how it stops itself,
+without an API token.
+"""
 
 import json
 import pickle
@@ -7,9 +9,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from echo import Echo, echoing
-from reference import BY_KEY
-from samples import lost
+from support.echo import Echo, echoing
+from support.reference import BY_KEY
+from support.samples import lost
 
 from edgegap_async import __version__
 from edgegap_async.container import Container, stop_self
@@ -66,7 +68,9 @@ def inside(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_the_variables_are_a_struct(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variables_are_a_struct(
+    given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not given:
         inside(monkeypatch)
     here = Container.from_env(ENVIRON if given else None)
@@ -83,15 +87,28 @@ def test_the_variables_are_a_struct(given: bool, monkeypatch: pytest.MonkeyPatch
     "changes",
     [
         {},
-        {"ARBITRIUM_PORTS_MAPPING": "", "ARBITRIUM_DEPLOYMENT_LOCATION": "", "ARBITRIUM_DEPLOYMENT_TAGS": ""},
-        {"ARBITRIUM_PORTS_MAPPING": "null", "ARBITRIUM_DEPLOYMENT_LOCATION": "null", "ARBITRIUM_DEPLOYMENT_TAGS": ","},
+        {
+            "ARBITRIUM_PORTS_MAPPING": "",
+            "ARBITRIUM_DEPLOYMENT_LOCATION": "",
+            "ARBITRIUM_DEPLOYMENT_TAGS": "",
+        },
+        {
+            "ARBITRIUM_PORTS_MAPPING": "null",
+            "ARBITRIUM_DEPLOYMENT_LOCATION": "null",
+            "ARBITRIUM_DEPLOYMENT_TAGS": ",",
+        },
         {"ARBITRIUM_PORTS_MAPPING": "{}"},
         {"ARBITRIUM_PORTS_MAPPING": '{"ports": null}'},
     ],
 )
 def test_only_the_request_id_is_needed(changes: dict[str, str]) -> None:
     here = Container.from_env({"ARBITRIUM_REQUEST_ID": "c065"} | changes)
-    assert (here.request_id, here.tags, dict(here.ports), here.location) == ("c065", (), {}, None)
+    assert (here.request_id, here.tags, dict(here.ports), here.location) == (
+        "c065",
+        (),
+        {},
+        None,
+    )
     assert here.delete_token is here.delete_url is None
 
 
@@ -103,19 +120,27 @@ def test_only_the_request_id_is_needed(changes: dict[str, str]) -> None:
         ("ARBITRIUM_PORTS_MAPPING", "{"),
         ("ARBITRIUM_PORTS_MAPPING", "[]"),
         ("ARBITRIUM_PORTS_MAPPING", '{"ports": {"web": 5}}'),
-        ("ARBITRIUM_PORTS_MAPPING", "\udcff"),  # a byte that is not UTF-8, as os.environ tells it
+        # a byte that is not UTF-8, as os.environ tells it
+        ("ARBITRIUM_PORTS_MAPPING", "\udcff"),
         ("ARBITRIUM_DEPLOYMENT_LOCATION", "Montreal"),
     ],
 )
-def test_a_variable_that_is_missing_or_broken_is_named(variable: str, value: str | None) -> None:
-    environ = {name: text for name, text in (ENVIRON | {variable: value}).items() if text is not None}
+def test_a_variable_that_is_missing_or_broken_is_named(
+    variable: str, value: str | None
+) -> None:
+    environ = {
+        name: text
+        for name, text in (ENVIRON | {variable: value}).items()
+        if text is not None
+    }
     with pytest.raises(ValueError, match=f"^{variable} ") as raised:
         Container.from_env(environ)
     assert DELETE_TOKEN not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("storage", "query"), [(None, []), (True, ["true"]), (False, ["false"]), ("my logs", ["my logs"])]
+    ("storage", "query"),
+    [(None, []), (True, ["true"]), (False, ["false"]), ("my logs", ["my logs"])],
 )
 async def test_a_container_stops_itself(
     storage: Any, query: list[str], echo: Echo, monkeypatch: pytest.MonkeyPatch
@@ -125,24 +150,39 @@ async def test_a_container_stops_itself(
     result = await stop_self(storage)
     assert list(lost(BY_KEY[KEY].answer, result)) == []
     (seen,) = echo.seen
-    assert f"{seen.method} {seen.path}" == "DELETE " + BY_KEY[KEY].at(request_id="c0653765de3b", access_point_id="52")
+    assert f"{seen.method} {seen.path}" == "DELETE " + BY_KEY[KEY].at(
+        request_id="c0653765de3b", access_point_id="52"
+    )
     assert seen.query == [("container_log_storage", value) for value in query]
     assert seen.headers["authorization"] == DELETE_TOKEN
     assert seen.headers["user-agent"] == f"edgegap_async/{__version__}"
     assert seen.body == b""
 
 
-async def test_the_url_is_taken_as_it_is(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/other/%2Fpath/{{x}}/key\n", ARBITRIUM_DELETE_TOKEN=" t \n")
+async def test_the_url_is_taken_as_it_is(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside(
+        monkeypatch,
+        ARBITRIUM_DELETE_URL=f"{echo.url}/other/%2Fpath/{{x}}/key\n",
+        ARBITRIUM_DELETE_TOKEN=" t \n",
+    )
     echo.answers = [web.Response(status=202)]
     result = await stop_self()
     assert (result.message, result.deployment_summary) == (None, None)
-    assert [(seen.path, seen.headers["authorization"]) for seen in echo.seen] == [("/other/%2Fpath/{x}/key", "t")]
+    assert [(seen.path, seen.headers["authorization"]) for seen in echo.seen] == [
+        ("/other/%2Fpath/{x}/key", "t")
+    ]
 
 
-async def test_a_stop_whose_answer_was_lost_is_found_done(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_whose_answer_was_lost_is_found_done(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/v1/self/stop/c0653765de3b/52")
-    echo.answers = [web.Response(status=503), web.json_response({"message": "gone"}, status=410)]
+    echo.answers = [
+        web.Response(status=503),
+        web.json_response({"message": "gone"}, status=410),
+    ]
     assert (await stop_self()).message is None
     assert len(echo.seen) == 2
     echo.answers = [web.json_response({"message": "gone"}, status=410)]
@@ -150,9 +190,13 @@ async def test_a_stop_whose_answer_was_lost_is_found_done(echo: Echo, monkeypatc
         await stop_self()
 
 
-async def test_the_delete_token_is_not_sent_elsewhere(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_delete_token_is_not_sent_elsewhere(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/v1/self/stop/c0653765de3b/52")
-    echo.answers = [web.Response(status=307, headers={"Location": f"{echo.url}/elsewhere"})]
+    echo.answers = [
+        web.Response(status=307, headers={"Location": f"{echo.url}/elsewhere"})
+    ]
     with pytest.raises(UnexpectedAnswer, match="redirect"):
         await stop_self()
     assert len(echo.seen) == 1
@@ -173,7 +217,9 @@ async def test_the_delete_token_is_not_sent_elsewhere(echo: Echo, monkeypatch: p
         ("ARBITRIUM_DELETE_TOKEN", "two\nlines"),
     ],
 )
-async def test_what_hinders_a_stop_is_named(variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_hinders_a_stop_is_named(
+    variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inside(monkeypatch)
     if value is None:
         monkeypatch.delenv(variable)
@@ -181,7 +227,9 @@ async def test_what_hinders_a_stop_is_named(variable: str, value: str | None, mo
         monkeypatch.setenv(variable, value)
     with pytest.raises(ValueError, match=f"^{variable} ") as raised:
         await stop_self()
-    assert not any(part in str(raised.value) for part in ("two", "lines", DELETE_TOKEN, "a:b"))
+    assert not any(
+        part in str(raised.value) for part in ("two", "lines", DELETE_TOKEN, "a:b")
+    )
 
 
 async def test_a_wrong_storage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""Every call ends inside its deadline, early where it can't be met; and what 429 asks for is done."""
+"""Every call ends inside its deadline, early where it can't be met; and what 429 asks
+for is done.
+"""
 
 import asyncio
 import logging
@@ -8,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from bucket_model import now, run, stall
-from raw_server import (
+from support.bucket_model import now, run, stall
+from support.raw_server import (
     CUT,
     GARBAGE,
     GET,
@@ -40,12 +42,14 @@ from edgegap_async.errors import (
 )
 
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
-EXACT = 0.01  # seconds: virtual time counts a microsecond for each turn of the loop
+# seconds: virtual time counts a microsecond for each turn of the loop
+EXACT = 0.01
 
 
 @pytest.fixture(autouse=True)
 def same_chance() -> None:
-    random.seed(0)  # what the pauses before repeats are drawn from
+    # what the pauses before repeats are drawn from
+    random.seed(0)
 
 
 async def timed(awaitable: Awaitable[object]) -> tuple[EdgegapError | object, float]:
@@ -62,8 +66,19 @@ def refused(seconds: float | str, **headers: str) -> Act:
     return answer(429, {"message": "no"}, retry_after=str(seconds), **headers)
 
 
-TROUBLE = {"silent": SILENT, "stuck": STUCK, "cut": CUT, "failed": FAILED, "refused": REFUSED, "garbage": GARBAGE}
-TROUBLE |= {"refused for 3 s": refused(3), "refused for long": refused(999), "slow": FAILED.later(0.9)}
+TROUBLE = {
+    "silent": SILENT,
+    "stuck": STUCK,
+    "cut": CUT,
+    "failed": FAILED,
+    "refused": REFUSED,
+    "garbage": GARBAGE,
+}
+TROUBLE |= {
+    "refused for 3 s": refused(3),
+    "refused for long": refused(999),
+    "slow": FAILED.later(0.9),
+}
 TROUBLE |= {"late to accept": Act(unread=True, after=6.0), "closed": None}
 
 
@@ -83,36 +98,62 @@ async def test_connecting_ends_inside_the_deadline(name: str) -> None:
     with never_accepts() as url:
         async with session(url) as edgegap:
             error, length = await timed(OPERATIONS[name](edgegap, timeout=7.3))
-            assert (type(error), length) == (DeadlineExceeded, pytest.approx(7.3, abs=EXACT))
+            assert (type(error), length) == (
+                DeadlineExceeded,
+                pytest.approx(7.3, abs=EXACT),
+            )
 
 
 @pytest.mark.parametrize("length", [5.3, 7.25, 12.75, 31.4])
 async def test_no_time_is_rounded(length: float) -> None:
-    async with scripted(SILENT, retry=Retry(tries=1), attempt_timeout=99) as (edgegap, _):
+    async with scripted(SILENT, retry=Retry(tries=1), attempt_timeout=99) as (
+        edgegap,
+        _,
+    ):
         timeouts = [50, length, 40]
-        ended = await asyncio.gather(*(timed(GET(edgegap, timeout=timeout)) for timeout in timeouts))
+        ended = await asyncio.gather(
+            *(timed(GET(edgegap, timeout=timeout)) for timeout in timeouts)
+        )
         assert [seconds for _, seconds in ended] == pytest.approx(timeouts, abs=EXACT)
-    async with scripted(SILENT, retry=Retry(tries=1), attempt_timeout=length) as (edgegap, _):
+    async with scripted(SILENT, retry=Retry(tries=1), attempt_timeout=length) as (
+        edgegap,
+        _,
+    ):
         assert (await timed(GET(edgegap)))[1] == pytest.approx(length, abs=EXACT)
 
 
 async def test_one_exchange_or_the_whole_call() -> None:
     async with scripted(SILENT, attempt_timeout=2, timeout=30) as (edgegap, server):
         error, length = await timed(OPERATIONS["POST"](edgegap))
-        assert (type(error), error.request_sent, length) == (TransportError, True, pytest.approx(2, abs=EXACT))
-        error, length = await timed(deploy(edgegap))  # it gets twice the time
-        assert (type(error), length) == (DeployOutcomeUnknown, pytest.approx(4, abs=EXACT))
-        error, length = await timed(GET(edgegap))  # repeated, and no more than five times
+        assert (type(error), error.request_sent, length) == (
+            TransportError,
+            True,
+            pytest.approx(2, abs=EXACT),
+        )
+        # it gets twice the time
+        error, length = await timed(deploy(edgegap))
+        assert (type(error), length) == (
+            DeployOutcomeUnknown,
+            pytest.approx(4, abs=EXACT),
+        )
+        # repeated, and no more than five times
+        error, length = await timed(GET(edgegap))
         assert (type(error), len(server.arrivals)) == (TransportError, 7)
         assert 10 <= length <= 14
         error, length = await timed(GET(edgegap, timeout=3))
-        assert (type(error), error.request_sent, length) == (DeadlineExceeded, True, pytest.approx(3, abs=EXACT))
+        assert (type(error), error.request_sent, length) == (
+            DeadlineExceeded,
+            True,
+            pytest.approx(3, abs=EXACT),
+        )
         assert type(error.__cause__) is TransportError
 
 
 @pytest.mark.parametrize("theirs", [2.0, 99.0])
 def test_a_deadline_leaves_no_mark_on_the_task(theirs: float) -> None:
-    """Not even where the caller's own time-out comes in the same turn of the loop: then that is what comes out."""
+    """Not even where the caller's own time-out comes in the same turn of the loop: then
+    that is what comes out.
+    """
 
     async def both() -> BaseException:
         async with scripted(SILENT, attempt_timeout=2) as (edgegap, _):
@@ -126,16 +167,22 @@ def test_a_deadline_leaves_no_mark_on_the_task(theirs: float) -> None:
     assert type(run(both())) is (TimeoutError if theirs == 2 else TransportError)
 
 
-@pytest.mark.parametrize(("act", "kind"), [(FAILED, ServerError), (REFUSED, RateLimited), (CUT, TransportError)])
+@pytest.mark.parametrize(
+    ("act", "kind"),
+    [(FAILED, ServerError), (REFUSED, RateLimited), (CUT, TransportError)],
+)
 async def test_the_last_error_is_the_cause(act: Act, kind: type[EdgegapError]) -> None:
     async with scripted(act, retry=Retry(tries=99, backoff=1)) as (edgegap, server):
         error = await failure(GET(edgegap, timeout=6))
         assert (type(error), type(error.__cause__)) == (DeadlineExceeded, kind)
-        assert error.__cause__.__cause__ is None  # the last one, not a chain of them all
+        # the last one, not a chain of them all
+        assert error.__cause__.__cause__ is None
         assert len(server.arrivals) > 2
 
 
-async def test_a_queue_that_is_too_long_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_queue_that_is_too_long_is_told_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO, "edgegap_async")
     async with scripted(limits=Limits(status=1)) as (edgegap, server):
         queue = [asyncio.create_task(GET(edgegap)) for _ in range(10)]
@@ -158,7 +205,10 @@ async def test_a_deadline_may_pass_in_the_queue() -> None:
         first = asyncio.create_task(GET(edgegap, timeout=10))
         await asyncio.sleep(0)
         error, length = await timed(GET(edgegap, timeout=3.3))
-        assert (type(error), length) == (DeadlineExceeded, pytest.approx(3.3, abs=EXACT))
+        assert (type(error), length) == (
+            DeadlineExceeded,
+            pytest.approx(3.3, abs=EXACT),
+        )
         assert (error.request_sent, edgegap.usage()["status"].waiting) == (False, 0)
         assert len(server.arrivals) == 1
         assert type(await failure(first)) is DeadlineExceeded
@@ -170,16 +220,24 @@ async def test_a_call_that_has_time_is_not_refused() -> None:
         await GET(edgegap)
         await asyncio.sleep(1.9)
         result, length = await timed(GET(edgegap, timeout=1))
-        assert (isinstance(result, EdgegapError), length) == (False, pytest.approx(0.1, abs=EXACT))
+        assert (isinstance(result, EdgegapError), length) == (
+            False,
+            pytest.approx(0.1, abs=EXACT),
+        )
 
 
 @pytest.mark.parametrize("where", ["session", "call"])
 async def test_none_is_no_deadline(where: str) -> None:
-    async with scripted(limits=Limits(status=0.002), timeout=None if where == "session" else 60) as (edgegap, _):
+    async with scripted(
+        limits=Limits(status=0.002), timeout=None if where == "session" else 60
+    ) as (edgegap, _):
         options = {"timeout": None} if where == "call" else {}
         await GET(edgegap)
         result, length = await timed(GET(edgegap, **options))
-        assert (isinstance(result, EdgegapError), length) == (False, pytest.approx(500, abs=0.1))
+        assert (isinstance(result, EdgegapError), length) == (
+            False,
+            pytest.approx(500, abs=0.1),
+        )
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "5", True, [1]])
@@ -196,7 +254,8 @@ async def test_wrong_timeouts(wrong: object) -> None:
         assert server.arrivals == []
 
 
-DATE = datetime(2001, 1, 1, tzinfo=UTC)  # the server's clock, which is not ours
+# the server's clock, which is not ours
+DATE = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 def http(date: datetime) -> str:
@@ -221,22 +280,38 @@ async def test_retry_after_holds_the_whole_bucket(
         first = asyncio.create_task(GET(edgegap))
         await asyncio.sleep(0.25)
         others = [asyncio.create_task(GET(edgegap)) for _ in range(3)]
-        assert (await timed(deploy(edgegap)))[1] < 0.1  # another limit
+        # another limit
+        assert (await timed(deploy(edgegap)))[1] < 0.1
         await asyncio.gather(first, *others)
-        seen = [time for time, arrival in zip(server.times, server.arrivals, strict=True) if arrival.method == "GET"]
+        seen = [
+            time
+            for time, arrival in zip(server.times, server.arrivals, strict=True)
+            if arrival.method == "GET"
+        ]
         assert seen[1] == pytest.approx(hold or 0.25, abs=0.15)
-        assert any("is taken as 60 s" in text for text in caplog.messages) is (hold == 60)
+        assert any("is taken as 60 s" in text for text in caplog.messages) is (
+            hold == 60
+        )
 
 
 async def test_a_date_without_a_date_is_read_by_our_clock() -> None:
-    async with scripted(refused(http(datetime.now(UTC) + timedelta(seconds=20))), GOOD) as (edgegap, server):
+    async with scripted(
+        refused(http(datetime.now(UTC) + timedelta(seconds=20))), GOOD
+    ) as (edgegap, server):
         await GET(edgegap)
         assert 15 < server.times[1] <= 20
 
 
-@pytest.mark.parametrize(("first", "second", "until"), [(10, 2, 10), (2, 5, 6), (5, 5, 6)])
-async def test_not_before_moves_forward_only(first: float, second: float, until: float) -> None:
-    async with scripted(refused(first), refused(second).later(1), GOOD) as (edgegap, server):
+@pytest.mark.parametrize(
+    ("first", "second", "until"), [(10, 2, 10), (2, 5, 6), (5, 5, 6)]
+)
+async def test_not_before_moves_forward_only(
+    first: float, second: float, until: float
+) -> None:
+    async with scripted(refused(first), refused(second).later(1), GOOD) as (
+        edgegap,
+        server,
+    ):
         await asyncio.gather(GET(edgegap), GET(edgegap))
         assert server.times[2] == pytest.approx(until, abs=EXACT)
 
@@ -246,8 +321,13 @@ async def test_retry_after_past_the_deadline_ends_the_call_at_once(name: str) ->
     async with scripted(refused(10)) as (edgegap, server):
         error, length = await timed(OPERATIONS[name](edgegap, timeout=9))
         assert isinstance(error, RateLimited)
-        assert (error.retry_after, length, len(server.arrivals)) == (10, pytest.approx(0, abs=EXACT), 1)
-        error, length = await timed(OPERATIONS[name](edgegap, timeout=9))  # the hold is the others' too
+        assert (error.retry_after, length, len(server.arrivals)) == (
+            10,
+            pytest.approx(0, abs=EXACT),
+            1,
+        )
+        # the hold is the others' too
+        error, length = await timed(OPERATIONS[name](edgegap, timeout=9))
         assert isinstance(error, QueueTooLong)
         assert (error.wait, length, len(server.arrivals)) == (
             pytest.approx(10, abs=EXACT),
@@ -256,7 +336,9 @@ async def test_retry_after_past_the_deadline_ends_the_call_at_once(name: str) ->
         )
 
 
-async def test_refused_without_a_time_it_waits_its_backoff_and_the_bucket_goes_on() -> None:
+async def test_refused_without_a_time_it_waits_its_backoff_and_the_bucket_goes_on() -> (
+    None
+):
     async with scripted(REFUSED, GOOD, retry=Retry(backoff=8)) as (edgegap, server):
         first = asyncio.create_task(GET(edgegap))
         await asyncio.sleep(0.01)

@@ -1,4 +1,6 @@
-"""Whatever goes wrong with a deploy: one server is handed out or a typed error is raised, and strays are stopped."""
+"""Whatever goes wrong with a deploy: one server is handed out or a typed error is
+raised, and strays are stopped.
+"""
 
 import asyncio
 import json
@@ -7,30 +9,49 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from owning import PLAYERS, QUARANTINE, deploy, forgotten, owning
-from raw_server import ACCEPTED, CUT, CUT_IN_BODY, answer, half, session
-from raw_server import RawServer as Server
+from support.owning import PLAYERS, QUARANTINE, deploy, forgotten, owning
+from support.raw_server import ACCEPTED, CUT, CUT_IN_BODY, answer, half, session
+from support.raw_server import RawServer as Server
 
 from edgegap_async import EdgegapSession
-from edgegap_async.errors import AllocationFailed, BadRequest, DeployOutcomeUnknown, NotFound
+from edgegap_async.errors import (
+    AllocationFailed,
+    BadRequest,
+    DeployOutcomeUnknown,
+    NotFound,
+)
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.faults import KINDS
 
 TAG = re.compile("once-[0-9a-f]{15}")
-KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}  # these leave nothing open
+# these leave nothing open
+KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "deed-late": 2.0}
-KIND = [name for name, kind in KINDS.items() if "deployments.deploy" in kind.strikes and name != "422"]
+KIND = [
+    name
+    for name, kind in KINDS.items()
+    if "deployments.deploy" in kind.strikes and name != "422"
+]
 UNKNOWN = [kind for kind in KIND if kind not in KNOWN]
-DONE = [kind for kind in UNKNOWN if not kind.endswith("-before")]  # the deed is done all the same
+# the deed is done all the same
+DONE = [kind for kind in UNKNOWN if not kind.endswith("-before")]
 BAD_LISTS = {
     "ignored": [Fault("list", "filters-ignored")],
     "refused": [Fault("list", "filters-refused")],
     "empty": [Fault("list", "filters-empty")],
     "tags empty": [Fault("list", "filters-empty", fields=("tags",))],
-    "half of it fails": [Fault("list", "500-before", 0.25), Fault("list", "cut-after", 0.25)],
+    "half of it fails": [
+        Fault("list", "500-before", 0.25),
+        Fault("list", "cut-after", 0.25),
+    ],
     "lagging": [Fault("list", "lag", seconds=3.0)],
-    "lagging and ignored": [Fault("list", "lag", seconds=2.0), Fault("list", "filters-ignored")],
-    "broken at first": Fault.script("list", "truncated", "not-json", "empty", "never-before", "403-before"),
+    "lagging and ignored": [
+        Fault("list", "lag", seconds=2.0),
+        Fault("list", "filters-ignored"),
+    ],
+    "broken at first": Fault.script(
+        "list", "truncated", "not-json", "empty", "never-before", "403-before"
+    ),
 }
 
 
@@ -39,13 +60,17 @@ def fault(kind: str, **options: Any) -> Fault:
 
 
 async def fleet_deploy(edgegap: EdgegapSession, **options: Any) -> Any:
-    return await edgegap.private_fleets.deploy("game", "1", users=PLAYERS, private_host_ids=["host"], **options)
+    return await edgegap.private_fleets.deploy(
+        "game", "1", users=PLAYERS, private_host_ids=["host"], **options
+    )
 
 
 @pytest.mark.parametrize("kind", KIND)
 @pytest.mark.parametrize("fleet", [False, True], ids=["deployments", "fleets"])
 @pytest.mark.parametrize("before", [0, 1], ids=["cold", "warm"])
-async def test_of_each_fault_one_server_comes_and_one_is_left(kind: str, fleet: bool, before: int) -> None:
+async def test_of_each_fault_one_server_comes_and_one_is_left(
+    kind: str, fleet: bool, before: int
+) -> None:
     row = "private_fleets.deploy" if fleet else "deploy"
     async with owning() as (edgegap, sim):
         call = fleet_deploy if fleet else deploy
@@ -65,7 +90,9 @@ async def test_of_each_fault_one_server_comes_and_one_is_left(kind: str, fleet: 
 
 
 @pytest.mark.parametrize("kind", DONE)
-async def test_what_was_started_is_found_by_its_tag_and_not_started_again(kind: str) -> None:
+async def test_what_was_started_is_found_by_its_tag_and_not_started_again(
+    kind: str,
+) -> None:
     async with owning(fault(kind, times=1)) as (edgegap, sim):
         server = await deploy(edgegap, tags=["mine"], timeout=120)
         assert sim.deployed() == (server.request_id,)
@@ -74,9 +101,13 @@ async def test_what_was_started_is_found_by_its_tag_and_not_started_again(kind: 
 
 
 @pytest.mark.parametrize("bad", BAD_LISTS)
-@pytest.mark.parametrize("kind", ["cut-before", "cut-after", "deed-late", "502-after", "503-before"])
+@pytest.mark.parametrize(
+    "kind", ["cut-before", "cut-after", "deed-late", "502-after", "503-before"]
+)
 @pytest.mark.parametrize("others", [0, 3])
-async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(bad: str, kind: str, others: int) -> None:
+async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(
+    bad: str, kind: str, others: int
+) -> None:
     async with owning(options={"seed": 3}) as (edgegap, sim):
         held = [(await deploy(edgegap, once=False)).request_id for _ in range(others)]
         sim.faults = [fault(kind, times=1), *BAD_LISTS[bad]]
@@ -91,7 +122,9 @@ async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(bad: str, kin
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("late", [8.0, 60.0, 280.0])
 @pytest.mark.parametrize("bad", [(), *BAD_LISTS.values()], ids=["sound", *BAD_LISTS])
-async def test_one_that_appears_late_is_a_stray_and_stopped(late: float, warm: bool, bad: tuple[Fault, ...]) -> None:
+async def test_one_that_appears_late_is_a_stray_and_stopped(
+    late: float, warm: bool, bad: tuple[Fault, ...]
+) -> None:
     async with owning() as (edgegap, sim):
         held = []
         if warm:
@@ -101,19 +134,23 @@ async def test_one_that_appears_late_is_a_stray_and_stopped(late: float, warm: b
         with suppress(DeployOutcomeUnknown):
             held.append((await deploy(edgegap, timeout=120)).request_id)
         await asyncio.sleep(late + 30)
-        if not (warm and any(each.kind == "filters-empty" for each in bad)):  # it had shown a tag: it was believed
+        # it had shown a tag: it was believed
+        if not (warm and any(each.kind == "filters-empty" for each in bad)):
             assert forgotten(sim, held) == set()
         assert {*held} <= sim.running()
 
 
-async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watched() -> None:
+async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watched() -> (
+    None
+):
     told: list[str] = []
     loop = asyncio.get_running_loop()
     late = Fault("deploy", "deed-late", seconds=20.0, times=1)
     async with owning(late, on_intent=told.append) as (edgegap, sim):
         began = loop.time()
         server = await deploy(edgegap, timeout=60)
-        assert 5 <= loop.time() - began < 8  # the settle window, and the look-ups after it
+        # the settle window, and the look-ups after it
+        assert 5 <= loop.time() - began < 8
         assert (len(told), told[-1], len({*told})) == (2, server.once_tag, 2)
         assert sim.deployed() == (server.request_id,)
         await asyncio.sleep(30)
@@ -125,7 +162,9 @@ async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watch
 
 async def test_a_tag_in_quarantine_is_named_when_the_session_is_closed() -> None:
     told: list[str] = []
-    async with owning(Fault("deploy", "deed-late", seconds=20.0, times=1), on_intent=told.append) as (edgegap, sim):
+    async with owning(
+        Fault("deploy", "deed-late", seconds=20.0, times=1), on_intent=told.append
+    ) as (edgegap, sim):
         await deploy(edgegap)
         await edgegap.aclose()
         assert edgegap.leftovers == ((None, told[0]),)
@@ -136,24 +175,37 @@ async def test_a_tag_in_quarantine_is_named_when_the_session_is_closed() -> None
 
 async def test_where_no_look_up_tells_it_is_said_and_nothing_is_sent_again() -> None:
     loop = asyncio.get_running_loop()
-    async with owning(fault("cut-after"), Fault("list", "503-before")) as (edgegap, sim):
+    async with owning(fault("cut-after"), Fault("list", "503-before")) as (
+        edgegap,
+        sim,
+    ):
         began = loop.time()
         with pytest.raises(DeployOutcomeUnknown, match="once-") as caught:
             await deploy(edgegap, timeout=None)
         assert 15 <= loop.time() - began < 30
-        assert (sim.arrivals("deploy"), [caught.value.tag]) == (1, [*sim.tags_of(sim.deployed()[0])])
+        assert (sim.arrivals("deploy"), [caught.value.tag]) == (
+            1,
+            [*sim.tags_of(sim.deployed()[0])],
+        )
         sim.faults = ()
-        await asyncio.sleep(20)  # it stays in quarantine: as soon as a look-up tells, it is stopped
+        # it stays in quarantine: as soon as a look-up tells, it is stopped
+        await asyncio.sleep(20)
         assert forgotten(sim) == set()
     assert edgegap.leftovers == ()
 
 
-async def test_without_time_for_another_one_it_is_an_unknown_outcome_with_its_tag() -> None:
+async def test_without_time_for_another_one_it_is_an_unknown_outcome_with_its_tag() -> (
+    None
+):
     told: list[str] = []
     async with owning(fault("cut-before"), on_intent=told.append) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=6.5)
-        assert (told, sim.arrivals("deploy"), sim.deployed()) == ([caught.value.tag], 1, ())
+        assert (told, sim.arrivals("deploy"), sim.deployed()) == (
+            [caught.value.tag],
+            1,
+            (),
+        )
 
 
 async def test_what_could_not_be_allocated_is_stopped() -> None:
@@ -161,19 +213,25 @@ async def test_what_could_not_be_allocated_is_stopped() -> None:
         with pytest.raises(AllocationFailed) as caught:
             await deploy(edgegap)
         error = caught.value
-        assert (error.request_id, error.once_tag) == (sim.deployed()[0], sim.tags_of(sim.deployed()[0])[0])
+        assert (error.request_id, error.once_tag) == (
+            sim.deployed()[0],
+            sim.tags_of(sim.deployed()[0])[0],
+        )
         await asyncio.sleep(5)
         assert forgotten(sim) == set()
         with pytest.raises(AllocationFailed):
             await deploy(edgegap, once=False)
         await asyncio.sleep(5)
-        assert len(forgotten(sim)) == 1  # without `once` it is the caller's
+        # without `once` it is the caller's
+        assert len(forgotten(sim)) == 1
     assert edgegap.leftovers == ()
 
 
 @pytest.mark.parametrize("by", ["session", "call"])
 @pytest.mark.parametrize("kind", UNKNOWN)
-async def test_without_once_nothing_is_added_and_an_unknown_outcome_is_said_at_once(kind: str, by: str) -> None:
+async def test_without_once_nothing_is_added_and_an_unknown_outcome_is_said_at_once(
+    kind: str, by: str
+) -> None:
     whole = {"deploy_once": False} if by == "session" else {}
     each = {"once": False} if by == "call" else {}
     loop = asyncio.get_running_loop()
@@ -181,7 +239,8 @@ async def test_without_once_nothing_is_added_and_an_unknown_outcome_is_said_at_o
         began = loop.time()
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, tags=["mine"], **each)
-        assert loop.time() - began < 31  # one attempt
+        # one attempt
+        assert loop.time() - began < 31
         assert caught.value.tag is None
         assert (sim.arrivals("deploy"), sim.arrivals("list")) == (1, 0)
         await asyncio.sleep(20)
@@ -198,7 +257,11 @@ async def test_the_call_may_ask_for_what_the_session_leaves_out() -> None:
 async def test_each_tag_is_told_before_it_is_sent() -> None:
     sent: list[tuple[str, int]] = []
     async with Server(CUT, ACCEPTED) as server:
-        told = lambda tag: sent.append((tag, len([it for it in server.arrivals if it.method == "POST"])))  # noqa: E731
+
+        def told(tag: str) -> None:
+            posts = [it for it in server.arrivals if it.method == "POST"]
+            sent.append((tag, len(posts)))
+
         async with session(server.url, deploy_once=True, on_intent=told) as edgegap:
             await asyncio.gather(deploy(edgegap, timeout=8), return_exceptions=True)
         posts = [json.loads(it.body) for it in server.arrivals if it.method == "POST"]
@@ -218,9 +281,14 @@ async def test_an_intent_that_can_not_be_noted_starts_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("act", "error"),
-    [(answer(400, {"message": "no such app"}), BadRequest), (answer(404, "<html>"), NotFound)],
+    [
+        (answer(400, {"message": "no such app"}), BadRequest),
+        (answer(404, "<html>"), NotFound),
+    ],
 )
-async def test_what_is_refused_for_certain_is_the_answer(act: Any, error: type[Exception]) -> None:
+async def test_what_is_refused_for_certain_is_the_answer(
+    act: Any, error: type[Exception]
+) -> None:
     async with Server(act) as server, session(server.url, deploy_once=True) as edgegap:
         with pytest.raises(error):
             await deploy(edgegap)
@@ -228,17 +296,31 @@ async def test_what_is_refused_for_certain_is_the_answer(act: Any, error: type[E
     assert edgegap.leftovers == ()
 
 
-@pytest.mark.parametrize("act", [CUT, CUT_IN_BODY, half(202, {"request_id": "c065"}), answer(202, {"request_id": ""})])
+@pytest.mark.parametrize(
+    "act",
+    [
+        CUT,
+        CUT_IN_BODY,
+        half(202, {"request_id": "c065"}),
+        answer(202, {"request_id": ""}),
+    ],
+)
 async def test_two_deploys_never_come_of_answers_that_say_nothing(act: Any) -> None:
-    async with Server(act) as server, session(server.url, deploy_once=True) as edgegap:  # the lists are as broken
+    # the lists are as broken
+    async with Server(act) as server, session(server.url, deploy_once=True) as edgegap:
         with pytest.raises(DeployOutcomeUnknown):
             await deploy(edgegap, timeout=None)
         assert [it.method for it in server.arrivals].count("POST") == 1
 
 
 async def test_a_hundred_at_once_share_their_look_ups() -> None:
-    async with owning(fault("cut-after"), options={"enforcement": "off"}) as (edgegap, sim):
-        servers = await asyncio.gather(*(deploy(edgegap, timeout=None) for _ in range(200)))
+    async with owning(fault("cut-after"), options={"enforcement": "off"}) as (
+        edgegap,
+        sim,
+    ):
+        servers = await asyncio.gather(
+            *(deploy(edgegap, timeout=None) for _ in range(200))
+        )
         assert len({it.request_id for it in servers}) == len(sim.deployed()) == 200
         assert sim.arrivals("list") <= 40
 
@@ -249,6 +331,8 @@ async def test_sessions_do_not_take_each_other_s_servers() -> None:
         EdgegapSession("a", base_url=sim.url) as one,
         EdgegapSession("b", base_url=sim.url) as other,
     ):
-        servers = await asyncio.gather(*(deploy(it, timeout=None) for it in [one, other] * 20))
+        servers = await asyncio.gather(
+            *(deploy(it, timeout=None) for it in [one, other] * 20)
+        )
         assert len({it.request_id for it in servers}) == len(sim.deployed()) == 40
         assert sim.stopped() == set()

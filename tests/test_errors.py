@@ -1,4 +1,6 @@
-"""Errors: the tree is as drawn, each status has its class, and what a deploy leaves open is said."""
+"""Errors: the tree is as drawn, each status has its class, and what a deploy leaves
+open is said.
+"""
 
 import copy
 import pickle
@@ -8,8 +10,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from echo import Echo, echoing
-from samples import status
+from support.echo import Echo, echoing
+from support.samples import status
 
 from edgegap_async import EdgegapSession, Retry, errors
 from edgegap_async._answers import Reply, read
@@ -45,13 +47,18 @@ _DRAWN = re.compile(r"^    ([| ]*)(?:[|`]-- )?([A-Z]\w+) {2,}(.*)$", re.MULTILIN
 
 
 def drawn() -> dict[str, tuple[str | None, set[str]]]:
-    """The tree in the docstring: each class with its parent and the attributes that the text names."""
+    """The tree in the docstring: each class with its parent and the attributes that the
+    text names.
+    """
     path: list[tuple[int, str]] = []
     tree: dict[str, tuple[str | None, set[str]]] = {}
     for line in _DRAWN.finditer(errors.__doc__ or ""):
         depth = line.start(2) - line.start()
         path = [(at, name) for at, name in path if at < depth]
-        tree[line[2]] = (path[-1][1] if path else None, set(re.findall(r"\.(\w+)", line[3])))
+        tree[line[2]] = (
+            path[-1][1] if path else None,
+            set(re.findall(r"\.(\w+)", line[3])),
+        )
         path.append((depth, line[2]))
     return tree
 
@@ -61,7 +68,12 @@ ONE_OF_EACH: list[EdgegapError] = [
     EdgegapError("text", request_sent=True),
     *(
         kind("row", 418, "no", {"a": [1]})
-        for kind in (ApiError, *errors.BY_STATUS.values(), AllocationFailed, ServerError)
+        for kind in (
+            ApiError,
+            *errors.BY_STATUS.values(),
+            AllocationFailed,
+            ServerError,
+        )
     ),
     errors.TransportError("cut", request_sent=True),
     errors.TransportError("refused"),
@@ -86,7 +98,9 @@ async def echo() -> AsyncIterator[Echo]:
 
 
 def test_the_tree_is_as_drawn() -> None:
-    classes = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    classes = {
+        name: kind for name, kind in vars(errors).items() if isinstance(kind, type)
+    }
     real = {
         name: (None if kind is EdgegapError else kind.__bases__[0].__name__)
         for name, kind in classes.items()
@@ -98,9 +112,20 @@ def test_the_tree_is_as_drawn() -> None:
 
 
 @pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
-def test_an_error_survives_pickle_and_copy_with_all_that_the_drawing_says(error: EdgegapError) -> None:
-    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 (our own)
-        assert (type(twin), str(twin), twin.args, vars(twin)) == (type(error), str(error), error.args, vars(error))
+def test_an_error_survives_pickle_and_copy_with_all_that_the_drawing_says(
+    error: EdgegapError,
+) -> None:
+    for twin in (
+        pickle.loads(pickle.dumps(error)),  # noqa: S301 (our own)
+        copy.copy(error),
+        copy.deepcopy(error),
+    ):
+        assert (type(twin), str(twin), twin.args, vars(twin)) == (
+            type(error),
+            str(error),
+            error.args,
+            vars(error),
+        )
     named = set[str]()
     for kind in type(error).__mro__:
         named |= drawn().get(kind.__name__, (None, set[str]()))[1]
@@ -130,21 +155,34 @@ def test_one_of_each_is_each() -> None:
         (599, ServerError),
     ],
 )
-async def test_each_status_has_its_class(code: int, kind: type[ApiError], echo: Echo) -> None:
+async def test_each_status_has_its_class(
+    code: int, kind: type[ApiError], echo: Echo
+) -> None:
     body = {"message": "because", "details": {"why": [1]}}
     echo.answers = [web.json_response(body, status=code, headers={"Retry-After": "1"})]
-    async with EdgegapSession("my-token", base_url=echo.url, retry=Retry(tries=1), deploy_once=False) as session:
+    async with EdgegapSession(
+        "my-token", base_url=echo.url, retry=Retry(tries=1), deploy_once=False
+    ) as session:
         with pytest.raises(ApiError) as raised:
             await session.deployments.status("c065")
     error = raised.value
     assert type(error) is kind
-    assert (error.status, error.message, error.details) == (code, "because", {"why": [1]})
+    assert (error.status, error.message, error.details) == (
+        code,
+        "because",
+        {"why": [1]},
+    )
     assert (error.retry_after, error.request_sent) == (1.0, True)
     assert error.operation == "deployments.status (GET /v1/status/{request_id})"
-    assert all(word in str(error) for word in (str(code), "because", error.operation, kind.hint))
+    assert all(
+        word in str(error)
+        for word in (str(code), "because", error.operation, kind.hint)
+    )
 
 
-@pytest.mark.parametrize("body", ["", "<html>", "{}", '{"message": null}', '{"message": ["a"]}', "\xff"])
+@pytest.mark.parametrize(
+    "body", ["", "<html>", "{}", '{"message": null}', '{"message": ["a"]}', "\xff"]
+)
 def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
     with pytest.raises(NotFound) as raised:
         read(STATUS, Reply(404, {}, body.encode("latin-1")))
@@ -158,7 +196,11 @@ def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
 def test_a_deploy_that_found_no_room_names_what_to_stop(row: Any) -> None:
     with pytest.raises(AllocationFailed) as raised:
         read(row, Reply(422, {}, b'{"request_id": "bad1", "message": "no capacity"}'))
-    assert (raised.value.request_id, raised.value.message, raised.value.status) == ("bad1", "no capacity", 422)
+    assert (raised.value.request_id, raised.value.message, raised.value.status) == (
+        "bad1",
+        "no capacity",
+        422,
+    )
     with pytest.raises(AllocationFailed) as raised:
         read(row, Reply(422, {}, b'{"message": "no capacity"}'))
     assert raised.value.request_id is None
@@ -166,11 +208,27 @@ def test_a_deploy_that_found_no_room_names_what_to_stop(row: Any) -> None:
 
 HTML, JSON = b"<html>proxy</html>", b'{"message": "the API says so"}'
 OPEN = [
-    *((code, body) for code in (200, 202) for body in (b"", b" ", b"{}", b'{"request_id": "a69', HTML, b"null", b"[]")),
-    *((202, body) for body in (b'{"request_id": ""}', b'{"request_id": null}', b'{"request_id": 5}', b'{"a": "\xff"}')),
+    *(
+        (code, body)
+        for code in (200, 202)
+        for body in (b"", b" ", b"{}", b'{"request_id": "a69', HTML, b"null", b"[]")
+    ),
+    *(
+        (202, body)
+        for body in (
+            b'{"request_id": ""}',
+            b'{"request_id": null}',
+            b'{"request_id": 5}',
+            b'{"a": "\xff"}',
+        )
+    ),
     *((code, body) for code in (301, 302, 307, 308, 304) for body in (b"", JSON)),
     *((code, body) for code in (408, 500, 502, 503, 504) for body in (b"", HTML, JSON)),
-    *((code, body) for code in (400, 401, 403, 409, 422, 424) for body in (b"", HTML, b"{}", b'"no"')),
+    *(
+        (code, body)
+        for code in (400, 401, 403, 409, 422, 424)
+        for body in (b"", HTML, b"{}", b'"no"')
+    ),
 ]
 SETTLED = [
     *((code, body) for code in (404, 405, 429) for body in (b"", HTML, JSON)),
@@ -179,7 +237,9 @@ SETTLED = [
 
 
 @pytest.mark.parametrize(("code", "body"), OPEN)
-def test_what_may_have_started_a_server_is_said_to_be_unknown(code: int, body: bytes) -> None:
+def test_what_may_have_started_a_server_is_said_to_be_unknown(
+    code: int, body: bytes
+) -> None:
     for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
         with pytest.raises(DeployOutcomeUnknown) as raised:
             read(row, Reply(code, {}, body))
@@ -197,10 +257,18 @@ def test_what_started_none_for_certain_is_a_plain_error(code: int, body: bytes) 
         assert raised.value.status == code
 
 
-@pytest.mark.parametrize(("code", "body"), [(202, HTML), (307, b""), (408, b""), (502, HTML), (400, HTML)])
-async def test_a_session_sends_such_a_deploy_once_and_says_it(code: int, body: bytes, echo: Echo) -> None:
-    echo.answers = [web.Response(status=code, body=body, headers={"Location": "/elsewhere"})]
-    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
+@pytest.mark.parametrize(
+    ("code", "body"), [(202, HTML), (307, b""), (408, b""), (502, HTML), (400, HTML)]
+)
+async def test_a_session_sends_such_a_deploy_once_and_says_it(
+    code: int, body: bytes, echo: Echo
+) -> None:
+    echo.answers = [
+        web.Response(status=code, body=body, headers={"Location": "/elsewhere"})
+    ]
+    async with EdgegapSession(
+        "my-token", base_url=echo.url, deploy_once=False
+    ) as session:
         with pytest.raises(DeployOutcomeUnknown):
             await session.deployments.deploy("app", "v1", users=["::1"])
     assert len(echo.seen) == 1
@@ -226,7 +294,11 @@ def test_the_ways_of_being_gone(code: int, message: str, gone: bool) -> None:
 
 @pytest.mark.parametrize("row", [STOP, DELETE_TAG])
 def test_a_repeated_delete_that_finds_nothing_did_its_deed(row: Any) -> None:
-    for reply in (Reply(404, {}, b""), Reply(410, {}, b""), Reply(400, {}, b'{"message": "Bad Request ID provided"}')):
+    for reply in (
+        Reply(404, {}, b""),
+        Reply(410, {}, b""),
+        Reply(400, {}, b'{"message": "Bad Request ID provided"}'),
+    ):
         assert not getattr(read(row, reply, repeated=True), "message", None)
         with pytest.raises(ApiError):
             read(row, reply)
@@ -236,7 +308,9 @@ def test_a_repeated_delete_that_finds_nothing_did_its_deed(row: Any) -> None:
 
 @pytest.mark.parametrize("code", [200, 202, 204])
 @pytest.mark.parametrize("body", [b"", b" \n"])
-def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(code: int, body: bytes) -> None:
+def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(
+    code: int, body: bytes
+) -> None:
     assert read(STOP, Reply(code, {}, body)).message is None
     assert read(BULK_STOP, Reply(code, {}, body)).processable == ()
     assert read(DELETE_TAG, Reply(code, {}, body)) is None
@@ -244,23 +318,36 @@ def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(code: int, body
 
 
 @pytest.mark.parametrize("row", [STATUS, LIST])
-@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b"[]", b"\xff", b'{"request_id": "c065"', b'{"data": 5}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{}", b"<html>", b"[]", b"\xff", b'{"request_id": "c065"', b'{"data": 5}'],
+)
 def test_an_answer_without_its_identity_is_unexpected(row: Any, body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer) as raised:
         read(row, Reply(200, {}, body))
-    assert (raised.value.status, raised.value.body, raised.value.operation) == (200, body, str(row))
+    assert (raised.value.status, raised.value.body, raised.value.operation) == (
+        200,
+        body,
+        str(row),
+    )
     assert raised.value.request_sent
 
 
 def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
-    logs = read(CONTAINER_LOGS, Reply(200, {}, b'{"logs": "caf\xe9", "encoding": "utf-8"}'))
+    logs = read(
+        CONTAINER_LOGS, Reply(200, {}, b'{"logs": "caf\xe9", "encoding": "utf-8"}')
+    )
     assert (logs.logs, logs.encoding) == ("caf\ufffd", "utf-8")
     with pytest.raises(UnexpectedAnswer):
         read(STATUS, Reply(200, {}, b'{"request_id": "c065", "error_detail": "\xe9"}'))
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" * 100_000, b'{"message": "a", "request_id": "b", "data": %s}' % (b"[" * 100_000)]
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"message": "a", "request_id": "b", "data": %s}' % (b"[" * 100_000),
+    ],
 )
 def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
@@ -274,7 +361,10 @@ def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
 HUGE = "9" * 30
 
 
-@pytest.mark.parametrize("wait", ["", "soon", "nan", "1e999", f"Mon, 01 Jan {HUGE} 00:00:00 GMT", f"0 +{HUGE}"])
+@pytest.mark.parametrize(
+    "wait",
+    ["", "soon", "nan", "1e999", f"Mon, 01 Jan {HUGE} 00:00:00 GMT", f"0 +{HUGE}"],
+)
 def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
     with pytest.raises(RateLimited) as raised:
         read(STATUS, Reply(429, {"Retry-After": wait}, b""))
@@ -282,8 +372,12 @@ def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
 
 
 async def test_a_redirect_is_not_followed(echo: Echo) -> None:
-    echo.answers = [web.Response(status=302, headers={"Location": f"{echo.url}/elsewhere"})]
-    async with EdgegapSession("my-token", base_url=echo.url, deploy_once=False) as session:
+    echo.answers = [
+        web.Response(status=302, headers={"Location": f"{echo.url}/elsewhere"})
+    ]
+    async with EdgegapSession(
+        "my-token", base_url=echo.url, deploy_once=False
+    ) as session:
         with pytest.raises(UnexpectedAnswer, match="redirect"):
             await session.deployments.status("c065")
     assert [seen.path for seen in echo.seen] == ["/v1/status/c065"]

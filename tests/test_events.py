@@ -1,4 +1,6 @@
-"""`on_event`: one event for each attempt that came to an end and one for each call, whatever the end was."""
+"""`on_event`: one event for each attempt that came to an end and one for each call,
+whatever the end was.
+"""
 
 import asyncio
 import logging
@@ -7,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from raw_server import (
+from support.raw_server import (
     CUT,
     GET,
     GOOD,
@@ -24,12 +26,23 @@ from raw_server import (
     used,
 )
 
-from edgegap_async import ApiError, EdgegapError, EdgegapSession, Limits, QueueTooLong, Retry
+from edgegap_async import (
+    ApiError,
+    EdgegapError,
+    EdgegapSession,
+    Limits,
+    QueueTooLong,
+    Retry,
+)
 from edgegap_async.errors import DeadlineExceeded, SessionClosed
 from edgegap_async.events import Event
 
 Told = tuple[str, int | str, int]
-FAILED, REFUSED, HELD = answer(503, {"message": "no"}), answer(429), answer(429, retry_after="9")
+FAILED, REFUSED, HELD = (
+    answer(503, {"message": "no"}),
+    answer(429),
+    answer(429, retry_after="9"),
+)
 ONE = Limits(status=1)
 
 
@@ -38,8 +51,12 @@ def told(events: list[Event]) -> list[Told]:
 
 
 def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
-    """What a call tells whose attempts end so; the last of them is the call's own end unless another is given."""
-    each: list[Told] = [("attempt", outcome, number) for number, outcome in enumerate(outcomes, 1)]
+    """What a call tells whose attempts end so; the last of them is the call's own end
+    unless another is given.
+    """
+    each: list[Told] = [
+        ("attempt", outcome, number) for number, outcome in enumerate(outcomes, 1)
+    ]
     return [*each, ("call", call or outcomes[-1], len(outcomes))]
 
 
@@ -52,7 +69,11 @@ def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
         ([answer(401, {"message": "no"})], deploy, attempts(401)),
         ([FAILED, answer()], GET, attempts(503, 200)),
         ([FAILED, FAILED, FAILED, answer()], GET, attempts(503, 503, 503)),
-        ([REFUSED, REFUSED, REFUSED, REFUSED, GOOD], deploy, attempts(429, 429, 429, 429, 202)),
+        (
+            [REFUSED, REFUSED, REFUSED, REFUSED, GOOD],
+            deploy,
+            attempts(429, 429, 429, 429, 202),
+        ),
         ([HELD, answer()], GET, attempts(429, 200)),
         ([CUT, answer()], GET, attempts("TransportError", 200)),
         ([CUT], GET, attempts("TransportError", "TransportError", "TransportError")),
@@ -61,9 +82,15 @@ def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
         ([FAILED, SILENT], GET, attempts(503, "TransportError", "TransportError")),
     ],
 )
-async def test_what_is_told(acts: list[Act], call: Callable[..., Awaitable[object]], expected: list[Told]) -> None:
+async def test_what_is_told(
+    acts: list[Act], call: Callable[..., Awaitable[object]], expected: list[Told]
+) -> None:
     events: list[Event] = []
-    options: dict[str, Any] = {"retry": Retry(tries=3), "attempt_timeout": 2.0, "on_event": events.append}
+    options: dict[str, Any] = {
+        "retry": Retry(tries=3),
+        "attempt_timeout": 2.0,
+        "on_event": events.append,
+    }
     async with scripted(*acts, **options) as (edgegap, server):
         await asyncio.gather(call(edgegap), return_exceptions=True)
         assert told(events) == expected
@@ -73,10 +100,14 @@ async def test_what_is_told(acts: list[Act], call: Callable[..., Awaitable[objec
 
 async def test_the_deadline_and_what_never_goes_out() -> None:
     events: list[Event] = []
-    async with scripted(SILENT, limits=ONE, on_event=events.append) as (edgegap, server):
+    async with scripted(SILENT, limits=ONE, on_event=events.append) as (
+        edgegap,
+        server,
+    ):
         first = asyncio.ensure_future(failure(GET(edgegap, timeout=3)))
         await asyncio.sleep(1)
-        assert isinstance(await failure(GET(edgegap, timeout=1)), DeadlineExceeded)  # in the queue
+        # in the queue
+        assert isinstance(await failure(GET(edgegap, timeout=1)), DeadlineExceeded)
         assert told(events) == [("call", "DeadlineExceeded", 0)]
         assert isinstance(await first, DeadlineExceeded)
         assert told(events)[1:] == attempts("DeadlineExceeded")
@@ -91,14 +122,22 @@ async def test_the_deadline_and_what_never_goes_out() -> None:
             await edgegap.deployments.status("c065", timeout=-1)
         assert len(events) == 1
         await edgegap.aclose()
-        assert {type(error) for error in await asyncio.gather(*waiting)} == {SessionClosed}
+        assert {type(error) for error in await asyncio.gather(*waiting)} == {
+            SessionClosed
+        }
         assert told(events)[1:] == [("call", "SessionClosed", 0)] * 5
         assert len(server.arrivals) == 1
 
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
 @pytest.mark.parametrize(
-    ("act", "ends"), [(SILENT, "gone"), (STUCK, "gone"), (GOOD.later(2), "gone"), (HELD.later(0.5), 429)]
+    ("act", "ends"),
+    [
+        (SILENT, "gone"),
+        (STUCK, "gone"),
+        (GOOD.later(2), "gone"),
+        (HELD.later(0.5), 429),
+    ],
 )
 async def test_cut_short(act: Act, ends: int | str, how: str) -> None:
     events: list[Event] = []
@@ -106,7 +145,8 @@ async def test_cut_short(act: Act, ends: int | str, how: str) -> None:
     async with scripted(act, limits=ONE, on_event=events.append) as (edgegap, _):
         first = asyncio.ensure_future(GET(edgegap))
         await asyncio.sleep(0.5)
-        second = asyncio.ensure_future(GET(edgegap))  # never gets out of the queue
+        # never gets out of the queue
+        second = asyncio.ensure_future(GET(edgegap))
         await asyncio.sleep(0.5)
         if how == "cancelled":
             first.cancel()
@@ -114,29 +154,45 @@ async def test_cut_short(act: Act, ends: int | str, how: str) -> None:
         else:
             await edgegap.aclose()
         await asyncio.gather(first, second, return_exceptions=True)
-        begun, queued = [event for event in events if event.attempt], [event for event in events if not event.attempt]
+        begun, queued = (
+            [event for event in events if event.attempt],
+            [event for event in events if not event.attempt],
+        )
         assert told(begun) == attempts(name if ends == "gone" else ends, call=name)
         assert told(queued) == [("call", name, 0)]
         assert queued[0].queued == pytest.approx(0.5, abs=0.01)
         attempt, call = begun
-        assert attempt.round_trip == call.round_trip == pytest.approx(1 if ends == "gone" else 0.5, abs=0.01)
-        assert (attempt.queued, call.queued + call.round_trip) == pytest.approx((0, 1), abs=0.01)
+        assert (
+            attempt.round_trip
+            == call.round_trip
+            == pytest.approx(1 if ends == "gone" else 0.5, abs=0.01)
+        )
+        assert (attempt.queued, call.queued + call.round_trip) == pytest.approx(
+            (0, 1), abs=0.01
+        )
 
 
 async def test_times_and_rate() -> None:
     events: list[Event] = []
     script = [answer().later(0.25), FAILED.later(0.5), answer().later(0.125)]
-    async with scripted(*script, limits=Limits(status=2, burst=1), on_event=events.append) as (edgegap, _):
+    async with scripted(
+        *script, limits=Limits(status=2, burst=1), on_event=events.append
+    ) as (edgegap, _):
         await asyncio.gather(GET(edgegap), GET(edgegap))
         one, first_call, failed, good, second_call = events
         assert [event.rate for event in events] == [2.0] * 5
         assert (one.queued, one.round_trip) == pytest.approx((0, 0.25), abs=0.01)
-        assert (first_call.queued, first_call.round_trip) == pytest.approx((0, 0.25), abs=0.01)
+        assert (first_call.queued, first_call.round_trip) == pytest.approx(
+            (0, 0.25), abs=0.01
+        )
         assert (failed.queued, failed.round_trip) == pytest.approx((0.5, 0.5), abs=0.01)
         assert good.round_trip == pytest.approx(0.125, abs=0.01)
-        assert good.queued == pytest.approx(0.252, abs=0.01)  # the slot of the first is back at 1.252
+        # the slot of the first is back at 1.252
+        assert good.queued == pytest.approx(0.252, abs=0.01)
         assert second_call.queued == pytest.approx(failed.queued + good.queued)
-        assert second_call.round_trip == pytest.approx(failed.round_trip + good.round_trip)
+        assert second_call.round_trip == pytest.approx(
+            failed.round_trip + good.round_trip
+        )
         with pytest.raises(AttributeError):
             one.outcome = 500
 
@@ -144,17 +200,26 @@ async def test_times_and_rate() -> None:
 async def test_the_rate_in_use_after_it_was_cut() -> None:
     events: list[Event] = []
     script = [*[answer()] * 31, REFUSED, answer()]
-    async with scripted(*script, on_event=events.append, limits=Limits(other=None)) as (edgegap, _):
+    async with scripted(*script, on_event=events.append, limits=Limits(other=None)) as (
+        edgegap,
+        _,
+    ):
         await edgegap.tags.delete("c065", "a")
         await asyncio.gather(*(GET(edgegap) for _ in range(50)))
         assert [event.rate for event in events[:2]] == [None, None]
-        status = [event.rate for event in events if event.limit == "status" and event.kind == "attempt"]
+        status = [
+            event.rate
+            for event in events
+            if event.limit == "status" and event.kind == "attempt"
+        ]
         assert status[:30] == [20] * 30
         assert all(0.9 * 20 < rate < 20 for rate in status[31:])
         assert status[-1] == pytest.approx(edgegap.usage()["status"].rate, abs=0.001)
 
 
-ROWS: list[tuple[Callable[[EdgegapSession], Awaitable[object]], str, str, str | None]] = [
+ROWS: list[
+    tuple[Callable[[EdgegapSession], Awaitable[object]], str, str, str | None]
+] = [
     (OPERATIONS["GET"], "deployments.status", "status", "c065"),
     (OPERATIONS["DELETE"], "deployments.stop", "other", "c065"),
     (OPERATIONS["deploy"], "deployments.deploy", "deploy", "abcd"),
@@ -162,42 +227,77 @@ ROWS: list[tuple[Callable[[EdgegapSession], Awaitable[object]], str, str, str | 
     (lambda s: s.deployments.list(), "deployments.list", "list", None),
     (lambda s: s.locations.list(), "locations.list", "other", None),
     (lambda s: s.private_fleets.hosts("fleet"), "private_fleets.hosts", "list", None),
-    (lambda s: s.deployments.self_stop("c065", 7, token="secret"), "deployments.self_stop", "other", "c065"),
+    (
+        lambda s: s.deployments.self_stop("c065", 7, token="secret"),
+        "deployments.self_stop",
+        "other",
+        "c065",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("call", "operation", "limit", "request_id"), ROWS, ids=[row[1] for row in ROWS])
-async def test_what_it_is_about(call: Any, operation: str, limit: str, request_id: str | None) -> None:
+@pytest.mark.parametrize(
+    ("call", "operation", "limit", "request_id"), ROWS, ids=[row[1] for row in ROWS]
+)
+async def test_what_it_is_about(
+    call: Any, operation: str, limit: str, request_id: str | None
+) -> None:
     events: list[Event] = []
     body: dict[str, Any] = {"name": "a", "locations": [], "data": [], "hosts": []}
-    good = answer(202, body if request_id is None else {**body, "request_id": request_id})
-    async with scripted(good, answer(400, {"message": "no"}), on_event=events.append) as (edgegap, _):
+    good = answer(
+        202, body if request_id is None else {**body, "request_id": request_id}
+    )
+    async with scripted(
+        good, answer(400, {"message": "no"}), on_event=events.append
+    ) as (edgegap, _):
         await call(edgegap)
         await failure(call(edgegap))
     assert told(events) == [*attempts(202), *attempts(400)]
     assert {(event.operation, event.limit) for event in events} == {(operation, limit)}
     assert {event.request_id for event in events[:2]} == {request_id}
-    assert {event.request_id for event in events[2:]} == {None if operation.endswith(".deploy") else request_id}
+    assert {event.request_id for event in events[2:]} == {
+        None if operation.endswith(".deploy") else request_id
+    }
 
 
 async def test_what_could_not_be_allocated_is_named() -> None:
     events: list[Event] = []
-    async with scripted(answer(422, {"message": "no room", "request_id": "abcd"}), on_event=events.append) as (e, _):
+    async with scripted(
+        answer(422, {"message": "no room", "request_id": "abcd"}),
+        on_event=events.append,
+    ) as (e, _):
         await failure(deploy(e))
-    assert [(event.outcome, event.request_id) for event in events] == [(422, "abcd")] * 2
+    assert [(event.outcome, event.request_id) for event in events] == [
+        (422, "abcd")
+    ] * 2
 
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_of_many_calls_at_once_none_is_forgotten(seed: int) -> None:
-    """Every attempt that arrives is told, and every call, with its attempts counted from one."""
-    random.seed(seed)  # the backoff is drawn too
+    """Every attempt that arrives is told, and every call, with its attempts counted
+    from one.
+    """
+    # the backoff is drawn too
+    random.seed(seed)
     chance, events = random.Random(seed), list[Event]()
     good = answer(200, {"message": "it stops"})
-    acts = [chance.choice([FAILED, REFUSED, CUT, SILENT, answer(403), *[good.later(0.1)] * 4]) for _ in range(300)]
-    options: dict[str, Any] = {"limits": Limits(other=100), "attempt_timeout": 1.0, "on_event": events.append}
+    acts = [
+        chance.choice(
+            [FAILED, REFUSED, CUT, SILENT, answer(403), *[good.later(0.1)] * 4]
+        )
+        for _ in range(300)
+    ]
+    options: dict[str, Any] = {
+        "limits": Limits(other=100),
+        "attempt_timeout": 1.0,
+        "on_event": events.append,
+    }
     async with scripted(*acts, good, **options) as (edgegap, server):
         names = [f"c{number:03}" for number in range(100)]
-        calls = [asyncio.ensure_future(edgegap.deployments.stop(name, timeout=4.0)) for name in names]
+        calls = [
+            asyncio.ensure_future(edgegap.deployments.stop(name, timeout=4.0))
+            for name in names
+        ]
         for call in calls[::7]:
             asyncio.get_running_loop().call_later(chance.uniform(0, 3), call.cancel)
         ended = await asyncio.gather(*calls, return_exceptions=True)
@@ -206,14 +306,20 @@ async def test_of_many_calls_at_once_none_is_forgotten(seed: int) -> None:
     for name, end in zip(names, ended, strict=True):
         *tries, call = (event for event in events if event.request_id == name)
         assert told(tries) == attempts(*(event.outcome for event in tries), call=1)[:-1]
-        assert (call.kind, call.attempt, len(tries)) == ("call", arrived.count(name), arrived.count(name))
+        assert (call.kind, call.attempt, len(tries)) == (
+            "call",
+            arrived.count(name),
+            arrived.count(name),
+        )
         outcome = end.status if isinstance(end, ApiError) else type(end).__name__
         assert call.outcome == (outcome if isinstance(end, BaseException) else 200)
     assert len({type(end) for end in ended}) >= 3
 
 
 @pytest.mark.parametrize("act", [GOOD, answer(404), CUT])
-async def test_what_it_raises_is_logged_and_harms_nothing(act: Act, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_it_raises_is_logged_and_harms_nothing(
+    act: Act, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(event: Event) -> None:
         raise LookupError(f"no label for {event.kind}")
 
@@ -228,7 +334,10 @@ async def test_what_it_raises_is_logged_and_harms_nothing(act: Act, caplog: pyte
     assert "on_event" not in caplog.text
     assert await outcome(on_event=broken) == without
     logged = [record for record in caplog.records if "on_event" in record.message]
-    assert [(record.levelname, str(record.exc_info and record.exc_info[1])) for record in logged] == [
+    assert [
+        (record.levelname, str(record.exc_info and record.exc_info[1]))
+        for record in logged
+    ] == [
         ("ERROR", "no label for attempt"),
         ("ERROR", "no label for call"),
     ]
@@ -242,13 +351,28 @@ def test_what_can_t_be_called_is_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize("status", [200, 202, 307, 400, 401, 404, 422, 429, 500])
 @pytest.mark.parametrize(
-    "body", [{"message": TOKEN, "details": TOKEN, "request_id": 5}, f"<html>{TOKEN}", f"{{{TOKEN}"]
+    "body",
+    [
+        {"message": TOKEN, "details": TOKEN, "request_id": 5},
+        f"<html>{TOKEN}",
+        f"{{{TOKEN}",
+    ],
 )
 async def test_the_token_is_in_no_event(status: int, body: object) -> None:
     events: list[Event] = []
-    options: dict[str, Any] = {"retry": Retry(tries=2), "timeout": 3.0, "on_event": events.append}
-    async with scripted(answer(status, body, retry_after=TOKEN, location=TOKEN), **options) as (edgegap, server):
-        for call in (GET, deploy, lambda e: e.deployments.self_stop("c065", 7, token=TOKEN)):
+    options: dict[str, Any] = {
+        "retry": Retry(tries=2),
+        "timeout": 3.0,
+        "on_event": events.append,
+    }
+    async with scripted(
+        answer(status, body, retry_after=TOKEN, location=TOKEN), **options
+    ) as (edgegap, server):
+        for call in (
+            GET,
+            deploy,
+            lambda e: e.deployments.self_stop("c065", 7, token=TOKEN),
+        ):
             await asyncio.gather(call(edgegap), return_exceptions=True)
         async with session(server.url, on_event=events.append) as other:
             await asyncio.gather(other.tags.list("c065"), return_exceptions=True)

@@ -1,4 +1,6 @@
-"""The examples run as they stand, in virtual time, and record what happened at the simulator."""
+"""The examples run as they stand, in virtual time, and record what happened at the
+simulator.
+"""
 
 import asyncio
 import runpy
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bucket_model import run
+from support.bucket_model import run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "any-token"
@@ -26,11 +28,15 @@ def recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return result
 
 
-def test_metrics_for_prometheus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_for_prometheus(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     registry = recorded("metrics_prometheus.py", monkeypatch)
     samples = [sample for family in registry.collect() for sample in family.samples]
     counts = {
-        (sample.name, *sample.labels.values()): sample.value for sample in samples if sample.name.endswith("_total")
+        (sample.name, *sample.labels.values()): sample.value
+        for sample in samples
+        if sample.name.endswith("_total")
     }
     assert counts == {
         ("edgegap_attempts_total", "deployments.deploy", "202"): 20,
@@ -40,21 +46,33 @@ def test_metrics_for_prometheus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         ("edgegap_calls_total", "deployments.deploy", "202"): 20,
         ("edgegap_calls_total", "deployments.status", "200"): 20,
     }
-    values = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+    values = {
+        (sample.name, *sample.labels.values()): sample.value for sample in samples
+    }
     assert values["edgegap_queued_seconds_count", "status"] == 20
     assert 20 / 20 < values["edgegap_queued_seconds_sum", "status"] < 20
     assert values["edgegap_round_trip_seconds_count", "deployments.deploy"] == 22
-    assert (values["edgegap_rate", "deploy"], values["edgegap_rate", "status"]) == (40, 20)
+    assert (values["edgegap_rate", "deploy"], values["edgegap_rate", "status"]) == (
+        40,
+        20,
+    )
     out = capsys.readouterr().out
-    assert 'edgegap_attempts_total{operation="deployments.status",outcome="503"} 3.0' in out
+    assert (
+        'edgegap_attempts_total{operation="deployments.status",outcome="503"} 3.0'
+        in out
+    )
     assert TOKEN not in out
     assert all("request_id" not in sample.labels for sample in samples)
 
 
-def test_traces_with_opentelemetry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_traces_with_opentelemetry(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     spans = recorded("traces_opentelemetry.py", monkeypatch)
     *events, match = spans
-    assert [(span.name, span.attributes["http.response.status_code"]) for span in events] == [
+    assert [
+        (span.name, span.attributes["http.response.status_code"]) for span in events
+    ] == [
         ("deployments.deploy attempt", 202),
         ("deployments.deploy call", 202),
         ("deployments.status attempt", 503),
@@ -71,12 +89,16 @@ def test_traces_with_opentelemetry(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         assert seconds[call] == pytest.approx(sum(seconds[attempts]) + queued, abs=1e-5)
     assert len({span.attributes["edgegap.request_id"] for span in events}) == 1
     out = capsys.readouterr().out
-    assert [line[:27].strip() for line in out.splitlines()] == [span.name for span in spans]
+    assert [line[:27].strip() for line in out.splitlines()] == [
+        span.name for span in spans
+    ]
     assert TOKEN not in out
 
 
 @pytest.mark.parametrize("name", [path.name for path in EXAMPLES.glob("*.py")])
-def test_an_example_does_nothing_when_it_is_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_example_does_nothing_when_it_is_imported(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = runpy.run_path(str(EXAMPLES / name))
     assert names["__doc__"].count(f"python examples/{name}") == 1
     assert capsys.readouterr().out == ""

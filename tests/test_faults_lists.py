@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from plain_client import Plain, plain
+from support.plain_client import Plain, plain
 
 from edgegap_async.simulator import Fault, Simulator
 
@@ -13,7 +13,9 @@ LAG = Fault("list", "lag", seconds=2)
 
 
 async def rows(api: Plain, *filters: tuple[str, str, Any]) -> list[tuple[str, bool]]:
-    asked = [dict(zip(("field", "operator", "value"), each, strict=True)) for each in filters]
+    asked = [
+        dict(zip(("field", "operator", "value"), each, strict=True)) for each in filters
+    ]
     page = await api.get("/v1/deployments", query=json.dumps({"filters": asked}))
     assert page["total_count"] == len(page["data"])
     return [(row["request_id"], row["ready"]) for row in page["data"]]
@@ -23,13 +25,30 @@ async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
     sim = Simulator(ready_after=(3, 3), stop_takes=0.5, faults=[LAG])
     async with plain(sim) as api:
         request_id = await api.deploy(tags=["once"])
-        by_tag, ready, not_ready = ("tags", "in", ["once"]), ("status", "eq", "ready"), ("status", "neq", "ready")
+        by_tag, ready, not_ready = (
+            ("tags", "in", ["once"]),
+            ("status", "eq", "ready"),
+            ("status", "neq", "ready"),
+        )
         await asyncio.sleep(1.9)
-        assert await rows(api) == await rows(api, by_tag) == await rows(api, not_ready) == []
+        assert (
+            await rows(api)
+            == await rows(api, by_tag)
+            == await rows(api, not_ready)
+            == []
+        )
         await asyncio.sleep(0.2)
-        assert await rows(api) == await rows(api, by_tag) == await rows(api, not_ready) == [(request_id, False)]
-        assert await rows(api, ("status", "eq", "initializing")) == [(request_id, False)]
-        await asyncio.sleep(2.8)  # ready for almost two seconds
+        assert (
+            await rows(api)
+            == await rows(api, by_tag)
+            == await rows(api, not_ready)
+            == [(request_id, False)]
+        )
+        assert await rows(api, ("status", "eq", "initializing")) == [
+            (request_id, False)
+        ]
+        # ready for almost two seconds
+        await asyncio.sleep(2.8)
         assert await api.state(request_id) == "READY"
         assert await rows(api) == [(request_id, False)]
         assert await rows(api, ready) == []
@@ -39,9 +58,18 @@ async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
         await api("DELETE", f"/v1/stop/{request_id}")
         await asyncio.sleep(1.9)
         assert sim.running() == set()
-        assert await rows(api) == await rows(api, ready) == await rows(api, by_tag) == [(request_id, True)]
+        assert (
+            await rows(api)
+            == await rows(api, ready)
+            == await rows(api, by_tag)
+            == [(request_id, True)]
+        )
         await asyncio.sleep(0.2)
-        assert await rows(api, ("status", "eq", "terminating")) == await rows(api) == [(request_id, False)]
+        assert (
+            await rows(api, ("status", "eq", "terminating"))
+            == await rows(api)
+            == [(request_id, False)]
+        )
         await asyncio.sleep(0.5)
         assert await rows(api) == await rows(api, by_tag) == []
     assert sim.faulted()["lag"] == sim.arrivals("list")
@@ -50,7 +78,10 @@ async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
 async def test_what_came_and_went_is_told_in_its_time_and_order() -> None:
     sim = Simulator(ready_after=(0, 0), stop_takes=0, enforcement="off", faults=[LAG])
     async with plain(sim) as api:
-        made = [await api.deploy(tags=["even" if number % 2 == 0 else "odd"]) for number in range(6)]
+        made = [
+            await api.deploy(tags=["even" if number % 2 == 0 else "odd"])
+            for number in range(6)
+        ]
         await asyncio.sleep(60)
         await api("DELETE", f"/v1/stop/{made[0]}")
         await asyncio.sleep(60)
@@ -60,8 +91,12 @@ async def test_what_came_and_went_is_told_in_its_time_and_order() -> None:
         await api("DELETE", f"/v1/stop/{brief}")
         await asyncio.sleep(1)
         assert await api.listed() == [made[index] for index in (5, 4, 3, 2, 1)]
-        assert await api.listed(("tags", "eq", "odd")) == [made[index] for index in (5, 3, 1)]
-        assert await api.listed(limit="2", page="2") == [made[index] for index in (3, 2)]
+        assert await api.listed(("tags", "eq", "odd")) == [
+            made[index] for index in (5, 3, 1)
+        ]
+        assert await api.listed(limit="2", page="2") == [
+            made[index] for index in (3, 2)
+        ]
         sim.faults = ()
         assert await api.listed() == [made[index] for index in (5, 2, 1)]
         sim.faults = [LAG]
@@ -70,28 +105,51 @@ async def test_what_came_and_went_is_told_in_its_time_and_order() -> None:
 
 
 async def filtered(api: Plain, fields: list[str], made: list[str]) -> int | list[str]:
-    """What a list answers that is filtered by these fields, all of which let the first one through."""
-    values = {"tags": ("eq", "n0"), "request_id": ("in", made[:1]), "version": ("eq", "v0")}
+    """What a list answers that is filtered by these fields, all of which let the first
+    one through.
+    """
+    values = {
+        "tags": ("eq", "n0"),
+        "request_id": ("in", made[:1]),
+        "version": ("eq", "v0"),
+    }
     keys = ("field", "operator", "value")
-    filters = [dict(zip(keys, (field, *values[field]), strict=True)) for field in fields]
-    status, answer = await api("GET", "/v1/deployments", query=json.dumps({"filters": filters}))
+    filters = [
+        dict(zip(keys, (field, *values[field]), strict=True)) for field in fields
+    ]
+    status, answer = await api(
+        "GET", "/v1/deployments", query=json.dumps({"filters": filters})
+    )
     if status != 200:
         assert "not supported" in answer["message"]
         return status
     return [row["request_id"] for row in answer["data"]]
 
 
-@pytest.mark.parametrize(("kind", "first"), [("ignored", None), ("refused", 400), ("empty", [])])
-async def test_filters_are_ignored_refused_or_match_nothing(kind: str, first: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "first"), [("ignored", None), ("refused", 400), ("empty", [])]
+)
+async def test_filters_are_ignored_refused_or_match_nothing(
+    kind: str, first: Any
+) -> None:
     sim = Simulator(enforcement="off")
     async with plain(sim) as api:
-        made = [await api.deploy(tags=[f"n{number}"], version=f"v{number}") for number in range(3)]
+        made = [
+            await api.deploy(tags=[f"n{number}"], version=f"v{number}")
+            for number in range(3)
+        ]
         one, every = made[:1], made[::-1]
         wrong = every if kind == "ignored" else first
         sim.faults = [Fault("list", f"filters-{kind}", fields=("tags",))]
         assert await filtered(api, ["tags"], made) == wrong
-        assert await filtered(api, ["request_id"], made) == await filtered(api, ["version"], made) == one
-        assert await filtered(api, ["tags", "request_id"], made) == (one if kind == "ignored" else wrong)
+        assert (
+            await filtered(api, ["request_id"], made)
+            == await filtered(api, ["version"], made)
+            == one
+        )
+        assert await filtered(api, ["tags", "request_id"], made) == (
+            one if kind == "ignored" else wrong
+        )
         assert await filtered(api, [], made) == every
         assert sim.faulted() == {f"filters-{kind}": 2}
         sim.faults = [Fault("list", f"filters-{kind}")]
@@ -103,7 +161,9 @@ async def test_filters_are_ignored_refused_or_match_nothing(kind: str, first: An
 
 async def test_a_list_lags_misreads_its_filters_and_fails_all_at_once() -> None:
     empty = Fault("list", "filters-empty", fields=("tags",))
-    sim = Simulator(faults=[LAG, empty, Fault("list", "500-before", 0.4)], enforcement="off")
+    sim = Simulator(
+        faults=[LAG, empty, Fault("list", "500-before", 0.4)], enforcement="off"
+    )
     async with plain(sim) as api:
         await api.deploy(tags=["n0"])
         await asyncio.sleep(1)

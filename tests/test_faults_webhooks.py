@@ -3,17 +3,24 @@
 import asyncio
 
 import pytest
-from plain_client import DEPLOY
-from receiving import both
+from support.plain_client import DEPLOY
+from support.receiving import both
 
 from edgegap_async.simulator import Fault, Simulator
 
-EXACT = 0.01  # seconds: virtual time counts a microsecond for each turn of the loop
+# seconds: virtual time counts a microsecond for each turn of the loop
+EXACT = 0.01
 
 
-async def one_after_the_other(*steps: str, seconds: float = 1.0) -> tuple[Simulator, list[tuple[int, float]]]:
-    """Deployments that are ready so many seconds one after the other: whose webhooks come (from 0), and when."""
-    sim = Simulator(ready_after=(60, 60), enforcement="off", faults=Fault.script("webhook", *steps))
+async def one_after_the_other(
+    *steps: str, seconds: float = 1.0
+) -> tuple[Simulator, list[tuple[int, float]]]:
+    """Deployments that are ready so many seconds one after the other: whose webhooks
+    come (from 0), and when.
+    """
+    sim = Simulator(
+        ready_after=(60, 60), enforcement="off", faults=Fault.script("webhook", *steps)
+    )
     async with both(sim) as (api, receiver):
         began = asyncio.get_running_loop().time()
         made = []
@@ -21,7 +28,10 @@ async def one_after_the_other(*steps: str, seconds: float = 1.0) -> tuple[Simula
             made.append(await api.deploy(**receiver.asked("ready")))
             await asyncio.sleep(seconds)
         await asyncio.sleep(200)
-        told = [(made.index(each.body["request_id"]), each.at - began - 60) for each in receiver.came]
+        told = [
+            (made.index(each.body["request_id"]), each.at - began - 60)
+            for each in receiver.came
+        ]
     return sim, told
 
 
@@ -36,7 +46,10 @@ async def one_after_the_other(*steps: str, seconds: float = 1.0) -> tuple[Simula
         (["swapped:0.5"], [(0, 0.5), (1, 1), (2, 2), (3, 3), (4, 4)]),
         (["swapped:30", "swapped:30"], [(2, 2), (0, 2), (1, 2), (3, 3), (4, 4)]),
         (["swapped:30", "lost", "late:0.5"], [(2, 2.5), (0, 2.5), (3, 3), (4, 4)]),
-        (["ok", "ok", "ok", "ok", "swapped:30"], [(0, 0), (1, 1), (2, 2), (3, 3), (4, 34)]),
+        (
+            ["ok", "ok", "ok", "ok", "swapped:30"],
+            [(0, 0), (1, 1), (2, 2), (3, 3), (4, 34)],
+        ),
     ],
 )
 async def test_they_are_lost_doubled_late_and_out_of_order_on_request(
@@ -45,23 +58,39 @@ async def test_they_are_lost_doubled_late_and_out_of_order_on_request(
     sim, told = await one_after_the_other(*steps)
 
     assert [which for which, _ in told] == [which for which, _ in wanted]
-    assert [when for _, when in told] == pytest.approx([when for _, when in wanted], abs=EXACT)
-    assert sim.webhooks() == {"sent": len(told), "answered": len(told), "failed": 0, "lost": steps.count("lost")}
+    assert [when for _, when in told] == pytest.approx(
+        [when for _, when in wanted], abs=EXACT
+    )
+    assert sim.webhooks() == {
+        "sent": len(told),
+        "answered": len(told),
+        "failed": 0,
+        "lost": steps.count("lost"),
+    }
     kinds = [step.partition(":")[0] for step in steps if step != "ok"]
     assert sim.faulted() == {kind: kinds.count(kind) for kind in kinds}
 
 
 async def test_the_next_one_is_one_that_is_sent_later() -> None:
-    sim = Simulator(ready_after=(60, 60), enforcement="off", faults=Fault.script("webhook", "ok", "swapped:30"))
+    sim = Simulator(
+        ready_after=(60, 60),
+        enforcement="off",
+        faults=Fault.script("webhook", "ok", "swapped:30"),
+    )
     async with both(sim) as (api, receiver):
         receiver.on_webhook = lambda came: asyncio.sleep(5)
         made = []
-        for _ in range(3):  # the first is still unanswered when the second is due
+        # the first is still unanswered when the second is due
+        for _ in range(3):
             made.append(await api.deploy(**receiver.asked("ready")))
             await asyncio.sleep(3)
         await asyncio.sleep(100)
 
-    assert [each.body["request_id"] for each in receiver.came] == [made[0], made[2], made[1]]
+    assert [each.body["request_id"] for each in receiver.came] == [
+        made[0],
+        made[2],
+        made[1],
+    ]
 
 
 async def test_one_that_is_late_tells_what_was_when_it_was_due() -> None:
@@ -77,11 +106,15 @@ async def test_one_that_is_late_tells_what_was_when_it_was_due() -> None:
 
 
 async def test_a_share_is_lost_by_the_seed_and_nothing_else_depends_on_it() -> None:
-    async def told(seed: int, *faults: Fault) -> tuple[list[tuple[str, str]], list[int]]:
+    async def told(
+        seed: int, *faults: Fault
+    ) -> tuple[list[tuple[str, str]], list[int]]:
         sim = Simulator(seed=seed, enforcement="off", faults=faults, error_share=0.3)
         async with both(sim) as (api, receiver):
             body = {**DEPLOY, **receiver.asked()}
-            statuses = [(await api("POST", "/v2/deployments", body))[0] for _ in range(200)]
+            statuses = [
+                (await api("POST", "/v2/deployments", body))[0] for _ in range(200)
+            ]
             await asyncio.sleep(10)
         assert sim.webhooks()["sent"] + sim.webhooks()["lost"] == 200
         return receiver.what, statuses
@@ -92,6 +125,7 @@ async def test_a_share_is_lost_by_the_seed_and_nothing_else_depends_on_it() -> N
     some, with_losses = await told(1, failing, lost)
     assert with_losses == statuses
     assert 25 <= 200 - len(some) <= 75
-    assert some == [each for each in every if each in some]  # the same deployments, in the same order
+    # the same deployments, in the same order
+    assert some == [each for each in every if each in some]
     assert (await told(1, lost))[0] == some
     assert (await told(2, lost))[0] != some

@@ -1,4 +1,6 @@
-"""Faults as a client meets them on the wire: what arrives, what was done all the same, and what counted."""
+"""Faults as a client meets them on the wire: what arrives, what was done all the same,
+and what counted.
+"""
 
 import asyncio
 import json
@@ -7,22 +9,34 @@ from typing import Any
 
 import aiohttp
 import pytest
-from plain_client import DEPLOY, Plain, plain
+from support.plain_client import DEPLOY, Plain, plain
 
 from edgegap_async.simulator import Fault, Simulator
 
 PATH = "/v2/deployments"
-CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError)
+CLOSED = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientPayloadError,
+    aiohttp.ClientOSError,
+)
 
 
-def failing(kind: str, *, operation: str = "deploy", seconds: float | None = None, **options: Any) -> Simulator:
+def failing(
+    kind: str,
+    *,
+    operation: str = "deploy",
+    seconds: float | None = None,
+    **options: Any,
+) -> Simulator:
     return Simulator(faults=[Fault(operation, kind, seconds=seconds)], **options)
 
 
 async def answered(api: Plain, timeout: float = 5.0) -> tuple[int, str, bytes]:
     """Status, content type and body of what a deploy is answered."""
     limit = aiohttp.ClientTimeout(total=timeout)
-    async with api.http.post(PATH, json=DEPLOY, timeout=limit, allow_redirects=False) as response:
+    async with api.http.post(
+        PATH, json=DEPLOY, timeout=limit, allow_redirects=False
+    ) as response:
         return response.status, response.content_type, await response.read()
 
 
@@ -33,14 +47,19 @@ def done(sim: Simulator) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("status", [403, 408, 500, 502, 503, 504])
 @pytest.mark.parametrize(("side", "deeds"), [("before", 0), ("after", 1)])
-async def test_an_error_comes_in_place_of_the_deed_or_once_it_is_done(status: int, side: str, deeds: int) -> None:
+async def test_an_error_comes_in_place_of_the_deed_or_once_it_is_done(
+    status: int, side: str, deeds: int
+) -> None:
     sim = failing(f"{status}-{side}")
     async with plain(sim) as api:
         told, content_type, body = await answered(api)
 
     assert told == status
     if status == 500:
-        assert (content_type, set(json.loads(body))) == ("application/json", {"message"})
+        assert (content_type, set(json.loads(body))) == (
+            "application/json",
+            {"message"},
+        )
     else:
         assert content_type == "text/html"
         assert str(status).encode() in body
@@ -56,12 +75,15 @@ async def test_a_redirect_leads_to_the_same_place(side: str, deeds: int) -> None
             assert (response.status, response.headers["Location"]) == (307, PATH)
         assert done(sim) == (1, 0, deeds)
         sim.faults = Fault.script("deploy", f"redirect-{side}")
-        assert (await api("POST", PATH, DEPLOY))[0] == 202  # who follows it is served, and has arrived twice
+        # who follows it is served, and has arrived twice
+        assert (await api("POST", PATH, DEPLOY))[0] == 202
     assert done(sim) == (3, 0, 1 + 2 * deeds)
 
 
 @pytest.mark.parametrize(("kind", "deeds"), [("cut-before", 0), ("cut-after", 1)])
-async def test_a_connection_is_cut_before_or_after_the_deed(kind: str, deeds: int) -> None:
+async def test_a_connection_is_cut_before_or_after_the_deed(
+    kind: str, deeds: int
+) -> None:
     loop = asyncio.get_running_loop()
     sim = failing(kind, delay_before=(0.2, 0.2), delay_after=(0.3, 0.3))
     async with plain(sim) as api:
@@ -75,7 +97,9 @@ async def test_a_connection_is_cut_before_or_after_the_deed(kind: str, deeds: in
 
 
 @pytest.mark.parametrize(("kind", "deeds"), [("never-before", 0), ("never-after", 1)])
-async def test_an_answer_never_comes_and_the_request_ends_with_its_client(kind: str, deeds: int) -> None:
+async def test_an_answer_never_comes_and_the_request_ends_with_its_client(
+    kind: str, deeds: int
+) -> None:
     sim = failing(kind)
     async with plain(sim) as api:
         tasks = asyncio.all_tasks()
@@ -122,19 +146,28 @@ async def test_a_deed_is_done_long_after_its_connection_was_cut() -> None:
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await answered(api)
     await asyncio.sleep(10)
-    assert done(sim) == (2, 0, 1)  # what is not done by then never is
+    # what is not done by then never is
+    assert done(sim) == (2, 0, 1)
 
 
-@pytest.mark.parametrize(("kind", "error"), [("truncated", aiohttp.ClientPayloadError), ("stuck", TimeoutError)])
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("truncated", aiohttp.ClientPayloadError), ("stuck", TimeoutError)],
+)
 async def test_half_an_answer_arrives(kind: str, error: type[Exception]) -> None:
     sim = failing(kind)
     async with plain(sim) as api:
-        request = api.http.post(PATH, json=DEPLOY, timeout=aiohttp.ClientTimeout(total=10))
+        request = api.http.post(
+            PATH, json=DEPLOY, timeout=aiohttp.ClientTimeout(total=10)
+        )
         async with request as response:
             assert response.status == 202
             whole = json.dumps({"request_id": sim.deployed()[0]}, separators=(",", ":"))
             assert response.content_length == len(whole)
-            assert await response.content.readexactly(len(whole) // 2) == whole[: len(whole) // 2].encode()
+            assert (
+                await response.content.readexactly(len(whole) // 2)
+                == whole[: len(whole) // 2].encode()
+            )
             with pytest.raises(error):
                 await response.read()
     assert done(sim) == (1, 0, 1)
@@ -147,7 +180,10 @@ async def test_an_answer_of_a_deed_that_is_done_means_nothing(kind: str) -> None
         status, content_type, body = await answered(api)
 
     (request_id,) = sim.deployed()
-    assert (status, content_type) == (202, "text/html" if kind == "not-json" else "application/json")
+    assert (status, content_type) == (
+        202,
+        "text/html" if kind == "not-json" else "application/json",
+    )
     match kind:
         case "not-json":
             assert body.startswith(b"<html>")
@@ -166,21 +202,30 @@ async def test_bytes_that_are_not_utf8_come_in_an_answer_without_strings_too() -
 
 
 async def test_a_429_without_need_is_counted_as_one() -> None:
-    sim = Simulator(faults=Fault.script("deploy", "429", "429-seconds:2.5", "429-date:90"))
+    sim = Simulator(
+        faults=Fault.script("deploy", "429", "429-seconds:2.5", "429-date:90")
+    )
     headers = []
     async with plain(sim) as api:
         for _ in range(3):
             async with api.http.post(PATH, json=DEPLOY) as response:
-                assert (response.status, set(await response.json())) == (429, {"message"})
+                assert (response.status, set(await response.json())) == (
+                    429,
+                    {"message"},
+                )
                 headers.append(response.headers)
     assert "Retry-After" not in headers[0]
     assert headers[1]["Retry-After"] == "2.5"
-    date, back = (parsedate_to_datetime(headers[2][name]) for name in ("Date", "Retry-After"))
+    date, back = (
+        parsedate_to_datetime(headers[2][name]) for name in ("Date", "Retry-After")
+    )
     assert (back - date).total_seconds() == 90
     assert done(sim) == (3, 3, 0)
 
 
-async def test_what_the_limit_refuses_is_struck_by_nothing_and_what_is_struck_has_used_it() -> None:
+async def test_what_the_limit_refuses_is_struck_by_nothing_and_what_is_struck_has_used_it() -> (
+    None
+):
     sim = Simulator(rates={"deploy": 2}, faults=[Fault("deploy", "502-before")])
     async with plain(sim) as api:
         assert [(await answered(api))[0] for _ in range(4)] == [502, 502, 429, 429]
@@ -195,9 +240,15 @@ async def test_no_server_is_allocated_and_a_deployment_in_error_stays() -> None:
         assert (status, set(answer)) == (422, {"request_id", "message"})
         request_id = answer["request_id"]
         told = await api.get(f"/v1/status/{request_id}")
-        assert (told["current_status"], told["error"], told["fqdn"]) == ("Status.ERROR", True, None)
+        assert (told["current_status"], told["error"], told["fqdn"]) == (
+            "Status.ERROR",
+            True,
+            None,
+        )
         assert told["error_detail"] == answer["message"]
-        assert (await api.get(f"/v1/deployment/{request_id}/container-logs"))["crash_data"] is None
+        assert (await api.get(f"/v1/deployment/{request_id}/container-logs"))[
+            "crash_data"
+        ] is None
         assert await api.listed(("status", "eq", "error")) == [request_id]
         assert sim.running() == {request_id}
         assert sim.tags_of(request_id) == ("once-1",)
@@ -211,29 +262,37 @@ async def test_no_server_is_allocated_and_a_deployment_in_error_stays() -> None:
 
 
 async def test_a_fault_of_a_deed_that_is_refused_breaks_the_refusal() -> None:
-    async with plain(Simulator(faults=Fault.script("status", "late:3", "empty", "502-before"))) as api:
+    async with plain(
+        Simulator(faults=Fault.script("status", "late:3", "empty", "502-before"))
+    ) as api:
         path = "/v1/status/0123456789ab"
         for status in (404, 404, 502):
             async with api.http.get(path) as response:
                 assert response.status == status
 
 
-async def test_a_used_connection_is_dead_and_what_comes_on_it_is_neither_read_nor_counted() -> None:
+async def test_a_used_connection_is_dead_and_what_comes_on_it_is_neither_read_nor_counted() -> (
+    None
+):
     sim = failing("dead-connection", operation="deploy")
     async with plain(sim) as api:
-        assert (await answered(api))[0] == 202  # the first on its connection
+        # the first on its connection
+        assert (await answered(api))[0] == 202
         with pytest.raises(aiohttp.ClientOSError, match="reset"):
             await answered(api)
         assert done(sim) == (1, 0, 1)
         assert (await answered(api))[0] == 202
-        await api.get("/v1/locations")  # other operations are not struck
+        # other operations are not struck
+        await api.get("/v1/locations")
         sim.faults = ()
         assert (await answered(api))[0] == 202
     assert sim.faulted() == {"dead-connection": 1}
     assert sim.arrivals("other") == 1
 
 
-async def test_a_get_on_a_dead_connection_is_sent_again_by_aiohttp_and_arrives_once() -> None:
+async def test_a_get_on_a_dead_connection_is_sent_again_by_aiohttp_and_arrives_once() -> (
+    None
+):
     sim = failing("dead-connection", operation="locations.list")
     async with plain(sim) as api:
         for _ in range(3):
@@ -242,8 +301,14 @@ async def test_a_get_on_a_dead_connection_is_sent_again_by_aiohttp_and_arrives_o
 
 
 async def storm(seed: int, *more: Fault) -> tuple[list[Any], list[Any], dict[str, int]]:
-    """What 300 deploys are answered, what the world draws for them, and how often each kind strikes."""
-    faults = [Fault("deploy", "cut-after", 0.1), Fault("deploy", "502-after", 0.1), Fault("deploy", "no-id", 0.1)]
+    """What 300 deploys are answered, what the world draws for them, and how often each
+    kind strikes.
+    """
+    faults = [
+        Fault("deploy", "cut-after", 0.1),
+        Fault("deploy", "502-after", 0.1),
+        Fault("deploy", "no-id", 0.1),
+    ]
     sim = Simulator(seed=seed, enforcement="off", faults=[*faults, *more])
     answers: list[Any] = []
     async with plain(sim) as api:
@@ -253,7 +318,11 @@ async def storm(seed: int, *more: Fault) -> tuple[list[Any], list[Any], dict[str
             except aiohttp.ServerDisconnectedError:
                 answers.append(None)
     drawn = [sim.environment(each) for each in sim.deployed()]
-    names = ("ARBITRIUM_REQUEST_ID", "ARBITRIUM_DELETE_TOKEN", "ARBITRIUM_DEPLOYMENT_LOCATION")
+    names = (
+        "ARBITRIUM_REQUEST_ID",
+        "ARBITRIUM_DELETE_TOKEN",
+        "ARBITRIUM_DEPLOYMENT_LOCATION",
+    )
     return answers, [[each[name] for name in names] for each in drawn], sim.faulted()
 
 

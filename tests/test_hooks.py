@@ -1,27 +1,32 @@
-"""Webhooks of a session, sent by the simulator over a socket: who waits learns at once, and nothing depends on them."""
+"""Webhooks of a session, sent by the simulator over a socket: who waits learns at once,
+and nothing depends on them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from bucket_model import now
-from hooked import DARK, WAY, hooked, late, served, start
-from owning import PLAYERS, deploy, running
-from raw_server import failure
-from receiving import receiving
+from support.bucket_model import now
+from support.hooked import DARK, WAY, hooked, late, served, start
+from support.owning import PLAYERS, deploy, running
+from support.raw_server import failure
+from support.receiving import receiving
 
 from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import WebhookEvent
 
-SAFETY_NET = 3.0  # seconds
+# seconds
+SAFETY_NET = 3.0
 Start = Callable[[EdgegapSession], Awaitable[ReadyDeployment]]
 
 
 async def by_fleet(edgegap: EdgegapSession) -> ReadyDeployment:
-    accepted = await edgegap.private_fleets.deploy("game", "1", users=PLAYERS, private_host_ids=["host"])
+    accepted = await edgegap.private_fleets.deploy(
+        "game", "1", users=PLAYERS, private_host_ids=["host"]
+    )
     return await edgegap.deployments.wait_until_ready(accepted.request_id)
 
 
@@ -32,7 +37,9 @@ async def by_running(edgegap: EdgegapSession) -> ReadyDeployment:
 
 
 async def by_many(edgegap: EdgegapSession) -> ReadyDeployment:
-    async with edgegap.deployments.deploy_many([DeployRequest("game", "1", users=PLAYERS)]) as outcomes:
+    async with edgegap.deployments.deploy_many(
+        [DeployRequest("game", "1", users=PLAYERS)]
+    ) as outcomes:
         outcome = await anext(outcomes)
         assert isinstance(outcome.deployment, ReadyDeployment)
         return outcome.deployment
@@ -50,7 +57,9 @@ async def by_plain_deploy(edgegap: EdgegapSession) -> ReadyDeployment:
     return await start(edgegap, once=False)
 
 
-@pytest.mark.parametrize("way", [start, by_plain_deploy, by_fleet, by_running, by_many, by_wait_many])
+@pytest.mark.parametrize(
+    "way", [start, by_plain_deploy, by_fleet, by_running, by_many, by_wait_many]
+)
 async def test_who_waits_learns_at_once(way: Start) -> None:
     async with hooked(*DARK) as (edgegap, sim, _):
         server = await way(edgegap)
@@ -65,7 +74,9 @@ async def test_a_hundred_learn_at_once_each_of_its_own() -> None:
 
         async def one() -> bool:
             accepted = await deploy(edgegap)
-            waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
+            waiting = asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(accepted.request_id)
+            )
             await asyncio.wait([waiting])
             assert late(sim, accepted.request_id) < WAY
             told = waiting.exception() or waiting.result()
@@ -94,14 +105,18 @@ async def test_one_that_comes_twice_is_told_once() -> None:
         receiver.listen(came.append)
         server = await start(edgegap)
         await asyncio.sleep(1)
-        assert [(event.event, event.request_id) for event in came] == 2 * [("ready", server.request_id)]
+        assert [(event.event, event.request_id) for event in came] == 2 * [
+            ("ready", server.request_id)
+        ]
         assert (await edgegap.deployments.wait_until_ready(server.request_id)) == server
 
 
 async def test_an_error_is_told_with_its_detail() -> None:
     async with hooked(*DARK, options={"error_share": 1.0}) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
-        failed = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
+        failed = await failure(
+            edgegap.deployments.wait_until_ready(accepted.request_id)
+        )
         assert isinstance(failed, DeploymentFailed)
         assert late(sim, accepted.request_id) < WAY
         assert (failed.request_id, bool(failed.detail)) == (accepted.request_id, True)
@@ -109,29 +124,45 @@ async def test_an_error_is_told_with_its_detail() -> None:
 
 
 async def test_the_end_is_told_to_all_who_wait() -> None:
-    async with hooked(*DARK, options={"ready_after": (30.0, 30.0)}) as (edgegap, sim, _):
+    async with hooked(*DARK, options={"ready_after": (30.0, 30.0)}) as (
+        edgegap,
+        sim,
+        _,
+    ):
         accepted = await deploy(edgegap)
-        ready = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
-        stopped = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(accepted.request_id))
+        ready = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(accepted.request_id)
+        )
+        stopped = asyncio.ensure_future(
+            edgegap.deployments.wait_until_stopped(accepted.request_id)
+        )
         await asyncio.sleep(1)
         async with EdgegapSession("another", base_url=sim.url) as other:
             await other.deployments.stop(accepted.request_id)
         assert isinstance(await failure(ready), DeploymentTerminated)
         await stopped
-        assert 0.5 <= late(sim, accepted.request_id) < 0.5 + WAY  # it takes half a second to stop
+        # it takes half a second to stop
+        assert 0.5 <= late(sim, accepted.request_id) < 0.5 + WAY
         # And to who waits only then.
         assert isinstance(
-            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)), DeploymentTerminated
+            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)),
+            DeploymentTerminated,
         )
         await edgegap.deployments.wait_until_stopped(accepted.request_id)
 
 
 async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
-    async with hooked(*DARK, *Fault.script("webhook", "swapped:20")) as (edgegap, sim, receiver):
+    async with hooked(*DARK, *Fault.script("webhook", "swapped:20")) as (
+        edgegap,
+        sim,
+        receiver,
+    ):
         came: list[str] = []
         receiver.listen(lambda event: came.append(event.event))
         accepted = await deploy(edgegap)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(accepted.request_id))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(accepted.request_id)
+        )
         await asyncio.sleep(8)
         async with EdgegapSession("another", base_url=sim.url) as other:
             await other.deployments.stop(accepted.request_id)
@@ -139,7 +170,8 @@ async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
         await asyncio.sleep(1)
         assert came == ["terminated", "ready"]
         assert isinstance(
-            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)), DeploymentTerminated
+            await failure(edgegap.deployments.wait_until_ready(accepted.request_id)),
+            DeploymentTerminated,
         )
 
 
@@ -148,38 +180,57 @@ async def test_who_waits_only_later_is_told_what_came_before() -> None:
         accepted = await deploy(edgegap)
         await asyncio.sleep(10)
         began = now()
-        assert (await edgegap.deployments.wait_until_ready(accepted.request_id)).request_id == accepted.request_id
+        assert (
+            await edgegap.deployments.wait_until_ready(accepted.request_id)
+        ).request_id == accepted.request_id
         assert now() == pytest.approx(began, abs=0.001)
-        await asyncio.sleep(60)  # it is an old story by now: only a look can tell
-        late = await failure(edgegap.deployments.wait_until_ready(accepted.request_id, timeout=20))
+        # it is an old story by now: only a look can tell
+        await asyncio.sleep(60)
+        late = await failure(
+            edgegap.deployments.wait_until_ready(accepted.request_id, timeout=20)
+        )
         assert isinstance(late, ReadyTimeout)
 
 
-async def test_lost_ones_are_found_by_the_safety_net_and_then_it_is_asked_as_ever() -> None:
+async def test_lost_ones_are_found_by_the_safety_net_and_then_it_is_asked_as_ever() -> (
+    None
+):
     async with hooked() as (edgegap, sim, _):
-        await start(edgegap)  # they come
+        # they come
+        await start(edgegap)
         sim.faults = [Fault("webhook", "lost")]
         delays = [late(sim, (await start(edgegap)).request_id) for _ in range(12)]
         assert max(delays[:5]) <= SAFETY_NET + WAY
         assert max(delays[:5]) > 0.3
         assert max(delays[5:]) < 0.3
         sim.faults = ()
-        await start(edgegap)  # one has come
+        # one has come
+        await start(edgegap)
         before = sim.arrivals("status")
         await start(edgegap)
         assert sim.arrivals("status") - before <= 1
 
 
 async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
-    """How many requests so many servers cost to wait for, and how late the last was known."""
+    """How many requests so many servers cost to wait for, and how late the last was
+    known.
+    """
     async with (
         served() as receiver,
-        Simulator(ready_after=(20.0, 40.0), faults=faults, rates={"deploy": None}) as sim,
-        EdgegapSession("made-up", base_url=sim.url, webhooks=receiver if hooks else None) as edgegap,
+        Simulator(
+            ready_after=(20.0, 40.0), faults=faults, rates={"deploy": None}
+        ) as sim,
+        EdgegapSession(
+            "made-up", base_url=sim.url, webhooks=receiver if hooks else None
+        ) as edgegap,
     ):
-        await asyncio.gather(*(deploy(edgegap) for _ in range(3)))  # the first ones tell that webhooks come
+        # the first ones tell that webhooks come
+        await asyncio.gather(*(deploy(edgegap) for _ in range(3)))
         await asyncio.sleep(45)
-        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(many)))]
+        ids = [
+            each.request_id
+            for each in await asyncio.gather(*(deploy(edgegap) for _ in range(many)))
+        ]
         before, delays = sim.arrivals("status") + sim.arrivals("list"), []
         async with edgegap.deployments.wait_many(ids) as outcomes:
             async for request_id, outcome in outcomes:
@@ -198,8 +249,15 @@ async def test_where_webhooks_come_far_fewer_requests_are_made(many: int) -> Non
 
 async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
-    async with hooked(Fault("webhook", "lost", 0.3), options=options) as (edgegap, sim, _):
-        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(40)))]
+    async with hooked(Fault("webhook", "lost", 0.3), options=options) as (
+        edgegap,
+        sim,
+        _,
+    ):
+        ids = [
+            each.request_id
+            for each in await asyncio.gather(*(deploy(edgegap) for _ in range(40)))
+        ]
         delays = []
         async with edgegap.deployments.wait_many(ids) as outcomes:
             async for request_id, outcome in outcomes:
@@ -211,9 +269,20 @@ async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
 
 @pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
 async def test_the_safety_net_holds_where_lists_lie(kind: str) -> None:
-    faults = (Fault("webhook", "lost", 0.3), Fault("webhook", "late", 0.7, seconds=2.0), Fault("list", kind))
-    async with hooked(*faults, options={"ready_after": (20.0, 60.0), "seed": 1}) as (edgegap, sim, _):
-        ids = [each.request_id for each in await asyncio.gather(*(deploy(edgegap) for _ in range(60)))]
+    faults = (
+        Fault("webhook", "lost", 0.3),
+        Fault("webhook", "late", 0.7, seconds=2.0),
+        Fault("list", kind),
+    )
+    async with hooked(*faults, options={"ready_after": (20.0, 60.0), "seed": 1}) as (
+        edgegap,
+        sim,
+        _,
+    ):
+        ids = [
+            each.request_id
+            for each in await asyncio.gather(*(deploy(edgegap) for _ in range(60)))
+        ]
         async with edgegap.deployments.wait_many(ids) as outcomes:
             delays = [late(sim, request_id) async for request_id, _ in outcomes]
         assert len(delays) == 60
@@ -228,7 +297,8 @@ async def test_where_one_in_ten_is_lost_all_are_found() -> None:
 
 async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
     async with hooked() as (edgegap, sim, hooks), receiving() as theirs:
-        await start(edgegap)  # they come
+        # they come
+        await start(edgegap)
         came: list[WebhookEvent] = []
         hooks.listen(came.append)
         url = theirs.asked("ready")["webhook_on_ready"]["url"]
@@ -237,7 +307,9 @@ async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
         await edgegap.deployments.stop(server.request_id)
         await asyncio.sleep(2)
         assert theirs.what == [(server.request_id, "ready")]
-        assert [(event.event, event.request_id) for event in came] == [("terminated", server.request_id)]
+        assert [(event.event, event.request_id) for event in came] == [
+            ("terminated", server.request_id)
+        ]
 
 
 async def test_nothing_depends_on_them() -> None:
@@ -251,10 +323,13 @@ async def test_nothing_depends_on_them() -> None:
 
 async def test_one_receiver_serves_two_sessions() -> None:
     async with hooked(*DARK) as (edgegap, sim, receiver):
-        async with EdgegapSession("another", base_url=sim.url, webhooks=receiver) as other:
+        async with EdgegapSession(
+            "another", base_url=sim.url, webhooks=receiver
+        ) as other:
             one, two = await asyncio.gather(start(edgegap), start(other))
             assert one.request_id != two.request_id
-        again = await start(edgegap)  # also once the other is closed
+        # also once the other is closed
+        again = await start(edgegap)
         assert late(sim, again.request_id) < WAY
 
 
@@ -274,4 +349,5 @@ async def test_an_end_makes_room_for_the_next_server_at_once() -> None:
                 await other.deployments.stop(first.request_id)
             began = now()
             assert (await anext(outcomes)).deployment
-            assert now() - began < 0.5 + 3 + 0.5  # it is asked every ten seconds only
+            # it is asked every ten seconds only
+            assert now() - began < 0.5 + 3 + 0.5

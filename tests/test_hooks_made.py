@@ -1,4 +1,6 @@
-"""Webhooks of a session, made by hand: out of order, forged, broken, of another session; and what is kept of them."""
+"""Webhooks of a session, made by hand: out of order, forged, broken, of another
+session; and what is kept of them.
+"""
 
 import asyncio
 import gc
@@ -9,10 +11,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hooked import ADDRESS, DARK, NEVER, STATES, body, come, deployed, hooked, late, served, start, told
-from hooks import SECRET, path, receiver
-from owning import deploy, owning
-from raw_server import Act, answer, failure, scripted
+from support.hooked import (
+    ADDRESS,
+    DARK,
+    NEVER,
+    STATES,
+    body,
+    come,
+    deployed,
+    hooked,
+    late,
+    served,
+    start,
+    told,
+)
+from support.hooks import SECRET, path, receiver
+from support.owning import deploy, owning
+from support.raw_server import Act, answer, failure, scripted
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -35,14 +50,30 @@ from edgegap_async.webhooks import LONGEST_BODY
         (["terminated"], DeploymentTerminated),
     ],
 )
-async def test_each_event_tells_what_it_is_for(events: list[str], end: type, waits_before: bool) -> None:
+async def test_each_event_tells_what_it_is_for(
+    events: list[str], end: type, waits_before: bool
+) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id)) if waits_before else None
+        waiting = (
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+            if waits_before
+            else None
+        )
         await asyncio.sleep(1)
         for event in events:
-            await come(hooks, event, nonce, request_id, error_detail="Pull image timeout exceeded")
-        outcome = (await asyncio.gather(waiting, return_exceptions=True))[0] if waiting else None
+            await come(
+                hooks,
+                event,
+                nonce,
+                request_id,
+                error_detail="Pull image timeout exceeded",
+            )
+        outcome = (
+            (await asyncio.gather(waiting, return_exceptions=True))[0]
+            if waiting
+            else None
+        )
         outcome = outcome or await told(edgegap, request_id)
         assert type(outcome) is end
         if isinstance(outcome, DeploymentFailed):
@@ -53,7 +84,9 @@ async def test_each_event_tells_what_it_is_for(events: list[str], end: type, wai
 
 @pytest.mark.parametrize("end", ["error", "terminated"])
 @pytest.mark.parametrize("after", [0.0, 29.0, 31.0, 500.0])
-async def test_a_ready_that_comes_after_the_end_is_not_believed(end: str, after: float) -> None:
+async def test_a_ready_that_comes_after_the_end_is_not_believed(
+    end: str, after: float
+) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         await come(hooks, end, nonce, request_id)
@@ -74,7 +107,9 @@ async def test_an_end_is_told_however_long_ago_it_was() -> None:
 
 
 @pytest.mark.parametrize("comes", ["before", "after"])
-async def test_a_ready_of_what_the_session_has_stopped_is_not_believed(comes: str) -> None:
+async def test_a_ready_of_what_the_session_has_stopped_is_not_believed(
+    comes: str,
+) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         if comes == "before":
@@ -88,25 +123,37 @@ async def test_a_ready_of_what_the_session_has_stopped_is_not_believed(comes: st
 
 
 async def test_a_ready_of_what_a_look_has_shown_to_be_gone_is_not_believed() -> None:
-    async with hooked(Fault("webhook", "lost"), options={"ready_after": (1.0, 1.0)}) as (edgegap, sim, hooks):
+    async with hooked(
+        Fault("webhook", "lost"), options={"ready_after": (1.0, 1.0)}
+    ) as (edgegap, sim, hooks):
         nonce, request_id = await deployed(edgegap)
         async with EdgegapSession("another", base_url=sim.url) as other:
             await other.deployments.ensure_stopped(request_id, wait=True)
-        assert isinstance(await failure(edgegap.deployments.wait_until_ready(request_id)), DeploymentTerminated)
+        assert isinstance(
+            await failure(edgegap.deployments.wait_until_ready(request_id)),
+            DeploymentTerminated,
+        )
         sim.faults = DARK
         await come(hooks, "ready", nonce, request_id)
         assert not isinstance(await told(edgegap, request_id), ReadyDeployment)
 
 
 @pytest.mark.parametrize("event", ["ready", "error"])
-@pytest.mark.parametrize("state", ["READY", "ERROR", "DEPLOYING", "TERMINATED", "NEW_WORD"])
-async def test_one_for_another_event_than_its_url_says_leads_to_a_look(event: str, state: str) -> None:
+@pytest.mark.parametrize(
+    "state", ["READY", "ERROR", "DEPLOYING", "TERMINATED", "NEW_WORD"]
+)
+async def test_one_for_another_event_than_its_url_says_leads_to_a_look(
+    event: str, state: str
+) -> None:
     if STATES[event] == state:
         return
     async with hooked(options={"ready_after": (5.0, 5.0)}) as (edgegap, sim, hooks):
-        await start(edgegap)  # they come, and it is known how long a start takes
+        # they come, and it is known how long a start takes
+        await start(edgegap)
         nonce, request_id = await deployed(edgegap)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(request_id)
+        )
         await asyncio.sleep(1)
         sim.faults = [Fault("webhook", "lost")]
         before = sim.arrivals("status")
@@ -114,15 +161,22 @@ async def test_one_for_another_event_than_its_url_says_leads_to_a_look(event: st
         await asyncio.sleep(0.1)
         assert sim.arrivals("status") == before + 1
         assert (await waiting).request_id == request_id
-        assert late(sim, request_id) < 3.1  # and not before it was true
+        # and not before it was true
+        assert late(sim, request_id) < 3.1
 
 
-@pytest.mark.parametrize("missing", [{"fqdn": None, "public_ip": ""}, {"ports": None}, {"ports": {}}])
-async def test_a_ready_that_does_not_tell_where_leads_to_a_look(missing: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "missing", [{"fqdn": None, "public_ip": ""}, {"ports": None}, {"ports": {}}]
+)
+async def test_a_ready_that_does_not_tell_where_leads_to_a_look(
+    missing: dict[str, Any],
+) -> None:
     async with hooked(options={"ready_after": (0.5, 0.5)}) as (edgegap, sim, hooks):
         sim.faults = [Fault("webhook", "lost"), *DARK]
         nonce, request_id = await deployed(edgegap)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(request_id)
+        )
         await asyncio.sleep(2)
         sim.faults = [Fault("webhook", "lost")]
         await come(hooks, "ready", nonce, request_id, **missing)
@@ -142,12 +196,16 @@ async def test_a_ready_that_comes_again_and_tells_where_is_believed() -> None:
 
 @pytest.mark.parametrize("event", ["ready", "error"])
 @pytest.mark.parametrize("waits_before", [True, False], ids=["waiting", "later"])
-async def test_only_the_end_is_told_to_who_waits_for_it(event: str, waits_before: bool) -> None:
+async def test_only_the_end_is_told_to_who_waits_for_it(
+    event: str, waits_before: bool
+) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         if not waits_before:
             await come(hooks, event, nonce, request_id)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(request_id))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_stopped(request_id)
+        )
         await asyncio.sleep(1)
         await come(hooks, event, nonce, request_id)
         await asyncio.sleep(5)
@@ -157,18 +215,38 @@ async def test_only_the_end_is_told_to_who_waits_for_it(event: str, waits_before
 
 
 @pytest.mark.parametrize(
-    "what", ["signature", "secret", "event", "nonce", "long", "json", "utf-8", "no id", "empty", "another id"]
+    "what",
+    [
+        "signature",
+        "secret",
+        "event",
+        "nonce",
+        "long",
+        "json",
+        "utf-8",
+        "no id",
+        "empty",
+        "another id",
+    ],
 )
 async def test_what_does_not_verify_changes_nothing(what: str) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_ready(request_id)
+        )
         good, ready = path(hooks, "ready", nonce), body(request_id)
         where, brought = {
             "signature": (good[:-1] + ("0" if good[-1] != "0" else "1"), ready),
-            "secret": (path(receiver("http://127.0.0.1/hooks", None), "ready", nonce), ready),
+            "secret": (
+                path(receiver("http://127.0.0.1/hooks", None), "ready", nonce),
+                ready,
+            ),
             "event": (good.replace("/ready/", "/error/"), ready),
-            "nonce": (good.replace(nonce, nonce[:-1] + ("0" if nonce[-1] != "0" else "1")), ready),
+            "nonce": (
+                good.replace(nonce, nonce[:-1] + ("0" if nonce[-1] != "0" else "1")),
+                ready,
+            ),
             "long": (good, ready + b" " * (2 * LONGEST_BODY - len(ready))),
             "json": (good, ready[:-1]),
             "utf-8": (good, ready.replace(b"c065", b"c0\xff5")),
@@ -181,14 +259,19 @@ async def test_what_does_not_verify_changes_nothing(what: str) -> None:
         await asyncio.sleep(5)
         assert not waiting.done()
         assert await told(edgegap, "another") is None
-        await come(hooks, "ready", nonce, request_id)  # the right one is still heard
+        # the right one is still heard
+        await come(hooks, "ready", nonce, request_id)
         assert (await waiting).request_id == request_id
 
 
 async def test_an_early_one_for_another_deployment_changes_nothing() -> None:
     nonces: list[str] = []
     options = {**NEVER, "delay_after": (5.0, 5.0)}
-    async with hooked(*DARK, options=options, on_intent=nonces.append) as (edgegap, _, hooks):
+    async with hooked(*DARK, options=options, on_intent=nonces.append) as (
+        edgegap,
+        _,
+        hooks,
+    ):
         deploying = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(2)
         for number in range(20):
@@ -209,16 +292,21 @@ async def test_one_process_gets_it_and_the_other_learns_when_it_is_passed_on() -
         EdgegapSession("made-up", base_url=sim.url, webhooks=theirs) as two,
     ):
         nonce, request_id = await deployed(one)
-        waiting = [asyncio.ensure_future(each.deployments.wait_until_ready(request_id)) for each in (one, two, edgegap)]
+        waiting = [
+            asyncio.ensure_future(each.deployments.wait_until_ready(request_id))
+            for each in (one, two, edgegap)
+        ]
         await asyncio.sleep(1)
-        event = await come(theirs, "ready", nonce, request_id)  # the balancer chose the other one
+        # the balancer chose the other one
+        event = await come(theirs, "ready", nonce, request_id)
         await asyncio.sleep(5)
         assert not any(wait.done() for wait in waiting)
         for session in (one, two, edgegap):
             session.deployments.notify(event)
         assert (await waiting[0]).request_id == request_id
         await asyncio.sleep(5)
-        assert not any(wait.done() for wait in waiting[1:])  # it was none of theirs
+        # it was none of theirs
+        assert not any(wait.done() for wait in waiting[1:])
         for wait in waiting[1:]:
             wait.cancel()
         await asyncio.wait(waiting)
@@ -242,7 +330,9 @@ def test_one_that_comes_on_another_loop_is_refused() -> None:
         async with hooked(options=NEVER) as (edgegap, _, hooks):
             nonce, request_id = await deployed(edgegap)
             event = await come(hooks, "terminated", nonce, request_id)
-            waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+            waiting = asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(request_id)
+            )
 
             async def elsewhere() -> None:
                 edgegap.deployments.notify(event)
@@ -261,7 +351,9 @@ async def test_a_closed_session_is_called_no_more_and_not_held() -> None:
     async with served() as hooks:
         async with owning(options=NEVER, webhooks=hooks) as (edgegap, _):
             nonce, request_id = await deployed(edgegap)
-            waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+            waiting = asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(request_id)
+            )
             await asyncio.sleep(1)
             await edgegap.aclose()
             await come(hooks, "ready", nonce, request_id)
@@ -274,8 +366,13 @@ async def test_a_closed_session_is_called_no_more_and_not_held() -> None:
 
 
 @pytest.mark.parametrize("once", [True, False])
-@pytest.mark.parametrize("end", [answer(400, {"message": "no such version"}), answer(422, {"message": "no room"})])
-async def test_nothing_is_kept_of_a_deploy_that_has_failed(once: bool, end: Act) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [answer(400, {"message": "no such version"}), answer(422, {"message": "no room"})],
+)
+async def test_nothing_is_kept_of_a_deploy_that_has_failed(
+    once: bool, end: Act
+) -> None:
     hooks = receiver()
     async with scripted(end.later(5.0), webhooks=hooks) as (edgegap, server):
         deploying = asyncio.ensure_future(deploy(edgegap, once=once))
@@ -286,40 +383,55 @@ async def test_nothing_is_kept_of_a_deploy_that_has_failed(once: bool, end: Act)
         await failure(deploying)
         await asyncio.sleep(0)
         assert sys.getrefcount(event) == kept - 1
-        assert await hooks.handle(urlsplit(url).path, body("c065")) == event  # and a late one is not kept either
+        # and a late one is not kept either
+        assert await hooks.handle(urlsplit(url).path, body("c065")) == event
         assert sys.getrefcount(event) == kept - 1
 
 
 async def test_of_what_comes_before_the_answer_a_few_are_kept() -> None:
     nonces: list[str] = []
     options = {**NEVER, "seed": 1, "delay_after": (5.0, 5.0)}
-    async with hooked(*DARK, options=options, on_intent=nonces.append) as (edgegap, sim, hooks):
+    async with hooked(*DARK, options=options, on_intent=nonces.append) as (
+        edgegap,
+        sim,
+        hooks,
+    ):
         for last in (True, False):
             deploying = asyncio.ensure_future(deploy(edgegap))
             await asyncio.sleep(2)
             others = [f"another-{number}" for number in range(20)]
-            for request_id in [*others, sim.deployed()[-1]] if last else [sim.deployed()[-1], *others]:
+            for request_id in (
+                [*others, sim.deployed()[-1]] if last else [sim.deployed()[-1], *others]
+            ):
                 await come(hooks, "ready", nonces[-1], request_id)
             outcome = await told(edgegap, (await deploying).request_id)
             assert isinstance(outcome, ReadyDeployment) == last
 
 
 @pytest.mark.parametrize("most", ["_hooks.MOST_ANSWERED", "_heard.MOST_HEARD"])
-async def test_what_is_kept_has_an_end(most: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_kept_has_an_end(
+    most: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(f"edgegap_async.{most}", 3)
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         servers = [await deployed(edgegap) for _ in range(6)]
         for nonce, request_id in servers:
             await come(hooks, "ready", nonce, request_id)
-        known = [isinstance(await told(edgegap, request_id), ReadyDeployment) for _, request_id in servers]
+        known = [
+            isinstance(await told(edgegap, request_id), ReadyDeployment)
+            for _, request_id in servers
+        ]
         assert known == [False] * 3 + [True] * 3
 
 
-async def test_of_what_is_forgotten_it_is_asked_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_what_is_forgotten_it_is_asked_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("edgegap_async.readiness.MOST_ACCEPTED", 1)
     async with hooked(options=NEVER) as (edgegap, sim, hooks):
         (_, first), (nonce, second) = [await deployed(edgegap) for _ in range(2)]
-        await come(hooks, "error", nonce, second, "DEPLOYING")  # they come
+        # they come
+        await come(hooks, "error", nonce, second, "DEPLOYING")
         asked = []
         for request_id in (first, second):
             before = sim.arrivals("status")

@@ -1,21 +1,24 @@
-"""Webhooks of deploys whose outcome is lost: what nobody has is stopped, what somebody has is not; in every turn."""
+"""Webhooks of deploys whose outcome is lost: what nobody has is stopped, what somebody
+has is not; in every turn.
+"""
 
 import asyncio
 from itertools import count
 from typing import Any
 
 import pytest
-from bucket_model import now
-from hooked import DARK, NEVER, body, come, hooked, served, told
-from hooks import SECRET, receiver
-from owning import SteppingLoop, deploy, forgotten, owning
-from raw_server import failure
+from support.bucket_model import now
+from support.hooked import DARK, NEVER, body, come, hooked, served, told
+from support.hooks import SECRET, receiver
+from support.owning import SteppingLoop, deploy, forgotten, owning
+from support.raw_server import failure
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapSession, ReadyDeployment
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent, parse
 
-BLIND = Fault("list", "503-before")  # no look-up tells
+# no look-up tells
+BLIND = Fault("list", "503-before")
 
 
 def lost(seconds: float) -> Fault:
@@ -24,19 +27,24 @@ def lost(seconds: float) -> Fault:
 
 
 @pytest.mark.parametrize("comes", [1.0, 8.0, 30.0, 250.0])
-async def test_a_server_that_nobody_has_is_stopped_when_a_webhook_tells_of_it(comes: float) -> None:
+async def test_a_server_that_nobody_has_is_stopped_when_a_webhook_tells_of_it(
+    comes: float,
+) -> None:
     async with hooked(lost(comes), BLIND) as (edgegap, sim, _):
         began = now()
         unknown = await failure(deploy(edgegap, timeout=None))
         assert isinstance(unknown, DeployOutcomeUnknown)
-        await asyncio.sleep(max(began + comes + 3 - now(), 0) + 1)  # ready after three seconds
+        # ready after three seconds
+        await asyncio.sleep(max(began + comes + 3 - now(), 0) + 1)
         assert sim.stopped() == {*sim.deployed()}
         assert len(sim.deployed()) == 1
     assert edgegap.leftovers == ()
 
 
 async def test_one_that_was_found_is_no_stray_and_what_came_before_is_told() -> None:
-    async with hooked(Fault("deploy", "cut-after", times=1), options={"ready_after": (0.0, 0.0)}) as (edgegap, sim, _):
+    async with hooked(
+        Fault("deploy", "cut-after", times=1), options={"ready_after": (0.0, 0.0)}
+    ) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.webhooks()["answered"] == 1
         sim.faults = DARK
@@ -55,9 +63,15 @@ async def test_of_one_that_was_deployed_again_only_the_stray_is_stopped() -> Non
 
 
 @pytest.mark.parametrize("what", ["of another tag", "that somebody has"])
-async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(what: str) -> None:
+async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(
+    what: str,
+) -> None:
     tags: list[str] = []
-    async with hooked(BLIND, on_intent=tags.append, options=NEVER) as (edgegap, sim, hooks):
+    async with hooked(BLIND, on_intent=tags.append, options=NEVER) as (
+        edgegap,
+        sim,
+        hooks,
+    ):
         server = (await deploy(edgegap)).request_id
         async with EdgegapSession("another", base_url=sim.url) as other:
             theirs = (await deploy(other)).request_id
@@ -69,8 +83,11 @@ async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(what: str
             await come(hooks, "ready", tags[1], theirs, tags=["once-0123456789abcde"])
         await asyncio.sleep(10)
         assert sim.stopped() == frozenset()
-        await asyncio.sleep(20)  # the stray is there
-        await come(hooks, "error", tags[1], sim.deployed()[-1], tags=["ranked", tags[1]])
+        # the stray is there
+        await asyncio.sleep(20)
+        await come(
+            hooks, "error", tags[1], sim.deployed()[-1], tags=["ranked", tags[1]]
+        )
         await asyncio.sleep(1)
         assert sim.stopped() == {sim.deployed()[-1]}
         assert sim.tags_of(sim.deployed()[-1]) == (tags[1],)
@@ -78,9 +95,14 @@ async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(what: str
 
 async def test_after_the_quarantine_a_webhook_stops_nothing() -> None:
     tags: list[str] = []
-    async with hooked(lost(400.0), on_intent=tags.append, options=NEVER) as (edgegap, sim, hooks):
+    async with hooked(lost(400.0), on_intent=tags.append, options=NEVER) as (
+        edgegap,
+        sim,
+        hooks,
+    ):
         accepted = await deploy(edgegap)
-        await asyncio.sleep(410)  # whoever looked for the tag since may have it
+        # whoever looked for the tag since may have it
+        await asyncio.sleep(410)
         late = sim.deployed()[1]
         await come(hooks, "ready", tags[0], late)
         await asyncio.sleep(10)
@@ -90,8 +112,15 @@ async def test_after_the_quarantine_a_webhook_stops_nothing() -> None:
 
 async def test_what_another_process_hears_of_a_stray_can_be_passed_on() -> None:
     tags: list[str] = []
-    options = {"on_intent": tags.append, "webhooks": receiver("http://127.0.0.1:9/hooks")}  # where nobody listens
-    async with served(SECRET) as theirs, owning(lost(30.0), BLIND, **options) as (edgegap, sim):
+    # where nobody listens
+    options = {
+        "on_intent": tags.append,
+        "webhooks": receiver("http://127.0.0.1:9/hooks"),
+    }
+    async with (
+        served(SECRET) as theirs,
+        owning(lost(30.0), BLIND, **options) as (edgegap, sim),
+    ):
         await failure(deploy(edgegap))
         await asyncio.sleep(20)
         event = await come(theirs, "ready", tags[0], *sim.deployed())
@@ -101,7 +130,9 @@ async def test_what_another_process_hears_of_a_stray_can_be_passed_on() -> None:
         assert sim.stopped() == {*sim.deployed()}
 
 
-async def test_the_server_of_a_caller_who_left_is_stopped_whatever_a_webhook_says() -> None:
+async def test_the_server_of_a_caller_who_left_is_stopped_whatever_a_webhook_says() -> (
+    None
+):
     options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
     async with hooked(options=options) as (edgegap, sim, _):
         deploying = asyncio.ensure_future(deploy(edgegap))
@@ -113,9 +144,12 @@ async def test_the_server_of_a_caller_who_left_is_stopped_whatever_a_webhook_say
     assert edgegap.leftovers == ()
 
 
-async def struck(turn: int, request_id: str, strike: str, faults: tuple[Fault, ...]) -> bool:
-    """A deploy, in whose so-manieth turn a webhook comes, and at once the caller leaves or the session is closed.
-    Whether it was over before."""
+async def struck(
+    turn: int, request_id: str, strike: str, faults: tuple[Fault, ...]
+) -> bool:
+    """A deploy, in whose so-manieth turn a webhook comes, and at once the caller leaves
+    or the session is closed. Whether it was over before.
+    """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
     tags: list[str] = []
@@ -128,7 +162,9 @@ async def struck(turn: int, request_id: str, strike: str, faults: tuple[Fault, .
         def act() -> None:
             notified.extend(tags)
             if tags:
-                edgegap.deployments.notify(WebhookEvent("ready", tags[-1], request_id, parse(body(request_id))))
+                edgegap.deployments.notify(
+                    WebhookEvent("ready", tags[-1], request_id, parse(body(request_id)))
+                )
             if strike == "cancel":
                 task.cancel()
             elif strike == "close":
@@ -154,14 +190,23 @@ async def struck(turn: int, request_id: str, strike: str, faults: tuple[Fault, .
     return over
 
 
-@pytest.mark.parametrize("faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"])
+@pytest.mark.parametrize(
+    "faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"]
+)
 @pytest.mark.parametrize("strike", ["nothing", "cancel", "close"])
-def test_a_webhook_in_any_turn_of_a_deploy(strike: str, faults: tuple[Fault, ...]) -> None:
+def test_a_webhook_in_any_turn_of_a_deploy(
+    strike: str, faults: tuple[Fault, ...]
+) -> None:
     async def first() -> str:
         async with owning(options=NEVER) as (edgegap, _):
             return str((await deploy(edgegap)).request_id)
 
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
-        request_id = runner.run(first())  # the simulator's dice fall alike each time
-        turns = next(turn for turn in count(1) if runner.run(struck(turn, request_id, strike, faults)))
+        # the simulator's dice fall alike each time
+        request_id = runner.run(first())
+        turns = next(
+            turn
+            for turn in count(1)
+            if runner.run(struck(turn, request_id, strike, faults))
+        )
     assert turns > 10

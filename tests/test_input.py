@@ -1,4 +1,6 @@
-"""What goes out is checked before anything is sent: a `ValueError` that names the argument, and a silent wire."""
+"""What goes out is checked before anything is sent: a `ValueError` that names the
+argument, and a silent wire.
+"""
 
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Network
@@ -29,7 +31,9 @@ def deploy(**changes: Any) -> Call:
 
 
 def fleet(**changes: Any) -> Call:
-    return lambda session: session.private_fleets.deploy(**GOOD | {"private_host_ids": ["h"]} | changes)
+    return lambda session: session.private_fleets.deploy(
+        **GOOD | {"private_host_ids": ["h"]} | changes
+    )
 
 
 async def all_of(session: EdgegapSession, *args: Any, **kwargs: Any) -> list[Any]:
@@ -84,7 +88,12 @@ DEPLOYS = [
     ("environment_variables", {"environment_variables": [("KEY", "x")]}),
     (
         "environment_variables",
-        {"environment_variables": [EnvironmentVariable("K", ""), EnvironmentVariable("K", "x")]},
+        {
+            "environment_variables": [
+                EnvironmentVariable("K", ""),
+                EnvironmentVariable("K", "x"),
+            ]
+        },
     ),
     ("environment_variables", {"environment_variables": {"KEY": "\ud800"}}),
     ("tags", {"tags": "production"}),
@@ -102,17 +111,27 @@ DEPLOYS = [
 
 
 @pytest.mark.parametrize(("argument", "changes"), DEPLOYS)
-async def test_both_deploys_check_alike(argument: str, changes: Any, wire: aioresponses) -> None:
+async def test_both_deploys_check_alike(
+    argument: str, changes: Any, wire: aioresponses
+) -> None:
     texts = [await refusal(call(**changes), wire) for call in (deploy, fleet)]
     assert texts[0] == texts[1]
     assert texts[0].startswith(argument)
 
 
-WORDS: list[tuple[str, Callable[[EdgegapSession, Any], Coroutine[Any, Any, object]]]] = [
+WORDS: list[
+    tuple[str, Callable[[EdgegapSession, Any], Coroutine[Any, Any, object]]]
+] = [
     ("request_id", lambda session, word: session.deployments.status(word)),
     ("request_id", lambda session, word: session.deployments.stop(word)),
-    ("request_id", lambda session, word: session.deployments.self_stop(word, 1, token="t")),
-    ("access_point_id", lambda session, word: session.deployments.self_stop("id", word, token="t")),
+    (
+        "request_id",
+        lambda session, word: session.deployments.self_stop(word, 1, token="t"),
+    ),
+    (
+        "access_point_id",
+        lambda session, word: session.deployments.self_stop("id", word, token="t"),
+    ),
     ("request_id", lambda session, word: session.deployments.container_logs(word)),
     ("request_id", lambda session, word: session.deployments.metrics(word)),
     ("request_id", lambda session, word: session.deployments.wait_until_ready(word)),
@@ -129,9 +148,13 @@ WORDS: list[tuple[str, Callable[[EdgegapSession, Any], Coroutine[Any, Any, objec
 
 
 @pytest.mark.parametrize(("argument", "call"), WORDS)
-async def test_a_path_word_that_no_path_holds(argument: str, call: Any, wire: aioresponses) -> None:
+async def test_a_path_word_that_no_path_holds(
+    argument: str, call: Any, wire: aioresponses
+) -> None:
     for word in ("", " ", "\t\n", ".", "..", None, b"id", "\ud800"):
-        assert (await refusal(lambda session, word=word: call(session, word), wire)).startswith(argument)  # type: ignore[misc]
+        assert (
+            await refusal(lambda session, word=word: call(session, word), wire)
+        ).startswith(argument)  # type: ignore[misc]
 
 
 ANY_ID = BulkStopFilter("request_id", ["c0653765de3b"])
@@ -141,10 +164,26 @@ CALLS: list[tuple[str, Call]] = [
     ("private_host_ids", fleet(private_host_ids=[""])),
     ("filter", lambda session: session.deployments.bulk_stop()),
     ("filter", lambda session: session.deployments.bulk_stop([])),
-    ("filter", lambda session: session.deployments.bulk_stop(BulkStopFilter("request_id", []))),
-    ("filter", lambda session: session.deployments.bulk_stop([ANY_ID, BulkStopFilter("request_id", [])])),
-    ("filter", lambda session: session.deployments.bulk_stop(BulkStopFilter("request_id", ["x"], "not"))),
-    ("filter", lambda session: session.deployments.bulk_stop([{"field": "request_id"}])),  # type: ignore[list-item]
+    (
+        "filter",
+        lambda session: session.deployments.bulk_stop(BulkStopFilter("request_id", [])),
+    ),
+    (
+        "filter",
+        lambda session: session.deployments.bulk_stop(
+            [ANY_ID, BulkStopFilter("request_id", [])]
+        ),
+    ),
+    (
+        "filter",
+        lambda session: session.deployments.bulk_stop(
+            BulkStopFilter("request_id", ["x"], "not")
+        ),
+    ),
+    (
+        "filter",
+        lambda session: session.deployments.bulk_stop([{"field": "request_id"}]),
+    ),  # type: ignore[list-item]
     ("filter", lambda session: session.deployments.bulk_stop("c0653765de3b")),  # type: ignore[arg-type]
     ("query", lambda session: session.deployments.list("")),
     ("query", lambda session: session.deployments.list("status eq ready")),
@@ -162,14 +201,25 @@ CALLS: list[tuple[str, Call]] = [
     ("end_time", lambda session: session.deployments.metrics("id", end_time=5)),  # type: ignore[arg-type]
     ("steps", lambda session: session.deployments.metrics("id", steps="")),
     ("raw", lambda session: session.deployments.metrics("id", raw="false")),  # type: ignore[arg-type]
-    ("container_log_storage", lambda session: session.deployments.stop("id", container_log_storage="")),
     (
         "container_log_storage",
-        lambda session: session.deployments.self_stop("i", 1, token="t", container_log_storage=""),
+        lambda session: session.deployments.stop("id", container_log_storage=""),
+    ),
+    (
+        "container_log_storage",
+        lambda session: session.deployments.self_stop(
+            "i", 1, token="t", container_log_storage=""
+        ),
     ),
     ("token", lambda session: session.deployments.self_stop("id", 1, token="")),
-    ("token", lambda session: session.deployments.self_stop("id", 1, token="token abc")),
-    ("access_point_id", lambda session: session.deployments.self_stop("id", True, token="t")),
+    (
+        "token",
+        lambda session: session.deployments.self_stop("id", 1, token="token abc"),
+    ),
+    (
+        "access_point_id",
+        lambda session: session.deployments.self_stop("id", True, token="t"),
+    ),
     ("app", lambda session: session.locations.list(app="")),
     ("version", lambda session: session.locations.list(version="")),
     ("type", lambda session: session.locations.list(type="")),
@@ -187,7 +237,14 @@ CALLS: list[tuple[str, Call]] = [
     ("query: filter on 'tags'", made(lambda: ListFilter("tags", "eq", ["x"]))),
     ("query: filter on 'tags'", made(lambda: ListFilter("tags", "nin", [""]))),
     ("query: filter on 'tags'", made(lambda: ListFilter("tags", "in", None))),  # type: ignore[arg-type]
-    ("query", made(lambda: ListQuery([ListFilter("tags", "eq", "x"), ListFilter("tags", "eq", "y")]))),
+    (
+        "query",
+        made(
+            lambda: ListQuery(
+                [ListFilter("tags", "eq", "x"), ListFilter("tags", "eq", "y")]
+            )
+        ),
+    ),
     ("query", made(lambda: ListQuery([{"field": "tags"}]))),  # type: ignore[list-item]
     ("query", made(lambda: ListQuery(order_by=["created_at"]))),  # type: ignore[list-item]
     ("query: field", made(lambda: OrderBy(""))),
@@ -199,17 +256,26 @@ CALLS: list[tuple[str, Call]] = [
     ("users", made(lambda: IPAddressUser("nowhere"))),
     ("users", made(lambda: GeoCoordinatesUser(0, 200))),
     ("environment_variables: key", made(lambda: EnvironmentVariable("", "x"))),
-    ("environment_variables: is_hidden", made(lambda: EnvironmentVariable("K", "x", "no"))),  # type: ignore[arg-type]
+    (
+        "environment_variables: is_hidden",
+        made(lambda: EnvironmentVariable("K", "x", "no")),
+    ),  # type: ignore[arg-type]
     ("webhook", made(lambda: Webhook("my-webhook.com"))),
     ("webhook", made(lambda: Webhook("https://[my-webhook.com"))),
 ]
 
 
 @pytest.mark.parametrize(("argument", "call"), CALLS)
-async def test_a_wrong_argument_is_named(argument: str, call: Call, wire: aioresponses) -> None:
+async def test_a_wrong_argument_is_named(
+    argument: str, call: Call, wire: aioresponses
+) -> None:
     assert (await refusal(call, wire)).startswith(argument)
 
 
 def test_bounds_are_allowed() -> None:
     assert Resources(100, 200)
-    assert [GeoCoordinatesUser(90, -180), GeoCoordinatesUser(-90, 180), IPAddressUser("2001:db8::1")]
+    assert [
+        GeoCoordinatesUser(90, -180),
+        GeoCoordinatesUser(-90, 180),
+        IPAddressUser("2001:db8::1"),
+    ]

@@ -1,12 +1,14 @@
-"""`deploy_many`: a stream of requests in, an outcome for each, at the full rate and with bounded memory."""
+"""`deploy_many`: a stream of requests in, an outcome for each, at the full rate and
+with bounded memory.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
-from bucket_model import now
-from owning import PLAYERS, forgotten, owning
+from support.bucket_model import now
+from support.owning import PLAYERS, forgotten, owning
 
 from edgegap_async import (
     AllocationFailed,
@@ -26,7 +28,10 @@ SLOW = {"ready_after": (60.0, 60.0)}
 
 
 def requests(count: int) -> Iterator[DeployRequest]:
-    return (DeployRequest("game", "1", users=PLAYERS, tags=[f"m{number}"]) for number in range(count))
+    return (
+        DeployRequest("game", "1", users=PLAYERS, tags=[f"m{number}"])
+        for number in range(count)
+    )
 
 
 async def slowly(given: Iterable[DeployRequest]) -> AsyncIterator[DeployRequest]:
@@ -35,7 +40,9 @@ async def slowly(given: Iterable[DeployRequest]) -> AsyncIterator[DeployRequest]
         yield request
 
 
-async def outcomes_of(edgegap: EdgegapSession, given: Any, **options: Any) -> list[DeployOutcome]:
+async def outcomes_of(
+    edgegap: EdgegapSession, given: Any, **options: Any
+) -> list[DeployOutcome]:
     async with edgegap.deployments.deploy_many(given, **options) as outcomes:
         return [outcome async for outcome in outcomes]
 
@@ -49,11 +56,16 @@ async def test_each_request_gets_its_server(asynchronous: bool) -> None:
     given = [*requests(30)]
     async with owning() as (edgegap, sim):
         settled = await outcomes_of(edgegap, slowly(given) if asynchronous else given)
-        assert {id(outcome.request) for outcome in settled} == {id(request) for request in given}
+        assert {id(outcome.request) for outcome in settled} == {
+            id(request) for request in given
+        }
         for outcome in settled:
             assert isinstance(outcome.deployment, ReadyDeployment)
             assert outcome.error is None
-            assert sim.tags_of(outcome.deployment.request_id)[0] == (outcome.request.tags or ())[0]
+            assert (
+                sim.tags_of(outcome.deployment.request_id)[0]
+                == (outcome.request.tags or ())[0]
+            )
         assert ids(settled) == sim.running()
     assert (len(ids(settled)), sim.stopped(), edgegap.leftovers) == (30, set(), ())
 
@@ -64,7 +76,8 @@ async def test_an_outcome_is_told_as_soon_as_it_is_settled() -> None:
         began = now()
         async with edgegap.deployments.deploy_many(requests(20)) as outcomes:
             async for outcome in outcomes:
-                assert now() - began == pytest.approx(outcome.seconds, abs=1)  # all are sent within a second
+                # all are sent within a second
+                assert now() - began == pytest.approx(outcome.seconds, abs=1)
                 told.append(now() - began)
         assert told[0] < 5
         assert told[-1] > 15
@@ -82,10 +95,22 @@ async def test_without_waiting_it_is_settled_when_it_is_accepted() -> None:
 
 @pytest.mark.parametrize("stop_on_failure", [True, False])
 async def test_one_failure_does_not_end_the_others(stop_on_failure: bool) -> None:
-    async with owning(Fault("deploy", "422", 0.2), options={"error_share": 0.3, "seed": 3}) as (edgegap, sim):
-        settled = await outcomes_of(edgegap, requests(40), stop_on_failure=stop_on_failure)
-        failed = {outcome.error.request_id for outcome in settled if isinstance(outcome.error, DeploymentFailed)}
-        refused = {outcome.error.request_id for outcome in settled if isinstance(outcome.error, AllocationFailed)}
+    async with owning(
+        Fault("deploy", "422", 0.2), options={"error_share": 0.3, "seed": 3}
+    ) as (edgegap, sim):
+        settled = await outcomes_of(
+            edgegap, requests(40), stop_on_failure=stop_on_failure
+        )
+        failed = {
+            outcome.error.request_id
+            for outcome in settled
+            if isinstance(outcome.error, DeploymentFailed)
+        }
+        refused = {
+            outcome.error.request_id
+            for outcome in settled
+            if isinstance(outcome.error, AllocationFailed)
+        }
         assert len(ids(settled)) + len(failed) + len(refused) == len(settled) == 40
         assert min(len(failed), len(refused)) > 3
         await asyncio.sleep(5)
@@ -107,18 +132,29 @@ class TestTime:
         async with owning(options={"ready_after": (9.0, 9.0)}) as (edgegap, sim):
             began = now()
             settled = await outcomes_of(edgegap, requests(80), ready_timeout=5)
-            assert 80 / 40 - 0.5 + 5 < now() - began < 9  # the last is sent two seconds after the first
+            # the last is sent two seconds after the first
+            assert 80 / 40 - 0.5 + 5 < now() - began < 9
             assert {type(outcome.error) for outcome in settled} == {ReadyTimeout}
-            assert max(outcome.seconds or 0 for outcome in settled) == pytest.approx(5, abs=0.1)
+            assert max(outcome.seconds or 0 for outcome in settled) == pytest.approx(
+                5, abs=0.1
+            )
             await asyncio.sleep(10)
             assert (len(sim.stopped()), forgotten(sim)) == (80, set())
 
     @pytest.mark.parametrize("ready_after", [0.5, 60.0])
-    async def test_a_deploy_that_took_longer_is_looked_at_once_more(self, ready_after: float) -> None:
-        late = Fault("deploy", "never-after", times=1)  # it is found after its attempt's time-out
-        async with owning(late, options={"ready_after": (ready_after, ready_after)}) as (edgegap, sim):
+    async def test_a_deploy_that_took_longer_is_looked_at_once_more(
+        self, ready_after: float
+    ) -> None:
+        # it is found after its attempt's time-out
+        late = Fault("deploy", "never-after", times=1)
+        async with owning(
+            late, options={"ready_after": (ready_after, ready_after)}
+        ) as (edgegap, sim):
             (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=5)
-            assert isinstance(settled.error if ready_after > 5 else settled.deployment, ReadyTimeout | ReadyDeployment)
+            assert isinstance(
+                settled.error if ready_after > 5 else settled.deployment,
+                ReadyTimeout | ReadyDeployment,
+            )
             assert settled.error is None or "not ready within 5 s" in str(settled.error)
             assert settled.seconds == pytest.approx(31, abs=1.5)
             assert sim.arrivals("status") > 0
@@ -154,7 +190,9 @@ class TestTime:
 
 
 class TestRate:
-    async def test_servers_that_are_slow_to_start_do_not_slow_down_the_deploys(self) -> None:
+    async def test_servers_that_are_slow_to_start_do_not_slow_down_the_deploys(
+        self,
+    ) -> None:
         async with owning(options={"ready_after": (250.0, 250.0)}) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(1000)) as outcomes:
                 await asyncio.sleep(1.05 * 1000 / 40)
@@ -175,12 +213,15 @@ class TestRate:
         ):
             for _ in range(400):
                 await anext(outcomes)
-                assert len(asyncio.all_tasks()) < 500  # for each that is queued there are two
+                # for each that is queued there are two
+                assert len(asyncio.all_tasks()) < 500
                 assert len(read) <= len(sim.deployed()) + 202
 
     async def test_who_takes_nothing_does_not_pay_for_ever_more_servers(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(2000), until_ready=False) as outcomes:
+            async with edgegap.deployments.deploy_many(
+                requests(2000), until_ready=False
+            ) as outcomes:
                 await asyncio.sleep(120)
                 assert 400 <= len(sim.deployed()) <= 602
                 taken = [await anext(outcomes) for _ in range(300)]
@@ -193,7 +234,9 @@ class TestRate:
     async def test_concurrency(self, until_ready: bool) -> None:
         async with (
             owning() as (edgegap, sim),
-            edgegap.deployments.deploy_many(requests(20), concurrency=4, until_ready=until_ready) as outcomes,
+            edgegap.deployments.deploy_many(
+                requests(20), concurrency=4, until_ready=until_ready
+            ) as outcomes,
         ):
             for taken in range(20):
                 await asyncio.sleep(10)
@@ -205,7 +248,9 @@ class TestPurse:
     @pytest.mark.parametrize("by", ["session", "stop", "itself"])
     async def test_no_more_servers_exist_at_once(self, by: str) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(12), max_running=3) as outcomes:
+            async with edgegap.deployments.deploy_many(
+                requests(12), max_running=3
+            ) as outcomes:
                 count = 0
                 async for outcome in outcomes:
                     count += 1
@@ -223,8 +268,13 @@ class TestPurse:
 
     async def test_what_fails_gives_its_place_back(self) -> None:
         faults = [Fault("deploy", "422", 0.3), Fault("deploy", "500-before", 0.1)]
-        async with owning(faults, options={"error_share": 0.5, **AT_ONCE}) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(60), max_running=2) as outcomes:
+        async with owning(faults, options={"error_share": 0.5, **AT_ONCE}) as (
+            edgegap,
+            sim,
+        ):
+            async with edgegap.deployments.deploy_many(
+                requests(60), max_running=2
+            ) as outcomes:
                 async for outcome in outcomes:
                     for request_id in ids([outcome]):
                         await edgegap.deployments.ensure_stopped(request_id)
@@ -233,7 +283,9 @@ class TestPurse:
 
     async def test_closing_ends_the_wait_for_a_place(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(3), max_running=1) as outcomes:
+            async with edgegap.deployments.deploy_many(
+                requests(3), max_running=1
+            ) as outcomes:
                 taken = await anext(outcomes)
                 waiting = asyncio.ensure_future(anext(outcomes))
                 await asyncio.sleep(5)

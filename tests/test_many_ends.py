@@ -1,4 +1,6 @@
-"""`deploy_many` that ends before all is done: withdrawn, left, cancelled, closed, or broken. No server is forgotten."""
+"""`deploy_many` that ends before all is done: withdrawn, left, cancelled, closed, or
+broken. No server is forgotten.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -6,8 +8,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from bucket_model import now
-from owning import at_every_turn, forgotten, owning
+from support.bucket_model import now
+from support.owning import at_every_turn, forgotten, owning
 from test_many import AT_ONCE, ids, outcomes_of, requests, slowly
 from test_ownership import faulty
 
@@ -29,7 +31,9 @@ LONG = {"ready_after": (30.0, 30.0)}
 
 class TestWithdraw:
     @once
-    async def test_nothing_more_is_started_and_what_was_sent_is_told(self, once: bool) -> None:
+    async def test_nothing_more_is_started_and_what_was_sent_is_told(
+        self, once: bool
+    ) -> None:
         options = {"ready_after": (3.0, 9.0), "delay_after": (0.5, 0.5)}
         async with owning(options=options, deploy_once=once) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
@@ -41,20 +45,28 @@ class TestWithdraw:
                 settled = [outcome async for outcome in outcomes]
                 assert outcomes.in_flight == ()
             await asyncio.sleep(60)
-            assert {type(outcome.deployment) for outcome in settled} == {ReadyDeployment}
+            assert {type(outcome.deployment) for outcome in settled} == {
+                ReadyDeployment
+            }
             assert ids(settled) == {*sim.deployed()} == sim.running()
             assert len(settled) == sent
 
     async def test_it_need_not_wait_until_they_are_ready(self) -> None:
-        async with owning(options={**LONG, "delay_after": (0.5, 0.5)}) as (edgegap, sim):
+        async with owning(options={**LONG, "delay_after": (0.5, 0.5)}) as (
+            edgegap,
+            sim,
+        ):
             async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
                 await asyncio.sleep(1)
                 outcomes.withdraw()
-                outcomes.withdraw(until_ready=False)  # on second thoughts
+                # on second thoughts
+                outcomes.withdraw(until_ready=False)
                 began = now()
                 settled = [outcome async for outcome in outcomes]
                 assert now() - began < 1
-            assert {type(outcome.deployment) for outcome in settled} == {DeploymentAccepted}
+            assert {type(outcome.deployment) for outcome in settled} == {
+                DeploymentAccepted
+            }
             assert ids(settled) == {*sim.deployed()} == sim.running()
 
     async def test_what_is_ready_in_time_is_told_as_ready(self) -> None:
@@ -67,7 +79,9 @@ class TestWithdraw:
 
     @once
     @pytest.mark.parametrize("kind", ["429", "429-seconds"])
-    async def test_what_is_refused_is_not_sent_again(self, kind: str, once: bool) -> None:
+    async def test_what_is_refused_is_not_sent_again(
+        self, kind: str, once: bool
+    ) -> None:
         refused = Fault("deploy", kind, seconds=5 if kind == "429-seconds" else None)
         options = {"delay_before": (0.5, 0.5)}
         async with owning(refused, options=options, deploy_once=once) as (edgegap, sim):
@@ -81,7 +95,9 @@ class TestWithdraw:
 
     @once
     async def test_what_waits_for_its_repeat_is_withdrawn(self, once: bool) -> None:
-        async with owning(Fault("deploy", "429-seconds", seconds=30), deploy_once=once) as (edgegap, sim):
+        async with owning(
+            Fault("deploy", "429-seconds", seconds=30), deploy_once=once
+        ) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(50)) as outcomes:
                 await asyncio.sleep(1)
                 began, sent = now(), sim.arrivals("deploy")
@@ -92,14 +108,19 @@ class TestWithdraw:
             await asyncio.sleep(60)
             assert sim.arrivals("deploy") == sent > 0
 
-    async def test_what_was_lost_and_started_nothing_is_not_deployed_again(self) -> None:
+    async def test_what_was_lost_and_started_nothing_is_not_deployed_again(
+        self,
+    ) -> None:
         async with owning(Fault("deploy", "cut-before")) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
                 await asyncio.sleep(1)
                 outcomes.withdraw()
                 assert len(outcomes.in_flight) == sim.arrivals("deploy") > 10
                 lost = [outcome.error async for outcome in outcomes]
-            assert all(isinstance(error, DeployOutcomeUnknown) and error.tag for error in lost)  # it may still turn up
+            # it may still turn up
+            assert all(
+                isinstance(error, DeployOutcomeUnknown) and error.tag for error in lost
+            )
             await asyncio.sleep(60)
             assert 10 < sim.arrivals("deploy") == len(lost) <= 40
 
@@ -112,7 +133,9 @@ class TestWithdraw:
             assert ids(settled) == {*sim.deployed()} == sim.running()
 
     async def test_what_nobody_can_know_is_told(self) -> None:
-        async with owning(Fault("deploy", "cut-before"), Fault("list", "503-before")) as (edgegap, _):
+        async with owning(
+            Fault("deploy", "cut-before"), Fault("list", "503-before")
+        ) as (edgegap, _):
             async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
                 await asyncio.sleep(1)
                 outcomes.withdraw()
@@ -148,14 +171,19 @@ class TestWithdraw:
     @pytest.mark.parametrize("bound", ["concurrency", "max_running"])
     async def test_while_there_is_no_room(self, bound: str) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(9), **{bound: 2}) as outcomes:  # type: ignore[arg-type]
+            async with edgegap.deployments.deploy_many(
+                requests(9), **{bound: 2}
+            ) as outcomes:  # type: ignore[arg-type]
                 await asyncio.sleep(10)
                 outcomes.withdraw()
                 assert len(ids([outcome async for outcome in outcomes])) == 2
             assert len(sim.deployed()) == 2
 
     async def test_a_wrong_flag_withdraws_nothing(self) -> None:
-        async with owning(options=AT_ONCE) as (edgegap, _), edgegap.deployments.deploy_many(requests(3)) as outcomes:
+        async with (
+            owning(options=AT_ONCE) as (edgegap, _),
+            edgegap.deployments.deploy_many(requests(3)) as outcomes,
+        ):
             with pytest.raises(ValueError, match="until_ready"):
                 outcomes.withdraw(until_ready="no")  # type: ignore[arg-type]
             assert len([outcome async for outcome in outcomes]) == 3
@@ -179,8 +207,12 @@ async def is_late(outcomes: Outcomes) -> None:
 
 
 @pytest.mark.parametrize("until_ready", [True, False])
-@pytest.mark.parametrize(("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)])
-async def test_what_was_not_taken_when_the_block_is_left_is_stopped(leave: Any, error: Any, until_ready: bool) -> None:
+@pytest.mark.parametrize(
+    ("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)]
+)
+async def test_what_was_not_taken_when_the_block_is_left_is_stopped(
+    leave: Any, error: Any, until_ready: bool
+) -> None:
     taken: list[Any] = []
     async with owning(options={"delay_after": (0.2, 0.2)}) as (edgegap, sim):
         many = edgegap.deployments.deploy_many(requests(400), until_ready=until_ready)
@@ -193,7 +225,8 @@ async def test_what_was_not_taken_when_the_block_is_left_is_stopped(leave: Any, 
                 await leave(outcomes)
         sent = sim.arrivals("deploy")
         await asyncio.sleep(60)
-        assert len(sim.deployed()) <= sent + 40  # those that were on their way to the simulator
+        # those that were on their way to the simulator
+        assert len(sim.deployed()) <= sent + 40
         assert len(taken) == 5
         assert forgotten(sim, ids(taken)) == set()
         assert sim.running() == ids(taken)
@@ -257,7 +290,10 @@ async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> 
 
 
 async def test_all_who_take_are_told_the_end() -> None:
-    async with owning(options=AT_ONCE) as (edgegap, _), edgegap.deployments.deploy_many(requests(5)) as outcomes:
+    async with (
+        owning(options=AT_ONCE) as (edgegap, _),
+        edgegap.deployments.deploy_many(requests(5)) as outcomes,
+    ):
 
         async def take() -> int:
             return len([outcome async for outcome in outcomes])
@@ -279,9 +315,13 @@ async def test_closing_stops_what_was_not_taken_and_says_so() -> None:
         assert forgotten(sim, ids([taken])) == set()
 
 
-async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_is_closed() -> None:
+async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_is_closed() -> (
+    None
+):
     async with owning(options=LONG) as (edgegap, sim):
-        async with edgegap.deployments.deploy_many(requests(2), ready_timeout=5, stop_on_failure=False) as outcomes:
+        async with edgegap.deployments.deploy_many(
+            requests(2), ready_timeout=5, stop_on_failure=False
+        ) as outcomes:
             await asyncio.sleep(10)
             late = await anext(outcomes)
             assert isinstance(late.error, ReadyTimeout)
@@ -289,8 +329,10 @@ async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_i
         assert forgotten(sim) == {late.error.request_id}
 
 
-taken: set[str] = set()  # by the attempts below
-latest: list[Outcomes] = []  # of them
+# by the attempts below
+taken: set[str] = set()
+# of them
+latest: list[Outcomes] = []
 
 
 async def all_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
@@ -300,7 +342,9 @@ async def all_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
 
 
 async def the_first_of_three(edgegap: EdgegapSession, _: Simulator) -> None:
-    async with edgegap.deployments.deploy_many(slowly(requests(3)), until_ready=False, concurrency=2) as outcomes:
+    async with edgegap.deployments.deploy_many(
+        slowly(requests(3)), until_ready=False, concurrency=2
+    ) as outcomes:
         async for outcome in outcomes:
             taken.update(ids([outcome]))
             break
@@ -316,7 +360,9 @@ async def one_after_the_other(edgegap: EdgegapSession, _: Simulator) -> None:
 
 async def broken(edgegap: EdgegapSession, _: Simulator) -> None:
     try:
-        async with edgegap.deployments.deploy_many(none_after_a_while(), until_ready=False) as outcomes:
+        async with edgegap.deployments.deploy_many(
+            none_after_a_while(), until_ready=False
+        ) as outcomes:
             async for outcome in outcomes:
                 taken.update(ids([outcome]))
             raise AssertionError("the requests were to break it")
@@ -333,14 +379,17 @@ async def withdrawn_early(edgegap: EdgegapSession, _: Simulator) -> None:
 
 
 attempts = pytest.mark.parametrize(
-    "attempt", [all_of_three, the_first_of_three, one_after_the_other, broken, withdrawn_early]
+    "attempt",
+    [all_of_three, the_first_of_three, one_after_the_other, broken, withdrawn_early],
 )
 
 
 @faulty
 @attempts
 @pytest.mark.parametrize("again", [(), (1, 3, 7)])
-def test_cancelled_in_any_turn_it_leaves_nothing(attempt: Any, again: tuple[int, ...], faults: list[Fault]) -> None:
+def test_cancelled_in_any_turn_it_leaves_nothing(
+    attempt: Any, again: tuple[int, ...], faults: list[Fault]
+) -> None:
     _, turns = at_every_turn(attempt, *faults, again=again, taken=taken)
     assert turns > 10
 
@@ -348,8 +397,12 @@ def test_cancelled_in_any_turn_it_leaves_nothing(attempt: Any, again: tuple[int,
 @faulty
 @attempts
 @pytest.mark.parametrize("cancelled", [(), (2, 5)])
-def test_closed_in_any_turn_it_leaves_nothing(attempt: Any, cancelled: tuple[int, ...], faults: list[Fault]) -> None:
-    errors, turns = at_every_turn(attempt, *faults, strike="close", again=cancelled, taken=taken)
+def test_closed_in_any_turn_it_leaves_nothing(
+    attempt: Any, cancelled: tuple[int, ...], faults: list[Fault]
+) -> None:
+    errors, turns = at_every_turn(
+        attempt, *faults, strike="close", again=cancelled, taken=taken
+    )
     assert turns > 10
     assert all(isinstance(error, SessionClosed | None) for error in errors)
 
@@ -362,26 +415,36 @@ async def all_that_was_started(edgegap: EdgegapSession, sim: Simulator) -> None:
         latest.append(outcomes)
         async for outcome in outcomes:
             taken.update(ids([outcome]))
-            failed += [outcome.error.request_id] if isinstance(outcome.error, AllocationFailed) else []
+            failed += (
+                [outcome.error.request_id]
+                if isinstance(outcome.error, AllocationFailed)
+                else []
+            )
     assert taken | {*failed} == {*sim.deployed()}
 
 
 @faulty
 @pytest.mark.parametrize("until_ready", [True, False])
-def test_withdrawn_in_any_turn_all_that_was_started_is_told(until_ready: bool, faults: list[Fault]) -> None:
+def test_withdrawn_in_any_turn_all_that_was_started_is_told(
+    until_ready: bool, faults: list[Fault]
+) -> None:
     def withdraw() -> None:
         for outcomes in latest:
             outcomes.withdraw(until_ready=until_ready)
 
     latest.clear()
-    errors, turns = at_every_turn(all_that_was_started, *faults, strike=withdraw, taken=taken)
+    errors, turns = at_every_turn(
+        all_that_was_started, *faults, strike=withdraw, taken=taken
+    )
     assert {*errors} == {None}
     assert turns > 10
 
 
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.6, 1.0])
-def test_a_loop_that_is_shut_down_leaves_nothing(seconds: float, edgegap_simulator: Simulator) -> None:
+def test_a_loop_that_is_shut_down_leaves_nothing(
+    seconds: float, edgegap_simulator: Simulator
+) -> None:
     taken.clear()
     sessions = []
 

@@ -1,14 +1,21 @@
-"""A caller who leaves, at whatever moment and however, leaves no server that nobody has."""
+"""A caller who leaves, at whatever moment and however, leaves no server that nobody
+has.
+"""
 
 import asyncio
 from typing import Any
 
 import pytest
-from owning import at_every_turn, deploy, forgotten, owning, running
-from raw_server import ACCEPTED, Act, RawServer, answer, never_accepts, session
+from support.owning import at_every_turn, deploy, forgotten, owning, running
+from support.raw_server import ACCEPTED, Act, RawServer, answer, never_accepts, session
 
 from edgegap_async import EdgegapSession
-from edgegap_async.errors import DeadlineExceeded, DeployOutcomeUnknown, EdgegapError, SessionClosed
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    DeployOutcomeUnknown,
+    EdgegapError,
+    SessionClosed,
+)
 from edgegap_async.simulator import Fault, Simulator
 
 AGAIN = [(), (1,), (3, 7), (1, 2, 3, 4, 5, 6, 7, 8)]
@@ -19,7 +26,9 @@ FAULTS = [
     [Fault("deploy", "429", times=1)],
     [Fault("deploy", "422", times=1)],
 ]
-faulty = pytest.mark.parametrize("faults", FAULTS, ids=lambda faults: faults[0].kind if faults else "sound")
+faulty = pytest.mark.parametrize(
+    "faults", FAULTS, ids=lambda faults: faults[0].kind if faults else "sound"
+)
 
 
 async def deployed(edgegap: EdgegapSession, _: Simulator) -> str:
@@ -33,21 +42,27 @@ async def ran(edgegap: EdgegapSession, _: Simulator) -> None:
 
 @faulty
 @pytest.mark.parametrize("again", AGAIN[:2])
-def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(faults: list[Fault], again: tuple[int, ...]) -> None:
+def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(
+    faults: list[Fault], again: tuple[int, ...]
+) -> None:
     _, turns = at_every_turn(deployed, *faults, again=again)
     assert turns > 10
 
 
 @faulty
 @pytest.mark.parametrize("again", AGAIN)
-def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(faults: list[Fault], again: tuple[int, ...]) -> None:
+def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(
+    faults: list[Fault], again: tuple[int, ...]
+) -> None:
     _, turns = at_every_turn(ran, *faults, again=again)
     assert turns > 10
 
 
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])
-def test_a_session_that_is_closed_in_any_turn_leaves_nothing(attempt: Any, faults: list[Fault]) -> None:
+def test_a_session_that_is_closed_in_any_turn_leaves_nothing(
+    attempt: Any, faults: list[Fault]
+) -> None:
     errors, _ = at_every_turn(attempt, *faults, strike="close")
     assert all(isinstance(error, EdgegapError | None) for error in errors)
     assert {type(error) for error in errors} & {SessionClosed, DeployOutcomeUnknown}
@@ -70,9 +85,15 @@ async def test_what_waits_for_its_turn_is_withdrawn_and_starts_nothing() -> None
     assert edgegap.leftovers == ()
 
 
-@pytest.mark.parametrize("act", [answer(429, {"message": "no"}), answer(429, {"message": "no"}, retry_after="2")])
+@pytest.mark.parametrize(
+    "act",
+    [answer(429, {"message": "no"}), answer(429, {"message": "no"}, retry_after="2")],
+)
 async def test_what_is_refused_once_nobody_waits_is_not_sent_again(act: Act) -> None:
-    async with RawServer(act.later(1), ACCEPTED) as server, session(server.url, deploy_once=True) as edgegap:
+    async with (
+        RawServer(act.later(1), ACCEPTED) as server,
+        session(server.url, deploy_once=True) as edgegap,
+    ):
         call = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(0.5)
         call.cancel()
@@ -82,8 +103,12 @@ async def test_what_is_refused_once_nobody_waits_is_not_sent_again(act: Act) -> 
 
 
 async def test_what_never_left_while_somebody_waited_is_not_sent_afterwards() -> None:
-    async with RawServer(ACCEPTED, closed=True) as server, session(server.url, deploy_once=True) as edgegap:
-        call = asyncio.ensure_future(deploy(edgegap))  # connections are refused, and it tries again
+    async with (
+        RawServer(ACCEPTED, closed=True) as server,
+        session(server.url, deploy_once=True) as edgegap,
+    ):
+        # connections are refused, and it tries again
+        call = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(0.01)
         call.cancel()
         await asyncio.wait([call])
@@ -99,7 +124,8 @@ async def test_whoever_is_connecting_when_nobody_waits_any_more_gives_up() -> No
             await asyncio.sleep(0.5)
             call.cancel()
             await asyncio.wait([call])
-            await asyncio.sleep(40)  # longer than an attempt
+            # longer than an attempt
+            await asyncio.sleep(40)
             assert edgegap.usage()["deploy"].in_flight == 0
         assert edgegap.leftovers == ()
 
@@ -117,7 +143,9 @@ async def test_whoever_leaves_is_released_at_once_and_the_server_is_stopped() ->
         assert forgotten(sim) == set()
 
 
-async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_server_is_stopped() -> None:
+async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_server_is_stopped() -> (
+    None
+):
     loop = asyncio.get_running_loop()
     async with owning(options={"delay_after": (3.0, 3.0)}) as (edgegap, sim):
         began = loop.time()
@@ -134,9 +162,13 @@ async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_s
 
 async def test_a_deadline_that_passes_in_the_queue_is_a_deadline() -> None:
     async with owning(options={"enforcement": "off"}) as (edgegap, sim):
-        calls = [asyncio.ensure_future(deploy(edgegap, timeout=1.0)) for _ in range(100)]
+        calls = [
+            asyncio.ensure_future(deploy(edgegap, timeout=1.0)) for _ in range(100)
+        ]
         results = await asyncio.gather(*calls, return_exceptions=True)
-        held = [each.request_id for each in results if not isinstance(each, BaseException)]
+        held = [
+            each.request_id for each in results if not isinstance(each, BaseException)
+        ]
         assert {type(each) for each in results if isinstance(each, BaseException)} <= {
             DeadlineExceeded,
             *DeadlineExceeded.__subclasses__(),
@@ -173,11 +205,20 @@ async def test_closing_stops_what_is_on_its_way() -> None:
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await call
         assert isinstance(caught.value.__cause__, SessionClosed)
-        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (1, set(), ())
+        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (
+            1,
+            set(),
+            (),
+        )
 
 
-async def test_closing_in_no_time_names_what_is_left_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with owning(options={"delay_after": (2.0, 2.0)}, cleanup_timeout=0) as (edgegap, sim):
+async def test_closing_in_no_time_names_what_is_left_and_warns_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with owning(options={"delay_after": (2.0, 2.0)}, cleanup_timeout=0) as (
+        edgegap,
+        sim,
+    ):
         held = await deploy(edgegap)
         scope = running(edgegap)
         server = await scope.__aenter__()
@@ -191,7 +232,9 @@ async def test_closing_in_no_time_names_what_is_left_and_warns_once(caplog: pyte
             (server.request_id, sim.tags_of(server.request_id)[0]),
             (None, caught.value.tag),
         }
-        warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+        warnings = [
+            record for record in caplog.records if record.levelname == "WARNING"
+        ]
         assert len(warnings) == 1
         assert server.request_id in caplog.text
         assert str(caught.value.tag) in caplog.text
@@ -213,11 +256,23 @@ async def test_cancelled_while_it_closes_it_finishes_and_then_is_cancelled() -> 
         await asyncio.wait([closing, call])
         assert closing.cancelled()
         assert isinstance(call.exception(), DeployOutcomeUnknown)
-        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (1, set(), ())
+        assert (len(sim.deployed()), forgotten(sim), edgegap.leftovers) == (
+            1,
+            set(),
+            (),
+        )
 
 
 async def test_a_stop_goes_on_until_it_is_accepted() -> None:
-    script = Fault.script("stop", "500-before", "cut-before", "502-before", "429", "never-before", *["503-before"] * 9)
+    script = Fault.script(
+        "stop",
+        "500-before",
+        "cut-before",
+        "502-before",
+        "429",
+        "never-before",
+        *["503-before"] * 9,
+    )
     async with owning(script, options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown):
             await deploy(edgegap, timeout=1)
@@ -227,7 +282,9 @@ async def test_a_stop_goes_on_until_it_is_accepted() -> None:
 
 @pytest.mark.parametrize("kind", ["403-before", "403-after"])
 async def test_a_stop_that_a_firewall_refuses_goes_on_too(kind: str) -> None:
-    async with owning(Fault("stop", kind, times=5), options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
+    async with owning(
+        Fault("stop", kind, times=5), options={"delay_after": (2.0, 2.0)}
+    ) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown):
             await deploy(edgegap, timeout=1)
         await asyncio.sleep(120)
@@ -235,22 +292,33 @@ async def test_a_stop_that_a_firewall_refuses_goes_on_too(kind: str) -> None:
     assert edgegap.leftovers == ()
 
 
-async def test_a_stop_that_is_forbidden_for_good_is_tried_until_the_session_is_closed_and_named() -> None:
+async def test_a_stop_that_is_forbidden_for_good_is_tried_until_the_session_is_closed_and_named() -> (
+    None
+):
     forbidden = answer(403, {"message": "not yours"})
-    async with RawServer(ACCEPTED.later(2), forbidden) as server, session(server.url, deploy_once=True) as edgegap:
+    async with (
+        RawServer(ACCEPTED.later(2), forbidden) as server,
+        session(server.url, deploy_once=True) as edgegap,
+    ):
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=1)
         await asyncio.sleep(61)
-        assert len(server.arrivals) == 1 + 12  # every five seconds
+        # every five seconds
+        assert len(server.arrivals) == 1 + 12
         began = asyncio.get_running_loop().time()
         await edgegap.aclose()
         assert asyncio.get_running_loop().time() - began == pytest.approx(10, abs=0.1)
     assert edgegap.leftovers == (("c065", caught.value.tag),)
 
 
-async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stop_that_is_hopeless_is_named_at_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     revoked = answer(401, {"message": "no such token"})
-    async with RawServer(ACCEPTED.later(2), revoked) as server, session(server.url, deploy_once=True) as edgegap:
+    async with (
+        RawServer(ACCEPTED.later(2), revoked) as server,
+        session(server.url, deploy_once=True) as edgegap,
+    ):
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=1)
         await asyncio.sleep(20)
@@ -262,7 +330,9 @@ async def test_a_stop_that_is_hopeless_is_named_at_the_end(caplog: pytest.LogCap
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("attempt", [deployed, ran])
-def test_a_loop_that_is_shut_down_leaves_nothing(attempt: Any, seconds: float, edgegap_simulator: Simulator) -> None:
+def test_a_loop_that_is_shut_down_leaves_nothing(
+    attempt: Any, seconds: float, edgegap_simulator: Simulator
+) -> None:
     """`asyncio.run` cancels all tasks at once at its end: those of the session too."""
     sessions, held = [], []
 
@@ -284,5 +354,9 @@ def test_a_loop_that_is_shut_down_leaves_nothing(attempt: Any, seconds: float, e
 
     assert asyncio.run(main()).cancelled()
     named = {tag for _, tag in sessions[0].leftovers}
-    lost = {it for it in forgotten(edgegap_simulator, held) if not {*edgegap_simulator.tags_of(it)} & named}
+    lost = {
+        it
+        for it in forgotten(edgegap_simulator, held)
+        if not {*edgegap_simulator.tags_of(it)} & named
+    }
     assert lost == set()

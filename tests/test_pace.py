@@ -1,4 +1,6 @@
-"""How fast a bucket lets requests go: the pace of each limit, the share that is reached, when slots come back."""
+"""How fast a bucket lets requests go: the pace of each limit, the share that is
+reached, when slots come back.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +8,21 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 from aiolimiter import AsyncLimiter
-from bucket_model import STALLS, busiest_second, made, moments, now, pace, plans, run, slot, stall
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_server import answer, scripted, with_http
+from support.bucket_model import (
+    STALLS,
+    busiest_second,
+    made,
+    moments,
+    now,
+    pace,
+    plans,
+    run,
+    slot,
+    stall,
+)
+from support.raw_server import answer, scripted, with_http
 
 from edgegap_async import Limits
 from edgegap_async._bucket import Bucket
@@ -20,28 +33,39 @@ from edgegap_async._bucket import Bucket
     [
         (Limits(), 10, 40, 0),
         (Limits(deploy=40, share=0.5), 5, 20, 0),
-        (Limits(deploy=100, share=0.29), 7, 29, 0),  # though 100 * 0.29 is a little less than 29
+        # though 100 * 0.29 is a little less than 29
+        (Limits(deploy=100, share=0.29), 7, 29, 0),
         (Limits(deploy=40, share=1 / 3), 3, 13, 2 / (1.1 * 40 / 3)),
         (Limits(deploy=10, burst=10), 10, 10, 0),
         (Limits(deploy=10, burst=99), 10, 10, 0),
         (Limits(deploy=40, burst=1), 1, 40, 4 / 40),
-        (Limits(deploy=2.5), 1, 2, 2 * 1.002),  # two slots: what is whole of the limit is held
+        # two slots: what is whole of the limit is held
+        (Limits(deploy=2.5), 1, 2, 2 * 1.002),
         (Limits(deploy=1), 1, 1, 4 * 1.002),
         (Limits(deploy=0.5), 1, 1, 4 * 2.002),
         (Limits(deploy=10, share=0.01), 1, 1, 4 * 10.002),
         (Limits.off(), 50, 50, 0),
     ],
 )
-def test_the_pace_of_each_limit(limits: Limits, at_once: int, in_a_second: int, fifth: float) -> None:
+def test_the_pace_of_each_limit(
+    limits: Limits, at_once: int, in_a_second: int, fifth: float
+) -> None:
     times = run(pace(Bucket(limits.kept("deploy")), 50))
-    assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (at_once, in_a_second)
+    assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (
+        at_once,
+        in_a_second,
+    )
     assert times[4] == pytest.approx(fifth, abs=0.01)
 
 
 @plans
 @given(st.lists(moments(1.5), min_size=1, max_size=12), st.sampled_from([0.5, 2, 5]))
-def test_the_hopeful_wait_is_never_longer_than_the_real_one(starts: list[float], rate: float) -> None:
-    async def call(bucket: Bucket, start: float, waits: list[tuple[float, float]]) -> None:
+def test_the_hopeful_wait_is_never_longer_than_the_real_one(
+    starts: list[float], rate: float
+) -> None:
+    async def call(
+        bucket: Bucket, start: float, waits: list[tuple[float, float]]
+    ) -> None:
         await asyncio.sleep(start)
         asked, hope = now(), bucket.hopeful_wait()
         await slot(bucket)
@@ -77,7 +101,9 @@ def test_the_hopeful_wait_knows_that_a_rate_that_was_cut_grows_back() -> None:
     assert hope <= real
 
 
-def model(acquire: Callable[[], Awaitable[None]], answered: Callable[[], None], length: float) -> list[float]:
+def model(
+    acquire: Callable[[], Awaitable[None]], answered: Callable[[], None], length: float
+) -> list[float]:
     """Arrivals at a server 1 ms away, as callers without end would make them."""
 
     async def caller(arrivals: list[float], end: float) -> None:
@@ -117,13 +143,18 @@ def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
     [
         (0.0, lambda bucket: bucket.answered(now()), 1.002),
         (1.5, lambda bucket: bucket.answered(now()), 1.002),
-        (0.0, Bucket.given_up, 1.252),  # it may still be on its way: as long as the longest round trip seen,
+        # it may still be on its way: as long as the longest round trip seen,
+        (0.0, Bucket.given_up, 1.252),
         (1.5, Bucket.given_up, 2.502),
-        (30.0, Bucket.given_up, 3.002),  # and no longer than two seconds
-        (0.0, Bucket.never_sent, 0.091),  # at once; what it waits for is the pace
+        # and no longer than two seconds
+        (30.0, Bucket.given_up, 3.002),
+        # at once; what it waits for is the pace
+        (0.0, Bucket.never_sent, 0.091),
     ],
 )
-def test_when_a_slot_comes_back(round_trip: float, ends: Callable[[Bucket], None], back_after: float) -> None:
+def test_when_a_slot_comes_back(
+    round_trip: float, ends: Callable[[Bucket], None], back_after: float
+) -> None:
     async def wait() -> float:
         bucket = made(10, 10)
         await slot(bucket)
@@ -164,7 +195,8 @@ def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
         await slot(bucket)
         start = now()
         waiting = asyncio.create_task(slot(bucket))
-        await asyncio.sleep(3)  # nothing is known yet of when a slot comes back
+        # nothing is known yet of when a slot comes back
+        await asyncio.sleep(3)
         bucket.answered(now() - 3.0) if end == "answered" else bucket.never_sent()
         await waiting
         bucket.answered(now())
@@ -176,17 +208,23 @@ def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
 
 @plans
 @given(st.lists(moments(2), min_size=2, max_size=30), STALLS)
-def test_a_session_sends_in_the_order_of_its_calls(starts: list[float], stalls: list[tuple[float, float]]) -> None:
+def test_a_session_sends_in_the_order_of_its_calls(
+    starts: list[float], stalls: list[tuple[float, float]]
+) -> None:
     async def order() -> tuple[list[str], list[str]]:
         asked, sent = list[str](), list[str]()
 
-        async def sends(_: object, __: object, request: aiohttp.TraceRequestStartParams) -> None:
+        async def sends(
+            _: object, __: object, request: aiohttp.TraceRequestStartParams
+        ) -> None:
             sent.append(request.url.name)
 
         trace = aiohttp.TraceConfig()
         trace.on_request_start.append(sends)
         theirs = {"trace_configs": [trace]}
-        async with with_http(http_options=theirs, limits=Limits(status=10, burst=1)) as (edgegap, _):
+        async with with_http(
+            http_options=theirs, limits=Limits(status=10, burst=1)
+        ) as (edgegap, _):
 
             async def call(start: float) -> None:
                 await asyncio.sleep(start)
@@ -210,10 +248,22 @@ async def test_calls_one_after_another_reach_the_limit_too() -> None:
         assert server.times[-1] == pytest.approx(9 * 1.002 + 8 / 11, abs=0.01)
 
 
-async def test_a_repeat_goes_before_the_queue_and_is_not_refused_for_its_length() -> None:
-    async with scripted(answer(503), answer(), limits=Limits(status=1)) as (edgegap, server):
+async def test_a_repeat_goes_before_the_queue_and_is_not_refused_for_its_length() -> (
+    None
+):
+    async with scripted(answer(503), answer(), limits=Limits(status=1)) as (
+        edgegap,
+        server,
+    ):
         first = asyncio.create_task(edgegap.deployments.status("first", timeout=6))
-        queue = [asyncio.create_task(edgegap.deployments.status(f"{number}")) for number in range(20)]
+        queue = [
+            asyncio.create_task(edgegap.deployments.status(f"{number}"))
+            for number in range(20)
+        ]
         await first
-        assert [arrival.path.rpartition("/")[2] for arrival in server.arrivals] == ["first", "0", "first"]
+        assert [arrival.path.rpartition("/")[2] for arrival in server.arrivals] == [
+            "first",
+            "0",
+            "first",
+        ]
         await asyncio.gather(*queue)

@@ -1,4 +1,6 @@
-"""A probe returns when somebody listens, however long that takes, and leaves no connection behind."""
+"""A probe returns when somebody listens, however long that takes, and leaves no
+connection behind.
+"""
 
 import asyncio
 import gc
@@ -9,8 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from bucket_model import now
-from owning import SteppingLoop
+from support.bucket_model import now
+from support.owning import SteppingLoop
 
 from edgegap_async import ReadyDeployment
 from edgegap_async.models.deployment import Port
@@ -18,7 +20,9 @@ from edgegap_async.probes import LONGEST_PAUSE, Probe, tcp
 
 
 def ready(external: int, host: str | None = "127.0.0.1") -> ReadyDeployment:
-    ports = {"game": Port(external=external, internal=7777, protocol="TCP", name="gameport")}
+    ports = {
+        "game": Port(external=external, internal=7777, protocol="TCP", name="gameport")
+    }
     return ReadyDeployment(request_id="c065", fqdn=host, ports=ports)
 
 
@@ -36,7 +40,9 @@ class Game:
     async def listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, sock=self._socket)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.accepted.append(now())
         try:
             assert await reader.read() == b""
@@ -63,14 +69,17 @@ async def game(listens_after: float | None = 0.0, **where: Any) -> AsyncIterator
         async with asyncio.TaskGroup() as group:
             group.create_task(begin())
             yield it
-            await asyncio.sleep(0.01)  # the end of a connection gets through
+            # the end of a connection gets through
+            await asyncio.sleep(0.01)
     finally:
         it.close()
 
 
 @contextmanager
 def busy(host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    """A port at which a connection is neither made nor refused, until what waits there is accepted."""
+    """A port at which a connection is neither made nor refused, until what waits there
+    is accepted.
+    """
     with socket.socket() as listening, socket.socket() as first:
         listening.bind((host, 0))
         listening.listen(0)
@@ -90,8 +99,12 @@ async def test_it_connects_once_and_hangs_up_at_once(port: str | int) -> None:
     assert it.closed[0] - it.accepted[0] < 0.01
 
 
-@pytest.mark.parametrize(("listens_after", "late"), [(0.05, 0.06), (0.3, 0.2), (5.0, 1.01), (100.0, 1.01)])
-async def test_it_tries_until_somebody_listens(listens_after: float, late: float) -> None:
+@pytest.mark.parametrize(
+    ("listens_after", "late"), [(0.05, 0.06), (0.3, 0.2), (5.0, 1.01), (100.0, 1.01)]
+)
+async def test_it_tries_until_somebody_listens(
+    listens_after: float, late: float
+) -> None:
     async with game(listens_after) as it:
         began = now()
         await tcp("game")(ready(it.port))
@@ -120,7 +133,9 @@ async def test_it_pauses_between_two_tries(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_a_port_that_swallows_is_tried_again() -> None:
     with busy() as listening:
         began = now()
-        probe = asyncio.create_task(tcp("game", timeout=0.5)(ready(listening.getsockname()[1])))
+        probe = asyncio.create_task(
+            tcp("game", timeout=0.5)(ready(listening.getsockname()[1]))
+        )
         await asyncio.sleep(3)
         assert not probe.done()
         listening.listen(100)
@@ -129,14 +144,19 @@ async def test_a_port_that_swallows_is_tried_again() -> None:
         assert now() - began < 5
 
 
-async def test_an_address_that_leads_nowhere_does_not_hide_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_address_that_leads_nowhere_does_not_hide_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loop = asyncio.get_running_loop()
     with busy() as dead:
         port = dead.getsockname()[1]
 
         async def two(host: str, port: int, **options: object) -> list[object]:
             assert host == "game.example"
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("127.0.0.1", "127.0.0.2")]
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port))
+                for each in ("127.0.0.1", "127.0.0.2")
+            ]
 
         monkeypatch.setattr(loop, "getaddrinfo", two)
         async with game(host="127.0.0.2", port=port) as it:
@@ -147,9 +167,12 @@ async def test_an_address_that_leads_nowhere_does_not_hide_the_other(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("port", "host", "told"), [("web", "127.0.0.1", r"'web'.*game \(7777/TCP\)"), ("game", None, "fqdn")]
+    ("port", "host", "told"),
+    [("web", "127.0.0.1", r"'web'.*game \(7777/TCP\)"), ("game", None, "fqdn")],
 )
-async def test_what_can_never_be_reached_is_told_at_once(port: str, host: str | None, told: str) -> None:
+async def test_what_can_never_be_reached_is_told_at_once(
+    port: str, host: str | None, told: str
+) -> None:
     began = now()
     with pytest.raises(LookupError, match=told):
         await tcp(port)(ready(1, host))
@@ -162,7 +185,9 @@ def test_a_wrong_port_is_refused(port: Any) -> None:
         tcp(port)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "1", None, True])
+@pytest.mark.parametrize(
+    "timeout", [0, -1, float("inf"), float("nan"), "1", None, True]
+)
 def test_a_wrong_timeout_is_refused(timeout: Any) -> None:
     with pytest.raises(ValueError, match=r"^timeout "):
         tcp("game", timeout=timeout)

@@ -7,10 +7,29 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
-from bucket_model import now
-from raw_server import CUT, GARBAGE, SILENT, STUCK, TOKEN, Act, answer, failure, half, never_accepts, scripted, session
+from support.bucket_model import now
+from support.raw_server import (
+    CUT,
+    GARBAGE,
+    SILENT,
+    STUCK,
+    TOKEN,
+    Act,
+    answer,
+    failure,
+    half,
+    never_accepts,
+    scripted,
+    session,
+)
 
-from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
+from edgegap_async import (
+    DeploymentState,
+    EdgegapSession,
+    Limits,
+    ReadyDeployment,
+    Retry,
+)
 from edgegap_async.errors import (
     DeadlineExceeded,
     DeploymentFailed,
@@ -26,11 +45,14 @@ from edgegap_async.errors import (
 )
 from edgegap_async.simulator import Simulator
 
-EXACT = 0.01  # seconds
+# seconds
+EXACT = 0.01
 
 
 @asynccontextmanager
-async def simulated(**options: Any) -> AsyncIterator[tuple[EdgegapSession, Simulator, str]]:
+async def simulated(
+    **options: Any,
+) -> AsyncIterator[tuple[EdgegapSession, Simulator, str]]:
     """A session, its simulator, and the ID of a deployment that was just accepted."""
     async with Simulator(**options) as simulator, session(simulator.url) as edgegap:
         accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
@@ -71,7 +93,9 @@ async def test_failed() -> None:
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("when", ["before", "meanwhile", "never there"])
-async def test_gone(gone: Literal["404", "410", "400", "terminated"], when: str) -> None:
+async def test_gone(
+    gone: Literal["404", "410", "400", "terminated"], when: str
+) -> None:
     async with simulated(gone=gone, stop_takes=3.0) as (edgegap, simulator, request_id):
         if when != "never there":
             await edgegap.deployments.stop(request_id)
@@ -90,7 +114,9 @@ async def test_time_over(timeout: float | None) -> None:
     options = {} if timeout is None else {"timeout": timeout}
     async with simulated(ready_after=(1000, 1000)) as (edgegap, _, request_id):
         start = now()
-        error = await failure(edgegap.deployments.wait_until_ready(request_id, **options))
+        error = await failure(
+            edgegap.deployments.wait_until_ready(request_id, **options)
+        )
         assert isinstance(error, ReadyTimeout)
         assert isinstance(error, DeadlineExceeded)
         assert error.request_id == request_id
@@ -108,15 +134,35 @@ async def test_the_pace_of_the_polls() -> None:
     async with scripted(PENDING) as (edgegap, server):
         await failure(edgegap.deployments.wait_until_ready("c065", timeout=100))
         gaps = [after - before for before, after in pairwise(server.times)]
-        assert gaps[:30] == pytest.approx([0.25] * 30, abs=EXACT)  # a cached image is ready after some seconds
+        # a cached image is ready after some seconds
+        assert gaps[:30] == pytest.approx([0.25] * 30, abs=EXACT)
         assert gaps[-1] == pytest.approx(2, abs=EXACT)
         assert all(before <= after + EXACT for before, after in pairwise(gaps))
 
 
-TROUBLE = {"503": answer(503), "cut": CUT, "garbage": GARBAGE, "refused": answer(429), "half": half(), "stuck": STUCK}
-TROUBLE |= {"silent": SILENT, "HTML": answer(200, "<html>"), "bad request": answer(400, {"message": "bad query"})}
-TROUBLE |= {"redirect": answer(302), "conflict": answer(409), "interim": answer(425), "not ours": answer(200, "[]")}
-TROUBLE |= {"held": answer(429, retry_after="3"), "without an ID": answer(200, {"current_status": "Status.READY"})}
+TROUBLE = {
+    "503": answer(503),
+    "cut": CUT,
+    "garbage": GARBAGE,
+    "refused": answer(429),
+    "half": half(),
+    "stuck": STUCK,
+}
+TROUBLE |= {
+    "silent": SILENT,
+    "HTML": answer(200, "<html>"),
+    "bad request": answer(400, {"message": "bad query"}),
+}
+TROUBLE |= {
+    "redirect": answer(302),
+    "conflict": answer(409),
+    "interim": answer(425),
+    "not ours": answer(200, "[]"),
+}
+TROUBLE |= {
+    "held": answer(429, retry_after="3"),
+    "without an ID": answer(200, {"current_status": "Status.READY"}),
+}
 
 
 @pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
@@ -125,11 +171,14 @@ async def test_a_poll_that_fails_fails_no_waiter(act: Act, retry: Retry) -> None
     async with scripted(PENDING, *[act] * 8, READY, retry=retry) as (edgegap, server):
         ready = await edgegap.deployments.wait_until_ready("c065")
         assert ready.request_id == "c065"
-        assert len(server.arrivals) >= 10  # more: lists are asked besides, which fail too
+        # more: lists are asked besides, which fail too
+        assert len(server.arrivals) >= 10
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
-async def test_what_no_further_poll_would_mend(status: int, kind: type[EdgegapError]) -> None:
+async def test_what_no_further_poll_would_mend(
+    status: int, kind: type[EdgegapError]
+) -> None:
     async with scripted(PENDING, answer(status)) as (edgegap, server):
         assert type(await failure(edgegap.deployments.wait_until_ready("c065"))) is kind
         assert len(server.arrivals) == 2
@@ -137,7 +186,12 @@ async def test_what_no_further_poll_would_mend(status: int, kind: type[EdgegapEr
 
 @pytest.mark.parametrize(
     ("act", "kind"),
-    [(SILENT, None), (STUCK, None), (answer(503), ServerError), (answer(429), RateLimited)],
+    [
+        (SILENT, None),
+        (STUCK, None),
+        (answer(503), ServerError),
+        (answer(429), RateLimited),
+    ],
 )
 async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
     act: Act, kind: type[EdgegapError] | None
@@ -145,20 +199,26 @@ async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
     for acts in ([act], [PENDING, act]):
         async with scripted(*acts, retry=Retry(tries=1)) as (edgegap, _):
             start = now()
-            error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=7.7))
+            error = await failure(
+                edgegap.deployments.wait_until_ready("c065", timeout=7.7)
+            )
             assert isinstance(error, ReadyTimeout)
             seen = None if error.status is None else error.status.state
             assert seen is (DeploymentState.DEPLOYING if PENDING in acts else None)
             assert type(error.__cause__) is (kind or DeadlineExceeded)
             # Where it is refused, a little early: no other look can be sent in time.
-            assert now() - start == pytest.approx(7.7, abs=0.7 if kind is RateLimited else EXACT)
+            assert now() - start == pytest.approx(
+                7.7, abs=0.7 if kind is RateLimited else EXACT
+            )
 
 
 async def test_connecting_uses_the_waiters_time_only() -> None:
     with never_accepts() as url:
         async with session(url) as edgegap:
             start = now()
-            error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=20))
+            error = await failure(
+                edgegap.deployments.wait_until_ready("c065", timeout=20)
+            )
             assert isinstance(error, ReadyTimeout)
             assert now() - start == pytest.approx(20, abs=EXACT)
 
@@ -166,10 +226,14 @@ async def test_connecting_uses_the_waiters_time_only() -> None:
 async def test_a_long_queue_is_a_ready_timeout_too() -> None:
     async with scripted(PENDING, limits=Limits(status=0.1)) as (edgegap, _):
         start = now()
-        waits = [edgegap.deployments.wait_until_ready("c065", timeout=5) for _ in range(30)]
+        waits = [
+            edgegap.deployments.wait_until_ready("c065", timeout=5) for _ in range(30)
+        ]
         errors = await asyncio.gather(*waits, return_exceptions=True)
         assert {type(error) for error in errors} == {ReadyTimeout}
-        assert {type(error.__cause__) for error in errors if isinstance(error, Exception)} == {QueueTooLong}
+        assert {
+            type(error.__cause__) for error in errors if isinstance(error, Exception)
+        } == {QueueTooLong}
         assert now() - start <= 5 + EXACT
 
 
@@ -220,10 +284,15 @@ async def test_the_state_decides_and_the_flags_only_where_it_is_not_known(
 
 
 async def test_many_waiters_keep_the_limit() -> None:
-    async with Simulator(ready_after=(2.0, 9.0)) as simulator, EdgegapSession(TOKEN, base_url=simulator.url) as edgegap:
+    async with (
+        Simulator(ready_after=(2.0, 9.0)) as simulator,
+        EdgegapSession(TOKEN, base_url=simulator.url) as edgegap,
+    ):
 
         async def start() -> ReadyDeployment:
-            accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+            accepted = await edgegap.deployments.deploy(
+                "game", "1", users=["203.0.113.7"]
+            )
             return await edgegap.deployments.wait_until_ready(accepted.request_id)
 
         ready = await asyncio.gather(*(start() for _ in range(60)))
@@ -234,9 +303,16 @@ async def test_many_waiters_keep_the_limit() -> None:
 
 @pytest.mark.parametrize("moment", [0.1, 0.01, 1.0])
 async def test_a_waiter_may_go_and_the_session_be_closed(moment: float) -> None:
-    async with simulated(ready_after=(1000, 1000), delay_before=(0.05, 0.05)) as (edgegap, simulator, request_id):
+    async with simulated(ready_after=(1000, 1000), delay_before=(0.05, 0.05)) as (
+        edgegap,
+        simulator,
+        request_id,
+    ):
         cancelled, waiting = (
-            asyncio.create_task(edgegap.deployments.wait_until_ready(request_id, timeout=None)) for _ in range(2)
+            asyncio.create_task(
+                edgegap.deployments.wait_until_ready(request_id, timeout=None)
+            )
+            for _ in range(2)
         )
         await asyncio.sleep(moment)
         cancelled.cancel()
@@ -252,7 +328,9 @@ async def test_a_waiter_may_go_and_the_session_be_closed(moment: float) -> None:
 
 
 @pytest.mark.parametrize("request_id", ["", " ", ".", "..", None, 7])
-async def test_a_wrong_request_id_is_told_before_anything_is_sent(request_id: Any) -> None:
+async def test_a_wrong_request_id_is_told_before_anything_is_sent(
+    request_id: Any,
+) -> None:
     async with scripted() as (edgegap, server):
         with pytest.raises(ValueError, match=r"^request_id must"):
             await edgegap.deployments.wait_until_ready(request_id)

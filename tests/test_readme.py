@@ -1,4 +1,6 @@
-"""The README: what it shows is what there is. `python tests/test_readme.py` writes its table of operations anew."""
+"""The README: what it shows is what there is. `python tests/test_readme.py` writes its
+table of operations anew.
+"""
 
 import asyncio
 import re
@@ -17,7 +19,9 @@ from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT
 from edgegap_async.simulator import Simulator
 
 README = Path(__file__).parent.parent / "README.md"
-MARKERS = re.compile(r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL)
+MARKERS = re.compile(
+    r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL
+)
 
 
 def operations() -> Iterator[str]:
@@ -26,7 +30,11 @@ def operations() -> Iterator[str]:
     yield "|---|---|---|"
     renamed = {row.renamed for row in OPERATIONS if row.renamed}
     for row in OPERATIONS:
-        note = ", its newer path: tried where the other answers 404 or 405" if row in renamed else ""
+        note = (
+            ", its newer path: tried where the other answers 404 or 405"
+            if row in renamed
+            else ""
+        )
         yield f"| `{row.call}`{note} | `{row.method} {row.path}` | {limit(row)} |"
 
 
@@ -53,7 +61,9 @@ def section(title: str) -> str:
 
 
 def test_the_table_is_that_of_the_operations() -> None:
-    assert README.read_text() == written_anew(README.read_text()), "run: python tests/test_readme.py"
+    assert README.read_text() == written_anew(README.read_text()), (
+        "run: python tests/test_readme.py"
+    )
 
 
 def test_every_operation_is_there_by_the_name_it_has() -> None:
@@ -63,18 +73,24 @@ def test_every_operation_is_there_by_the_name_it_has() -> None:
         assert callable(getattr(getattr(session, namespace), method))
 
 
-@pytest.mark.parametrize(("title", "extra"), [("Run it", "cli"), ("Test it", "cli,test")])
+@pytest.mark.parametrize(
+    ("title", "extra"), [("Run it", "cli"), ("Test it", "cli,test")]
+)
 def test_one_line_does_it(title: str, extra: str) -> None:
     (block,) = blocks("sh", section(title))
 
     (line,) = block.splitlines()
-    assert line.startswith(f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/")
+    assert line.startswith(
+        f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extra}]' && .venv/bin/"
+    )
 
 
 def test_what_is_run_is_simulated() -> None:
     (block,) = blocks("sh", section("Run it"))
 
-    assert block.strip().endswith("python -m edgegap_async launch examples/matches.jsonl --simulate")
+    assert block.strip().endswith(
+        "python -m edgegap_async launch examples/matches.jsonl --simulate"
+    )
 
 
 @pytest.fixture
@@ -86,8 +102,11 @@ def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Si
 
 def example(words: str) -> dict[str, Any]:
     """Run the one Python example that holds these words."""
-    (code,) = (block for block in blocks("python", README.read_text()) if words in block)
-    names: dict[str, Any] = {"__name__": README.stem}  # as a module has one
+    (code,) = (
+        block for block in blocks("python", README.read_text()) if words in block
+    )
+    # as a module has one
+    names: dict[str, Any] = {"__name__": README.stem}
     exec(compile(code, README.name, "exec"), names)  # noqa: S102 - it is our README
     return names
 
@@ -109,7 +128,10 @@ def test_the_lifespan_of_a_backend(account: Simulator) -> None:
 
     async def serve() -> dict[str, str]:
         async with names["lifespan"](None) as state:
-            request = SimpleNamespace(state=SimpleNamespace(**state), client=SimpleNamespace(host="203.0.113.7"))
+            request = SimpleNamespace(
+                state=SimpleNamespace(**state),
+                client=SimpleNamespace(host="203.0.113.7"),
+            )
             answer: dict[str, str] = await names["start_match"](request)
             return answer
 
@@ -129,8 +151,11 @@ def test_the_webhooks_of_a_backend(account: Simulator) -> None:
             try:
                 await web.SockSite(runner, bound).start()
                 deployments = app[names["EDGEGAP"]].deployments
-                accepted = await deployments.deploy("my-game", "1.0", users=["203.0.113.7"])
-                await asyncio.sleep(2)  # it is ready by then, and Edgegap has said so
+                accepted = await deployments.deploy(
+                    "my-game", "1.0", users=["203.0.113.7"]
+                )
+                # it is ready by then, and Edgegap has said so
+                await asyncio.sleep(2)
                 ready = await deployments.wait_until_ready(accepted.request_id)
                 return str(ready.request_id)
             finally:
@@ -141,12 +166,16 @@ def test_the_webhooks_of_a_backend(account: Simulator) -> None:
     assert account.arrivals("status") == account.arrivals("list") == 0
 
 
-def test_the_fixture_as_it_is_shown(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fixture_as_it_is_shown(
+    edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     example("test_my_matchmaker")["test_my_matchmaker"](edgegap_simulator, monkeypatch)
 
 
 def test_what_it_names_is_there() -> None:
-    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)|`python ([\w/]+\.py)`", README.read_text()):
+    for path in re.findall(
+        r"\]\((?!https?:)([^)#]+)\)|`python ([\w/]+\.py)`", README.read_text()
+    ):
         assert (README.parent / "".join(path)).exists(), path
 
 

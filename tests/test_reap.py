@@ -1,4 +1,6 @@
-"""`reap`: what runs under tags is listed, or stopped, whatever the filter of the list is worth."""
+"""`reap`: what runs under tags is listed, or stopped, whatever the filter of the list
+is worth.
+"""
 
 import asyncio
 from typing import Any
@@ -6,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from owning import PLAYERS, deploy, forgotten, owning
+from support.owning import PLAYERS, deploy, forgotten, owning
 
 from edgegap_async import EdgegapSession
 from edgegap_async.errors import EdgegapError, ServerError, Unauthorized
@@ -15,8 +17,14 @@ from edgegap_async.simulator import Fault, Simulator
 MISREAD = [[], ["filters-ignored"], ["filters-refused"], ["filters-empty"]]
 misread = pytest.mark.parametrize(
     "faults",
-    [[Fault("list", kind, fields=fields) for kind in kinds] for kinds in MISREAD for fields in ((), ("tags",))][1:],
-    ids=lambda faults: f"{faults[0].kind}-{len(faults[0].fields)}" if faults else "sound",
+    [
+        [Fault("list", kind, fields=fields) for kind in kinds]
+        for kinds in MISREAD
+        for fields in ((), ("tags",))
+    ][1:],
+    ids=lambda faults: (
+        f"{faults[0].kind}-{len(faults[0].fields)}" if faults else "sound"
+    ),
 )
 
 
@@ -43,7 +51,9 @@ async def test_a_dry_run_lists_and_stops_nothing(faults: list[Fault]) -> None:
 
 
 @misread
-async def test_what_runs_under_the_tags_is_stopped_and_nothing_else(faults: list[Fault]) -> None:
+async def test_what_runs_under_the_tags_is_stopped_and_nothing_else(
+    faults: list[Fault],
+) -> None:
     async with owning(faults) as (edgegap, sim):
         ids = await started(edgegap, a=3, b=2)
         rows = await edgegap.deployments.reap(["a"], dry_run=False)
@@ -56,7 +66,9 @@ async def test_what_runs_under_the_tags_is_stopped_and_nothing_else(faults: list
 async def test_what_a_crash_left_is_found_by_the_tags_that_were_told() -> None:
     told: list[str] = []
     async with Simulator(delay_after=(5.0, 5.0)) as sim:
-        async with EdgegapSession("t", base_url=sim.url, on_intent=told.append, cleanup_timeout=0) as dies:
+        async with EdgegapSession(
+            "t", base_url=sim.url, on_intent=told.append, cleanup_timeout=0
+        ) as dies:
             calls = [asyncio.ensure_future(deploy(dies)) for _ in range(8)]
             await asyncio.sleep(1)
         await asyncio.wait(calls)
@@ -71,7 +83,15 @@ async def test_what_a_crash_left_is_found_by_the_tags_that_were_told() -> None:
 async def test_many_pages_and_many_tags(faults: list[Fault]) -> None:
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 100}
     async with owning(faults, options=options, limits=None) as (edgegap, sim):
-        calls = (deploy(edgegap, tags=[f"tag-of-some-length-{n % 400}"], once=False, timeout=None) for n in range(800))
+        calls = (
+            deploy(
+                edgegap,
+                tags=[f"tag-of-some-length-{n % 400}"],
+                once=False,
+                timeout=None,
+            )
+            for n in range(800)
+        )
         await asyncio.gather(*calls)
         tags = [f"tag-of-some-length-{n}" for n in range(400)]
         assert len(await edgegap.deployments.reap(tags)) == 800
@@ -80,11 +100,15 @@ async def test_many_pages_and_many_tags(faults: list[Fault]) -> None:
 
 
 async def test_a_sweep_that_can_not_see_all_does_not_keep_it_to_itself() -> None:
-    """Of a list with more pages than a sweep reads, nobody may think that it was read to its end."""
+    """Of a list with more pages than a sweep reads, nobody may think that it was read
+    to its end.
+    """
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 5}
     async with owning(Fault("list", "filters-empty"), options=options) as (edgegap, _):
         old = await started(edgegap, old=1)
-        await asyncio.gather(*(deploy(edgegap, once=False, timeout=None) for _ in range(230)))
+        await asyncio.gather(
+            *(deploy(edgegap, once=False, timeout=None) for _ in range(230))
+        )
         try:
             rows = await edgegap.deployments.reap(["old"])
         except EdgegapError:
@@ -92,7 +116,9 @@ async def test_a_sweep_that_can_not_see_all_does_not_keep_it_to_itself() -> None
         assert {row.request_id for row in rows} == old["old"]
 
 
-@pytest.mark.parametrize("wrong", [[], (), "tag", [""], ["a", 5], None, {"a": 1}.values()])
+@pytest.mark.parametrize(
+    "wrong", [[], (), "tag", [""], ["a", 5], None, {"a": 1}.values()]
+)
 async def test_without_tags_nothing_is_reaped(wrong: Any) -> None:
     async with owning() as (edgegap, sim):
         await started(edgegap, a=1)
@@ -116,11 +142,19 @@ async def test_a_list_that_fails_is_an_error() -> None:
             await edgegap.deployments.reap(["a"])
 
 
-async def test_a_stop_that_fails_is_an_error_of_ours_and_the_others_are_stopped() -> None:
+async def test_a_stop_that_fails_is_an_error_of_ours_and_the_others_are_stopped() -> (
+    None
+):
     stopped: list[str] = []
 
     async def listed(_: web.Request) -> web.Response:
-        return web.json_response({"data": [{"request_id": f"c{number}", "tags": ["a"]} for number in range(5)]})
+        return web.json_response(
+            {
+                "data": [
+                    {"request_id": f"c{number}", "tags": ["a"]} for number in range(5)
+                ]
+            }
+        )
 
     async def stop(request: web.Request) -> web.Response:
         if request.match_info["request_id"] == "c0":
@@ -132,13 +166,18 @@ async def test_a_stop_that_fails_is_an_error_of_ours_and_the_others_are_stopped(
     app = web.Application()
     app.router.add_get("/v1/deployments", listed)
     app.router.add_delete("/v1/stop/{request_id}", stop)
-    async with TestServer(app) as server, EdgegapSession("t", base_url=str(server.make_url(""))) as edgegap:
+    async with (
+        TestServer(app) as server,
+        EdgegapSession("t", base_url=str(server.make_url(""))) as edgegap,
+    ):
         with pytest.raises(Unauthorized):
             await edgegap.deployments.reap(["a"], dry_run=False)
         assert sorted(stopped) == ["c1", "c2", "c3", "c4"]
 
 
-@pytest.mark.parametrize("kind", ["cut-after", "500-before", "502-after", "429", "never-before"])
+@pytest.mark.parametrize(
+    "kind", ["cut-after", "500-before", "502-after", "429", "never-before"]
+)
 async def test_stops_that_fail_in_passing_are_repeated(kind: str) -> None:
     async with owning(Fault("stop", kind, times=6)) as (edgegap, sim):
         ids = await started(edgegap, a=4)
@@ -148,7 +187,9 @@ async def test_stops_that_fail_in_passing_are_repeated(kind: str) -> None:
 
 async def test_private_fleets_are_reaped_too() -> None:
     async with owning() as (edgegap, sim):
-        it = await edgegap.private_fleets.deploy("game", "1", users=PLAYERS, private_host_ids=["h"])
+        it = await edgegap.private_fleets.deploy(
+            "game", "1", users=PLAYERS, private_host_ids=["h"]
+        )
         assert it.once_tag
         await edgegap.deployments.reap([it.once_tag], dry_run=False)
         assert sim.stopped() == {it.request_id}

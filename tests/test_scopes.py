@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from owning import PLAYERS, deploy, forgotten, owning, running
+from support.owning import PLAYERS, deploy, forgotten, owning, running
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -25,8 +25,12 @@ Scope = Callable[..., AbstractAsyncContextManager[Any]]
 GONE: tuple[Any, ...] = ("404", "410", "400", "terminated")
 
 
-def on_a_fleet(edgegap: EdgegapSession, **options: Any) -> AbstractAsyncContextManager[Any]:
-    return edgegap.private_fleets.running("game", "1", users=PLAYERS, private_host_ids=["host"], **options)
+def on_a_fleet(
+    edgegap: EdgegapSession, **options: Any
+) -> AbstractAsyncContextManager[Any]:
+    return edgegap.private_fleets.running(
+        "game", "1", users=PLAYERS, private_host_ids=["host"], **options
+    )
 
 
 scopes = pytest.mark.parametrize("scope", [running, on_a_fleet])
@@ -47,8 +51,13 @@ async def test_it_is_ready_in_the_block_and_stopped_after_it(scope: Scope) -> No
 
 
 @scopes
-@pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError(), KeyError(), GeneratorExit()])
-async def test_it_is_stopped_whatever_the_block_raises(scope: Scope, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError(), asyncio.CancelledError(), KeyError(), GeneratorExit()],
+)
+async def test_it_is_stopped_whatever_the_block_raises(
+    scope: Scope, error: BaseException
+) -> None:
     async with owning() as (edgegap, sim):
         with pytest.raises(type(error)) as caught:
             async with scope(edgegap):
@@ -80,7 +89,9 @@ async def test_it_is_stopped_when_the_block_returns_early() -> None:
 
 @scopes
 @pytest.mark.parametrize("ends", [None, ZeroDivisionError])
-async def test_what_is_handed_over_is_kept(scope: Scope, ends: type[Exception] | None) -> None:
+async def test_what_is_handed_over_is_kept(
+    scope: Scope, ends: type[Exception] | None
+) -> None:
     async with owning() as (edgegap, sim):
         try:
             async with scope(edgegap) as server:
@@ -103,7 +114,9 @@ async def test_what_is_handed_over_is_kept(scope: Scope, ends: type[Exception] |
         ({"ready_after": (900.0, 900.0)}, {"ready_timeout": 5}, ReadyTimeout),
     ],
 )
-async def test_one_that_will_not_be_ready_is_stopped(scope: Scope, options: Any, session: Any, error: Any) -> None:
+async def test_one_that_will_not_be_ready_is_stopped(
+    scope: Scope, options: Any, session: Any, error: Any
+) -> None:
     async with owning(options=options) as (edgegap, sim):
         with pytest.raises(error):
             async with scope(edgegap, **session):
@@ -112,7 +125,9 @@ async def test_one_that_will_not_be_ready_is_stopped(scope: Scope, options: Any,
 
 
 async def test_one_that_can_not_be_allocated_or_is_stopped_by_others() -> None:
-    async with owning(Fault("deploy", "422", times=1), options={"ready_after": (9.0, 9.0)}) as (edgegap, sim):
+    async with owning(
+        Fault("deploy", "422", times=1), options={"ready_after": (9.0, 9.0)}
+    ) as (edgegap, sim):
         with pytest.raises(AllocationFailed):
             async with running(edgegap):
                 raise AssertionError
@@ -131,8 +146,12 @@ async def test_one_that_can_not_be_allocated_or_is_stopped_by_others() -> None:
     assert edgegap.leftovers == ()
 
 
-@pytest.mark.parametrize("kind", ["500-before", "cut-before", "never-before", "429", "not-json"])
-async def test_a_stop_that_fails_never_replaces_the_block_s_exception(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["500-before", "cut-before", "never-before", "429", "not-json"]
+)
+async def test_a_stop_that_fails_never_replaces_the_block_s_exception(
+    kind: str,
+) -> None:
     loop = asyncio.get_running_loop()
     async with owning(Fault("stop", kind), cleanup_timeout=3.0) as (edgegap, sim):
         ended = []
@@ -145,7 +164,8 @@ async def test_a_stop_that_fails_never_replaces_the_block_s_exception(kind: str)
         with pytest.raises(ZeroDivisionError):
             await fails()
         assert loop.time() - ended[0] <= 3.1
-        async with running(edgegap):  # and none comes out of a block that ends well
+        # and none comes out of a block that ends well
+        async with running(edgegap):
             pass
         sim.faults = ()
         await asyncio.sleep(60)
@@ -155,7 +175,10 @@ async def test_a_stop_that_fails_never_replaces_the_block_s_exception(kind: str)
 
 async def test_it_waits_until_the_stop_is_accepted_and_no_longer() -> None:
     loop = asyncio.get_running_loop()
-    async with owning(Fault.script("stop", "503-before", "503-before")) as (edgegap, sim):
+    async with owning(Fault.script("stop", "503-before", "503-before")) as (
+        edgegap,
+        sim,
+    ):
         async with running(edgegap) as server:
             pass
         assert sim.stopped() == {server.request_id}
@@ -199,13 +222,17 @@ async def test_what_is_gone_can_not_be_adopted(gone: Any) -> None:
 
 
 @pytest.mark.parametrize("stop", [False, True])
-@pytest.mark.parametrize(("options", "error"), [({"error_share": 1.0}, DeploymentFailed), ({}, ReadyTimeout)])
+@pytest.mark.parametrize(
+    ("options", "error"), [({"error_share": 1.0}, DeploymentFailed), ({}, ReadyTimeout)]
+)
 async def test_stop_on_failure(stop: bool, options: Any, error: Any) -> None:
     async with owning(options={"ready_after": (9.0, 9.0), **options}) as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id
         timeout = 5 if error is ReadyTimeout else 60
         with pytest.raises(error):
-            await edgegap.deployments.wait_until_ready(request_id, timeout=timeout, stop_on_failure=stop)
+            await edgegap.deployments.wait_until_ready(
+                request_id, timeout=timeout, stop_on_failure=stop
+            )
         await asyncio.sleep(5)
         assert (request_id in sim.stopped()) is stop
 
@@ -214,7 +241,9 @@ async def test_stop_on_failure(stop: bool, options: Any, error: Any) -> None:
 @pytest.mark.parametrize("gone", GONE)
 async def test_ensure_stopped(gone: Any, wait: bool) -> None:
     loop = asyncio.get_running_loop()
-    async with owning(options={"gone": gone, "ready_after": (60.0, 60.0), "stop_takes": 3.0}) as (edgegap, sim):
+    async with owning(
+        options={"gone": gone, "ready_after": (60.0, 60.0), "stop_takes": 3.0}
+    ) as (edgegap, sim):
         request_id = (await deploy(edgegap, timeout=None)).request_id
         began = loop.time()
         await edgegap.deployments.ensure_stopped(request_id, wait=wait, timeout=None)
@@ -222,14 +251,26 @@ async def test_ensure_stopped(gone: Any, wait: bool) -> None:
         assert (request_id in sim.running()) is not wait
         assert 62 < loop.time() - began < 70 if wait else loop.time() - began < 1
         await asyncio.sleep(80)
-        for _ in range(2):  # it is gone
+        # it is gone
+        for _ in range(2):
             began = loop.time()
             await edgegap.deployments.ensure_stopped(request_id, wait=wait)
             assert loop.time() - began < 1
         await edgegap.deployments.ensure_stopped("0123456789ab", wait=wait)
 
 
-@pytest.mark.parametrize("kind", ["500-before", "502-after", "cut-after", "never-before", "truncated", "429", "empty"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "500-before",
+        "502-after",
+        "cut-after",
+        "never-before",
+        "truncated",
+        "429",
+        "empty",
+    ],
+)
 async def test_ensure_stopped_goes_on_where_a_stop_does_not(kind: str) -> None:
     script = [Fault("stop", kind, times=7), Fault("status", "503-before", times=7)]
     async with owning(options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
@@ -240,19 +281,30 @@ async def test_ensure_stopped_goes_on_where_a_stop_does_not(kind: str) -> None:
 
 
 async def test_ensure_stopped_says_what_no_further_try_would_mend() -> None:
-    async with Simulator(token="right") as sim, EdgegapSession("wrong", base_url=sim.url) as edgegap:
+    async with (
+        Simulator(token="right") as sim,
+        EdgegapSession("wrong", base_url=sim.url) as edgegap,
+    ):
         with pytest.raises(Unauthorized):
             await edgegap.deployments.ensure_stopped("c065")
-        for wrong in ({"request_id": ""}, {"request_id": "a", "wait": 1}, {"request_id": "a", "timeout": -1}):
+        for wrong in (
+            {"request_id": ""},
+            {"request_id": "a", "wait": 1},
+            {"request_id": "a", "timeout": -1},
+        ):
             with pytest.raises(ValueError, match=[*wrong][-1]):
                 await edgegap.deployments.ensure_stopped(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("timeout", [2.0, None])
-async def test_ensure_stopped_ends_with_its_deadline_or_its_session(timeout: float | None) -> None:
+async def test_ensure_stopped_ends_with_its_deadline_or_its_session(
+    timeout: float | None,
+) -> None:
     async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):
         request_id = (await deploy(edgegap)).request_id
-        call = asyncio.ensure_future(edgegap.deployments.ensure_stopped(request_id, wait=True, timeout=timeout))
+        call = asyncio.ensure_future(
+            edgegap.deployments.ensure_stopped(request_id, wait=True, timeout=timeout)
+        )
         await asyncio.sleep(5)
         assert call.done() is (timeout is not None)
         await edgegap.aclose()
@@ -263,7 +315,9 @@ async def test_ensure_stopped_ends_with_its_deadline_or_its_session(timeout: flo
 
 @scopes
 @pytest.mark.parametrize("keep", [False, True])
-async def test_a_session_that_is_closed_in_the_block_stops_what_is_not_kept(scope: Scope, keep: bool) -> None:
+async def test_a_session_that_is_closed_in_the_block_stops_what_is_not_kept(
+    scope: Scope, keep: bool
+) -> None:
     async with owning() as (edgegap, sim):
         async with scope(edgegap) as server:
             if keep:
@@ -282,7 +336,8 @@ async def test_two_blocks_of_one_server_know_of_each_other() -> None:
         async with edgegap.deployments.adopt(request_id):
             async with edgegap.deployments.adopt(request_id) as inner:
                 inner.keep()
-            await edgegap.aclose()  # the outer one still has it
+            # the outer one still has it
+            await edgegap.aclose()
             assert sim.stopped() == {request_id}
 
 

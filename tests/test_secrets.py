@@ -1,4 +1,6 @@
-"""A token made for the purpose goes nowhere but into its header, whatever a server or a proxy sends back."""
+"""A token made for the purpose goes nowhere but into its header, whatever a server or a
+proxy sends back.
+"""
 
 import json
 import logging
@@ -11,17 +13,28 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from raw_server import Act, RawServer, answer
 from rich.pretty import pretty_repr
+from support.raw_server import Act, RawServer, answer
 
-from edgegap_async import EdgegapError, EdgegapSession, EnvironmentVariable, Limits, Retry, WebhookReceiver
+from edgegap_async import (
+    EdgegapError,
+    EdgegapSession,
+    EnvironmentVariable,
+    Limits,
+    Retry,
+    WebhookReceiver,
+)
 from edgegap_async._answers import Reply
 from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
 DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
 # Cut short, as parsers do with what they complain of, a token is still most of one.
-PARTS = {secret[at : at + 10] for secret in (TOKEN, DELETE_TOKEN) for at in range(len(secret) - 9)}
+PARTS = {
+    secret[at : at + 10]
+    for secret in (TOKEN, DELETE_TOKEN)
+    for at in range(len(secret) - 9)
+}
 Call = Callable[[EdgegapSession], Coroutine[Any, Any, object]]
 
 
@@ -33,16 +46,24 @@ CALLS: dict[str, Call] = {
     "status": lambda session: session.deployments.status("c065"),
     "stop": lambda session: session.deployments.stop("c065"),
     "deploy": lambda session: session.deployments.deploy("app", "v1", users=["::1"]),
-    "fleet": lambda session: session.private_fleets.deploy("app", "v1", users=["::1"], private_host_ids=["h"]),
+    "fleet": lambda session: session.private_fleets.deploy(
+        "app", "v1", users=["::1"], private_host_ids=["h"]
+    ),
     "tag": lambda session: session.tags.create("c065", "v1"),
     "ready": lambda session: session.deployments.wait_until_ready("c065", timeout=5.0),
-    "self_stop": lambda session: session.deployments.self_stop("c065", 7, token=DELETE_TOKEN),
+    "self_stop": lambda session: session.deployments.self_stop(
+        "c065", 7, token=DELETE_TOKEN
+    ),
     "stop_self": run_stop_self,
 }
 
 
 def raw(start: str, body: str = "", *headers: str, length: int | None = None) -> Act:
-    head = [start, f"Content-Length: {len(body) if length is None else length}", *headers]
+    head = [
+        start,
+        f"Content-Length: {len(body) if length is None else length}",
+        *headers,
+    ]
     return Act("\r\n".join([*head, "", body]).encode(), cut=True)
 
 
@@ -50,7 +71,9 @@ def acts(secret: str) -> dict[str, Act]:
     """What a server may make of a secret that it was sent."""
     echo = f"token {secret}"
     return {
-        "json error": answer(400, {"message": echo, "details": {echo: [echo]}, "request_id": echo}),
+        "json error": answer(
+            400, {"message": echo, "details": {echo: [echo]}, "request_id": echo}
+        ),
         "no room": answer(422, {"message": echo, "details": echo, "request_id": echo}),
         "unauthorized": answer(401, f"Authorization: {echo}"),
         "not found": answer(404, {"message": echo}),
@@ -60,7 +83,9 @@ def acts(secret: str) -> dict[str, Act]:
         "late in the body": answer(500, "x" * 180 + echo),
         "not json": answer(200, f"{{{echo}"),
         "no utf-8": answer(200, echo.encode() + b"\xff"),
-        "no identity": answer(200, {echo: echo, "request_id": 5, "tags": {echo: echo}, "message": 5}),
+        "no identity": answer(
+            200, {echo: echo, "request_id": 5, "tags": {echo: echo}, "message": 5}
+        ),
         "redirect": answer(302, echo, location=f"http://127.0.0.1/{secret}?{secret}"),
         "reason": raw(f"HTTP/1.1 500 {echo}", "{"),
         "status line": raw(f"{echo} 200 OK"),
@@ -69,8 +94,13 @@ def acts(secret: str) -> dict[str, Act]:
         "header value": raw("HTTP/1.1 200 OK", "", f"X-Echo: {echo}\x00"),
         "header too long": raw("HTTP/1.1 200 OK", "", f"X-Echo: {echo * 1000}"),
         "wrong encoding": raw("HTTP/1.1 200 OK", echo, "Content-Encoding: gzip"),
-        "wrong length": Act(f"HTTP/1.1 200 OK\r\nContent-Length: {echo}\r\n\r\n".encode(), cut=True),
-        "wrong chunk": Act(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{echo}\r\n".encode(), cut=True),
+        "wrong length": Act(
+            f"HTTP/1.1 200 OK\r\nContent-Length: {echo}\r\n\r\n".encode(), cut=True
+        ),
+        "wrong chunk": Act(
+            f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{echo}\r\n".encode(),
+            cut=True,
+        ),
         "cut": raw("HTTP/1.1 200 OK", echo, length=5000),
         "silent": Act(silent=True),
     }
@@ -81,8 +111,16 @@ def texts(error: BaseException | None) -> Iterator[str]:
     if error is None:
         return
     yield from traceback.format_exception(error)
-    yield from (str(error), repr(error), repr(error.args), repr(vars(error)), pretty_repr(error))
-    yield pickle.dumps(error).decode("latin-1") if isinstance(error, EdgegapError) else ""
+    yield from (
+        str(error),
+        repr(error),
+        repr(error.args),
+        repr(vars(error)),
+        pretty_repr(error),
+    )
+    yield (
+        pickle.dumps(error).decode("latin-1") if isinstance(error, EdgegapError) else ""
+    )
     yield from texts(error.__cause__)
     yield from texts(error.__context__)
 
@@ -102,16 +140,29 @@ def everything(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 @pytest.mark.parametrize("act", acts(""))
 @pytest.mark.parametrize("call", CALLS)
 async def test_no_error_and_no_log_line_repeats_a_token(
-    call: str, act: str, everything: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    call: str,
+    act: str,
+    everything: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     secret = DELETE_TOKEN if "self" in call else TOKEN
     async with RawServer(acts(secret)[act]) as server:
         monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
         monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
-        async with EdgegapSession(TOKEN, base_url=server.url, retry=Retry(tries=2), timeout=20.0) as session:
+        async with EdgegapSession(
+            TOKEN, base_url=server.url, retry=Retry(tries=2), timeout=20.0
+        ) as session:
             with pytest.raises(EdgegapError) as raised:
                 await CALLS[call](session)
-            assert leaks(*texts(raised.value), repr(session), str(session), repr(session.usage())) == []
+            assert (
+                leaks(
+                    *texts(raised.value),
+                    repr(session),
+                    str(session),
+                    repr(session.usage()),
+                )
+                == []
+            )
         assert server.arrivals
         assert leaks(*(arrival.path for arrival in server.arrivals)) == []
     lines = [repr(vars(record)) + record.getMessage() for record in everything.records]
@@ -124,7 +175,8 @@ async def test_nor_does_a_connection_that_is_never_made(
     call: str, everything: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen
+        # and does not listen
+        taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{url}/v1/self/stop/c065/7")
         monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
@@ -137,10 +189,18 @@ async def test_nor_does_a_connection_that_is_never_made(
     assert leaks(*(repr(vars(record)) for record in everything.records)) == []
 
 
-async def test_nor_does_a_session_of_the_caller_s(everything: pytest.LogCaptureFixture) -> None:
-    async with RawServer(acts(TOKEN)["html"]) as server, ClientSession(raise_for_status=True) as http:
-        limits = Limits(share=0.5)  # as many as a pool of 100 holds
-        session = EdgegapSession(TOKEN, base_url=server.url, http=http, retry=Retry(tries=1), limits=limits)
+async def test_nor_does_a_session_of_the_caller_s(
+    everything: pytest.LogCaptureFixture,
+) -> None:
+    async with (
+        RawServer(acts(TOKEN)["html"]) as server,
+        ClientSession(raise_for_status=True) as http,
+    ):
+        # as many as a pool of 100 holds
+        limits = Limits(share=0.5)
+        session = EdgegapSession(
+            TOKEN, base_url=server.url, http=http, retry=Retry(tries=1), limits=limits
+        )
         with pytest.raises(EdgegapError) as raised:
             await session.deployments.status("c065")
         await http.close()
@@ -155,7 +215,11 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     container = Container(request_id="c065", delete_token=DELETE_TOKEN)
     variable = EnvironmentVariable("KEY", DELETE_TOKEN, is_hidden=True)
     reply = Reply(200, {"X-Echo": TOKEN}, TOKEN.encode(), TOKEN)
-    shown = [form(it) for it in (container, variable, EdgegapSession(TOKEN)) for form in (repr, str, pretty_repr)]
+    shown = [
+        form(it)
+        for it in (container, variable, EdgegapSession(TOKEN))
+        for form in (repr, str, pretty_repr)
+    ]
     assert leaks(*shown, repr(reply)) == []
     assert "c065" in pretty_repr(container)
     assert "KEY" in pretty_repr(variable)
@@ -170,7 +234,12 @@ def test_the_search_finds_what_it_is_for() -> None:
 
 
 ECHOES: dict[str, tuple[int, Callable[[str], str]]] = {
-    "refused": (400, lambda url: json.dumps({"message": f"{url} is no URL", "details": {"webhook_on_ready": url}})),
+    "refused": (
+        400,
+        lambda url: json.dumps(
+            {"message": f"{url} is no URL", "details": {"webhook_on_ready": url}}
+        ),
+    ),
     "no room": (422, lambda url: json.dumps({"message": url, "request_id": "c065"})),
     "not json": (202, lambda url: url),
     "no identity": (202, lambda url: json.dumps({"request_id": 5, "url": url})),
@@ -191,10 +260,13 @@ async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
     async def answer_with_it(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         if not body:
-            return web.Response(status=503)  # nobody can look for it
+            # nobody can look for it
+            return web.Response(status=503)
         signatures.update(re.findall("[0-9a-f]{64}", body.decode()))
         url = json.loads(body)["webhook_on_ready"]["url"]
-        return web.Response(status=status, text=made(url), content_type="application/json")
+        return web.Response(
+            status=status, text=made(url), content_type="application/json"
+        )
 
     hooks = WebhookReceiver("https://matchmaker.example.com/hooks")
     runner = web.ServerRunner(web.Server(answer_with_it), shutdown_timeout=0.001)
@@ -203,7 +275,9 @@ async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with EdgegapSession(TOKEN, base_url=url, webhooks=hooks, cleanup_timeout=0) as session:
+        async with EdgegapSession(
+            TOKEN, base_url=url, webhooks=hooks, cleanup_timeout=0
+        ) as session:
             with pytest.raises(EdgegapError) as raised:
                 await session.deployments.deploy("app", "v1", users=["::1"], once=once)
             shown = [*texts(raised.value), repr(session), pretty_repr(hooks)]

@@ -1,4 +1,6 @@
-"""Sent or not sent, and what follows from it: what is repeated, what it costs, whose slot comes back when."""
+"""Sent or not sent, and what follows from it: what is repeated, what it costs, whose
+slot comes back when.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -6,7 +8,7 @@ from itertools import pairwise
 
 import aiohttp
 import pytest
-from raw_server import (
+from support.raw_server import (
     ACCEPTED,
     CUT,
     CUT_IN_BODY,
@@ -42,14 +44,22 @@ from edgegap_async.errors import (
 
 ONCE = Retry(tries=1)
 
-LOST = {"cut": CUT, "cut unread": CUT_UNREAD, "garbage": GARBAGE, "half an answer": half(), "silent": SILENT}
+LOST = {
+    "cut": CUT,
+    "cut unread": CUT_UNREAD,
+    "garbage": GARBAGE,
+    "half an answer": half(),
+    "silent": SILENT,
+}
 LOST |= {"stuck": STUCK, "accepted late": Act(unread=True, after=40.0)}
 
 
 @operations
 @pytest.mark.parametrize("act", LOST.values(), ids=LOST)
 @pytest.mark.parametrize("timeout", [60, 5])
-async def test_without_an_answer_it_may_have_been_sent(name: str, act: Act, timeout: float) -> None:
+async def test_without_an_answer_it_may_have_been_sent(
+    name: str, act: Act, timeout: float
+) -> None:
     async with scripted(act, retry=ONCE) as (edgegap, server):
         error = await failure(OPERATIONS[name](edgegap, timeout=timeout))
         assert error.request_sent
@@ -64,33 +74,62 @@ async def test_without_an_answer_it_may_have_been_sent(name: str, act: Act, time
 
 @operations
 @pytest.mark.parametrize("timeout", [60, 5])
-async def test_what_never_left_is_known_not_to_be_sent(name: str, timeout: float) -> None:
+async def test_what_never_left_is_known_not_to_be_sent(
+    name: str, timeout: float
+) -> None:
     with never_accepts() as url:
-        async with scripted(closed=True, retry=ONCE) as (refused, _), session(url, retry=ONCE) as hanging:
+        async with (
+            scripted(closed=True, retry=ONCE) as (refused, _),
+            session(url, retry=ONCE) as hanging,
+        ):
             error = await failure(OPERATIONS[name](refused, timeout=timeout))
-            assert (type(error), error.request_sent, used(refused, name).sent) == (TransportError, False, 0)
+            assert (type(error), error.request_sent, used(refused, name).sent) == (
+                TransportError,
+                False,
+                0,
+            )
             error = await failure(OPERATIONS[name](hanging, timeout=timeout))
             kind = DeadlineExceeded if timeout == 5 else TransportError
-            assert (type(error), error.request_sent, used(hanging, name).sent) == (kind, False, 0)
+            assert (type(error), error.request_sent, used(hanging, name).sent) == (
+                kind,
+                False,
+                0,
+            )
 
 
 async def test_a_call_that_gets_no_connection_was_never_sent() -> None:
     connector = aiohttp.TCPConnector(limit=1)
-    async with RawServer(SILENT) as server, aiohttp.ClientSession(connector=connector) as http:
+    async with (
+        RawServer(SILENT) as server,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
         with pytest.warns(UserWarning, match="pool of 1"):
             edgegap = session(server.url, http=http, retry=ONCE)
-        first, second = await asyncio.gather(GET(edgegap), GET(edgegap), return_exceptions=True)
+        first, second = await asyncio.gather(
+            GET(edgegap), GET(edgegap), return_exceptions=True
+        )
         assert [first.request_sent, second.request_sent] == [True, False]  # type: ignore[union-attr]
         assert used(edgegap, "GET").sent == 1
 
 
-@pytest.mark.parametrize(("act", "wait"), [(None, 0.0), (CUT, 1.252), (answer(400), 1.002), (STUCK, 1.002)])
+@pytest.mark.parametrize(
+    ("act", "wait"), [(None, 0.0), (CUT, 1.252), (answer(400), 1.002), (STUCK, 1.002)]
+)
 async def test_the_slot_comes_back(act: Act | None, wait: float) -> None:
-    """At once if it was never sent; a period after the answer; longer, if there was none."""
+    """At once if it was never sent; a period after the answer; longer, if there was
+    none.
+    """
     limits = Limits(status=10, burst=10)
     acts = [act] * 10 if act else []
     loop = asyncio.get_running_loop()
-    async with scripted(*acts, answer(), closed=act is None, limits=limits, retry=ONCE, attempt_timeout=0.5) as (
+    async with scripted(
+        *acts,
+        answer(),
+        closed=act is None,
+        limits=limits,
+        retry=ONCE,
+        attempt_timeout=0.5,
+    ) as (
         edgegap,
         server,
     ):
@@ -98,14 +137,17 @@ async def test_the_slot_comes_back(act: Act | None, wait: float) -> None:
         await asyncio.gather(*(GET(edgegap) for _ in range(10)), return_exceptions=True)
         await server.listen()
         await GET(edgegap)
-        # Those that were never sent have still used the burst; the next one comes at the pace.
+        # Those that were never sent have still used the burst; the next one comes at
+        # the pace.
         assert loop.time() - start == pytest.approx(max(wait, 1 / 11), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["GET", "DELETE", "deploy"])
 async def test_cancelled_at_any_moment_it_gives_its_slot_back(name: str) -> None:
     for turns in range(30):
-        async with scripted(answer(202), limits=Limits(deploy=1, status=1, other=1)) as (edgegap, server):
+        async with scripted(
+            answer(202), limits=Limits(deploy=1, status=1, other=1)
+        ) as (edgegap, server):
             call = asyncio.ensure_future(OPERATIONS[name](edgegap))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -119,16 +161,26 @@ async def test_cancelled_at_any_moment_it_gives_its_slot_back(name: str) -> None
             await OPERATIONS[name](edgegap, timeout=0.01)
 
 
-@pytest.mark.parametrize(("where", "sent"), [("queued", 0), ("connecting", 0), ("sent", 1), ("in the answer", 1)])
+@pytest.mark.parametrize(
+    ("where", "sent"),
+    [("queued", 0), ("connecting", 0), ("sent", 1), ("in the answer", 1)],
+)
 @pytest.mark.parametrize("name", ["GET", "DELETE", "deploy"])
 async def test_cancelled_where_it_waits(where: str, sent: int, name: str) -> None:
     limits = Limits(deploy=1, status=1, other=1)
     act = STUCK if where == "in the answer" else SILENT
     with never_accepts() as hanging:
-        async with RawServer(act) as server, session(server.url, limits=limits) as edgegap:
+        async with (
+            RawServer(act) as server,
+            session(server.url, limits=limits) as edgegap,
+        ):
             if where == "connecting":
                 edgegap = session(hanging, limits=limits)
-            before = [asyncio.ensure_future(OPERATIONS[name](edgegap))] if where == "queued" else []
+            before = (
+                [asyncio.ensure_future(OPERATIONS[name](edgegap))]
+                if where == "queued"
+                else []
+            )
             call = asyncio.ensure_future(OPERATIONS[name](edgegap))
             await asyncio.sleep(0.2)
             for task in [call, *before]:
@@ -171,7 +223,8 @@ async def test_a_connection_that_ends_without_notice_costs_no_answer(name: str) 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("act", [CUT_IN_BODY, replace(SILENT, headers_only=True), CUT])
-@pytest.mark.parametrize("size", [100_000, 16_000_000])  # 16 MB are more than the kernel takes
+# 16 MB are more than the kernel takes
+@pytest.mark.parametrize("size", [100_000, 16_000_000])
 async def test_of_a_long_body_a_part_counts_as_sent(act: Act, size: int) -> None:
     async with scripted(act, ACCEPTED) as (edgegap, server):
         assert isinstance(await failure(deploy(edgegap, size)), DeployOutcomeUnknown)

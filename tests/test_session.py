@@ -1,4 +1,6 @@
-"""The life of a session: where it may be used, how it ends, what it tells of itself, and the caller's own `http=`."""
+"""The life of a session: where it may be used, how it ends, what it tells of itself,
+and the caller's own `http=`.
+"""
 
 import asyncio
 import logging
@@ -8,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from raw_server import (
+from support.raw_server import (
     CUT,
     GET,
     GOOD,
@@ -53,12 +55,18 @@ async def test_after_the_end(name: str) -> None:
         await edgegap.aclose()
         await edgegap.aclose()
         assert isinstance(await failure(OPERATIONS[name](edgegap)), SessionClosed)
-        assert isinstance(await failure(edgegap.deployments.wait_until_ready("c065")), SessionClosed)
+        assert isinstance(
+            await failure(edgegap.deployments.wait_until_ready("c065")), SessionClosed
+        )
         assert (edgegap.usage(), len(server.arrivals)) == (usage, 1)
 
 
 async def test_closed_twice_it_leaves_what_it_shares_with_others_once() -> None:
-    async with RawServer() as server, session(server.url) as edgegap, session(server.url) as other:
+    async with (
+        RawServer() as server,
+        session(server.url) as edgegap,
+        session(server.url) as other,
+    ):
         await asyncio.gather(GET(edgegap), GET(other))
         await edgegap.aclose()
         await edgegap.aclose()
@@ -67,11 +75,13 @@ async def test_closed_twice_it_leaves_what_it_shares_with_others_once() -> None:
         await GET(other)
 
 
-NOWHERE = "http://127.0.0.1:9"  # the port for discarding, at which nobody listens
+# the port for discarding, at which nobody listens
+NOWHERE = "http://127.0.0.1:9"
 
 
 def test_it_belongs_to_the_loop_of_its_first_call() -> None:
-    edgegap = session(NOWHERE, retry=Retry(tries=1))  # made outside of a loop
+    # made outside of a loop
+    edgegap = session(NOWHERE, retry=Retry(tries=1))
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as home:
         assert isinstance(home.run(failure(GET(edgegap))), TransportError)
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as elsewhere:
@@ -86,7 +96,8 @@ def test_it_belongs_to_the_loop_of_its_first_call() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork beside threads, which pytest may have
+# fork beside threads, which pytest may have
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_after_a_fork_it_belongs_to_the_parent() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         edgegap = session(NOWHERE, retry=Retry(tries=1))
@@ -94,7 +105,9 @@ def test_after_a_fork_it_belongs_to_the_parent() -> None:
         child = os.fork()
         if not child:
             try:
-                os._exit(0 if isinstance(runner.run(failure(GET(edgegap))), WrongLoop) else 1)
+                os._exit(
+                    0 if isinstance(runner.run(failure(GET(edgegap))), WrongLoop) else 1
+                )
             finally:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -103,11 +116,19 @@ def test_after_a_fork_it_belongs_to_the_parent() -> None:
 
 async def test_usage_and_repr() -> None:
     limits = Limits(status=1, list=None, share=0.5)
-    async with scripted(SILENT, REFUSED, limits=limits, retry=Retry(tries=1)) as (edgegap, server):
+    async with scripted(SILENT, REFUSED, limits=limits, retry=Retry(tries=1)) as (
+        edgegap,
+        server,
+    ):
         usage = edgegap.usage()
         assert list(usage) == ["deploy", "status", "list", "other"]
         idle = usage["status"]
-        assert (idle.waiting, idle.in_flight, idle.expected_wait, idle.busiest_second) == (0, 0, 0.0, 0)
+        assert (
+            idle.waiting,
+            idle.in_flight,
+            idle.expected_wait,
+            idle.busiest_second,
+        ) == (0, 0, 0.0, 0)
         assert (idle.sent, idle.refused) == (0, 0)
         assert [each.rate for each in usage.values()] == [20, 0.5, None, 20]
         assert repr(edgegap) == f"<EdgegapSession {server.url} open>"
@@ -116,7 +137,10 @@ async def test_usage_and_repr() -> None:
         busy = edgegap.usage()["status"]
         assert (busy.in_flight, busy.waiting, busy.busiest_second) == (1, 2, 1)
         assert 0 < busy.expected_wait <= 6
-        assert repr(edgegap) == f"<EdgegapSession {server.url} open: status 2 waiting 1 in flight>"
+        assert (
+            repr(edgegap)
+            == f"<EdgegapSession {server.url} open: status 2 waiting 1 in flight>"
+        )
         await failure(calls[0])
         await failure(calls[1])
         calls[2].cancel()
@@ -137,15 +161,21 @@ async def test_usage_and_repr() -> None:
         ([answer(404)], ["DEBUG", "DEBUG"]),
     ],
 )
-async def test_what_is_logged(acts: list[Act], levels: list[str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_logged(
+    acts: list[Act], levels: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "edgegap_async")
     async with scripted(*acts, retry=Retry(tries=2)) as (edgegap, _):
         await asyncio.wait([asyncio.ensure_future(GET(edgegap))])
-    assert [record.levelname for record in caplog.records if record.name == "edgegap_async"] == levels
+    assert [
+        record.levelname for record in caplog.records if record.name == "edgegap_async"
+    ] == levels
     assert TOKEN not in caplog.text
 
 
-async def test_token_and_url_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_token_and_url_out_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with RawServer() as server:
         monkeypatch.setenv("EDGEGAP_BASE_URL", server.url)
         monkeypatch.setenv("EDGEGAP_API_TOKEN", "token of-the-environment\n")
@@ -158,7 +188,9 @@ async def test_token_and_url_out_of_the_environment(monkeypatch: pytest.MonkeyPa
         ]
 
 
-async def test_their_middlewares_are_not_run_and_their_raise_for_status_is_overridden() -> None:
+async def test_their_middlewares_are_not_run_and_their_raise_for_status_is_overridden() -> (
+    None
+):
     runs = []
 
     async def middleware(request: Any, handler: Any) -> Any:
@@ -175,7 +207,10 @@ async def test_their_middlewares_are_not_run_and_their_raise_for_status_is_overr
 
 @whose_http
 async def test_redirects_are_not_followed(opened: Opened) -> None:
-    async with opened(answer(302, "", location="/v1/status/other")) as (edgegap, server):
+    async with opened(answer(302, "", location="/v1/status/other")) as (
+        edgegap,
+        server,
+    ):
         assert isinstance(await failure(GET(edgegap)), UnexpectedAnswer)
         assert isinstance(await failure(deploy(edgegap)), DeployOutcomeUnknown)
         assert len(server.arrivals) == 2
@@ -191,22 +226,30 @@ async def test_a_pool_that_is_too_small_is_told_once() -> None:
         (10, 0, Limits(share=0.05), None),
     ]:
         connector = aiohttp.TCPConnector(limit=limit, limit_per_host=per_host)
-        async with aiohttp.ClientSession(connector=connector) as http, RawServer() as server:
+        async with (
+            aiohttp.ClientSession(connector=connector) as http,
+            RawServer() as server,
+        ):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 edgegap = session(server.url, http=http, limits=limits)
                 await asyncio.gather(GET(edgegap), GET(edgegap))
-            assert [(told or "?") in str(each.message) for each in caught] == [True] * bool(told)
+            assert [(told or "?") in str(each.message) for each in caught] == [
+                True
+            ] * bool(told)
             await edgegap.aclose()
 
 
 async def test_their_http_session_may_be_closed_under_it() -> None:
     async with RawServer() as server:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=POOL)) as http:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=POOL)
+        ) as http:
             edgegap = session(server.url, http=http)
             await GET(edgegap)
         error = await failure(deploy(edgegap))
         assert (type(error), error.request_sent) == (SessionClosed, False)
         await edgegap.aclose()
-        async with session(server.url, limits=Limits(status=5)) as other:  # it no longer has a say in the limits
+        # it no longer has a say in the limits
+        async with session(server.url, limits=Limits(status=5)) as other:
             await GET(other)

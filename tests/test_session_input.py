@@ -1,4 +1,6 @@
-"""A session's own options are checked when it is made: tokens, URLs, limits, repeats, seconds."""
+"""A session's own options are checked when it is made: tokens, URLs, limits, repeats,
+seconds.
+"""
 
 from typing import Any
 
@@ -47,10 +49,20 @@ def test_a_session_checks_its_options(argument: str, options: dict[str, Any]) ->
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://127.8.8.8", "http://[::1]:80", "http://LOCALHOST/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080",
+        "http://127.8.8.8",
+        "http://[::1]:80",
+        "http://LOCALHOST/",
+    ],
+)
 def test_http_is_for_this_machine_or_who_insists(url: str) -> None:
     assert EdgegapSession("secret-token", base_url=url)
-    assert EdgegapSession("secret-token", base_url="http://api.internal:8080", allow_insecure=True)
+    assert EdgegapSession(
+        "secret-token", base_url="http://api.internal:8080", allow_insecure=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +82,9 @@ def test_limits_name_what_is_wrong(options: dict[str, Any]) -> None:
         Limits(**options)
 
 
-@pytest.mark.parametrize("options", [{"tries": 0}, {"backoff": 0}, {"backoff": "1"}, {"budget": -1}])
+@pytest.mark.parametrize(
+    "options", [{"tries": 0}, {"backoff": 0}, {"backoff": "1"}, {"budget": -1}]
+)
 def test_retry_names_what_is_wrong(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^retry: {next(iter(options))} "):
         Retry(**options)
@@ -89,16 +103,23 @@ WRONG_TOKENS = [
 
 
 @pytest.mark.parametrize("token", WRONG_TOKENS)
-def test_a_wrong_token_is_refused_and_not_repeated(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_refused_and_not_repeated(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match=r"^token ") as given:
         EdgegapSession(token)
     monkeypatch.setattr("os.environ", {"EDGEGAP_API_TOKEN": token})
     with pytest.raises(ValueError, match=r"^EDGEGAP_API_TOKEN ") as found:
         EdgegapSession()
-    assert not any("aaaa" in str(error.value) or "bbbb" in str(error.value) for error in (given, found))
+    assert not any(
+        "aaaa" in str(error.value) or "bbbb" in str(error.value)
+        for error in (given, found)
+    )
 
 
-def test_a_missing_token_names_where_it_may_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_token_names_where_it_may_come_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("EDGEGAP_API_TOKEN", raising=False)
     with pytest.raises(ValueError, match=r"^token .*EDGEGAP_API_TOKEN"):
         EdgegapSession()

@@ -1,4 +1,6 @@
-"""One budget per process: sessions on one loop with the same token and base URL keep the limits together."""
+"""One budget per process: sessions on one loop with the same token and base URL keep
+the limits together.
+"""
 
 import asyncio
 import gc
@@ -7,17 +9,29 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from bucket_model import busiest_second, now, run
-from raw_server import GET, POOL, SILENT, TOKEN, RawServer, answer, deploy, failure, session
+from support.bucket_model import busiest_second, now, run
+from support.raw_server import (
+    GET,
+    POOL,
+    SILENT,
+    TOKEN,
+    RawServer,
+    answer,
+    deploy,
+    failure,
+    session,
+)
 
 from edgegap_async import EdgegapSession, Limits, Retry, SessionClosed
 from edgegap_async._registry import _here
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
-AT_ONCE = Limits(burst=20)  # a second's worth of status calls
+# a second's worth of status calls
+AT_ONCE = Limits(burst=20)
 OTHER = Limits(burst=19)
-BACK = 1.002  # seconds after an answer in which its slot is back
+# seconds after an answer in which its slot is back
+BACK = 1.002
 
 
 def kept() -> dict[bytes, Any]:
@@ -27,7 +41,9 @@ def kept() -> dict[bytes, Any]:
 
 def timers() -> int:
     """How many callbacks the loop has to call later."""
-    scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
+    scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())[
+        "_scheduled"
+    ]
     return sum(not timer.cancelled() for timer in scheduled)
 
 
@@ -41,7 +57,9 @@ def started(calls: int, edgegap: EdgegapSession) -> list[asyncio.Future[object]]
 
 async def test_two_sessions_at_full_load_keep_one_limit_and_reach_it() -> None:
     way = (0.0, 0.05)
-    async with Simulator(enforcement="off", delay_before=way, delay_after=way) as simulator:
+    async with Simulator(
+        enforcement="off", delay_before=way, delay_after=way
+    ) as simulator:
         start, served = now(), [0, 0]
 
         async def caller(which: int, edgegap: EdgegapSession) -> None:
@@ -50,7 +68,13 @@ async def test_two_sessions_at_full_load_keep_one_limit_and_reach_it() -> None:
                 served[which] += now() < start + 10
 
         async with session(simulator.url) as first, session(simulator.url) as second:
-            await asyncio.gather(*(caller(which, s) for which, s in enumerate((first, second)) for _ in range(30)))
+            await asyncio.gather(
+                *(
+                    caller(which, s)
+                    for which, s in enumerate((first, second))
+                    for _ in range(30)
+                )
+            )
             assert first.usage() == second.usage()
         assert simulator.busiest_second("deploy") <= 40
         assert sum(served) >= 0.95 * 400
@@ -72,7 +96,9 @@ async def test_a_session_for_each_deploy(together: int) -> None:
         assert now() - start <= 400 / 40 * 1.05
 
 
-@pytest.mark.parametrize("other", [Limits(status=19), Limits(share=0.5), OTHER, Limits(early_return=False)])
+@pytest.mark.parametrize(
+    "other", [Limits(status=19), Limits(share=0.5), OTHER, Limits(early_return=False)]
+)
 async def test_other_limits_while_one_is_open(other: Limits) -> None:
     async with RawServer() as server, session(server.url, limits=Limits()) as edgegap:
         await GET(edgegap)
@@ -95,23 +121,34 @@ async def test_other_limits_while_one_is_open(other: Limits) -> None:
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
 @pytest.mark.parametrize("end", ["answered", "in flight", "in flight on their http"])
-async def test_after_the_close_what_was_sent_still_counts(limits: Limits, end: str) -> None:
+async def test_after_the_close_what_was_sent_still_counts(
+    limits: Limits, end: str
+) -> None:
     first = answer() if end == "answered" else SILENT
-    async with RawServer(*[first] * 20, answer()) as server, ClientSession(connector=TCPConnector(limit=POOL)) as http:
-        async with session(server.url, limits=AT_ONCE, http=http if "their" in end else None) as edgegap:
+    async with (
+        RawServer(*[first] * 20, answer()) as server,
+        ClientSession(connector=TCPConnector(limit=POOL)) as http,
+    ):
+        async with session(
+            server.url, limits=AT_ONCE, http=http if "their" in end else None
+        ) as edgegap:
             calls = started(20, edgegap)
             await asyncio.sleep(0.1)
         async with session(server.url, limits=limits) as edgegap:
             await asyncio.gather(twenty(edgegap), twenty(edgegap))
         ended = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(each, SessionClosed) == (end != "answered") for each in ended)
+        assert all(
+            isinstance(each, SessionClosed) == (end != "answered") for each in ended
+        )
         assert len(server.arrivals) == 60
         assert busiest_second(server.times) <= 20
 
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
 async def test_after_the_close_not_before_still_holds(limits: Limits) -> None:
-    async with RawServer(answer(429, {"message": "no"}, retry_after="30"), answer()) as server:
+    async with RawServer(
+        answer(429, {"message": "no"}, retry_after="30"), answer()
+    ) as server:
         async with session(server.url, limits=AT_ONCE, retry=Retry(tries=1)) as edgegap:
             await failure(GET(edgegap))
         await asyncio.sleep(10)
@@ -135,11 +172,22 @@ async def test_after_the_close_not_before_still_holds(limits: Limits) -> None:
 )
 async def test_whose_budget_it_is(second: dict[str, str], together: int) -> None:
     async with RawServer() as server, RawServer() as another:
-        url = another.url if second.get("base_url") == "another" else second.get("base_url", "{}").format(server.url)
-        theirs = EdgegapSession(second.get("token", TOKEN), base_url=url, limits=AT_ONCE)
+        url = (
+            another.url
+            if second.get("base_url") == "another"
+            else second.get("base_url", "{}").format(server.url)
+        )
+        theirs = EdgegapSession(
+            second.get("token", TOKEN), base_url=url, limits=AT_ONCE
+        )
         async with session(server.url, limits=AT_ONCE) as ours, theirs:
             await asyncio.gather(twenty(ours), twenty(theirs))
-        assert busiest_second([arrival.time for arrival in server.arrivals + another.arrivals]) == together
+        assert (
+            busiest_second(
+                [arrival.time for arrival in server.arrivals + another.arrivals]
+            )
+            == together
+        )
 
 
 async def test_nothing_is_kept_once_the_last_slot_is_back() -> None:
@@ -194,7 +242,8 @@ async def test_closing_with_requests_in_flight() -> None:
         await asyncio.gather(*calls, return_exceptions=True)
         assert len(server.arrivals) == 3
         await asyncio.sleep(BACK)
-        assert len(kept()) == 1  # they may still be on their way
+        # they may still be on their way
+        assert len(kept()) == 1
         await asyncio.sleep(0.4)
         assert not kept()
 
@@ -202,26 +251,38 @@ async def test_closing_with_requests_in_flight() -> None:
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
 async def test_what_is_on_its_way_at_the_close_counts_too(limits: Limits) -> None:
     ways = iter([0.24] * 20)
-    async with Simulator(enforcement="off", delay_before=lambda: next(ways, 0.0)) as simulator:
+    async with Simulator(
+        enforcement="off", delay_before=lambda: next(ways, 0.0)
+    ) as simulator:
         async with session(simulator.url, limits=AT_ONCE) as edgegap:
-            calls = [asyncio.ensure_future(edgegap.deployments.status("c065")) for _ in range(20)]
+            calls = [
+                asyncio.ensure_future(edgegap.deployments.status("c065"))
+                for _ in range(20)
+            ]
             await asyncio.sleep(0.1)
         await asyncio.gather(*calls, return_exceptions=True)
         assert simulator.arrivals("status") == 0
         async with session(simulator.url, limits=limits) as edgegap:
-            calls = [asyncio.ensure_future(edgegap.deployments.status("c065")) for _ in range(20)]
+            calls = [
+                asyncio.ensure_future(edgegap.deployments.status("c065"))
+                for _ in range(20)
+            ]
             await asyncio.gather(*calls, return_exceptions=True)
         assert simulator.arrivals("status") == 40
         assert simulator.busiest_second("status") <= 20
 
 
 async def test_closing_one_does_not_touch_the_other() -> None:
-    async with RawServer(*[SILENT] * 5, answer()) as server, session(server.url, limits=AT_ONCE) as stays:
+    async with (
+        RawServer(*[SILENT] * 5, answer()) as server,
+        session(server.url, limits=AT_ONCE) as stays,
+    ):
         goes = session(server.url, limits=AT_ONCE)
         under_way = started(5, goes)
         await asyncio.sleep(0.1)
         calls: list[Awaitable[object]] = []
-        for _ in range(30):  # in the queue they take turns
+        # in the queue they take turns
+        for _ in range(30):
             under_way += started(1, goes)
             calls += started(1, stays)
         await asyncio.sleep(0.5)
@@ -234,7 +295,8 @@ async def test_closing_one_does_not_touch_the_other() -> None:
         assert busiest_second(server.times) <= 20
         await asyncio.sleep(1.4)
         start = now()
-        await twenty(stays)  # no slot was lost
+        # no slot was lost
+        await twenty(stays)
         assert now() - start < 0.01
 
 
@@ -246,7 +308,8 @@ async def test_a_session_that_was_never_used() -> None:
             assert len(kept()) == 1
             assert edgegap.usage()["status"].sent == 0
         assert not kept()
-        session(server.url, limits=OTHER)  # and never closed
+        # and never closed
+        session(server.url, limits=OTHER)
         async with session(server.url, limits=AT_ONCE) as edgegap:
             await GET(edgegap)
 
@@ -290,4 +353,5 @@ def test_a_loop_that_is_over_is_forgotten() -> None:
     for _ in range(5):
         run(program())
     gc.collect()
-    assert len(_here) <= before + 1  # the last one may go when the next one comes
+    # the last one may go when the next one comes
+    assert len(_here) <= before + 1

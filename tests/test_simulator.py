@@ -1,4 +1,6 @@
-"""The simulator as a stranger meets it: over HTTP, by the words of the reference page, in virtual time."""
+"""The simulator as a stranger meets it: over HTTP, by the words of the reference page,
+in virtual time.
+"""
 
 import asyncio
 import json
@@ -7,8 +9,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from plain_client import DEPLOY, Plain, plain
-from reference import OPERATIONS, Operation
+from support.plain_client import DEPLOY, Plain, plain
+from support.reference import OPERATIONS, Operation
 
 from edgegap_async import simulator
 from edgegap_async.simulator import Simulator
@@ -23,16 +25,24 @@ LIFE = ["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING", "READY"]
 
 
 def shape(value: Any) -> Any:
-    """The keys and types of a sample, all the way down; a list is told by its first item."""
+    """The keys and types of a sample, all the way down; a list is told by its first
+    item.
+    """
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
         return [shape(item) for item in value[:1]]
-    return float if isinstance(value, int | float) and not isinstance(value, bool) else type(value)
+    return (
+        float
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else type(value)
+    )
 
 
 def fits(value: Any, sample: Any) -> Any:
-    """The shape of a value, with null and an empty list taken for what the sample has there."""
+    """The shape of a value, with null and an empty list taken for what the sample has
+    there.
+    """
     if value is None or value == []:
         return shape(sample)
     if isinstance(value, dict) and isinstance(sample, dict):
@@ -43,7 +53,9 @@ def fits(value: Any, sample: Any) -> Any:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
-async def test_answers_have_the_keys_and_types_of_the_page(operation: Operation) -> None:
+async def test_answers_have_the_keys_and_types_of_the_page(
+    operation: Operation,
+) -> None:
     sim = Simulator()
     async with plain(sim) as api:
         request_id = await api.deploy(tags=["old"])
@@ -52,9 +64,16 @@ async def test_answers_have_the_keys_and_types_of_the_page(operation: Operation)
         if "/self/" in operation.path:
             api.http.headers["Authorization"] = environment["ARBITRIUM_DELETE_TOKEN"]
         access_point = environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2]
-        path = operation.at(request_id=request_id, tag_name="old", fleet_name="f", access_point_id=access_point)
+        path = operation.at(
+            request_id=request_id,
+            tag_name="old",
+            fleet_name="f",
+            access_point_id=access_point,
+        )
         # The page's own body, but for the ID in it.
-        body = json.loads(json.dumps(operation.body).replace("c0653765de3b", request_id))
+        body = json.loads(
+            json.dumps(operation.body).replace("c0653765de3b", request_id)
+        )
 
         status, answer = await api(operation.method, path, body, tags="true")
 
@@ -62,8 +81,13 @@ async def test_answers_have_the_keys_and_types_of_the_page(operation: Operation)
     assert fits(answer, operation.answer) == shape(operation.answer)
 
 
-@pytest.mark.parametrize(("served", "page", "renamed"), [("both", 202, 202), ("page", 202, 404), ("renamed", 404, 202)])
-async def test_the_fleet_deploy_answers_under_either_path_or_both(served: Any, page: int, renamed: int) -> None:
+@pytest.mark.parametrize(
+    ("served", "page", "renamed"),
+    [("both", 202, 202), ("page", 202, 404), ("renamed", 404, 202)],
+)
+async def test_the_fleet_deploy_answers_under_either_path_or_both(
+    served: Any, page: int, renamed: int
+) -> None:
     body = {**DEPLOY, "private_host_ids": ["alpha-north-america-95fab093"]}
     async with plain(Simulator(fleet_deploy=served)) as api:
         assert (await api("POST", "/v2/private-fleets:deploy", body))[0] == page
@@ -94,7 +118,9 @@ async def test_nothing_is_known_of_the_address_before_it_is_placed() -> None:
     async with plain(Simulator()) as api:
         status = await api.get(f"/v1/status/{await api.deploy()}")
 
-    assert [status[key] for key in ("fqdn", "public_ip", "ports", "location", "start_time")] == [None] * 5
+    assert [
+        status[key] for key in ("fqdn", "public_ip", "ports", "location", "start_time")
+    ] == [None] * 5
 
 
 async def test_ready_times_are_drawn_from_the_range_and_the_seed() -> None:
@@ -103,7 +129,13 @@ async def test_ready_times_are_drawn_from_the_range_and_the_seed() -> None:
             made = [await api.deploy() for _ in range(30)]
             seen = []
             for _ in range(6):
-                seen.append([request_id for request_id in made if await api.state(request_id) == "READY"])
+                seen.append(
+                    [
+                        request_id
+                        for request_id in made
+                        if await api.state(request_id) == "READY"
+                    ]
+                )
                 await asyncio.sleep(1)
             assert seen[1] == []
             assert seen[5] == made
@@ -117,15 +149,25 @@ async def test_the_share_that_fails_ends_in_error_and_stays_until_stopped() -> N
     sim = Simulator(error_share=0.5, enforcement="off")
     async with plain(sim) as api:
         made = [await api.deploy() for _ in range(60)]
-        await asyncio.sleep(48 * 3600)  # the others have ended by themselves: none runs longer than a day
+        # the others have ended by themselves: none runs longer than a day
+        await asyncio.sleep(48 * 3600)
         failed = [each for each in made if each in sim.running()]
         status = await api.get(f"/v1/status/{failed[0]}")
-        logs = [await api.get(f"/v1/deployment/{each}/container-logs") for each in failed]
+        logs = [
+            await api.get(f"/v1/deployment/{each}/container-logs") for each in failed
+        ]
 
     assert 20 <= len(failed) <= 40
     assert status["current_status"] == "Status.ERROR"
-    assert (status["error"], status["running"], status["start_time"]) == (True, False, None)
-    assert status["error_detail"] in ("Pull image timeout exceeded", "Container crashed")
+    assert (status["error"], status["running"], status["start_time"]) == (
+        True,
+        False,
+        None,
+    )
+    assert status["error_detail"] in (
+        "Pull image timeout exceeded",
+        "Container crashed",
+    )
     assert {(each["crash_data"] or {}).get("exit_code") for each in logs} == {None, 1}
 
 
@@ -136,7 +178,10 @@ async def test_a_stop_ends_a_ready_deployment_within_moments() -> None:
         await asyncio.sleep(10)
         status, answer = await api("DELETE", f"/v1/stop/{request_id}")
 
-        assert (status, answer["message"]) == (200, f"Instance {request_id} will be deleted")
+        assert (status, answer["message"]) == (
+            200,
+            f"Instance {request_id} will be deleted",
+        )
         assert await api.state(request_id) == "TERMINATING"
         assert (await api("DELETE", f"/v1/stop/{request_id}"))[0] == 200
         assert sim.running() == sim.stopped() == {request_id}
@@ -168,7 +213,9 @@ async def test_a_stop_before_ready_or_error_waits_for_it(error_share: float) -> 
     ("gone", "ended", "never"),
     [("404", 404, 404), ("410", 410, 404), ("400", 400, 400), ("terminated", 200, 404)],
 )
-async def test_what_is_told_of_an_ended_deployment_is_to_choose(gone: Any, ended: int, never: int) -> None:
+async def test_what_is_told_of_an_ended_deployment_is_to_choose(
+    gone: Any, ended: int, never: int
+) -> None:
     async with plain(Simulator(gone=gone)) as api:
         request_id = await api.deploy()
         await asyncio.sleep(10)
@@ -180,8 +227,13 @@ async def test_what_is_told_of_an_ended_deployment_is_to_choose(gone: Any, ended
         if gone == "400":
             assert answer == {"message": "Bad Request ID provided"}
         if gone == "terminated":
-            assert (answer["current_status"], answer["last_status"]) == ("Status.TERMINATED", "Status.TERMINATING")
-            assert (await api("GET", f"/v1/deployment/{request_id}/container-logs"))[0] == 404
+            assert (answer["current_status"], answer["last_status"]) == (
+                "Status.TERMINATED",
+                "Status.TERMINATING",
+            )
+            assert (await api("GET", f"/v1/deployment/{request_id}/container-logs"))[
+                0
+            ] == 404
         assert (await api("GET", "/v1/status/0123456789ab"))[0] == never
 
 
@@ -191,7 +243,15 @@ async def test_what_is_told_of_an_ended_deployment_is_to_choose(gone: Any, ended
         ({"version": "v1", "users": DEPLOY["users"]}, "application"),
         ({**DEPLOY, "version": 1}, "version"),
         ({**DEPLOY, "users": []}, "users"),
-        ({**DEPLOY, "users": [{"user_type": "ip_address", "user_data": {"ip_address": "x"}}]}, "users"),
+        (
+            {
+                **DEPLOY,
+                "users": [
+                    {"user_type": "ip_address", "user_data": {"ip_address": "x"}}
+                ],
+            },
+            "users",
+        ),
         ({**DEPLOY, "tags": "no-list"}, "tags"),
         ({**DEPLOY, "environment_variables": [{"key": "A"}]}, "environment_variables"),
     ],
@@ -206,7 +266,9 @@ async def test_a_bad_body_is_400_and_names_the_field(body: Any, named: str) -> N
     assert sim.deployed() == ()
 
 
-async def test_what_is_no_json_is_400_and_what_is_no_operation_is_told_in_json() -> None:
+async def test_what_is_no_json_is_400_and_what_is_no_operation_is_told_in_json() -> (
+    None
+):
     async with plain(Simulator()) as api:
         async with api.http.post("/v2/deployments", data=b"{") as response:
             assert response.status == 400
@@ -216,7 +278,9 @@ async def test_what_is_no_json_is_400_and_what_is_no_operation_is_told_in_json()
 
 
 async def unauthorized(api: Plain, authorization: str) -> bool:
-    async with api.http.get("/v1/locations", headers={"Authorization": authorization}) as response:
+    async with api.http.get(
+        "/v1/locations", headers={"Authorization": authorization}
+    ) as response:
         assert response.status in (200, 401)
         return response.status == 401
 
@@ -224,7 +288,14 @@ async def unauthorized(api: Plain, authorization: str) -> bool:
 async def test_the_token_is_checked_and_its_form_is_required() -> None:
     async with plain(Simulator(token="right")) as api:
         assert not await unauthorized(api, "token right")
-        for wrong in ("token wrong", "right", "Bearer right", "token", "token token right", ""):
+        for wrong in (
+            "token wrong",
+            "right",
+            "Bearer right",
+            "token",
+            "token token right",
+            "",
+        ):
             assert await unauthorized(api, wrong)
     async with plain(Simulator()) as api:
         assert not await unauthorized(api, "token whatever")
@@ -237,10 +308,18 @@ async def test_a_self_stop_takes_the_deployments_own_token_and_no_other() -> Non
         request_id, other = await api.deploy(), await api.deploy()
         mine, its = sim.environment(request_id), sim.environment(other)
         url, token = mine["ARBITRIUM_DELETE_URL"], mine["ARBITRIUM_DELETE_TOKEN"]
-        for used, wanted in (("token right", 401), (its["ARBITRIUM_DELETE_TOKEN"], 401), (token, 202)):
-            async with aiohttp.request("DELETE", url, headers={"Authorization": used}) as response:
+        for used, wanted in (
+            ("token right", 401),
+            (its["ARBITRIUM_DELETE_TOKEN"], 401),
+            (token, 202),
+        ):
+            async with aiohttp.request(
+                "DELETE", url, headers={"Authorization": used}
+            ) as response:
                 assert response.status == wanted
-        async with aiohttp.request("DELETE", f"{url}9", headers={"Authorization": token}) as response:
+        async with aiohttp.request(
+            "DELETE", f"{url}9", headers={"Authorization": token}
+        ) as response:
             assert response.status == 404
     assert sim.stopped() == {request_id}
 
@@ -258,8 +337,13 @@ async def test_a_container_finds_its_environment() -> None:
     assert environment["ARBITRIUM_REQUEST_ID"] == request_id
     assert environment["ARBITRIUM_PUBLIC_IP"] == status["public_ip"]
     assert environment["ARBITRIUM_DEPLOYMENT_TAGS"] == "a,b"
-    assert environment["ARBITRIUM_PORT_WEB_EXTERNAL"] == str(status["ports"]["web"]["external"])
-    assert json.loads(environment["ARBITRIUM_PORTS_MAPPING"])["ports"]["7777"]["protocol"] == "UDP"
+    assert environment["ARBITRIUM_PORT_WEB_EXTERNAL"] == str(
+        status["ports"]["web"]["external"]
+    )
+    assert (
+        json.loads(environment["ARBITRIUM_PORTS_MAPPING"])["ports"]["7777"]["protocol"]
+        == "UDP"
+    )
     with pytest.raises(LookupError):
         sim.environment("0123456789ab")
 
@@ -270,7 +354,9 @@ def test_the_package_has_no_other_names(name: str) -> None:
         getattr(simulator, name)
 
 
-@pytest.mark.parametrize("wrong", [5, "ab", (1,), (2, 1), (-1, 1), None, (1, float("inf"))])
+@pytest.mark.parametrize(
+    "wrong", [5, "ab", (1,), (2, 1), (-1, 1), None, (1, float("inf"))]
+)
 @pytest.mark.parametrize("argument", ["ready_after", "delay_before", "delay_after"])
 def test_what_is_no_range_of_seconds_is_told(argument: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{argument} must be a range of seconds"):

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from plain_client import DEPLOY, Plain, plain
+from support.plain_client import DEPLOY, Plain, plain
 
 from edgegap_async.simulator import Simulator
 
@@ -21,7 +21,10 @@ async def test_tags_come_change_and_go_and_lists_follow() -> None:
         assert (await api("PATCH", f"{path}/third", {"name": "first"}))[0] == 409
         assert (await api("PATCH", f"{path}/third", {"name": "third"}))[0] == 200
         answer = await api.get(path)
-        assert ([tag["name"] for tag in answer["tags"]], answer["count"]) == (["first", "third"], 2)
+        assert ([tag["name"] for tag in answer["tags"]], answer["count"]) == (
+            ["first", "third"],
+            2,
+        )
         assert await api.listed(("tags", "eq", "third")) == [request_id]
         assert await api("DELETE", f"{path}/third") == (204, None)
         assert await api.listed(("tags", "eq", "third")) == []
@@ -31,8 +34,12 @@ async def test_tags_come_change_and_go_and_lists_follow() -> None:
 
 async def test_locations_are_chosen_by_type_and_have_their_tags_when_asked() -> None:
     async with plain(Simulator()) as api:
-        everywhere = (await api.get("/v1/locations", app="my-app", version="v1"))["locations"]
-        regional = (await api.get("/v1/locations", type="regional", tags="true"))["locations"]
+        everywhere = (await api.get("/v1/locations", app="my-app", version="v1"))[
+            "locations"
+        ]
+        regional = (await api.get("/v1/locations", type="regional", tags="true"))[
+            "locations"
+        ]
 
     assert {each["type"] for each in everywhere} == {"standard", "regional"}
     assert {each["type"] for each in regional} == {"regional"}
@@ -41,11 +48,16 @@ async def test_locations_are_chosen_by_type_and_have_their_tags_when_asked() -> 
 
 
 async def test_a_player_is_served_nearby() -> None:
-    user = {"user_type": "geo_coordinates", "user_data": {"latitude": 48.9, "longitude": 2.4}}
+    user = {
+        "user_type": "geo_coordinates",
+        "user_data": {"latitude": 48.9, "longitude": 2.4},
+    }
     async with plain(Simulator()) as api:
         request_id = await api.deploy(users=[user])
         await asyncio.sleep(10)
-        assert (await api.get(f"/v1/status/{request_id}"))["location"]["city"] == "Paris"
+        assert (await api.get(f"/v1/status/{request_id}"))["location"][
+            "city"
+        ] == "Paris"
 
 
 async def test_a_fleet_takes_what_is_deployed_to_its_hosts() -> None:
@@ -53,11 +65,17 @@ async def test_a_fleet_takes_what_is_deployed_to_its_hosts() -> None:
         _, second = (await api.get("/v2/private-fleets/test-fleet/hosts"))["data"][:2]
         body = {**DEPLOY, "private_host_ids": ["unknown", second["host_id"]]}
         _, answer = await api("POST", "/v2/private-fleets:deploy", body)
-        _, cloud = await api("POST", "/v2/private-fleets:deploy", {**DEPLOY, "private_host_ids": ["unknown"]})
+        _, cloud = await api(
+            "POST",
+            "/v2/private-fleets:deploy",
+            {**DEPLOY, "private_host_ids": ["unknown"]},
+        )
         request_id = answer["request_id"]
         assert await api.listed(("fleet_name", "ilike", "TEST-%")) == [request_id]
         assert await api.listed(("host_name", "eq", second["host_id"])) == [request_id]
-        assert await api.listed(("host_name", "neq", second["host_id"])) == [cloud["request_id"]]
+        assert await api.listed(("host_name", "neq", second["host_id"])) == [
+            cloud["request_id"]
+        ]
         allocated = [host["allocated_cpu_units"] for host in await hosts(api)]
         assert allocated == [0, 1024, 0]
         await asyncio.sleep(10)
@@ -87,12 +105,19 @@ async def test_metrics_honour_start_end_and_steps() -> None:
     async with plain(Simulator(ready_after=(2, 2))) as api:
         request_id = await api.deploy()
         path = f"/v1/metrics/deployment/{request_id}"
-        assert (await api.get(path))["cpu"] == {"labels": [], "datasets": [], "timestamps": []}
+        assert (await api.get(path))["cpu"] == {
+            "labels": [],
+            "datasets": [],
+            "timestamps": [],
+        }
         await asyncio.sleep(602)
         every = (await api.get(path))["cpu"]["timestamps"]
-        assert len(every) == 21  # one in 30 s
+        # one in 30 s
+        assert len(every) == 21
         assert len((await api.get(path, steps="5m"))["mem"]["datasets"]) == 3
-        assert len((await api.get(path, steps="5m", raw="true"))["mem"]["datasets"]) == 21
+        assert (
+            len((await api.get(path, steps="5m", raw="true"))["mem"]["datasets"]) == 21
+        )
         some = await api.get(path, start_time=every[4], end_time=every[8], steps="1m")
         assert some["total"]["receive_total"]["timestamps"] == every[4:9:2]
         totals = [int(each) for each in some["total"]["receive_total"]["datasets"]]
@@ -105,17 +130,27 @@ async def test_metrics_honour_start_end_and_steps() -> None:
     ("query", "named"),
     [
         ({"start_time": "2021-07-10"}, "start_time"),
-        ({"start_time": "2021-07-10 00:00:00.0", "end_time": "2021-07-10 00:00:00.0"}, "end_time"),
+        (
+            {
+                "start_time": "2021-07-10 00:00:00.0",
+                "end_time": "2021-07-10 00:00:00.0",
+            },
+            "end_time",
+        ),
         ({"steps": "0s"}, "steps"),
         ({"steps": "5 minutes"}, "steps"),
         ({"steps": "1s"}, "steps"),
     ],
 )
-async def test_metrics_that_make_no_sense_are_400(query: dict[str, str], named: str) -> None:
+async def test_metrics_that_make_no_sense_are_400(
+    query: dict[str, str], named: str
+) -> None:
     async with plain(Simulator()) as api:
         request_id = await api.deploy()
         await asyncio.sleep(20_000)
-        status, answer = await api("GET", f"/v1/metrics/deployment/{request_id}", **query)
+        status, answer = await api(
+            "GET", f"/v1/metrics/deployment/{request_id}", **query
+        )
 
     assert status == 400
     assert named in answer["message"]

@@ -1,4 +1,6 @@
-"""How the simulator counts requests and refuses them: each way to count, the 429s, the counts that a test reads."""
+"""How the simulator counts requests and refuses them: each way to count, the 429s, the
+counts that a test reads.
+"""
 
 import asyncio
 import math
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plain_client import Plain, plain
+from support.plain_client import Plain, plain
 
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.enforcement import Gate, RuleName, gates
@@ -22,7 +24,12 @@ def gate(rule: RuleName, rate: float | None = 10, tolerance: float = 0.010) -> G
     return gates(rule, {"deploy": rate}, tolerance)["deploy"]
 
 
-def admitted(rule: RuleName, times: Sequence[float], rate: float | None = 10, tolerance: float = 0.010) -> list[float]:
+def admitted(
+    rule: RuleName,
+    times: Sequence[float],
+    rate: float | None = 10,
+    tolerance: float = 0.010,
+) -> list[float]:
     """Which of the requests at these times pass."""
     one = gate(rule, rate, tolerance)
     return [at for at in times if one.admit(at)]
@@ -46,7 +53,8 @@ def test_a_token_bucket_holds_one_second_and_refills() -> None:
 
 def test_spacing_wants_a_distance_and_forgives_a_little() -> None:
     assert admitted("spacing", [0.0, 0.05, 0.0901, 0.1]) == [0.0, 0.0901]
-    assert admitted("spacing", [0.0, 0.095, 0.185]) == [0.0, 0.095]  # what came early is not forgotten
+    # what came early is not forgotten
+    assert admitted("spacing", [0.0, 0.095, 0.185]) == [0.0, 0.095]
     assert admitted("spacing", [0.0, 0.095, 0.1], tolerance=0.0) == [0.0, 0.1]
 
 
@@ -58,28 +66,50 @@ def test_requests_at_exactly_the_rate_all_pass(rule: RuleName) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_limit_below_one_a_second_still_lets_one_through(rule: RuleName) -> None:
-    assert admitted(rule, [1000.0, 1001.0, 1002.0, 1003.9, 1004.0], rate=0.25) == [1000.0, 1004.0]
+    assert admitted(rule, [1000.0, 1001.0, 1002.0, 1003.9, 1004.0], rate=0.25) == [
+        1000.0,
+        1004.0,
+    ]
 
 
 def test_without_a_rate_or_when_off_nothing_is_refused_and_all_is_counted() -> None:
     for one in (gate("sliding-window", None), gate("off")):
         assert all(one.admit(5.0) for _ in range(1000))
-        assert one.counts() == {"arrivals": 1000, "accepted": 1000, "refused": 0, "busiest_second": 1000}
+        assert one.counts() == {
+            "arrivals": 1000,
+            "accepted": 1000,
+            "refused": 0,
+            "busiest_second": 1000,
+        }
 
 
-@given(st.lists(st.floats(0, 5), min_size=1, max_size=60), st.sampled_from(RULES), st.integers(1, 20))
-def test_the_busiest_second_is_that_of_all_windows_there_are(times: list[float], rule: RuleName, rate: int) -> None:
+@given(
+    st.lists(st.floats(0, 5), min_size=1, max_size=60),
+    st.sampled_from(RULES),
+    st.integers(1, 20),
+)
+def test_the_busiest_second_is_that_of_all_windows_there_are(
+    times: list[float], rule: RuleName, rate: int
+) -> None:
     one = gate(rule, rate)
     times.sort()
     passed = [at for at in times if one.admit(at)]
 
     def busiest(arrivals: list[float]) -> int:
-        return max((sum(0 <= at - start < 1 - 1e-9 for at in arrivals) for start in arrivals), default=0)
+        return max(
+            (sum(0 <= at - start < 1 - 1e-9 for at in arrivals) for start in arrivals),
+            default=0,
+        )
 
     assert one.busiest_second == busiest(times)
     assert one.arrivals == len(times)
     assert one.refused == len(times) - len(passed)
-    most = {"fixed-window": 2 * rate, "sliding-window": rate, "token-bucket": 2 * rate, "spacing": rate + 1}[rule]
+    most = {
+        "fixed-window": 2 * rate,
+        "sliding-window": rate,
+        "token-bucket": 2 * rate,
+        "spacing": rate + 1,
+    }[rule]
     assert busiest(passed) <= most
 
 
@@ -101,16 +131,24 @@ def test_the_busiest_second_is_that_of_all_windows_there_are(times: list[float],
         ({"fleet_deploy": "none"}, "fleet_deploy"),
     ],
 )
-def test_a_wrong_argument_is_a_value_error_that_names_it(arguments: dict[str, Any], named: str) -> None:
+def test_a_wrong_argument_is_a_value_error_that_names_it(
+    arguments: dict[str, Any], named: str
+) -> None:
     with pytest.raises(ValueError, match=named):
         Simulator(**arguments)
 
 
 @pytest.mark.parametrize(
     ("limit", "path", "rate"),
-    [("status", "/v1/status/x", 20), ("list", "/v1/deployments", 10), ("list", "/v2/private-fleets/f/hosts", 10)],
+    [
+        ("status", "/v1/status/x", 20),
+        ("list", "/v1/deployments", 10),
+        ("list", "/v2/private-fleets/f/hosts", 10),
+    ],
 )
-async def test_the_documented_limits_are_enforced(limit: Any, path: str, rate: int) -> None:
+async def test_the_documented_limits_are_enforced(
+    limit: Any, path: str, rate: int
+) -> None:
     sim = Simulator()
     async with plain(sim) as api:
         answers = await asyncio.gather(*(api("GET", path) for _ in range(50)))
@@ -120,7 +158,11 @@ async def test_the_documented_limits_are_enforced(limit: Any, path: str, rate: i
 
     assert len(refused) == 50 - rate
     assert all(set(answer) == {"message"} for answer in refused)
-    assert (sim.arrivals(limit), sim.refused(limit), sim.busiest_second(limit)) == (51, 50 - rate, 50)
+    assert (sim.arrivals(limit), sim.refused(limit), sim.busiest_second(limit)) == (
+        51,
+        50 - rate,
+        50,
+    )
     assert sim.arrivals("deploy") == 0
 
 
@@ -146,11 +188,20 @@ async def refusal(sim: Simulator) -> dict[str, str]:
 
 async def test_retry_after_is_left_out_or_told_in_seconds_or_as_a_date() -> None:
     assert "Retry-After" not in await refusal(Simulator(rates={"other": 1}))
-    assert (await refusal(Simulator(rates={"other": 1}, retry_after=2)))["Retry-After"] == "2"
-    assert (await refusal(Simulator(rates={"other": 1}, retry_after=0.5)))["Retry-After"] == "0.5"
-    headers = await refusal(Simulator(rates={"other": 1}, retry_after=2.5, retry_after_form="date"))
-    told: list[datetime] = [parsedate_to_datetime(headers[name]) for name in ("Date", "Retry-After")]
-    assert (told[1] - told[0]).total_seconds() == 3  # a date has whole seconds: rather late than early
+    assert (await refusal(Simulator(rates={"other": 1}, retry_after=2)))[
+        "Retry-After"
+    ] == "2"
+    assert (await refusal(Simulator(rates={"other": 1}, retry_after=0.5)))[
+        "Retry-After"
+    ] == "0.5"
+    headers = await refusal(
+        Simulator(rates={"other": 1}, retry_after=2.5, retry_after_form="date")
+    )
+    told: list[datetime] = [
+        parsedate_to_datetime(headers[name]) for name in ("Date", "Retry-After")
+    ]
+    # a date has whole seconds: rather late than early
+    assert (told[1] - told[0]).total_seconds() == 3
 
 
 async def test_a_request_counts_after_the_way_to_the_server_and_not_before() -> None:
@@ -178,10 +229,11 @@ async def test_jitter_bunches_what_was_sent_evenly() -> None:
     assert sim.refused("status") > 0
 
 
-BODY = (
-    b'{"application": "a", "version": "v", "users": [{"user_type": "ip_address", "user_data": {"ip_address": "::1"}}]}'
+BODY = b'{"application": "a", "version": "v", "users": [{"user_type": "ip_address", "user_data": {"ip_address": "::1"}}]}'
+HEAD = (
+    b"POST /v2/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: token x\r\nContent-Length: %d\r\n\r\n"
+    % len(BODY)
 )
-HEAD = b"POST /v2/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: token x\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
 async def send_and_hang_up(sim: Simulator, *parts: bytes) -> None:
@@ -193,7 +245,9 @@ async def send_and_hang_up(sim: Simulator, *parts: bytes) -> None:
     await writer.wait_closed()
 
 
-async def test_a_request_that_arrived_is_carried_out_though_its_sender_has_gone() -> None:
+async def test_a_request_that_arrived_is_carried_out_though_its_sender_has_gone() -> (
+    None
+):
     sim = Simulator(delay_before=(1, 1))
     async with sim:
         await send_and_hang_up(sim, HEAD, BODY[:-1])
@@ -204,20 +258,33 @@ async def test_a_request_that_arrived_is_carried_out_though_its_sender_has_gone(
         assert (sim.arrivals("deploy"), len(sim.deployed())) == (1, 1)
 
 
-async def test_all_counts_are_told_as_json_without_a_token_and_without_being_counted() -> None:
+async def test_all_counts_are_told_as_json_without_a_token_and_without_being_counted() -> (
+    None
+):
     sim = Simulator(token="right", ready_after=(1, 1))
     async with plain(sim, "token right") as api:
         first, second = await api.deploy(), await api.deploy()
         await asyncio.sleep(5)
         await api("DELETE", f"/v1/stop/{first}")
         await asyncio.sleep(1)
-        async with api.http.get("/_simulator/counts", headers={"Authorization": ""}) as response:
+        async with api.http.get(
+            "/_simulator/counts", headers={"Authorization": ""}
+        ) as response:
             told = await response.json()
         assert told == sim.counts()
 
-    assert told["limits"]["deploy"] == {"arrivals": 2, "accepted": 2, "refused": 0, "busiest_second": 2}
+    assert told["limits"]["deploy"] == {
+        "arrivals": 2,
+        "accepted": 2,
+        "refused": 0,
+        "busiest_second": 2,
+    }
     assert told["limits"]["list"]["arrivals"] == 0
-    assert (told["deployed"], told["running"], told["stopped"]) == ([first, second], [second], [first])
+    assert (told["deployed"], told["running"], told["stopped"]) == (
+        [first, second],
+        [second],
+        [first],
+    )
 
 
 async def test_leaving_cuts_what_is_in_progress_and_every_connection_at_once() -> None:
@@ -236,7 +303,8 @@ async def test_leaving_cuts_what_is_in_progress_and_every_connection_at_once() -
 async def cut(api: Plain) -> bool:
     try:
         await api.get("/v1/locations")
-    except OSError:  # aiohttp's errors of a connection are some
+    except OSError:
+        # aiohttp's errors of a connection are some
         return True
     return False
 

@@ -1,4 +1,6 @@
-"""The simulator's lists and bulk stops: what is found, what is stopped, and what is refused."""
+"""The simulator's lists and bulk stops: what is found, what is stopped, and what is
+refused.
+"""
 
 import asyncio
 import json
@@ -7,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plain_client import Plain, plain
+from support.plain_client import Plain, plain
 
 from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.paging import ListFilter, ListQuery
@@ -20,7 +22,9 @@ async def deployed(api: Plain, number: int) -> list[str]:
     """So many deployments, in the order of arrival."""
     made = []
     for index in range(number):
-        made.append(await api.deploy(tags=[f"n{index}", "even" if index % 2 == 0 else "odd"]))
+        made.append(
+            await api.deploy(tags=[f"n{index}", "even" if index % 2 == 0 else "odd"])
+        )
         await asyncio.sleep(0.01)
     return made
 
@@ -33,22 +37,37 @@ async def test_a_list_holds_what_is_not_ready_and_not_what_has_ended() -> None:
         await asyncio.sleep(1)
         pending = await api.deploy()
         (row,) = (await api.get("/v1/deployments"))["data"]
-        assert (row["request_id"], row["ready"], row["start_time"], row["ports"]) == (pending, False, None, None)
+        assert (row["request_id"], row["ready"], row["start_time"], row["ports"]) == (
+            pending,
+            False,
+            None,
+            None,
+        )
         await asyncio.sleep(3)
         (row,) = (await api.get("/v1/deployments"))["data"]
         assert (row["ready"], row["ports"]["7777"]["internal"]) == (True, 7777)
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_pages_follow_each_other_newest_first_unless_chosen_or_asked_otherwise(newest_first: bool) -> None:
+async def test_pages_follow_each_other_newest_first_unless_chosen_or_asked_otherwise(
+    newest_first: bool,
+) -> None:
     async with plain(Simulator(newest_first=newest_first, enforcement="off")) as api:
         made = await deployed(api, 25)
-        pages = [await api.get("/v1/deployments", page=str(number)) for number in (1, 2, 3, 4)]
+        pages = [
+            await api.get("/v1/deployments", page=str(number))
+            for number in (1, 2, 3, 4)
+        ]
         found = [row["request_id"] for page in pages for row in page["data"]]
         assert found == (made[::-1] if newest_first else made)
         assert [len(page["data"]) for page in pages] == [10, 10, 5, 0]
         assert [page["total_count"] for page in pages] == [25] * 4
-        assert [page["pagination"]["has_next"] for page in pages] == [True, True, False, False]
+        assert [page["pagination"]["has_next"] for page in pages] == [
+            True,
+            True,
+            False,
+            False,
+        ]
         assert pages[1]["pagination"] == {
             "number": 2,
             "next_page_number": 3,
@@ -95,7 +114,9 @@ FILTERS: list[tuple[tuple[str, str, Any], list[int]]] = [
 
 
 @pytest.mark.parametrize(("asked", "wanted"), FILTERS)
-async def test_a_filter_lets_through_what_it_says(asked: tuple[str, str, Any], wanted: list[int]) -> None:
+async def test_a_filter_lets_through_what_it_says(
+    asked: tuple[str, str, Any], wanted: list[int]
+) -> None:
     async with plain(Simulator(ready_after=(3, 3), enforcement="off")) as api:
         made = await deployed(api, 4)
         await asyncio.sleep(5)
@@ -104,16 +125,23 @@ async def test_a_filter_lets_through_what_it_says(asked: tuple[str, str, Any], w
         made.append(await api.deploy(tags=["n5", "odd"]))
         field, operator, value = asked
         if field == "request_id":
-            value = [made[index] for index in value] if isinstance(value, list) else made[value]
+            value = (
+                [made[index] for index in value]
+                if isinstance(value, list)
+                else made[value]
+            )
 
-        assert sorted(await api.listed((field, operator, value))) == sorted(made[index] for index in wanted)
+        assert sorted(await api.listed((field, operator, value))) == sorted(
+            made[index] for index in wanted
+        )
 
 
 async def test_created_at_finds_the_very_moment() -> None:
     async with plain(Simulator(enforcement="off")) as api:
         made = await deployed(api, 3)
         tags = await api.get(f"/v1/deployments/{made[1]}/tags")
-        moment = tags["tags"][0]["create_time"]  # made with the deployment
+        # made with the deployment
+        moment = tags["tags"][0]["create_time"]
         assert await api.listed(("created_at", "eq", moment)) == [made[1]]
         assert await api.listed(("created_at", "gte", moment)) == [made[2], made[1]]
         assert await api.listed(("created_at", "lte", moment)) == [made[1], made[0]]
@@ -123,7 +151,11 @@ async def test_several_filters_must_all_pass() -> None:
     async with plain(Simulator(enforcement="off")) as api:
         made = await deployed(api, 6)
         await asyncio.sleep(10)
-        asked = (("status", "eq", "ready"), ("request_id", "in", made[:3]), ("tags", "eq", "even"))
+        asked = (
+            ("status", "eq", "ready"),
+            ("request_id", "in", made[:3]),
+            ("tags", "eq", "even"),
+        )
         assert await api.listed(*asked) == [made[2], made[0]]
 
 
@@ -131,12 +163,24 @@ async def test_several_filters_must_all_pass() -> None:
     "query",
     [
         {"query": "no json"},
-        {"query": '{"filters": [{"field": "tags", "operator": "in", "value": "no list"}]}'},
+        {
+            "query": '{"filters": [{"field": "tags", "operator": "in", "value": "no list"}]}'
+        },
         {"query": '{"filters": [{"field": "tags", "operator": "gte", "value": "a"}]}'},
-        {"query": '{"filters": [{"field": "status", "operator": "in", "value": ["ready"]}]}'},
-        {"query": '{"filters": [{"field": "created_at", "operator": "gte", "value": "yesterday"}]}'},
-        {"query": '{"filters": [{"field": "unknown", "operator": "eq", "value": "a"}]}'},
-        {"query": json.dumps({"filters": [{"field": "tags", "operator": "eq", "value": "a"}] * 2})},
+        {
+            "query": '{"filters": [{"field": "status", "operator": "in", "value": ["ready"]}]}'
+        },
+        {
+            "query": '{"filters": [{"field": "created_at", "operator": "gte", "value": "yesterday"}]}'
+        },
+        {
+            "query": '{"filters": [{"field": "unknown", "operator": "eq", "value": "a"}]}'
+        },
+        {
+            "query": json.dumps(
+                {"filters": [{"field": "tags", "operator": "eq", "value": "a"}] * 2}
+            )
+        },
         {"query": '{"order_by": [{"field": "fqdn", "order": "asc"}]}'},
         {"page": "0"},
         {"limit": "-1"},
@@ -166,7 +210,9 @@ BULK: list[tuple[list[tuple[str, str, list[Any]]], list[int]]] = [
 
 
 @pytest.mark.parametrize(("asked", "wanted"), BULK)
-async def test_a_bulk_stop_stops_what_passes_all_its_filters(asked: Any, wanted: list[int]) -> None:
+async def test_a_bulk_stop_stops_what_passes_all_its_filters(
+    asked: Any, wanted: list[int]
+) -> None:
     sim = Simulator(enforcement="off")
     async with plain(sim) as api:
         made = await deployed(api, 4)
@@ -174,35 +220,60 @@ async def test_a_bulk_stop_stops_what_passes_all_its_filters(asked: Any, wanted:
             {
                 "field": field,
                 "filter_type": kind,
-                "values": [made[each] if isinstance(each, int) else each for each in values],
+                "values": [
+                    made[each] if isinstance(each, int) else each for each in values
+                ],
             }
             for field, kind, values in asked
         ]
-        status, answer = await api("POST", "/v1/deployments/bulk-stop", {"filters": filters})
+        status, answer = await api(
+            "POST", "/v1/deployments/bulk-stop", {"filters": filters}
+        )
 
     assert status == 202
-    assert sorted(each["request_id"] for each in answer["processable"]) == sorted(made[index] for index in wanted)
+    assert sorted(each["request_id"] for each in answer["processable"]) == sorted(
+        made[index] for index in wanted
+    )
     assert sim.stopped() == {made[index] for index in wanted}
 
 
-async def test_a_bulk_stop_leaves_out_what_stops_already_and_refuses_what_it_does_not_know() -> None:
+async def test_a_bulk_stop_leaves_out_what_stops_already_and_refuses_what_it_does_not_know() -> (
+    None
+):
     async with plain(Simulator()) as api:
         request_id = await api.deploy()
         await asyncio.sleep(10)
-        filters = [{"field": "request_id", "values": [request_id], "filter_type": "any"}]
+        filters = [
+            {"field": "request_id", "values": [request_id], "filter_type": "any"}
+        ]
         path = "/v1/deployments/bulk-stop"
-        assert (await api("POST", path, {"filters": filters}))[1] == {"processable": [{"request_id": request_id}]}
+        assert (await api("POST", path, {"filters": filters}))[1] == {
+            "processable": [{"request_id": request_id}]
+        }
         assert (await api("POST", path, {"filters": filters}))[1] == {"processable": []}
-        assert (await api("POST", path, {"filters": [{**filters[0], "field": "fqdn"}]}))[0] == 400
-        assert (await api("POST", path, {"filters": [{**filters[0], "filter_type": "some"}]}))[0] == 400
+        assert (
+            await api("POST", path, {"filters": [{**filters[0], "field": "fqdn"}]})
+        )[0] == 400
+        assert (
+            await api(
+                "POST", path, {"filters": [{**filters[0], "filter_type": "some"}]}
+            )
+        )[0] == 400
 
 
 def seconds_for_a_list_by_id(deployments: int) -> float:
-    """The time that 40 lists of the same 200 IDs take among so many deployments, undisturbed."""
+    """The time that 40 lists of the same 200 IDs take among so many deployments,
+    undisturbed.
+    """
     world = World(Choices(), 0, Clock(datetime.now(UTC)))
     body = DeployRequest("my-app", "v1", ("75.28.35.192",), tags=("all",))
     made = [world.deploy(body, index / 1000).request_id for index in range(deployments)]
-    few = ListQuery((ListFilter("status", "eq", "ready"), ListFilter("request_id", "in", made[:200])))
+    few = ListQuery(
+        (
+            ListFilter("status", "eq", "ready"),
+            ListFilter("request_id", "in", made[:200]),
+        )
+    )
 
     def once() -> float:
         began = time.perf_counter()
@@ -217,7 +288,9 @@ def test_a_list_by_id_does_not_walk_twenty_thousand_deployments() -> None:
     assert seconds_for_a_list_by_id(20_000) < 5 * seconds_for_a_list_by_id(200)
 
 
-async def test_nothing_is_left_of_an_ended_deployment_nor_comes_back_when_its_day_is_over() -> None:
+async def test_nothing_is_left_of_an_ended_deployment_nor_comes_back_when_its_day_is_over() -> (
+    None
+):
     async with plain(Simulator()) as api:
         request_id = await api.deploy(tags=["blue"])
         await asyncio.sleep(10)

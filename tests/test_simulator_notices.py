@@ -5,7 +5,7 @@ from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
-from receiving import EVENTS
+from support.receiving import EVENTS
 
 from edgegap_async.models.deploy import DeployRequest, Webhook
 from edgegap_async.simulator.clock import Clock
@@ -15,8 +15,10 @@ from edgegap_async.simulator.world import Choices, World
 
 DAY = 24 * 3600
 TIMES = st.sampled_from([0.0, 0.5, 1.0, 2.5, 4.0, DAY, DAY + 2.0])
-STOP_TIMES = TIMES.map(lambda time: time + 0.25)  # never the moment at which one is ready, which is READY and not
-# What is done at a time: a deploy that is ready so many seconds later, a look for what is due, the stop of one of them.
+# never the moment at which one is ready, which is READY and not
+STOP_TIMES = TIMES.map(lambda time: time + 0.25)
+# What is done at a time: a deploy that is ready so many seconds later, a look for what
+# is due, the stop of one of them.
 DEEDS = st.lists(
     st.one_of(
         st.tuples(TIMES, st.just("deploy"), TIMES),
@@ -32,8 +34,14 @@ def test_each_is_due_once_and_tells_the_state_that_it_is_for(
     deeds: list[tuple[float, str, float]], error_share: float
 ) -> None:
     ready_after = 0.0
-    world = World(Choices(ready_after=lambda: ready_after, error_share=error_share), 0, Clock(datetime.now(UTC)))
-    hooks = {f"webhook_on_{event}": Webhook(f"http://127.0.0.1/{event}") for event in EVENTS}
+    world = World(
+        Choices(ready_after=lambda: ready_after, error_share=error_share),
+        0,
+        Clock(datetime.now(UTC)),
+    )
+    hooks = {
+        f"webhook_on_{event}": Webhook(f"http://127.0.0.1/{event}") for event in EVENTS
+    }
     body = DeployRequest("my-app", "v1", ("75.28.35.192",), **hooks)
     made: list[Deployment] = []
     notices: list[Notice] = []
@@ -52,10 +60,14 @@ def test_each_is_due_once_and_tells_the_state_that_it_is_for(
     for notice, (deployment, event) in zip(notices, told, strict=True):
         assert deployment.states(notice.when)[0] == event.upper()
     starts = [
-        (notice.when, it.number) for notice, (it, event) in zip(notices, told, strict=True) if event != "terminated"
+        (notice.when, it.number)
+        for notice, (it, event) in zip(notices, told, strict=True)
+        if event != "terminated"
     ]
     assert starts == sorted(starts)
     for it in made:
         settled = ["error" if it.fails else "ready"] if it.leaves > it.settles else []
         ended = ["terminated"] if it.ends < inf else []
-        assert [event for deployment, event in told if deployment is it] == settled + ended
+        assert [
+            event for deployment, event in told if deployment is it
+        ] == settled + ended

@@ -1,4 +1,6 @@
-"""An organization in which others run servers too, and the moment at which one of ours is ready."""
+"""An organization in which others run servers too, and the moment at which one of ours
+is ready.
+"""
 
 import asyncio
 import json
@@ -7,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
-from plain_client import DEPLOY, plain
+from support.plain_client import DEPLOY, plain
 
 from edgegap_async.cli.program import program
 from edgegap_async.models.paging import ListFilter, ListQuery
@@ -25,7 +27,10 @@ async def test_others_make_lists_long_and_are_older_than_ours() -> None:
         mine = await api.deploy()
         await asyncio.sleep(2)
         page = await api.get("/v1/deployments", limit="100")
-        assert (page["total_count"], page["pagination"]["paginator"]["num_pages"]) == (251, 3)
+        assert (page["total_count"], page["pagination"]["paginator"]["num_pages"]) == (
+            251,
+            3,
+        )
         assert page["data"][0]["request_id"] == mine
         starts = [row["start_time"] for row in page["data"]]
         assert starts == sorted(starts, reverse=True)
@@ -33,9 +38,15 @@ async def test_others_make_lists_long_and_are_older_than_ours() -> None:
         assert len({row["public_ip"] for row in page["data"]}) == 100
         theirs = page["data"][1]["request_id"]
         assert await api.state(theirs) == "READY"
-        assert await api.listed(("status", "eq", "ready"), ("request_id", "in", [mine, theirs])) == [mine, theirs]
-        ours_only = [{"field": "application", "operator": "eq", "value": DEPLOY["application"]}]
-        assert (await api.get("/v1/deployments", query=json.dumps({"filters": ours_only})))["total_count"] == 1
+        assert await api.listed(
+            ("status", "eq", "ready"), ("request_id", "in", [mine, theirs])
+        ) == [mine, theirs]
+        ours_only = [
+            {"field": "application", "operator": "eq", "value": DEPLOY["application"]}
+        ]
+        assert (
+            await api.get("/v1/deployments", query=json.dumps({"filters": ours_only}))
+        )["total_count"] == 1
 
 
 async def test_others_have_no_end_of_their_own() -> None:
@@ -64,7 +75,8 @@ async def test_others_are_not_counted_as_ours_but_who_stops_them_is_seen() -> No
         assert (await api.get("/v1/deployments"))["total_count"] == 49
 
     assert sim.stopped() == {mine, theirs}
-    assert sim.counts()["stopped"] == [theirs, mine]  # by their arrival
+    # by their arrival
+    assert sim.counts()["stopped"] == [theirs, mine]
     assert sim.running() == set()
 
 
@@ -73,7 +85,13 @@ async def test_what_is_deployed_is_the_same_with_and_without_others() -> None:
         async with plain(Simulator(seed=3, others=others, error_share=0.5)) as api:
             made = [await api.deploy() for _ in range(20)]
             await asyncio.sleep(10)
-            kept = ("request_id", "public_ip", "current_status", "error_detail", "location")
+            kept = (
+                "request_id",
+                "public_ip",
+                "current_status",
+                "error_detail",
+                "location",
+            )
             answers = [await api.get(f"/v1/status/{each}") for each in made]
             return [{key: answer[key] for key in kept} for answer in answers]
 
@@ -81,7 +99,9 @@ async def test_what_is_deployed_is_the_same_with_and_without_others() -> None:
 
 
 def test_others_are_a_number() -> None:
-    with pytest.raises(ValueError, match="others must be a number of deployments, not -1"):
+    with pytest.raises(
+        ValueError, match="others must be a number of deployments, not -1"
+    ):
         Simulator(others=-1)
     result = CliRunner().invoke(program, ["simulate", "--others", "-1"])
     assert result.exit_code == 2
@@ -94,13 +114,24 @@ def crowded(others: int) -> tuple[World, Clock]:
 
 
 def seconds_for_a_page(others: int) -> float:
-    """The time that ten pages of 100 take without a filter, undisturbed, to what goes onto the wire."""
+    """The time that ten pages of 100 take without a filter, undisturbed, to what goes
+    onto the wire.
+    """
     world, clock = crowded(others)
 
     def once() -> float:
         began = time.perf_counter()
         for number in range(1, 11):
-            assert len(list(answers.page(world.page(ListQuery(), number, 100, 60.0), 60.0, clock).values())) == 4
+            assert (
+                len(
+                    list(
+                        answers.page(
+                            world.page(ListQuery(), number, 100, 60.0), 60.0, clock
+                        ).values()
+                    )
+                )
+                == 4
+            )
         return time.perf_counter() - began
 
     return min(once() for _ in range(5))
@@ -116,7 +147,9 @@ def test_twenty_thousand_are_made_in_a_moment_and_found_by_their_ids() -> None:
     world, _ = crowded(MANY)
     assert time.perf_counter() - began < 2
     some = [it.request_id for it in world.page(ListQuery(), 7, 100, 60.0).items]
-    query = ListQuery((ListFilter("status", "eq", "ready"), ListFilter("request_id", "in", some)))
+    query = ListQuery(
+        (ListFilter("status", "eq", "ready"), ListFilter("request_id", "in", some))
+    )
     assert [it.request_id for it in world.page(query, 1, 100, 60.0).items] == some
 
 
@@ -139,11 +172,14 @@ async def test_the_moment_at_which_one_is_ready_is_told_from_then_on() -> None:
             sim.settled_at("unknown")
     await asyncio.sleep(60)
     assert sim.settled_at(request_id) == moment
-    assert sim.settled_at(late) is None  # it was not ready when the simulator ended
+    # it was not ready when the simulator ended
+    assert sim.settled_at(late) is None
 
 
 async def test_an_error_has_its_moment_too() -> None:
-    sim = Simulator(ready_after=(3, 3), faults=Fault.script("deploy", "422"), error_share=1)
+    sim = Simulator(
+        ready_after=(3, 3), faults=Fault.script("deploy", "422"), error_share=1
+    )
     async with plain(sim) as api:
         status, answer = await api("POST", "/v2/deployments", DEPLOY)
         assert status == 422

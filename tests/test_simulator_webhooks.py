@@ -1,4 +1,6 @@
-"""The webhooks that the simulator sends: what, when, and what becomes of those that go wrong."""
+"""The webhooks that the simulator sends: what, when, and what becomes of those that go
+wrong.
+"""
 
 import asyncio
 import logging
@@ -7,18 +9,21 @@ from typing import Any
 
 import pytest
 import uvloop
-from plain_client import DEPLOY, plain
-from receiving import EVENTS, Came, both, receiving
-from reference import BY_KEY
-from samples import STATUS
+from support.plain_client import DEPLOY, plain
+from support.receiving import EVENTS, Came, both, receiving
+from support.reference import BY_KEY
+from support.samples import STATUS
 
 from edgegap_async.simulator import Fault, Simulator
 
 DAY = 24 * 3600
-EXACT = 0.01  # seconds: virtual time counts a microsecond for each turn of the loop
+# seconds: virtual time counts a microsecond for each turn of the loop
+EXACT = 0.01
 
 
-async def test_each_event_is_posted_with_the_status_of_that_moment_and_nothing_else() -> None:
+async def test_each_event_is_posted_with_the_status_of_that_moment_and_nothing_else() -> (
+    None
+):
     bodies: list[Any] = []
     sim = Simulator(ready_after=(3, 3), gone="terminated", enforcement="off")
     async with both(sim) as (api, receiver):
@@ -34,13 +39,25 @@ async def test_each_event_is_posted_with_the_status_of_that_moment_and_nothing_e
 
     assert receiver.what == [(request_id, "ready"), (request_id, "terminated")]
     assert [each.body for each in receiver.came] == bodies
-    assert [each.body["current_status"] for each in receiver.came] == ["Status.READY", "Status.TERMINATED"]
+    assert [each.body["current_status"] for each in receiver.came] == [
+        "Status.READY",
+        "Status.TERMINATED",
+    ]
     for each in receiver.came:
         assert each.method == "POST"
         assert each.body.keys() == BY_KEY[STATUS].answer.keys()
-        assert each.headers.keys() == {"Host", "Content-Type", "Content-Length", "Connection"}
+        assert each.headers.keys() == {
+            "Host",
+            "Content-Type",
+            "Content-Length",
+            "Connection",
+        }
         assert each.headers["Content-Type"] == "application/json"
-    assert sim.webhooks() == sim.counts()["webhooks"] == {"sent": 2, "answered": 2, "failed": 0, "lost": 0}
+    assert (
+        sim.webhooks()
+        == sim.counts()["webhooks"]
+        == {"sent": 2, "answered": 2, "failed": 0, "lost": 0}
+    )
 
 
 async def test_one_that_fails_tells_its_error_and_only_that() -> None:
@@ -75,8 +92,10 @@ async def test_only_what_was_asked_for_is_sent(asked: str) -> None:
     [
         (None, 3, 3 + DAY + 2),
         (100, 3, 100 + 2),
-        (1, None, 3 + 2),  # carried out once it would be ready, so nobody ever sees it ready
-        (DAY + 4, 3, 3 + DAY + 2),  # it ends already
+        # carried out once it would be ready, so nobody ever sees it ready
+        (1, None, 3 + 2),
+        # it ends already
+        (DAY + 4, 3, 3 + DAY + 2),
     ],
 )
 async def test_it_comes_when_it_happens_and_a_stop_changes_when_that_is(
@@ -91,14 +110,25 @@ async def test_it_comes_when_it_happens_and_a_stop_changes_when_that_is(
             assert (await api("DELETE", f"/v1/stop/{request_id}"))[0] in (200, 202, 410)
         await asyncio.sleep(2 * DAY)
 
-    wanted = {event: when for event, when in (("ready", ready), ("terminated", ended)) if when is not None}
-    assert {each.event: each.at - began for each in receiver.came} == pytest.approx(wanted, abs=EXACT)
+    wanted = {
+        event: when
+        for event, when in (("ready", ready), ("terminated", ended))
+        if when is not None
+    }
+    assert {each.event: each.at - began for each in receiver.came} == pytest.approx(
+        wanted, abs=EXACT
+    )
     if ready:
-        assert receiver.came[0].at == pytest.approx(sim.settled_at(request_id), abs=EXACT)
+        assert receiver.came[0].at == pytest.approx(
+            sim.settled_at(request_id), abs=EXACT
+        )
 
 
 async def test_it_can_overtake_the_answer_of_its_deploy() -> None:
-    sim, loop = Simulator(ready_after=(0, 0), delay_after=(1, 1)), asyncio.get_running_loop()
+    sim, loop = (
+        Simulator(ready_after=(0, 0), delay_after=(1, 1)),
+        asyncio.get_running_loop(),
+    )
     async with both(sim) as (api, receiver):
         request_id = await api.deploy(**receiver.asked())
         answered = loop.time()
@@ -110,7 +140,9 @@ async def test_it_can_overtake_the_answer_of_its_deploy() -> None:
 async def test_a_thousand_at_once_all_arrive() -> None:
     sim = Simulator(ready_after=(5, 5), enforcement="off")
     async with both(sim) as (api, receiver):
-        made = await asyncio.gather(*(api.deploy(**receiver.asked("ready")) for _ in range(1000)))
+        made = await asyncio.gather(
+            *(api.deploy(**receiver.asked("ready")) for _ in range(1000))
+        )
         await asyncio.sleep(10)
 
     assert sorted(each for each, _ in receiver.what) == sorted(made)
@@ -118,9 +150,18 @@ async def test_a_thousand_at_once_all_arrive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(204, "answered"), (302, "failed"), (404, "failed"), (500, "failed"), (None, "failed")]
+    ("status", "outcome"),
+    [
+        (204, "answered"),
+        (302, "failed"),
+        (404, "failed"),
+        (500, "failed"),
+        (None, "failed"),
+    ],
 )
-async def test_there_is_one_try_whatever_the_answer(status: int | None, outcome: str) -> None:
+async def test_there_is_one_try_whatever_the_answer(
+    status: int | None, outcome: str
+) -> None:
     sim = Simulator(ready_after=(1, 1))
     async with both(sim) as (api, receiver):
         receiver.status = status
@@ -129,7 +170,9 @@ async def test_there_is_one_try_whatever_the_answer(status: int | None, outcome:
         assert sim.webhooks()["sent"] == 1
         await asyncio.sleep(600)
         assert len(receiver.came) == 1
-        assert sim.webhooks() == {"sent": 1, "answered": 0, "failed": 0, "lost": 0} | {outcome: 1}
+        assert sim.webhooks() == {"sent": 1, "answered": 0, "failed": 0, "lost": 0} | {
+            outcome: 1
+        }
         assert await api.state(request_id) == "READY"
 
 
@@ -148,7 +191,9 @@ async def test_two_hundred_wait_for_their_answers_and_the_rest_for_them() -> Non
     sim = Simulator(ready_after=(5, 5), enforcement="off")
     async with both(sim) as (api, receiver):
         receiver.status = None
-        await asyncio.gather(*(api.deploy(**receiver.asked("ready")) for _ in range(250)))
+        await asyncio.gather(
+            *(api.deploy(**receiver.asked("ready")) for _ in range(250))
+        )
         await asyncio.sleep(10)
         assert len(receiver.came) == sim.webhooks()["sent"] == 200
         await asyncio.sleep(10)
@@ -174,7 +219,9 @@ async def test_a_receiver_that_is_not_there_changes_nothing_and_its_url_is_told_
     assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 
 
-async def test_nothing_is_sent_after_the_end_and_what_is_on_its_way_is_given_up() -> None:
+async def test_nothing_is_sent_after_the_end_and_what_is_on_its_way_is_given_up() -> (
+    None
+):
     loop = asyncio.get_running_loop()
     faults = Fault.script("webhook", "ok", "late:100", "swapped:200")
     sim = Simulator(ready_after=(1, 1), faults=faults)
@@ -199,7 +246,9 @@ async def test_one_that_a_busy_loop_holds_up_tells_what_was_when_it_was_due() ->
         time.sleep(1.2)  # noqa: ASYNC251 - this is what keeps the loop busy
         await asyncio.sleep(0.2)
 
-    assert [(each.body["running"], each.body["elapsed_time"]) for each in receiver.came] == [(True, 0)]
+    assert [
+        (each.body["running"], each.body["elapsed_time"]) for each in receiver.came
+    ] == [(True, 0)]
 
 
 def test_on_a_loop_with_a_coarse_clock_none_comes_before_its_time() -> None:

@@ -1,26 +1,48 @@
-"""Every form that a value was seen in: the facts sheet's table "Values that vary", and what the user finds there."""
+"""Every form that a value was seen in: the facts sheet's table "Values that vary", and
+what the user finds there.
+"""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 import pytest
-from reference import BY_KEY
-from samples import HOSTS, LIST, LOCATIONS, LOGS, METRICS, TAG, TAGS, lost, read, status
+from support.reference import BY_KEY
+from support.samples import (
+    HOSTS,
+    LIST,
+    LOCATIONS,
+    LOGS,
+    METRICS,
+    TAG,
+    TAGS,
+    lost,
+    read,
+    status,
+)
 
 from edgegap_async import ReadyDeployment
 
 
 @pytest.mark.parametrize("field", ["sockets", "sockets_usage"])
-@pytest.mark.parametrize(("sent", "meant"), [("5", 5), (5, 5), (None, None), (..., None), ("", None), ("many", None)])
-def test_counts_come_as_text_or_number(field: str, sent: Any, meant: int | None) -> None:
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [("5", 5), (5, 5), (None, None), (..., None), ("", None), ("many", None)],
+)
+def test_counts_come_as_text_or_number(
+    field: str, sent: Any, meant: int | None
+) -> None:
     value = getattr(status(**{field: sent}), field)
     assert (value, type(value)) == (meant, type(meant))
 
 
-@pytest.mark.parametrize(("sent", "meant"), [("10", 10), (10, 10), (None, None), ("", None)])
+@pytest.mark.parametrize(
+    ("sent", "meant"), [("10", 10), (10, 10), (None, None), ("", None)]
+)
 def test_user_count_comes_as_text_or_number(sent: Any, meant: int | None) -> None:
-    (session,) = status(sessions=[{"session_id": "abc123", "user_count": sent}]).sessions or ()
+    (session,) = (
+        status(sessions=[{"session_id": "abc123", "user_count": sent}]).sessions or ()
+    )
     assert session.user_count == meant
     (session,) = status(sessions=[{"session_id": "abc123"}]).sessions or ()
     assert session.user_count is None
@@ -32,7 +54,11 @@ def test_coordinates_come_as_text_or_number(sent: Any) -> None:
     (location,) = read(LOCATIONS, {"locations": [place]}).locations
     there = status(location=place).location
     assert there
-    assert (location.latitude, location.longitude) == (there.latitude, there.longitude) == (45.3324097, 45.3324097)
+    assert (
+        (location.latitude, location.longitude)
+        == (there.latitude, there.longitude)
+        == (45.3324097, 45.3324097)
+    )
 
 
 MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
@@ -53,20 +79,37 @@ MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
         *((sent, None) for sent in (5, 1.5, True, [], {})),
     ],
 )
-def test_times_come_in_every_form_and_are_aware(sent: Any, meant: datetime | None) -> None:
+def test_times_come_in_every_form_and_are_aware(
+    sent: Any, meant: datetime | None
+) -> None:
     told = {} if sent is ... else {"create_time": sent, "last_updated": sent}
     tag = read(TAG, {"name": "v1", **told})
-    hosts = read(HOSTS, {"data": [{"host_id": "h", "created_at": None if sent is ... else sent}]})
-    row = read(LIST, {"data": [{"request_id": "r", "start_time": None if sent is ... else sent}]})
+    hosts = read(
+        HOSTS, {"data": [{"host_id": "h", "created_at": None if sent is ... else sent}]}
+    )
+    row = read(
+        LIST,
+        {"data": [{"request_id": "r", "start_time": None if sent is ... else sent}]},
+    )
     seen = status(start_time=sent, removal_time=sent)
     times = [seen.start_time, seen.removal_time, tag.create_time, tag.last_updated]
     times += [hosts.data[0].created_at, row.data[0].start_time]
     assert times == [meant] * 6
-    assert all(time is None or time.utcoffset() == meant.utcoffset() for time in times if meant)
+    assert all(
+        time is None or time.utcoffset() == meant.utcoffset() for time in times if meant
+    )
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"), [(["a", "b"], ("a", "b")), ("a", ("a",)), ([], ()), ("", ()), (None, ()), (..., ())]
+    ("sent", "meant"),
+    [
+        (["a", "b"], ("a", "b")),
+        ("a", ("a",)),
+        ([], ()),
+        ("", ()),
+        (None, ()),
+        (..., ()),
+    ],
 )
 def test_tags_are_always_a_tuple(sent: Any, meant: tuple[str, ...]) -> None:
     assert status(tags=sent).tags == meant
@@ -98,10 +141,22 @@ PORTS = {
 
 @pytest.mark.parametrize(
     ("wanted", "external"),
-    [("7777", 31669), (7777, 31669), ("web", 31587), ("site", 31587), ("8080", 31587), (8080, 31587), (9001, 31000)],
+    [
+        ("7777", 31669),
+        (7777, 31669),
+        ("web", 31587),
+        ("site", 31587),
+        ("8080", 31587),
+        (8080, 31587),
+        (9001, 31000),
+    ],
 )
-def test_an_address_is_found_by_key_then_name_then_internal_number(wanted: str | int, external: int) -> None:
-    ready = msgspec.convert({"request_id": "r", "fqdn": "abc.edgegap.com", "ports": PORTS}, ReadyDeployment)
+def test_an_address_is_found_by_key_then_name_then_internal_number(
+    wanted: str | int, external: int
+) -> None:
+    ready = msgspec.convert(
+        {"request_id": "r", "fqdn": "abc.edgegap.com", "ports": PORTS}, ReadyDeployment
+    )
     for placed in (ready, status(ports=PORTS, fqdn="abc.edgegap.com")):
         assert placed.address(wanted) == ("abc.edgegap.com", external)
 
@@ -114,19 +169,31 @@ def test_an_address_without_a_name_is_the_ip(fqdn: Any) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["gameport", 1234, "late", "None"])
-def test_a_port_that_is_not_there_is_told_with_those_that_are(wanted: str | int) -> None:
+def test_a_port_that_is_not_there_is_told_with_those_that_are(
+    wanted: str | int,
+) -> None:
     with pytest.raises(LookupError) as raised:
         status(ports=PORTS | {"odd": {"external": 5}}).address(wanted)
-    assert all(name in str(raised.value) for name in (str(wanted), *PORTS, "7777/UDP", "8080/http"))
+    assert all(
+        name in str(raised.value)
+        for name in (str(wanted), *PORTS, "7777/UDP", "8080/http")
+    )
 
 
-@pytest.mark.parametrize(("sent", "meant"), [(65002, 65002), ("65002", 65002), (..., None), (None, None), ("", None)])
-def test_a_proxy_port_comes_as_number_text_or_not_at_all(sent: Any, meant: int | None) -> None:
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [(65002, 65002), ("65002", 65002), (..., None), (None, None), ("", None)],
+)
+def test_a_proxy_port_comes_as_number_text_or_not_at_all(
+    sent: Any, meant: int | None
+) -> None:
     port = {"external": 1} if sent is ... else {"external": 1, "proxy": sent}
     assert status(ports={"web": port}).ports["web"].proxy == meant
 
 
-@pytest.mark.parametrize("link", ["example.com:31669", "https://example.com:31587", None])
+@pytest.mark.parametrize(
+    "link", ["example.com:31669", "https://example.com:31587", None]
+)
 def test_a_link_stays_as_it_came(link: str | None) -> None:
     assert status(ports={"web": {"link": link}}).ports["web"].link == link
 
@@ -148,36 +215,67 @@ def test_datasets_are_numbers(sent: Any, meant: tuple[Any, ...]) -> None:
 
 
 def test_labels_and_timestamps_keep_their_places() -> None:
-    series = {"labels": ["00:00:00", 5, None], "timestamps": ["2021-07-14 14:17:37.711", None, ""]}
+    series = {
+        "labels": ["00:00:00", 5, None],
+        "timestamps": ["2021-07-14 14:17:37.711", None, ""],
+    }
     cpu = read(METRICS, {"cpu": series, "cpu_throttle_total": {"labels": []}}).cpu
     assert cpu.labels == ("00:00:00", "5", None)
-    assert cpu.timestamps == (datetime(2021, 7, 14, 14, 17, 37, 711000, UTC), None, None)
-    assert read(METRICS, {"cpu": {"labels": None}, "mem": None, "total": None}).cpu.labels == ()
+    assert cpu.timestamps == (
+        datetime(2021, 7, 14, 14, 17, 37, 711000, UTC),
+        None,
+        None,
+    )
+    assert (
+        read(METRICS, {"cpu": {"labels": None}, "mem": None, "total": None}).cpu.labels
+        == ()
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, "", "none"])
 def test_a_series_that_is_none_is_empty(nothing: Any) -> None:
     cpu = read(METRICS, {"cpu": {"labels": nothing, "timestamps": nothing}}).cpu
     assert (cpu.labels, cpu.datasets, cpu.timestamps) == ((), (), ())
-    assert read("POST /v1/deployments/bulk-stop", {"processable": nothing}).processable == ()
+    assert (
+        read("POST /v1/deployments/bulk-stop", {"processable": nothing}).processable
+        == ()
+    )
 
 
 @pytest.mark.parametrize("nothing", [None, ...])
 def test_logs_without_a_crash(nothing: Any) -> None:
-    sample = {"logs": "x", "crash_data": nothing, "crash_logs": nothing, "logs_link": nothing}
+    sample = {
+        "logs": "x",
+        "crash_data": nothing,
+        "crash_logs": nothing,
+        "logs_link": nothing,
+    }
     logs = read(LOGS, {k: v for k, v in sample.items() if v is not ...})
-    assert (logs.logs, logs.crash_data, logs.crash_logs, logs.logs_link) == ("x", None, None, None)
+    assert (logs.logs, logs.crash_data, logs.crash_logs, logs.logs_link) == (
+        "x",
+        None,
+        None,
+        None,
+    )
 
 
 def test_hosts_in_the_newer_form() -> None:
     (host,) = BY_KEY[HOSTS].answer["data"]
-    newer = {key: value for key, value in host.items() if key not in ("pin", "delete_schedules")} | {
+    newer = {
+        key: value
+        for key, value in host.items()
+        if key not in ("pin", "delete_schedules")
+    } | {
         "centroid": {"latitude": 43.9, "longitude": -78.6},
         "delete_schedule": {"uuid": "6458350c", "scheduled_at": "2025-11-30T23:59:00Z"},
         "fleet_host_specifications": {"cpu_cores": 16, "memory_gb": 32},
     }
     pages = {"number": 1, "paginator": {"num_pages": 2}, "has_next": True}
-    answer = {"data": [newer, newer | {"delete_schedule": None}], "total_count": 2, "pagination": pages}
+    answer = {
+        "data": [newer, newer | {"delete_schedule": None}],
+        "total_count": 2,
+        "pagination": pages,
+    }
     assert list(lost(answer, read(HOSTS, answer))) == []
 
 
@@ -187,7 +285,9 @@ def test_tags_tell_their_number_under_either_name(count: dict[str, int]) -> None
     assert list(lost(answer, read(TAGS, answer))) == []
 
 
-@pytest.mark.parametrize("code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"])
+@pytest.mark.parametrize(
+    "code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"]
+)
 def test_a_status_can_be_written_and_read_again(code: Any) -> None:
     before = status()
     assert before.start_time

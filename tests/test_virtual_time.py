@@ -1,4 +1,6 @@
-"""The loop whose clock jumps: waiting costs nothing, sockets are real, and real work takes its real time."""
+"""The loop whose clock jumps: waiting costs nothing, sockets are real, and real work
+takes its real time.
+"""
 
 import asyncio
 import contextlib
@@ -48,7 +50,8 @@ async def test_a_limiter_that_looks_at_the_clock_again_and_again_gets_on() -> No
         await limiter.acquire()
 
     assert now() - began == pytest.approx(20, abs=0.1)
-    assert time.perf_counter() - really < 2  # 0.07 s here
+    # 0.07 s here
+    assert time.perf_counter() - really < 2
 
 
 async def test_bytes_arrive_before_time_passes() -> None:
@@ -62,7 +65,8 @@ async def test_bytes_arrive_before_time_passes() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in range(20):
             writer.write(b"%d\n" % number)
-            async with asyncio.timeout(0.01):  # is jumped to as soon as no socket is ready
+            # is jumped to as soon as no socket is ready
+            async with asyncio.timeout(0.01):
                 assert await reader.readline() == b"%d\n" % number
         writer.close()
         await writer.wait_closed()
@@ -70,12 +74,14 @@ async def test_bytes_arrive_before_time_passes() -> None:
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         await asyncio.gather(*(ask(port) for _ in range(20)))
-        await asyncio.sleep(0.01)  # the server's ends of the connections close
+        # the server's ends of the connections close
+        await asyncio.sleep(0.01)
 
 
 async def test_work_in_a_thread_takes_the_time_that_it_takes() -> None:
     began = now()
-    async with asyncio.timeout(60):  # would be jumped to
+    # would be jumped to
+    async with asyncio.timeout(60):
         await asyncio.to_thread(time.sleep, 0.02)
 
     assert 0.02 <= now() - began < 10
@@ -83,7 +89,9 @@ async def test_work_in_a_thread_takes_the_time_that_it_takes() -> None:
 
 async def test_a_host_name_is_looked_up_without_a_jump() -> None:
     async with asyncio.timeout(60):
-        found = await asyncio.get_running_loop().getaddrinfo("localhost", 80, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            "localhost", 80, type=socket.SOCK_STREAM
+        )
 
     assert found
 
@@ -110,7 +118,8 @@ async def test_each_turn_costs_a_little_time() -> None:
 
 def test_it_is_a_loop_factory_and_leaves_nothing_open() -> None:
     async def main() -> float:
-        await asyncio.to_thread(threading.get_ident)  # so that there are threads to join
+        # so that there are threads to join
+        await asyncio.to_thread(threading.get_ident)
         asyncio.get_running_loop().call_later(1000, print)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.Event().wait(), 50)
@@ -118,4 +127,5 @@ def test_it_is_a_loop_factory_and_leaves_nothing_open() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(main()) == pytest.approx(1050, abs=1)
-    gc.collect()  # a loop or a socket left open would be a warning, and so an error
+    # a loop or a socket left open would be a warning, and so an error
+    gc.collect()

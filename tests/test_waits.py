@@ -1,14 +1,24 @@
-"""Who is looked at next, and what a list is worth: the rules by themselves, where nothing else shows them."""
+"""Who is looked at next, and what a list is worth: the rules by themselves, where
+nothing else shows them.
+"""
 
 import asyncio
 from math import inf
 
 import pytest
-from bucket_model import now
+from support.bucket_model import now
 
 from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
-from edgegap_async._trust import AGAIN, DISTRUST, LAG, LEAST_ROOM, MOST_CANARIES, ROOM, Trust
+from edgegap_async._trust import (
+    AGAIN,
+    DISTRUST,
+    LAG,
+    LEAST_ROOM,
+    MOST_CANARIES,
+    ROOM,
+    Trust,
+)
 from edgegap_async._waits import (
     ERROR_PACE,
     FASTEST,
@@ -27,7 +37,14 @@ from edgegap_async.errors import DeploymentTerminated
 from edgegap_async.models.deployment import ReadyDeployment
 
 
-def place(board: Board, request_id: str, *, due: float = 0.0, goal: str = "ready", hooked: bool = False) -> Place:
+def place(
+    board: Board,
+    request_id: str,
+    *,
+    due: float = 0.0,
+    goal: str = "ready",
+    hooked: bool = False,
+) -> Place:
     """Somebody waits; since the time 0."""
     caller: Caller = asyncio.get_running_loop().create_future()
     wait = Wait(request_id, goal, 0.0, due, hooked=hooked)  # type: ignore[arg-type]
@@ -46,12 +63,18 @@ async def test_whom_nobody_waits_for_is_looked_at_no_more() -> None:
 
 
 @pytest.mark.parametrize("offset", [step * 2.5e-7 for step in range(-8, 9)])
-async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_once(offset: float) -> None:
+async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_once(
+    offset: float,
+) -> None:
     loop, board = asyncio.get_running_loop(), Board()
     places = [place(board, name) for name in "abc"]
     deadline = now() + 1
     places = [each._replace(deadline=deadline) for each in places]
-    told = Outcomes(places, Waits().wait, lambda place: place.caller.result() if place.caller.done() else late)
+    told = Outcomes(
+        places,
+        Waits().wait,
+        lambda place: place.caller.result() if place.caller.done() else late,
+    )
     late: Outcome = DeploymentTerminated("late")
     ready = ReadyDeployment(request_id="a")
     loop.call_at(deadline + offset, places[0].caller.set_result, ready)
@@ -96,11 +119,16 @@ def test_where_even_short_lists_are_refused_it_is_their_filters() -> None:
 
 async def test_what_has_waited_longest_is_asked_for_first() -> None:
     board = Board()
-    places = {name: place(board, name, due=due) for name, due in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 9.0))}
+    places = {
+        name: place(board, name, due=due)
+        for name, due in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 9.0))
+    }
     room = size(["a", "b"])
     assert [*board.take_list(5.0, room, "ready")] == ["b", "c"]
-    assert [*board.take_list(5.0, room, "ready")] == ["a", "d"]  # with room left, what is due next goes along
-    assert board.take_list(5.0, room, "ready") == {}  # all are being asked for
+    # with room left, what is due next goes along
+    assert [*board.take_list(5.0, room, "ready")] == ["a", "d"]
+    # all are being asked for
+    assert board.take_list(5.0, room, "ready") == {}
     singly = [board.take_look(5.0, proven=True, blind=True) for _ in range(4)]
     assert singly == [places["b"].wait, places["c"].wait, places["a"].wait, None]
 
@@ -114,7 +142,8 @@ async def test_a_list_with_room_left_waits_until_its_time_has_come() -> None:
         each.wait.in_list, each.wait.due = False, 1.0
     assert board.take_list(1.1, ROOM, "ready") == {}
     assert board.next_due(1.1) == 1.0 + FASTEST
-    assert len(board.take_list(1.1, ROOM, "error")) == 0  # those in ERROR are asked for less often
+    # those in ERROR are asked for less often
+    assert len(board.take_list(1.1, ROOM, "error")) == 0
     assert len(board.take_list(1.0 + ERROR_PACE * FASTEST, ROOM, "error")) == 2
 
 
@@ -126,7 +155,9 @@ async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> No
     assert [len(board.take_list(0.0, ROOM, "ready")) for _ in range(2)] == [1, 1]
 
 
-async def test_until_a_list_has_shown_something_statuses_are_asked_for_one_by_one() -> None:
+async def test_until_a_list_has_shown_something_statuses_are_asked_for_one_by_one() -> (
+    None
+):
     board = Board()
     first, second = place(board, "a", due=inf), place(board, "b", due=inf)
     first.wait.looked, second.wait.looked = 0.5, 0.0
@@ -145,7 +176,8 @@ async def test_a_list_has_to_show_now_and_then_that_they_exist() -> None:
     first, second = place(board, "a", due=inf), place(board, "b", due=inf)
     first.wait.looked, second.wait.looked = 5.0, 0.0
     assert board.take_list(OVERDUE - 0.1, ROOM, "any") == {}
-    assert [*board.take_list(OVERDUE, ROOM, "any")] == ["b", "a"]  # and what is overdue next goes along
+    # and what is overdue next goes along
+    assert [*board.take_list(OVERDUE, ROOM, "any")] == ["b", "a"]
 
 
 async def test_a_flag_waits_until_a_look_that_began_before_it_has_ended() -> None:
@@ -172,7 +204,9 @@ async def test_one_whom_a_webhook_will_tell_is_not_ended_early() -> None:
     assert hurried.caller.result() is None
 
 
-def judged(trust: Trust, *shown: str, began: float, sound: bool = True, full: bool = False) -> bool:
+def judged(
+    trust: Trust, *shown: str, began: float, sound: bool = True, full: bool = False
+) -> bool:
     """A list of a and b has shown these; whether the filters are believed."""
     trust.judge(shown, ["a", "b", *trust.canaries], began, sound=sound, full=full)
     return trust.filters(began)
@@ -190,14 +224,17 @@ def test_what_a_status_has_shown_a_list_must_show_too_once_it_had_the_time() -> 
     assert trust.canaries == ("c",)
     assert judged(trust, "a", began=10.0 + LAG)
     assert trust.proven
-    assert judged(trust, "a", began=11.0 + LAG, full=True)  # it may be on the next page
+    # it may be on the next page
+    assert judged(trust, "a", began=11.0 + LAG, full=True)
     assert not judged(trust, "a", began=11.0 + LAG)
     assert not trust.proven
     assert trust.canaries == ()
 
 
 @pytest.mark.parametrize("how", ["shown", "stopped"])
-def test_what_a_list_has_shown_or_what_is_stopped_proves_nothing_against_it(how: str) -> None:
+def test_what_a_list_has_shown_or_what_is_stopped_proves_nothing_against_it(
+    how: str,
+) -> None:
     trust = Trust()
     trust.not_shown("c", 10.0)
     if how == "shown":

@@ -1,13 +1,15 @@
-"""Many who wait: all are told in time and rightly, whatever lists and statuses do, for a few requests a second."""
+"""Many who wait: all are told in time and rightly, whatever lists and statuses do, for
+a few requests a second.
+"""
 
 import asyncio
 from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from bucket_model import now
-from raw_server import failure
-from waiting import asked, crowd, delays, start
+from support.bucket_model import now
+from support.raw_server import failure
+from support.waiting import asked, crowd, delays, start
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -26,7 +28,8 @@ async def test_a_hundred_share_a_few_requests_a_second(others: int) -> None:
         late = await delays(edgegap, sim, ids)
         assert late[94] < 0.3
         assert late[-1] < 0.5
-        assert asked(sim) < 60  # in eight seconds
+        # in eight seconds
+        assert asked(sim) < 60
 
 
 @pytest.mark.parametrize("many", [2, 5, 300])
@@ -44,9 +47,19 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
     "refused": (Fault("list", "filters-refused"),),
     "matching nothing": (Fault("list", "filters-empty"),),
     "lagging": (Fault("list", "lag", seconds=2.0),),
-    "failing now and then": (Fault("list", "503-before", 0.3), Fault("status", "cut-before", 0.3)),
-    "failing five times": (Fault("list", "503-before", times=25), Fault("status", "503-before", times=25)),
-    "broken": (Fault("list", "not-json", 0.3), Fault("list", "no-id", 0.3), Fault("list", "truncated", 0.2)),
+    "failing now and then": (
+        Fault("list", "503-before", 0.3),
+        Fault("status", "cut-before", 0.3),
+    ),
+    "failing five times": (
+        Fault("list", "503-before", times=25),
+        Fault("status", "503-before", times=25),
+    ),
+    "broken": (
+        Fault("list", "not-json", 0.3),
+        Fault("list", "no-id", 0.3),
+        Fault("list", "truncated", 0.2),
+    ),
     "no list at all": (Fault("list", "503-before"),),
     "forbidden lists": (Fault("list", "403-before"),),
     "silent lists": (Fault("list", "never-before"),),
@@ -57,7 +70,9 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 
 @pytest.mark.parametrize("others", [0, 3000])
 @pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
-async def test_all_are_told_rightly_whatever_is_wrong(faults: tuple[Fault, ...], others: int) -> None:
+async def test_all_are_told_rightly_whatever_is_wrong(
+    faults: tuple[Fault, ...], others: int
+) -> None:
     async with crowd(60, *faults, others=others) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[-1] < 40
@@ -65,12 +80,18 @@ async def test_all_are_told_rightly_whatever_is_wrong(faults: tuple[Fault, ...],
         assert sim.busiest_second("list") <= 10
 
 
-@pytest.mark.parametrize(("kind", "most"), [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)])
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)],
+)
 async def test_what_a_filter_does_wrong_is_noticed(kind: str, most: float) -> None:
-    async with crowd(100, Fault("list", kind), others=20_000, ready_after=(2.0, 20.0)) as (edgegap, sim, ids):
+    async with crowd(
+        100, Fault("list", kind), others=20_000, ready_after=(2.0, 20.0)
+    ) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[-1] < most
-        assert late[39] < 0.3  # as soon as it is noticed, pages newest first tell
+        # as soon as it is noticed, pages newest first tell
+        assert late[39] < 0.3
         assert asked(sim) < 250
 
 
@@ -78,19 +99,29 @@ async def test_what_a_filter_does_wrong_is_noticed(kind: str, most: float) -> No
 async def test_small_pages(size: int) -> None:
     async with crowd(60, max_page_size=size) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
-        assert late[56] < (0.4 if size == 10 else 12)  # sixty pages of one take six seconds
+        # sixty pages of one take six seconds
+        assert late[56] < (0.4 if size == 10 else 12)
 
 
-@pytest.mark.parametrize("faults", [(), (Fault("list", "filters-ignored"),), (Fault("list", "503-before"),)])
-async def test_one_that_fails_is_told_with_its_detail_while_many_wait(faults: tuple[Fault, ...]) -> None:
+@pytest.mark.parametrize(
+    "faults", [(), (Fault("list", "filters-ignored"),), (Fault("list", "503-before"),)]
+)
+async def test_one_that_fails_is_told_with_its_detail_while_many_wait(
+    faults: tuple[Fault, ...],
+) -> None:
     async with crowd(100, *faults, error_share=0.2) as (edgegap, sim, ids):
         began = now()
         waits = [edgegap.deployments.wait_until_ready(it, timeout=120) for it in ids]
         outcomes = await asyncio.gather(*waits, return_exceptions=True)
         failed = [error for error in outcomes if isinstance(error, DeploymentFailed)]
-        assert len(failed) + sum(isinstance(it, ReadyDeployment) for it in outcomes) == 100
+        assert (
+            len(failed) + sum(isinstance(it, ReadyDeployment) for it in outcomes) == 100
+        )
         assert 5 < len(failed) < 40
-        assert all(error.detail and error.status and error.request_id in str(error) for error in failed)
+        assert all(
+            error.detail and error.status and error.request_id in str(error)
+            for error in failed
+        )
         assert now() - began < (15 if not faults else 60)
         assert {error.request_id for error in failed} <= sim.running()
 
@@ -99,39 +130,67 @@ async def test_one_that_fails_is_told_with_its_detail_while_many_wait(faults: tu
 @pytest.mark.parametrize("by", ["this session", "others"])
 async def test_one_that_is_gone_is_told_while_many_wait(gone: Any, by: str) -> None:
     async with crowd(50, gone=gone, ready_after=(40.0, 50.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in ids
+        ]
         await asyncio.sleep(45)
         stopped = [wait for wait in waits if not wait.done()][:5]
         wanted = [ids[waits.index(wait)] for wait in stopped]
         async with EdgegapSession("u", base_url=sim.url) as other:
             stopper = edgegap if by == "this session" else other
-            await asyncio.gather(*(stopper.deployments.ensure_stopped(it) for it in wanted))
+            await asyncio.gather(
+                *(stopper.deployments.ensure_stopped(it) for it in wanted)
+            )
         await asyncio.wait(waits)
-        # A stop before READY waits for READY, so some may be seen as that before they are gone.
-        ends = [it.result() if it.exception() is None else it.exception() for it in stopped]
+        # A stop before READY waits for READY, so some may be seen as that before they
+        # are gone.
+        ends = [
+            it.result() if it.exception() is None else it.exception() for it in stopped
+        ]
         assert {type(end) for end in ends} <= {DeploymentTerminated, ReadyDeployment}
         assert all(it.exception() is None for it in waits if it not in stopped)
 
 
-async def test_those_that_others_have_ended_are_told_among_many_that_start_slowly() -> None:
+async def test_those_that_others_have_ended_are_told_among_many_that_start_slowly() -> (
+    None
+):
     starts = chain([100.0] * 5, repeat(400.0))
-    async with crowd(300, ready_after=starts.__next__, delay_before=(0.0, 0.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids]
+    async with crowd(300, ready_after=starts.__next__, delay_before=(0.0, 0.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
+        waits = [
+            asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(it, timeout=None)
+            )
+            for it in ids
+        ]
         ended = sim.deployed()[:5]
         await asyncio.sleep(50)
         async with EdgegapSession("another", base_url=sim.url) as other:
-            await asyncio.gather(*(other.deployments.stop(it) for it in ended))  # carried out when they are READY
+            # carried out when they are READY
+            await asyncio.gather(*(other.deployments.stop(it) for it in ended))
         await asyncio.sleep(100 - 50 + 40)
         done = {ids[number] for number, wait in enumerate(waits) if wait.done()}
         assert done == {*ended}
-        assert all(isinstance(wait.exception(), DeploymentTerminated) for wait in waits if wait.done())
-        assert asked(sim) < 3.5 * 140  # a few requests a second
+        assert all(
+            isinstance(wait.exception(), DeploymentTerminated)
+            for wait in waits
+            if wait.done()
+        )
+        # a few requests a second
+        assert asked(sim) < 3.5 * 140
         await asyncio.wait(waits)
 
 
 async def test_an_id_that_never_was_is_told_while_many_wait() -> None:
     async with crowd(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in [*ids, "no-such"]]
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in [*ids, "no-such"]
+        ]
         began = now()
         assert isinstance(await failure(waits[-1]), DeploymentTerminated)
         assert now() - began < 25
@@ -143,31 +202,51 @@ async def test_fifty_who_wait_for_the_same_cost_as_much_as_one() -> None:
     costs = []
     for many in (1, 50):
         async with crowd(1, ready_after=(6.0, 6.0)) as (edgegap, sim, (it,)):
-            ready = await asyncio.gather(*(edgegap.deployments.wait_until_ready(it) for _ in range(many)))
+            ready = await asyncio.gather(
+                *(edgegap.deployments.wait_until_ready(it) for _ in range(many))
+            )
             assert {each.request_id for each in ready} == {it}
             costs.append(asked(sim))
     assert costs[0] == costs[1] < 30
 
 
 async def test_each_of_them_has_a_time_and_an_error_of_its_own() -> None:
-    async with crowd(1, ready_after=(6.0, 6.0), error_share=1.0) as (edgegap, sim, (it,)):
-        waits = [edgegap.deployments.wait_until_ready(it, timeout=seconds) for seconds in (1, 2, 50, 60)]
+    async with crowd(1, ready_after=(6.0, 6.0), error_share=1.0) as (
+        edgegap,
+        sim,
+        (it,),
+    ):
+        waits = [
+            edgegap.deployments.wait_until_ready(it, timeout=seconds)
+            for seconds in (1, 2, 50, 60)
+        ]
         ends = await asyncio.gather(*waits, return_exceptions=True)
-        assert [type(end) for end in ends] == [ReadyTimeout, ReadyTimeout, DeploymentFailed, DeploymentFailed]
+        assert [type(end) for end in ends] == [
+            ReadyTimeout,
+            ReadyTimeout,
+            DeploymentFailed,
+            DeploymentFailed,
+        ]
         assert len({id(end) for end in ends}) == 4
         assert asked(sim) < 30
 
 
 async def test_nobody_waits_and_nothing_is_asked() -> None:
     async with crowd(30, ready_after=(1000.0, 1000.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids]
+        waits = [
+            asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(it, timeout=None)
+            )
+            for it in ids
+        ]
         await asyncio.sleep(5)
         for wait in waits[:-1]:
             wait.cancel()
         await asyncio.wait(waits[:-1])
         before = asked(sim)
         await asyncio.sleep(1.9)
-        assert 0 < asked(sim) - before < 12  # one alone
+        # one alone
+        assert 0 < asked(sim) - before < 12
         waits[-1].cancel()
         await asyncio.wait(waits)
         before = asked(sim)
@@ -177,13 +256,21 @@ async def test_nobody_waits_and_nothing_is_asked() -> None:
 
 async def test_the_calls_of_the_user_keep_nine_tenths_while_a_thousand_wait() -> None:
     async with crowd(1000, ready_after=(60.0, 60.0)) as (edgegap, _, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
-        await asyncio.sleep(20)  # all are overdue
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in ids
+        ]
+        # all are overdue
+        await asyncio.sleep(20)
         end, done = now() + 30, [0, 0]
 
         async def calls(number: int) -> None:
             while now() < end:
-                await (edgegap.deployments.list() if number else edgegap.deployments.status(ids[0]))
+                await (
+                    edgegap.deployments.list()
+                    if number
+                    else edgegap.deployments.status(ids[0])
+                )
                 done[number] += 1
 
         await asyncio.gather(*(calls(number) for number in (0, 1) for _ in range(20)))
@@ -197,9 +284,12 @@ async def test_the_first_look_comes_when_it_can_matter() -> None:
         for number in range(3):
             request_id = await start(edgegap)
             before = asked(sim)
-            waiting = asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
+            waiting = asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(request_id)
+            )
             await asyncio.sleep(1.5)
-            assert (asked(sim) == before) == (number > 0)  # once it is known how long a start takes
+            # once it is known how long a start takes
+            assert (asked(sim) == before) == (number > 0)
             await waiting
             assert now() - (sim.settled_at(request_id) or 0) < 0.3
 
@@ -207,7 +297,9 @@ async def test_the_first_look_comes_when_it_can_matter() -> None:
 async def test_wait_many_tells_each_as_it_settles() -> None:
     async with crowd(30, error_share=0.2) as (edgegap, sim, ids):
         told: dict[str, Any] = {}
-        async with edgegap.deployments.wait_many([*ids, *ids[:3], "no-such"], timeout=60) as outcomes:
+        async with edgegap.deployments.wait_many(
+            [*ids, *ids[:3], "no-such"], timeout=60
+        ) as outcomes:
             async for request_id, outcome in outcomes:
                 assert request_id not in told
                 told[request_id] = outcome
@@ -226,7 +318,10 @@ async def test_wait_many_tells_what_is_left_when_its_time_is_over() -> None:
             told = {request_id: outcome async for request_id, outcome in outcomes}
         assert now() - began == pytest.approx(15, abs=0.01)
         assert set(told) == {*ids}
-        assert {type(outcome) for outcome in told.values()} == {ReadyDeployment, ReadyTimeout}
+        assert {type(outcome) for outcome in told.values()} == {
+            ReadyDeployment,
+            ReadyTimeout,
+        }
 
 
 async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
@@ -254,8 +349,15 @@ async def test_nothing_to_wait_for_ends_at_once() -> None:
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 async def test_until_stopped(gone: Any) -> None:
-    async with crowd(5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it)) for it in [*ids, *ids]]
+    async with crowd(5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it))
+            for it in [*ids, *ids]
+        ]
         await asyncio.sleep(1)
         await asyncio.gather(*(edgegap.deployments.stop(it) for it in ids))
         began = now()
@@ -273,7 +375,9 @@ async def test_until_stopped_ends_with_its_time_and_with_the_session() -> None:
         assert not isinstance(late, ReadyTimeout)
         assert it in str(late)
         assert now() - began == pytest.approx(20, abs=0.01)
-        waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it, timeout=None))
+        waiting = asyncio.ensure_future(
+            edgegap.deployments.wait_until_stopped(it, timeout=None)
+        )
         await asyncio.sleep(1)
         await edgegap.aclose()
         assert isinstance(await failure(waiting), SessionClosed)
@@ -293,8 +397,12 @@ async def test_a_probe_is_asked_once_it_is_ready() -> None:
 
 
 @pytest.mark.parametrize("stop", [False, True])
-@pytest.mark.parametrize("error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None])
-async def test_a_probe_that_fails_or_never_ends(error: Exception | None, stop: bool) -> None:
+@pytest.mark.parametrize(
+    "error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None]
+)
+async def test_a_probe_that_fails_or_never_ends(
+    error: Exception | None, stop: bool
+) -> None:
     async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
 
         async def probe(_: ReadyDeployment) -> None:
@@ -303,7 +411,9 @@ async def test_a_probe_that_fails_or_never_ends(error: Exception | None, stop: b
             await asyncio.Event().wait()
 
         with pytest.raises(type(error) if error else ReadyTimeout) as caught:
-            await edgegap.deployments.wait_until_ready(it, probe=probe, timeout=9, stop_on_failure=stop)
+            await edgegap.deployments.wait_until_ready(
+                it, probe=probe, timeout=9, stop_on_failure=stop
+            )
         assert error is None or caught.value is error
         assert error or "READY, but its probe" in str(caught.value)
         await asyncio.sleep(5)
@@ -313,15 +423,21 @@ async def test_a_probe_that_fails_or_never_ends(error: Exception | None, stop: b
 async def test_a_probe_ends_with_the_session() -> None:
     async with crowd(1, ready_after=(0.0, 0.0)) as (edgegap, _, (it,)):
         waiting = asyncio.ensure_future(
-            edgegap.deployments.wait_until_ready(it, probe=lambda _: asyncio.Event().wait(), timeout=None)
+            edgegap.deployments.wait_until_ready(
+                it, probe=lambda _: asyncio.Event().wait(), timeout=None
+            )
         )
         await asyncio.sleep(1)
         await edgegap.aclose()
         assert isinstance(await failure(waiting), SessionClosed)
 
 
-@pytest.mark.parametrize("wrong", [{"probe": 1}, {"timeout": 0}, {"timeout": "1"}, {"stop_on_failure": 1}])
-async def test_wrong_arguments_are_told_before_anything_is_sent(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"probe": 1}, {"timeout": 0}, {"timeout": "1"}, {"stop_on_failure": 1}]
+)
+async def test_wrong_arguments_are_told_before_anything_is_sent(
+    wrong: dict[str, Any],
+) -> None:
     async with crowd(0) as (edgegap, sim, _):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             await edgegap.deployments.wait_until_ready("id", **wrong)
@@ -335,6 +451,8 @@ async def test_wrong_arguments_are_told_before_anything_is_sent(wrong: dict[str,
         with pytest.raises(ValueError, match="timeout"):
             await edgegap.deployments.wait_until_stopped("a", timeout=0)
         with pytest.raises(ValueError, match="ready_timeout"):
-            async with edgegap.deployments.running("game", "1", users=["::1"], ready_timeout=-1):
+            async with edgegap.deployments.running(
+                "game", "1", users=["::1"], ready_timeout=-1
+            ):
                 pass
         assert (asked(sim), sim.deployed()) == (0, ())

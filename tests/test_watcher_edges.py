@@ -1,15 +1,23 @@
-"""Who waits together with others, in the moments in which that could harm: each is told its own truth, and soon."""
+"""Who waits together with others, in the moments in which that could harm: each is told
+its own truth, and soon.
+"""
 
 import asyncio
 from typing import Any
 
 import pytest
-from bucket_model import now
-from hooks import receiver
-from raw_server import answer, failure, scripted
-from waiting import asked, crowd, delays, start
+from support.bucket_model import now
+from support.hooks import receiver
+from support.raw_server import answer, failure, scripted
+from support.waiting import asked, crowd, delays, start
 
-from edgegap_async import DeploymentState, EdgegapSession, Limits, ReadyDeployment, Retry
+from edgegap_async import (
+    DeploymentState,
+    EdgegapSession,
+    Limits,
+    ReadyDeployment,
+    Retry,
+)
 from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent
@@ -23,9 +31,14 @@ async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
         wait = edgegap.deployments.wait_until_ready
         began = now()
         hurried = asyncio.ensure_future(wait("c065", timeout=5))
-        await asyncio.sleep(0.5)  # its look is under way
-        patient = [asyncio.ensure_future(wait("c065", timeout=seconds)) for seconds in (None, 100)]
-        await failure(edgegap.deployments.status("c065", timeout=3))  # and now nothing goes for thirty seconds
+        # its look is under way
+        await asyncio.sleep(0.5)
+        patient = [
+            asyncio.ensure_future(wait("c065", timeout=seconds))
+            for seconds in (None, 100)
+        ]
+        # and now nothing goes for thirty seconds
+        await failure(edgegap.deployments.status("c065", timeout=3))
         late = await failure(hurried)
         assert isinstance(late, ReadyTimeout)
         assert now() - began <= 5.01
@@ -34,29 +47,49 @@ async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
 
 
 async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
-    async with crowd(2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}) as it:
+    async with crowd(
+        2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}
+    ) as it:
         edgegap, sim, ids = it
         assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
 
 
 async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
-    async with crowd(1, Fault("status", "never-before"), ready_after=(6.0, 6.0)) as (edgegap, sim, ids):
+    async with crowd(1, Fault("status", "never-before"), ready_after=(6.0, 6.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         assert (await delays(edgegap, sim, ids))[-1] < 0.5
 
 
 async def test_who_is_left_alone_waits_for_no_list() -> None:
-    async with crowd(2, Fault("list", "never-before"), ready_after=(4.0, 4.0)) as (edgegap, sim, ids):
-        first, second = (asyncio.ensure_future(delays(edgegap, sim, [it])) for it in ids)
+    async with crowd(2, Fault("list", "never-before"), ready_after=(4.0, 4.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
+        first, second = (
+            asyncio.ensure_future(delays(edgegap, sim, [it])) for it in ids
+        )
         await asyncio.sleep(2)
         first.cancel()
         assert (await second)[0] < 0.4
 
 
 async def test_who_has_gone_is_in_nobodys_way() -> None:
-    async with crowd(21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
+    async with crowd(
+        21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}
+    ) as (edgegap, sim, ids):
         sim.faults = [SILENT[0], Fault("list", "503-before")]
-        gone = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it, timeout=None)) for it in ids[1:]]
-        await asyncio.sleep(8)  # all twenty wait for their statuses, which never come
+        gone = [
+            asyncio.ensure_future(
+                edgegap.deployments.wait_until_ready(it, timeout=None)
+            )
+            for it in ids[1:]
+        ]
+        # all twenty wait for their statuses, which never come
+        await asyncio.sleep(8)
         last = asyncio.ensure_future(delays(edgegap, sim, ids[:1]))
         await asyncio.sleep(0)
         sim.faults = []
@@ -65,10 +98,18 @@ async def test_who_has_gone_is_in_nobodys_way() -> None:
         assert (await last)[0] < 0.4
 
 
-async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> None:
+async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> (
+    None
+):
     async with crowd(205, ready_after=(100.0, 100.0)) as (edgegap, _, ids):
-        ending = [asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it)) for it in ids[5:]]
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in [*ids[:5], "no-such"]]
+        ending = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it))
+            for it in ids[5:]
+        ]
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in [*ids[:5], "no-such"]
+        ]
         began = now()
         assert isinstance(await failure(waits[-1]), DeploymentTerminated)
         assert now() - began < 15
@@ -87,12 +128,24 @@ async def test_a_thousand_who_wait_for_minutes_cost_a_few_requests_a_second() ->
 
 
 @pytest.mark.parametrize("ready", [None, False])
-async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(ready: bool | None) -> None:
-    row = {"request_id": "c065"} if ready is None else {"request_id": "c065", "ready": ready}
-    page = {"data": [row, {**row, "request_id": "c066"}], "pagination": {"has_next": False}}
+async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(
+    ready: bool | None,
+) -> None:
+    row = (
+        {"request_id": "c065"}
+        if ready is None
+        else {"request_id": "c065", "ready": ready}
+    )
+    page = {
+        "data": [row, {**row, "request_id": "c066"}],
+        "pagination": {"has_next": False},
+    }
     pending = {"request_id": "c065", "current_status": "Status.DEPLOYING"}
     async with scripted(answer(200, page), answer(200, pending)) as (edgegap, _):
-        waits = [edgegap.deployments.wait_until_ready(it, timeout=5) for it in ("c065", "c066")]
+        waits = [
+            edgegap.deployments.wait_until_ready(it, timeout=5)
+            for it in ("c065", "c066")
+        ]
         for late in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(late, ReadyTimeout)
             assert late.status is None or late.status.state is DeploymentState.DEPLOYING
@@ -117,34 +170,52 @@ async def test_several_take_what_settles_and_each_is_told_once() -> None:
 
 @pytest.mark.parametrize("stopper", ["this session", "others"])
 async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) -> None:
-    async with crowd(0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}) as it:
+    async with crowd(
+        0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}
+    ) as it:
         edgegap, sim, _ = it
         sim.faults = [Fault("webhook", "lost")]
         accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
         status = await edgegap.deployments.status(accepted.request_id)
         events = {
-            name: WebhookEvent(name, accepted.once_tag or "", accepted.request_id, status)  # type: ignore[arg-type]
+            name: WebhookEvent(
+                name, accepted.once_tag or "", accepted.request_id, status
+            )  # type: ignore[arg-type]
             for name in ("ready", "terminated")
         }
         edgegap.deployments.notify(events["ready"])
-        assert (await edgegap.deployments.wait_until_ready(accepted.request_id)).request_id == accepted.request_id
+        assert (
+            await edgegap.deployments.wait_until_ready(accepted.request_id)
+        ).request_id == accepted.request_id
         async with EdgegapSession("u", base_url=sim.url) as other:
-            await (edgegap if stopper == "this session" else other).deployments.ensure_stopped(accepted.request_id)
+            await (
+                edgegap if stopper == "this session" else other
+            ).deployments.ensure_stopped(accepted.request_id)
         if stopper == "others":
             edgegap.deployments.notify(events["terminated"])
-            edgegap.deployments.notify(events["ready"])  # late
+            # late
+            edgegap.deployments.notify(events["ready"])
         error = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
         assert isinstance(error, DeploymentTerminated)
 
 
 async def test_one_alone_whose_status_fails_is_told_by_a_list() -> None:
-    async with crowd(1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}) as (edgegap, sim, ids):
+    async with crowd(
+        1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}
+    ) as (edgegap, sim, ids):
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
 
 
 async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
-    async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+    async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in ids
+        ]
         await asyncio.sleep(50)
         assert 10 < sim.arrivals("list") < 50
         sim.faults = []
@@ -153,15 +224,26 @@ async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
 
 
 @pytest.mark.parametrize(("many", "lasts"), [(3, 1.0), (1, 61.0)])
-async def test_when_the_last_one_goes_what_is_under_way_goes_too(many: int, lasts: float) -> None:
-    async with crowd(many, Fault("list", "503-before"), ready_after=(100.0, 100.0)) as (edgegap, sim, ids):
-        waits = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids]
+async def test_when_the_last_one_goes_what_is_under_way_goes_too(
+    many: int, lasts: float
+) -> None:
+    async with crowd(many, Fault("list", "503-before"), ready_after=(100.0, 100.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
+        waits = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in ids
+        ]
         await asyncio.sleep(lasts)
         for wait in waits:
             wait.cancel()
         await asyncio.wait(waits)
         await asyncio.sleep(0.01)
-        assert not [task for task in asyncio.all_tasks() if task.get_name() == "edgegap watcher"]
+        assert not [
+            task for task in asyncio.all_tasks() if task.get_name() == "edgegap watcher"
+        ]
         await asyncio.sleep(0.1)
         before = asked(sim)
         await asyncio.sleep(30)
@@ -170,23 +252,33 @@ async def test_when_the_last_one_goes_what_is_under_way_goes_too(many: int, last
 
 async def test_a_status_that_fails_now_and_then_is_no_reason_to_ask_for_lists() -> None:
     pending = answer(200, {"request_id": "c065", "current_status": "Status.DEPLOYING"})
-    async with scripted(*[answer(503), pending] * 6, answer(), retry=Retry(tries=1)) as (edgegap, server):
+    async with scripted(
+        *[answer(503), pending] * 6, answer(), retry=Retry(tries=1)
+    ) as (edgegap, server):
         assert (await edgegap.deployments.wait_until_ready("c065")).request_id == "c065"
         assert {arrival.path for arrival in server.arrivals} == {"/v1/status/c065"}
 
 
 async def test_a_list_that_lags_is_believed_all_the_same() -> None:
     lag = Fault("list", "lag", seconds=2.0)
-    async with crowd(60, lag, others=3000, ready_after=(2.0, 20.0)) as (edgegap, sim, ids):
+    async with crowd(60, lag, others=3000, ready_after=(2.0, 20.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         assert (await delays(edgegap, sim, ids))[-1] < 3
         assert asked(sim) < 180
 
 
 async def test_slow_statuses_are_waited_for_together() -> None:
-    async with crowd(20, Fault("status", "late", seconds=1.0), ready_after=(0.0, 0.0)) as (edgegap, _, ids):
+    async with crowd(
+        20, Fault("status", "late", seconds=1.0), ready_after=(0.0, 0.0)
+    ) as (edgegap, _, ids):
         began = now()
         await asyncio.gather(*(edgegap.deployments.stop(it) for it in ids))
-        await asyncio.gather(*(edgegap.deployments.wait_until_stopped(it) for it in ids))
+        await asyncio.gather(
+            *(edgegap.deployments.wait_until_stopped(it) for it in ids)
+        )
         assert now() - began < 5
 
 
@@ -203,7 +295,11 @@ async def test_one_who_comes_as_the_last_one_goes_is_looked_after(turns: int) ->
 
 async def test_one_that_is_quicker_than_all_before_is_seen_soon_ready_or_gone() -> None:
     takes = iter([10.0, 0.5, 0.5])
-    async with crowd(1, ready_after=lambda: next(takes), stop_takes=0.1) as (edgegap, sim, ids):
+    async with crowd(1, ready_after=lambda: next(takes), stop_takes=0.1) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         await delays(edgegap, sim, ids)
         assert (await delays(edgegap, sim, [await start(edgegap)]))[0] < 2
         third = await start(edgegap)
@@ -215,10 +311,13 @@ async def test_one_that_is_quicker_than_all_before_is_seen_soon_ready_or_gone() 
         assert now() - began < 0.1
 
 
-async def test_who_waits_for_an_end_is_told_at_once_when_this_session_stops_it() -> None:
+async def test_who_waits_for_an_end_is_told_at_once_when_this_session_stops_it() -> (
+    None
+):
     async with crowd(1, ready_after=(0.0, 0.0), stop_takes=0.0) as (edgegap, _, ids):
         waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(ids[0]))
-        await asyncio.sleep(70.5)  # every two seconds is looked by now
+        # every two seconds is looked by now
+        await asyncio.sleep(70.5)
         await edgegap.deployments.ensure_stopped(ids[0])
         stopped = now()
         await waiting

@@ -1,4 +1,6 @@
-"""Whatever happens: who waits is told in time, nothing wrong, and when all are told nothing is asked any more."""
+"""Whatever happens: who waits is told in time, nothing wrong, and when all are told
+nothing is asked any more.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from bucket_model import moments, now
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from waiting import WAY, asked
+from support.bucket_model import moments, now
+from support.waiting import WAY, asked
 
 from edgegap_async import EdgegapSession, Limits, ReadyDeployment
 from edgegap_async.errors import (
@@ -21,16 +23,22 @@ from edgegap_async.errors import (
 )
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 
-EXACT = 0.02  # seconds
-TROUBLE = 12.0  # seconds in which things go wrong
-SOON = 75.0  # seconds after trouble in which all is known: a filter that lied is not believed for a minute
+# seconds
+EXACT = 0.02
+# seconds in which things go wrong
+TROUBLE = 12.0
+# seconds after trouble in which all is known: a filter that lied is not believed for a
+# minute
+SOON = 75.0
 LONG = 1000.0
 How: TypeAlias = Literal["ready", "stopped", "many"]
 
 
 @dataclass(frozen=True)
 class Server:
-    """One deployment, in seconds: when it is READY or in ERROR, and when others stop it."""
+    """One deployment, in seconds: when it is READY or in ERROR, and when others stop
+    it.
+    """
 
     settles: float
     stopped: float | None
@@ -38,7 +46,9 @@ class Server:
 
 @dataclass(frozen=True)
 class Visitor:
-    """One who waits: from when on, how long at most, when he goes by himself, and for which servers."""
+    """One who waits: from when on, how long at most, when he goes by himself, and for
+    which servers.
+    """
 
     comes: float
     timeout: float | None
@@ -53,7 +63,8 @@ class World:
 
     servers: Sequence[Server]
     visitors: Sequence[Visitor]
-    faults: Sequence[tuple[float, Sequence[Fault]]]  # from when on which
+    # from when on which
+    faults: Sequence[tuple[float, Sequence[Fault]]]
     error_share: float
     gone: Any
     page: int
@@ -70,8 +81,20 @@ VISITORS = st.builds(
     servers=st.lists(st.integers(0, 7), min_size=1, max_size=8),
 )
 SHARE = st.sampled_from([0.2, 0.5, 1.0])
-KINDS = ["503-before", "cut-before", "cut-after", "never-before", "not-json", "no-id", "truncated", "stuck", "429"]
-WRONG = st.builds(Fault, st.sampled_from(["list", "status"]), st.sampled_from(KINDS), SHARE)
+KINDS = [
+    "503-before",
+    "cut-before",
+    "cut-after",
+    "never-before",
+    "not-json",
+    "no-id",
+    "truncated",
+    "stuck",
+    "429",
+]
+WRONG = st.builds(
+    Fault, st.sampled_from(["list", "status"]), st.sampled_from(KINDS), SHARE
+)
 FILTERS = st.builds(
     Fault,
     st.just("list"),
@@ -79,9 +102,13 @@ FILTERS = st.builds(
     SHARE,
     fields=st.sampled_from([(), ("status",), ("request_id",)]),
 )
-LAGS = st.builds(Fault, st.just("list"), st.just("lag"), SHARE, seconds=st.sampled_from([0.5, 2.0]))
+LAGS = st.builds(
+    Fault, st.just("list"), st.just("lag"), SHARE, seconds=st.sampled_from([0.5, 2.0])
+)
 FAULTS = st.tuples(WRONG, FILTERS, LAGS, st.sets(st.integers(0, 2))).map(
-    lambda drawn: [fault for number, fault in enumerate(drawn[:3]) if number in drawn[3]]
+    lambda drawn: [
+        fault for number, fault in enumerate(drawn[:3]) if number in drawn[3]
+    ]
 )
 WORLDS = st.builds(
     World,
@@ -104,7 +131,10 @@ class Play:
         self.began = now()
 
     async def run(self) -> None:
-        deploys = [self.edgegap.deployments.deploy("game", "1", users=["203.0.113.7"]) for _ in self.world.servers]
+        deploys = [
+            self.edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+            for _ in self.world.servers
+        ]
         await asyncio.gather(*deploys)
         self.ids = [*self.sim.deployed()]
         self.began = now()
@@ -117,7 +147,8 @@ class Play:
             group.create_task(self.change(TROUBLE, []))
             for visitor in self.world.visitors:
                 group.create_task(self.visit(visitor))
-        await asyncio.sleep(1)  # what was under way is answered
+        # what was under way is answered
+        await asyncio.sleep(1)
         before = asked(self.sim)
         await asyncio.sleep(100)
         assert asked(self.sim) == before
@@ -133,14 +164,19 @@ class Play:
 
     async def visit(self, visitor: Visitor) -> None:
         await asyncio.sleep(visitor.comes)
-        ids = list(dict.fromkeys(self.ids[number % len(self.ids)] for number in visitor.servers))
+        ids = list(
+            dict.fromkeys(
+                self.ids[number % len(self.ids)] for number in visitor.servers
+            )
+        )
         if visitor.how == "many":
             waits = [self.wait_many(ids, visitor)]
         else:
             waits = [self.wait(request_id, visitor) for request_id in ids]
         goes = visitor.goes
         if goes is None and visitor.how == "stopped" and visitor.timeout is None:
-            goes = TROUBLE + SOON  # nobody may ever stop it
+            # nobody may ever stop it
+            goes = TROUBLE + SOON
         with suppress(TimeoutError):
             async with asyncio.timeout(goes), asyncio.TaskGroup() as group:
                 for wait in waits:
@@ -148,7 +184,9 @@ class Play:
 
     async def wait_many(self, ids: Sequence[str], visitor: Visitor) -> None:
         came, told = now(), set[str]()
-        async with self.edgegap.deployments.wait_many(ids, timeout=visitor.timeout) as outcomes:
+        async with self.edgegap.deployments.wait_many(
+            ids, timeout=visitor.timeout
+        ) as outcomes:
             async for request_id, outcome in outcomes:
                 assert request_id not in told
                 told.add(request_id)
@@ -160,18 +198,29 @@ class Play:
         outcome: ReadyDeployment | EdgegapError | None
         try:
             if visitor.how == "ready":
-                outcome = await self.edgegap.deployments.wait_until_ready(request_id, timeout=visitor.timeout)
+                outcome = await self.edgegap.deployments.wait_until_ready(
+                    request_id, timeout=visitor.timeout
+                )
             else:
-                outcome = await self.edgegap.deployments.wait_until_stopped(request_id, timeout=visitor.timeout)
+                outcome = await self.edgegap.deployments.wait_until_stopped(
+                    request_id, timeout=visitor.timeout
+                )
         except EdgegapError as error:
             outcome = error
         self.judge(request_id, outcome, came, visitor)
 
     def judge(
-        self, request_id: str, outcome: ReadyDeployment | EdgegapError | None, came: float, visitor: Visitor
+        self,
+        request_id: str,
+        outcome: ReadyDeployment | EdgegapError | None,
+        came: float,
+        visitor: Visitor,
     ) -> None:
         """It is true, and it comes in time."""
-        settled, stopped = self.sim.settled_at(request_id), request_id in self.sim.stopped()
+        settled, stopped = (
+            self.sim.settled_at(request_id),
+            request_id in self.sim.stopped(),
+        )
         deadline = None if visitor.timeout is None else came + visitor.timeout
         assert deadline is None or now() <= deadline + EXACT
         match outcome:
@@ -191,9 +240,11 @@ class Play:
             case DeadlineExceeded():
                 assert isinstance(outcome, ReadyTimeout) == (visitor.how != "stopped")
                 assert deadline is not None
-                # A little early only where its status can't be asked for any more: after a 429, say.
+                # A little early only where its status can't be asked for any more:
+                # after a 429, say.
                 assert now() >= deadline - EXACT or outcome.__cause__ is not None
-                # It was not told though it was true: only while something went wrong, or shortly after.
+                # It was not told though it was true: only while something went wrong,
+                # or shortly after.
                 since = self.since(request_id, visitor.how, came)
                 assert since is None or now() - since <= SOON
                 return
@@ -204,14 +255,22 @@ class Play:
         assert now() - since <= SOON
 
     def since(self, request_id: str, how: How, came: float) -> float | None:
-        """From when on there was something to tell, and nothing that kept it from being told."""
+        """From when on there was something to tell, and nothing that kept it from being
+        told.
+        """
         server = self.world.servers[self.ids.index(request_id)]
         settled = self.sim.settled_at(request_id)
         if how == "stopped" and request_id in self.sim.running():
             return None
-        if settled is None and (server.stopped is None or request_id in self.sim.running()):
+        if settled is None and (
+            server.stopped is None or request_id in self.sim.running()
+        ):
             return None
-        ends = [came, settled or 0.0, self.began + TROUBLE if self.world.faults else 0.0]
+        ends = [
+            came,
+            settled or 0.0,
+            self.began + TROUBLE if self.world.faults else 0.0,
+        ]
         if how == "stopped":
             ends.append(self.began + (server.stopped or 0.0))
         return max(ends)
@@ -231,19 +290,29 @@ async def happens(world: World) -> None:
             delay_after=WAY,
             rates={"deploy": None},
         ) as sim,
-        EdgegapSession("t", base_url=sim.url, limits=Limits(deploy=None), deploy_once=False) as edgegap,
+        EdgegapSession(
+            "t", base_url=sim.url, limits=Limits(deploy=None), deploy_once=False
+        ) as edgegap,
     ):
         play = Play(world, sim, edgegap)
         tasks = asyncio.all_tasks()
         await play.run()
         assert sim.busiest_second("status") <= 20
         assert sim.busiest_second("list") <= 10
-        assert sim.refused("status") + sim.refused("list") == sim.faulted().get("429", 0)
-        assert {usage.in_flight + usage.waiting for usage in edgegap.usage().values()} == {0}
-        assert not {task for task in asyncio.all_tasks() - tasks if "watcher" in task.get_name()}
+        assert sim.refused("status") + sim.refused("list") == sim.faulted().get(
+            "429", 0
+        )
+        assert {
+            usage.in_flight + usage.waiting for usage in edgegap.usage().values()
+        } == {0}
+        assert not {
+            task for task in asyncio.all_tasks() - tasks if "watcher" in task.get_name()
+        }
 
 
-@settings(max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
+@settings(
+    max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+)
 @given(WORLDS)
 def test_all_are_told_the_truth_in_time_and_then_nothing_is_asked(world: World) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:

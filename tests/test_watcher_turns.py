@@ -1,4 +1,6 @@
-"""A wait is cancelled, or its session closed, in every turn of the loop that it takes, while others wait."""
+"""A wait is cancelled, or its session closed, in every turn of the loop that it takes,
+while others wait.
+"""
 
 import asyncio
 import gc
@@ -6,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
-from owning import SteppingLoop
-from waiting import asked
+from support.owning import SteppingLoop
+from support.waiting import asked
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentTerminated, EdgegapError, SessionClosed
@@ -42,7 +44,9 @@ async def waits_for_an_end(edgegap: EdgegapSession, ids: list[str]) -> None:
 
 
 async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
-    """One who waits beside others, or the session, is struck in a turn; whether it had ended before."""
+    """One who waits beside others, or the session, is struck in a turn; whether it had
+    ended before.
+    """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
     async with (
@@ -54,7 +58,10 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
             await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
         ids = [*sim.deployed()]
         await asyncio.sleep(0.05)
-        others = [asyncio.ensure_future(edgegap.deployments.wait_until_ready(it)) for it in ids[:beside]]
+        others = [
+            asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
+            for it in ids[:beside]
+        ]
         task = asyncio.ensure_future(attempt(edgegap, ids))
         closing: list[asyncio.Task[None]] = []
 
@@ -71,18 +78,25 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
         dues.clear()
         await asyncio.gather(*closing)
         outcomes = await asyncio.gather(*others, return_exceptions=True)
-        kinds = (ReadyDeployment, DeploymentTerminated, *((SessionClosed,) if closing else ()))
+        kinds = (
+            ReadyDeployment,
+            DeploymentTerminated,
+            *((SessionClosed,) if closing else ()),
+        )
         assert all(isinstance(outcome, kinds) for outcome in outcomes), outcomes
         if task.cancelled() or (error := task.exception()) is None:
             assert not (closing and task.cancelled())
         else:
             assert isinstance(error, SessionClosed), error
             assert closing
-        await asyncio.sleep(0.1)  # what was under way arrives
+        # what was under way arrives
+        await asyncio.sleep(0.1)
         before = asked(sim)
         await asyncio.sleep(5)
         assert asked(sim) == before
-        assert {usage.in_flight + usage.waiting for usage in edgegap.usage().values()} == {0}
+        assert {
+            usage.in_flight + usage.waiting for usage in edgegap.usage().values()
+        } == {0}
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     assert not tasks, f"tasks left behind: {tasks}"
     return over
@@ -90,7 +104,13 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
 
 @pytest.mark.parametrize("strike", ["cancel", "close"])
 @pytest.mark.parametrize(
-    ("attempt", "beside"), [(waits_for_one, 0), (waits_for_one, 2), (waits_for_many, 2), (waits_for_an_end, 1)]
+    ("attempt", "beside"),
+    [
+        (waits_for_one, 0),
+        (waits_for_one, 2),
+        (waits_for_many, 2),
+        (waits_for_an_end, 1),
+    ],
 )
 def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(
     attempt: Attempt, beside: int, strike: str
@@ -99,5 +119,6 @@ def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(
         turns = 1
         while not runner.run(struck(attempt, beside, turns, strike)):
             turns += 1
-    gc.collect()  # a coroutine that was never awaited is a warning, and an error here
+    # a coroutine that was never awaited is a warning, and an error here
+    gc.collect()
     assert turns > 20

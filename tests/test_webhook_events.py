@@ -1,4 +1,6 @@
-"""What becomes of a webhook: who listens is told, it can be handed on, and no signature gets about."""
+"""What becomes of a webhook: who listens is told, it can be handed on, and no signature
+gets about.
+"""
 
 import asyncio
 import io
@@ -13,8 +15,18 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from hooks import BODY, EVENTS, NONCE, SAMPLE, SECRET, path, receiver, signed, words
 from rich.pretty import pretty_repr
+from support.hooks import (
+    BODY,
+    EVENTS,
+    NONCE,
+    SAMPLE,
+    SECRET,
+    path,
+    receiver,
+    signed,
+    words,
+)
 
 from edgegap_async import DeployRequest, WebhookReceiver
 from edgegap_async.webhooks import LONGEST_BODY, LONGEST_READ, WebhookEvent
@@ -29,11 +41,14 @@ async def test_all_who_listen_are_told_each_time_and_none_after_that() -> None:
     assert one == two == [event]
     hooks.unlisten(told_one)
     hooks.unlisten(told_one)
-    assert await hooks.handle(path(hooks), BODY) == event  # doubled: for who listens to see
+    # doubled: for who listens to see
+    assert await hooks.handle(path(hooks), BODY) == event
     assert (len(one), len(two)) == (1, 2)
 
 
-async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_listener_that_fails_harms_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
 
     def fails(event: WebhookEvent) -> None:
@@ -44,7 +59,9 @@ async def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixtu
     hooks.listen(heard.append)
     event = await hooks.handle(path(hooks), BODY)
     assert heard == [event]
-    assert [record.exc_text and "mine" in record.exc_text for record in caplog.records] == [True]
+    assert [
+        record.exc_text and "mine" in record.exc_text for record in caplog.records
+    ] == [True]
 
 
 async def test_who_does_not_listen_any_more_is_not_held() -> None:
@@ -71,22 +88,34 @@ def test_a_listener_must_be_a_plain_function(listener: Any) -> None:
 # What is handed on
 
 
-@pytest.mark.parametrize("code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"])
-@pytest.mark.parametrize("body", [BODY, b'{"request_id": "c065"}'], ids=["whole", "bare"])
-async def test_an_event_can_be_handed_to_another_process(code: Any, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"]
+)
+@pytest.mark.parametrize(
+    "body", [BODY, b'{"request_id": "c065"}'], ids=["whole", "bare"]
+)
+async def test_an_event_can_be_handed_to_another_process(
+    code: Any, body: bytes
+) -> None:
     hooks = receiver()
     event = await hooks.handle(path(hooks), body)
     assert event is not None
     assert code.decode(code.encode(event), type=WebhookEvent) == event
-    assert body != BODY or event.status.start_time  # a time is what the two codes write differently
+    # a time is what the two codes write differently
+    assert body != BODY or event.status.start_time
     with pytest.raises(msgspec.ValidationError):
-        code.decode(code.encode(msgspec.to_builtins(event) | {"event": "started"}), type=WebhookEvent)
+        code.decode(
+            code.encode(msgspec.to_builtins(event) | {"event": "started"}),
+            type=WebhookEvent,
+        )
 
 
 # What stays secret, and small
 
 
-async def test_no_signature_and_no_secret_gets_about(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_signature_and_no_secret_gets_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.DEBUG)
     hooks = receiver()
     hooks.listen(lambda event: 1 / 0)
@@ -96,13 +125,26 @@ async def test_no_signature_and_no_secret_gets_about(caplog: pytest.LogCaptureFi
         assert await hooks.handle(path(hooks), body) is None
     assert await hooks.handle(path(hooks) + "0", BODY) is None
     request = DeployRequest("game", "1", users=["::1"], **hooks.urls(nonce))
-    shown = [form(it) for it in (hooks, event, request, hooks.urls(nonce)) for form in (repr, str, pretty_repr)]
+    shown = [
+        form(it)
+        for it in (hooks, event, request, hooks.urls(nonce))
+        for form in (repr, str, pretty_repr)
+    ]
     lines = [repr(vars(record)) + record.getMessage() for record in caplog.records]
     assert len(lines) == 5
-    parts = [SECRET, *(signature[at : at + 10] for at in range(len(signature) - 9)), f"{front}/{event_name}"]
-    assert [text for text in (*shown, *lines) if any(part in text for part in parts)] == []
+    parts = [
+        SECRET,
+        *(signature[at : at + 10] for at in range(len(signature) - 9)),
+        f"{front}/{event_name}",
+    ]
+    assert [
+        text for text in (*shown, *lines) if any(part in text for part in parts)
+    ] == []
     assert repr(hooks) == "<WebhookReceiver at https://matchmaker.example.com>"
-    assert repr(request.webhook_on_ready) == "Webhook(url='https://matchmaker.example.com/***')"
+    assert (
+        repr(request.webhook_on_ready)
+        == "Webhook(url='https://matchmaker.example.com/***')"
+    )
     assert signature in signed(hooks), "the search does not find what it is for"
 
 
@@ -113,7 +155,10 @@ async def test_nothing_is_kept_of_what_came_in() -> None:
         for number in range(2000):
             body = b'{"request_id": "%d", "fqdn": "%d"}' % (number, 10**500 + number)
             assert await hooks.handle(path(hooks, nonce=f"n{number}"), body)
-            assert await hooks.handle(f"/game/hooks/ready/n{number}/{number:064}", body) is None
+            assert (
+                await hooks.handle(f"/game/hooks/ready/n{number}/{number:064}", body)
+                is None
+            )
 
     await flood()
     tracemalloc.start()
@@ -129,7 +174,9 @@ async def test_nothing_is_kept_of_what_came_in() -> None:
 
 
 @asynccontextmanager
-async def served(hooks: WebhookReceiver, below: str = "", **options: Any) -> AsyncIterator[str]:
+async def served(
+    hooks: WebhookReceiver, below: str = "", **options: Any
+) -> AsyncIterator[str]:
     """The routes in an application, or in one below another; the URL of the host."""
     app = inner = web.Application(**options)
     inner.add_routes(hooks.routes())
@@ -146,20 +193,27 @@ async def served(hooks: WebhookReceiver, below: str = "", **options: Any) -> Asy
         await runner.cleanup()
 
 
-@pytest.mark.parametrize(("below", "front"), [("", "/game/hooks"), ("", "/hooks"), ("", ""), ("/game", "/game/hooks")])
+@pytest.mark.parametrize(
+    ("below", "front"),
+    [("", "/game/hooks"), ("", "/hooks"), ("", ""), ("/game", "/game/hooks")],
+)
 async def test_routes_answer_204_to_an_event(below: str, front: str) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
     hooks.listen(heard.append)
     async with served(hooks, below) as url, aiohttp.ClientSession(url) as http:
         for event in EVENTS:
-            async with http.post(path(hooks, event).replace("/game/hooks", front), data=BODY) as answer:
+            async with http.post(
+                path(hooks, event).replace("/game/hooks", front), data=BODY
+            ) as answer:
                 assert (answer.status, await answer.read()) == (204, b"")
     assert [(each.event, each.nonce, each.request_id) for each in heard] == [
         (event, NONCE, SAMPLE["request_id"]) for event in EVENTS
     ]
 
 
-async def test_routes_answer_404_or_405_to_all_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_routes_answer_404_or_405_to_all_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
     hooks.listen(heard.append)
     good = path(hooks)
@@ -191,10 +245,15 @@ async def chunks(count: int, first: bytes = b"") -> AsyncIterator[bytes]:
 async def test_routes_read_a_mebibyte_and_no_more(count: int) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
     hooks.listen(heard.append)
-    async with served(hooks, client_max_size=10 * LONGEST_BODY) as url, aiohttp.ClientSession(url) as http:
+    async with (
+        served(hooks, client_max_size=10 * LONGEST_BODY) as url,
+        aiohttp.ClientSession(url) as http,
+    ):
         async with http.post(path(hooks), data=chunks(count, BODY)) as answer:
             assert answer.status == 404
-        async with http.post(path(hooks), data=io.BytesIO(BODY.ljust(LONGEST_BODY + 1))) as answer:
+        async with http.post(
+            path(hooks), data=io.BytesIO(BODY.ljust(LONGEST_BODY + 1))
+        ) as answer:
             assert answer.status == 404
     assert heard == []
 
@@ -206,7 +265,8 @@ async def test_routes_do_not_read_on_when_it_is_too_much() -> None:
     async with served(hooks) as url:
         began = loop.time()
         assert b" 404 " in await raw(url, head.encode() + BODY.ljust(LONGEST_BODY + 1))
-        assert loop.time() - began < 1  # and not after the ten seconds of a body that does not come
+        # and not after the ten seconds of a body that does not come
+        assert loop.time() - began < 1
 
 
 async def test_routes_read_a_mebibyte_whatever_the_application_allows() -> None:
@@ -246,13 +306,23 @@ async def test_routes_do_not_wait_for_the_body_of_a_stranger() -> None:
         assert LONGEST_READ <= loop.time() - began < LONGEST_READ + 1
 
 
-async def test_a_body_that_is_cut_is_no_event_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_body_that_is_cut_is_no_event_and_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
     hooks.listen(heard.append)
-    head = f"POST {path(hooks)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY) + 1}\r\n"
+    head = (
+        f"POST {path(hooks)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY) + 1}\r\n"
+    )
     async with served(hooks) as url:
         await raw(url, f"{head}\r\n".encode() + BODY, then_cut=True)
         await asyncio.sleep(LONGEST_READ + 1)
-        assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
-        assert b" 404 " in await raw(url, f"{head}Content-Encoding: gzip\r\n\r\n".encode() + BODY + b" ")
+        assert [
+            record.getMessage()
+            for record in caplog.records
+            if record.levelno > logging.INFO
+        ] == []
+        assert b" 404 " in await raw(
+            url, f"{head}Content-Encoding: gzip\r\n\r\n".encode() + BODY + b" "
+        )
     assert heard == []

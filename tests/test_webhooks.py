@@ -9,10 +9,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from bucket_model import run
-from hooks import BASE, BODY, EVENTS, NONCE, SAMPLE, SECRET, path, receiver, signed, words
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bucket_model import run
+from support.hooks import (
+    BASE,
+    BODY,
+    EVENTS,
+    NONCE,
+    SAMPLE,
+    SECRET,
+    path,
+    receiver,
+    signed,
+    words,
+)
 
 from edgegap_async import DeploymentState, DeployRequest
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent, parse
@@ -28,7 +39,11 @@ def test_a_body_is_read_as_a_status() -> None:
 
 def test_a_body_may_lack_all_but_the_request_id() -> None:
     status = parse(b'{"request_id": "c065", "reason": {"code": [1]}}')
-    assert (status.request_id, status.state, status.ports) == ("c065", DeploymentState.UNKNOWN, {})
+    assert (status.request_id, status.state, status.ports) == (
+        "c065",
+        DeploymentState.UNKNOWN,
+        {},
+    )
 
 
 PASSWORD = "hunter2hunter2"
@@ -44,18 +59,29 @@ NO_STATUS = {
     "an empty request_id": b'{"request_id": "", "x": "hunter2hunter2"}',
     "a number for a request_id": b'{"request_id": 5, "x": "hunter2hunter2"}',
     "ports that are none": b'{"request_id": "c065", "ports": {"hunter2hunter2": 5}}',
-    "nested too deeply": b'{"request_id": "hunter2hunter2", "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
-    "2 MiB": b'{"request_id": "hunter2hunter2", "x": "' + b"x" * 2 * LONGEST_BODY + b'"}',
+    "nested too deeply": b'{"request_id": "hunter2hunter2", "x": '
+    + b"[" * 50_000
+    + b"]" * 50_000
+    + b"}",
+    "2 MiB": b'{"request_id": "hunter2hunter2", "x": "'
+    + b"x" * 2 * LONGEST_BODY
+    + b'"}',
     "a byte too long": b'{"request_id": "hunter2hunter2"}'.ljust(LONGEST_BODY + 1),
 }
 
 
 @pytest.mark.parametrize("name", NO_STATUS)
-async def test_what_is_no_status_is_no_event_and_is_not_repeated(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_no_status_is_no_event_and_is_not_repeated(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(ValueError, match=r"^body ") as raised:
         parse(NO_STATUS[name])
-    told = [str(raised.value), repr(raised.value.__context__), repr(raised.value.__cause__)]
+    told = [
+        str(raised.value),
+        repr(raised.value.__context__),
+        repr(raised.value.__cause__),
+    ]
     hooks, heard = receiver(), list[WebhookEvent]()
     hooks.listen(heard.append)
     assert await hooks.handle(path(hooks), NO_STATUS[name]) is None
@@ -71,7 +97,11 @@ def test_the_longest_body_is_1_mib() -> None:
 
 @given(
     st.binary()
-    | st.recursive(st.none() | st.text(), lambda inner: st.dictionaries(st.text(), inner)).map(repr).map(str.encode)
+    | st.recursive(
+        st.none() | st.text(), lambda inner: st.dictionaries(st.text(), inner)
+    )
+    .map(repr)
+    .map(str.encode)
 )
 def test_no_body_raises(body: bytes) -> None:
     hooks = receiver()
@@ -105,14 +135,28 @@ def test_the_urls_are_the_arguments_of_a_deploy() -> None:
     hooks = receiver()
     request = DeployRequest("game", "1", users=["::1"], **hooks.urls(NONCE))
     sent = msgspec.json.decode(msgspec.json.encode(request))
-    assert [sent[f"webhook_on_{event}"] for event in EVENTS] == [{"url": signed(hooks, event)} for event in EVENTS]
+    assert [sent[f"webhook_on_{event}"] for event in EVENTS] == [
+        {"url": signed(hooks, event)} for event in EVENTS
+    ]
 
 
 async def test_receivers_verify_each_other_s_if_they_share_the_secret() -> None:
     hooks = receiver()
-    for other in (receiver(), receiver(secret=SECRET.encode()), receiver("http://elsewhere.example:8080/game/hooks/")):
-        assert await other.handle(path(hooks), BODY) == await hooks.handle(path(hooks), BODY) is not None
-    for stranger in (receiver(secret=None), receiver(secret=SECRET + "2"), receiver(secret=b"x" * 16)):
+    for other in (
+        receiver(),
+        receiver(secret=SECRET.encode()),
+        receiver("http://elsewhere.example:8080/game/hooks/"),
+    ):
+        assert (
+            await other.handle(path(hooks), BODY)
+            == await hooks.handle(path(hooks), BODY)
+            is not None
+        )
+    for stranger in (
+        receiver(secret=None),
+        receiver(secret=SECRET + "2"),
+        receiver(secret=b"x" * 16),
+    ):
         assert await stranger.handle(path(hooks), BODY) is None
     alone = receiver(secret=None)
     assert await alone.handle(path(alone), BODY)
@@ -121,29 +165,65 @@ async def test_receivers_verify_each_other_s_if_they_share_the_secret() -> None:
 
 CHANGES: dict[str, Callable[[str, str, str, str], str]] = {
     "another event": lambda front, event, nonce, sign: f"{front}/error/{nonce}/{sign}",
-    "an unknown event": lambda front, event, nonce, sign: f"{front}/started/{nonce}/{sign}",
-    "another nonce": lambda front, event, nonce, sign: f"{front}/{event}/{nonce[:-1]}0/{sign}",
-    "a slash elsewhere": lambda front, event, nonce, sign: f"{front}/{event}{nonce[0]}/{nonce[1:]}/{sign}",
-    "another signature": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{'0' * 64}",
-    "a signature cut short": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign[:-1]}",
-    "half a signature": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign[:32]}",
-    "a longer signature": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign}0",
-    "capitals": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign.upper()}",
+    "an unknown event": lambda front, event, nonce, sign: (
+        f"{front}/started/{nonce}/{sign}"
+    ),
+    "another nonce": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce[:-1]}0/{sign}"
+    ),
+    "a slash elsewhere": lambda front, event, nonce, sign: (
+        f"{front}/{event}{nonce[0]}/{nonce[1:]}/{sign}"
+    ),
+    "another signature": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{'0' * 64}"
+    ),
+    "a signature cut short": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign[:-1]}"
+    ),
+    "half a signature": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign[:32]}"
+    ),
+    "a longer signature": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign}0"
+    ),
+    "capitals": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign.upper()}"
+    ),
     "no signature": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/",
     "no nonce": lambda front, event, nonce, sign: f"{front}/{event}//{sign}",
-    "a slash at the end": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign}/",
+    "a slash at the end": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign}/"
+    ),
     "a line end": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign}\n",
     "a query": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign}?a=b",
-    "percent signs": lambda front, event, nonce, sign: f"{front}/%72eady/{nonce}/{sign}",
-    "no ASCII": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign[:-1]}٣",
-    "half a surrogate pair": lambda front, event, nonce, sign: f"{front}/{event}/{nonce}/{sign[:-1]}\ud800",
-    "a whole URL": lambda front, event, nonce, sign: f"https://matchmaker.example.com{front}/{event}/{nonce}/{sign}",
-    "another front": lambda front, event, nonce, sign: f"/other/hooks/{event}/{nonce}/{sign}",
-    "a longer front": lambda front, event, nonce, sign: f"/v1{front}/{event}/{nonce}/{sign}",
-    "half a segment in front": lambda front, event, nonce, sign: f"/ooks/{event}/{nonce}/{sign}",
-    "a slash too many": lambda front, event, nonce, sign: f"/{front}/{event}/{nonce}/{sign}",
+    "percent signs": lambda front, event, nonce, sign: (
+        f"{front}/%72eady/{nonce}/{sign}"
+    ),
+    "no ASCII": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign[:-1]}٣"
+    ),
+    "half a surrogate pair": lambda front, event, nonce, sign: (
+        f"{front}/{event}/{nonce}/{sign[:-1]}\ud800"
+    ),
+    "a whole URL": lambda front, event, nonce, sign: (
+        f"https://matchmaker.example.com{front}/{event}/{nonce}/{sign}"
+    ),
+    "another front": lambda front, event, nonce, sign: (
+        f"/other/hooks/{event}/{nonce}/{sign}"
+    ),
+    "a longer front": lambda front, event, nonce, sign: (
+        f"/v1{front}/{event}/{nonce}/{sign}"
+    ),
+    "half a segment in front": lambda front, event, nonce, sign: (
+        f"/ooks/{event}/{nonce}/{sign}"
+    ),
+    "a slash too many": lambda front, event, nonce, sign: (
+        f"/{front}/{event}/{nonce}/{sign}"
+    ),
     "no slash in front": lambda front, event, nonce, sign: f"{event}/{nonce}/{sign}",
-    "very long": lambda front, event, nonce, sign: f"{front * 100_000}/{event}/{nonce}/{sign}",
+    "very long": lambda front, event, nonce, sign: (
+        f"{front * 100_000}/{event}/{nonce}/{sign}"
+    ),
     "nothing": lambda front, event, nonce, sign: "",
 }
 
@@ -151,9 +231,12 @@ CHANGES: dict[str, Callable[[str, str, str, str], str]] = {
 async def test_the_signature_is_the_one_that_is_described() -> None:
     hooks = receiver()
     for event in (*EVENTS, "started"):
-        signature = hmac.new(SECRET.encode(), f"{event}/{NONCE}".encode(), hashlib.sha256).hexdigest()
+        signature = hmac.new(
+            SECRET.encode(), f"{event}/{NONCE}".encode(), hashlib.sha256
+        ).hexdigest()
         heard = await hooks.handle(f"/game/hooks/{event}/{NONCE}/{signature}", BODY)
-        assert (heard is not None) == (event in EVENTS)  # what a later version may sign is nothing to this one
+        # what a later version may sign is nothing to this one
+        assert (heard is not None) == (event in EVENTS)
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -176,9 +259,12 @@ ALPHABET = st.sampled_from("/abf01.%-_?\n\x00é\udc80") | st.characters()
 def mangled(draw: st.DrawFn) -> str:
     """A signed path in which a piece is replaced."""
     whole = draw(st.sampled_from(PATHS))
-    start, end = sorted((draw(st.integers(0, len(whole))), draw(st.integers(0, len(whole)))))
+    start, end = sorted(
+        (draw(st.integers(0, len(whole))), draw(st.integers(0, len(whole))))
+    )
     piece = draw(
-        st.text(ALPHABET, max_size=3) | st.sampled_from(PATHS).flatmap(lambda path: st.sampled_from(path.split("/")))
+        st.text(ALPHABET, max_size=3)
+        | st.sampled_from(PATHS).flatmap(lambda path: st.sampled_from(path.split("/")))
     )
     return whole[:start] + piece + whole[end:]
 
@@ -190,7 +276,9 @@ def test_no_path_raises_and_none_verifies_that_was_not_signed(text: str) -> None
 
 
 @pytest.mark.parametrize("front", ["/game/hooks", "/hooks", ""])
-async def test_a_mount_or_a_proxy_may_cut_the_path_off_from_the_front(front: str) -> None:
+async def test_a_mount_or_a_proxy_may_cut_the_path_off_from_the_front(
+    front: str,
+) -> None:
     hooks = receiver()
     assert await hooks.handle(path(hooks).replace("/game/hooks", front), BODY)
 
@@ -221,7 +309,9 @@ def test_a_wrong_base_url_is_refused(base_url: Any) -> None:
         receiver(base_url)
 
 
-@pytest.mark.parametrize("secret", ["", "x" * 15, b"x" * 15, 10**20, bytearray(20), "\ud800" * 5])
+@pytest.mark.parametrize(
+    "secret", ["", "x" * 15, b"x" * 15, 10**20, bytearray(20), "\ud800" * 5]
+)
 def test_a_wrong_secret_is_refused_and_not_repeated(secret: Any) -> None:
     with pytest.raises(ValueError, match=r"^secret must") as raised:
         receiver(secret=secret)
@@ -235,7 +325,9 @@ async def test_any_long_secret_will_do() -> None:
         assert await hooks.handle(path(hooks), BODY)
 
 
-@pytest.mark.parametrize("nonce", ["", "a/b", "a b", ".", "..", "a.b", "é", "a%2f", "x" * 65, "a\n", None, 5])
+@pytest.mark.parametrize(
+    "nonce", ["", "a/b", "a b", ".", "..", "a.b", "é", "a%2f", "x" * 65, "a\n", None, 5]
+)
 def test_a_wrong_nonce_is_refused(nonce: Any) -> None:
     with pytest.raises(ValueError, match=r"^nonce must"):
         receiver().urls(nonce)
@@ -251,7 +343,11 @@ def test_any_other_nonce_comes_back(nonce: str, event: str) -> None:
 
 async def test_arguments_of_another_kind_are_told() -> None:
     hooks = receiver()
-    wrong: list[tuple[str, Any, Any]] = [("path", b"/x", BODY), ("body", path(hooks), "{}"), ("body", "/x", None)]
+    wrong: list[tuple[str, Any, Any]] = [
+        ("path", b"/x", BODY),
+        ("body", path(hooks), "{}"),
+        ("body", "/x", None),
+    ]
     for argument, given_path, body in wrong:
         with pytest.raises(ValueError, match=f"^{argument} must"):
             await hooks.handle(given_path, body)

@@ -1,4 +1,6 @@
-"""The FastAPI example: its route for webhooks alone, and the whole of it before the simulated API."""
+"""The FastAPI example: its route for webhooks alone, and the whole of it before the
+simulated API.
+"""
 
 import asyncio
 import runpy
@@ -9,9 +11,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from asgi import App, Served, call, lived, loopback
-from bucket_model import now
-from hooks import BODY, SECRET, path, receiver
+from support.asgi import App, Served, call, lived, loopback
+from support.bucket_model import now
+from support.hooks import BODY, SECRET, path, receiver
 
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent
@@ -37,16 +39,25 @@ async def test_its_route_answers_204_to_an_event_and_404_to_all_else(app: App) -
         (good[:-1], BODY, 404),
         (path(receiver(BASE, None)), BODY, 404),
     ]:
-        assert await call(app, {"receiver": hooks}, "POST", where, [body]) == (status, b"")
+        assert await call(app, {"receiver": hooks}, "POST", where, [body]) == (
+            status,
+            b"",
+        )
     assert (await call(app, {"receiver": hooks}, "GET", good))[0] == 405
     assert len(heard) == 1
 
 
-async def test_its_route_works_below_a_root_path_and_behind_a_proxy_that_cuts_it_off(app: App) -> None:
+async def test_its_route_works_below_a_root_path_and_behind_a_proxy_that_cuts_it_off(
+    app: App,
+) -> None:
     hooks = receiver("http://127.0.0.1/api/webhooks")
     whole = path(hooks)
-    assert (await call(app, {"receiver": hooks}, "POST", whole, [BODY], root_path="/api"))[0] == 204
-    assert (await call(app, {"receiver": hooks}, "POST", whole.removeprefix("/api"), [BODY]))[0] == 204
+    assert (
+        await call(app, {"receiver": hooks}, "POST", whole, [BODY], root_path="/api")
+    )[0] == 204
+    assert (
+        await call(app, {"receiver": hooks}, "POST", whole.removeprefix("/api"), [BODY])
+    )[0] == 204
 
 
 async def test_its_route_reads_no_more_than_a_mebibyte(app: App) -> None:
@@ -60,14 +71,22 @@ async def test_its_route_reads_no_more_than_a_mebibyte(app: App) -> None:
             read += CHUNK
             yield b" " * CHUNK
 
-    assert await call(app, {"receiver": hooks}, "POST", path(hooks), endless()) == (404, b"")
+    assert await call(app, {"receiver": hooks}, "POST", path(hooks), endless()) == (
+        404,
+        b"",
+    )
     assert read <= LONGEST_BODY + CHUNK
 
 
 @asynccontextmanager
-async def running(app: App, monkeypatch: pytest.MonkeyPatch, **options: Any) -> AsyncIterator[tuple[Simulator, Served]]:
+async def running(
+    app: App, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> AsyncIterator[tuple[Simulator, Served]]:
     """The application, served where the simulated API reaches it."""
-    async with Simulator(ready_after=(3.0, 3.0), **options) as sim, loopback() as served:
+    async with (
+        Simulator(ready_after=(3.0, 3.0), **options) as sim,
+        loopback() as served,
+    ):
         monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
         monkeypatch.setenv("EDGEGAP_BASE_URL", sim.url)
         monkeypatch.setenv("PUBLIC_URL", served.url)
@@ -77,10 +96,15 @@ async def running(app: App, monkeypatch: pytest.MonkeyPatch, **options: Any) -> 
             yield sim, served
 
 
-async def test_a_match_is_started_and_its_server_known_by_webhook(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_match_is_started_and_its_server_known_by_webhook(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Nothing that the session asks is answered, so that only a webhook can tell.
     faults = [Fault("status", "503-before"), Fault("list", "503-before")]
-    async with running(app, monkeypatch, faults=faults) as (sim, served), aiohttp.ClientSession(served.url) as http:
+    async with (
+        running(app, monkeypatch, faults=faults) as (sim, served),
+        aiohttp.ClientSession(served.url) as http,
+    ):
         began = now()
         async with http.post("/matches", json={"players": ["203.0.113.7"]}) as answer:
             assert answer.status == 200, await answer.text()
@@ -88,14 +112,21 @@ async def test_a_match_is_started_and_its_server_known_by_webhook(app: App, monk
         assert 3.0 <= now() - began < 3.2
         async with http.post("/matches", json={"players": ["nobody"]}) as answer:
             assert answer.status == 422
-        assert sim.running() == {server["request_id"]}  # it was handed over
-        hooks = [(where.split("/")[2], status) for where, status in served.answers if where.startswith("/webhooks/")]
+        # it was handed over
+        assert sim.running() == {server["request_id"]}
+        hooks = [
+            (where.split("/")[2], status)
+            for where, status in served.answers
+            if where.startswith("/webhooks/")
+        ]
     assert hooks == [("ready", 204)]
     assert server["request_id"] in server["host"]
     assert server["port"] > 0
 
 
-async def test_a_match_without_a_server_is_told_and_leaves_none(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_match_without_a_server_is_told_and_leaves_none(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
         running(app, monkeypatch, error_share=1.0) as (sim, served),
         aiohttp.ClientSession(served.url) as http,

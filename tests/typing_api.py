@@ -1,4 +1,6 @@
-"""What a type checker makes of the public names: checked by mypy and pyright, never run."""
+"""What a type checker makes of the public names: checked by mypy and pyright, never
+run.
+"""
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
@@ -82,7 +84,12 @@ async def deployments(session: EdgegapSession) -> None:
         await deploy(
             "app",
             "v1",
-            users=["203.0.113.7", (45.5, -73.5), IPAddressUser("::1"), GeoCoordinatesUser(45, -73)],
+            users=[
+                "203.0.113.7",
+                (45.5, -73.5),
+                IPAddressUser("::1"),
+                GeoCoordinatesUser(45, -73),
+            ],
             environment_variables={"KEY": "value"},
             tags=["production"],
             require_cached_locations=True,
@@ -94,19 +101,48 @@ async def deployments(session: EdgegapSession) -> None:
         DeploymentAccepted,
     )
     assert_type(await session.deployments.status("id", timeout=5), DeploymentStatus)
-    assert_type(await session.deployments.stop("id", container_log_storage=True), StopResult)
+    assert_type(
+        await session.deployments.stop("id", container_log_storage=True), StopResult
+    )
     assert_type(await session.deployments.self_stop("id", 7, token="t"), StopResult)
-    assert_type(await session.deployments.self_stop("id", "key", token="t", container_log_storage="s"), StopResult)
-    assert_type(await session.deployments.bulk_stop(BulkStopFilter("request_id", ["a"])), BulkStopResult)
+    assert_type(
+        await session.deployments.self_stop(
+            "id", "key", token="t", container_log_storage="s"
+        ),
+        StopResult,
+    )
+    assert_type(
+        await session.deployments.bulk_stop(BulkStopFilter("request_id", ["a"])),
+        BulkStopResult,
+    )
     assert_type(await session.deployments.bulk_stop(everything=True), BulkStopResult)
-    query = ListQuery([ListFilter("request_id", "in", ["a"])], [OrderBy("created_at", "desc")])
-    assert_type(await session.deployments.list(query, page=1, limit=100), DeploymentPage)
-    assert_type(session.deployments.iterate("{}", page_size=50), AsyncIterator[DeploymentSummary])
-    assert_type([row.request_id async for row in session.deployments.iterate()], list[str])
+    query = ListQuery(
+        [ListFilter("request_id", "in", ["a"])], [OrderBy("created_at", "desc")]
+    )
+    assert_type(
+        await session.deployments.list(query, page=1, limit=100), DeploymentPage
+    )
+    assert_type(
+        session.deployments.iterate("{}", page_size=50),
+        AsyncIterator[DeploymentSummary],
+    )
+    assert_type(
+        [row.request_id async for row in session.deployments.iterate()], list[str]
+    )
     assert_type(await session.deployments.container_logs("id"), ContainerLogs)
-    assert_type(await session.deployments.metrics("id", start_time=datetime.now(), end_time="x"), DeploymentMetrics)
-    assert_type(await session.deployments.wait_until_ready("id", timeout=None), ReadyDeployment)
-    assert_type(await session.deployments.wait_until_ready("id", probe=tcp("gameport")), ReadyDeployment)
+    assert_type(
+        await session.deployments.metrics(
+            "id", start_time=datetime.now(), end_time="x"
+        ),
+        DeploymentMetrics,
+    )
+    assert_type(
+        await session.deployments.wait_until_ready("id", timeout=None), ReadyDeployment
+    )
+    assert_type(
+        await session.deployments.wait_until_ready("id", probe=tcp("gameport")),
+        ReadyDeployment,
+    )
     assert_type(await session.deployments.wait_until_stopped("id", timeout=1), None)
     async with session.deployments.wait_many(["a", "b"], timeout=None) as outcomes:
         async for request_id, outcome in outcomes:
@@ -116,7 +152,12 @@ async def deployments(session: EdgegapSession) -> None:
 
 async def many(session: EdgegapSession, requests: AsyncIterator[DeployRequest]) -> None:
     async with session.deployments.deploy_many(
-        requests, ready_timeout=None, stop_on_failure=False, concurrency=5, max_running=9, priority="background"
+        requests,
+        ready_timeout=None,
+        stop_on_failure=False,
+        concurrency=5,
+        max_running=9,
+        priority="background",
     ) as outcomes:
         assert_type([outcome async for outcome in outcomes], list[DeployOutcome])
         outcome = await anext(outcomes)
@@ -133,11 +174,20 @@ async def the_rest(session: EdgegapSession) -> None:
     fleets, tags = session.private_fleets, session.tags
     variables = [EnvironmentVariable("KEY", "value", is_hidden=True)]
     assert_type(
-        await fleets.deploy("app", "v1", private_host_ids=["h"], users=[(1, 2)], environment_variables=variables),
+        await fleets.deploy(
+            "app",
+            "v1",
+            private_host_ids=["h"],
+            users=[(1, 2)],
+            environment_variables=variables,
+        ),
         DeploymentAccepted,
     )
     assert_type(await fleets.hosts("fleet", page=1, limit=10), FleetHosts)
-    assert_type(await session.locations.list(app="a", version="v", type="t", tags=True), Locations)
+    assert_type(
+        await session.locations.list(app="a", version="v", type="t", tags=True),
+        Locations,
+    )
     assert_type(await tags.list("id"), DeploymentTags)
     assert_type(await tags.get("id", "v1"), DeploymentTag)
     assert_type(await tags.create("id", "v1"), DeploymentTag)
@@ -149,7 +199,9 @@ async def the_rest(session: EdgegapSession) -> None:
 
 async def webhooks(session: EdgegapSession) -> None:
     receiver = WebhookReceiver("https://example.com", secret=b"x" * 16)
-    await session.deployments.deploy("app", "v1", users=["::1"], **receiver.urls("nonce"))
+    await session.deployments.deploy(
+        "app", "v1", users=["::1"], **receiver.urls("nonce")
+    )
     assert_type(receiver.urls("nonce")["webhook_on_ready"], Webhook)
     event = await receiver.handle("/path", b"{}")
     assert_type(event, WebhookEvent | None)
@@ -157,7 +209,9 @@ async def webhooks(session: EdgegapSession) -> None:
         assert_type(event.event, EventName)
         assert_type(event.status, DeploymentStatus)
         assert_type(session.deployments.notify(event), None)
-        assert_type(EdgegapSession("token", webhooks=receiver).deployments.notify(event), None)
+        assert_type(
+            EdgegapSession("token", webhooks=receiver).deployments.notify(event), None
+        )
     assert_type(parse(b"{}"), DeploymentStatus)
     listener = list[WebhookEvent]().append
     assert_type(receiver.listen(listener), None)
@@ -165,7 +219,12 @@ async def webhooks(session: EdgegapSession) -> None:
     assert_type(receiver.routes(), list[RouteDef])
 
 
-def models(status: DeploymentStatus, page: DeploymentPage, host: FleetHost, place: AvailableLocation) -> None:
+def models(
+    status: DeploymentStatus,
+    page: DeploymentPage,
+    host: FleetHost,
+    place: AvailableLocation,
+) -> None:
     assert_type(status.state, DeploymentState)
     assert_type(status.request_id, str)
     assert_type(status.start_time, datetime | None)
@@ -199,10 +258,13 @@ def errors(refused: RateLimited, late: QueueTooLong, unready: ReadyTimeout) -> N
 
 
 def rows() -> None:
-    """A row says what it takes and gives, and no more than that: a wider row would let a wrong body pass."""
+    """A row says what it takes and gives, and no more than that: a wider row would let
+    a wrong body pass.
+    """
     assert_type(DEPLOY, Endpoint[DeployRequest, DeploymentAccepted])
     assert_type(STATUS, Endpoint[None, DeploymentStatus])
-    # Both checkers complain of an ignore that is not needed, so the two lines below must be errors.
+    # Both checkers complain of an ignore that is not needed, so the two lines below
+    # must be errors.
     wider: Endpoint[object, DeploymentTag] = TAG  # type: ignore[assignment]
     looser: Endpoint[None, object] = TAG  # type: ignore[assignment]
     assert wider is looser

@@ -1,1 +1,3 @@
-"""`python -m edgegap_async ...`: launch servers for matches, or run the simulator. Needs the extra `cli`."""
+"""`python -m edgegap_async ...`: launch servers for matches, or run the simulator.
+Needs the extra `cli`.
+"""

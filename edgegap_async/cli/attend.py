@@ -18,7 +18,9 @@ from .summary import ServerCounts, ready_line, stopped_lines, summary
 
 
 class _Interruption:
-    """What Ctrl-C does: the first one interrupts the launch, the second one ends everything."""
+    """What Ctrl-C does: the first one interrupts the launch, the second one ends
+    everything.
+    """
 
     def __init__(self, launch: Launch, show: Show) -> None:
         self.count = 0
@@ -66,7 +68,9 @@ async def attend(
         show.line(ready_line(match_id, server, seconds))
 
     with shown(len(matches), Console(stderr=True)) as show:
-        launch = Launch(session, matches, timeout=timeout, tell=tell, max_running=max_running)
+        launch = Launch(
+            session, matches, timeout=timeout, tell=tell, max_running=max_running
+        )
         interruption = _Interruption(launch, show)
         with on_interrupt(interruption):
             await _run(launch, show, stop=stop)
@@ -80,7 +84,9 @@ async def attend(
 
 
 def _let_go_of_stdout() -> None:
-    """What is left in its buffer would fail once more when the interpreter ends, and change the exit code."""
+    """What is left in its buffer would fail once more when the interpreter ends, and
+    change the exit code.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -94,10 +100,13 @@ async def _run(launch: Launch, show: Show, *, stop: bool) -> None:
             try:
                 await launch.run()
             except Exception:
-                await launch.stop_all()  # whatever it was, no server is left that nobody owns
+                # whatever it was, no server is left that nobody owns
+                await launch.stop_all()
                 raise
             if launch.deaf:
-                show.say(f"standard output can't be written, so all servers are stopped: {launch.deaf}")
+                show.say(
+                    f"standard output can't be written, so all servers are stopped: {launch.deaf}"
+                )
                 _let_go_of_stdout()
             if stop or launch.interrupted:
                 await launch.stop_all()

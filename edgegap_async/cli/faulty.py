@@ -10,7 +10,9 @@ from ..simulator.faults import KINDS, Fault
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def _parsed(context: click.Context, param: click.Parameter, texts: Sequence[str]) -> tuple[Fault, ...]:
+def _parsed(
+    context: click.Context, param: click.Parameter, texts: Sequence[str]
+) -> tuple[Fault, ...]:
     try:
         return tuple(map(Fault.parse, texts))
     except ValueError as error:

@@ -6,17 +6,21 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+# the exit code of a program that Ctrl-C ended
+INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def on_interrupt(call: Callable[[], None]) -> Generator[None, None, None]:
-    """Call this in the loop at each of the two signals; afterwards they mean again what they meant before."""
+    """Call this in the loop at each of the two signals; afterwards they mean again what
+    they meant before.
+    """
     loop = asyncio.get_running_loop()
 
     def told(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(call)  # wakes the loop up, whatever it waits for; add_signal_handler is for Unix only
+        # wakes the loop up, whatever it waits for; add_signal_handler is for Unix only
+        loop.call_soon_threadsafe(call)
 
     before = {number: signal.signal(number, told) for number in _SIGNALS}
     try:

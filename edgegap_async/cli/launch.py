@@ -22,12 +22,15 @@ from .matches import Match, read
 from .simulate import ENFORCEMENTS
 
 DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
-SIMULATED = "simulated"  # application, version and token, where nobody looks at them
+# application, version and token, where nobody looks at them
+SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is launched and where: on an embedded simulator if there is one, else by the API."""
+    """What is launched and where: on an embedded simulator if there is one, else by the
+    API.
+    """
 
     application: str
     version: str
@@ -47,12 +50,34 @@ class Target:
     help="Seconds for each match, from the sending of its deploy until its server is ready.",
 )
 @click.option("--stop", is_flag=True, help="Stop all servers again at the end.")
-@click.option("--max-running", type=click.IntRange(min=1), help="Servers that may exist at once; the rest wait.")
-@click.option("--burst", type=click.IntRange(min=1), help="Requests that may go at once after a pause; 1 paces evenly.")
-@click.option("--simulate", is_flag=True, help="Run on an embedded simulator. So does having no token.")
-@click.option("--enforcement", type=click.Choice(ENFORCEMENTS), help="How the simulator counts.  [sliding-window]")
+@click.option(
+    "--max-running",
+    type=click.IntRange(min=1),
+    help="Servers that may exist at once; the rest wait.",
+)
+@click.option(
+    "--burst",
+    type=click.IntRange(min=1),
+    help="Requests that may go at once after a pause; 1 paces evenly.",
+)
+@click.option(
+    "--simulate",
+    is_flag=True,
+    help="Run on an embedded simulator. So does having no token.",
+)
+@click.option(
+    "--enforcement",
+    type=click.Choice(ENFORCEMENTS),
+    help="How the simulator counts.  [sliding-window]",
+)
 @fault_option("What goes wrong on the simulator")
-@click.option("--loop", type=click.Choice(LOOPS), default="asyncio", show_default=True, help="The event loop.")
+@click.option(
+    "--loop",
+    type=click.Choice(LOOPS),
+    default="asyncio",
+    show_default=True,
+    help="The event loop.",
+)
 @click.pass_context
 def launch(
     context: click.Context,
@@ -70,23 +95,29 @@ def launch(
 ) -> None:
     """Launch a server for each match of a file, at the full documented rate.
 
-    Each line of MATCHES.jsonl (- reads standard input) is a JSON object: match_id; players, IP addresses or
-    {"latitude", "longitude"}; if wanted tags and environment_variables. All are checked before anything is started.
+    Each line of MATCHES.jsonl (- reads standard input) is a JSON object: match_id;
+    players, IP addresses or {"latitude", "longitude"}; if wanted tags and
+    environment_variables. All are checked before anything is started.
 
-    Each server is told on standard output as one JSON line as soon as it is ready. The server of a match that failed
-    is stopped. Ctrl-C lets deploys that were sent finish, then stops all that was started; a second one ends at once.
+    Each server is told on standard output as one JSON line as soon as it is ready. The
+    server of a match that failed is stopped. Ctrl-C lets deploys that were sent finish,
+    then stops all that was started; a second one ends at once.
 
     The token is taken from EDGEGAP_API_TOKEN; without one the launch is simulated.
 
-    Exit code: 0, every match has its server; 1, some have none; 2, nothing was started; 130, interrupted.
+    Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
+    130, interrupted.
     """
     factory: LoopFactory = context.obj or loop_factory(loop)
     try:
-        target = _target(application, version, Limits(burst=burst), simulate, enforcement, faults)
+        target = _target(
+            application, version, Limits(burst=burst), simulate, enforcement, faults
+        )
         checked = _checked(matches, target)
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_launch(target, checked, timeout, stop, max_running))
-    except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C before anything was started, or twice
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        # Ctrl-C before anything was started, or twice
         code = INTERRUPTED
     context.exit(code)
 
@@ -103,16 +134,32 @@ def _target(
     if not simulate and has_token:
         for option, given in (("--enforcement", enforcement), ("--fault", faults)):
             if given:
-                raise click.UsageError(f"{option} is the simulator's: it needs --simulate")
-        return Target(_needed("--application", application), _needed("--version", version), limits, None)
+                raise click.UsageError(
+                    f"{option} is the simulator's: it needs --simulate"
+                )
+        return Target(
+            _needed("--application", application),
+            _needed("--version", version),
+            limits,
+            None,
+        )
     try:
-        simulator = Simulator(enforcement=enforcement or DEFAULT_ENFORCEMENT, faults=faults)
+        simulator = Simulator(
+            enforcement=enforcement or DEFAULT_ENFORCEMENT, faults=faults
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     why = "" if simulate else f"{TOKEN_VARIABLE} is not set: "
-    ignored = [name for name in (TOKEN_VARIABLE, BASE_URL_VARIABLE) if os.environ.get(name, "").strip()]
+    ignored = [
+        name
+        for name in (TOKEN_VARIABLE, BASE_URL_VARIABLE)
+        if os.environ.get(name, "").strip()
+    ]
     unused = f" ({' and '.join(ignored)} not used)" if ignored else ""
-    click.echo(f"{why}launching on an embedded simulator, no real server is started{unused}", err=True)
+    click.echo(
+        f"{why}launching on an embedded simulator, no real server is started{unused}",
+        err=True,
+    )
     return Target(application or SIMULATED, version or SIMULATED, limits, simulator)
 
 
@@ -127,13 +174,21 @@ def _checked(lines: BinaryIO, target: Target) -> list[Match]:
     for line in bad:
         click.echo(f"line {line.number}: {line.problem}", err=True)
     if bad:
-        raise click.UsageError(f"{len(bad)} of {len(bad) + len(matches)} lines can't be used; nothing was started")
+        raise click.UsageError(
+            f"{len(bad)} of {len(bad) + len(matches)} lines can't be used; nothing was started"
+        )
     if not matches:
         raise click.UsageError("there are no matches")
     return matches
 
 
-async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop: bool, max_running: int | None) -> int:
+async def _launch(
+    target: Target,
+    matches: Sequence[Match],
+    timeout: float,
+    stop: bool,
+    max_running: int | None,
+) -> int:
     async with AsyncExitStack() as stack:
         if simulator := target.simulator:
             await stack.enter_async_context(simulator)
@@ -147,4 +202,11 @@ async def _launch(target: Target, matches: Sequence[Match], timeout: float, stop
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         await stack.enter_async_context(session)
-        return await attend(session, matches, timeout=timeout, stop=stop, max_running=max_running, simulator=simulator)
+        return await attend(
+            session,
+            matches,
+            timeout=timeout,
+            stop=stop,
+            max_running=max_running,
+            simulator=simulator,
+        )

@@ -1,7 +1,9 @@
-"""A launch: deploy a server for each match, wait until it is ready, and know what was started.
+"""A launch: deploy a server for each match, wait until it is ready, and know what was
+started.
 
-`interrupt` withdraws what is queued. A deploy in flight may start a server, so it is never cancelled: its answer comes,
-or its attempt's time-out and then what the session finds under its tag, and what was started is stopped.
+`interrupt` withdraws what is queued. A deploy in flight may start a server, so it is
+never cancelled: its answer comes, or its attempt's time-out and then what the session
+finds under its tag, and what was started is stopped.
 """
 
 import asyncio
@@ -24,8 +26,10 @@ from .matches import Match
 from .summary import Failure, Outcome, reason
 
 T = TypeVar("T")
-Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]  # match_id, its server, seconds until it was ready
-STOPS = 100  # at a time: more than the limit has slots
+# match_id, its server, seconds until it was ready
+Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]
+# at a time: more than the limit has slots
+STOPS = 100
 
 
 class Launch:
@@ -34,9 +38,10 @@ class Launch:
     Args:
         session: of the SDK.
         matches: what to launch.
-        timeout: seconds for each match, from the sending of its deploy until it is ready; None: no end.
-        tell: told of each server as soon as it is ready. If it raises an `OSError`, nobody listens any more, and the
-            launch is interrupted.
+        timeout: seconds for each match, from the sending of its deploy until it is
+            ready; None: no end.
+        tell: told of each server as soon as it is ready. If it raises an `OSError`,
+            nobody listens any more, and the launch is interrupted.
         max_running: how many servers may exist at once; None: no bound.
     """
 
@@ -64,7 +69,9 @@ class Launch:
         self._outcomes: Outcomes | None = None
 
     async def run(self) -> None:
-        """Launch all, and return when each has its server or has failed, or when it was interrupted."""
+        """Launch all, and return when each has its server or has failed, or when it was
+        interrupted.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with self._many as self._outcomes:
@@ -74,7 +81,10 @@ class Launch:
                         self._settled(outcome, stops)
             except BaseException:
                 for match_id in self.in_flight:
-                    self._doubt(match_id, "its deploy was in flight and may have started a server")
+                    self._doubt(
+                        match_id,
+                        "its deploy was in flight and may have started a server",
+                    )
                 raise
         self.outcome.seconds = loop.time() - began
 
@@ -87,7 +97,11 @@ class Launch:
     @property
     def in_flight(self) -> Sequence[str]:
         """The matches whose deploys are on their way or unanswered."""
-        return [self._match_ids[id(request)] for request in self._outcomes.in_flight] if self._outcomes else []
+        return (
+            [self._match_ids[id(request)] for request in self._outcomes.in_flight]
+            if self._outcomes
+            else []
+        )
 
     def so_far(self) -> Outcome:
         """What came of it up to now."""
@@ -117,8 +131,12 @@ class Launch:
         else:
             self.outcome.waits.append(seconds)
 
-    def _failed(self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup) -> None:
-        """Note the failure, and stop what is left of it: no line tells of it, so nobody else would."""
+    def _failed(
+        self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
+    ) -> None:
+        """Note the failure, and stop what is left of it: no line tells of it, so nobody
+        else would.
+        """
         self.outcome.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
@@ -151,7 +169,9 @@ class Launch:
         self.outcome.stopped[request_id] = self.outcome.existing.pop(request_id)
 
 
-async def _each(items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int) -> None:
+async def _each(
+    items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int
+) -> None:
     """Do it for all, so many at a time."""
     pending = iter(items)
 

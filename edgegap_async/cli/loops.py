@@ -18,5 +18,7 @@ def loop_factory(name: LoopName) -> LoopFactory:
     try:
         import uvloop
     except ModuleNotFoundError:
-        raise click.UsageError("--loop uvloop: it is not installed: pip install uvloop") from None
+        raise click.UsageError(
+            "--loop uvloop: it is not installed: pip install uvloop"
+        ) from None
     return uvloop.new_event_loop

@@ -1,4 +1,6 @@
-"""The file of matches, one a line: read and checked as a whole before anything is started. Pure."""
+"""The file of matches, one a line: read and checked as a whole before anything is
+started. Pure.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ class BadLine:
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    # A field that is not known is refused: a misspelt "tags" would start servers without them.
+    # A field that is not known is refused: a misspelt "tags" would start servers
+    # without them.
     match_id: str
     players: tuple[str | GeoCoordinatesUser, ...]
     tags: tuple[str, ...] | None = None
@@ -35,7 +38,9 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-def read(lines: Iterable[bytes], application: str, version: str) -> tuple[list[Match], list[BadLine]]:
+def read(
+    lines: Iterable[bytes], application: str, version: str
+) -> tuple[list[Match], list[BadLine]]:
     """All matches, and all lines that are none. Empty lines are passed over.
 
     Args:
@@ -51,8 +56,11 @@ def read(lines: Iterable[bytes], application: str, version: str) -> tuple[list[M
         try:
             match = _match(line, application, version)
             if (first := first_on.setdefault(match.match_id, number)) != number:
-                raise ValueError(f"match_id: {match.match_id!r} is already on line {first}")
-        except (ValueError, msgspec.DecodeError) as error:  # a UnicodeDecodeError is a ValueError
+                raise ValueError(
+                    f"match_id: {match.match_id!r} is already on line {first}"
+                )
+        except (ValueError, msgspec.DecodeError) as error:
+            # a UnicodeDecodeError is a ValueError
             bad.append(BadLine(number, _in_terms_of_the_file(str(error))))
         else:
             matches.append(match)
@@ -75,4 +83,8 @@ def _match(line: bytes, application: str, version: str) -> Match:
 
 def _in_terms_of_the_file(problem: str) -> str:
     """The SDK calls `users` what the file calls `players`."""
-    return problem.replace("users", "players", 1) if problem.startswith("users") else problem
+    return (
+        problem.replace("users", "players", 1)
+        if problem.startswith("users")
+        else problem
+    )

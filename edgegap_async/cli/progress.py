@@ -1,4 +1,6 @@
-"""How far a launch has come, on standard error: a live bar on a terminal, plain lines now and then elsewhere."""
+"""How far a launch has come, on standard error: a live bar on a terminal, plain lines
+now and then elsewhere.
+"""
 
 import asyncio
 import sys
@@ -8,12 +10,20 @@ from typing import Protocol
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from .summary import Outcome
 
-PLAIN_PERIOD = 5.0  # seconds between two lines: a log is not to be filled
-BAR_PERIOD = 0.1  # seconds between two pictures: what the eye takes for moving
+# seconds between two lines: a log is not to be filled
+PLAIN_PERIOD = 5.0
+# seconds between two pictures: what the eye takes for moving
+BAR_PERIOD = 0.1
 
 
 class Show(Protocol):
@@ -63,7 +73,9 @@ class Bar:
         self._task = progress.add_task("", total=total)
 
     def line(self, text: str) -> None:
-        """The JSON line of a server, to standard output; on a terminal it goes above the bar."""
+        """The JSON line of a server, to standard output; on a terminal it goes above
+        the bar.
+        """
         if sys.stdout.isatty():
             self.say(text)
         else:
@@ -76,7 +88,9 @@ class Bar:
     def update(self, outcome: Outcome) -> None:
         """How far it is now."""
         done = outcome.ready + len(outcome.failures)
-        self._progress.update(self._task, completed=done, description=_words(outcome), refresh=True)
+        self._progress.update(
+            self._task, completed=done, description=_words(outcome), refresh=True
+        )
 
 
 @contextmanager
@@ -85,10 +99,21 @@ def shown(total: int, console: Console) -> Generator[Show, None, None]:
     if not console.is_terminal:
         yield Plain()
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    # Its own refresh would be a thread; and standard output is not its to redirect: that may be a file.
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    # Its own refresh would be a thread; and standard output is not its to redirect:
+    # that may be a file.
     with Progress(
-        *columns, console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True
+        *columns,
+        console=console,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        transient=True,
     ) as progress:
         yield Bar(console, progress, total)
 
@@ -106,4 +131,5 @@ def _words(outcome: Outcome) -> str:
 
 
 def _write(text: str) -> None:
-    click.echo(text)  # which flushes
+    # which flushes
+    click.echo(text)

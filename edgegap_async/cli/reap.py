@@ -15,17 +15,22 @@ from .loops import LoopFactory
 
 @click.command(short_help="Find what runs under tags, and stop it.")
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
-@click.option("--stop", is_flag=True, help="Stop what is found; without it nothing is touched.")
+@click.option(
+    "--stop", is_flag=True, help="Stop what is found; without it nothing is touched."
+)
 @click.pass_context
 def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
-    """Find all that runs under any of these tags: those that `on_intent` was told, or your own; - reads them from
-    standard input, one a line. Those of a process that lives name its servers too: with --stop they are stopped.
+    """Find all that runs under any of these tags: those that `on_intent` was told, or
+    your own; - reads them from standard input, one a line. Those of a process that
+    lives name its servers too: with --stop they are stopped.
 
-    Each deployment is one JSON line on standard output. Nothing is stopped, unless with --stop.
+    Each deployment is one JSON line on standard output. Nothing is stopped, unless with
+    --stop.
 
     The token is taken from EDGEGAP_API_TOKEN.
 
-    Exit code: 0, all was found, and stopped if asked; 1, something could not be; 2, wrong arguments; 130, interrupted.
+    Exit code: 0, all was found, and stopped if asked; 1, something could not be; 2,
+    wrong arguments; 130, interrupted.
     """
     factory: LoopFactory | None = context.obj
     tags = [tag for given in tags for tag in (_read() if given == "-" else [given])]
@@ -53,14 +58,23 @@ async def _reap(tags: Sequence[str], stop: bool) -> int:
         for row in found:
             click.echo(msgspec.json.encode(row).decode())
         if not stop:
-            click.echo(f"found: {len(found)} deployments; nothing was stopped, which needs --stop", err=True)
+            click.echo(
+                f"found: {len(found)} deployments; nothing was stopped, which needs --stop",
+                err=True,
+            )
             return 0
-        stops = (edgegap.deployments.ensure_stopped(row.request_id, timeout=None) for row in found)
+        stops = (
+            edgegap.deployments.ensure_stopped(row.request_id, timeout=None)
+            for row in found
+        )
         ended = await asyncio.gather(*stops, return_exceptions=True)
     failed = [(row, error) for row, error in zip(found, ended, strict=True) if error]
     for row, error in failed:
         if not isinstance(error, EdgegapError):
             raise error
         click.echo(f"not stopped: {row.request_id}: {error}", err=True)
-    click.echo(f"found: {len(found)} deployments; stopped: {len(found) - len(failed)}", err=True)
+    click.echo(
+        f"found: {len(found)} deployments; stopped: {len(found) - len(failed)}",
+        err=True,
+    )
     return 1 if failed else 0

@@ -17,7 +17,12 @@ SECONDS = click.FloatRange(min=0)
 
 
 @click.command(short_help="Run Edgegap's API on this machine.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; a free one unless given.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on 127.0.0.1; a free one unless given.",
+)
 @click.option("--token", help="The only token to accept; any unless given.")
 @click.option(
     "--enforcement",
@@ -26,7 +31,11 @@ SECONDS = click.FloatRange(min=0)
     show_default=True,
     help="How requests are counted against the limits.",
 )
-@click.option("--retry-after", type=SECONDS, help="Seconds to write into Retry-After of a 429; none unless given.")
+@click.option(
+    "--retry-after",
+    type=SECONDS,
+    help="Seconds to write into Retry-After of a 429; none unless given.",
+)
 @click.option(
     "--ready-after",
     type=(SECONDS, SECONDS),
@@ -36,7 +45,10 @@ SECONDS = click.FloatRange(min=0)
     help="Seconds until a deployment is ready.",
 )
 @click.option(
-    "--error-share", type=click.FloatRange(0, 1), default=0.0, help="Share of deployments that end in error instead."
+    "--error-share",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Share of deployments that end in error instead.",
 )
 @click.option(
     "--delay-before",
@@ -54,7 +66,10 @@ SECONDS = click.FloatRange(min=0)
 )
 @click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
 @click.option(
-    "--others", type=click.IntRange(min=0), default=0, help="Deployments of others that run already and never end."
+    "--others",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Deployments of others that run already and never end.",
 )
 @fault_option("What goes wrong")
 @click.option(
@@ -81,8 +96,9 @@ def simulate(
 ) -> None:
     """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
-    The first line on standard output is its URL, for EDGEGAP_BASE_URL; the last one, when it ends, is what it has
-    counted, as JSON. GET /_simulator/counts answers the same while it runs.
+    The first line on standard output is its URL, for EDGEGAP_BASE_URL; the last one,
+    when it ends, is what it has counted, as JSON. GET /_simulator/counts answers the
+    same while it runs.
     """
     try:
         simulator = Simulator(
@@ -102,7 +118,9 @@ def simulate(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"can't listen on port {port}: {error.strerror or error}") from error
+        raise click.ClickException(
+            f"can't listen on port {port}: {error.strerror or error}"
+        ) from error
     click.echo(msgspec.json.encode(simulator.counts()).decode())
 
 

@@ -39,15 +39,21 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a launch so far; times in seconds. `existing` is what was started and not stopped since."""
+    """What came of a launch so far; times in seconds. `existing` is what was started
+    and not stopped since.
+    """
 
     total: int
     deployed: int = 0
-    waits: list[float] = field(default_factory=list[float])  # from the sending of each deploy until it was ready
+    # from the sending of each deploy until it was ready
+    waits: list[float] = field(default_factory=list[float])
     failures: list[Failure] = field(default_factory=list[Failure])
-    existing: dict[str, str] = field(default_factory=dict[str, str])  # request_id -> match_id
-    stopped: dict[str, str] = field(default_factory=dict[str, str])  # the same
-    unknown: list[Failure] = field(default_factory=list[Failure])  # a server may have been started, or go on running
+    # request_id -> match_id
+    existing: dict[str, str] = field(default_factory=dict[str, str])
+    # the same
+    stopped: dict[str, str] = field(default_factory=dict[str, str])
+    # a server may have been started, or go on running
+    unknown: list[Failure] = field(default_factory=list[Failure])
     first_sent: float = inf
     last_sent: float = 0.0
     seconds: float = 0.0
@@ -64,13 +70,17 @@ class Outcome:
 
 
 def reason(error: EdgegapError) -> str:
-    """Why a match has no server. The errors' own texts advise to stop what is left: the launch does that itself."""
+    """Why a match has no server. The errors' own texts advise to stop what is left: the
+    launch does that itself.
+    """
     match error:
         case DeploymentFailed():
             return f"deployment {error.request_id} failed: {error.detail or 'no detail given'}"
         case ReadyTimeout():
             seen = error.status.current_status if error.status else "nothing"
-            return f"deployment {error.request_id} was not ready in time, last seen {seen}"
+            return (
+                f"deployment {error.request_id} was not ready in time, last seen {seen}"
+            )
         case _:
             return str(error)
 
@@ -94,27 +104,41 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def summary(
-    outcome: Outcome, usage: Mapping[LimitName, LimitUsage], simulator: ServerCounts | None = None
+    outcome: Outcome,
+    usage: Mapping[LimitName, LimitUsage],
+    simulator: ServerCounts | None = None,
 ) -> Iterator[str]:
     """The lines that end a launch."""
     yield (
         f"{outcome.ready} of {outcome.total} matches have their server, {len(outcome.failures)} failed, "
         f"in {outcome.seconds:.1f} s"
     )
-    yield from (f"  failed: {failure.match_id}: {failure.reason}" for failure in outcome.failures)
+    yield from (
+        f"  failed: {failure.match_id}: {failure.reason}"
+        for failure in outcome.failures
+    )
     if outcome.last_sent:
         yield f"deploys: all sent within {outcome.last_sent - outcome.first_sent:.1f} s"
     if waits := outcome.waits:
         p50, p95 = percentile(waits, 0.5), percentile(waits, 0.95)
         yield f"time to ready, from the sending of the deploy: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
     yield from _table(
-        "requests per limit", ((name, used.sent, used.busiest_second, used.refused) for name, used in usage.items())
+        "requests per limit",
+        (
+            (name, used.sent, used.busiest_second, used.refused)
+            for name, used in usage.items()
+        ),
     )
     if simulator is not None:
         yield from _table(
             "as the simulator counted",
             (
-                (name, simulator.arrivals(name), simulator.busiest_second(name), simulator.refused(name))
+                (
+                    name,
+                    simulator.arrivals(name),
+                    simulator.busiest_second(name),
+                    simulator.refused(name),
+                )
                 for name in usage
             ),
         )
@@ -122,7 +146,10 @@ def summary(
 
 def _table(title: str, rows: Iterable[tuple[str, int, int, int]]) -> Iterator[str]:
     yield f"{title:<26}{'requests':>10}{'busiest second':>16}{'429':>6}"
-    yield from (f"  {name:<24}{count:>10}{busiest:>16}{refused:>6}" for name, count, busiest, refused in rows)
+    yield from (
+        f"  {name:<24}{count:>10}{busiest:>16}{refused:>6}"
+        for name, count, busiest, refused in rows
+    )
 
 
 def stopped_lines(outcome: Outcome, *, by_name: bool) -> Iterator[str]:
@@ -133,6 +160,10 @@ def stopped_lines(outcome: Outcome, *, by_name: bool) -> Iterator[str]:
     """
     for word, servers in (("stopped", outcome.stopped), ("running", outcome.existing)):
         if servers:
-            names = ", ".join(f"{request_id} ({match_id})" for request_id, match_id in servers.items())
+            names = ", ".join(
+                f"{request_id} ({match_id})" for request_id, match_id in servers.items()
+            )
             yield f"{word}: {len(servers)} servers{f': {names}' if by_name else ''}"
-    yield from (f"not known: {doubt.match_id}: {doubt.reason}" for doubt in outcome.unknown)
+    yield from (
+        f"not known: {doubt.match_id}: {doubt.reason}" for doubt in outcome.unknown
+    )

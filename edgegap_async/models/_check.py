@@ -1,4 +1,6 @@
-"""Checks of what goes out: a wrong argument is a `ValueError` that names it, before anything is sent."""
+"""Checks of what goes out: a wrong argument is a `ValueError` that names it, before
+anything is sent.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
@@ -10,7 +12,9 @@ T = TypeVar("T")
 
 
 def fail(argument: str, problem: str) -> NoReturn:
-    """Refuse an argument. The text never repeats the value where that could be a secret."""
+    """Refuse an argument. The text never repeats the value where that could be a
+    secret.
+    """
     raise ValueError(f"{argument} {problem}")
 
 
@@ -42,9 +46,16 @@ def flag(argument: str, value: object) -> bool:
     return value
 
 
-def whole_number(argument: str, value: object, least: int, most: int | None = None) -> int:
+def whole_number(
+    argument: str, value: object, least: int, most: int | None = None
+) -> int:
     """An int between `least` and `most`, both allowed."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or value < least
+        or (most is not None and value > most)
+    ):
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
         fail(argument, f"must be a whole number {bounds}, not {value!r}")
     return value
@@ -52,7 +63,11 @@ def whole_number(argument: str, value: object, least: int, most: int | None = No
 
 def number(argument: str, value: object, least: float, most: float) -> float:
     """A number between `least` and `most`, both allowed."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not least <= value <= most
+    ):
         fail(argument, f"must be a number from {least:g} to {most:g}, not {value!r}")
     return value
 
@@ -70,12 +85,17 @@ def seconds(argument: str, value: object, *, zero: bool = False) -> float:
         or not 0 <= value < float("inf")
         or not (value or zero)
     ):
-        fail(argument, f"must be a number of seconds {'of at least' if zero else 'above'} 0, not {value!r}")
+        fail(
+            argument,
+            f"must be a number of seconds {'of at least' if zero else 'above'} 0, not {value!r}",
+        )
     return value
 
 
 def tag_name(argument: str, value: object) -> str:
-    """A tag: 20 characters by the reference page, 40 by the newer specification; the wider bound is refused."""
+    """A tag: 20 characters by the reference page, 40 by the newer specification; the
+    wider bound is refused.
+    """
     longest = 40
     if len(text(argument, value)) > longest:
         fail(argument, f"must have at most {longest} characters, not {value!r}")
@@ -83,7 +103,9 @@ def tag_name(argument: str, value: object) -> str:
 
 
 def sequence(argument: str, value: object) -> tuple[object, ...]:
-    """The items of a list, tuple or other iterable that is no bare string and no mapping."""
+    """The items of a list, tuple or other iterable that is no bare string and no
+    mapping.
+    """
     if not _is_sequence(value):
         fail(argument, f"must be a sequence, not {value!r}")
     return tuple(value)
@@ -94,7 +116,10 @@ def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
     items: tuple[T, ...] = ()
     for item in sequence(argument, value):
         if not isinstance(item, kind):
-            fail(argument, f"must hold instances of {kind.__name__}, not of {type(item).__name__}")
+            fail(
+                argument,
+                f"must hold instances of {kind.__name__}, not of {type(item).__name__}",
+            )
         items += (item,)
     return items
 
@@ -104,13 +129,21 @@ def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
 
 
 def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
-    """The parameter of a stop that says what becomes of the logs: yes, no, or the name of a storage."""
-    word = str(storage).lower() if isinstance(storage, bool) else optional_text("container_log_storage", storage)
+    """The parameter of a stop that says what becomes of the logs: yes, no, or the name
+    of a storage.
+    """
+    word = (
+        str(storage).lower()
+        if isinstance(storage, bool)
+        else optional_text("container_log_storage", storage)
+    )
     return {"container_log_storage": word}
 
 
 def token_text(argument: str, value: object) -> str:
-    """A secret for a header, without the white space that comes along when it is pasted. No error repeats it."""
+    """A secret for a header, without the white space that comes along when it is
+    pasted. No error repeats it.
+    """
     token = value.strip() if isinstance(value, str) else ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         fail(argument, "must be a token: printable ASCII without spaces, and not empty")
@@ -125,7 +158,8 @@ def http_url(argument: str, value: object) -> SplitResult:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         (parts.hostname or "").encode("idna")
-    except ValueError:  # brackets that don't match, a port that is no number, a host that can't be one
+    except ValueError:
+        # brackets that don't match, a port that is no number, a host that can't be one
         fail(argument, problem)
     if not sound or not url.isprintable() or " " in url:
         fail(argument, problem)
@@ -133,13 +167,26 @@ def http_url(argument: str, value: object) -> SplitResult:
 
 
 def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """A URL that a token may be sent to: https, or this machine, or what the caller insists on."""
+    """A URL that a token may be sent to: https, or this machine, or what the caller
+    insists on.
+    """
     url = text(argument, value).strip().rstrip("/")
     parts = http_url(argument, url)
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if (
+        parts.username is not None
+        or parts.password is not None
+        or parts.query
+        or parts.fragment
+    ):
         fail(argument, "must not hold a user name, a password, a query or a fragment")
-    if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
-        fail(argument, f"must be https: the token would go to {parts.hostname} in clear")
+    if (
+        parts.scheme == "http"
+        and not allow_insecure
+        and not _is_loopback(parts.hostname)
+    ):
+        fail(
+            argument, f"must be https: the token would go to {parts.hostname} in clear"
+        )
     # One spelling for one place: its sessions share a budget.
     return parts._replace(netloc=parts.netloc.lower()).geturl()
 

@@ -1,16 +1,24 @@
 """What the API may send for a value, and what the attribute then holds.
 
-A type checker sees the right column, msgspec the left one; a reader turns the one into the other right after decoding:
+A type checker sees the right column, msgspec the left one; a reader turns the one into
+the other right after decoding:
 
-    null, "", "2025-11-29 22:35:31.971359", "2025-11-26T16:32:30Z"      Time: an aware datetime or None
-    null, "", 5, "5"                                                    Integer: int or None
-    null, "", 45.5, "45.3324097"                                        Real: float or None
+    null, "", "2025-11-29 22:35:31.971359", "2025-11-26T16:32:30Z"      Time: an aware
+    datetime or None
+    null, "", 5, "5"                                                    Integer: int or
+    None
+    null, "", 45.5, "45.3324097"                                        Real: float or
+    None
     null, "", "text", ["text"]                                          Texts: a tuple
-    null, "", [...]                                                     Several[X]: a tuple
-    null, "", {...}                                                     ByName[X]: a mapping
-    null, "", true, {...}, [...]                                        Maybe[X]: what X says, or None
+    null, "", [...]                                                     Several[X]: a
+    tuple
+    null, "", {...}                                                     ByName[X]: a
+    mapping
+    null, "", true, {...}, [...]                                        Maybe[X]: what X
+    says, or None
 
-What can't be read is None: a number nobody can read must not take the whole answer with it.
+What can't be read is None: a number nobody can read must not take the whole answer with
+it.
 """
 
 import inspect
@@ -51,7 +59,8 @@ def _real(value: float | str | None) -> float | None:
 def _number(value: float | str | None) -> int | float | None:
     if isinstance(value, str):
         try:
-            return int(value)  # exact, however long
+            # exact, however long
+            return int(value)
         except ValueError:
             pass
     if value is None or type(value) is int:
@@ -75,7 +84,9 @@ def _several(value: Sequence[T] | None) -> Sequence[T]:
     return () if value is None or isinstance(value, str) else value
 
 
-def _numbers(value: Sequence[float | str | None] | None) -> tuple[int | float | None, ...]:
+def _numbers(
+    value: Sequence[float | str | None] | None,
+) -> tuple[int | float | None, ...]:
     return tuple(_number(item) for item in _several(value))
 
 
@@ -83,7 +94,9 @@ def _labels(value: Sequence[float | str | None] | None) -> tuple[str | None, ...
     return tuple(None if item is None else str(item) for item in _several(value))
 
 
-def _times(value: Sequence[str | datetime | None] | None) -> tuple[datetime | None, ...]:
+def _times(
+    value: Sequence[str | datetime | None] | None,
+) -> tuple[datetime | None, ...]:
     return tuple(_time(item) for item in _several(value))
 
 
@@ -96,14 +109,17 @@ def _none_if_text(_: str) -> None:
 
 
 class _Reads:
-    """A reader, and the types of what may come that it has to look at: most values are what they should be."""
+    """A reader, and the types of what may come that it has to look at: most values are
+    what they should be.
+    """
 
     def __init__(self, read: Callable[..., object], *types: type) -> None:
         self.read = read
         self.types = frozenset(types)
 
 
-RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]  # an identity: an answer without it is no answer
+# an identity: an answer without it is no answer
+RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 if TYPE_CHECKING:
     Time: TypeAlias = datetime | None
@@ -117,22 +133,35 @@ if TYPE_CHECKING:
     ByName: TypeAlias = Mapping[str, T]
     Maybe: TypeAlias = T | None
 else:
-    # As msgpack, which has times, a struct of ours comes with a datetime; msgspec has no union of that and a string.
+    # As msgpack, which has times, a struct of ours comes with a datetime; msgspec has
+    # no union of that and a string.
     Time = Annotated[object, _Reads(_time, str, datetime, bool, int, float, list, dict)]
     Integer = Annotated[int | float | str | None, _Reads(_integer, str, float)]
     Real = Annotated[int | float | str | None, _Reads(_real, str, int)]
     Texts = Annotated[tuple[str, ...] | str | None, _Reads(_texts, str, list, NoneType)]
-    Numbers = Annotated[tuple[int | float | str | None, ...] | str | None, _Reads(_numbers, str, list, tuple, NoneType)]
-    Labels = Annotated[tuple[int | float | str | None, ...] | str | None, _Reads(_labels, str, list, tuple, NoneType)]
-    Times = Annotated[tuple[str | None, ...] | str | None, _Reads(_times, str, list, tuple, NoneType)]
+    Numbers = Annotated[
+        tuple[int | float | str | None, ...] | str | None,
+        _Reads(_numbers, str, list, tuple, NoneType),
+    ]
+    Labels = Annotated[
+        tuple[int | float | str | None, ...] | str | None,
+        _Reads(_labels, str, list, tuple, NoneType),
+    ]
+    Times = Annotated[
+        tuple[str | None, ...] | str | None, _Reads(_times, str, list, tuple, NoneType)
+    ]
 
     class Several:
         def __class_getitem__(cls, kind: object) -> object:
-            return Annotated[tuple[kind, ...] | str | None, _Reads(_several, str, NoneType)]
+            return Annotated[
+                tuple[kind, ...] | str | None, _Reads(_several, str, NoneType)
+            ]
 
     class ByName:
         def __class_getitem__(cls, kind: object) -> object:
-            return Annotated[Mapping[str, kind] | str | None, _Reads(_no_names, str, NoneType)]
+            return Annotated[
+                Mapping[str, kind] | str | None, _Reads(_no_names, str, NoneType)
+            ]
 
     class Maybe:
         def __class_getitem__(cls, kind: object) -> object:
@@ -140,12 +169,16 @@ else:
 
 
 class Answer(Struct, frozen=True, gc=False, kw_only=True):
-    """Base of all that the API answers: frozen, unknown fields ignored, variants read as the table above says.
+    """Base of all that the API answers: frozen, unknown fields ignored, variants read
+    as the table above says.
 
-    `gc=False` because answers hold no cycles: it halves the time to decode a large page.
+    `gc=False` because answers hold no cycles: it halves the time to decode a large
+    page.
     """
 
-    _readers: ClassVar[tuple[tuple[str, frozenset[type], Callable[..., object]], ...]] = ()
+    _readers: ClassVar[
+        tuple[tuple[str, frozenset[type], Callable[..., object]], ...]
+    ] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

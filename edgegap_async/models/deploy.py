@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ._check import encodable, fail, flag, http_url, instances, number, sequence, tag_name, text, whole_number
+from ._check import (
+    encodable,
+    fail,
+    flag,
+    http_url,
+    instances,
+    number,
+    sequence,
+    tag_name,
+    text,
+    whole_number,
+)
 from ._wire import Answer, RequestId
 
 
@@ -50,7 +61,9 @@ class ByCoordinates(Struct, frozen=True, tag_field="user_type", tag="geo_coordin
 
 
 class EnvironmentVariable(Struct, frozen=True):
-    """A variable for the container; `is_hidden` keeps its value out of the dashboard. A value holds up to 4 KB."""
+    """A variable for the container; `is_hidden` keeps its value out of the dashboard. A
+    value holds up to 4 KB.
+    """
 
     key: str
     value: str
@@ -94,7 +107,9 @@ class Webhook(Struct, frozen=True):
 
 
 class Resources(Struct, frozen=True):
-    """Resources in place of the version's: `cpu_units` (1024 is one core) and `memory_mib`, at most twice as many."""
+    """Resources in place of the version's: `cpu_units` (1024 is one core) and
+    `memory_mib`, at most twice as many.
+    """
 
     cpu_units: int
     memory_mib: int
@@ -102,10 +117,19 @@ class Resources(Struct, frozen=True):
     def __post_init__(self) -> None:
         least = 100
         whole_number("resources: cpu_units", self.cpu_units, least)
-        whole_number("resources: memory_mib", self.memory_mib, least, 2 * self.cpu_units)
+        whole_number(
+            "resources: memory_mib", self.memory_mib, least, 2 * self.cpu_units
+        )
 
 
-User: TypeAlias = str | IPv4Address | IPv6Address | tuple[float, float] | IPAddressUser | GeoCoordinatesUser
+User: TypeAlias = (
+    str
+    | IPv4Address
+    | IPv6Address
+    | tuple[float, float]
+    | IPAddressUser
+    | GeoCoordinatesUser
+)
 EnvironmentVariables: TypeAlias = Mapping[str, str] | Sequence[EnvironmentVariable]
 
 if TYPE_CHECKING:
@@ -129,16 +153,22 @@ def _user(value: object) -> ByAddress | ByCoordinates:
             user = ByAddress(value)
         case GeoCoordinatesUser():
             user = ByCoordinates(value)
-        case ByAddress() | ByCoordinates():  # of a body that was decoded
+        case ByAddress() | ByCoordinates():
+            # of a body that was decoded
             user = value
         case _:
-            fail("users:", f"{value!r} is neither an IP address nor a pair (latitude, longitude)")
+            fail(
+                "users:",
+                f"{value!r} is neither an IP address nor a pair (latitude, longitude)",
+            )
     return user
 
 
 def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
     if isinstance(given, Mapping):
-        variables = tuple(EnvironmentVariable(key, value) for key, value in given.items())
+        variables = tuple(
+            EnvironmentVariable(key, value) for key, value in given.items()
+        )
     else:
         variables = instances("environment_variables", given, EnvironmentVariable)
     keys = [variable.key for variable in variables]
@@ -155,7 +185,8 @@ def _webhook(argument: str, given: object) -> Webhook | None:
 
 
 class DeployRequest(Struct, frozen=True, omit_defaults=True):
-    """What one deployment is asked to be. Made from the arguments of `deployments.deploy`, it checks them.
+    """What one deployment is asked to be. Made from the arguments of
+    `deployments.deploy`, it checks them.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -180,9 +211,15 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
             fail("users", "must hold at least one player")
         force_setattr(self, "users", users)
         if self.environment_variables is not None:
-            force_setattr(self, "environment_variables", _variables(self.environment_variables))
+            force_setattr(
+                self, "environment_variables", _variables(self.environment_variables)
+            )
         if self.tags is not None:
-            force_setattr(self, "tags", tuple(tag_name("tags", tag) for tag in sequence("tags", self.tags)))
+            force_setattr(
+                self,
+                "tags",
+                tuple(tag_name("tags", tag) for tag in sequence("tags", self.tags)),
+            )
         if self.require_cached_locations is not None:
             flag("require_cached_locations", self.require_cached_locations)
         if self.resources is not None and not isinstance(self.resources, Resources):
@@ -192,7 +229,9 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
 
 
 class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only=True):
-    """A `DeployRequest` for a private fleet; `private_host_ids` in order of preference, overflow goes to the cloud."""
+    """A `DeployRequest` for a private fleet; `private_host_ids` in order of preference,
+    overflow goes to the cloud.
+    """
 
     private_host_ids: Sequence[str]
 
@@ -206,7 +245,9 @@ class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only
 
 
 class DeploymentAccepted(Answer, frozen=True, kw_only=True):
-    """The deployment exists under `request_id`; it is not ready yet. `once_tag`: the tag that the SDK sent with it."""
+    """The deployment exists under `request_id`; it is not ready yet. `once_tag`: the
+    tag that the SDK sent with it.
+    """
 
     request_id: RequestId
     once_tag: str | None = None

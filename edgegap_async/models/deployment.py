@@ -1,4 +1,6 @@
-"""A deployment as the API tells of it: its status, its row in a list, its logs, and the answers to a stop."""
+"""A deployment as the API tells of it: its status, its row in a list, its logs, and the
+answers to a stop.
+"""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -14,7 +16,9 @@ from .paging import Pagination
 
 
 class DeploymentState(Enum):
-    """Where in its life a deployment is. UNKNOWN: a word this version does not know; the raw text is kept beside it."""
+    """Where in its life a deployment is. UNKNOWN: a word this version does not know;
+    the raw text is kept beside it.
+    """
 
     INITIALIZING = "INITIALIZING"
     SEEKING = "SEEKING"
@@ -29,7 +33,9 @@ class DeploymentState(Enum):
 
     @classmethod
     def of(cls, raw: str | None) -> "DeploymentState":
-        """The state that `Status.READY`, `READY` or `ready` means; UNKNOWN for any other text."""
+        """The state that `Status.READY`, `READY` or `ready` means; UNKNOWN for any
+        other text.
+        """
         return _STATES.get((raw or "").rpartition(".")[2].upper(), cls.UNKNOWN)
 
 
@@ -37,7 +43,9 @@ _STATES = {state.value: state for state in DeploymentState}
 
 
 class Port(Answer, frozen=True, kw_only=True):
-    """A port of a deployment: `external` is what players connect to, `internal` what the game listens on."""
+    """A port of a deployment: `external` is what players connect to, `internal` what
+    the game listens on.
+    """
 
     external: Integer = None
     internal: Integer = None
@@ -60,7 +68,9 @@ class DeploymentSession(Answer, frozen=True, kw_only=True):
 
 
 class ReadyDeployment(Answer, frozen=True, kw_only=True):
-    """What players need to connect: what a status and a list row both tell. `start_time` is when it became ready."""
+    """What players need to connect: what a status and a list row both tell.
+    `start_time` is when it became ready.
+    """
 
     request_id: RequestId
     fqdn: str | None = None
@@ -70,29 +80,47 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
     start_time: Time = None
 
     def address(self, port: str | int) -> tuple[str, int]:
-        """The (host, port) that players connect to, for a port by its key, its name or its internal number.
+        """The (host, port) that players connect to, for a port by its key, its name or
+        its internal number.
 
         Raises:
-            LookupError: there is no such port; the text names those there are. Or nothing is placed yet.
+            LookupError: there is no such port; the text names those there are. Or
+                nothing is placed yet.
         """
         wanted = str(port)
         ports = self.ports.values()
         found = (
             self.ports.get(wanted)
             or next((item for item in ports if item.name == wanted), None)
-            or next((item for item in ports if item.internal is not None and str(item.internal) == wanted), None)
+            or next(
+                (
+                    item
+                    for item in ports
+                    if item.internal is not None and str(item.internal) == wanted
+                ),
+                None,
+            )
         )
         if found is None or found.external is None:
-            known = ", ".join(f"{key} ({item.internal}/{item.protocol})" for key, item in self.ports.items())
-            raise LookupError(f"deployment {self.request_id} has no port {wanted!r}; it has: {known or 'none yet'}")
+            known = ", ".join(
+                f"{key} ({item.internal}/{item.protocol})"
+                for key, item in self.ports.items()
+            )
+            raise LookupError(
+                f"deployment {self.request_id} has no port {wanted!r}; it has: {known or 'none yet'}"
+            )
         host = self.fqdn or self.public_ip
         if not host:
-            raise LookupError(f"deployment {self.request_id} has neither an fqdn nor a public_ip yet")
+            raise LookupError(
+                f"deployment {self.request_id} has neither an fqdn nor a public_ip yet"
+            )
         return host, found.external
 
 
 class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
-    """All that the API tells of one deployment. `elapsed_time` in seconds, `max_duration` in minutes."""
+    """All that the API tells of one deployment. `elapsed_time` in seconds,
+    `max_duration` in minutes.
+    """
 
     app_name: str | None = None
     app_version: str | None = None
@@ -119,13 +147,16 @@ class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
 
 
 class DeploymentSummary(ReadyDeployment, frozen=True, kw_only=True):
-    """A deployment's row in a list. Pending and failed look alike here: both are just not `ready`."""
+    """A deployment's row in a list. Pending and failed look alike here: both are just
+    not `ready`.
+    """
 
     ready: Maybe[bool] = None
     sockets: Integer = None
     sockets_usage: Integer = None
     is_joinable_by_session: Maybe[bool] = None
-    status: str | None = None  # not documented, but read by official code
+    # not documented, but read by official code
+    status: str | None = None
 
 
 class DeploymentPage(Answer, frozen=True, kw_only=True):
@@ -138,14 +169,18 @@ class DeploymentPage(Answer, frozen=True, kw_only=True):
 
 
 class StopResult(Answer, frozen=True, kw_only=True):
-    """The stop is accepted; before READY or ERROR it is carried out once one of them is reached."""
+    """The stop is accepted; before READY or ERROR it is carried out once one of them is
+    reached.
+    """
 
     message: str | None = None
     deployment_summary: Maybe[DeploymentStatus] = None
 
 
 class BulkStopFilter(Struct, frozen=True):
-    """Which deployments a bulk stop means: `field` is `request_id` or `deployment_tags`."""
+    """Which deployments a bulk stop means: `field` is `request_id` or
+    `deployment_tags`.
+    """
 
     field: str
     values: Sequence[str]
@@ -154,8 +189,14 @@ class BulkStopFilter(Struct, frozen=True):
     def __post_init__(self) -> None:
         text("filter: field", self.field)
         if self.filter_type not in ("any", "all", "not"):
-            fail("filter: filter_type", f"must be any, all or not, not {self.filter_type!r}")
-        values = tuple(text("filter: values", value) for value in sequence("filter: values", self.values))
+            fail(
+                "filter: filter_type",
+                f"must be any, all or not, not {self.filter_type!r}",
+            )
+        values = tuple(
+            text("filter: values", value)
+            for value in sequence("filter: values", self.values)
+        )
         force_setattr(self, "values", values)
 
 
@@ -165,7 +206,9 @@ class BulkStopRequest(Struct, frozen=True):
     filters: Sequence[BulkStopFilter]
 
     def __post_init__(self) -> None:
-        force_setattr(self, "filters", instances("filter", self.filters, BulkStopFilter))
+        force_setattr(
+            self, "filters", instances("filter", self.filters, BulkStopFilter)
+        )
 
 
 class Processable(Answer, frozen=True, kw_only=True):
@@ -189,7 +232,9 @@ class CrashData(Answer, frozen=True, kw_only=True):
 
 
 class ContainerLogs(Answer, frozen=True, kw_only=True):
-    """What the container wrote. Gone when the deployment stops, unless an endpoint storage is set."""
+    """What the container wrote. Gone when the deployment stops, unless an endpoint
+    storage is set.
+    """
 
     logs: str | None = None
     encoding: str | None = None

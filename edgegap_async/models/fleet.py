@@ -1,4 +1,6 @@
-"""Hosts of a private fleet. The reference page has `pin` and `delete_schedules`, the newer specification the rest."""
+"""Hosts of a private fleet. The reference page has `pin` and `delete_schedules`, the
+newer specification the rest.
+"""
 
 from collections.abc import Mapping
 
@@ -36,7 +38,9 @@ class DeleteSchedule(Answer, frozen=True, kw_only=True):
 
 
 class FleetHost(Answer, frozen=True, kw_only=True):
-    """One host. `centroid` and `fleet_host_specifications` are passed on as they came: their form is not published."""
+    """One host. `centroid` and `fleet_host_specifications` are passed on as they came:
+    their form is not published.
+    """
 
     host_id: str
     status: str | None = None
@@ -61,7 +65,9 @@ class FleetHost(Answer, frozen=True, kw_only=True):
 
 
 class FleetHosts(Answer, frozen=True, kw_only=True):
-    """The hosts of a fleet; the reference page gives them all at once, the newer specification in pages."""
+    """The hosts of a fleet; the reference page gives them all at once, the newer
+    specification in pages.
+    """
 
     data: tuple[FleetHost, ...]
     total_count: Integer = None

@@ -16,7 +16,9 @@ class Paginator(Answer, frozen=True, kw_only=True):
 
 
 class Pagination(Answer, frozen=True, kw_only=True):
-    """Where in the pages an answer stands. All absent where an operation does not page (`{}`)."""
+    """Where in the pages an answer stands. All absent where an operation does not page
+    (`{}`).
+    """
 
     number: Integer = None
     next_page_number: Integer = None
@@ -29,9 +31,9 @@ class Pagination(Answer, frozen=True, kw_only=True):
 class ListFilter(Struct, frozen=True):
     """One condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
 
-    Known fields and operators: status eq, neq; request_id, tags, application, version eq, neq, in, nin; fleet_name,
-    host_name also ilike (with %); created_at eq, gte, lte (ISO 8601). `in` and `nin` take a sequence. Others are passed
-    on as they are.
+    Known fields and operators: status eq, neq; request_id, tags, application, version
+    eq, neq, in, nin; fleet_name, host_name also ilike (with %); created_at eq, gte, lte
+    (ISO 8601). `in` and `nin` take a sequence. Others are passed on as they are.
     """
 
     field: str
@@ -44,10 +46,17 @@ class ListFilter(Struct, frozen=True):
         value = self.value
         one = isinstance(value, str | int | float)
         if one == (self.operator in ("in", "nin")):
-            fail(f"query: filter on {self.field!r}", "takes a sequence with in and nin, and only with them")
+            fail(
+                f"query: filter on {self.field!r}",
+                "takes a sequence with in and nin, and only with them",
+            )
         if not isinstance(value, str | int | float):
             argument = f"query: filter on {self.field!r}"
-            force_setattr(self, "value", tuple(text(argument, item) for item in sequence(argument, value)))
+            force_setattr(
+                self,
+                "value",
+                tuple(text(argument, item) for item in sequence(argument, value)),
+            )
 
 
 class OrderBy(Struct, frozen=True):
@@ -62,7 +71,9 @@ class OrderBy(Struct, frozen=True):
 
 
 class ListQuery(Struct, frozen=True, omit_defaults=True):
-    """Which deployments to list, and in which order; at most one filter per field, as the API takes no more."""
+    """Which deployments to list, and in which order; at most one filter per field, as
+    the API takes no more.
+    """
 
     filters: Sequence[ListFilter] = ()
     order_by: Sequence[OrderBy] = ()
@@ -70,7 +81,12 @@ class ListQuery(Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         filters = instances("query: filters", self.filters, ListFilter)
         force_setattr(self, "filters", filters)
-        force_setattr(self, "order_by", instances("query: order_by", self.order_by, OrderBy))
+        force_setattr(
+            self, "order_by", instances("query: order_by", self.order_by, OrderBy)
+        )
         fields = [item.field for item in filters]
         if twice := sorted({field for field in fields if fields.count(field) > 1}):
-            fail("query", f"has more than one filter on {', '.join(twice)}; the API takes one per field")
+            fail(
+                "query",
+                f"has more than one filter on {', '.join(twice)}; the API takes one per field",
+            )

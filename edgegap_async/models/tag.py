@@ -25,7 +25,9 @@ class DeploymentTag(Answer, frozen=True, kw_only=True):
 
 
 class DeploymentTags(Answer, frozen=True, kw_only=True):
-    """The tags of a deployment; their number is `count` on the reference page, `total_count` in the specification."""
+    """The tags of a deployment; their number is `count` on the reference page,
+    `total_count` in the specification.
+    """
 
     tags: tuple[DeploymentTag, ...]
     count: Integer = None

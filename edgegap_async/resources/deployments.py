@@ -9,8 +9,24 @@ from msgspec import UNSET
 
 from .._lanes import Priority
 from .._transport import Timeout
-from ..endpoints import BULK_STOP, CONTAINER_LOGS, LIST, METRICS, SELF_STOP, STATUS, STOP
-from ..models._check import fail, flag, log_storage_query, optional_text, text, token_text, whole_number
+from ..endpoints import (
+    BULK_STOP,
+    CONTAINER_LOGS,
+    LIST,
+    METRICS,
+    SELF_STOP,
+    STATUS,
+    STOP,
+)
+from ..models._check import (
+    fail,
+    flag,
+    log_storage_query,
+    optional_text,
+    text,
+    token_text,
+    whole_number,
+)
 from ..models.deployment import (
     BulkStopFilter,
     BulkStopRequest,
@@ -26,23 +42,33 @@ from ..models.paging import ListQuery
 from ._owned import OwnedDeployments
 from ._paging import page_query
 
-MOST_STALE_PAGES = 3  # pages in a row that bring nothing new: the server gives the same one again and again
+# pages in a row that bring nothing new: the server gives the same one again and again
+MOST_STALE_PAGES = 3
 
 
 class Deployments(OwnedDeployments):
-    """Deployments. Every method that calls the API takes `timeout`, seconds for the whole call, queue and repeats
-    included: not given, it is the session's; None, there is no end. And `priority`, the lane in which it waits for its
-    limit. All raise `EdgegapError` as the tree in `errors` tells, and `ValueError` for a wrong argument before anything
-    is sent."""
+    """Deployments. Every method that calls the API takes `timeout`, seconds for the
+    whole call, queue and repeats included: not given, it is the session's; None, there
+    is no end. And `priority`, the lane in which it waits for its limit. All raise
+    `EdgegapError` as the tree in `errors` tells, and `ValueError` for a wrong argument
+    before anything is sent.
+    """
 
     async def status(
-        self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+        self,
+        request_id: str,
+        *,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> DeploymentStatus:
         """All that the API tells of a deployment (GET /v1/status/{request_id}).
 
-        Once it has ended the API answers TERMINATED, or 404 (`NotFound`), 410 (`Gone`), or 400 (`BadRequest`).
+        Once it has ended the API answers TERMINATED, or 404 (`NotFound`), 410 (`Gone`),
+        or 400 (`BadRequest`).
         """
-        return await self._transport.call(STATUS, {"request_id": request_id}, timeout=timeout, priority=priority)
+        return await self._transport.call(
+            STATUS, {"request_id": request_id}, timeout=timeout, priority=priority
+        )
 
     async def stop(
         self,
@@ -52,10 +78,12 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> StopResult:
-        """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR that happens once one is reached.
+        """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR that
+        happens once one is reached.
 
         Args:
-            container_log_storage: True or False, or the name of the endpoint storage that keeps the logs.
+            container_log_storage: True or False, or the name of the endpoint storage
+                that keeps the logs.
             timeout: seconds for the whole call.
 
         Raises:
@@ -64,7 +92,9 @@ class Deployments(OwnedDeployments):
         """
         query = log_storage_query(container_log_storage)
         words = {"request_id": request_id}
-        result = await self._transport.call(STOP, words, query=query, timeout=timeout, priority=priority)
+        result = await self._transport.call(
+            STOP, words, query=query, timeout=timeout, priority=priority
+        )
         self._ownership.gone(request_id)
         return result
 
@@ -78,9 +108,11 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> StopResult:
-        """Stop a deployment as its own container does (DELETE /v1/self/stop/{request_id}/{access_point_id}).
+        """Stop a deployment as its own container does (DELETE
+        /v1/self/stop/{request_id}/{access_point_id}).
 
-        Inside a container `edgegap_async.container.stop_self` needs none of this and no API token.
+        Inside a container `edgegap_async.container.stop_self` needs none of this and no
+        API token.
 
         Args:
             access_point_id: the last word of ARBITRIUM_DELETE_URL.
@@ -93,7 +125,14 @@ class Deployments(OwnedDeployments):
         words = {"request_id": request_id, "access_point_id": access_point_id}
         query = log_storage_query(container_log_storage)
         bare = token_text("token", token)
-        return await self._transport.call(SELF_STOP, words, query=query, timeout=timeout, priority=priority, token=bare)
+        return await self._transport.call(
+            SELF_STOP,
+            words,
+            query=query,
+            timeout=timeout,
+            priority=priority,
+            token=bare,
+        )
 
     async def bulk_stop(
         self,
@@ -107,14 +146,24 @@ class Deployments(OwnedDeployments):
 
         Args:
             filter: which ones. How the API combines several filters is not documented.
-            everything: needed for what may stop more than is named: no filter, `not`, or a filter without values.
+            everything: needed for what may stop more than is named: no filter, `not`,
+                or a filter without values.
             timeout: seconds for the whole call.
         """
-        body = BulkStopRequest((filter,) if isinstance(filter, BulkStopFilter) else filter or ())
-        broad = not body.filters or any(item.filter_type == "not" or not item.values for item in body.filters)
+        body = BulkStopRequest(
+            (filter,) if isinstance(filter, BulkStopFilter) else filter or ()
+        )
+        broad = not body.filters or any(
+            item.filter_type == "not" or not item.values for item in body.filters
+        )
         if broad and not everything:
-            fail("filter", "may mean every deployment there is; say everything=True if you mean it")
-        return await self._transport.call(BULK_STOP, body=body, timeout=timeout, priority=priority)
+            fail(
+                "filter",
+                "may mean every deployment there is; say everything=True if you mean it",
+            )
+        return await self._transport.call(
+            BULK_STOP, body=body, timeout=timeout, priority=priority
+        )
 
     async def list(
         self,
@@ -129,11 +178,14 @@ class Deployments(OwnedDeployments):
 
         Args:
             query: filters and order, as a struct or as the API's own JSON text.
-            page, limit: which page and how many a page, from 1; the API decides where not given.
+            page, limit: which page and how many a page, from 1; the API decides where
+                not given.
             timeout: seconds for the whole call.
         """
         parameters = {"query": _query_text(query), **page_query(page, limit)}
-        return await self._transport.call(LIST, query=parameters, timeout=timeout, priority=priority)
+        return await self._transport.call(
+            LIST, query=parameters, timeout=timeout, priority=priority
+        )
 
     async def iterate(
         self,
@@ -145,7 +197,8 @@ class Deployments(OwnedDeployments):
     ) -> AsyncIterator[DeploymentSummary]:
         """All deployments that match, page by page, none of them twice.
 
-        The API has no cursor: one that moves to an earlier page while this goes on may be missed.
+        The API has no cursor: one that moves to an earlier page while this goes on may
+        be missed.
 
         Args:
             query: as for `list`.
@@ -156,7 +209,9 @@ class Deployments(OwnedDeployments):
         seen: builtins.set[str] = set()
         number, stale = 1, 0
         while stale < MOST_STALE_PAGES:
-            page = await self.list(query, page=number, limit=page_size, timeout=timeout, priority=priority)
+            page = await self.list(
+                query, page=number, limit=page_size, timeout=timeout, priority=priority
+            )
             fresh = [summary for summary in page.data if summary.request_id not in seen]
             for summary in fresh:
                 if summary.request_id not in seen:
@@ -167,11 +222,20 @@ class Deployments(OwnedDeployments):
             number, stale = number + 1, 0 if fresh else stale + 1
 
     async def container_logs(
-        self, request_id: str, *, timeout: Timeout = UNSET, priority: Priority = "foreground"
+        self,
+        request_id: str,
+        *,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
     ) -> ContainerLogs:
-        """What the container wrote (GET /v1/deployment/{request_id}/container-logs); gone once it is stopped."""
+        """What the container wrote (GET /v1/deployment/{request_id}/container-logs);
+        gone once it is stopped.
+        """
         return await self._transport.call(
-            CONTAINER_LOGS, {"request_id": request_id}, timeout=timeout, priority=priority
+            CONTAINER_LOGS,
+            {"request_id": request_id},
+            timeout=timeout,
+            priority=priority,
         )
 
     async def metrics(
@@ -188,8 +252,8 @@ class Deployments(OwnedDeployments):
         """Metrics of a deployment (GET /v1/metrics/deployment/{request_id}).
 
         Args:
-            start_time, end_time: a `datetime` (naive is UTC), or text in the API's form `2021-07-10 00:00:00.00`; not
-                given: from the start until now.
+            start_time, end_time: a `datetime` (naive is UTC), or text in the API's form
+                `2021-07-10 00:00:00.00`; not given: from the start until now.
             steps: time between two values, such as 30s, 1m, 1h.
             raw: True for the raw data.
             timeout: seconds for the whole call.
@@ -201,7 +265,11 @@ class Deployments(OwnedDeployments):
             "raw": None if raw is None else str(flag("raw", raw)).lower(),
         }
         return await self._transport.call(
-            METRICS, {"request_id": request_id}, query=query, timeout=timeout, priority=priority
+            METRICS,
+            {"request_id": request_id},
+            query=query,
+            timeout=timeout,
+            priority=priority,
         )
 
 
@@ -219,4 +287,6 @@ def _query_text(query: ListQuery | str | None) -> str | None:
 def _time_text(argument: str, time: datetime | str | None) -> str | None:
     if not isinstance(time, datetime):
         return optional_text(argument, time)
-    return (time.astimezone(UTC) if time.tzinfo else time).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return (time.astimezone(UTC) if time.tzinfo else time).strftime(
+        "%Y-%m-%d %H:%M:%S.%f"
+    )

@@ -40,6 +40,10 @@ class Locations:
             "app": optional_text("app", app),
             "version": optional_text("version", version),
             "type": optional_text("type", type),
-            "tags": str(tags).lower() if isinstance(tags, bool) else optional_text("tags", tags),
+            "tags": str(tags).lower()
+            if isinstance(tags, bool)
+            else optional_text("tags", tags),
         }
-        return await self._transport.call(LOCATIONS, query=query, timeout=timeout, priority=priority)
+        return await self._transport.call(
+            LOCATIONS, query=query, timeout=timeout, priority=priority
+        )

@@ -27,7 +27,9 @@ from ._paging import page_query
 
 
 class PrivateFleets:
-    """Deployments on private hosts. Every method takes `timeout`, seconds for the whole call."""
+    """Deployments on private hosts. Every method takes `timeout`, seconds for the whole
+    call.
+    """
 
     def __init__(self, transport: Transport, ownership: Ownership) -> None:
         self._transport = transport
@@ -52,13 +54,15 @@ class PrivateFleets:
         priority: Priority = "foreground",
         once: bool | None = None,
     ) -> DeploymentAccepted:
-        """Start a deployment on a private fleet (POST /v2/private-fleets:deploy, renamed by the API since).
+        """Start a deployment on a private fleet (POST /v2/private-fleets:deploy,
+        renamed by the API since).
 
-        Where the page's path is answered 404 or 405, the newer one is tried once, and used from then on if it answers
-        otherwise.
+        Where the page's path is answered 404 or 405, the newer one is tried once, and
+        used from then on if it answers otherwise.
 
         Args:
-            private_host_ids: hosts in order of preference, at least one; what they can't take overflows to the cloud.
+            private_host_ids: hosts in order of preference, at least one; what they
+                can't take overflows to the cloud.
 
         The other arguments, and what it raises, are those of `deployments.deploy`.
         """
@@ -75,7 +79,9 @@ class PrivateFleets:
             webhook_on_error=webhook_on_error,
             webhook_on_terminated=webhook_on_terminated,
         )
-        return await self._ownership.deploy(self._posting, body, timeout=timeout, priority=priority, once=once)
+        return await self._ownership.deploy(
+            self._posting, body, timeout=timeout, priority=priority, once=once
+        )
 
     def running(
         self,
@@ -92,10 +98,19 @@ class PrivateFleets:
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """As `deployments.running`, on a private fleet."""
         body = FleetDeployRequest(
-            application=application, version=version, private_host_ids=private_host_ids, users=users, **options
+            application=application,
+            version=version,
+            private_host_ids=private_host_ids,
+            users=users,
+            **options,
         )
         return self._ownership.running(
-            self._posting, body, ready_timeout=ready_timeout, timeout=timeout, priority=priority, once=once
+            self._posting,
+            body,
+            ready_timeout=ready_timeout,
+            timeout=timeout,
+            priority=priority,
+            once=once,
         )
 
     async def hosts(
@@ -110,7 +125,8 @@ class PrivateFleets:
         """The hosts of a private fleet (GET /v2/private-fleets/{fleet_name}/hosts).
 
         Args:
-            page, limit: which page and how many a page, from 1, where the API pages them.
+            page, limit: which page and how many a page, from 1, where the API pages
+                them.
             timeout: seconds for the whole call.
 
         Raises:
@@ -118,5 +134,9 @@ class PrivateFleets:
         """
         query = page_query(page, limit)
         return await self._transport.call(
-            FLEET_HOSTS, {"fleet_name": fleet_name}, query=query, timeout=timeout, priority=priority
+            FLEET_HOSTS,
+            {"fleet_name": fleet_name},
+            query=query,
+            timeout=timeout,
+            priority=priority,
         )

@@ -1,6 +1,8 @@
-"""The API on loopback, for tests, demos and load tests; and a loop whose time jumps, for tests that wait.
+"""The API on loopback, for tests, demos and load tests; and a loop whose time jumps,
+for tests that wait.
 
-Nothing is imported before it is used: the pytest plugin lives in this package, and every pytest run loads it.
+Nothing is imported before it is used: the pytest plugin lives in this package, and
+every pytest run loads it.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,6 @@
-"""What stands in an answer: exactly the keys of the reference page's samples, as plain dicts."""
+"""What stands in an answer: exactly the keys of the reference page's samples, as plain
+dicts.
+"""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -15,7 +17,8 @@ NO_SERVER = "No server could be allocated"
 # What a host has, and what a deployment takes of it.
 _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
-_FIRST_PORT, _LAST_PORT = 30000, 32767  # the range of the samples
+# the range of the samples
+_FIRST_PORT, _LAST_PORT = 30000, 32767
 
 
 def error_detail(it: Deployment) -> str:
@@ -31,16 +34,32 @@ def fqdn(it: Deployment) -> str:
 
 
 def public_ip(it: Deployment) -> str:
-    """The address of a deployment, out of the range for benchmarks: nobody is reached by mistake."""
+    """The address of a deployment, out of the range for benchmarks: nobody is reached
+    by mistake.
+    """
     high, low = divmod(it.number % 2**16, 2**8)
     return f"198.18.{high}.{low}"
 
 
 def ports(it: Deployment) -> dict[str, Json]:
-    """The ports of a deployment, as in the samples: a game port by its number, a web port by its name."""
+    """The ports of a deployment, as in the samples: a game port by its number, a web
+    port by its name.
+    """
     external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
-    game = {"external": external, "internal": 7777, "protocol": "UDP", "name": "7777", "tls_upgrade": False}
-    web = {"external": external + 1, "internal": 8080, "protocol": "http", "name": "web", "tls_upgrade": True}
+    game = {
+        "external": external,
+        "internal": 7777,
+        "protocol": "UDP",
+        "name": "7777",
+        "tls_upgrade": False,
+    }
+    web = {
+        "external": external + 1,
+        "internal": 8080,
+        "protocol": "http",
+        "name": "web",
+        "tls_upgrade": True,
+    }
     return {
         "7777": {**game, "link": f"{fqdn(it)}:{external}", "proxy": 65002},
         "web": {**web, "link": f"https://{fqdn(it)}:{external + 1}", "proxy": 65001},
@@ -63,7 +82,11 @@ def location(place: Place) -> Json:
 def status(it: Deployment, now: float, clock: Clock) -> Json:
     """All of one deployment."""
     state, last = it.states(now)
-    placed, ready, failed = now >= it.placed, it.became_ready(now), it.fails and now >= it.settles
+    placed, ready, failed = (
+        now >= it.placed,
+        it.became_ready(now),
+        it.fails and now >= it.settles,
+    )
     return {
         "request_id": it.request_id,
         "fqdn": fqdn(it) if placed else None,
@@ -128,7 +151,11 @@ def page(found: Page, now: float, clock: Clock) -> Json:
 
 def tag(name: str, it: Tag, clock: Clock) -> Json:
     """One tag."""
-    return {"name": name, "create_time": clock.text(it.created), "last_updated": clock.text(it.updated)}
+    return {
+        "name": name,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
 
 
 def locations(kind: str | None, with_tags: bool) -> Json:
@@ -144,7 +171,9 @@ def locations(kind: str | None, with_tags: bool) -> Json:
                 "latitude": str(place.latitude),
                 "longitude": str(place.longitude),
                 "type": place.type,
-                "tags": [{"key": "continent", "value": place.continent}] if with_tags else [],
+                "tags": [{"key": "continent", "value": place.continent}]
+                if with_tags
+                else [],
             }
             for place in PLACES
             if kind in (None, place.type)
@@ -169,8 +198,14 @@ def host(it: Host, deployments: int, clock: Clock) -> Json:
         "allocated_cpu_units": deployments * _DEPLOYMENT_CPU,
         "allocated_memory_mb": deployments * _DEPLOYMENT_MEMORY,
         "allocatable_cpu_units": max(0, _HOST_CPU - deployments * _DEPLOYMENT_CPU),
-        "allocatable_memory_mb": max(0, _HOST_MEMORY - deployments * _DEPLOYMENT_MEMORY),
-        "beacon": {"tcp_port": _FIRST_PORT + 974, "udp_port": _FIRST_PORT + 1843, "ip_address": address},
+        "allocatable_memory_mb": max(
+            0, _HOST_MEMORY - deployments * _DEPLOYMENT_MEMORY
+        ),
+        "beacon": {
+            "tcp_port": _FIRST_PORT + 974,
+            "udp_port": _FIRST_PORT + 1843,
+            "ip_address": address,
+        },
         "created_at": since,
         "updated_at": since,
         "pin": _pin(it),

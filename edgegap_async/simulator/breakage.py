@@ -1,9 +1,10 @@
 """What a fault does to an answer: one way for each kind that strikes there.
 
-    the whole request is read -> it counts -> `-before` comes here -> the deed -> `-after` comes here
+    the whole request is read -> it counts -> `-before` comes here -> the deed ->
+    `-after` comes here
 
-A way does the deed if it wants to, and gives what is sent. What comes of a deed that is refused, an error of the API,
-is cut or broken like any other answer.
+A way does the deed if it wants to, and gives what is sent. What comes of a deed that is
+refused, an error of the API, is cut or broken like any other answer.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A request that a fault strikes: what it would do, what it would do if there were no server to allocate, and what
-    else goes into an answer."""
+    """A request that a fault strikes: what it would do, what it would do if there were
+    no server to allocate, and what else goes into an answer.
+    """
 
     deed: Callable[[], Reply]
     deed_in_vain: Callable[[], Reply]
@@ -105,15 +107,22 @@ def _half(*, stays: bool) -> Way:
     return way
 
 
-def _body(change: Callable[[bytes], bytes], content_type: str = "application/json") -> Way:
+def _body(
+    change: Callable[[bytes], bytes], content_type: str = "application/json"
+) -> Way:
     async def way(it: Struck) -> web.Response:
         reply = it.deed()
-        return web.Response(status=reply.status, body=change(json.encode(reply.body)), content_type=content_type)
+        return web.Response(
+            status=reply.status,
+            body=change(json.encode(reply.body)),
+            content_type=content_type,
+        )
 
     return way
 
 
-# In JSON quotes inside a string are escaped, so what is looked for here is never part of one.
+# In JSON quotes inside a string are escaped, so what is looked for here is never part
+# of one.
 def _without_id(body: bytes) -> bytes:
     return body.replace(b'"request_id":', b'"id":')
 

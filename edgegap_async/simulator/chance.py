@@ -1,4 +1,6 @@
-"""What is left to chance: seconds out of a range, or from a callable where a range is not enough."""
+"""What is left to chance: seconds out of a range, or from a callable where a range is
+not enough.
+"""
 
 from collections.abc import Callable
 from math import inf
@@ -15,10 +17,14 @@ def check_draw(argument: str, draw: Draw) -> None:
         ValueError: it is no range of seconds.
     """
     match draw:
-        case (float() | int() as least, float() | int() as most) if 0 <= least <= most < inf:
+        case (float() | int() as least, float() | int() as most) if (
+            0 <= least <= most < inf
+        ):
             pass
         case _ if not callable(draw):
-            raise ValueError(f"{argument} must be a range of seconds (least, most), not {draw!r}")
+            raise ValueError(
+                f"{argument} must be a range of seconds (least, most), not {draw!r}"
+            )
         case _:
             pass
 

@@ -7,7 +7,9 @@ WRITTEN = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Clock:
-    """Time in words. `zero` is the date at which the simulator's seconds are 0, taken once: no clock is set later."""
+    """Time in words. `zero` is the date at which the simulator's seconds are 0, taken
+    once: no clock is set later.
+    """
 
     def __init__(self, zero: datetime) -> None:
         self._zero = zero
@@ -41,7 +43,8 @@ class Clock:
         return self._seconds(datetime.fromisoformat(text))
 
     def seconds_as_written(self, text: str) -> float:
-        """The time that a text means which is written as most answers write it, and in no other way.
+        """The time that a text means which is written as most answers write it, and in
+        no other way.
 
         Raises:
             ValueError: it is not.
@@ -49,4 +52,6 @@ class Clock:
         return self._seconds(datetime.strptime(text, WRITTEN))
 
     def _seconds(self, date: datetime) -> float:
-        return ((date if date.tzinfo else date.replace(tzinfo=UTC)) - self._zero).total_seconds()
+        return (
+            (date if date.tzinfo else date.replace(tzinfo=UTC)) - self._zero
+        ).total_seconds()

@@ -1,4 +1,6 @@
-"""What is to be seen of a container: its logs, its metrics, its environment. Plausible, and the same in every run."""
+"""What is to be seen of a container: its logs, its metrics, its environment. Plausible,
+and the same in every run.
+"""
 
 import json
 import re
@@ -10,11 +12,15 @@ from .clock import Clock
 from .life import Deployment
 from .refusal import Refusal
 
-_HEARTBEAT = 30  # seconds between two lines of a game server that runs
-_LINES = 200  # how far back logs are kept
-_SAMPLE = 30  # seconds between two samples, where nobody asks for other steps
+# seconds between two lines of a game server that runs
+_HEARTBEAT = 30
+# how far back logs are kept
+_LINES = 200
+# seconds between two samples, where nobody asks for other steps
+_SAMPLE = 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-_MOST_POINTS = 11_000  # as many as the usual time-series database answers
+# as many as the usual time-series database answers
+_MOST_POINTS = 11_000
 
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
@@ -25,7 +31,9 @@ def logs(it: Deployment, now: float, clock: Clock) -> Json:
     return {
         "logs": written,
         "encoding": "utf-8",
-        "crash_logs": f"{clock.text(it.settles)} Segmentation fault\n" if crashed else None,
+        "crash_logs": f"{clock.text(it.settles)} Segmentation fault\n"
+        if crashed
+        else None,
         "crash_data": crash if crashed else None,
         "logs_link": None,
     }
@@ -36,9 +44,13 @@ def _written(it: Deployment, now: float, clock: Clock) -> str:
         return ""
     until = min(now, it.leaves)
     beats = int((until - it.settles) // _HEARTBEAT)
-    lines = [(it.settles, f"{it.application} {it.version} starts"), (it.settles, "Listening on 7777/UDP")]
+    lines = [
+        (it.settles, f"{it.application} {it.version} starts"),
+        (it.settles, "Listening on 7777/UDP"),
+    ]
     lines += [
-        (it.settles + beat * _HEARTBEAT, f"Tick {beat}, 0 players") for beat in range(max(1, beats - _LINES), beats + 1)
+        (it.settles + beat * _HEARTBEAT, f"Tick {beat}, 0 players")
+        for beat in range(max(1, beats - _LINES), beats + 1)
     ]
     if now >= it.leaves:
         lines.append((it.leaves, "SIGTERM received, shutting down"))
@@ -46,9 +58,15 @@ def _written(it: Deployment, now: float, clock: Clock) -> str:
 
 
 def metrics(
-    it: Deployment, now: float, clock: Clock, start: float | None, end: float | None, steps: str | None
+    it: Deployment,
+    now: float,
+    clock: Clock,
+    start: float | None,
+    end: float | None,
+    steps: str | None,
 ) -> Json:
-    """All series between two times; nothing is measured before a deployment is ready, or after its stop has begun.
+    """All series between two times; nothing is measured before a deployment is ready,
+    or after its stop has begun.
 
     Raises:
         Refusal: `steps` can't be read, or means too many points.
@@ -56,22 +74,35 @@ def metrics(
     first = it.settles if start is None else max(it.settles, start)
     last = min(now, it.leaves) if end is None else min(now, it.leaves, end)
     step = _step(steps)
-    count = int((last - first) / step) + 1 if last >= first and it.became_ready(now) else 0
+    count = (
+        int((last - first) / step) + 1 if last >= first and it.became_ready(now) else 0
+    )
     if count > _MOST_POINTS:
-        raise Refusal(400, f"steps: {steps} means {count} points, of which there can be {_MOST_POINTS}")
+        raise Refusal(
+            400,
+            f"steps: {steps} means {count} points, of which there can be {_MOST_POINTS}",
+        )
     times = [first + step * point for point in range(count)]
     labels = [clock.text(when)[11:19] for when in times]
     timestamps = [clock.text_in_milliseconds(when) for when in times]
 
     def series(value: Callable[[float], float]) -> Json:
-        return {"labels": labels, "datasets": [str(int(value(when))) for when in times], "timestamps": timestamps}
+        return {
+            "labels": labels,
+            "datasets": [str(int(value(when))) for when in times],
+            "timestamps": timestamps,
+        }
 
     def grows(per_second: float) -> Json:
         return series(lambda when: per_second * (when - it.settles))
 
     def wavers(around: float) -> Json:
         # A tenth up and down, out of step from one deployment to the next.
-        return series(lambda when: around * (1 + 0.1 * ((int(when) * 7 + it.number * 13) % 21 - 10) / 10))
+        return series(
+            lambda when: (
+                around * (1 + 0.1 * ((int(when) * 7 + it.number * 13) % 21 - 10) / 10)
+            )
+        )
 
     return {
         "total": {
@@ -96,7 +127,9 @@ def _step(steps: str | None) -> int:
 
 
 def environment(it: Deployment, base_url: str) -> dict[str, str]:
-    """The variables that are injected into the container, and those that the deploy asked for."""
+    """The variables that are injected into the container, and those that the deploy
+    asked for.
+    """
     mapping = {
         key: {part: port[part] for part in ("name", "internal", "external", "protocol")}
         for key, port in ports(it).items()
@@ -109,7 +142,9 @@ def environment(it: Deployment, base_url: str) -> dict[str, str]:
         "ARBITRIUM_DEPLOYMENT_LOCATION": json.dumps(location(it.place)),
         "ARBITRIUM_PORTS_MAPPING": json.dumps({"ports": mapping}),
         "ARBITRIUM_DELETE_URL": base_url
-        + SELF_STOP.path.format(request_id=it.request_id, access_point_id=it.access_point),
+        + SELF_STOP.path.format(
+            request_id=it.request_id, access_point_id=it.access_point
+        ),
         "ARBITRIUM_DELETE_TOKEN": it.delete_token,
     }
     for key, port in mapping.items():

@@ -6,14 +6,17 @@ from random import Random
 from .life import NO_END, Deployment
 from .places import PLACES
 
-_AGE = 3600.0  # seconds since the oldest of them was deployed
+# seconds since the oldest of them was deployed
+_AGE = 3600.0
 _READY_AFTER = 3.0
 
 
 def crowd(size: int, seed: int, now: float, stop_takes: float) -> Iterator[Deployment]:
-    """So many deployments that are READY, older than all that comes after `now`, and run until somebody stops them.
+    """So many deployments that are READY, older than all that comes after `now`, and
+    run until somebody stops them.
 
-    They are drawn by themselves, and their numbers end at -1: what is deployed later is the same with and without them.
+    They are drawn by themselves, and their numbers end at -1: what is deployed later is
+    the same with and without them.
     """
     chance = Random(f"others of {seed}")
     ids: dict[str, None] = {}

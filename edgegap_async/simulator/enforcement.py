@@ -1,7 +1,8 @@
-"""How a server counts, in five ways: nobody says which one the real one has, so it is to choose.
+"""How a server counts, in five ways: nobody says which one the real one has, so it is
+to choose.
 
-Pure: who asks gives the time, in seconds. On purpose nothing here is shared with the client's bucket, so that the two
-can't be wrong together.
+Pure: who asks gives the time, in seconds. On purpose nothing here is shared with the
+client's bucket, so that the two can't be wrong together.
 """
 
 from collections import deque
@@ -11,14 +12,17 @@ from typing import Literal, Protocol, TypeAlias, TypedDict, get_args
 from .._endpoint import LimitName
 from ..endpoints import LIMITS
 
-RuleName: TypeAlias = Literal["off", "fixed-window", "sliding-window", "token-bucket", "spacing"]
+RuleName: TypeAlias = Literal[
+    "off", "fixed-window", "sliding-window", "token-bucket", "spacing"
+]
 Rates: TypeAlias = Mapping[LimitName, float | None]
 
-# asyncio fires a timer up to a tick of its clock early, and sums of floats are off by less than that: two requests
-# that were sent a second apart must not be told to lie within one.
+# asyncio fires a timer up to a tick of its clock early, and sums of floats are off by
+# less than that: two requests that were sent a second apart must not be told to lie
+# within one.
 _TICK = 1e-9
-# A server that insists on the exact distance refuses requests that were paced perfectly and met the network's jitter:
-# at 5 ms of jitter 106 of 400. None could work like that.
+# A server that insists on the exact distance refuses requests that were paced perfectly
+# and met the network's jitter: at 5 ms of jitter 106 of 400. None could work like that.
 SPACING_TOLERANCE = 0.010
 
 
@@ -26,7 +30,9 @@ class Rule(Protocol):
     """A way to count."""
 
     def admits(self, now: float) -> bool:
-        """Whether a request that arrives now is within the limit. One that is refused uses nothing of it."""
+        """Whether a request that arrives now is within the limit. One that is refused
+        uses nothing of it.
+        """
         ...
 
 
@@ -38,7 +44,9 @@ class _Off:
 
 
 class _FixedWindow:
-    """So many per whole second of the server's clock; around the turn of a second twice as many pass."""
+    """So many per whole second of the server's clock; around the turn of a second twice
+    as many pass.
+    """
 
     def __init__(self, rate: float) -> None:
         self._most, self._length = _per_window(rate)
@@ -70,7 +78,9 @@ class _SlidingWindow:
 
 
 class _TokenBucket:
-    """A bucket that holds one second's worth and fills at the rate: after a rest twice as many pass in a second."""
+    """A bucket that holds one second's worth and fills at the rate: after a rest twice
+    as many pass in a second.
+    """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -88,7 +98,9 @@ class _TokenBucket:
 
 
 class _Spacing:
-    """One every 1/rate seconds; `tolerance` early is early enough, but what came early is not forgotten."""
+    """One every 1/rate seconds; `tolerance` early is early enough, but what came early
+    is not forgotten.
+    """
 
     def __init__(self, rate: float, tolerance: float) -> None:
         self._distance = 1 / rate
@@ -104,7 +116,9 @@ class _Spacing:
 
 
 class LimitCounts(TypedDict):
-    """What came in under one limit. `arrivals` holds the refused ones too, and so does `busiest_second`."""
+    """What came in under one limit. `arrivals` holds the refused ones too, and so does
+    `busiest_second`.
+    """
 
     arrivals: int
     accepted: int
@@ -125,7 +139,8 @@ class Gate:
     def admit(self, now: float) -> bool:
         """Count an arrival, and say whether it is admitted."""
         self.arrivals += 1
-        # Every fullest window [t, t + 1) can be moved until an arrival is its last: so these are all there are.
+        # Every fullest window [t, t + 1) can be moved until an arrival is its last: so
+        # these are all there are.
         _forget(self._last_second, now, 1.0)
         self._last_second.append(now)
         self.busiest_second = max(self.busiest_second, len(self._last_second))
@@ -134,7 +149,9 @@ class Gate:
         return admitted
 
     def refuse(self) -> None:
-        """Count one as refused that was admitted: a fault says so. What it used of the limit stays used."""
+        """Count one as refused that was admitted: a fault says so. What it used of the
+        limit stays used.
+        """
         self.refused += 1
 
     def counts(self) -> LimitCounts:
@@ -147,25 +164,34 @@ class Gate:
         }
 
 
-def gates(rule: RuleName, rates: Rates | None = None, tolerance: float = SPACING_TOLERANCE) -> dict[LimitName, Gate]:
+def gates(
+    rule: RuleName, rates: Rates | None = None, tolerance: float = SPACING_TOLERANCE
+) -> dict[LimitName, Gate]:
     """One gate per documented limit.
 
     Args:
         rule: how to count.
-        rates: requests per second in place of the documented ones, by the limit's name; None is no limit.
+        rates: requests per second in place of the documented ones, by the limit's name;
+            None is no limit.
         tolerance: how many seconds early `spacing` admits.
 
     Raises:
         ValueError: a rule or limit that there is not, or a rate that is not above 0.
     """
     if rule not in get_args(RuleName):
-        raise ValueError(f"enforcement: {rule!r} is none of {', '.join(get_args(RuleName))}")
+        raise ValueError(
+            f"enforcement: {rule!r} is none of {', '.join(get_args(RuleName))}"
+        )
     used: dict[LimitName, float | None] = {limit.name: limit.rate for limit in LIMITS}
     for name, rate in (rates or {}).items():
         if name not in used:
-            raise ValueError(f"rates: there is no limit {name!r}; there are: {', '.join(used)}")
+            raise ValueError(
+                f"rates: there is no limit {name!r}; there are: {', '.join(used)}"
+            )
         if rate is not None and not rate > 0:
-            raise ValueError(f"rates: {name} must be a number above 0, or None for no limit, not {rate!r}")
+            raise ValueError(
+                f"rates: {name} must be a number above 0, or None for no limit, not {rate!r}"
+            )
         used[name] = rate
     return {name: Gate(_rule(rule, rate, tolerance)) for name, rate in used.items()}
 
@@ -187,11 +213,15 @@ def _rule(name: RuleName, rate: float | None, tolerance: float) -> Rule:
 
 
 def _per_window(rate: float) -> tuple[int, float]:
-    """How many in how many seconds. Below one a second the window grows: half a request can't be let through."""
+    """How many in how many seconds. Below one a second the window grows: half a request
+    can't be let through.
+    """
     return max(1, int(rate)), max(1.0, 1 / rate)
 
 
 def _forget(times: deque[float], now: float, length: float) -> None:
-    """Drop what lies outside the window of `length` seconds that has its last arrival now."""
+    """Drop what lies outside the window of `length` seconds that has its last arrival
+    now.
+    """
     while times and now - times[0] >= length - _TICK:
         times.popleft()

@@ -1,13 +1,18 @@
 """What happens to every request, in this order:
 
-    dead connection? -> delay_before -> counted, refused with 429? -> authorized? -> the deed -> delay_after -> answered
-                                                                  |                       |
-                                     a fault that comes before it, or with a 429     one that comes after it
+    dead connection? -> delay_before -> counted, refused with 429? -> authorized? -> the
+    deed -> delay_after -> answered
+                                                                  |
+                                                                  |
+                                     a fault that comes before it, or with a 429     one
+                                     that comes after it
 
-The delay before stands for the way to the server: with delay on the way back only, every client's limiter looks
-perfect. Once a request has counted it is carried out, whether or not somebody still waits for the answer. A fault
-strikes what has counted, and has used its share of the limit, as it would in a server; what was refused with 429
-anyway is struck by none. Only what comes on a dead connection is not read, and so not counted.
+The delay before stands for the way to the server: with delay on the way back only,
+every client's limiter looks perfect. Once a request has counted it is carried out,
+whether or not somebody still waits for the answer. A fault strikes what has counted,
+and has used its share of the limit, as it would in a server; what was refused with 429
+anyway is struck by none. Only what comes on a dead connection is not read, and so not
+counted.
 """
 
 import asyncio
@@ -69,17 +74,20 @@ class Exchange:
         self._manners = manners
         self._mischief = mischief
         self._webhooks = webhooks
-        self._chance = Random(f"delays of {seed}")  # its own, so that delays don't change what the world draws
+        # its own, so that delays don't change what the world draws
+        self._chance = Random(f"delays of {seed}")
         self._loop = asyncio.get_running_loop()
         self._tasks = Tasks()
-        self._used: WeakSet[asyncio.Transport] = WeakSet()  # connections that have seen a request
+        # connections that have seen a request
+        self._used: WeakSet[asyncio.Transport] = WeakSet()
 
     def serving(self, operation: str, limit: LimitName) -> Serve:
         """What aiohttp calls for a row."""
 
         async def serve(request: web.Request) -> web.Response:
             task = asyncio.current_task()
-            if task is not None:  # aiohttp makes one for each request
+            # aiohttp makes one for each request
+            if task is not None:
                 self._tasks.add(task)
             return await self._exchange(operation, limit, request)
 
@@ -89,21 +97,30 @@ class Exchange:
         """Give up what is in progress; its clients see a connection that is cut."""
         await self._tasks.end()
 
-    async def _exchange(self, operation: str, limit: LimitName, request: web.Request) -> web.Response:
-        if self._is_reused(request.transport) and self._mischief.strike(operation, "connection"):
+    async def _exchange(
+        self, operation: str, limit: LimitName, request: web.Request
+    ) -> web.Response:
+        if self._is_reused(request.transport) and self._mischief.strike(
+            operation, "connection"
+        ):
             return Broken(reset)
         try:
-            # First of all: once a client has gone, aiohttp gives out nothing more of what it sent.
+            # First of all: once a client has gone, aiohttp gives out nothing more of
+            # what it sent.
             body = await request.read()
         except ConnectionError:
-            return answer(Reply(400, {"message": "Incomplete request"}))  # cut short: it never counts
+            # cut short: it never counts
+            return answer(Reply(400, {"message": "Incomplete request"}))
         await self._delay(self._manners.delay_before)
         now = self._loop.time()
         if not self._gates[limit].admit(now):
-            response = too_many(f"limit {limit}", self._manners.retry_after, now, self._world.clock)
+            response = too_many(
+                f"limit {limit}", self._manners.retry_after, now, self._world.clock
+            )
         else:
             response = await self._carried_out(operation, request, body)
-            if response.status == _REFUSED:  # by a fault
+            # by a fault
+            if response.status == _REFUSED:
                 self._gates[limit].refuse()
         await self._delay(self._manners.delay_after)
         return response
@@ -114,20 +131,39 @@ class Exchange:
         self._used.add(connection)
         return False
 
-    async def _carried_out(self, operation: str, request: web.Request, body: bytes) -> web.Response:
+    async def _carried_out(
+        self, operation: str, request: web.Request, body: bytes
+    ) -> web.Response:
         deed = partial(self._deed, operation, request, body)
         fault = self._mischief.strike(operation, "answer")
         if fault is None:
             return answer(deed())
         in_vain = partial(deed, allocated=False)
         seconds, now = fault.seconds or 0.0, self._loop.time()
-        return await WAYS[fault.kind](Struck(deed, in_vain, str(request.rel_url), seconds, now, self._world.clock))
+        return await WAYS[fault.kind](
+            Struck(deed, in_vain, str(request.rel_url), seconds, now, self._world.clock)
+        )
 
-    def _deed(self, operation: str, request: web.Request, body: bytes, *, allocated: bool = True) -> Reply:
+    def _deed(
+        self,
+        operation: str,
+        request: web.Request,
+        body: bytes,
+        *,
+        allocated: bool = True,
+    ) -> Reply:
         handler = HANDLERS[operation]
         authorization = request.headers.get("Authorization", "").strip()
         strike = partial(self._mischief.strike, operation)
-        call = Call(self._world, self._loop.time(), request.match_info, request.query, authorization, strike, allocated)
+        call = Call(
+            self._world,
+            self._loop.time(),
+            request.match_info,
+            request.query,
+            authorization,
+            strike,
+            allocated,
+        )
         try:
             if not handler.own_token:
                 self._authorize(authorization)
@@ -138,7 +174,10 @@ class Exchange:
             self._webhooks.look()
 
     def _authorize(self, authorization: str) -> None:
-        scheme, given = authorization[: len(_SCHEME)].lower(), authorization[len(_SCHEME) :].strip()
+        scheme, given = (
+            authorization[: len(_SCHEME)].lower(),
+            authorization[len(_SCHEME) :].strip(),
+        )
         if scheme != _SCHEME or not given or self._manners.token not in (None, given):
             raise Refusal(401, "Invalid authorization token")
 

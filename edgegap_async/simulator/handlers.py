@@ -1,6 +1,8 @@
-"""What each operation does: one handler per row of the table in `endpoints.py`, by the method that serves the row.
+"""What each operation does: one handler per row of the table in `endpoints.py`, by the
+method that serves the row.
 
-A handler is pure: it takes a call, acts on the world, and gives the answer. A new row needs its line in HANDLERS.
+A handler is pure: it takes a call, acts on the world, and gives the answer. A new row
+needs its line in HANDLERS.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -28,16 +30,19 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 _LIST_QUERY = json.Decoder(ListQuery)
-_LONGEST_NUMBER = 10  # digits
-_PAGE_SIZE = 10  # inferred: nobody says how long a page is unless asked
+# digits
+_LONGEST_NUMBER = 10
+# inferred: nobody says how long a page is unless asked
+_PAGE_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, in the words of the API: `words` are those of its path, `now` is in seconds.
+    """One request, in the words of the API: `words` are those of its path, `now` is in
+    seconds.
 
-    `strike` gives the fault that strikes it at a stage, by the fields that it filters by; `allocated`: a deploy gets a
-    server.
+    `strike` gives the fault that strikes it at a stage, by the fields that it filters
+    by; `allocated`: a deploy gets a server.
     """
 
     world: World
@@ -63,7 +68,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Serves a row. `own_token`: it takes no API token, but one of its own, and checks it itself."""
+    """Serves a row. `own_token`: it takes no API token, but one of its own, and checks
+    it itself.
+    """
 
     answer: Callable[[Call, bytes], Reply]
     own_token: bool = False
@@ -72,7 +79,9 @@ class Handler:
 Named: TypeAlias = tuple[str, Handler]
 
 
-def _asks(row: Endpoint[None, T], deed: Callable[[Call], Reply], *, own_token: bool = False) -> Named:
+def _asks(
+    row: Endpoint[None, T], deed: Callable[[Call], Reply], *, own_token: bool = False
+) -> Named:
     return row.call, Handler(lambda call, body: deed(call), own_token)
 
 
@@ -114,12 +123,16 @@ def _self_stop(call: Call) -> Reply:
 
 
 def _stopped(call: Call, found: Deployment) -> Reply:
-    """200 if the stop is carried out at once, 202 if it waits; both with all that the page's sample has."""
+    """200 if the stop is carried out at once, 202 if it waits; both with all that the
+    page's sample has.
+    """
     waits = found.phase is Phase.STARTING
     call.world.stop(found, call.now)
     summary = answers.status(found, call.now, call.world.clock)
     message = f"Instance {found.request_id} will be deleted"
-    return Reply(202 if waits else 200, {"message": message, "deployment_summary": summary})
+    return Reply(
+        202 if waits else 200, {"message": message, "deployment_summary": summary}
+    )
 
 
 def _bulk_stop(call: Call, body: BulkStopRequest) -> Reply:
@@ -132,10 +145,14 @@ def _list(call: Call) -> Reply:
         query = _LIST_QUERY.decode(call.query.get("query", "{}"))
     except (DecodeError, UnicodeDecodeError) as problem:
         raise Refusal(400, f"query: {problem}") from None
-    if query.filters and (fault := call.strike("filters", [each.field for each in query.filters])):
+    if query.filters and (
+        fault := call.strike("filters", [each.field for each in query.filters])
+    ):
         query = misread(query, fault)
     lag = _lag(call)
-    page = call.world.page(query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now, lag)
+    page = call.world.page(
+        query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now, lag
+    )
     return Reply(200, answers.page(page, call.now - lag, call.world.clock))
 
 
@@ -146,14 +163,22 @@ def _lag(call: Call) -> float:
 
 def _count(call: Call, name: str, default: int) -> int:
     text = call.query.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < _LONGEST_NUMBER and int(text)):
+    if not (
+        text.isascii()
+        and text.isdigit()
+        and 0 < len(text) < _LONGEST_NUMBER
+        and int(text)
+    ):
         raise Refusal(400, f"{name}: must be a whole number from 1, not {text!r}")
     return int(text)
 
 
 def _locations(call: Call) -> Reply:
-    # Every location has the resources for every application: `app` and `version` leave none out.
-    return Reply(200, answers.locations(call.query.get("type"), call.query.get("tags") == "true"))
+    # Every location has the resources for every application: `app` and `version` leave
+    # none out.
+    return Reply(
+        200, answers.locations(call.query.get("type"), call.query.get("tags") == "true")
+    )
 
 
 def _container_logs(call: Call) -> Reply:
@@ -166,7 +191,12 @@ def _metrics(call: Call) -> Reply:
         raise Refusal(400, "end_time: must be greater than start_time")
     # Raw data is every sample there is, whatever the steps.
     steps = None if call.query.get("raw") == "true" else call.query.get("steps")
-    return Reply(200, container.metrics(call.deployment(), call.now, call.world.clock, start, end, steps))
+    return Reply(
+        200,
+        container.metrics(
+            call.deployment(), call.now, call.world.clock, start, end, steps
+        ),
+    )
 
 
 def _time(call: Call, name: str) -> float | None:
@@ -181,17 +211,31 @@ def _time(call: Call, name: str) -> float | None:
 
 def _fleet_hosts(call: Call) -> Reply:
     hosts = call.world.fleet(call.words["fleet_name"])
-    return Reply(200, {"data": [answers.host(it, call.world.on_host(it, call.now), call.world.clock) for it in hosts]})
+    return Reply(
+        200,
+        {
+            "data": [
+                answers.host(it, call.world.on_host(it, call.now), call.world.clock)
+                for it in hosts
+            ]
+        },
+    )
 
 
 def _tags(call: Call) -> Reply:
-    tags = [answers.tag(name, it, call.world.clock) for name, it in call.deployment().tags.items()]
+    tags = [
+        answers.tag(name, it, call.world.clock)
+        for name, it in call.deployment().tags.items()
+    ]
     return Reply(200, {"tags": tags, "count": len(tags), "pagination": {}})
 
 
 def _tag(call: Call) -> Reply:
     name = call.words["tag_name"]
-    return Reply(200, answers.tag(name, call.world.tag(call.deployment(), name), call.world.clock))
+    return Reply(
+        200,
+        answers.tag(name, call.world.tag(call.deployment(), name), call.world.clock),
+    )
 
 
 def _create_tag(call: Call, body: TagRequest) -> Reply:
@@ -200,7 +244,9 @@ def _create_tag(call: Call, body: TagRequest) -> Reply:
 
 
 def _update_tag(call: Call, body: TagRequest) -> Reply:
-    tag = call.world.rename_tag(call.deployment(), call.words["tag_name"], body.name, call.now)
+    tag = call.world.rename_tag(
+        call.deployment(), call.words["tag_name"], body.name, call.now
+    )
     return Reply(200, answers.tag(body.name, tag, call.world.clock))
 
 
@@ -220,7 +266,8 @@ HANDLERS: Mapping[str, Handler] = dict(
         _asks(rows.LOCATIONS, _locations),
         _asks(rows.CONTAINER_LOGS, _container_logs),
         _asks(rows.METRICS, _metrics),
-        _takes(rows.FLEET_DEPLOY, _deploy),  # the renamed row is served by the same method
+        # the renamed row is served by the same method
+        _takes(rows.FLEET_DEPLOY, _deploy),
         _asks(rows.FLEET_HOSTS, _fleet_hosts),
         _asks(rows.TAGS, _tags),
         _asks(rows.TAG, _tag),

@@ -1,7 +1,7 @@
 """The deployments that exist, found by ID, by tag and by phase.
 
-No look-up walks them all. A deployment changes its phase three times in its life, and a heap knows when: whoever asks
-first carries out what has come due.
+No look-up walks them all. A deployment changes its phase three times in its life, and a
+heap knows when: whoever asks first carries out what has come due.
 """
 
 from bisect import bisect_right
@@ -21,12 +21,16 @@ class Index:
 
     def __init__(self) -> None:
         self._all: dict[str, Deployment] = {}
-        self._by_phase: dict[Phase, dict[str, Deployment]] = {phase: {} for phase in Phase}
+        self._by_phase: dict[Phase, dict[str, Deployment]] = {
+            phase: {} for phase in Phase
+        }
         self._by_tag: dict[str, dict[str, Deployment]] = {}
         self._by_host: Counter[str] = Counter()
         self._turns: list[tuple[float, int, Deployment]] = []
-        self._ended: list[tuple[float, Deployment]] = []  # by the time at which that was seen, never before it ended
-        self._serial = count()  # keeps the heap from comparing deployments
+        # by the time at which that was seen, never before it ended
+        self._ended: list[tuple[float, Deployment]] = []
+        # keeps the heap from comparing deployments
+        self._serial = count()
 
     @property
     def all(self) -> Mapping[str, Deployment]:
@@ -48,7 +52,11 @@ class Index:
     def ended_since(self, when: float) -> list[Deployment]:
         """Those that existed then and have ended."""
         first = bisect_right(self._ended, when, key=itemgetter(0))
-        return [deployment for _, deployment in self._ended[first:] if deployment.ends > when]
+        return [
+            deployment
+            for _, deployment in self._ended[first:]
+            if deployment.ends > when
+        ]
 
     def advance(self, now: float) -> None:
         """Carry out all that has come due."""
@@ -65,14 +73,17 @@ class Index:
         self.sort_in(deployment, now)
 
     def sort_in(self, deployment: Deployment, now: float) -> None:
-        """Put one where it belongs: its phase has changed, or the time of its next change has."""
+        """Put one where it belongs: its phase has changed, or the time of its next
+        change has.
+        """
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:
             self._drop(deployment, now)
             return
         self._by_phase[deployment.phase][deployment.request_id] = deployment
-        # What the heap holds of it already stays there: an entry that comes due for nothing changes nothing.
+        # What the heap holds of it already stays there: an entry that comes due for
+        # nothing changes nothing.
         if (turn := deployment.next_turn(now)) < inf:
             heappush(self._turns, (turn, next(self._serial), deployment))
 

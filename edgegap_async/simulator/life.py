@@ -1,7 +1,9 @@
-"""One deployment, and its life: nothing runs in it, what it is at a time follows from when it was asked for.
+"""One deployment, and its life: nothing runs in it, what it is at a time follows from
+when it was asked for.
 
-    INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY -> TERMINATING -> TERMINATED
-                                                              \\-> ERROR -/
+    INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY -> TERMINATING
+                                                              -> TERMINATED \\-> ERROR
+                                                              -/
 
 A stop that comes before READY or ERROR is carried out once one of them is reached.
 """
@@ -12,16 +14,27 @@ from math import inf
 
 from .places import Host, Place
 
-# Where in the time until it is ready a deployment enters each state; the order is the API's, the shares are ours.
-_STARTING = ((0.30, "DEPLOYING"), (0.20, "SCANNING"), (0.15, "SEEKED"), (0.05, "SEEKING"), (0.0, "INITIALIZING"))
+# Where in the time until it is ready a deployment enters each state; the order is the
+# API's, the shares are ours.
+_STARTING = (
+    (0.30, "DEPLOYING"),
+    (0.20, "SCANNING"),
+    (0.15, "SEEKED"),
+    (0.05, "SEEKING"),
+    (0.0, "INITIALIZING"),
+)
 _PLACED_AT = _STARTING[0][0]
 STARTING_STATES = tuple(state for _, state in _STARTING)
-_DAY = 24 * 60  # minutes: a deployment of the API runs so long, unless it is told otherwise
-NO_END = -1  # in place of these minutes
+# minutes: a deployment of the API runs so long, unless it is told otherwise
+_DAY = 24 * 60
+# in place of these minutes
+NO_END = -1
 
 
 class Phase(Enum):
-    """Parts of a life, as coarse as a look-up needs them: a deployment changes its phase three times at most."""
+    """Parts of a life, as coarse as a look-up needs them: a deployment changes its
+    phase three times at most.
+    """
 
     STARTING = "starting"
     READY = "ready"
@@ -42,37 +55,52 @@ class Tag:
 class Deployment:
     """One deployment. All times are the simulator's, in seconds."""
 
-    number: int  # the how-manieth it is: the order of arrival
+    # the how-manieth it is: the order of arrival
+    number: int
     request_id: str
     application: str
     version: str
     created: float
-    settles: float  # when it becomes READY, or ERROR if it `fails`
+    # when it becomes READY, or ERROR if it `fails`
+    settles: float
     fails: bool
     stop_takes: float
     place: Place
     delete_token: str
     access_point: int
     host: Host | None = None
-    webhooks: dict[str, str] = field(default_factory=dict[str, str])  # URLs by event, of those that are to come
+    # URLs by event, of those that are to come
+    webhooks: dict[str, str] = field(default_factory=dict[str, str])
     variables: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
     stop_asked: float | None = None
-    phase: Phase = Phase.STARTING  # as the world last saw it; `phase_at` is what it is
-    allocated: bool = True  # if there was no server for it, it is in error from the beginning
+    # as the world last saw it; `phase_at` is what it is
+    phase: Phase = Phase.STARTING
+    # if there was no server for it, it is in error from the beginning
+    allocated: bool = True
 
     @property
     def placed(self) -> float:
         """When it has an address."""
-        return inf if not self.allocated else self.created + _PLACED_AT * (self.settles - self.created)
+        return (
+            inf
+            if not self.allocated
+            else self.created + _PLACED_AT * (self.settles - self.created)
+        )
 
     @property
     def leaves(self) -> float:
-        """When its stop begins; never, for one that nobody stops and that is in error or has no end of its own."""
+        """When its stop begins; never, for one that nobody stops and that is in error
+        or has no end of its own.
+        """
         lasts = not self.fails and self.max_duration != NO_END
         by_itself = self.settles + 60 * self.max_duration if lasts else inf
-        return by_itself if self.stop_asked is None else min(by_itself, max(self.stop_asked, self.settles))
+        return (
+            by_itself
+            if self.stop_asked is None
+            else min(by_itself, max(self.stop_asked, self.settles))
+        )
 
     @property
     def ends(self) -> float:
@@ -95,7 +123,9 @@ class Deployment:
 
     def next_turn(self, now: float) -> float:
         """When its phase changes next."""
-        return next((turn for turn in (self.settles, self.leaves, self.ends) if turn > now), inf)
+        return next(
+            (turn for turn in (self.settles, self.leaves, self.ends) if turn > now), inf
+        )
 
     def states(self, now: float) -> tuple[str, str | None]:
         """The state that it is in, and the one before."""
@@ -113,5 +143,7 @@ class Deployment:
     def _starting(self, now: float) -> tuple[str, str | None]:
         length = self.settles - self.created
         done = (now - self.created) / length if length > 0 else 0.0
-        reached = [state for share, state in _STARTING if done >= share] or [_STARTING[-1][1]]
+        reached = [state for share, state in _STARTING if done >= share] or [
+            _STARTING[-1][1]
+        ]
         return reached[0], reached[1] if len(reached) > 1 else None

@@ -1,6 +1,7 @@
 """Which deployments a list or a bulk stop means: filters, order, pages.
 
-A filter is made a test; the tests run over the smallest part of the index that one of the filters points to.
+A filter is made a test; the tests run over the smallest part of the index that one of
+the filters points to.
 """
 
 import re
@@ -55,8 +56,11 @@ class Page:
     pages: int
 
 
-def matches(index: Index, query: ListQuery, clock: Clock, now: float, lag: float = 0.0) -> list[Deployment]:
-    """All that pass every filter, in the order of arrival; or those that did `lag` seconds ago, by their tags of now.
+def matches(
+    index: Index, query: ListQuery, clock: Clock, now: float, lag: float = 0.0
+) -> list[Deployment]:
+    """All that pass every filter, in the order of arrival; or those that did `lag`
+    seconds ago, by their tags of now.
 
     Raises:
         Refusal: a filter that the API does not know.
@@ -74,14 +78,24 @@ def matches(index: Index, query: ListQuery, clock: Clock, now: float, lag: float
     pool = min(pools, key=len, default=index.all)
     held = [*pool.values()]
     if lag:
-        held = [each for each in (*held, *index.ended_since(seen)) if each.created <= seen]
-    found = [each for each in held if all(test(each) for test in tests)] if tests else held
+        held = [
+            each for each in (*held, *index.ended_since(seen)) if each.created <= seen
+        ]
+    found = (
+        [each for each in held if all(test(each) for test in tests)] if tests else held
+    )
     if lag or pool is not index.all:
         found.sort(key=_by_arrival)
     return found
 
 
-def page_of(found: list[Deployment], query: ListQuery, number: int, size: int, newest_first: bool) -> Page:
+def page_of(
+    found: list[Deployment],
+    query: ListQuery,
+    number: int,
+    size: int,
+    newest_first: bool,
+) -> Page:
     """The page with this number, from 1; past the last it is empty.
 
     Raises:
@@ -96,13 +110,18 @@ def page_of(found: list[Deployment], query: ListQuery, number: int, size: int, n
 def _newest_first(query: ListQuery, unless_asked: bool) -> bool:
     for order in query.order_by:
         if order.field != "created_at" or order.order not in ("asc", "desc"):
-            raise Refusal(400, f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}")
+            raise Refusal(
+                400,
+                f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}",
+            )
         return order.order == "desc"
     return unless_asked
 
 
 def _pool(given: ListFilter, index: Index) -> _Pool | None:
-    """The part of the index in which all that pass a filter are; None if nothing less than all of it."""
+    """The part of the index in which all that pass a filter are; None if nothing less
+    than all of it.
+    """
     if given.operator not in ("eq", "in"):
         return None
     wanted = _wanted(given)
@@ -110,7 +129,9 @@ def _pool(given: ListFilter, index: Index) -> _Pool | None:
         case "request_id":
             return {each: index.all[each] for each in wanted if each in index.all}
         case "tags":
-            return {key: each for name in wanted for key, each in index.tagged(name).items()}
+            return {
+                key: each for name in wanted for key, each in index.tagged(name).items()
+            }
         case "status" if given.value in _PHASES:
             return index.in_phase(_PHASES[str(given.value)])
         case _:
@@ -132,7 +153,10 @@ def _test(given: ListFilter, clock: Clock, now: float, phase: _PhaseOf) -> _Test
     operators, values = _FIELDS[given.field]
     _check_operator(given, operators)
     if given.operator == "ilike":
-        pattern = re.compile(".*".join(map(re.escape, str(given.value).split("%"))), re.IGNORECASE | re.DOTALL)
+        pattern = re.compile(
+            ".*".join(map(re.escape, str(given.value).split("%"))),
+            re.IGNORECASE | re.DOTALL,
+        )
         return lambda it: any(pattern.fullmatch(value) for value in values(it))
     wanted = _wanted(given)
     negated = given.operator in ("neq", "nin")
@@ -141,7 +165,10 @@ def _test(given: ListFilter, clock: Clock, now: float, phase: _PhaseOf) -> _Test
 
 def _check_operator(given: ListFilter, operators: tuple[str, ...]) -> None:
     if given.operator not in operators:
-        raise Refusal(400, f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}")
+        raise Refusal(
+            400,
+            f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}",
+        )
 
 
 def _status(given: ListFilter, now: float, phase_of: _PhaseOf) -> _Test:
@@ -150,7 +177,9 @@ def _status(given: ListFilter, now: float, phase_of: _PhaseOf) -> _Test:
     wanted = str(given.value)
     phase, equal = _PHASES.get(wanted), given.operator == "eq"
     if phase is Phase.STARTING:
-        return lambda it: (phase_of(it) is phase and it.states(now)[0].lower() == wanted) is equal
+        return lambda it: (
+            (phase_of(it) is phase and it.states(now)[0].lower() == wanted) is equal
+        )
     return lambda it: (phase_of(it) is phase) is equal
 
 
@@ -159,8 +188,11 @@ def _when(given: ListFilter, clock: Clock) -> _Test:
     try:
         wanted = clock.seconds(str(given.value))
     except ValueError:
-        raise Refusal(400, f"query: created_at takes an ISO 8601 date, not {given.value!r}") from None
-    microsecond = 1e-6  # what is written down of a time
+        raise Refusal(
+            400, f"query: created_at takes an ISO 8601 date, not {given.value!r}"
+        ) from None
+    # what is written down of a time
+    microsecond = 1e-6
     match given.operator:
         case "eq":
             return lambda it: abs(it.created - wanted) < microsecond
@@ -180,22 +212,37 @@ def misread(query: ListQuery, fault: Fault) -> ListQuery:
 
 
 def _ignored(query: ListQuery, fault: Fault) -> ListQuery:
-    return replace(query, filters=[each for each in query.filters if fault.fields and each.field not in fault.fields])
+    return replace(
+        query,
+        filters=[
+            each
+            for each in query.filters
+            if fault.fields and each.field not in fault.fields
+        ],
+    )
 
 
 def _refused(query: ListQuery, fault: Fault) -> ListQuery:
-    raise Refusal(400, f"query: filters on {', '.join(fault.fields) or 'any field'} are not supported")
+    raise Refusal(
+        400,
+        f"query: filters on {', '.join(fault.fields) or 'any field'} are not supported",
+    )
 
 
 def _empty(query: ListQuery, fault: Fault) -> ListQuery:
     return replace(query, filters=[ListFilter("request_id", "in", ())])
 
 
-_MISREADINGS = {"filters-ignored": _ignored, "filters-refused": _refused, "filters-empty": _empty}
+_MISREADINGS = {
+    "filters-ignored": _ignored,
+    "filters-refused": _refused,
+    "filters-empty": _empty,
+}
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
-    """What a bulk stop means: all that pass every filter and do not stop already. No filter at all: all.
+    """What a bulk stop means: all that pass every filter and do not stop already. No
+    filter at all: all.
 
     Raises:
         Refusal: a field that the API does not know.
@@ -203,7 +250,11 @@ def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]
     tests = [_bulk_test(each) for each in filters]
     pools = [pool for each in filters if (pool := _bulk_pool(each, index)) is not None]
     pool = min(pools, key=len, default=index.all)
-    return [it for it in pool.values() if it.phase is not Phase.STOPPING and all(test(it) for test in tests)]
+    return [
+        it
+        for it in pool.values()
+        if it.phase is not Phase.STOPPING and all(test(it) for test in tests)
+    ]
 
 
 def _bulk_pool(given: BulkStopFilter, index: Index) -> _Pool | None:
@@ -211,7 +262,9 @@ def _bulk_pool(given: BulkStopFilter, index: Index) -> _Pool | None:
         return None
     if given.field == "request_id":
         return {each: index.all[each] for each in given.values if each in index.all}
-    return {key: each for name in given.values for key, each in index.tagged(name).items()}
+    return {
+        key: each for name in given.values for key, each in index.tagged(name).items()
+    }
 
 
 _BULK_FIELDS: dict[str, Callable[[Deployment], frozenset[str]]] = {
@@ -222,7 +275,10 @@ _BULK_FIELDS: dict[str, Callable[[Deployment], frozenset[str]]] = {
 
 def _bulk_test(given: BulkStopFilter) -> _Test:
     if given.field not in _BULK_FIELDS:
-        raise Refusal(400, f"filters: field must be {' or '.join(_BULK_FIELDS)}, not {given.field!r}")
+        raise Refusal(
+            400,
+            f"filters: field must be {' or '.join(_BULK_FIELDS)}, not {given.field!r}",
+        )
     values, wanted = _BULK_FIELDS[given.field], frozenset(given.values)
     match given.filter_type:
         case "any":

@@ -1,4 +1,6 @@
-"""Which requests are struck by a fault, and how often that was. Pure, but for the chance that it draws from."""
+"""Which requests are struck by a fault, and how often that was. Pure, but for the
+chance that it draws from.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
@@ -10,7 +12,8 @@ from .faults import Fault, Stage
 
 _Place: TypeAlias = tuple[str, Stage]
 
-_ROUNDING = 1e-9  # as much may ten shares of a tenth be off from 1
+# as much may ten shares of a tenth be off from 1
+_ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
@@ -22,12 +25,15 @@ class _Armed:
 
     def concerns(self, fields: Collection[str]) -> bool:
         wanted = self.fault.fields
-        return self.left != 0 and (not wanted or any(field in wanted for field in fields))
+        return self.left != 0 and (
+            not wanted or any(field in wanted for field in fields)
+        )
 
 
 class Mischief:
-    """Strikes. Every operation has a chance of its own at each stage: what is switched on for one changes nothing for
-    the others, and nothing of what the world draws."""
+    """Strikes. Every operation has a chance of its own at each stage: what is switched
+    on for one changes nothing for the others, and nothing of what the world draws.
+    """
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._seed = seed
@@ -38,7 +44,11 @@ class Mischief:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Those that can still strike, with the `times` that are left to them."""
-        return tuple(replace(each.fault, times=each.left) for each in list(self._armed) if each.left != 0)
+        return tuple(
+            replace(each.fault, times=each.left)
+            for each in list(self._armed)
+            if each.left != 0
+        )
 
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
@@ -49,14 +59,23 @@ class Mischief:
         """How often each kind has struck."""
         return dict(self._struck)
 
-    def strike(self, operation: str, stage: Stage, fields: Collection[str] = ()) -> Fault | None:
-        """The fault that strikes this request, if any does; `fields` are those that it filters by."""
+    def strike(
+        self, operation: str, stage: Stage, fields: Collection[str] = ()
+    ) -> Fault | None:
+        """The fault that strikes this request, if any does; `fields` are those that it
+        filters by.
+        """
         place = (operation, stage)
-        able = [each for each in self._armed if _place(each.fault) == place and each.concerns(fields)]
+        able = [
+            each
+            for each in self._armed
+            if _place(each.fault) == place and each.concerns(fields)
+        ]
         if not able:
             return None
         drawn, reach = self._chance(place).random(), 0.0
-        for each in able:  # side by side, so that their shares add up
+        # side by side, so that their shares add up
+        for each in able:
             reach += each.fault.share
             if drawn < reach:
                 return self._spend(each)
@@ -84,7 +103,8 @@ def _arm(faults: Sequence[Fault]) -> list[_Armed]:
     """Ready to strike.
 
     Raises:
-        ValueError: what is no fault, or faults that leave others no share of the requests.
+        ValueError: what is no fault, or faults that leave others no share of the
+            requests.
     """
     shares: defaultdict[tuple[_Place, Sequence[str]], float] = defaultdict(float)
     for fault in faults:
@@ -94,5 +114,7 @@ def _arm(faults: Sequence[Fault]) -> list[_Armed]:
             shares[_place(fault), fault.fields] += fault.share
     for ((operation, _), _), share in shares.items():
         if share > 1 + _ROUNDING:
-            raise ValueError(f"faults: the shares of those that strike {operation} add up to {share:g}, and not to 1")
+            raise ValueError(
+                f"faults: the shares of those that strike {operation} add up to {share:g}, and not to 1"
+            )
     return [_Armed(fault, fault.times) for fault in faults]

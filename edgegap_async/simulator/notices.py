@@ -5,7 +5,8 @@
              -> ERROR -> ...
                 "error"
 
-Who is stopped while it starts never is READY or in ERROR, to no status call: only its end is told.
+Who is stopped while it starts never is READY or in ERROR, to no status call: only its
+end is told.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ READY, ERROR, TERMINATED = "ready", "error", "terminated"
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A webhook that is due: what is told of a deployment as it was at a time, and to which URL."""
+    """A webhook that is due: what is told of a deployment as it was at a time, and to
+    which URL.
+    """
 
     deployment: Deployment
     url: str
@@ -29,16 +32,21 @@ class Notice:
 
 
 class Notices:
-    """The webhooks that are still to come. What is handed out is taken from its deployment, so it is due once."""
+    """The webhooks that are still to come. What is handed out is taken from its
+    deployment, so it is due once.
+    """
 
     def __init__(self) -> None:
         self._turns: list[tuple[float, int, Deployment, str]] = []
-        self._serial = count()  # keeps the heap from comparing deployments, and equal times in the order of arrival
+        # keeps the heap from comparing deployments, and equal times in the order of
+        # arrival
+        self._serial = count()
 
     def expect(self, deployment: Deployment) -> None:
         """Take in a new deployment, or one that a stop ends earlier."""
         for event in deployment.webhooks:
-            # An entry of before a stop stays in the heap: by the time that it comes up its webhook is gone.
+            # An entry of before a stop stays in the heap: by the time that it comes up
+            # its webhook is gone.
             if (when := _due(deployment, event)) < inf:
                 heappush(self._turns, (when, next(self._serial), deployment, event))
 

@@ -1,7 +1,8 @@
 """The pytest fixture `edgegap_simulator`: the API on loopback, for tests of any kind.
 
-It is synchronous and the server lives in a thread, so it needs no async plugin and serves any client, also one in
-another process. Every pytest run in an environment with this package imports this file: so nothing heavy here.
+It is synchronous and the server lives in a thread, so it needs no async plugin and
+serves any client, also one in another process. Every pytest run in an environment with
+this package imports this file: so nothing heavy here.
 """
 
 from __future__ import annotations
@@ -27,24 +28,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def edgegap_simulator_made(request: pytest.FixtureRequest) -> Simulator:
-    """The `Simulator` that `edgegap_simulator` starts, made as the marker says; override it to make your own."""
+    """The `Simulator` that `edgegap_simulator` starts, made as the marker says;
+    override it to make your own.
+    """
     from .server import Simulator
 
     options: dict[str, Any] = {}
-    for marker in request.node.iter_markers("edgegap_simulator"):  # the closest first
+    # the closest first
+    for marker in request.node.iter_markers("edgegap_simulator"):
         if marker.args:
-            pytest.fail(f"the marker edgegap_simulator takes arguments by name only, not {marker.args!r}")
+            pytest.fail(
+                f"the marker edgegap_simulator takes arguments by name only, not {marker.args!r}"
+            )
         options = {**marker.kwargs, **options}
     return Simulator(**options)
 
 
 @pytest.fixture
 def edgegap_simulator(edgegap_simulator_made: Simulator) -> Iterator[Simulator]:
-    """A running `Simulator`, in real time: point your client to its `.url`, then ask it what has arrived.
+    """A running `Simulator`, in real time: point your client to its `.url`, then ask it
+    what has arrived.
 
-    Configure it with the marker `@pytest.mark.edgegap_simulator(error_share=0.5)`, which takes the arguments of
-    `Simulator` by name (those of a class or module too, where the test names no other), or with a fixture
-    `edgegap_simulator_made` of your own that returns one.
+    Configure it with the marker `@pytest.mark.edgegap_simulator(error_share=0.5)`,
+    which takes the arguments of `Simulator` by name (those of a class or module too,
+    where the test names no other), or with a fixture `edgegap_simulator_made` of your
+    own that returns one.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 

@@ -18,32 +18,45 @@ from .handlers import Reply
 RetryAfterForm: TypeAlias = Literal["seconds", "date"]
 Sending: TypeAlias = Callable[[web.BaseRequest], Awaitable[None]]
 
-# Seconds between two looks whether a client that gets no answer has gone: nothing else tells.
+# Seconds between two looks whether a client that gets no answer has gone: nothing else
+# tells.
 _LOOK = 10.0
-# On, with no time to linger: to close then resets the connection, as the kernel does where nobody reads any more.
+# On, with no time to linger: to close then resets the connection, as the kernel does
+# where nobody reads any more.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """What a 429 says of when to come back: so many `seconds`, or nothing for None, in one of two forms."""
+    """What a 429 says of when to come back: so many `seconds`, or nothing for None, in
+    one of two forms.
+    """
 
     seconds: float | None = None
     form: RetryAfterForm = "seconds"
 
     def __post_init__(self) -> None:
         if self.seconds is not None and not 0 <= self.seconds < math.inf:
-            raise ValueError(f"retry_after must be a number of seconds or None, not {self.seconds!r}")
+            raise ValueError(
+                f"retry_after must be a number of seconds or None, not {self.seconds!r}"
+            )
         if self.form not in get_args(RetryAfterForm):
-            raise ValueError(f"retry_after_form must be seconds or date, not {self.form!r}")
+            raise ValueError(
+                f"retry_after_form must be seconds or date, not {self.form!r}"
+            )
 
     def headers(self, now: float, clock: Clock) -> dict[str, str]:
-        """The headers of a 429; a date is read against the answer's own `Date`, so there is one."""
+        """The headers of a 429; a date is read against the answer's own `Date`, so
+        there is one.
+        """
         if self.seconds is None:
             return {}
         if self.form == "seconds":
             return {"Retry-After": f"{self.seconds:g}"}
-        return {"Date": clock.http(now), "Retry-After": clock.http(now + math.ceil(self.seconds))}
+        return {
+            "Date": clock.http(now),
+            "Retry-After": clock.http(now + math.ceil(self.seconds)),
+        }
 
 
 def answer(reply: Reply, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -51,16 +64,25 @@ def answer(reply: Reply, headers: Mapping[str, str] | None = None) -> web.Respon
     if reply.body is None:
         return web.Response(status=reply.status, headers=headers)
     body = json.encode(reply.body)
-    return web.Response(status=reply.status, headers=headers, body=body, content_type="application/json")
+    return web.Response(
+        status=reply.status, headers=headers, body=body, content_type="application/json"
+    )
 
 
-def too_many(what: str, retry_after: RetryAfter, now: float, clock: Clock) -> web.Response:
+def too_many(
+    what: str, retry_after: RetryAfter, now: float, clock: Clock
+) -> web.Response:
     """A 429."""
-    return answer(Reply(429, {"message": f"Too many requests: {what}"}), retry_after.headers(now, clock))
+    return answer(
+        Reply(429, {"message": f"Too many requests: {what}"}),
+        retry_after.headers(now, clock),
+    )
 
 
 class Broken(web.Response):
-    """Stands where an answer should: it does what it is told instead, and then the connection is closed."""
+    """Stands where an answer should: it does what it is told instead, and then the
+    connection is closed.
+    """
 
     def __init__(self, send: Sending) -> None:
         super().__init__()
@@ -69,7 +91,8 @@ class Broken(web.Response):
     async def prepare(self, request: web.BaseRequest) -> NoReturn:
         """What aiohttp calls to send an answer."""
         await self._send(request)
-        raise ConnectionResetError("a fault ends this connection")  # so aiohttp ends it, as if the client had gone
+        # so aiohttp ends it, as if the client had gone
+        raise ConnectionResetError("a fault ends this connection")
 
 
 async def cut(request: web.BaseRequest) -> None:
@@ -81,7 +104,9 @@ async def cut(request: web.BaseRequest) -> None:
 async def reset(request: web.BaseRequest) -> None:
     """Close the connection as one that nobody reads."""
     if request.transport is not None:
-        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        request.transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER
+        )
         request.transport.abort()
 
 
@@ -105,7 +130,9 @@ def cut_and(then: Callable[[], object], seconds: float) -> Sending:
 
 
 def half(reply: Reply, *, stays: bool) -> Sending:
-    """Send an answer, but only half of its body; with `stays` it is the client who has to end the connection."""
+    """Send an answer, but only half of its body; with `stays` it is the client who has
+    to end the connection.
+    """
     whole, body = answer(reply), json.encode(reply.body)
 
     async def send(request: web.BaseRequest) -> None:

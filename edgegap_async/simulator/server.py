@@ -27,9 +27,11 @@ FleetPath: TypeAlias = Literal["both", "page", "renamed"]
 
 _HOST = "127.0.0.1"
 _COUNTS_PATH = "/_simulator/counts"
-# A thousand clients may connect in one turn of the loop; the kernel cuts it to what it allows.
+# A thousand clients may connect in one turn of the loop; the kernel cuts it to what it
+# allows.
 _BACKLOG = 65_535
-# Seconds for which aiohttp waits for handlers at the end: there are none left by then, and 0 would mean for ever.
+# Seconds for which aiohttp waits for handlers at the end: there are none left by then,
+# and 0 would mean for ever.
 _SHUTDOWN = 0.001
 
 
@@ -51,44 +53,62 @@ class Simulator:
             async with EdgegapSession("any-token", base_url=sim.url) as edgegap:
                 ...
 
-    Deployments become ready with time, fail, stop and end; the documented limits are enforced; nothing leaves the
-    machine. Time is the running loop's: under `VirtualTimeLoop` a day passes at once. A simulator is entered once.
+    Deployments become ready with time, fail, stop and end; the documented limits are
+    enforced; nothing leaves the machine. Time is the running loop's: under
+    `VirtualTimeLoop` a day passes at once. A simulator is entered once.
 
-    A list holds what exists, so nothing that is TERMINATED. Several filters, of a list or of a bulk stop, must all
-    pass; a bulk stop without filters stops all. Every name is a private fleet with three hosts, made up when it is
-    first asked for; a deploy to a host that nobody has listed yet goes to the cloud. A self-stop takes the bare delete
-    token of its deployment (see `environment`) and no other. Whatever a request is, it counts under its limit.
+    A list holds what exists, so nothing that is TERMINATED. Several filters, of a list
+    or of a bulk stop, must all pass; a bulk stop without filters stops all. Every name
+    is a private fleet with three hosts, made up when it is first asked for; a deploy to
+    a host that nobody has listed yet goes to the cloud. A self-stop takes the bare
+    delete token of its deployment (see `environment`) and no other. Whatever a request
+    is, it counts under its limit.
 
-    Webhooks that a deploy asks for are sent when the deployment becomes READY, goes to ERROR, or is TERMINATED: a POST
-    with the body of a status, once, with ten seconds for an answer, two hundred at a time. They can overtake the
-    deploy's own answer. One that is stopped before it is READY or in ERROR tells only its end.
+    Webhooks that a deploy asks for are sent when the deployment becomes READY, goes to
+    ERROR, or is TERMINATED: a POST with the body of a status, once, with ten seconds
+    for an answer, two hundred at a time. They can overtake the deploy's own answer. One
+    that is stopped before it is READY or in ERROR tells only its end.
 
-    `GET /_simulator/counts` answers `counts()` as JSON; it takes no token and does not count.
+    `GET /_simulator/counts` answers `counts()` as JSON; it takes no token and does not
+    count.
 
     Args:
-        token: the API token to accept; None accepts any. `Authorization: token <it>` is required either way.
-        seed: of all that is left to chance: the same one gives the same IDs, times and failures.
-        ready_after: seconds from the deploy until READY: a range, or a callable that says them.
-        error_share: the share of deployments that end in ERROR instead of READY, from 0 to 1.
-        enforcement: how requests are counted: `off`, `fixed-window`, `sliding-window`, `token-bucket` or `spacing`.
-        rates: requests per second in place of the documented limits: `{"deploy": 25}`; None is no limit.
+        token: the API token to accept; None accepts any. `Authorization: token <it>` is
+            required either way.
+        seed: of all that is left to chance: the same one gives the same IDs, times and
+            failures.
+        ready_after: seconds from the deploy until READY: a range, or a callable that
+            says them.
+        error_share: the share of deployments that end in ERROR instead of READY, from 0
+            to 1.
+        enforcement: how requests are counted: `off`, `fixed-window`, `sliding-window`,
+            `token-bucket` or `spacing`.
+        rates: requests per second in place of the documented limits: `{"deploy": 25}`;
+            None is no limit.
         spacing_tolerance: how many seconds early `spacing` still admits a request.
-        retry_after: seconds that a 429 asks for in `Retry-After`; None leaves the header out.
-        retry_after_form: write them as `seconds`, or as a `date` (in whole seconds) with a `Date` beside it.
-        delay_before: seconds before a request counts: a range, or a callable that says them.
+        retry_after: seconds that a 429 asks for in `Retry-After`; None leaves the
+            header out.
+        retry_after_form: write them as `seconds`, or as a `date` (in whole seconds)
+            with a `Date` beside it.
+        delay_before: seconds before a request counts: a range, or a callable that says
+            them.
         delay_after: seconds from the deed until it is answered, likewise.
         port: the port to listen on; 0 takes a free one.
         stop_takes: seconds from the beginning of a stop until TERMINATED.
-        gone: what is known of a deployment that has ended: a status call answers `404`, `410`, `400` (with the
-            message that clients look for), or 200 and TERMINATED (`terminated`); the other calls answer the same, or
-            404. An ID that never existed is 404, with `400` it is 400. A stop answers 410 and 404 in any case.
+        gone: what is known of a deployment that has ended: a status call answers `404`,
+            `410`, `400` (with the message that clients look for), or 200 and TERMINATED
+            (`terminated`); the other calls answer the same, or 404. An ID that never
+            existed is 404, with `400` it is 400. A stop answers 410 and 404 in any
+            case.
         newest_first: the order of a list that asks for none.
         max_page_size: the most deployments on a page; who asks for more gets so many.
-        fleet_deploy: the path of the fleet deploy: the reference `page`'s, the `renamed` one, or `both`.
+        fleet_deploy: the path of the fleet deploy: the reference `page`'s, the
+            `renamed` one, or `both`.
         faults: what goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
-        others: so many deployments of others in the same organization: READY and older than all that is deployed here,
-            with no end of their own. They are in lists, and stop like any other; `deployed` and `running` leave them
-            out, `stopped` does not: who stops what is not theirs shall see it.
+        others: so many deployments of others in the same organization: READY and older
+            than all that is deployed here, with no end of their own. They are in lists,
+            and stop like any other; `deployed` and `running` leave them out, `stopped`
+            does not: who stops what is not theirs shall see it.
 
     Raises:
         ValueError: an argument is out of its range; the text names it.
@@ -119,11 +139,23 @@ class Simulator:
     ) -> None:
         self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
         self._gates = gates(enforcement, rates, spacing_tolerance)
-        self._choices = Choices(ready_after, error_share, stop_takes, gone, newest_first, max_page_size, others)
-        self._manners = Manners(token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after)
+        self._choices = Choices(
+            ready_after,
+            error_share,
+            stop_takes,
+            gone,
+            newest_first,
+            max_page_size,
+            others,
+        )
+        self._manners = Manners(
+            token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after
+        )
         self._mischief = Mischief(faults, seed)
         if fleet_deploy not in get_args(FleetPath):
-            raise ValueError(f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}")
+            raise ValueError(
+                f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}"
+            )
         self._served: Served | None = None
 
     @property
@@ -133,10 +165,12 @@ class Simulator:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """What may still go wrong; with `times`, how often. To be set at any time, for the requests from then on.
+        """What may still go wrong; with `times`, how often. To be set at any time, for
+        the requests from then on.
 
         Raises:
-            ValueError: the shares of those that exclude each other add up to more than 1.
+            ValueError: the shares of those that exclude each other add up to more than
+                1.
         """
         return self._mischief.faults
 
@@ -150,7 +184,9 @@ class Simulator:
         return self._mischief.struck()
 
     def busiest_second(self, limit: LimitName) -> int:
-        """The most requests, refused ones too, that arrived under a limit in any one second [t, t + 1)."""
+        """The most requests, refused ones too, that arrived under a limit in any one
+        second [t, t + 1).
+        """
         return self._gates[limit].busiest_second
 
     def arrivals(self, limit: LimitName) -> int:
@@ -166,15 +202,20 @@ class Simulator:
         return self._started.world.deployed()
 
     def running(self) -> frozenset[str]:
-        """The request IDs of what was deployed here and exists: not TERMINATED now, or at the end of the block."""
+        """The request IDs of what was deployed here and exists: not TERMINATED now, or
+        at the end of the block.
+        """
         return self._started.world.running(self._started.now())
 
     def stopped(self) -> frozenset[str]:
-        """The request IDs of all whose stop was accepted, carried out or not, those of others too."""
+        """The request IDs of all whose stop was accepted, carried out or not, those of
+        others too.
+        """
         return frozenset(self._started.world.stopped())
 
     def settled_at(self, request_id: str) -> float | None:
-        """The loop's time at which a deployment became READY, or ERROR; None before that.
+        """The loop's time at which a deployment became READY, or ERROR; None before
+        that.
 
         Raises:
             LookupError: nothing was ever deployed under this ID.
@@ -183,11 +224,14 @@ class Simulator:
         return settles if settles <= self._started.now() else None
 
     def webhooks(self) -> WebhookCounts:
-        """How many webhooks were `sent`, `answered` with 2xx, or `failed`, and how many were `lost` by a fault."""
+        """How many webhooks were `sent`, `answered` with 2xx, or `failed`, and how many
+        were `lost` by a fault.
+        """
         return self._started.webhooks.counts()
 
     def tags_of(self, request_id: str) -> tuple[str, ...]:
-        """The tags of what was ever deployed, those that it had at its end if that has come.
+        """The tags of what was ever deployed, those that it had at its end if that has
+        come.
 
         Raises:
             LookupError: nothing was ever deployed under this ID.
@@ -207,7 +251,8 @@ class Simulator:
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
-        """The environment of a deployment's container: ARBITRIUM_* with its delete URL and token, and the deploy's own.
+        """The environment of a deployment's container: ARBITRIUM_* with its delete URL
+        and token, and the deploy's own.
 
         Raises:
             LookupError: nothing was ever deployed under this ID.
@@ -227,21 +272,37 @@ class Simulator:
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
         world = World(self._choices, self._seed, clock, loop.time())
         webhooks = Webhooks(world, self._mischief)
-        exchange = Exchange(world, self._gates, self._manners, self._mischief, webhooks, self._seed)
-        runner = web.AppRunner(self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN)
+        exchange = Exchange(
+            world, self._gates, self._manners, self._mischief, webhooks, self._seed
+        )
+        runner = web.AppRunner(
+            self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG).start()
         except BaseException:
             await runner.cleanup()
             raise
-        self._served = Served(f"http://{_HOST}:{runner.addresses[0][1]}", world, exchange, webhooks, runner, loop)
+        self._served = Served(
+            f"http://{_HOST}:{runner.addresses[0][1]}",
+            world,
+            exchange,
+            webhooks,
+            runner,
+            loop,
+        )
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """Stop listening, and cut every connection. A cancellation that comes meanwhile waits for that: it is short."""
+        """Stop listening, and cut every connection. A cancellation that comes meanwhile
+        waits for that: it is short.
+        """
         closing = asyncio.create_task(self._started.aclose())
         try:
             await asyncio.shield(closing)
@@ -256,7 +317,9 @@ class Simulator:
     @property
     def _started(self) -> Served:
         if self._served is None:
-            raise RuntimeError("the Simulator is not started: enter it with `async with`")
+            raise RuntimeError(
+                "the Simulator is not started: enter it with `async with`"
+            )
         return self._served
 
     def _app(self, exchange: Exchange) -> web.Application:
@@ -267,7 +330,9 @@ class Simulator:
                 self._fleet_deploy == "page" and row.path in new_paths
             )
             if not left_out:
-                app.router.add_route(row.method, row.path, exchange.serving(row.call, row.limit.name))
+                app.router.add_route(
+                    row.method, row.path, exchange.serving(row.call, row.limit.name)
+                )
         app.router.add_get(_COUNTS_PATH, self._answer_counts)
         return app
 

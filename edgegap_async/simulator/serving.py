@@ -37,14 +37,18 @@ class Served:
                 await site.stop()
             await self.exchange.aclose()
             await self.runner.cleanup()
-            await self.webhooks.aclose()  # last: as long as a request can come, it can ask for one
+            # last: as long as a request can come, it can ask for one
+            await self.webhooks.aclose()
 
 
 @web.middleware
 async def in_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    request: web.Request,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:
-    """What aiohttp itself refuses (no such path, no such method, too large) is said in the API's form."""
+    """What aiohttp itself refuses (no such path, no such method, too large) is said in
+    the API's form.
+    """
     try:
         return await handler(request)
     except web.HTTPException as no:

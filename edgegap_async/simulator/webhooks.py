@@ -1,6 +1,8 @@
-"""Sends the webhooks that deploys ask for, as the API does: a POST with the body of a status, once.
+"""Sends the webhooks that deploys ask for, as the API does: a POST with the body of a
+status, once.
 
-No header and no word of it tells who sent it or of which event. Whatever comes of it changes nothing in the world.
+No header and no word of it tells who sent it or of which event. Whatever comes of it
+changes nothing in the world.
 """
 
 import asyncio
@@ -9,7 +11,13 @@ from collections import Counter
 from math import inf
 from typing import TypedDict
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
 from msgspec import json
 
 from . import answers
@@ -22,16 +30,20 @@ from .world import World
 log: logging.Logger = logging.getLogger("edgegap_async")
 
 _HEADERS = {"Content-Type": "application/json"}
-_NOT_SENT = ("Accept", "Accept-Encoding", "User-Agent")  # what aiohttp would add
+# what aiohttp would add
+_NOT_SENT = ("Accept", "Accept-Encoding", "User-Agent")
 # Without a threshold aiohttp rounds a deadline up to whole seconds.
 _TIMEOUT = ClientTimeout(total=10.0, ceil_threshold=inf)
-# Connections. Each has two ends if the receiver is in this process, which often may have no more than 1024 open files.
+# Connections. Each has two ends if the receiver is in this process, which often may
+# have no more than 1024 open files.
 _AT_ONCE = 200
 
 
 class WebhookCounts(TypedDict):
-    """What became of webhooks: how many were `sent`, each one of a doubled too; of those, how many were `answered` with
-    2xx, and how many `failed`: answered otherwise, or not within ten seconds. The `lost` ones were never sent."""
+    """What became of webhooks: how many were `sent`, each one of a doubled too; of
+    those, how many were `answered` with 2xx, and how many `failed`: answered otherwise,
+    or not within ten seconds. The `lost` ones were never sent.
+    """
 
     sent: int
     answered: int
@@ -47,9 +59,11 @@ class Webhooks:
         self._mischief = mischief
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._due = inf  # what the timer is set to
+        # what the timer is set to
+        self._due = inf
         self._tasks = Tasks()
-        self._held: list[asyncio.Event] = []  # each wakes a webhook that lets another one go first
+        # each wakes a webhook that lets another one go first
+        self._held: list[asyncio.Event] = []
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._http: ClientSession | None = None
         self._counts: Counter[str] = Counter()
@@ -65,13 +79,18 @@ class Webhooks:
         }
 
     def look(self) -> None:
-        """Set the timer to the next webhook: after all that may have changed when that is."""
+        """Set the timer to the next webhook: after all that may have changed when that
+        is.
+        """
         due = self._world.notices.next()
         if due == self._due:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._due, self._timer = due, None if due == inf else self._loop.call_at(due, self._ring)
+        self._due, self._timer = (
+            due,
+            None if due == inf else self._loop.call_at(due, self._ring),
+        )
 
     async def aclose(self) -> None:
         """Send nothing more, and give up what is on its way."""
@@ -89,9 +108,12 @@ class Webhooks:
                 self._counts["lost"] += 1
                 continue
             # Encoded here: it tells how things are now, however late it goes out.
-            body = json.encode(answers.status(notice.deployment, notice.when, self._world.clock))
+            body = json.encode(
+                answers.status(notice.deployment, notice.when, self._world.clock)
+            )
             self._tasks.add(self._loop.create_task(self._deliver(notice, body, fault)))
-        self.look()  # a loop whose clock is coarse rings early
+        # a loop whose clock is coarse rings early
+        self.look()
 
     async def _deliver(self, notice: Notice, body: bytes, fault: Fault | None) -> None:
         kind, seconds = (fault.kind, fault.seconds or 0.0) if fault else ("", 0.0)
@@ -114,22 +136,31 @@ class Webhooks:
             async with asyncio.timeout(seconds):
                 await gone.wait()
         except TimeoutError:
-            return  # none came
+            # none came
+            return
 
     async def _post(self, notice: Notice, body: bytes) -> None:
         async with self._at_once:
             self._counts["sent"] += 1
             try:
-                async with self._client().post(notice.url, data=body, allow_redirects=False) as response:
+                async with self._client().post(
+                    notice.url, data=body, allow_redirects=False
+                ) as response:
                     came, answered = str(response.status), 200 <= response.status < 300
             except (ClientError, OSError, ValueError) as problem:
                 # Not its text, which may hold the URL: that is the receiver's secret.
                 came, answered = type(problem).__name__, False
         self._counts["answered" if answered else "failed"] += 1
-        log.debug("simulator: a webhook of %s was sent, and what came back is %s", notice.deployment.request_id, came)
+        log.debug(
+            "simulator: a webhook of %s was sent, and what came back is %s",
+            notice.deployment.request_id,
+            came,
+        )
 
     def _client(self) -> ClientSession:
-        """Made when it is needed. A connection for each webhook: one that is kept may have died, and fail the next."""
+        """Made when it is needed. A connection for each webhook: one that is kept may
+        have died, and fail the next.
+        """
         if self._http is None:
             self._http = ClientSession(
                 connector=TCPConnector(limit=_AT_ONCE, force_close=True),

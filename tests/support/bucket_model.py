@@ -1,4 +1,6 @@
-"""What the tests of the bucket share: a loop that stalls, the one place that knows how a slot is taken, and windows."""
+"""What the tests of the bucket share: a loop that stalls, the one place that knows how
+a slot is taken, and windows.
+"""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,12 +14,15 @@ from edgegap_async._endpoint import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")
-AT_REST = 4.0  # seconds after which everything is back: a period, the longest allowance, the shape
+# seconds after which everything is back: a period, the longest allowance, the shape
+AT_REST = 4.0
 plans = settings(max_examples=200, deadline=None)
 
 
 class Loop(VirtualTimeLoop):
-    """Virtual time, of which a stall takes some: other code keeps the loop from running."""
+    """Virtual time, of which a stall takes some: other code keeps the loop from
+    running.
+    """
 
     lost = 0.0
 
@@ -56,7 +61,9 @@ async def slot(bucket: Bucket, ticket: int | None = None) -> None:
 
 
 def moments(most: float) -> st.SearchStrategy[float]:
-    """Seconds from 0 to `most`, on a grid, so that things often happen in the same instant."""
+    """Seconds from 0 to `most`, on a grid, so that things often happen in the same
+    instant.
+    """
     return st.integers(0, round(most * 50)).map(lambda steps: steps / 50)
 
 
@@ -64,7 +71,9 @@ STALLS = st.lists(st.tuples(moments(3), moments(0.4)), max_size=6)
 
 
 def busiest_second(times: list[float]) -> int:
-    return max((sum(start <= time < start + 1 for time in times) for start in times), default=0)
+    return max(
+        (sum(start <= time < start + 1 for time in times) for start in times), default=0
+    )
 
 
 async def pace(bucket: Bucket, count: int) -> list[float]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from plain_client import Plain, plain
 
 from edgegap_async.simulator import Simulator
+from support.plain_client import Plain, plain
 
 EVENTS = ("ready", "error", "terminated")
 
@@ -21,7 +21,8 @@ class Came:
 
     at: float
     method: str
-    event: str  # the last word of its URL
+    # the last word of its URL
+    event: str
     headers: Mapping[str, str]
     body: Any
 
@@ -46,18 +47,30 @@ class Receiver:
 
     def asked(self, *events: str) -> dict[str, Any]:
         """The part of a deploy's body that asks for webhooks."""
-        return {f"webhook_on_{event}": {"url": f"{self.url}/{event}"} for event in events or EVENTS}
+        return {
+            f"webhook_on_{event}": {"url": f"{self.url}/{event}"}
+            for event in events or EVENTS
+        }
 
     async def take(self, request: web.Request) -> web.Response:
         now = asyncio.get_running_loop().time()
         event = request.path.rpartition("/")[2]
-        came = Came(now, request.method, event, dict(request.headers), json.loads(await request.read() or "null"))
+        came = Came(
+            now,
+            request.method,
+            event,
+            dict(request.headers),
+            json.loads(await request.read() or "null"),
+        )
         self.came.append(came)
         if self.on_webhook:
             await self.on_webhook(came)
         if self.status is None:
             await self.closing.wait()
-        return web.Response(status=self.status or 200, headers={"Location": "/elsewhere", "Set-Cookie": "a=b"})
+        return web.Response(
+            status=self.status or 200,
+            headers={"Location": "/elsewhere", "Set-Cookie": "a=b"},
+        )
 
 
 @asynccontextmanager

@@ -7,14 +7,19 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from reference import BY_KEY
 
 from edgegap_async import DeploymentAccepted, DeploymentStatus
-from edgegap_async.models.deployment import BulkStopResult, ContainerLogs, DeploymentPage, StopResult
+from edgegap_async.models.deployment import (
+    BulkStopResult,
+    ContainerLogs,
+    DeploymentPage,
+    StopResult,
+)
 from edgegap_async.models.fleet import FleetHosts
 from edgegap_async.models.location import Locations
 from edgegap_async.models.metrics import DeploymentMetrics
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+from support.reference import BY_KEY
 
 STATUS = "GET /v1/status/{request_id}"
 LIST = "GET /v1/deployments"
@@ -51,18 +56,26 @@ def read(key: str, answer: Any) -> Any:
 def status(**changes: Any) -> DeploymentStatus:
     """The status sample with other values; `...` takes a key out."""
     sample = BY_KEY[STATUS].answer | changes
-    status: DeploymentStatus = read(STATUS, {key: value for key, value in sample.items() if value is not ...})
+    status: DeploymentStatus = read(
+        STATUS, {key: value for key, value in sample.items() if value is not ...}
+    )
     return status
 
 
 def lost(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
-    """Where a struct does not hold what the sample holds: a key without attribute, another value, a shorter list."""
+    """Where a struct does not hold what the sample holds: a key without attribute,
+    another value, a shorter list.
+    """
     if isinstance(sample, dict):
         if not isinstance(value, Struct | Mapping):
             yield where
             return
         for key, item in sample.items():
-            found = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+            found = (
+                value.get(key)
+                if isinstance(value, Mapping)
+                else getattr(value, key, None)
+            )
             yield from lost(item, found, f"{where}.{key}")
     elif isinstance(sample, list):
         if not isinstance(value, tuple | list) or len(value) != len(sample):
@@ -75,16 +88,31 @@ def lost(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
 
 
 def same(sample: Any, value: Any) -> bool:
-    """Whether a value says what its JSON said: "5" is 5, a time without zone is UTC, anything else is itself."""
+    """Whether a value says what its JSON said: "5" is 5, a time without zone is UTC,
+    anything else is itself.
+    """
     if isinstance(value, datetime):
-        return isinstance(sample, str) and value.tzinfo is not None and value == _time(sample)
-    if isinstance(sample, str) and isinstance(value, int | float) and not isinstance(value, bool):
+        return (
+            isinstance(sample, str)
+            and value.tzinfo is not None
+            and value == _time(sample)
+        )
+    if (
+        isinstance(sample, str)
+        and isinstance(value, int | float)
+        and not isinstance(value, bool)
+    ):
         return float(sample) == value
     return isinstance(sample, bool) == isinstance(value, bool) and sample == value
 
 
 def _time(text: str) -> datetime:
-    for form in ("%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S"):
+    for form in (
+        "%Y-%m-%d %H:%M:%S.%f",
+        "%Y-%m-%dT%H:%M:%S.%fZ",
+        "%Y-%m-%dT%H:%M:%SZ",
+        "%Y-%m-%d %H:%M:%S",
+    ):
         try:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:

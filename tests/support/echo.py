@@ -1,4 +1,6 @@
-"""A server on loopback that keeps what arrives, as it arrives, and answers what it is told."""
+"""A server on loopback that keeps what arrives, as it arrives, and answers what it is
+told.
+"""
 
 import asyncio
 import json
@@ -16,7 +18,8 @@ class Seen:
     """One request as it arrived."""
 
     method: str
-    path: str  # as it was written, percent signs and all
+    # as it was written, percent signs and all
+    path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
     body: bytes
@@ -33,12 +36,21 @@ class Echo:
         self.seen: list[Seen] = []
         self.answers: list[web.Response] = []
         self.url = ""
-        self.pause = 0.0  # seconds before each answer
+        # seconds before each answer
+        self.pause = 0.0
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         path = request.raw_path.partition("?")[0]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(Seen(request.method, path, list(request.query.items()), headers, await request.read()))
+        self.seen.append(
+            Seen(
+                request.method,
+                path,
+                list(request.query.items()),
+                headers,
+                await request.read(),
+            )
+        )
         if self.pause:
             await asyncio.sleep(self.pause)
         return self.answers.pop(0)

@@ -1,16 +1,24 @@
-"""A server of raw sockets that misbehaves by a script, and writes down all that arrives.
+"""A server of raw sockets that misbehaves by a script, and writes down all that
+arrives.
 
-    async with RawServer(answer(503), CUT, answer(200, body)) as server:   # three requests; the last act goes on
+    async with RawServer(answer(503), CUT, answer(200, body)) as server:   # three
+    requests; the last act goes on
 
-An act says what becomes of one request. The acts are used in the order in which requests arrive (those that are
-`UNREAD`: connections), and the last of them is used for all that follow.
+An act says what becomes of one request. The acts are used in the order in which
+requests arrive (those that are `UNREAD`: connections), and the last of them is used for
+all that follow.
 """
 
 import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
@@ -22,20 +30,26 @@ import pytest
 from edgegap_async import EdgegapError, EdgegapSession, LimitUsage
 
 TOKEN = "made-up-token"
-POOL = 110  # connections: what the documented limits need
+# connections: what the documented limits need
+POOL = 110
 READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
 
 
 @dataclass(frozen=True)
 class Act:
-    """What becomes of a request: raw bytes after some seconds, and whether the connection ends with that."""
+    """What becomes of a request: raw bytes after some seconds, and whether the
+    connection ends with that.
+    """
 
     raw: bytes = b""
     after: float = 0.0
-    silent: bool = False  # then nothing is said on this connection any more, but it stays open
+    # then nothing is said on this connection any more, but it stays open
+    silent: bool = False
     cut: bool = False
-    unread: bool = False  # acts on a connection as it is accepted; if it does not end there, requests follow
-    headers_only: bool = False  # does not wait for the body of the request
+    # acts on a connection as it is accepted; if it does not end there, requests follow
+    unread: bool = False
+    # does not wait for the body of the request
+    headers_only: bool = False
 
     def later(self, seconds: float) -> "Act":
         """The same after some seconds."""
@@ -43,9 +57,20 @@ class Act:
 
 
 def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
-    """A whole answer. A `str` or `bytes` body goes as it is, anything else as JSON; `retry_after="3"` is a header."""
-    data = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", f"Content-Length: {len(data)}"]
+    """A whole answer. A `str` or `bytes` body goes as it is, anything else as JSON;
+    `retry_after="3"` is a header.
+    """
+    data = (
+        body
+        if isinstance(body, bytes)
+        else body.encode()
+        if isinstance(body, str)
+        else json.dumps(body).encode()
+    )
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"Content-Length: {len(data)}",
+    ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return Act("\r\n".join([*lines, "", ""]).encode() + data)
 
@@ -62,17 +87,21 @@ def then_closed(act: Act) -> Act:
 
 
 ACCEPTED = answer(202, {"request_id": "c065"})
-CUT = Act(cut=True)  # the request is read as a whole, and the connection cut
+# the request is read as a whole, and the connection cut
+CUT = Act(cut=True)
 CUT_UNREAD = Act(cut=True, unread=True)
 CUT_IN_BODY = Act(cut=True, headers_only=True)
 SILENT = Act(silent=True)
-STUCK = replace(half(), cut=False, silent=True)  # half an answer, and never the rest
+# half an answer, and never the rest
+STUCK = replace(half(), cut=False, silent=True)
 GARBAGE = Act(b"\x16\x03\x01 this is not HTTP\r\n\r\n", cut=True)
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One request as it arrived; `time` is the loop's, `connection` the how-manieth it came on."""
+    """One request as it arrived; `time` is the loop's, `connection` the how-manieth it
+    came on.
+    """
 
     time: float
     method: str
@@ -83,7 +112,9 @@ class Arrival:
 
 
 class RawServer:
-    """Listens on loopback while it is entered. `closed`: it refuses connections until it is told to `listen`."""
+    """Listens on loopback while it is entered. `closed`: it refuses connections until
+    it is told to `listen`.
+    """
 
     def __init__(self, *acts: Act, closed: bool = False) -> None:
         self._acts = list(acts or [answer()])
@@ -106,7 +137,10 @@ class RawServer:
         await self._server.start_serving()
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.close()
         for task in self._tasks:
@@ -118,18 +152,29 @@ class RawServer:
         """When the requests arrived, in seconds after the first."""
         return [arrival.time - self.arrivals[0].time for arrival in self.arrivals]
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connections += 1
         task = asyncio.create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        connection: int,
+    ) -> None:
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                if self._acts[0].unread and await _perform(self._next(), reader, writer):
+                if self._acts[0].unread and await _perform(
+                    self._next(), reader, writer
+                ):
                     return
-                while not await _perform(await self._read(reader, connection), reader, writer):
+                while not await _perform(
+                    await self._read(reader, connection), reader, writer
+                ):
                     pass
         finally:
             writer.transport.abort()
@@ -142,29 +187,42 @@ class RawServer:
         method, path, _ = head[0].split()
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
         now, act = asyncio.get_running_loop().time(), self._next()
-        body = b"" if act.headers_only else await reader.readexactly(int(headers.get("Content-Length", 0)))
+        body = (
+            b""
+            if act.headers_only
+            else await reader.readexactly(int(headers.get("Content-Length", 0)))
+        )
         self.arrivals.append(Arrival(now, method, path, headers, body, connection))
         return act
 
 
-async def _perform(act: Act, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+async def _perform(
+    act: Act, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
     """Do it; True if the connection is at its end."""
     await asyncio.sleep(act.after)
     writer.write(act.raw)
     await writer.drain()
     if act.silent:
-        await reader.read()  # until the client closes it
+        # until the client closes it
+        await reader.read()
     return act.cut or act.silent
 
 
 def session(url: str, **options: Any) -> EdgegapSession:
-    """A session that talks to this URL; a deploy is sent as it stands, and what becomes of it is told at once."""
+    """A session that talks to this URL; a deploy is sent as it stands, and what becomes
+    of it is told at once.
+    """
     return EdgegapSession(TOKEN, base_url=url, **{"deploy_once": False, **options})
 
 
 @asynccontextmanager
-async def scripted(*acts: Act, closed: bool = False, **options: Any) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """A server with this script, and a session with these options that talks to it. What hangs, fails after a day."""
+async def scripted(
+    *acts: Act, closed: bool = False, **options: Any
+) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
+    """A server with this script, and a session with these options that talks to it.
+    What hangs, fails after a day.
+    """
     async with (
         asyncio.timeout(24 * 60 * 60),
         RawServer(*acts, closed=closed) as server,
@@ -179,7 +237,9 @@ async def with_http(
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
     """As `scripted`, with an HTTP session of the caller's."""
     async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=POOL), **(http_options or {})) as http,
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=POOL), **(http_options or {})
+        ) as http,
         scripted(*acts, http=http, **options) as (edgegap, server),
     ):
         yield edgegap, server
@@ -200,7 +260,9 @@ def never_accepts() -> Iterator[str]:
 def deploy(edgegap: EdgegapSession, size: int = 0, **options: Any) -> Awaitable[object]:
     """With `size` bytes of environment."""
     variables = {f"V{number}": "x" * 4000 for number in range(size // 4000)}
-    return edgegap.deployments.deploy("game", "1", users=["203.0.113.7"], environment_variables=variables, **options)
+    return edgegap.deployments.deploy(
+        "game", "1", users=["203.0.113.7"], environment_variables=variables, **options
+    )
 
 
 OPERATIONS: dict[str, Callable[..., Awaitable[object]]] = {
@@ -208,19 +270,27 @@ OPERATIONS: dict[str, Callable[..., Awaitable[object]]] = {
     "DELETE": lambda edgegap, **options: edgegap.deployments.stop("c065", **options),
     "deploy": deploy,
     "POST": lambda edgegap, **options: edgegap.tags.create("c065", "a", **options),
-    "PATCH": lambda edgegap, **options: edgegap.tags.update("c065", "a", name="b", **options),
+    "PATCH": lambda edgegap, **options: edgegap.tags.update(
+        "c065", "a", name="b", **options
+    ),
 }
 GET, DELETE = OPERATIONS["GET"], OPERATIONS["DELETE"]
-SAFE, UNSAFE = ("GET", "DELETE"), ("deploy", "POST", "PATCH")  # to be sent twice
-GOOD = answer(202, {"name": "a", **READY})  # an answer to each of them
+# to be sent twice
+SAFE, UNSAFE = ("GET", "DELETE"), ("deploy", "POST", "PATCH")
+# an answer to each of them
+GOOD = answer(202, {"name": "a", **READY})
 operations = pytest.mark.parametrize("name", OPERATIONS)
-whose_http = pytest.mark.parametrize("opened", [scripted, with_http], ids=["our http", "their http"])
+whose_http = pytest.mark.parametrize(
+    "opened", [scripted, with_http], ids=["our http", "their http"]
+)
 Opened = Callable[..., AbstractAsyncContextManager[tuple[EdgegapSession, RawServer]]]
 
 
 def used(edgegap: EdgegapSession, name: str) -> LimitUsage:
     """The usage of an operation's limit, at which nothing is under way."""
-    usage = edgegap.usage()["status" if name == "GET" else "deploy" if name == "deploy" else "other"]
+    usage = edgegap.usage()[
+        "status" if name == "GET" else "deploy" if name == "deploy" else "other"
+    ]
     assert (usage.in_flight, usage.waiting) == (0, 0)
     return usage
 

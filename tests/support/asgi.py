@@ -1,4 +1,6 @@
-"""An ASGI application in the loop of the test: called as it stands, or served on loopback with its lifespan."""
+"""An ASGI application in the loop of the test: called as it stands, or served on
+loopback with its lifespan.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -15,15 +17,26 @@ ASGI = {"version": "3.0", "spec_version": "2.4"}
 
 
 async def call(
-    app: App, state: dict[str, Any], method: str, path: str, chunks: Iterable[bytes] = (b"",), **scope: Any
+    app: App,
+    state: dict[str, Any],
+    method: str,
+    path: str,
+    chunks: Iterable[bytes] = (b"",),
+    **scope: Any,
 ) -> tuple[int, bytes]:
-    """The status and the body of its answer. What it does not read of the chunks is not made."""
+    """The status and the body of its answer. What it does not read of the chunks is not
+    made.
+    """
     answer: list[Message] = []
     coming = iter(chunks)
 
     async def receive() -> Message:
         chunk = next(coming, None)
-        return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+        return {
+            "type": "http.request",
+            "body": chunk or b"",
+            "more_body": chunk is not None,
+        }
 
     async def send(message: Message) -> None:
         answer.append(message)
@@ -44,7 +57,9 @@ async def call(
         "state": dict(state),
     }
     await app(whole | scope, receive, send)
-    return answer[0]["status"], b"".join(message.get("body", b"") for message in answer[1:])
+    return answer[0]["status"], b"".join(
+        message.get("body", b"") for message in answer[1:]
+    )
 
 
 @asynccontextmanager
@@ -70,7 +85,9 @@ async def lived(app: App) -> AsyncIterator[dict[str, Any]]:
 
 
 class Served:
-    """Loopback in front of an application; `answers` are (path, status), in their order."""
+    """Loopback in front of an application; `answers` are (path, status), in their
+    order.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -82,14 +99,18 @@ class Served:
         """Hand a request on."""
         assert self.app
         body = await request.read()
-        status, told = await call(self.app, self.state, request.method, request.path, [body])
+        status, told = await call(
+            self.app, self.state, request.method, request.path, [body]
+        )
         self.answers.append((request.path, status))
         return web.Response(status=status, body=told)
 
 
 @asynccontextmanager
 async def loopback() -> AsyncIterator[Served]:
-    """A URL first, so that an application can be told of it; give it `app` and `state` before somebody calls."""
+    """A URL first, so that an application can be told of it; give it `app` and `state`
+    before somebody calls.
+    """
     inner = web.Application()
     runner = web.AppRunner(inner, shutdown_timeout=0)
     served = Served("")

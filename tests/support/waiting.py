@@ -1,16 +1,18 @@
-"""Who waits for servers: what the tests of the watcher share. All against the simulator, in virtual time."""
+"""Who waits for servers: what the tests of the watcher share. All against the
+simulator, in virtual time.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
-from bucket_model import now
-
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.simulator import Fault, Simulator
+from support.bucket_model import now
 
-WAY = (0.005, 0.03)  # seconds in each direction
+# seconds in each direction
+WAY = (0.005, 0.03)
 
 Crowd: TypeAlias = tuple[EdgegapSession, Simulator, list[str]]
 
@@ -19,9 +21,17 @@ Crowd: TypeAlias = tuple[EdgegapSession, Simulator, list[str]]
 async def crowd(
     many: int, *faults: Fault, session: dict[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Crowd]:
-    """A session, its simulator, and so many deployments of it. What hangs, fails after a day."""
+    """A session, its simulator, and so many deployments of it. What hangs, fails after
+    a day.
+    """
     arguments = {"limits": Limits(deploy=None), "deploy_once": False, **(session or {})}
-    options = {"ready_after": (2.0, 8.0), "delay_before": WAY, "delay_after": WAY, "rates": {"deploy": None}, **options}
+    options = {
+        "ready_after": (2.0, 8.0),
+        "delay_before": WAY,
+        "delay_after": WAY,
+        "rates": {"deploy": None},
+        **options,
+    }
     async with (
         asyncio.timeout(24 * 60 * 60),
         Simulator(**options) as sim,
@@ -35,10 +45,14 @@ async def crowd(
 
 
 async def start(edgegap: EdgegapSession) -> str:
-    return (await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])).request_id
+    return (
+        await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
+    ).request_id
 
 
-async def delays(edgegap: EdgegapSession, sim: Simulator, ids: Sequence[str], **options: Any) -> list[float]:
+async def delays(
+    edgegap: EdgegapSession, sim: Simulator, ids: Sequence[str], **options: Any
+) -> list[float]:
     """How late each was known, in order."""
 
     async def wait(request_id: str) -> float:
@@ -46,7 +60,8 @@ async def delays(edgegap: EdgegapSession, sim: Simulator, ids: Sequence[str], **
         settled = sim.settled_at(request_id)
         assert ready.request_id == request_id
         assert ready.address("web")
-        assert settled is not None  # nobody is told before it is true
+        # nobody is told before it is true
+        assert settled is not None
         return now() - settled
 
     return sorted(await asyncio.gather(*map(wait, ids)))

@@ -11,17 +11,30 @@ from edgegap_async.simulator import Simulator
 
 def matches(count: int) -> Sequence[Match]:
     """So many."""
-    return read((b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)), "game", "1")[0]
+    return read(
+        (b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)),
+        "game",
+        "1",
+    )[0]
 
 
 @asynccontextmanager
-async def session(simulator: Simulator, limits: Limits | None = None) -> AsyncIterator[EdgegapSession]:
+async def session(
+    simulator: Simulator, limits: Limits | None = None
+) -> AsyncIterator[EdgegapSession]:
     """Start the simulator, and a session with it."""
-    async with simulator, EdgegapSession("made-up", base_url=simulator.url, limits=limits) as edgegap:
+    async with (
+        simulator,
+        EdgegapSession("made-up", base_url=simulator.url, limits=limits) as edgegap,
+    ):
         yield edgegap
 
 
-async def launched(simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False) -> int:
+async def launched(
+    simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False
+) -> int:
     """Launch so many matches on the simulator; the exit code."""
     async with session(simulator) as edgegap:
-        return await attend(edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator)
+        return await attend(
+            edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator
+        )

@@ -1,4 +1,6 @@
-"""A client that knows nothing of ours: aiohttp, paths written out, answers as plain JSON."""
+"""A client that knows nothing of ours: aiohttp, paths written out, answers as plain
+JSON.
+"""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +24,9 @@ class Plain:
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self.http = http
 
-    async def __call__(self, method: str, path: str, body: Any = None, **query: str) -> tuple[int, Any]:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, **query: str
+    ) -> tuple[int, Any]:
         async with self.http.request(method, path, json=body, params=query) as response:
             text = await response.text()
             return response.status, json.loads(text) if text else None
@@ -41,7 +45,9 @@ class Plain:
 
     async def state(self, request_id: str) -> str:
         """Its status, in one word."""
-        return str((await self.get(f"/v1/status/{request_id}"))["current_status"]).removeprefix("Status.")
+        return str(
+            (await self.get(f"/v1/status/{request_id}"))["current_status"]
+        ).removeprefix("Status.")
 
     async def listed(self, *filters: tuple[str, str, Any], **query: str) -> list[str]:
         """The IDs on a page of a list, filtered by (field, operator, value)."""
@@ -52,7 +58,9 @@ class Plain:
 
 
 @asynccontextmanager
-async def plain(simulator: Simulator, authorization: str = "token made-up") -> AsyncIterator[Plain]:
+async def plain(
+    simulator: Simulator, authorization: str = "token made-up"
+) -> AsyncIterator[Plain]:
     """Start a simulator, and a client of it."""
     headers = {"Authorization": authorization}
     async with simulator, aiohttp.ClientSession(simulator.url, headers=headers) as http:

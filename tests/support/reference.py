@@ -1,4 +1,6 @@
-"""The reference page as data: read from its text, so that client and simulator can't be wrong together."""
+"""The reference page as data: read from its text, so that client and simulator can't be
+wrong together.
+"""
 
 import json
 import re
@@ -9,21 +11,32 @@ from typing import Any
 
 PAGE = Path(__file__).with_name("reference.txt").read_text()
 
-_REQUEST = re.compile(r"^(GET|POST|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE)
-_QUERY = re.compile(r"^Query parameters\n(.*?)^(?:Header parameters|Responses)\n", re.MULTILINE | re.DOTALL)
-_PARAMETER = re.compile(r"^(\w+?)(?:string|integer|boolean)(?:Optional|Required)$", re.MULTILINE)
+_REQUEST = re.compile(
+    r"^(GET|POST|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE
+)
+_QUERY = re.compile(
+    r"^Query parameters\n(.*?)^(?:Header parameters|Responses)\n",
+    re.MULTILINE | re.DOTALL,
+)
+_PARAMETER = re.compile(
+    r"^(\w+?)(?:string|integer|boolean)(?:Optional|Required)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the page. `path` is as it is written there; `query` names its query parameters."""
+    """One operation of the page. `path` is as it is written there; `query` names its
+    query parameters.
+    """
 
     method: str
     path: str
     query: tuple[str, ...]
     headers: Mapping[str, str]
-    body: Any  # None where the sample request has none
-    answer: Any  # None where the page says "No content"
+    # None where the sample request has none
+    body: Any
+    # None where the page says "No content"
+    answer: Any
 
     @property
     def key(self) -> str:
@@ -33,7 +46,9 @@ class Operation:
         """The path with its words filled in."""
         path = self.path
         for name, word in words.items():
-            path = path.replace("{" + name.replace("fleet_name", "fleet-name") + "}", word)
+            path = path.replace(
+                "{" + name.replace("fleet_name", "fleet-name") + "}", word
+            )
         return path
 
 
@@ -48,7 +63,11 @@ def operations(page: str = PAGE) -> tuple[Operation, ...]:
         body = None
         if "Content-Length" in headers:
             body, end = _json(page, end)
-        answer, end = (None, end) if page[end:].lstrip().startswith("No content") else _json(page, end)
+        answer, end = (
+            (None, end)
+            if page[end:].lstrip().startswith("No content")
+            else _json(page, end)
+        )
         query = tuple(_PARAMETER.findall(parameters[1])) if parameters else ()
         found.append(Operation(request[1], request[2], query, headers, body, answer))
     return tuple(found)

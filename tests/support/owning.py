@@ -1,4 +1,6 @@
-"""Who has which server: what the tests of ownership share. All against the simulator, in virtual time."""
+"""Who has which server: what the tests of ownership share. All against the simulator,
+in virtual time.
+"""
 
 import asyncio
 import gc
@@ -11,7 +13,8 @@ from edgegap_async._bucket import Bucket
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 
 PLAYERS = ["203.0.113.7"]
-QUARANTINE = 310  # seconds, a look-up more than it lasts: what turns up later is not looked for any more
+# seconds, a look-up more than it lasts: what turns up later is not looked for any more
+QUARANTINE = 310
 
 
 def deploy(edgegap: EdgegapSession, **options: Any) -> Awaitable[Any]:
@@ -24,10 +27,18 @@ def running(edgegap: EdgegapSession, **options: Any) -> Any:
 
 @asynccontextmanager
 async def owning(
-    *faults: Fault | Collection[Fault], options: dict[str, Any] | None = None, **session: Any
+    *faults: Fault | Collection[Fault],
+    options: dict[str, Any] | None = None,
+    **session: Any,
 ) -> AsyncIterator[tuple[EdgegapSession, Simulator]]:
-    """A session and its simulator, on which these faults strike. What hangs, fails after a day."""
-    flat = [each for fault in faults for each in (fault if isinstance(fault, Collection) else (fault,))]
+    """A session and its simulator, on which these faults strike. What hangs, fails
+    after a day.
+    """
+    flat = [
+        each
+        for fault in faults
+        for each in (fault if isinstance(fault, Collection) else (fault,))
+    ]
     async with (
         asyncio.timeout(24 * 60 * 60),
         Simulator(faults=flat, **(options or {})) as sim,
@@ -42,7 +53,9 @@ def forgotten(sim: Simulator, held: Iterable[str] = ()) -> set[str]:
 
 
 class SteppingLoop(VirtualTimeLoop):
-    """Does something before the turns of the loop with these numbers, counted from `begin`."""
+    """Does something before the turns of the loop with these numbers, counted from
+    `begin`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +85,10 @@ async def _struck(
 ) -> tuple[bool, set[str], tuple[Any, ...], Any]:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
-    async with owning(faults, options={"ready_after": (0.0, 0.0), **options}) as (edgegap, sim):
+    async with owning(faults, options={"ready_after": (0.0, 0.0), **options}) as (
+        edgegap,
+        sim,
+    ):
         closing: list[asyncio.Task[None]] = []
         task = asyncio.ensure_future(attempt(edgegap, sim))
 
@@ -87,15 +103,21 @@ async def _struck(
         dues: dict[int, Callable[[], object]] = dict.fromkeys(steps, act)
         loop.begin(dues)
         await asyncio.wait([task])
-        over = min(steps) in dues  # it ended before
+        # it ended before
+        over = min(steps) in dues
         dues.clear()
-        held = task.result() if not task.cancelled() and task.exception() is None else None
+        held = (
+            task.result() if not task.cancelled() and task.exception() is None else None
+        )
         await asyncio.gather(*closing)
         if not closing:
-            await asyncio.sleep(10)  # what was sent is answered, found and stopped
+            # what was sent is answered, found and stopped
+            await asyncio.sleep(10)
         left = forgotten(sim, [held] if isinstance(held, str) else taken)
         await edgegap.aclose()
-        assert {usage.in_flight + usage.waiting for usage in edgegap.usage().values()} == {0}
+        assert {
+            usage.in_flight + usage.waiting for usage in edgegap.usage().values()
+        } == {0}
         leftovers = edgegap.leftovers
         error = None if task.cancelled() else task.exception()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -112,15 +134,20 @@ def at_every_turn(
     taken: set[str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], int]:
-    """Cancel an attempt (or close its session, or whatever the strike does) in each turn of the loop that it takes, and
-    cancel it so many turns later. What it returns is a request_id that the caller has, if it is text; what it adds to
-    `taken` the caller has too. How it ended each time; what was forgotten, by turn, is an AssertionError."""
+    """Cancel an attempt (or close its session, or whatever the strike does) in each
+    turn of the loop that it takes, and cancel it so many turns later. What it returns
+    is a request_id that the caller has, if it is text; what it adds to `taken` the
+    caller has too. How it ended each time; what was forgotten, by turn, is an
+    AssertionError.
+    """
     wrong, errors = {}, []
     taken = set() if taken is None else taken
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
         for turn in range(1, most):
             steps = [turn, *(turn + each for each in again)]
-            over, left, leftovers, error = runner.run(_struck(attempt, steps, strike, faults, options, taken))
+            over, left, leftovers, error = runner.run(
+                _struck(attempt, steps, strike, faults, options, taken)
+            )
             errors.append(error)
             taken.clear()
             if left or leftovers:
@@ -130,6 +157,10 @@ def at_every_turn(
         else:
             raise AssertionError("it took longer than that")
     gc.collect()
-    assert all(bucket.usage().in_flight == 0 for bucket in gc.get_objects() if type(bucket) is Bucket)
+    assert all(
+        bucket.usage().in_flight == 0
+        for bucket in gc.get_objects()
+        if type(bucket) is Bucket
+    )
     assert not wrong, f"forgotten or left, by turn: {wrong}"
     return errors, turn

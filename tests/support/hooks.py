@@ -1,13 +1,14 @@
-"""Signed URLs, and the status that Edgegap would send to them: what the tests of webhooks share."""
+"""Signed URLs, and the status that Edgegap would send to them: what the tests of
+webhooks share.
+"""
 
 import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from reference import BY_KEY
-from samples import STATUS
-
 from edgegap_async import Webhook, WebhookReceiver
+from support.reference import BY_KEY
+from support.samples import STATUS
 
 BASE = "https://matchmaker.example.com/game/hooks"
 SECRET = "5ec4e7-c0ffee-0ddba1"
@@ -17,7 +18,9 @@ BODY = json.dumps(SAMPLE).encode()
 EVENTS = ("ready", "error", "terminated")
 
 
-def receiver(base_url: str = BASE, secret: str | bytes | None = SECRET) -> WebhookReceiver:
+def receiver(
+    base_url: str = BASE, secret: str | bytes | None = SECRET
+) -> WebhookReceiver:
     return WebhookReceiver(base_url, secret=secret)
 
 
