@@ -7,8 +7,11 @@ time-out where it was entered.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from math import inf
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Alarm:
@@ -130,3 +133,33 @@ class Waits:
         for scope in self._scopes:
             if not scope.expired():
                 scope.reschedule(now)
+
+
+async def finish(
+    tasks: Collection[asyncio.Task[T]], end: float
+) -> asyncio.CancelledError | None:
+    """Wait for tasks until `end`, even if the caller is cancelled meanwhile.
+
+    anyio cancels a task on every turn of the loop until it has left the cancelled
+    scope. Each cancellation is caught, so the wait ends when the tasks do.
+
+    Args:
+        tasks: they go on when the time is over.
+        end: on the loop's clock.
+
+    Returns:
+        The last cancellation that arrived, for the caller to raise after its cleanup.
+    """
+    loop = asyncio.get_running_loop()
+    cancelled: asyncio.CancelledError | None = None
+    while (left := [task for task in tasks if not task.done()]) and loop.time() < end:
+        try:
+            await asyncio.wait(left, timeout=end - loop.time())
+        except asyncio.CancelledError as error:
+            cancelled = error
+    try:
+        # The callbacks of tasks that have just ended run in the next turn.
+        await asyncio.sleep(0)
+    except asyncio.CancelledError as error:
+        cancelled = error
+    return cancelled

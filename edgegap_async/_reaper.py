@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from math import inf
+from collections.abc import Callable
 from typing import TypeVar
 
 from ._transport import Transport
@@ -19,7 +18,6 @@ from .errors import (
     is_gone,
 )
 from .listing import under_tags
-from .models.deploy import DeploymentAccepted
 from .models.deployment import DeploymentState
 
 T = TypeVar("T")
@@ -34,9 +32,13 @@ class Reaper:
     """
 
     def __init__(
-        self, transport: Callable[[], Transport], gone: Callable[[str], None]
+        self,
+        transport: Callable[[], Transport],
+        gone: Callable[[str], None],
+        interrupted: Callable[[], None],
     ) -> None:
         self._transport, self._gone = transport, gone
+        self._interrupted = interrupted
         self._tasks: dict[str, asyncio.Task[None]] = {}
         # request_id -> tag
         self.owed: dict[str, str | None] = {}
@@ -56,12 +58,17 @@ class Reaper:
     def _done(self, request_id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[request_id]
         if task.cancelled():
-            return
-        if error := task.exception():
+            self._interrupted()
+        elif error := task.exception():
             log.warning("deployment %s could not be stopped: %s", request_id, error)
         else:
             self.owed.pop(request_id, None)
             self._gone(request_id)
+
+    def resume(self) -> None:
+        """Try each stop that is due and that no task tries."""
+        for request_id, tag in list(self.owed.items()):
+            self.stop(request_id, tag)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -86,27 +93,6 @@ async def settled(task: asyncio.Task[T]) -> None:
     alone.
     """
     await asyncio.wait({task})
-
-
-async def outlast(
-    tasks: Collection[asyncio.Task[DeploymentAccepted | None]]
-    | Collection[asyncio.Task[None]],
-    end: float,
-) -> asyncio.CancelledError | None:
-    """Wait for tasks until `end`, on the loop's clock, and give a cancellation that
-    came meanwhile.
-    """
-    loop = asyncio.get_running_loop()
-    cancelled: asyncio.CancelledError | None = None
-    done = False
-    while tasks and not done and loop.time() < end:
-        try:
-            # Also for those that are done already: it lets their callbacks run.
-            await asyncio.wait(tasks, timeout=None if end == inf else end - loop.time())
-            done = True
-        except asyncio.CancelledError as error:
-            cancelled = error
-    return cancelled
 
 
 async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:

@@ -18,7 +18,7 @@ from yarl import URL
 
 from ._answers import read, unknown_if_deploy
 from ._bucket import Bucket
-from ._deadlines import Deadlines, Waits
+from ._deadlines import Deadlines, Waits, finish
 from ._endpoint import Endpoint, LimitName
 from ._lanes import PRIORITIES, Priority
 from ._limits import Limits
@@ -45,6 +45,8 @@ Timeout: TypeAlias = float | UnsetType | None
 log = logging.getLogger("edgegap_async")
 # a slow answer to a deploy becomes an unknown outcome: it gets twice the time of others
 DEPLOY_PATIENCE = 2
+# Seconds to close idle connections, which takes a few turns of the loop.
+CLOSE_TIMEOUT = 1.0
 
 
 class Transport:
@@ -377,10 +379,22 @@ class Transport:
         self._waits.end_all(now)
         self._deadlines.ring_all()
 
-    async def hang_up(self) -> None:
-        """Close the HTTP session if it is ours, and leave the budget to others."""
-        try:
+    async def hang_up(self) -> asyncio.CancelledError | None:
+        """Close the HTTP session if it is ours, and leave the budget to others.
+
+        Returns:
+            A cancellation that arrived meanwhile, for the caller to raise.
+        """
+        if self._loop is None:
             await self._wire.aclose()
+            return None
+        closing = asyncio.create_task(self._wire.aclose(), name="edgegap close")
+        try:
+            cancelled = await finish([closing], self._loop.time() + CLOSE_TIMEOUT)
         finally:
-            if self._loop is not None:
-                leave(self._loop, self._shared)
+            leave(self._loop, self._shared)
+        if not closing.done():
+            closing.cancel()
+        elif not closing.cancelled():
+            closing.result()
+        return cancelled

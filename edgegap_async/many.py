@@ -13,14 +13,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from math import inf
 from typing import TypeAlias
 
 from msgspec import Struct, structs
 
+from ._deadlines import finish
 from ._lanes import PRIORITIES, Priority
 from ._posting import Posting
-from ._reaper import outlast
 from ._request import Voyage, Withdrawn
 from ._scopes import Handover
 from .errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
@@ -188,10 +187,16 @@ class Outcomes:
         except BaseExceptionGroup as nobody_thought_of:
             # no outcome of a request, such as an `on_intent` that fails
             self._broken = nobody_thought_of
+        except asyncio.CancelledError as error:
+            # The block is left, or the program has cancelled all tasks. Nobody who
+            # takes outcomes may wait for more of them.
+            self._broken = error
+            raise
         else:
             if self._intake and self._intake.cancelled() and not self._withdrawn:
                 self._broken = asyncio.CancelledError("by the requests for deploy_many")
-        self._settled.put_nowait(self._broken)
+        finally:
+            self._settled.put_nowait(self._broken)
 
     async def _take_in(self, requests: Requests, group: asyncio.TaskGroup) -> None:
         try:
@@ -332,7 +337,10 @@ async def many(
     finally:
         for task in tasks:
             task.cancel()
-        cancelled = await outlast(tasks, inf)
+        end = asyncio.get_running_loop().time() + ownership.cleanup_timeout
+        cancelled = await finish(tasks, end)
+        if not all(task.done() for task in tasks):
+            log.warning("the requests for deploy_many did not end when cancelled")
         outcomes.stop_the_rest()
         if cancelled:
             raise cancelled

@@ -15,17 +15,17 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
 
+from ._deadlines import finish
 from ._errand import Errand, OnIntent, errand_of
 from ._hooks import Hooks
 from ._lanes import PRIORITIES, Priority
 from ._lookups import Lookups
 from ._posting import D, Posting
 from ._purse import Purse
-from ._reaper import Reaper, ensure_stopped, outlast, settled
+from ._reaper import Reaper, ensure_stopped, settled
 from ._request import Voyage, Withdrawn
 from ._scopes import Handover, OwnedDeployment, Scopes
 from ._transport import Timeout, Transport
@@ -45,6 +45,12 @@ if TYPE_CHECKING:
     from .webhooks import WebhookEvent, WebhookReceiver
 
 log: logging.Logger = logging.getLogger("edgegap_async")
+# Seconds until background work that somebody has cancelled goes on. Where the loop is
+# being shut down, it ends before.
+RESUME_AFTER = 1.0
+# Seconds that cancelled tasks have to end. They only leave an exchange, so they need a
+# few turns of the loop.
+LAST_MOMENT = 1.0
 Leftover: TypeAlias = tuple[str | None, str | None]
 
 
@@ -71,13 +77,14 @@ class Ownership:
     ) -> None:
         self._public = transport
         self._once = once
-        self._cleanup_timeout = cleanup_timeout
+        self.cleanup_timeout: float = cleanup_timeout
         self._on_intent = on_intent
         self._own: Transport | None = None
         self._lookups: Lookups | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._resuming: asyncio.TimerHandle | None = None
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
-        self.reaper: Reaper = Reaper(lambda: self._enter()[0], self.gone)
+        self.reaper: Reaper = Reaper(self._outliving, self.gone, self._interrupted)
         self._purses: WeakSet[Purse] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
         self.hooks: Hooks = Hooks(webhooks, transport.enter, self._hear, self._is_stray)
@@ -86,15 +93,46 @@ class Ownership:
         )
         self.leftovers: tuple[Leftover, ...] = ()
 
-    def _enter(self) -> tuple[Transport, Lookups]:
-        """What outlives the callers: made with the first deploy."""
-        if self._own is None or self._lookups is None:
+    def _outliving(self) -> Transport:
+        """The transport of work that outlives its callers, and `aclose` for a while.
+
+        It is made before there is anything to stop: a closed session can't make it.
+        """
+        if self._own is None:
             self._own = self._public.twin()
-            self._lookups = Lookups(self._own, self.stop)
-            self._looking = asyncio.create_task(
-                self._lookups.run(), name="edgegap look-ups"
-            )
-        return self._own, self._lookups
+        return self._own
+
+    def _enter(self) -> tuple[Transport, Lookups]:
+        """The transport and the tag search of deploys."""
+        own = self._outliving()
+        if self._lookups is None:
+            self._lookups = Lookups(own, self.stop)
+            self._search(self._lookups)
+        return own, self._lookups
+
+    def _search(self, lookups: Lookups) -> None:
+        self._looking = asyncio.create_task(lookups.run(), name="edgegap tag search")
+        self._looking.add_done_callback(lambda _: self._interrupted())
+
+    def _interrupted(self) -> None:
+        """Background work was cancelled, but not by this session."""
+        if self._own is None or self._own.closed or self._resuming is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._resuming = loop.call_later(RESUME_AFTER, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self._own is None or self._own.closed:
+            return
+        if any(task.cancelling() for task in self._errands):
+            # They clean up: the loop may be shutting down, and a new task would be
+            # destroyed with it.
+            self._interrupted()
+            return
+        if self._lookups and self._looking and self._looking.done():
+            self._search(self._lookups)
+        self.reaper.resume()
 
     async def deploy(
         self,
@@ -120,6 +158,7 @@ class Ownership:
         whole = self._public.timeout_of(timeout)
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
+            self._outliving()
             with self.hooks.signed(body) as (signed, nonce):
                 accepted = await posting.send(
                     self._public,
@@ -145,7 +184,9 @@ class Ownership:
         if task.done() and not task.cancelled() and errand.voyage.wanted:
             return task.result()
         late: EdgegapError = SessionClosed("the session was closed during the deploy")
-        if not self._public.closed:
+        if task.cancelled() and errand.voyage.wanted:
+            late = EdgegapError("the program cancelled the task of the deploy")
+        elif not self._public.closed:
             late = DeadlineExceeded(
                 f"the deploy can't end within its timeout of {whole or 0:g} s"
             )
@@ -174,7 +215,7 @@ class Ownership:
                     self.scopes.claim(errand.handover)
                 self.stop(task.result().request_id, errand.tag)
                 return True
-            return errand.lost
+            return errand.lost or (task.cancelled() and errand.may_have_started)
         if errand.may_have_started:
             return True
         task.cancel()
@@ -264,6 +305,7 @@ class Ownership:
         optional_seconds("ready_timeout", ready_timeout)
         handover = Handover()
         self._public.enter()
+        self._outliving()
         self.scopes.hold(handover, request_id, None)
         async with self.scopes.block(handover, request_id, ready_timeout) as server:
             yield server
@@ -296,14 +338,20 @@ class Ownership:
         self.reaper.owed.pop(request_id, None)
         self.gone(request_id)
 
-    async def aclose(self) -> None:
-        """Finish what can be finished in time; then say what is left."""
+    async def aclose(self) -> asyncio.CancelledError | None:
+        """Finish what can be finished within `cleanup_timeout`, then name the rest.
+
+        Returns:
+            A cancellation that arrived meanwhile, for the caller to raise.
+        """
         self.hooks.close()
         for task, errand in list(self._errands.items()):
             self._abandon(errand, task)
         self.scopes.drop_all()
+        if self._own is not None:
+            self.reaper.resume()
         cancelled = await self._finish()
-        left: list[Leftover] = list(self.reaper.owed.items())
+        left: list[Leftover] = [*self.leftovers, *self.reaper.owed.items()]
         left += [
             (None, errand.tag)
             for errand in self._errands.values()
@@ -313,15 +361,7 @@ class Ownership:
             (None, tag) for tag in (self._lookups.quarantined if self._lookups else ())
         ]
         self.leftovers = tuple(dict.fromkeys(left))
-        if self._own is not None:
-            self._own.shut()
-        looking = (self._looking,) if self._looking else ()
-        tasks = {*self._errands, *self.reaper.tasks, *self.watcher.tasks, *looking}
-        for errand in self._errands.values():
-            errand.lost = errand.may_have_started
-        for task in tasks:
-            task.cancel()
-        cancelled = await outlast(tasks, inf) or cancelled
+        cancelled = await self._end_tasks() or cancelled
         if self.leftovers:
             names = ", ".join(
                 request_id or f"what the tag {tag} may have started"
@@ -330,17 +370,28 @@ class Ownership:
             log.warning(
                 "the session is closed, and these may still be running: %s", names
             )
-        if cancelled:
-            raise cancelled
+        return cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
-        """Wait for errands, and for the stops that they lead to, at most
-        `cleanup_timeout`.
-        """
-        end = asyncio.get_running_loop().time() + self._cleanup_timeout
+        """Wait for errands, and for the stops that they lead to."""
+        end = asyncio.get_running_loop().time() + self.cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (
             tasks := {*self._errands, *self.reaper.tasks}
         ) and asyncio.get_running_loop().time() < end:
-            cancelled = await outlast(tasks, end) or cancelled
+            cancelled = await finish(tasks, end) or cancelled
         return cancelled
+
+    async def _end_tasks(self) -> asyncio.CancelledError | None:
+        """Cancel what is still running."""
+        if self._own is not None:
+            self._own.shut()
+        if self._resuming is not None:
+            self._resuming.cancel()
+        for errand in self._errands.values():
+            errand.lost = errand.may_have_started
+        looking = (self._looking,) if self._looking else ()
+        tasks = {*self._errands, *self.reaper.tasks, *self.watcher.tasks, *looking}
+        for task in tasks:
+            task.cancel()
+        return await finish(tasks, asyncio.get_running_loop().time() + LAST_MOMENT)

@@ -153,10 +153,13 @@ class EdgegapSession:
         if self._transport.closed:
             return
         self._transport.shut()
+        cancelled: BaseException | None = None
         try:
-            await self._ownership.aclose()
+            cancelled = await self._ownership.aclose()
         finally:
-            await self._transport.hang_up()
+            cancelled = await self._transport.hang_up() or cancelled
+        if cancelled:
+            raise cancelled
 
     async def __aenter__(self) -> Self:
         self._transport.enter()

@@ -52,6 +52,11 @@ def forgotten(sim: Simulator, held: Iterable[str] = ()) -> set[str]:
     return {*sim.deployed()} - sim.stopped() - {*held}
 
 
+# Seconds that the clock moves in a turn in which a task is cancelled: a loop that never
+# rests does not jump to its next timer.
+BUSY_TURN = 0.001
+
+
 class SteppingLoop(VirtualTimeLoop):
     """Does something before the turns of the loop with these numbers, counted from
     `begin`.
@@ -61,6 +66,11 @@ class SteppingLoop(VirtualTimeLoop):
         super().__init__()
         self._turns = 0
         self._dues: dict[int, Callable[[], object]] = {}
+        self._stubborn: list[asyncio.Task[Any]] = []
+
+    def cancel_every_turn(self, task: asyncio.Task[Any]) -> None:
+        """Cancel a task on each turn until it has ended, as anyio's cancel scopes do."""
+        self._stubborn.append(task)
 
     def begin(self, dues: dict[int, Callable[[], object]]) -> None:
         self._turns, self._dues = 0, dues
@@ -69,6 +79,13 @@ class SteppingLoop(VirtualTimeLoop):
         self._turns += 1
         if due := self._dues.pop(self._turns, None):
             due()
+        self._stubborn = [task for task in self._stubborn if not task.done()]
+        for task in self._stubborn:
+            # As anyio does: not a task that is about to run anyway.
+            waiter = task._fut_waiter  # type: ignore[attr-defined]
+            if waiter is None or not waiter.done():
+                task.cancel()
+            self._clock.now += BUSY_TURN
         super()._run_once()  # type: ignore[misc]
 
 
@@ -95,6 +112,8 @@ async def _struck(
         def act() -> None:
             if callable(strike):
                 strike()
+            elif strike == "cancel-every-turn":
+                loop.cancel_every_turn(task)
             elif strike == "cancel" or closing:
                 task.cancel()
             else:

@@ -1,0 +1,83 @@
+"""`aclose()` while blocks are open: their servers are stopped, or named in `leftovers`."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from support.owning import forgotten, owning, running
+
+from edgegap_async import DeployRequest, EdgegapSession
+from edgegap_async.simulator import Fault
+
+PLAYERS = ["203.0.113.7"]
+OPTIONS = {"ready_after": (0.0, 0.0)}
+
+
+async def started_elsewhere(url: str) -> str:
+    """A server that another session has started."""
+    async with EdgegapSession("made-up", base_url=url) as other:
+        accepted = await other.deployments.deploy("game", "1", users=PLAYERS)
+        return accepted.request_id
+
+
+async def adopted(edgegap: EdgegapSession, url: str) -> Any:
+    return edgegap.deployments.adopt(await started_elsewhere(url))
+
+
+async def ran_without_once(edgegap: EdgegapSession, _: str) -> Any:
+    return running(edgegap, once=False)
+
+
+async def ran_on_a_fleet_without_once(edgegap: EdgegapSession, _: str) -> Any:
+    return edgegap.private_fleets.running(
+        "game", "1", users=PLAYERS, private_host_ids=["h"], once=False
+    )
+
+
+blocks = pytest.mark.parametrize(
+    "block", [adopted, ran_without_once, ran_on_a_fleet_without_once]
+)
+
+
+@blocks
+async def test_the_server_of_an_open_block_is_stopped(block: Any) -> None:
+    async with owning(options=OPTIONS) as (edgegap, sim):
+        opened: AbstractAsyncContextManager[Any] = await block(edgegap, sim.url)
+        async with opened:
+            await edgegap.aclose()
+            assert sim.stopped() == {*sim.deployed()} != set()
+        assert edgegap.leftovers == ()
+
+
+@blocks
+async def test_a_server_that_can_not_be_stopped_is_named(block: Any) -> None:
+    async with owning(
+        Fault("stop", "503-before"), options=OPTIONS, cleanup_timeout=2.0
+    ) as (edgegap, sim):
+        async with await block(edgegap, sim.url):
+            await edgegap.aclose()
+        (request_id,) = sim.deployed()
+        assert [left for left, _ in edgegap.leftovers] == [request_id]
+
+
+async def test_untaken_outcomes_are_stopped_without_once() -> None:
+    async with owning(options=OPTIONS, deploy_once=False) as (edgegap, sim):
+        requests = [DeployRequest("game", "1", users=PLAYERS) for _ in range(5)]
+        async with edgegap.deployments.deploy_many(requests):
+            await asyncio.sleep(5)
+            await edgegap.aclose()
+        assert len(sim.stopped()) == 5
+        assert forgotten(sim) == set()
+        assert edgegap.leftovers == ()
+
+
+async def test_a_stop_after_closing_adds_to_the_leftovers() -> None:
+    """Two blocks, one of which has a stop that fails: neither hides the other."""
+    async with owning(
+        Fault("stop", "503-before"), options=OPTIONS, cleanup_timeout=0.0
+    ) as (edgegap, sim):
+        first, second = await adopted(edgegap, sim.url), await adopted(edgegap, sim.url)
+        async with first, second:
+            await edgegap.aclose()
+        assert {left for left, _ in edgegap.leftovers} == {*sim.deployed()}
