@@ -15,9 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._deploys.leases import OwnedDeployment
     from ._limits import Limits, LimitUsage
     from ._retry import Retry
-    from ._scopes import OwnedDeployment
     from ._version import __version__
     from .errors import (
         AllocationFailed,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from .webhooks import WebhookReceiver
 
 _HOMES = {
-    "_scopes": ("OwnedDeployment",),
+    "_deploys.leases": ("OwnedDeployment",),
     "_limits": ("LimitUsage", "Limits"),
     "_retry": ("Retry",),
     "_version": ("__version__",),

@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 from msgspec import structs
 
-from ._hooks import Hooks
+from ._deploys.leases import Lease
+from ._deploys.stopper import stop_tagged
+from ._deploys.webhook_router import WebhookRouter
 from ._lanes import Priority
 from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
 from ._posting import D, Posting
-from ._reaper import stop_tagged
 from ._request import Voyage
-from ._scopes import Handover
 from ._transport import Transport
 from .errors import DeployOutcomeUnknown
 from .models.deploy import DeploymentAccepted
@@ -40,11 +40,11 @@ class Errand:
         send: Send,
         voyage: Voyage,
         deadline: float | None,
-        handover: Handover | None,
-        hooks: Hooks,
+        lease: Lease | None,
+        router: WebhookRouter,
     ) -> None:
-        self.voyage, self.deadline, self.handover = voyage, deadline, handover
-        self._send, self._hooks = send, hooks
+        self.voyage, self.deadline, self.lease = voyage, deadline, lease
+        self._send, self._router = send, router
         # that of the latest attempt
         self.tag: str = ""
         self.settling = False
@@ -134,7 +134,7 @@ class Errand:
 
     def _quarantine(self, lookups: Lookups, tag: str) -> None:
         lookups.quarantine(tag, self.voyage.since)
-        self._hooks.quarantined(tag)
+        self._router.quarantined(tag)
 
     async def rescue(self, own: Transport, lookups: Lookups) -> None:
         """It was cut off by who shuts down the loop: stop what it started, before
@@ -153,16 +153,16 @@ def errand_of(
     body: D,
     priority: Priority,
     deadline: float | None,
-    handover: Handover | None,
+    lease: Lease | None,
     voyage: Voyage,
-    hooks: Hooks,
+    router: WebhookRouter,
 ) -> Errand:
     """The errand that sends this body."""
 
     async def send(own: Transport, tag: str, left: float | None) -> DeploymentAccepted:
-        tagged = hooks.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
+        tagged = router.sign(structs.replace(body, tags=(*(body.tags or ()), tag)), tag)
         return await posting.send(
             own, tagged, timeout=left, priority=priority, voyage=voyage
         )
 
-    return Errand(send, voyage, deadline, handover, hooks)
+    return Errand(send, voyage, deadline, lease, router)

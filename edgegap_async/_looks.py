@@ -11,7 +11,7 @@ from ._trust import Trust
 from ._waits import MISSING, Board, Goal, Outcome, Wait, Word, size
 from .endpoints import STATUS
 from .errors import (
-    HOPELESS,
+    PERMANENT_ERRORS,
     ApiError,
     DeploymentFailed,
     DeploymentTerminated,
@@ -112,7 +112,7 @@ class Looks:
             gone = DeploymentTerminated(wait.request_id)
             gone.__cause__ = error
             self._board.settle(wait, gone)
-        elif isinstance(error, HOPELESS):
+        elif isinstance(error, PERMANENT_ERRORS):
             self._board.settle(wait, error)
         elif isinstance(error, QueueTooLong):
             now = _now()

@@ -279,7 +279,7 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
 }
 
 # What no further try would mend.
-HOPELESS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
+PERMANENT_ERRORS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def is_gone(error: ApiError) -> bool:

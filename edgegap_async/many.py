@@ -18,10 +18,10 @@ from typing import TypeAlias
 from msgspec import Struct, structs
 
 from ._deadlines import finish
+from ._deploys.leases import Lease
 from ._lanes import PRIORITIES, Priority
 from ._posting import Posting
 from ._request import Voyage, Withdrawn
-from ._scopes import Handover
 from .errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
 from .models._check import flag, instance, one_of, optional_seconds, whole_number
 from .models.deploy import DeploymentAccepted, DeployRequest
@@ -80,7 +80,7 @@ class _Flight:
 
     def __init__(self, request: DeployRequest) -> None:
         self.request = request
-        self.handover = Handover()
+        self.lease = Lease()
         self.voyage = Voyage()
         self.accepted = False
 
@@ -95,9 +95,11 @@ class Outcomes:
         self._until_ready = plan.until_ready
         self._queue = asyncio.Semaphore(QUEUED)
         self._places = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
-        self._purse = ownership.purse(plan.max_running) if plan.max_running else None
+        self._capacity = (
+            ownership.capacity(plan.max_running) if plan.max_running else None
+        )
         self._settled: asyncio.Queue[
-            tuple[DeployOutcome, Handover] | BaseException | None
+            tuple[DeployOutcome, Lease] | BaseException | None
         ] = asyncio.Queue()
         self._taken = asyncio.Event()
         self._flights: dict[_Flight, asyncio.Task[None]] = {}
@@ -165,11 +167,11 @@ class Outcomes:
             # for whoever asks again
             self._settled.put_nowait(None)
             raise settled or StopAsyncIteration
-        outcome, handover = settled
+        outcome, lease = settled
         self._taken.set()
         if self._places:
             self._places.release()
-        if not self._ownership.scopes.claim(handover) and outcome.deployment:
+        if not self._ownership.leases.release(lease) and outcome.deployment:
             closed = SessionClosed(
                 "the session was closed, and the server is stopped", request_sent=True
             )
@@ -220,8 +222,8 @@ class Outcomes:
         if self._places:
             await self._places.acquire()
         await self._queue.acquire()
-        if self._purse:
-            await self._purse.take()
+        if self._capacity:
+            await self._capacity.acquire()
         if not self._withdrawn:
             self._flights[flight] = group.create_task(self._one(flight))
 
@@ -237,9 +239,9 @@ class Outcomes:
             if self._plan.stop_on_failure or not isinstance(
                 failed, DeploymentFailed | ReadyTimeout
             ):
-                self._ownership.scopes.drop(flight.handover)
+                self._ownership.leases.end(flight.lease)
         except BaseException:
-            self._ownership.scopes.drop(flight.handover)
+            self._ownership.leases.end(flight.lease)
             raise
         finally:
             self._flights.pop(flight, None)
@@ -249,7 +251,7 @@ class Outcomes:
             else None
         )
         self._settled.put_nowait(
-            (DeployOutcome(flight.request, deployment, error, took), flight.handover)
+            (DeployOutcome(flight.request, deployment, error, took), flight.lease)
         )
 
     async def _deployed(self, flight: _Flight) -> ReadyDeployment | DeploymentAccepted:
@@ -260,19 +262,19 @@ class Outcomes:
                 timeout=None,
                 priority=self._plan.priority,
                 once=None,
-                handover=flight.handover,
+                lease=flight.lease,
                 voyage=flight.voyage,
             )
         except BaseException:
-            if self._purse:
-                self._purse.give_back()
+            if self._capacity:
+                self._capacity.release()
             raise
         finally:
             self._queue.release()
         flight.accepted = True
         self._accepted += 1
-        if self._purse:
-            self._purse.holds(accepted.request_id)
+        if self._capacity:
+            self._capacity.started(accepted.request_id)
         return (
             await self._ready(accepted, flight.voyage.since)
             if self._until_ready
@@ -307,15 +309,15 @@ class Outcomes:
 
     async def watch(self) -> None:
         """Look after `max_running`."""
-        if self._purse:
-            await self._purse.watch()
+        if self._capacity:
+            await self._capacity.watch()
 
     def stop_the_rest(self) -> None:
         """Nobody takes any more."""
         while not self._settled.empty():
             left = self._settled.get_nowait()
             if isinstance(left, tuple):
-                self._ownership.scopes.drop(left[1])
+                self._ownership.leases.end(left[1])
         self._settled.put_nowait(None)
 
 

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
 
 from ._deadlines import finish
+from ._deploys.capacity import CapacityLimiter
+from ._deploys.leases import Lease, Leases, OwnedDeployment
+from ._deploys.stopper import Stopper, ended, ensure_stopped
+from ._deploys.webhook_router import WebhookRouter
 from ._errand import Errand, OnIntent, errand_of
-from ._hooks import Hooks
 from ._lanes import PRIORITIES, Priority
 from ._lookups import Lookups
 from ._posting import D, Posting
-from ._purse import Purse
-from ._reaper import Reaper, ensure_stopped, settled
 from ._request import Voyage, Withdrawn
-from ._scopes import Handover, OwnedDeployment, Scopes
 from ._transport import Timeout, Transport
 from .errors import (
     AllocationFailed,
@@ -84,11 +84,13 @@ class Ownership:
         self._looking: asyncio.Task[None] | None = None
         self._resuming: asyncio.TimerHandle | None = None
         self._errands: dict[asyncio.Task[DeploymentAccepted], Errand] = {}
-        self.reaper: Reaper = Reaper(self._outliving, self.gone, self._interrupted)
-        self._purses: WeakSet[Purse] = WeakSet()
+        self.stopper: Stopper = Stopper(self._outliving, self.gone, self._interrupted)
+        self._capacities: WeakSet[CapacityLimiter] = WeakSet()
         self.watcher: Watcher = Watcher(transport)
-        self.hooks: Hooks = Hooks(webhooks, transport.enter, self._hear, self._is_stray)
-        self.scopes: Scopes = Scopes(
+        self.router: WebhookRouter = WebhookRouter(
+            webhooks, transport.enter, self._hear, self._is_stray
+        )
+        self.leases: Leases = Leases(
             self.watcher.until_ready, self.stop, cleanup_timeout
         )
         self.leftovers: tuple[Leftover, ...] = ()
@@ -132,7 +134,7 @@ class Ownership:
             return
         if self._lookups and self._looking and self._looking.done():
             self._search(self._lookups)
-        self.reaper.resume()
+        self.stopper.resume()
 
     async def deploy(
         self,
@@ -142,13 +144,13 @@ class Ownership:
         timeout: Timeout,
         priority: Priority,
         once: bool | None,
-        handover: Handover | None = None,
+        lease: Lease | None = None,
         voyage: Voyage | None = None,
     ) -> DeploymentAccepted:
         """Deploy, once unless told not to (None: as the session was told), for a caller
         who may leave at any moment.
 
-        With a `handover` the server is the session's to stop from the moment in which
+        With a `lease` the server is the session's to stop from the moment in which
         it is known. A `voyage` tells how far it is.
 
         Raises:
@@ -159,7 +161,7 @@ class Ownership:
         one_of("priority", priority, PRIORITIES)
         if not (self._once if once is None else flag("once", once)):
             self._outliving()
-            with self.hooks.signed(body) as (signed, nonce):
+            with self.router.signed(body) as (signed, nonce):
                 accepted = await posting.send(
                     self._public,
                     signed,
@@ -167,17 +169,17 @@ class Ownership:
                     priority=priority,
                     voyage=voyage,
                 )
-                return self._hold(accepted, nonce, handover)
+                return self._hold(accepted, nonce, lease)
         deadline = None if whole is None else loop.time() + whole
         errand = errand_of(
-            posting, body, priority, deadline, handover, voyage or Voyage(), self.hooks
+            posting, body, priority, deadline, lease, voyage or Voyage(), self.router
         )
         self._enter()
         task = asyncio.create_task(self._run(errand), name="edgegap deploy")
         self._errands[task] = errand
         task.add_done_callback(self._done)
         try:
-            await self._public.wait(settled(task), errand.deadline)
+            await self._public.wait(ended(task), errand.deadline)
         except asyncio.CancelledError:
             self._abandon(errand, task)
             raise
@@ -198,7 +200,7 @@ class Ownership:
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         errand = self._errands.pop(task)
-        self.hooks.over(errand.tag)
+        self.router.over(errand.tag)
         if not errand.orphan or task.cancelled():
             return
         if (error := task.exception()) and not isinstance(error, Withdrawn):
@@ -211,8 +213,8 @@ class Ownership:
         errand.voyage.abandon()
         if task.done():
             if not task.cancelled() and task.exception() is None:
-                if errand.handover:
-                    self.scopes.claim(errand.handover)
+                if errand.lease:
+                    self.leases.release(errand.lease)
                 self.stop(task.result().request_id, errand.tag)
                 return True
             return errand.lost or (task.cancelled() and errand.may_have_started)
@@ -238,7 +240,7 @@ class Ownership:
         if errand.orphan:
             self.stop(accepted.request_id, errand.tag)
             return accepted
-        return self._hold(accepted, errand.tag, errand.handover)
+        return self._hold(accepted, errand.tag, errand.lease)
 
     def _hear(self, event: "WebhookEvent") -> None:
         self.watcher.hear(event)
@@ -249,13 +251,13 @@ class Ownership:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
 
     def _hold(
-        self, accepted: DeploymentAccepted, nonce: str, handover: Handover | None
+        self, accepted: DeploymentAccepted, nonce: str, lease: Lease | None
     ) -> DeploymentAccepted:
         self.watcher.accepted(
-            accepted.request_id, hooked=self.hooks.answered(nonce, accepted.request_id)
+            accepted.request_id, hooked=self.router.answered(nonce, accepted.request_id)
         )
-        if handover:
-            self.scopes.hold(handover, accepted.request_id, accepted.once_tag)
+        if lease:
+            self.leases.acquire(lease, accepted.request_id, accepted.once_tag)
         return accepted
 
     def stop(
@@ -265,7 +267,7 @@ class Ownership:
         closed it can only be named.
         """
         if not (self._own or self._public).closed:
-            return self.reaper.stop(request_id, tag)
+            return self.stopper.stop(request_id, tag)
         self.leftovers = (*self.leftovers, (request_id, tag))
         log.warning("the session is closed, and %s may still be running", request_id)
         return None
@@ -283,17 +285,17 @@ class Ownership:
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """A server for as long as the block lasts."""
         optional_seconds("ready_timeout", ready_timeout)
-        handover = Handover()
+        lease = Lease()
         accepted = await self.deploy(
             posting,
             body,
             timeout=timeout,
             priority=priority,
             once=once,
-            handover=handover,
+            lease=lease,
         )
-        async with self.scopes.block(
-            handover, accepted.request_id, ready_timeout
+        async with self.leases.block(
+            lease, accepted.request_id, ready_timeout
         ) as server:
             yield server
 
@@ -303,18 +305,18 @@ class Ownership:
     ) -> AsyncGenerator[OwnedDeployment, None]:
         """A server that exists already, likewise."""
         optional_seconds("ready_timeout", ready_timeout)
-        handover = Handover()
+        lease = Lease()
         self._public.enter()
         self._outliving()
-        self.scopes.hold(handover, request_id, None)
-        async with self.scopes.block(handover, request_id, ready_timeout) as server:
+        self.leases.acquire(lease, request_id, None)
+        async with self.leases.block(lease, request_id, ready_timeout) as server:
             yield server
 
-    def purse(self, places: int) -> Purse:
+    def capacity(self, total: int) -> CapacityLimiter:
         """A guard of how many servers may exist at once."""
-        purse = Purse(self._public, places)
-        self._purses.add(purse)
-        return purse
+        capacity = CapacityLimiter(self._public, total)
+        self._capacities.add(capacity)
+        return capacity
 
     def gone(self, request_id: str) -> None:
         """A stop was accepted, or it is gone."""
@@ -322,8 +324,8 @@ class Ownership:
         self._make_room(request_id)
 
     def _make_room(self, request_id: str) -> None:
-        for purse in self._purses:
-            purse.gone(request_id)
+        for capacity in self._capacities:
+            capacity.gone(request_id)
 
     async def ensure_stopped(
         self, request_id: str, *, wait: bool, timeout: Timeout
@@ -335,7 +337,7 @@ class Ownership:
             wait=wait,
             timeout=self._public.timeout_of(timeout),
         )
-        self.reaper.owed.pop(request_id, None)
+        self.stopper.pending.pop(request_id, None)
         self.gone(request_id)
 
     async def aclose(self) -> asyncio.CancelledError | None:
@@ -344,14 +346,14 @@ class Ownership:
         Returns:
             A cancellation that arrived meanwhile, for the caller to raise.
         """
-        self.hooks.close()
+        self.router.close()
         for task, errand in list(self._errands.items()):
             self._abandon(errand, task)
-        self.scopes.drop_all()
+        self.leases.end_all()
         if self._own is not None:
-            self.reaper.resume()
+            self.stopper.resume()
         cancelled = await self._finish()
-        left: list[Leftover] = [*self.leftovers, *self.reaper.owed.items()]
+        left: list[Leftover] = [*self.leftovers, *self.stopper.pending.items()]
         left += [
             (None, errand.tag)
             for errand in self._errands.values()
@@ -377,7 +379,7 @@ class Ownership:
         end = asyncio.get_running_loop().time() + self.cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (
-            tasks := {*self._errands, *self.reaper.tasks}
+            tasks := {*self._errands, *self.stopper.tasks}
         ) and asyncio.get_running_loop().time() < end:
             cancelled = await finish(tasks, end) or cancelled
         return cancelled
@@ -391,7 +393,7 @@ class Ownership:
         for errand in self._errands.values():
             errand.lost = errand.may_have_started
         looking = (self._looking,) if self._looking else ()
-        tasks = {*self._errands, *self.reaper.tasks, *self.watcher.tasks, *looking}
+        tasks = {*self._errands, *self.stopper.tasks, *self.watcher.tasks, *looking}
         for task in tasks:
             task.cancel()
         return await finish(tasks, asyncio.get_running_loop().time() + LAST_MOMENT)

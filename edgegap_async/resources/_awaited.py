@@ -56,7 +56,7 @@ class AwaitedDeployments:
         if probe is not None and not callable(probe):
             fail("probe", "must be an async callable that takes a ReadyDeployment")
         _checked(request_id, timeout)
-        return await self._ownership.scopes.until_ready(
+        return await self._ownership.leases.until_ready(
             request_id,
             timeout,
             probe,
@@ -117,7 +117,7 @@ class AwaitedDeployments:
         """
         from ..webhooks import WebhookEvent
 
-        self._ownership.hooks.notify(instance("event", event, WebhookEvent))
+        self._ownership.router.notify(instance("event", event, WebhookEvent))
 
 
 def _checked(request_id: str, timeout: float | None) -> None:

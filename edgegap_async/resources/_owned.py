@@ -7,9 +7,9 @@ from typing import TypedDict, Unpack
 
 from msgspec import UNSET
 
+from .._deploys.leases import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
-from .._scopes import OwnedDeployment
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
@@ -194,7 +194,7 @@ class OwnedDeployments(AwaitedDeployments):
                 once its outcome is taken it is yours, under the error's `request_id`.
             concurrency: how many requests may be under way or wait to be taken; unless
                 given, as many as there are.
-            max_running: a guard for the purse: how many servers may exist at once. One
+            max_running: how many servers may exist at once. One
                 that was taken counts until it is stopped through this session, or the
                 API says that it is gone, which is asked every 10 s.
             priority: the lane in which deploys wait for their limit.

@@ -6,9 +6,9 @@ from typing import Unpack
 
 from msgspec import UNSET
 
+from .._deploys.leases import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
-from .._scopes import OwnedDeployment
 from .._transport import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models.deploy import (

@@ -1,14 +1,14 @@
-"""What stops servers that nobody wants, for as long as it takes."""
+"""Stops servers that nobody uses, and keeps trying while a further try may help."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from ._transport import Transport
-from .endpoints import STATUS, STOP
-from .errors import (
-    HOPELESS,
+from .._transport import Transport
+from ..endpoints import STATUS, STOP
+from ..errors import (
+    PERMANENT_ERRORS,
     ApiError,
     DeadlineExceeded,
     EdgegapError,
@@ -17,18 +17,23 @@ from .errors import (
     UnexpectedAnswer,
     is_gone,
 )
-from .listing import under_tags
-from .models.deployment import DeploymentState
+from ..listing import under_tags
+from ..models.deployment import DeploymentState
 
 T = TypeVar("T")
 log = logging.getLogger("edgegap_async")
-# seconds between two tries to stop a server
+# Seconds between two tries to stop a server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
-class Reaper:
-    """The stops that a session owes. A server leaves `owed` once its stop is accepted
-    or it is gone.
+class Stopper:
+    """The stops that are due. A server leaves `pending` once its stop is accepted or it
+    is gone.
+
+    Args:
+        transport: makes the transport for the stops, which outlives `aclose`.
+        gone: called with the request_id of each server that was stopped.
+        interrupted: called when a stop was cancelled before it was accepted.
     """
 
     def __init__(
@@ -40,18 +45,17 @@ class Reaper:
         self._transport, self._gone = transport, gone
         self._interrupted = interrupted
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # request_id -> tag
-        self.owed: dict[str, str | None] = {}
+        # The tag of each server, by its request_id.
+        self.pending: dict[str, str | None] = {}
 
     def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None]:
-        """Stop a server; the task is owned here."""
+        """Stop a server. The stopper owns the task."""
         if request_id in self._tasks:
             return self._tasks[request_id]
-        stopping = _stopped_at_last(self._transport(), request_id)
         task = self._tasks[request_id] = asyncio.create_task(
-            stopping, name=f"edgegap stop {request_id}"
+            _stop(self._transport(), request_id), name=f"edgegap stop {request_id}"
         )
-        self.owed[request_id] = tag
+        self.pending[request_id] = tag
         task.add_done_callback(lambda done: self._done(request_id, done))
         return task
 
@@ -60,44 +64,52 @@ class Reaper:
         if task.cancelled():
             self._interrupted()
         elif error := task.exception():
-            log.warning("deployment %s could not be stopped: %s", request_id, error)
+            log.warning(
+                "stop failed: deployment %s: %s",
+                request_id,
+                error,
+                extra={"operation": STOP.call, "request_id": request_id},
+            )
         else:
-            self.owed.pop(request_id, None)
+            self.pending.pop(request_id, None)
             self._gone(request_id)
 
     def resume(self) -> None:
-        """Try each stop that is due and that no task tries."""
-        for request_id, tag in list(self.owed.items()):
+        """Try each pending stop that no task is trying."""
+        for request_id, tag in list(self.pending.items()):
             self.stop(request_id, tag)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """The stops that are under way."""
+        """The stops in progress."""
         return list(self._tasks.values())
 
 
-async def _stopped_at_last(transport: Transport, request_id: str) -> None:
-    """Stop a server as long as any further try may. A 403 may be a firewall's on the
-    way, and pass.
-    """
+async def _stop(transport: Transport, request_id: str) -> None:
+    """Stop a server. A 403 is retried: it may come from a firewall, and pass."""
     while True:
         try:
             return await ensure_stopped(transport, request_id, timeout=None)
         except Forbidden as error:
-            log.info("deployment %s is not stopped yet: %s", request_id, error)
+            _log_retry(request_id, error, LONGEST_PAUSE)
             await transport.wait(asyncio.sleep(LONGEST_PAUSE), None)
 
 
-async def settled(task: asyncio.Task[T]) -> None:
-    """Wait for a task, whatever becomes of it; to cancel the waiting leaves the task
-    alone.
+async def ended(task: asyncio.Task[T]) -> None:
+    """Wait until a task has ended, without its result. Cancelling this wait does not
+    cancel the task.
     """
     await asyncio.wait({task})
 
 
 async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
-    """Stop what turns up under a tag within so many seconds: all that is left to do
-    where a loop is shut down. Whether something did.
+    """Stop the server that appears under a tag, before the loop is shut down.
+
+    Args:
+        window: seconds to look for it.
+
+    Returns:
+        Whether a server was found and stopped.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + window
@@ -107,23 +119,24 @@ async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
                 await ensure_stopped(transport, row.request_id, timeout=window)
                 return True
         except EdgegapError as error:
-            log.info(
-                "what the tag %s may have started is not stopped yet: %s", tag, error
-            )
+            log.info("stop failed, retrying: server under the tag %s: %s", tag, error)
         await asyncio.sleep(FIRST_PAUSE)
-    log.warning("nothing was found under the tag %s before the loop was shut down", tag)
+    log.warning("no server found under the tag %s before the loop was shut down", tag)
     return False
 
 
 async def ensure_stopped(
     transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None
 ) -> None:
-    """Return when a stop is accepted or the deployment is gone; with `wait`, when it is
-    gone.
+    """Return when a stop is accepted or the deployment is gone.
+
+    Args:
+        wait: return only when the deployment is gone.
+        timeout: seconds; None: no end.
 
     Raises:
         DeadlineExceeded: not within `timeout` seconds.
-        EdgegapError: what no further try would mend.
+        EdgegapError: an error that no retry would mend.
     """
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
@@ -139,25 +152,35 @@ async def ensure_stopped(
                     priority="background",
                 )
                 accepted = True
-            if not wait or (await _look(transport, request_id, left)):
+            if not wait or (await _is_terminated(transport, request_id, left)):
                 return
         except UnexpectedAnswer as error:
-            # it is accepted, however that was put
+            # Any 2xx accepts the stop, whatever its body looks like.
             accepted = accepted or 200 <= error.status < 300
             if accepted and not wait:
                 return
-        except (*HOPELESS, DeadlineExceeded):
+        except (*PERMANENT_ERRORS, DeadlineExceeded):
             raise
         except EdgegapError as error:
             if isinstance(error, ApiError) and is_gone(error):
                 return
-            log.info("deployment %s is not stopped yet: %s", request_id, error)
+            _log_retry(request_id, error, pause)
         if not await transport.wait(asyncio.sleep(pause), deadline):
-            raise _too_late(transport, request_id, timeout)
+            raise _timeout_error(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _too_late(
+def _log_retry(request_id: str, error: EdgegapError, wait: float) -> None:
+    log.info(
+        "stop failed, retrying in %.1f s: deployment %s: %s",
+        wait,
+        request_id,
+        error,
+        extra={"operation": STOP.call, "request_id": request_id, "wait": wait},
+    )
+
+
+def _timeout_error(
     transport: Transport, request_id: str, timeout: float | None
 ) -> EdgegapError:
     if transport.closed:
@@ -170,9 +193,11 @@ def _too_late(
     )
 
 
-async def _look(transport: Transport, request_id: str, timeout: float | None) -> bool:
-    """Whether the deployment is gone; 404, 410 and the API's own 400 are raised as the
-    errors that they are.
+async def _is_terminated(
+    transport: Transport, request_id: str, timeout: float | None
+) -> bool:
+    """Whether the status says TERMINATED. A 404, 410 or the API's own 400, which mean
+    the same, are raised as errors.
     """
     status = await transport.call(
         STATUS, {"request_id": request_id}, timeout=timeout, priority="background"
