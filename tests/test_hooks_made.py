@@ -408,7 +408,9 @@ async def test_of_what_comes_before_the_answer_a_few_are_kept() -> None:
             assert isinstance(outcome, ReadyDeployment) == last
 
 
-@pytest.mark.parametrize("most", ["_deploys.webhook_router.MOST_ANSWERED", "_heard.MOST_HEARD"])
+@pytest.mark.parametrize(
+    "most", ["_deploys.webhook_router.MOST_ANSWERED", "_heard.MOST_HEARD"]
+)
 async def test_what_is_kept_has_an_end(
     most: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
