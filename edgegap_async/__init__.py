@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._deploys.batch import DeployOutcome
     from ._deploys.leases import OwnedDeployment
     from ._limits import Limits, LimitUsage
     from ._retry import Retry
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         WrongLoop,
     )
     from .events import Event
-    from .many import DeployOutcome
     from .models.deploy import (
         DeploymentAccepted,
         DeployRequest,
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .webhooks import WebhookReceiver
 
 _HOMES = {
+    "_deploys.batch": ("DeployOutcome",),
     "_deploys.leases": ("OwnedDeployment",),
     "_limits": ("LimitUsage", "Limits"),
     "_retry": ("Retry",),
@@ -93,7 +94,6 @@ _HOMES = {
         "WrongLoop",
     ),
     "events": ("Event",),
-    "many": ("DeployOutcome",),
     "models.deploy": (
         "DeployRequest",
         "DeploymentAccepted",

@@ -22,7 +22,7 @@ from edgegap_async import (
     ReadyTimeout,
     SessionClosed,
 )
-from edgegap_async.many import Outcomes
+from edgegap_async._deploys.batch import DeployStream
 from edgegap_async.simulator import Fault, Simulator
 
 once = pytest.mark.parametrize("once", [True, False])
@@ -193,15 +193,15 @@ class Mine(Exception):
     pass
 
 
-async def breaks(outcomes: Outcomes) -> None:
+async def breaks(outcomes: DeployStream) -> None:
     pass
 
 
-async def raises(outcomes: Outcomes) -> None:
+async def raises(outcomes: DeployStream) -> None:
     raise Mine
 
 
-async def is_late(outcomes: Outcomes) -> None:
+async def is_late(outcomes: DeployStream) -> None:
     async with asyncio.timeout(0.2):
         await asyncio.sleep(100)
 
@@ -332,7 +332,7 @@ async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_i
 # by the attempts below
 taken: set[str] = set()
 # of them
-latest: list[Outcomes] = []
+latest: list[DeployStream] = []
 
 
 async def all_of_three(edgegap: EdgegapSession, _: Simulator) -> None:

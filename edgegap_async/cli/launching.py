@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
+from .._deploys.batch import DeployOutcome, DeployStream
 from ..errors import (
     AllocationFailed,
     ApiError,
@@ -19,7 +20,6 @@ from ..errors import (
     ReadyTimeout,
     is_gone,
 )
-from ..many import DeployOutcome, Outcomes
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
 from .matches import Match
@@ -66,7 +66,7 @@ class Launch:
         )
         self._match_ids = {id(match.request): match.match_id for match in matches}
         self._tell = tell
-        self._outcomes: Outcomes | None = None
+        self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
         """Launch all, and return when each has its server or has failed, or when it was

@@ -7,13 +7,13 @@ from typing import TypedDict, Unpack
 
 from msgspec import UNSET
 
+from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
 from .._deploys.leases import OwnedDeployment
 from .._lanes import Priority
 from .._posting import Posting
 from .._transport import Timeout, Transport
 from ..endpoints import DEPLOY
 from ..listing import under_tags
-from ..many import Outcomes, Plan, Requests, many
 from ..models._check import fail, flag, sequence, tag_name, text
 from ..models.deploy import (
     DeploymentAccepted,
@@ -168,7 +168,7 @@ class OwnedDeployments(AwaitedDeployments):
         concurrency: int | None = None,
         max_running: int | None = None,
         priority: Priority = "foreground",
-    ) -> AbstractAsyncContextManager[Outcomes]:
+    ) -> AbstractAsyncContextManager[DeployStream]:
         """Deploy a stream of requests (each POST /v2/deployments); an outcome for each,
         as soon as it is settled.
 
@@ -210,7 +210,7 @@ class OwnedDeployments(AwaitedDeployments):
             max_running=max_running,
             priority=priority,
         )
-        return many(self._ownership, self._posting, requests, plan)
+        return deploy_stream(self._ownership, self._posting, requests, plan)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT

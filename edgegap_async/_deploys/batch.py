@@ -1,12 +1,12 @@
-"""`deploy_many`: a stream of requests in, an outcome for each as it is settled.
+"""`deploy_many`: requests go in, and an outcome for each comes out as it is known.
 
-    queued -> sent -> accepted -> ready -> settled -> taken
+    queued -> sent -> accepted -> ready -> resolved -> taken
        |        `-> refused, or started nothing: queued again
        `-> withdrawn
 
-One task for each request from its place in the queue until it is settled. Few are
-queued at a time, so that memory is bounded by what is in flight. Whatever was not taken
-when the block ends is stopped.
+Each request has one task, from its place in the queue to its outcome. Few are queued at
+a time, so memory is bounded by what is in progress. Servers whose outcomes were not
+taken when the block ends are stopped.
 """
 
 import asyncio
@@ -17,32 +17,37 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from ._deadlines import finish
-from ._deploys.leases import Lease
-from ._lanes import PRIORITIES, Priority
-from ._posting import Posting
-from ._request import Voyage, Withdrawn
-from .errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
-from .models._check import flag, instance, one_of, optional_seconds, whole_number
-from .models.deploy import DeploymentAccepted, DeployRequest
-from .models.deployment import ReadyDeployment
-from .ownership import Ownership
+from .._deadlines import finish
+from .._lanes import PRIORITIES, Priority
+from .._posting import Posting
+from .._request import Voyage, Withdrawn
+from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
+from ..models._check import flag, instance, one_of, optional_seconds, whole_number
+from ..models.deploy import DeploymentAccepted, DeployRequest
+from ..models.deployment import ReadyDeployment
+from ..ownership import Ownership
+from .leases import Lease
 
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")
-# requests at a time: more than the limit has slots, so that its queue never runs dry
-QUEUED = 200
-# seconds for a server whose time was over before it was known
+# Requests that are queued at a time: more than the limit has slots, so that its queue
+# never runs dry.
+MOST_QUEUED = 200
+# Seconds to wait for a server whose ready_timeout was over before it was accepted. It
+# may have been READY for long.
 LAST_LOOK = 1.0
-# outcomes: whoever takes them more slowly than that must not pay for more servers
-UNTAKEN = 400
+# Outcomes that may wait to be taken. While there are more, no server is started, as a
+# slow consumer must not pay for more of them.
+MOST_UNTAKEN = 400
 
 
 class DeployOutcome(Struct, frozen=True):
-    """What became of one request: a deployment (ready, or only accepted), or the error.
+    """The outcome of one request: a deployment (READY, or only accepted) or an error.
 
-    `request` is the very object that was given. `seconds`: from the sending of its
-    deploy until it was settled; None if it was never sent.
+    Attributes:
+        request: the object that was given to `deploy_many`.
+        seconds: from the sending of the deploy to its outcome; None if it was never
+            sent.
     """
 
     request: DeployRequest
@@ -52,7 +57,7 @@ class DeployOutcome(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What `deploy_many` was told, checked.
+    """The arguments of `deploy_many`, checked.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -75,8 +80,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         one_of("priority", self.priority, PRIORITIES)
 
 
-class _Flight:
-    """One request that is queued or under way."""
+class _Item:
+    """One request that is queued or in progress."""
 
     def __init__(self, request: DeployRequest) -> None:
         self.request = request
@@ -85,28 +90,31 @@ class _Flight:
         self.accepted = False
 
 
-class Outcomes:
-    """The outcomes, as they are settled: an asynchronous iterator."""
+class DeployStream:
+    """The outcomes of `deploy_many`, as they are known: an asynchronous iterator.
+
+    Several tasks may take from it.
+    """
 
     def __init__(
         self, ownership: Ownership, posting: Posting[DeployRequest], plan: Plan
     ) -> None:
         self._ownership, self._posting, self._plan = ownership, posting, plan
         self._until_ready = plan.until_ready
-        self._queue = asyncio.Semaphore(QUEUED)
-        self._places = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
+        self._queue = asyncio.Semaphore(MOST_QUEUED)
+        self._slots = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
         self._capacity = (
             ownership.capacity(plan.max_running) if plan.max_running else None
         )
-        self._settled: asyncio.Queue[
+        self._resolved: asyncio.Queue[
             tuple[DeployOutcome, Lease] | BaseException | None
         ] = asyncio.Queue()
         self._taken = asyncio.Event()
-        self._flights: dict[_Flight, asyncio.Task[None]] = {}
+        self._items: dict[_Item, asyncio.Task[None]] = {}
         self._waits: set[asyncio.Timeout] = set()
-        self._intake: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._withdrawn = False
-        self._broken: BaseException | None = None
+        self._failure: BaseException | None = None
         self._accepted = 0
 
     @property
@@ -116,23 +124,24 @@ class Outcomes:
 
     @property
     def in_flight(self) -> tuple[DeployRequest, ...]:
-        """The requests that were sent, and of which nobody knows yet whether they
-        started a server.
+        """The requests that were sent and may have started a server, without an answer
+        so far.
         """
         return tuple(
-            flight.request
-            for flight in self._flights
-            if flight.voyage.sent and not flight.accepted
+            item.request
+            for item in self._items
+            if item.voyage.sent and not item.accepted
         )
 
     def withdraw(self, *, until_ready: bool = True) -> None:
-        """Start nothing more. What is still queued is withdrawn and gives no outcome;
-        what was sent gives its outcome as usual, but is not sent again where it has
-        started nothing. Then the iteration ends.
+        """Start nothing more, and end the iteration once all outcomes are known.
+
+        Queued requests are withdrawn and give no outcome. Requests that were sent give
+        their outcome as usual, but are not sent again if they started nothing.
 
         Args:
-            until_ready: False: servers that are accepted are not waited for any longer:
-                their outcome is the `DeploymentAccepted`.
+            until_ready: False: do not wait any longer for accepted servers to be READY.
+                Their outcome is the `DeploymentAccepted`.
         """
         if not flag("until_ready", until_ready):
             self._until_ready = False
@@ -141,11 +150,11 @@ class Outcomes:
                 if not scope.expired():
                     scope.reschedule(now)
         self._withdrawn = True
-        if self._intake:
-            self._intake.cancel()
-        for flight, task in self._flights.items():
-            flight.voyage.recalled = True
-            if not flight.voyage.sent:
+        if self._reader:
+            self._reader.cancel()
+        for item, task in self._items.items():
+            item.voyage.recalled = True
+            if not item.voyage.sent:
                 task.cancel()
 
     def __aiter__(self) -> AsyncIterator[DeployOutcome]:
@@ -155,22 +164,23 @@ class Outcomes:
         """The next outcome.
 
         Raises:
-            ValueError: one of the requests was no `DeployRequest`. This, and whatever
-                the requests themselves raise, comes once all that came before is
-                settled.
-            SessionClosed: there was no place for another server, and will be none.
-            ExceptionGroup: `on_intent` failed; nothing more is started, and what was
-                not yet settled is stopped.
+            ValueError: a request is no `DeployRequest`. This error, and any that the
+                iterable of requests raises, comes after the outcomes of all requests
+                before it.
+            SessionClosed: the session was closed while `max_running` held a request
+                back.
+            ExceptionGroup: `on_intent` failed. Nothing more is started, and servers
+                without an outcome are stopped.
         """
-        settled = await self._settled.get()
-        if not isinstance(settled, tuple):
-            # for whoever asks again
-            self._settled.put_nowait(None)
-            raise settled or StopAsyncIteration
-        outcome, lease = settled
+        resolved = await self._resolved.get()
+        if not isinstance(resolved, tuple):
+            # For the next task that asks.
+            self._resolved.put_nowait(None)
+            raise resolved or StopAsyncIteration
+        outcome, lease = resolved
         self._taken.set()
-        if self._places:
-            self._places.release()
+        if self._slots:
+            self._slots.release()
         if not self._ownership.leases.release(lease) and outcome.deployment:
             closed = SessionClosed(
                 "the session was closed, and the server is stopped", request_sent=True
@@ -178,29 +188,29 @@ class Outcomes:
             return structs.replace(outcome, deployment=None, error=closed)
         return outcome
 
-    async def feed(self, requests: Requests) -> None:
-        """Start each request as soon as there is room for it, and say when all are
-        settled.
-        """
+    async def run(self, requests: Requests) -> None:
+        """Start each request as soon as there is room for it, until all are resolved."""
         try:
             async with asyncio.TaskGroup() as group:
                 if not self._withdrawn:
-                    self._intake = group.create_task(self._take_in(requests, group))
-        except BaseExceptionGroup as nobody_thought_of:
-            # no outcome of a request, such as an `on_intent` that fails
-            self._broken = nobody_thought_of
+                    self._reader = group.create_task(self._read(requests, group))
+        except BaseExceptionGroup as failures:
+            # Not the outcome of a request, such as an `on_intent` that fails.
+            self._failure = failures
         except asyncio.CancelledError as error:
-            # The block is left, or the program has cancelled all tasks. Nobody who
-            # takes outcomes may wait for more of them.
-            self._broken = error
+            # The block is left, or the program has cancelled all tasks. No consumer may
+            # wait for more outcomes.
+            self._failure = error
             raise
         else:
-            if self._intake and self._intake.cancelled() and not self._withdrawn:
-                self._broken = asyncio.CancelledError("by the requests for deploy_many")
+            if self._reader and self._reader.cancelled() and not self._withdrawn:
+                self._failure = asyncio.CancelledError(
+                    "the iterable of requests for deploy_many was cancelled"
+                )
         finally:
-            self._settled.put_nowait(self._broken)
+            self._resolved.put_nowait(self._failure)
 
-    async def _take_in(self, requests: Requests, group: asyncio.TaskGroup) -> None:
+    async def _read(self, requests: Requests, group: asyncio.TaskGroup) -> None:
         try:
             if isinstance(requests, AsyncIterable):
                 async for request in requests:
@@ -209,29 +219,29 @@ class Outcomes:
                 for request in requests:
                     await self._start(request, group)
         except Exception as error:
-            # the caller's own: raised where the outcomes are taken, after those that go
-            # on
-            log.exception("the requests for deploy_many can't be read on")
-            self._broken = error
+            # The caller's own error: `__anext__` raises it after the outcomes of the
+            # requests before it.
+            log.exception("reading the requests for deploy_many failed")
+            self._failure = error
 
     async def _start(self, request: DeployRequest, group: asyncio.TaskGroup) -> None:
-        flight = _Flight(instance("requests: each", request, DeployRequest))
-        while self._settled.qsize() >= UNTAKEN:
+        item = _Item(instance("requests: each", request, DeployRequest))
+        while self._resolved.qsize() >= MOST_UNTAKEN:
             self._taken.clear()
             await self._taken.wait()
-        if self._places:
-            await self._places.acquire()
+        if self._slots:
+            await self._slots.acquire()
         await self._queue.acquire()
         if self._capacity:
             await self._capacity.acquire()
         if not self._withdrawn:
-            self._flights[flight] = group.create_task(self._one(flight))
+            self._items[item] = group.create_task(self._resolve(item))
 
-    async def _one(self, flight: _Flight) -> None:
+    async def _resolve(self, item: _Item) -> None:
         deployment: ReadyDeployment | DeploymentAccepted | None = None
         error: EdgegapError | None = None
         try:
-            deployment = await self._deployed(flight)
+            deployment = await self._deploy(item)
         except Withdrawn:
             return
         except EdgegapError as failed:
@@ -239,31 +249,30 @@ class Outcomes:
             if self._plan.stop_on_failure or not isinstance(
                 failed, DeploymentFailed | ReadyTimeout
             ):
-                self._ownership.leases.end(flight.lease)
+                self._ownership.leases.end(item.lease)
         except BaseException:
-            self._ownership.leases.end(flight.lease)
+            self._ownership.leases.end(item.lease)
             raise
         finally:
-            self._flights.pop(flight, None)
+            self._items.pop(item, None)
         took = (
-            asyncio.get_running_loop().time() - flight.voyage.since
-            if flight.voyage.sent
+            asyncio.get_running_loop().time() - item.voyage.since
+            if item.voyage.sent
             else None
         )
-        self._settled.put_nowait(
-            (DeployOutcome(flight.request, deployment, error, took), flight.lease)
-        )
+        outcome = DeployOutcome(item.request, deployment, error, took)
+        self._resolved.put_nowait((outcome, item.lease))
 
-    async def _deployed(self, flight: _Flight) -> ReadyDeployment | DeploymentAccepted:
+    async def _deploy(self, item: _Item) -> ReadyDeployment | DeploymentAccepted:
         try:
             accepted = await self._ownership.deploy(
                 self._posting,
-                flight.request,
+                item.request,
                 timeout=None,
                 priority=self._plan.priority,
                 once=None,
-                lease=flight.lease,
-                voyage=flight.voyage,
+                lease=item.lease,
+                voyage=item.voyage,
             )
         except BaseException:
             if self._capacity:
@@ -271,23 +280,19 @@ class Outcomes:
             raise
         finally:
             self._queue.release()
-        flight.accepted = True
+        item.accepted = True
         self._accepted += 1
         if self._capacity:
             self._capacity.started(accepted.request_id)
-        return (
-            await self._ready(accepted, flight.voyage.since)
-            if self._until_ready
-            else accepted
-        )
+        if self._until_ready:
+            return await self._wait(accepted, item.voyage.since)
+        return accepted
 
-    async def _ready(
+    async def _wait(
         self, accepted: DeploymentAccepted, since: float
     ) -> ReadyDeployment | DeploymentAccepted:
         left = whole = self._plan.ready_timeout
         if whole is not None:
-            # Where the answer took longer than that, it is looked at all the same: it
-            # may have been READY for long.
             left = max(since + whole - asyncio.get_running_loop().time(), LAST_LOOK)
         scope = asyncio.timeout(None)
         try:
@@ -297,42 +302,42 @@ class Outcomes:
                     accepted.request_id, left
                 )
         except ReadyTimeout as late:
-            # it tells what was left of the time, and not what was asked for
+            # The error names the timeout that was asked for, not what was left of it.
             raise ReadyTimeout(
                 accepted.request_id, whole or 0.0, late.status
             ) from late.__cause__
         except TimeoutError:
-            # it was withdrawn
+            # It was withdrawn.
             return accepted
         finally:
             self._waits.discard(scope)
 
     async def watch(self) -> None:
-        """Look after `max_running`."""
+        """Poll for servers that end, while `max_running` holds requests back."""
         if self._capacity:
             await self._capacity.watch()
 
-    def stop_the_rest(self) -> None:
-        """Nobody takes any more."""
-        while not self._settled.empty():
-            left = self._settled.get_nowait()
+    def stop_untaken(self) -> None:
+        """Stop the servers of all outcomes that were not taken."""
+        while not self._resolved.empty():
+            left = self._resolved.get_nowait()
             if isinstance(left, tuple):
                 self._ownership.leases.end(left[1])
-        self._settled.put_nowait(None)
+        self._resolved.put_nowait(None)
 
 
 @asynccontextmanager
-async def many(
+async def deploy_stream(
     ownership: Ownership,
     posting: Posting[DeployRequest],
     requests: Requests,
     plan: Plan,
-) -> AsyncGenerator[Outcomes, None]:
+) -> AsyncGenerator[DeployStream, None]:
     """The outcomes for as long as the block lasts."""
-    outcomes = Outcomes(ownership, posting, plan)
+    outcomes = DeployStream(ownership, posting, plan)
     tasks = [
         asyncio.create_task(work, name="edgegap deploy_many")
-        for work in (outcomes.feed(requests), outcomes.watch())
+        for work in (outcomes.run(requests), outcomes.watch())
     ]
     try:
         yield outcomes
@@ -343,6 +348,6 @@ async def many(
         cancelled = await finish(tasks, end)
         if not all(task.done() for task in tasks):
             log.warning("the requests for deploy_many did not end when cancelled")
-        outcomes.stop_the_rest()
+        outcomes.stop_untaken()
         if cancelled:
             raise cancelled
