@@ -12,6 +12,7 @@ from weakref import WeakSet
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 from edgegap_async._bucket import Bucket
@@ -82,6 +83,22 @@ def checked(request: pytest.FixtureRequest) -> None:
     """
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("nothing_left_behind")
+
+
+@pytest.fixture(autouse=True)
+def untraced_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Do not measure the coverage of slow tests: tracing doubles their time, and the
+    quick tests reach the same lines.
+    """
+    coverage = Coverage.current() if request.node.get_closest_marker("slow") else None
+    if coverage is None:
+        yield
+        return
+    coverage.stop()
+    try:
+        yield
+    finally:
+        coverage.start()
 
 
 class _Response(ClientResponse):
