@@ -318,6 +318,8 @@ class Transport:
         through so far.
         """
         history = history or History(request.row.repeatable, self._retry, self._budget)
+        if request.voyage:
+            request.voyage.failed(failure)
         # an earlier attempt may have done its deed
         failure.request_sent = failure.request_sent or history.repeats > 0
         if tell:

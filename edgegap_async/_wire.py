@@ -138,8 +138,8 @@ class Wire:
                 (bucket.given_up if attempt.sent else bucket.never_sent)()
             elif body is None:
                 response.close()
-        # it refuses, whatever became of its body
-        if response is not None and response.status >= 400:
+        # it refuses or redirects, whatever became of its body
+        if response is not None and response.status >= 300:
             return Reply(response.status, response.headers, b"", request.secret)
         # Raised out here, so that no error of aiohttp's hangs on it.
         raise NoAnswer(
