@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from ._endpoint import Endpoint
+from ._error_body import ErrorBody, excerpt, read_error_body
 from ._retry import retry_after
 from .errors import (
     BY_STATUS,
@@ -62,15 +63,6 @@ class Reply(msgspec.Struct, frozen=True):
             if len(self.secret) < SHORTEST_SECRET
             else shown.replace(self.secret.encode(), b"***")
         )
-
-
-class _ErrorBody(msgspec.Struct):
-    message: str
-    details: object = None
-    request_id: str | None = None
-
-
-_error_decoder = msgspec.json.Decoder(_ErrorBody)
 
 
 def read(row: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
@@ -126,7 +118,7 @@ def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
     """
     if not row.starts_server or not error.request_sent:
         return error
-    unknown = DeployOutcomeUnknown(f"{row}: {error}")
+    unknown = DeployOutcomeUnknown(str(error))
     unknown.__cause__ = error
     return unknown
 
@@ -134,36 +126,31 @@ def unknown_if_deploy(row: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
 def _error(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
     status = reply.status
     if status < 400:
-        problem = (
-            "a redirect, which is not followed"
-            if status >= 300
-            else "an interim answer"
-        )
-        return unknown_if_deploy(
-            row, UnexpectedAnswer(str(row), status, reply.shown, problem)
-        )
-    try:
-        told = _error_decoder.decode(reply.shown)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        told = None
-    kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
-    if row.starts_server and status == 422:
-        kind = AllocationFailed
-    excerpt = reply.shown[:200].decode("utf-8", "replace").strip()
-    error = kind(
-        str(row),
-        status,
-        told.message if told else excerpt,
-        told.details if told else None,
-    )
+        return _redirect(row, reply)
+    body = read_error_body(reply.shown)
+    error = _api_error(row, status, body)
     error.retry_after = retry_after(
         reply.headers.get("Retry-After"), reply.headers.get("Date"), datetime.now(UTC)
     )
-    if isinstance(error, AllocationFailed) and told:
-        error.request_id = told.request_id
-    # Not processed for certain: 429, 404 and 405 of any form, and what the API itself,
-    # not a proxy, refused.
-    known = status in (404, 405, 429) or (
-        told is not None and status < 500 and status != 408
-    )
-    return error if known else unknown_if_deploy(row, error)
+    # A gateway that gives up waiting says so with 5xx or 408; any other 4xx refuses.
+    return unknown_if_deploy(row, error) if status >= 500 or status == 408 else error
+
+
+def _redirect(row: Endpoint[B, T], reply: Reply) -> EdgegapError:
+    redirects = reply.status >= 300
+    problem = "a redirect, which is not followed" if redirects else "an interim answer"
+    if shown := excerpt(reply.shown):
+        problem = f"{problem}: {shown}"
+    error = UnexpectedAnswer(str(row), reply.status, reply.shown, problem)
+    return error if redirects else unknown_if_deploy(row, error)
+
+
+def _api_error(row: Endpoint[B, T], status: int, body: ErrorBody) -> ApiError:
+    kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
+    if row.starts_server and status == 422:
+        kind = AllocationFailed
+    error = kind(str(row), status, body.message, body.details)
+    error.from_api = body.from_api
+    if isinstance(error, AllocationFailed):
+        error.request_id = body.request_id
+    return error

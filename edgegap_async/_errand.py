@@ -16,7 +16,7 @@ from ._lookups import SETTLE_WINDOW, Lookups, Unsettled
 from ._posting import D, Posting
 from ._request import Voyage
 from ._transport import Transport
-from .errors import DeployOutcomeUnknown
+from .errors import ApiError, DeployOutcomeUnknown, UnexpectedAnswer, may_be_done
 from .models.deploy import DeploymentAccepted
 
 log = logging.getLogger("edgegap_async")
@@ -24,6 +24,9 @@ log = logging.getLogger("edgegap_async")
 TAG_DIGITS = 15
 # seconds that must be left for another deploy
 WORTH_A_TRY = 1.0
+# attempts in a row of which nothing was found: the API is down, or answers each of them
+# with something that can't be read
+MOST_ABSENT = 3
 OnIntent: TypeAlias = Callable[[str], object]
 Send: TypeAlias = Callable[
     [Transport, str, float | None], Awaitable[DeploymentAccepted]
@@ -68,10 +71,14 @@ class Errand:
         nothing did.
 
         Raises:
-            DeployOutcomeUnknown: nobody knows, or the time is over.
+            ApiError, UnexpectedAnswer: it was refused. What a gateway may have let
+                through all the same is searched for.
+            DeployOutcomeUnknown: nobody knows, the time is over, or `MOST_ABSENT`
+                attempts have started nothing.
             Withdrawn: it has certainly started nothing, and is not to be sent again.
         """
         loop = asyncio.get_running_loop()
+        absent = 0
         while True:
             tag = self.tag = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
             if on_intent:
@@ -86,17 +93,21 @@ class Errand:
                 lookups.knows(accepted.request_id)
                 return structs.replace(accepted, once_tag=tag)
             except DeployOutcomeUnknown as error:
-                unknown = error
-            found = await self._settle(lookups, tag, unknown)
+                cause = error.__cause__ or error
+            except (ApiError, UnexpectedAnswer) as refused:
+                if may_be_done(refused):
+                    self._search_stray(lookups, tag)
+                raise
+            found = await self._settle(lookups, tag, cause)
             if found is not None:
                 return found
+            absent += 1
             late = (
                 self.deadline is not None and loop.time() + WORTH_A_TRY > self.deadline
             )
-            if late or self.voyage.recalled:
-                raise DeployOutcomeUnknown(
-                    f"no server was found under the tag {tag}", tag=tag
-                ) from unknown
+            if late or self.voyage.recalled or absent >= MOST_ABSENT:
+                text = f"no server was found under the tag {tag} (attempt {absent})"
+                raise _unknown(text, tag, cause) from cause
             self.voyage.sent = False
             log.info(
                 "no server was found under the tag %s: deploying again under a new one",
@@ -104,22 +115,21 @@ class Errand:
             )
 
     async def _settle(
-        self, lookups: Lookups, tag: str, unknown: DeployOutcomeUnknown
+        self, lookups: Lookups, tag: str, cause: BaseException
     ) -> DeploymentAccepted | None:
         """Look for the tag under which it was sent; None: nothing was started.
 
         Raises:
             DeployOutcomeUnknown: nobody knows.
         """
-        log.info("looking for the tag %s: %s", tag, unknown)
+        log.info("looking for the tag %s: %s", tag, cause)
         self.settling = True
         try:
             request_id = await lookups.settle(tag, self.voyage.since)
         except Unsettled:
             self._quarantine(lookups, tag)
-            raise DeployOutcomeUnknown(
-                f"no look-up could tell what is under the tag {tag}", tag=tag
-            ) from unknown
+            text = f"no look-up could tell what is under the tag {tag}"
+            raise _unknown(text, tag, cause) from cause
         except asyncio.CancelledError:
             self._quarantine(lookups, tag)
             self.voyage.cut = True
@@ -136,6 +146,10 @@ class Errand:
         lookups.quarantine(tag, self.voyage.since)
         self._router.quarantined(tag)
 
+    def _search_stray(self, lookups: Lookups, tag: str) -> None:
+        lookups.search_stray(tag, self.voyage.since)
+        self._router.quarantined(tag)
+
     async def rescue(self, own: Transport, lookups: Lookups) -> None:
         """It was cut off by who shuts down the loop: stop what it started, before
         nobody can any more.
@@ -146,6 +160,11 @@ class Errand:
         self._quarantine(lookups, self.tag)
         if await stop_tagged(own, self.tag, SETTLE_WINDOW):
             lookups.quarantined.pop(self.tag, None)
+
+
+def _unknown(text: str, tag: str, cause: BaseException) -> DeployOutcomeUnknown:
+    """The outcome of what was sent under a tag, with the failure that left it open."""
+    return DeployOutcomeUnknown(f"{text}; the last failure: {cause}", tag=tag)
 
 
 def errand_of(

@@ -4,7 +4,8 @@ A tag that nobody knows the outcome of is looked for over a settle window, toget
 all others, twice a second; one in quarantine every few seconds, and what turns up under
 it is a stray. *Absent* is only what an answer says that was asked for after the
 window's end, by a filter that has shown a tag of ours before, or else by pages newest
-first.
+first. A deploy that was refused by what may be a gateway is searched for in the same
+way, with nobody waiting: what turns up is a stray.
 """
 
 import asyncio
@@ -53,6 +54,10 @@ class _Open:
         self.sweeps = 0
 
 
+async def _wait(entry: _Open) -> None:
+    await entry.found
+
+
 class Lookups:
     """All tags that are looked for. `run` is the task that does it, for as long as
     there are any.
@@ -64,6 +69,8 @@ class Lookups:
         self._transport = transport
         self._on_stray = on_stray
         self._open: dict[str, _Open] = {}
+        # under way with nobody waiting, each with its tag
+        self.stray_searches: dict[asyncio.Task[None], str] = {}
         # (since, until)
         self.quarantined: dict[str, tuple[float, float]] = {}
         self._quarantine_look = -inf
@@ -89,12 +96,34 @@ class Lookups:
         Raises:
             Unsettled: nobody knows.
         """
-        entry = self._open[tag] = _Open(asyncio.get_running_loop(), since)
-        self._changed.set()
+        entry = self._enter(tag, since)
         try:
             return await entry.found
         finally:
             del self._open[tag]
+
+    def _enter(self, tag: str, since: float) -> _Open:
+        entry = self._open[tag] = _Open(asyncio.get_running_loop(), since)
+        self._changed.set()
+        return entry
+
+    def search_stray(self, tag: str, since: float) -> None:
+        """Look for a tag that nobody waits for, for one search window. If no look-up
+        can tell what is under it, it goes into quarantine.
+        """
+        entry = self._enter(tag, since)
+        search = asyncio.create_task(_wait(entry), name=f"edgegap search {tag}")
+        self.stray_searches[search] = tag
+        search.add_done_callback(lambda done: self._stray_searched(done, entry))
+
+    def _stray_searched(self, search: asyncio.Task[None], entry: _Open) -> None:
+        tag = self.stray_searches.pop(search)
+        del self._open[tag]
+        if search.cancelled() or search.exception():
+            self.quarantine(tag, entry.since)
+        elif request_id := entry.found.result():
+            log.info("deployment %s was started by a refused deploy", request_id)
+            self._on_stray(request_id, tag)
 
     def quarantine(self, tag: str, since: float) -> None:
         """Whatever turns up under the tag from now on is a stray."""
@@ -102,10 +131,10 @@ class Lookups:
         self._changed.set()
 
     def turned_up(self, request_id: str, tag: str) -> bool:
-        """Somebody else tells what is under a tag; whether it was in quarantine, so
-        that it is a stray.
+        """Somebody else tells what is under a tag; whether it was in quarantine, or is
+        searched for with nobody waiting, so that it is a stray.
         """
-        stray = tag in self.quarantined
+        stray = tag in self.quarantined or tag in self.stray_searches.values()
         if stray:
             self._found(request_id, (tag,))
         return stray

@@ -11,6 +11,7 @@ from yarl import URL
 
 from ._endpoint import Endpoint
 from ._version import __version__
+from .errors import EdgegapError
 from .models._check import fail, text
 
 B = TypeVar("B")
@@ -26,7 +27,7 @@ class Voyage:
     must not be lost from sight.
     """
 
-    __slots__ = ("cut", "recalled", "sent", "since", "under_way", "wanted")
+    __slots__ = ("cut", "failure", "recalled", "sent", "since", "under_way", "wanted")
 
     def __init__(self) -> None:
         self.under_way: bool = False
@@ -40,6 +41,8 @@ class Voyage:
         self.recalled: bool = False
         # somebody waits for what comes of it
         self.wanted: bool = True
+        # of its latest attempt that failed
+        self.failure: EdgegapError | None = None
 
     def abandon(self) -> None:
         """Nobody waits for it any more."""
@@ -57,6 +60,10 @@ class Voyage:
     def is_back(self, *, sent: bool) -> None:
         """An attempt is over."""
         self.under_way, self.sent = False, sent
+
+    def failed(self, error: EdgegapError) -> None:
+        """An attempt has failed."""
+        self.failure = error
 
     def goes_again(self) -> None:
         """What was sent so far has started nothing, and there will be another attempt.

@@ -300,13 +300,16 @@ class Transport:
     ) -> EdgegapError:
         """An attempt without an answer as an error."""
         log.debug("%s had no answer: %s (sent: %s)", request.row, came, came.sent)
-        if self._over or came.late:
+        done = "it may have been processed" if came.sent else "it was never sent"
+        error: EdgegapError = TransportError(
+            f"{request.row} had no answer ({came}); {done}",
+            request_sent=came.sent,
+            permanent=came.permanent,
+        )
+        if self._over:
             error = self._ended(request, failure, sent=came.sent)
-        else:
-            done = "it may have been processed" if came.sent else "it was never sent"
-            error = TransportError(
-                f"{request.row} had no answer ({came}); {done}", request_sent=came.sent
-            )
+        elif came.late:
+            error = self._ended(request, failure or error, sent=came.sent)
         return unknown_if_deploy(request.row, error)
 
     async def _pause(
@@ -320,12 +323,22 @@ class Transport:
         through so far.
         """
         history = history or History(request.row.repeatable, self._retry, self._budget)
+        if request.voyage:
+            request.voyage.failed(failure)
+        sent = failure.request_sent
         # an earlier attempt may have done its deed
         failure.request_sent = failure.request_sent or history.repeats > 0
         if tell:
             tell.failed(failure)
         now = asyncio.get_running_loop().time()
-        pause = history.pause(failure, now, request.deadline, random.random())
+        pause = history.pause(
+            failure,
+            now,
+            request.deadline,
+            random.random(),
+            sent=sent,
+            connected=self._wire.connected,
+        )
         if pause is None:
             plain = (
                 isinstance(failure, ApiError)

@@ -7,8 +7,10 @@ requests hold the token.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from math import inf
 
 import aiohttp
 
@@ -28,14 +30,17 @@ UNLIMITED = 1e9
 
 
 class NoAnswer(Exception):
-    """What went wrong, whether the request was sent (False is certain), and whether the
-    call's deadline has passed.
+    """What went wrong, whether the request was sent (False is certain), whether the
+    call's deadline has passed, and whether a retry would fail in the same way.
     """
 
-    def __init__(self, problem: str, *, sent: bool, late: bool) -> None:
+    def __init__(
+        self, problem: str, *, sent: bool, late: bool, permanent: bool
+    ) -> None:
         super().__init__(problem)
         self.sent = sent
         self.late = late
+        self.permanent = permanent
 
 
 class Wire:
@@ -60,6 +65,8 @@ class Wire:
         self._connections = connections
         self._headers = headers
         self._hung_up = False
+        # when the latest request set out that was sent, on the loop's clock
+        self.connected: float = -inf
 
     @property
     def closed(self) -> bool:
@@ -114,6 +121,7 @@ class Wire:
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
         body: bytes | None = None
+        permanent = False
         alarm = deadlines.enter(request.end(started))
         try:
             request.sets_out(started)
@@ -131,22 +139,35 @@ class Wire:
             problem = f"it took longer than {alarm.when - started:.3g} s"
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _told(error)
+            permanent = not attempt.sent and _is_permanent(error)
         finally:
             deadlines.leave(alarm)
-            request.is_back(sent=attempt.sent)
+            sent = attempt.sent
+            request.is_back(sent=sent)
+            if sent:
+                self.connected = started
             if response is None:
-                (bucket.given_up if attempt.sent else bucket.never_sent)()
+                (bucket.given_up if sent else bucket.never_sent)()
             elif body is None:
                 response.close()
-        # it refuses, whatever became of its body
-        if response is not None and response.status >= 400:
+        # it refuses or redirects, whatever became of its body
+        if response is not None and response.status >= 300:
             return Reply(response.status, response.headers, b"", request.secret)
+        if not sent:
+            self._forget_addresses()
         # Raised out here, so that no error of aiohttp's hangs on it.
         raise NoAnswer(
             problem,
-            sent=attempt.sent,
+            sent=sent,
             late=alarm.rang and alarm.when == request.deadline,
+            permanent=permanent,
         )
+
+    def _forget_addresses(self) -> None:
+        """No connection was made: the API, or a proxy, may have moved."""
+        connector = self._http.connector if self._http else None
+        if isinstance(connector, aiohttp.TCPConnector):
+            connector.clear_dns_cache()
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""
@@ -166,6 +187,20 @@ def _obey(bucket: Bucket, headers: Mapping[str, str]) -> None:
     if asked > LONGEST_HOLD:
         log.warning("Retry-After of %.0f s is taken as %.0f s", asked, LONGEST_HOLD)
     bucket.hold(obeyed(asked))
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server's certificate is invalid, or not the one that was expected."""
+    if isinstance(
+        error,
+        aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch,
+    ):
+        return True
+    cause = (
+        error.os_error if isinstance(error, aiohttp.ClientConnectorSSLError) else error
+    )
+    # such as an alert of the server's, that a certificate of ours is needed
+    return isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or "")
 
 
 def _told(error: Exception) -> str:

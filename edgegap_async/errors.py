@@ -3,7 +3,9 @@
     EdgegapError                        .request_sent: False is certain, True means it
         may have been
     |-- ApiError                        the API answered with an error: .status,
-    .message, .details, .operation, and
+    .message, .details, .operation,
+    |   |                               .from_api (False: a proxy may have answered),
+    and
     |   |                               .retry_after, seconds, where it named a time
     |   |-- BadRequest                  400
     |   |-- Unauthorized                401
@@ -16,7 +18,8 @@
     |   |-- RateLimited                 429, for longer than the call could wait
     |   `-- ServerError                 5xx
     |-- TransportError                  no answer: connection refused, cut, or an
-    exchange that took too long
+    exchange that took too long;
+    |                                   .permanent: an invalid certificate
     |-- UnexpectedAnswer                an answer that can't be read: .status, .body
     |-- DeployOutcomeUnknown            a deploy was sent, and nobody knows whether a
     server was started: .tag
@@ -70,7 +73,12 @@ class EdgegapError(Exception):
 
 
 class ApiError(EdgegapError):
-    """The API answered with an error. `operation` is the row of the table, as text."""
+    """An error response of the API. `operation` is the row of the table, as text.
+
+    `from_api`: the body has the API's own form, `{"message": text}`. False: a proxy or
+    a gateway may have answered in the API's place; `message` is then a readable
+    excerpt of the body, and `details` what was decoded of it.
+    """
 
     hint = ""
 
@@ -85,6 +93,7 @@ class ApiError(EdgegapError):
         self.status = status
         self.message = message
         self.details = details
+        self.from_api: bool = True
         self.retry_after: float | None = None
 
 
@@ -148,7 +157,15 @@ class ServerError(ApiError):
 class TransportError(EdgegapError):
     """There was no answer. With `request_sent` False nothing was done; with True it may
     have been.
+
+    `permanent`: the server's certificate is invalid, and a retry would not help.
     """
+
+    def __init__(
+        self, text: str, *, request_sent: bool = False, permanent: bool = False
+    ) -> None:
+        super().__init__(text, request_sent=request_sent)
+        self.permanent = permanent
 
 
 class UnexpectedAnswer(EdgegapError):
@@ -280,6 +297,15 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
 
 # What no further try would mend.
 PERMANENT_ERRORS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
+
+
+def may_be_done(error: EdgegapError) -> bool:
+    """Whether an error response leaves open if the operation was done: a redirect, or
+    an error that is not in the API's form. A 429 of any form refuses.
+    """
+    if isinstance(error, UnexpectedAnswer):
+        return True
+    return isinstance(error, ApiError) and not error.from_api and error.status != 429
 
 
 def is_gone(error: ApiError) -> bool:

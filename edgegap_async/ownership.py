@@ -4,6 +4,8 @@ until somebody has its server.
 queued                  the caller leaves: it is withdrawn, and nothing was started
 on its way              the caller leaves: it goes on, and its server is stopped as soon
 as its ID is known
+refused, not in the     raised at once; its tag is looked for over one search window,
+API's form              and what turns up is stopped
 outcome unknown         its tag is looked for; found: that is the answer; absent:
                         deployed again under a new tag, the old one in quarantine;
                         nobody knows: `DeployOutcomeUnknown`, never a second deploy
@@ -192,10 +194,13 @@ class Ownership:
             late = DeadlineExceeded(
                 f"the deploy can't end within its timeout of {whole or 0:g} s"
             )
+        late.__cause__ = errand.voyage.failure
         if not self._abandon(errand, task):
             raise late
         late.request_sent = True
         text = f"{late}, and it may have started a server; the session stops it when it finds it"
+        if late.__cause__:
+            text = f"{text}; the last failure: {late.__cause__}"
         raise DeployOutcomeUnknown(text, tag=errand.tag) from late
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
@@ -246,6 +251,10 @@ class Ownership:
         self.watcher.hear(event)
         if event.event == "terminated":
             self._make_room(event.request_id)
+
+    @property
+    def _stray_searches(self) -> dict[asyncio.Task[None], str]:
+        return self._lookups.stray_searches if self._lookups else {}
 
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
@@ -359,6 +368,7 @@ class Ownership:
             for errand in self._errands.values()
             if errand.may_have_started
         ]
+        left += [(None, tag) for tag in self._stray_searches.values()]
         left += [
             (None, tag) for tag in (self._lookups.quarantined if self._lookups else ())
         ]
@@ -375,11 +385,13 @@ class Ownership:
         return cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
-        """Wait for errands, and for the stops that they lead to."""
+        """Wait for deploys, for searches after refusals, and for the stops that they
+        lead to.
+        """
         end = asyncio.get_running_loop().time() + self.cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (
-            tasks := {*self._errands, *self.stopper.tasks}
+            tasks := {*self._errands, *self.stopper.tasks, *self._stray_searches}
         ) and asyncio.get_running_loop().time() < end:
             cancelled = await finish(tasks, end) or cancelled
         return cancelled
@@ -393,7 +405,13 @@ class Ownership:
         for errand in self._errands.values():
             errand.lost = errand.may_have_started
         looking = (self._looking,) if self._looking else ()
-        tasks = {*self._errands, *self.stopper.tasks, *self.watcher.tasks, *looking}
+        tasks = {
+            *self._errands,
+            *self.stopper.tasks,
+            *self.watcher.tasks,
+            *self._stray_searches,
+            *looking,
+        }
         for task in tasks:
             task.cancel()
         return await finish(tasks, asyncio.get_running_loop().time() + LAST_MOMENT)

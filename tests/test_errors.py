@@ -41,6 +41,7 @@ from edgegap_async.errors import (
     Unauthorized,
     UnexpectedAnswer,
     is_gone,
+    may_be_done,
 )
 
 _DRAWN = re.compile(r"^    ([| ]*)(?:[|`]-- )?([A-Z]\w+) {2,}(.*)$", re.MULTILINE)
@@ -180,9 +181,7 @@ async def test_each_status_has_its_class(
     )
 
 
-@pytest.mark.parametrize(
-    "body", ["", "<html>", "{}", '{"message": null}', '{"message": ["a"]}', "\xff"]
-)
+@pytest.mark.parametrize("body", ["", "<html>", "{}", "[", '{"message": ["a"', "\xff"])
 def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
     with pytest.raises(NotFound) as raised:
         read(STATUS, Reply(404, {}, body.encode("latin-1")))
@@ -222,17 +221,12 @@ OPEN = [
             b'{"a": "\xff"}',
         )
     ),
-    *((code, body) for code in (301, 302, 307, 308, 304) for body in (b"", JSON)),
     *((code, body) for code in (408, 500, 502, 503, 504) for body in (b"", HTML, JSON)),
-    *(
-        (code, body)
-        for code in (400, 401, 403, 409, 422, 424)
-        for body in (b"", HTML, b"{}", b'"no"')
-    ),
 ]
-SETTLED = [
-    *((code, body) for code in (404, 405, 429) for body in (b"", HTML, JSON)),
-    *((code, JSON) for code in (400, 401, 403, 409, 422, 424)),
+REFUSED = [
+    (code, body)
+    for code in (301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 409, 422, 424, 429)
+    for body in (b"", HTML, b"{}", b'"no"', JSON)
 ]
 
 
@@ -249,16 +243,21 @@ def test_what_may_have_started_a_server_is_said_to_be_unknown(
         assert str(code) in str(error)
 
 
-@pytest.mark.parametrize(("code", "body"), SETTLED)
-def test_what_started_none_for_certain_is_a_plain_error(code: int, body: bytes) -> None:
+@pytest.mark.parametrize(("code", "body"), REFUSED)
+def test_a_refused_deploy_is_a_plain_error_that_tells_if_it_may_be_done(
+    code: int, body: bytes
+) -> None:
     for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
-        with pytest.raises(ApiError) as raised:
+        with pytest.raises(EdgegapError) as raised:
             read(row, Reply(code, {}, body))
-        assert raised.value.status == code
+        error = raised.value
+        assert isinstance(error, UnexpectedAnswer if code < 400 else ApiError)
+        assert error.status == code
+        assert may_be_done(error) is (code < 400 or (code != 429 and body != JSON))
 
 
 @pytest.mark.parametrize(
-    ("code", "body"), [(202, HTML), (307, b""), (408, b""), (502, HTML), (400, HTML)]
+    ("code", "body"), [(202, HTML), (202, b""), (408, b""), (502, HTML), (500, JSON)]
 )
 async def test_a_session_sends_such_a_deploy_once_and_says_it(
     code: int, body: bytes, echo: Echo
@@ -354,7 +353,7 @@ def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
         read(STATUS, Reply(200, {}, body))
     with pytest.raises(NotFound):
         read(STATUS, Reply(404, {}, body))
-    with pytest.raises(DeployOutcomeUnknown):
+    with pytest.raises(BadRequest):
         read(DEPLOY, Reply(400, {}, body))
 
 

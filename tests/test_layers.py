@@ -26,6 +26,7 @@ LAYERS = [
     ("_endpoint",),
     ("errors", "endpoints"),
     ("_retry",),
+    ("_error_body",),
     ("_answers",),
     ("_limits", "_lanes", "_pace"),
     ("_bucket",),

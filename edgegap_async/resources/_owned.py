@@ -95,8 +95,13 @@ class OwnedDeployments(AwaitedDeployments):
         Raises:
             AllocationFailed: no server could be allocated; what is left under its
                 `request_id` is stopped, with `once`.
+            ApiError, UnexpectedAnswer: it was refused or redirected; it is not retried.
+                A gateway may have refused it after a server was started
+                (`from_api=False`, any redirect): with `once` that server is stopped
+                if it turns up within a search window; without it, look yourself.
             DeployOutcomeUnknown: it was sent, and nobody knows whether a server was
-                started.
+                started; or three attempts in a row failed and started none. The last
+                failure is its `__cause__`.
             EdgegapError: as the tree in `errors` tells.
         """
         body = DeployRequest(

@@ -113,18 +113,24 @@ class Arrival:
 
 class RawServer:
     """Listens on loopback while it is entered. `closed`: it refuses connections until
-    it is told to `listen`.
+    it is told to `listen`. `lists`: the act for each list, which leaves the script to
+    the other requests.
     """
 
-    def __init__(self, *acts: Act, closed: bool = False) -> None:
+    def __init__(
+        self, *acts: Act, closed: bool = False, lists: Act | None = None
+    ) -> None:
         self._acts = list(acts or [answer()])
         self._closed = closed
+        self._lists = lists
         self.arrivals: list[Arrival] = []
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         bound = socket.socket()
+        # so that it can listen again while connections are open
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         self._server = await asyncio.start_server(
@@ -134,7 +140,14 @@ class RawServer:
 
     async def listen(self) -> None:
         """From now on, accept connections."""
+        if not self._server.sockets:
+            port = int(self.url.rpartition(":")[2])
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
         await self._server.start_serving()
+
+    def refuse(self) -> None:
+        """From now on, refuse connections. Those that were made go on."""
+        self._server.close()
 
     async def __aexit__(
         self,
@@ -179,14 +192,16 @@ class RawServer:
         finally:
             writer.transport.abort()
 
-    def _next(self) -> Act:
+    def _next(self, method: str = "", path: str = "") -> Act:
+        if self._lists and method == "GET" and path.startswith("/v1/deployments"):
+            return self._lists
         return self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
 
     async def _read(self, reader: asyncio.StreamReader, connection: int) -> Act:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         method, path, _ = head[0].split()
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
-        now, act = asyncio.get_running_loop().time(), self._next()
+        now, act = asyncio.get_running_loop().time(), self._next(method, path)
         body = (
             b""
             if act.headers_only
@@ -218,14 +233,14 @@ def session(url: str, **options: Any) -> EdgegapSession:
 
 @asynccontextmanager
 async def scripted(
-    *acts: Act, closed: bool = False, **options: Any
+    *acts: Act, closed: bool = False, lists: Act | None = None, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
     """A server with this script, and a session with these options that talks to it.
     What hangs, fails after a day.
     """
     async with (
         asyncio.timeout(24 * 60 * 60),
-        RawServer(*acts, closed=closed) as server,
+        RawServer(*acts, closed=closed, lists=lists) as server,
         session(server.url, **options) as edgegap,
     ):
         yield edgegap, server
