@@ -210,8 +210,8 @@ class Ownership:
             self._make_room(event.request_id)
 
     @property
-    def _stray_searches(self) -> dict[asyncio.Task[None], str]:
-        return self._lookups.stray_searches if self._lookups else {}
+    def _searches(self) -> list[asyncio.Task[None]]:
+        return self._lookups.tasks if self._lookups else []
 
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
@@ -318,9 +318,9 @@ class Ownership:
             for errand in self._errands.values()
             if errand.may_have_started
         ]
-        left += [(None, tag) for tag in self._stray_searches.values()]
         left += [
-            (None, tag) for tag in (self._lookups.quarantined if self._lookups else ())
+            (None, tag)
+            for tag in (self._lookups.unresolved_tags if self._lookups else ())
         ]
         self.leftovers = tuple(dict.fromkeys(left))
         if self._own is not None:
@@ -330,7 +330,7 @@ class Ownership:
             *self._errands,
             *self.reaper.tasks,
             *self.watcher.tasks,
-            *self._stray_searches,
+            *self._searches,
             *looking,
         }
         for errand in self._errands.values():
@@ -356,7 +356,7 @@ class Ownership:
         end = asyncio.get_running_loop().time() + self._cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (
-            tasks := {*self._errands, *self.reaper.tasks, *self._stray_searches}
+            tasks := {*self._errands, *self.reaper.tasks, *self._searches}
         ) and asyncio.get_running_loop().time() < end:
             cancelled = await outlast(tasks, end) or cancelled
         return cancelled
