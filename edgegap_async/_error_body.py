@@ -6,6 +6,8 @@
 HTML, text, nothing                     of a proxy or a gateway
 """
 
+from typing import cast
+
 import msgspec
 
 # characters of a body in an error's text
@@ -31,53 +33,65 @@ def read_error_body(body: bytes) -> ErrorBody:
         decoded: object = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ErrorBody(excerpt(body))
-    message = decoded.get("message") if isinstance(decoded, dict) else None
-    details = decoded.get("details") if isinstance(decoded, dict) else None
+    fields = _fields(decoded)
+    message, details = fields.get("message"), fields.get("details")
     request_id = _request_id(decoded)
     if isinstance(message, str):
         return ErrorBody(message, details, request_id, from_api=True)
     told = _telling_part(decoded)
     if details is None and not isinstance(told, str):
         details = told
-    text = _readable(told)[:EXCERPT] if told else excerpt(body)
+    text = _one_line(_readable(told)) if told else excerpt(body)
     return ErrorBody(text, details, request_id)
 
 
 def excerpt(body: bytes) -> str:
-    """The start of a body that is not JSON, as text."""
-    return body[:EXCERPT].decode("utf-8", "replace").strip()
+    """The start of a body that is not JSON, as text in one line."""
+    return _one_line(body[: 2 * EXCERPT].decode("utf-8", "replace"))
+
+
+def _one_line(text: str) -> str:
+    # an error is a line of a log
+    return " ".join(text[: 2 * EXCERPT].split())[:EXCERPT]
 
 
 def _telling_part(decoded: object) -> object:
-    if isinstance(decoded, dict):
-        return next((decoded[key] for key in _TEXT_KEYS if decoded.get(key)), decoded)
-    return decoded
+    fields = _fields(decoded)
+    return next((fields[key] for key in _TEXT_KEYS if fields.get(key)), decoded)
+
+
+def _fields(value: object) -> dict[str, object]:
+    """Those of a JSON object; of anything else none."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> list[object]:
+    """Those of a JSON array; of anything else none."""
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _readable(value: object, depth: int = 0) -> str:
     """`{"a": ["x", "y"]}` as `a: x; y`."""
     if isinstance(value, str):
         return value
-    if isinstance(value, dict | list) and depth == DEEPEST:
+    fields, items = _fields(value), _items(value)
+    if not fields and not items:
+        return msgspec.json.encode(value).decode()
+    if depth == DEEPEST:
         return "..."
-    if isinstance(value, dict):
-        parts = (f"{key}: {_readable(value[key], depth + 1)}" for key in value)
-        return ", ".join(parts)
-    if isinstance(value, list):
-        return "; ".join(_readable(item, depth + 1) for item in value)
-    return msgspec.json.encode(value).decode()
+    named = [f"{key}: {_readable(fields[key], depth + 1)}" for key in fields]
+    listed = [_readable(item, depth + 1) for item in items]
+    return ", ".join(named) or "; ".join(listed)
 
 
 def _request_id(value: object, depth: int = 0) -> str | None:
     """The ID of the deployment that the body names, at whatever place."""
-    if depth == DEEPEST or not isinstance(value, dict | list):
+    if depth == DEEPEST:
         return None
-    if isinstance(value, list):
-        parts = value
-    else:
-        own = value.get("request_id")
-        if isinstance(own, str) and own.strip():
-            return own
-        parts = list(value.values())
+    fields = _fields(value)
+    own = fields.get("request_id")
+    if isinstance(own, str) and own.strip():
+        return own
+    parts = [*fields.values(), *_items(value)]
     found = (_request_id(part, depth + 1) for part in parts)
     return next((each for each in found if each), None)

@@ -44,10 +44,17 @@ class Unsettled(Exception):
 
 
 class _Open:
-    """A tag that somebody waits for."""
+    """A tag that somebody waits for; or, with `unwanted`, one under which all that turns
+    up is a stray.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, since: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, since: float, *, unwanted: bool
+    ) -> None:
         self.since = since
+        self.unwanted = unwanted
+        # those that have turned up
+        self.strays: set[str] = set()
         self.found: asyncio.Future[str | None] = loop.create_future()
         self.settles = loop.time() + SETTLE_WINDOW
         self.ends = loop.time() + OUT_OF_PATIENCE
@@ -69,8 +76,8 @@ class Lookups:
         self._transport = transport
         self._on_stray = on_stray
         self._open: dict[str, _Open] = {}
-        # under way with nobody waiting, each with its tag
-        self.stray_searches: dict[asyncio.Task[None], str] = {}
+        # searches under way with nobody waiting, each with its tag
+        self._stray_searches: dict[asyncio.Task[None], str] = {}
         # (since, until)
         self.quarantined: dict[str, tuple[float, float]] = {}
         self._quarantine_look = -inf
@@ -96,34 +103,48 @@ class Lookups:
         Raises:
             Unsettled: nobody knows.
         """
-        entry = self._enter(tag, since)
+        entry = self._enter(tag, since, unwanted=False)
         try:
             return await entry.found
         finally:
             del self._open[tag]
 
-    def _enter(self, tag: str, since: float) -> _Open:
-        entry = self._open[tag] = _Open(asyncio.get_running_loop(), since)
+    def _enter(self, tag: str, since: float, *, unwanted: bool) -> _Open:
+        loop = asyncio.get_running_loop()
+        entry = self._open[tag] = _Open(loop, since, unwanted=unwanted)
         self._changed.set()
         return entry
 
     def search_stray(self, tag: str, since: float) -> None:
-        """Look for a tag that nobody waits for, for one search window. If no look-up
-        can tell what is under it, it goes into quarantine.
+        """Look for a tag that nobody waits for, for one search window; all that turns up
+        is a stray. If no look-up can tell what is under it, it goes into quarantine.
         """
-        entry = self._enter(tag, since)
+        entry = self._enter(tag, since, unwanted=True)
         search = asyncio.create_task(_wait(entry), name=f"edgegap search {tag}")
-        self.stray_searches[search] = tag
+        self._stray_searches[search] = tag
         search.add_done_callback(lambda done: self._stray_searched(done, entry))
 
     def _stray_searched(self, search: asyncio.Task[None], entry: _Open) -> None:
-        tag = self.stray_searches.pop(search)
+        tag = self._stray_searches.pop(search)
         del self._open[tag]
-        if search.cancelled() or search.exception():
+        if (search.cancelled() or search.exception()) and not entry.strays:
             self.quarantine(tag, entry.since)
-        elif request_id := entry.found.result():
-            log.info("deployment %s was started by a refused deploy", request_id)
-            self._on_stray(request_id, tag)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The searches under way with nobody waiting."""
+        return list(self._stray_searches)
+
+    @property
+    def unresolved_tags(self) -> list[str]:
+        """The tags, nobody waiting, under which something may be that has not turned
+        up.
+        """
+        searched = self._stray_searches.values()
+        return [
+            *(tag for tag in searched if not self._open[tag].strays),
+            *self.quarantined,
+        ]
 
     def quarantine(self, tag: str, since: float) -> None:
         """Whatever turns up under the tag from now on is a stray."""
@@ -134,7 +155,8 @@ class Lookups:
         """Somebody else tells what is under a tag; whether it was in quarantine, or is
         searched for with nobody waiting, so that it is a stray.
         """
-        stray = tag in self.quarantined or tag in self.stray_searches.values()
+        entry = self._open.get(tag)
+        stray = tag in self.quarantined or (entry is not None and entry.unwanted)
         if stray:
             self._found(request_id, (tag,))
         return stray
@@ -242,9 +264,15 @@ class Lookups:
 
     def _found(self, request_id: str, tags: Iterable[str]) -> None:
         for tag in tags:
-            if tag in self._open:
-                if not self._open[tag].found.done():
-                    self._open[tag].found.set_result(request_id)
+            entry = self._open.get(tag)
+            if entry and entry.unwanted:
+                if request_id not in entry.strays:
+                    entry.strays.add(request_id)
+                    log.info("deployment %s was started though refused", request_id)
+                    self._on_stray(request_id, tag)
+            elif entry:
+                if not entry.found.done():
+                    entry.found.set_result(request_id)
             elif self.quarantined.pop(tag, None) is not None:
                 self._on_stray(request_id, tag)
 
@@ -264,5 +292,9 @@ class Lookups:
     def _give_up(self) -> None:
         now = asyncio.get_running_loop().time()
         for tag, entry in self._open.items():
-            if entry.ends <= now and not entry.found.done():
+            if entry.found.done():
+                continue
+            if entry.strays and entry.settles <= now:
+                entry.found.set_result(None)
+            elif entry.ends <= now:
                 entry.found.set_exception(Unsettled(tag))

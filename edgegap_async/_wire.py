@@ -196,9 +196,7 @@ def _is_permanent(error: Exception) -> bool:
         aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch,
     ):
         return True
-    cause = (
-        error.os_error if isinstance(error, aiohttp.ClientConnectorSSLError) else error
-    )
+    cause: object = getattr(error, "os_error", error)
     # such as an alert of the server's, that a certificate of ours is needed
     return isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or "")
 

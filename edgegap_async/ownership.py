@@ -253,8 +253,8 @@ class Ownership:
             self._make_room(event.request_id)
 
     @property
-    def _stray_searches(self) -> dict[asyncio.Task[None], str]:
-        return self._lookups.stray_searches if self._lookups else {}
+    def _searches(self) -> list[asyncio.Task[None]]:
+        return self._lookups.tasks if self._lookups else []
 
     def _is_stray(self, request_id: str, tag: str) -> bool:
         return self._lookups is not None and self._lookups.turned_up(request_id, tag)
@@ -368,9 +368,9 @@ class Ownership:
             for errand in self._errands.values()
             if errand.may_have_started
         ]
-        left += [(None, tag) for tag in self._stray_searches.values()]
         left += [
-            (None, tag) for tag in (self._lookups.quarantined if self._lookups else ())
+            (None, tag)
+            for tag in (self._lookups.unresolved_tags if self._lookups else ())
         ]
         self.leftovers = tuple(dict.fromkeys(left))
         cancelled = await self._end_tasks() or cancelled
@@ -391,7 +391,7 @@ class Ownership:
         end = asyncio.get_running_loop().time() + self.cleanup_timeout
         cancelled: asyncio.CancelledError | None = None
         while (
-            tasks := {*self._errands, *self.stopper.tasks, *self._stray_searches}
+            tasks := {*self._errands, *self.stopper.tasks, *self._searches}
         ) and asyncio.get_running_loop().time() < end:
             cancelled = await finish(tasks, end) or cancelled
         return cancelled
@@ -409,7 +409,7 @@ class Ownership:
             *self._errands,
             *self.stopper.tasks,
             *self.watcher.tasks,
-            *self._stray_searches,
+            *self._searches,
             *looking,
         }
         for task in tasks:

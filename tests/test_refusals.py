@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from support.hooked import hooked
 from support.owning import PLAYERS, forgotten, owning
-from support.raw_server import ACCEPTED, STUCK, Act, RawServer, answer, half, scripted
+from support.raw_server import (
+    ACCEPTED,
+    STUCK,
+    Act,
+    RawServer,
+    answer,
+    failure,
+    half,
+    scripted,
+)
 from test_many import requests
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapSession
@@ -166,6 +175,12 @@ async def test_a_refusal_whose_body_can_not_be_read_is_a_refusal(act: Act) -> No
     assert edgegap.leftovers == ()
 
 
+async def test_an_error_shows_a_page_in_one_line() -> None:
+    for act in (answer(400, HTML), answer(302, HTML), answer(502, HTML)):
+        async with scripted(act) as (edgegap, _):
+            assert "\n" not in str(await failure(deploy(edgegap)))
+
+
 async def test_a_long_refusal_is_cut_to_an_excerpt() -> None:
     for body in ("x" * 10_000, {"message": {"a": "x" * 10_000}}, [["x"] * 10_000]):
         async with scripted(answer(400, body)) as (edgegap, _):
@@ -220,6 +235,24 @@ async def test_deploy_many_stops_what_a_refusing_gateway_let_through(
         assert len(held) + len(errors) == len(sim.deployed()) == 60
         await asyncio.sleep(15)
         assert forgotten(sim, held) == set()
+    assert edgegap.leftovers == ()
+
+
+async def test_each_server_under_the_tag_of_a_refused_deploy_is_stopped() -> None:
+    tags: list[str] = []
+    async with owning(Fault("deploy", "403-after", times=1), on_intent=tags.append) as (
+        edgegap,
+        sim,
+    ):
+        await refused(deploy(edgegap))
+        # a gateway that sends a request again
+        for seconds in (0.1, 3.0):
+            await asyncio.sleep(seconds)
+            await deploy(edgegap, tags=tags, once=False)
+        await asyncio.sleep(10)
+        assert len(sim.deployed()) == 3
+        assert forgotten(sim) == set()
+        assert sim.arrivals("other") == 3
     assert edgegap.leftovers == ()
 
 
