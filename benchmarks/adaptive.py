@@ -24,9 +24,8 @@ from aiohttp import web
 from arrivals import DEPLOY
 
 from edgegap_async import EdgegapError, EdgegapSession
-from edgegap_async._endpoint import Limit
 from edgegap_async._pace import Pace
-from edgegap_async.endpoints import DEPLOY_LIMIT
+from edgegap_async.endpoints import DEPLOY_LIMIT, Limit
 from edgegap_async.simulator.enforcement import Gate, RuleName, gates
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 

@@ -32,7 +32,7 @@ from aiolimiter import AsyncLimiter
 from arrivals import DEPLOY
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapError, EdgegapSession
-from edgegap_async._lookups import QUARANTINE, Lookups
+from edgegap_async._deploys.tag_search import QUARANTINE, Lookups
 from edgegap_async.endpoints import DEPLOY_LIMIT, LIST_LIMIT, OTHER_LIMIT, STATUS_LIMIT
 from edgegap_async.events import Event
 from edgegap_async.simulator import Fault, Simulator

@@ -29,9 +29,9 @@ import msgspec
 from yarl import URL
 
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
-from edgegap_async._attempt import Attempt
 from edgegap_async._bucket import Bucket
-from edgegap_async._endpoint import Limit
+from edgegap_async._transport.exchange import Attempt
+from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
 
 IN_FLIGHT = 32

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._deploys.batch import DeployOutcome
     from ._deploys.leases import OwnedDeployment
     from ._limits import Limits, LimitUsage
-    from ._retry import Retry
+    from ._transport.retry import Retry
     from ._version import __version__
     from .errors import (
         AllocationFailed,
@@ -68,7 +68,7 @@ _HOMES = {
     "_deploys.batch": ("DeployOutcome",),
     "_deploys.leases": ("OwnedDeployment",),
     "_limits": ("LimitUsage", "Limits"),
-    "_retry": ("Retry",),
+    "_transport.retry": ("Retry",),
     "_version": ("__version__",),
     "errors": (
         "AllocationFailed",

@@ -25,10 +25,10 @@ from math import inf
 
 from aiolimiter import AsyncLimiter
 
-from ._endpoint import Limit
 from ._lanes import Lanes, Priority
 from ._limits import LimitUsage
 from ._pace import Pace
+from .endpoints import Limit
 
 # seconds that a request which was given up may still be on its way
 SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0

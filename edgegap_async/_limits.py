@@ -2,8 +2,15 @@
 
 from msgspec import Struct
 
-from ._endpoint import Limit, LimitName
-from .endpoints import DEPLOY_LIMIT, LIMITS, LIST_LIMIT, OTHER_LIMIT, STATUS_LIMIT
+from .endpoints import (
+    DEPLOY_LIMIT,
+    LIMITS,
+    LIST_LIMIT,
+    OTHER_LIMIT,
+    STATUS_LIMIT,
+    Limit,
+    LimitName,
+)
 from .models._check import fail, flag, number, whole_number
 
 

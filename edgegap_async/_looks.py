@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Collection, Sequence
 from math import inf
 
-from ._transport import Transport
+from ._transport.client import Transport
+from ._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ._trust import Trust
 from ._waits import MISSING, Board, Goal, Outcome, Wait, Word, size
 from .endpoints import STATUS
@@ -19,7 +20,6 @@ from .errors import (
     QueueTooLong,
     is_gone,
 )
-from .listing import PAGE, in_state, is_last, newest
 from .models.deployment import (
     DeploymentState,
     DeploymentStatus,
@@ -159,7 +159,7 @@ class Looks:
             self.lists_of_ready += (
                 FULL_COUNTS
                 if full
-                else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE, 1)
+                else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE_SIZE, 1)
             )
         return full and bool({*shown} & {*chunk})
 

@@ -19,7 +19,7 @@ finding a limit that is really lower with so few refusals.
 
 from math import ceil, floor, inf, sqrt
 
-from ._endpoint import Limit
+from .endpoints import Limit
 
 # seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
 CLOCK_GRAIN = 0.002

@@ -14,9 +14,8 @@ from hashlib import sha256
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ._bucket import Bucket
-from ._endpoint import LimitName
 from ._limits import Limits
-from .endpoints import LIMITS
+from .endpoints import LIMITS, LimitName
 
 
 class Shared:

@@ -10,11 +10,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ._endpoint import Endpoint
 from ._limits import Limits
-from ._retry import Retry
-from ._transport import Transport
-from .endpoints import OTHER_LIMIT
+from ._transport.client import Transport
+from ._transport.retry import Retry
+from .endpoints import OTHER_LIMIT, Endpoint
 from .models._check import api_url, fail, log_storage_query, token_text
 from .models._wire import Answer, ByName
 from .models.deployment import Port, StopResult
@@ -129,5 +128,5 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
     try:
         return await transport.call(row, query=log_storage_query(container_log_storage))
     finally:
-        transport.shut()
-        await transport.hang_up()
+        transport.abort()
+        await transport.aclose()

@@ -1,14 +1,16 @@
 """THE TABLE: the limits, then one row per operation. No path and no rate is written
 anywhere else.
 
-Client (URL, decoder, bucket), simulator (routes, body decoder, the same limit
-enforced), README and tests read it. A new operation is a row here, its struct in
-`models/`, its method in `resources/` and its handler in `simulator/`.
+The client (URL, decoder, limiter), the simulator (routes, body decoder, the same limit
+enforced), the README and the tests read it. A new operation is a row here, its struct
+in `models/`, its method in `resources/` and its handler in `simulator/http/`.
 """
 
 from types import NoneType
+from typing import Generic, Literal, TypeAlias, TypeVar
 
-from ._endpoint import Endpoint, Limit
+from msgspec import Struct
+
 from .models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from .models.deployment import (
     BulkStopRequest,
@@ -23,10 +25,64 @@ from .models.location import Locations
 from .models.metrics import DeploymentMetrics
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 
+LimitName: TypeAlias = Literal["deploy", "status", "list", "other"]
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
+
+# Invariant on purpose: with covariance a wrong body would pass both type checkers.
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+class Limit(Struct, frozen=True):
+    """A limit of the API.
+
+    Attributes:
+        rate: requests per second; None: no limit.
+        burst: how many of them at once; None: the limiter decides.
+    """
+
+    name: LimitName
+    rate: float | None
+    burst: int | None = None
+
+
+class Endpoint(Struct, Generic[B, T], frozen=True):
+    """One operation of the API: a row of the table.
+
+    Attributes:
+        path: `{name}` is the syntax of aiohttp's router, so client and simulator use the
+            string as it stands.
+        call: the method of the session that serves the operation.
+        starts_server: a lost answer may have started a server that costs money.
+        lossy_text: the answer may hold bytes that are not UTF-8, and is still wanted.
+        renamed: the operation under the path that the API may serve it at by now.
+    """
+
+    method: Method
+    path: str
+    takes: type[B]
+    returns: type[T]
+    limit: Limit
+    call: str
+    starts_server: bool = False
+    lossy_text: bool = False
+    renamed: "Endpoint[B, T] | None" = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a request whose answer was lost may be sent again without running the
+        operation twice.
+        """
+        return self.method in ("GET", "DELETE")
+
+    def __str__(self) -> str:
+        return f"{self.call} ({self.method} {self.path})"
+
+
 DEPLOY_LIMIT = Limit("deploy", 40)
 STATUS_LIMIT = Limit("status", 20)
 LIST_LIMIT = Limit("list", 10)
-# the API states none for these rows; 40/s is ours
+# The API states none for these rows; 40/s is ours.
 OTHER_LIMIT = Limit("other", 40)
 
 # fmt: off

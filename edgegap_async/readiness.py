@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ._heard import Heard
 from ._looks import Looks
 from ._settled import Outcomes
-from ._transport import Transport
+from ._transport.client import Transport
 from ._trust import Trust
 from ._waits import Board, Caller, Goal, Outcome, Place, Wait, Word
 from .errors import (

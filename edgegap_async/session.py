@@ -11,11 +11,12 @@ from warnings import warn
 
 import aiohttp
 
-from ._endpoint import LimitName
-from ._errand import OnIntent
+from ._deploys.manager import DeployManager, Leftover
+from ._deploys.pending import OnIntent
 from ._limits import Limits, LimitUsage
-from ._retry import Retry
-from ._transport import Transport
+from ._transport.client import Transport
+from ._transport.retry import Retry
+from .endpoints import LimitName
 from .events import OnEvent
 from .models._check import (
     api_url,
@@ -28,7 +29,6 @@ from .models._check import (
     seconds,
     token_text,
 )
-from .ownership import Leftover, Ownership
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -114,17 +114,17 @@ class EdgegapSession:
             on_event=on_event,
         )
         _warn_of_small_pool(http, self._transport.connections)
-        self._ownership = Ownership(
+        self._deploys = DeployManager(
             self._transport,
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
             on_intent=on_intent,
             webhooks=_receiver(webhooks),
         )
-        self.deployments: Deployments = Deployments(self._transport, self._ownership)
+        self.deployments: Deployments = Deployments(self._transport, self._deploys)
         self.locations: Locations = Locations(self._transport)
         self.private_fleets: PrivateFleets = PrivateFleets(
-            self._transport, self._ownership
+            self._transport, self._deploys
         )
         self.tags: Tags = Tags(self._transport)
 
@@ -143,7 +143,7 @@ class EdgegapSession:
         found under it, and nothing may ever turn up; whoever wants to know looks again
         with `deployments.reap`.
         """
-        return self._ownership.leftovers
+        return self._deploys.leftovers
 
     async def aclose(self) -> None:
         """Close the session. Calls that wait end with `SessionClosed`; servers that
@@ -152,12 +152,12 @@ class EdgegapSession:
         """
         if self._transport.closed:
             return
-        self._transport.shut()
+        self._transport.abort()
         cancelled: BaseException | None = None
         try:
-            cancelled = await self._ownership.aclose()
+            cancelled = await self._deploys.aclose()
         finally:
-            cancelled = await self._transport.hang_up() or cancelled
+            cancelled = await self._transport.aclose() or cancelled
         if cancelled:
             raise cancelled
 

@@ -103,10 +103,7 @@ async def test_an_answer_that_is_lost_is_told(
 
     assert await launched(Simulator(delay_after=(40, 40)), 1) == INTERRUPTED
 
-    assert (
-        "not known: m0: no look-up could tell what is under the tag once-"
-        in capsys.readouterr().err
-    )
+    assert "not known: m0: the search for the tag once-" in capsys.readouterr().err
 
 
 async def test_what_a_lost_answer_has_started_is_found_and_stopped(

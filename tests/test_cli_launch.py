@@ -174,7 +174,7 @@ async def test_what_can_not_be_known_is_told(
     assert await launched(simulator, 1) == 1
 
     told = capsys.readouterr().err
-    assert "  failed: m0: no look-up could tell what is under the tag once-" in told
+    assert "  failed: m0: the search for the tag once-" in told
     assert "not known: m0: " in told
 
 

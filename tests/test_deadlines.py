@@ -289,7 +289,7 @@ async def test_retry_after_holds_the_whole_bucket(
             if arrival.method == "GET"
         ]
         assert seen[1] == pytest.approx(hold or 0.25, abs=0.15)
-        assert any("is taken as 60 s" in text for text in caplog.messages) is (
+        assert any("is clamped to 60 s" in text for text in caplog.messages) is (
             hold == 60
         )
 

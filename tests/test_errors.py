@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from support.echo import Echo, echoing
 from support.samples import status
 
 from edgegap_async import EdgegapSession, Retry, errors
-from edgegap_async._answers import Reply, read
+from edgegap_async._transport.response import Reply, read
+from edgegap_async._transport.retry import parse_retry_after
 from edgegap_async.endpoints import (
     BULK_STOP,
     CONTAINER_LOGS,
@@ -184,24 +186,24 @@ async def test_each_status_has_its_class(
 @pytest.mark.parametrize("body", ["", "<html>", "{}", "[", '{"message": ["a"', "\xff"])
 def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
     with pytest.raises(NotFound) as raised:
-        read(STATUS, Reply(404, {}, body.encode("latin-1")))
+        read(STATUS, Reply(404, body.encode("latin-1")))
     assert raised.value.message == body.replace("\xff", "\ufffd")
     with pytest.raises(NotFound) as raised:
-        read(STATUS, Reply(404, {}, b"x" * 10_000))
+        read(STATUS, Reply(404, b"x" * 10_000))
     assert len(str(raised.value)) < 500
 
 
 @pytest.mark.parametrize("row", [DEPLOY, FLEET_DEPLOY])
 def test_a_deploy_that_found_no_room_names_what_to_stop(row: Any) -> None:
     with pytest.raises(AllocationFailed) as raised:
-        read(row, Reply(422, {}, b'{"request_id": "bad1", "message": "no capacity"}'))
+        read(row, Reply(422, b'{"request_id": "bad1", "message": "no capacity"}'))
     assert (raised.value.request_id, raised.value.message, raised.value.status) == (
         "bad1",
         "no capacity",
         422,
     )
     with pytest.raises(AllocationFailed) as raised:
-        read(row, Reply(422, {}, b'{"message": "no capacity"}'))
+        read(row, Reply(422, b'{"message": "no capacity"}'))
     assert raised.value.request_id is None
 
 
@@ -236,7 +238,7 @@ def test_what_may_have_started_a_server_is_said_to_be_unknown(
 ) -> None:
     for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
         with pytest.raises(DeployOutcomeUnknown) as raised:
-            read(row, Reply(code, {}, body))
+            read(row, Reply(code, body))
         error = raised.value
         assert (error.tag, error.request_sent) == (None, True)
         assert isinstance(error.__cause__, ApiError | UnexpectedAnswer)
@@ -249,7 +251,7 @@ def test_a_refused_deploy_is_a_plain_error_that_tells_if_it_may_be_done(
 ) -> None:
     for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
         with pytest.raises(EdgegapError) as raised:
-            read(row, Reply(code, {}, body))
+            read(row, Reply(code, body))
         error = raised.value
         assert isinstance(error, UnexpectedAnswer if code < 400 else ApiError)
         assert error.status == code
@@ -287,22 +289,22 @@ async def test_a_session_sends_such_a_deploy_once_and_says_it(
 )
 def test_the_ways_of_being_gone(code: int, message: str, gone: bool) -> None:
     with pytest.raises(ApiError) as raised:
-        read(STATUS, Reply(code, {}, b'{"message": "%s"}' % message.encode()))
+        read(STATUS, Reply(code, b'{"message": "%s"}' % message.encode()))
     assert is_gone(raised.value) is gone
 
 
 @pytest.mark.parametrize("row", [STOP, DELETE_TAG])
 def test_a_repeated_delete_that_finds_nothing_did_its_deed(row: Any) -> None:
     for reply in (
-        Reply(404, {}, b""),
-        Reply(410, {}, b""),
-        Reply(400, {}, b'{"message": "Bad Request ID provided"}'),
+        Reply(404, b""),
+        Reply(410, b""),
+        Reply(400, b'{"message": "Bad Request ID provided"}'),
     ):
         assert not getattr(read(row, reply, repeated=True), "message", None)
         with pytest.raises(ApiError):
             read(row, reply)
     with pytest.raises(Forbidden):
-        read(row, Reply(403, {}, b""), repeated=True)
+        read(row, Reply(403, b""), repeated=True)
 
 
 @pytest.mark.parametrize("code", [200, 202, 204])
@@ -310,10 +312,10 @@ def test_a_repeated_delete_that_finds_nothing_did_its_deed(row: Any) -> None:
 def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(
     code: int, body: bytes
 ) -> None:
-    assert read(STOP, Reply(code, {}, body)).message is None
-    assert read(BULK_STOP, Reply(code, {}, body)).processable == ()
-    assert read(DELETE_TAG, Reply(code, {}, body)) is None
-    assert read(DELETE_TAG, Reply(code, {}, b'{"message": "deleted"}')) is None
+    assert read(STOP, Reply(code, body)).message is None
+    assert read(BULK_STOP, Reply(code, body)).processable == ()
+    assert read(DELETE_TAG, Reply(code, body)) is None
+    assert read(DELETE_TAG, Reply(code, b'{"message": "deleted"}')) is None
 
 
 @pytest.mark.parametrize("row", [STATUS, LIST])
@@ -323,7 +325,7 @@ def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(
 )
 def test_an_answer_without_its_identity_is_unexpected(row: Any, body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer) as raised:
-        read(row, Reply(200, {}, body))
+        read(row, Reply(200, body))
     assert (raised.value.status, raised.value.body, raised.value.operation) == (
         200,
         body,
@@ -333,12 +335,10 @@ def test_an_answer_without_its_identity_is_unexpected(row: Any, body: bytes) -> 
 
 
 def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
-    logs = read(
-        CONTAINER_LOGS, Reply(200, {}, b'{"logs": "caf\xe9", "encoding": "utf-8"}')
-    )
+    logs = read(CONTAINER_LOGS, Reply(200, b'{"logs": "caf\xe9", "encoding": "utf-8"}'))
     assert (logs.logs, logs.encoding) == ("caf\ufffd", "utf-8")
     with pytest.raises(UnexpectedAnswer):
-        read(STATUS, Reply(200, {}, b'{"request_id": "c065", "error_detail": "\xe9"}'))
+        read(STATUS, Reply(200, b'{"request_id": "c065", "error_detail": "\xe9"}'))
 
 
 @pytest.mark.parametrize(
@@ -350,11 +350,11 @@ def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
 )
 def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
-        read(STATUS, Reply(200, {}, body))
+        read(STATUS, Reply(200, body))
     with pytest.raises(NotFound):
-        read(STATUS, Reply(404, {}, body))
+        read(STATUS, Reply(404, body))
     with pytest.raises(BadRequest):
-        read(DEPLOY, Reply(400, {}, body))
+        read(DEPLOY, Reply(400, body))
 
 
 HUGE = "9" * 30
@@ -365,8 +365,9 @@ HUGE = "9" * 30
     ["", "soon", "nan", "1e999", f"Mon, 01 Jan {HUGE} 00:00:00 GMT", f"0 +{HUGE}"],
 )
 def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
+    asked = parse_retry_after(wait, None, datetime.now(UTC))
     with pytest.raises(RateLimited) as raised:
-        read(STATUS, Reply(429, {"Retry-After": wait}, b""))
+        read(STATUS, Reply(429, b"", retry_after=asked))
     assert raised.value.retry_after is None
 
 

@@ -358,7 +358,7 @@ async def test_a_closed_session_is_called_no_more_and_not_held() -> None:
             await edgegap.aclose()
             await come(hooks, "ready", nonce, request_id)
             assert isinstance(await failure(waiting), SessionClosed)
-        gone = weakref.ref(edgegap._ownership)
+        gone = weakref.ref(edgegap._deploys)
         del edgegap, waiting
         await asyncio.sleep(100)
         gc.collect()

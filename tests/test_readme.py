@@ -14,8 +14,7 @@ import pytest
 from aiohttp import web
 
 from edgegap_async import EdgegapSession
-from edgegap_async._endpoint import Endpoint
-from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT
+from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT, Endpoint
 from edgegap_async.simulator import Simulator
 
 README = Path(__file__).parent.parent / "README.md"

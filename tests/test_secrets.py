@@ -24,7 +24,7 @@ from edgegap_async import (
     Retry,
     WebhookReceiver,
 )
-from edgegap_async._answers import Reply
+from edgegap_async._transport.response import Reply
 from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
@@ -214,7 +214,7 @@ async def test_nor_does_a_session_of_the_caller_s(
 def test_what_holds_a_secret_does_not_show_it() -> None:
     container = Container(request_id="c065", delete_token=DELETE_TOKEN)
     variable = EnvironmentVariable("KEY", DELETE_TOKEN, is_hidden=True)
-    reply = Reply(200, {"X-Echo": TOKEN}, TOKEN.encode(), TOKEN)
+    reply = Reply(200, TOKEN.encode(), TOKEN)
     shown = [
         form(it)
         for it in (container, variable, EdgegapSession(TOKEN))

@@ -156,7 +156,7 @@ async def test_usage_and_repr() -> None:
         ([FAILED, GOOD], ["DEBUG", "INFO", "DEBUG"]),
         ([REFUSED, GOOD], ["DEBUG", "INFO", "DEBUG"]),
         ([CUT, GOOD], ["DEBUG", "INFO", "DEBUG"]),
-        ([FAILED], ["DEBUG", "INFO", "DEBUG", "WARNING"]),
+        ([FAILED], ["DEBUG", "INFO", "DEBUG", "INFO"]),
         ([answer(404)], ["DEBUG", "DEBUG"]),
     ],
 )

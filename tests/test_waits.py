@@ -8,8 +8,8 @@ from math import inf
 import pytest
 from support.bucket_model import now
 
-from edgegap_async._deadlines import Waits
 from edgegap_async._settled import Outcomes
+from edgegap_async._transport.deadlines import OpenWaits
 from edgegap_async._trust import (
     AGAIN,
     DISTRUST,
@@ -72,7 +72,7 @@ async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_onc
     places = [each._replace(deadline=deadline) for each in places]
     told = Outcomes(
         places,
-        Waits().wait,
+        OpenWaits().wait,
         lambda place: place.caller.result() if place.caller.done() else late,
     )
     late: Outcome = DeploymentTerminated("late")

@@ -37,9 +37,8 @@ from edgegap_async import (
     Webhook,
     WebhookReceiver,
 )
-from edgegap_async._endpoint import Endpoint, LimitName
 from edgegap_async.container import Container, stop_self
-from edgegap_async.endpoints import DEPLOY, STATUS, TAG
+from edgegap_async.endpoints import DEPLOY, STATUS, TAG, Endpoint, LimitName
 from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.deployment import (
     BulkStopResult,

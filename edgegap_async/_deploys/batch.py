@@ -17,16 +17,17 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from .._deadlines import finish
 from .._lanes import PRIORITIES, Priority
-from .._posting import Posting
-from .._request import Voyage, Withdrawn
+from .._transport.deadlines import finish
+from .._transport.request import Withdrawn
+from ..endpoints import Endpoint
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
 from ..models._check import flag, instance, one_of, optional_seconds, whole_number
 from ..models.deploy import DeploymentAccepted, DeployRequest
 from ..models.deployment import ReadyDeployment
-from ..ownership import Ownership
 from .leases import Lease
+from .manager import DeployManager
+from .state import DeployProgress, DeployState
 
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -86,8 +87,7 @@ class _Item:
     def __init__(self, request: DeployRequest) -> None:
         self.request = request
         self.lease = Lease()
-        self.voyage = Voyage()
-        self.accepted = False
+        self.progress = DeployProgress()
 
 
 class DeployStream:
@@ -97,14 +97,17 @@ class DeployStream:
     """
 
     def __init__(
-        self, ownership: Ownership, posting: Posting[DeployRequest], plan: Plan
+        self,
+        manager: DeployManager,
+        endpoint: Endpoint[DeployRequest, DeploymentAccepted],
+        plan: Plan,
     ) -> None:
-        self._ownership, self._posting, self._plan = ownership, posting, plan
+        self._manager, self._endpoint, self._plan = manager, endpoint, plan
         self._until_ready = plan.until_ready
         self._queue = asyncio.Semaphore(MOST_QUEUED)
         self._slots = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
         self._capacity = (
-            ownership.capacity(plan.max_running) if plan.max_running else None
+            manager.capacity(plan.max_running) if plan.max_running else None
         )
         self._resolved: asyncio.Queue[
             tuple[DeployOutcome, Lease] | BaseException | None
@@ -128,9 +131,7 @@ class DeployStream:
         so far.
         """
         return tuple(
-            item.request
-            for item in self._items
-            if item.voyage.sent and not item.accepted
+            item.request for item in self._items if item.progress.may_have_started
         )
 
     def withdraw(self, *, until_ready: bool = True) -> None:
@@ -153,8 +154,8 @@ class DeployStream:
         if self._reader:
             self._reader.cancel()
         for item, task in self._items.items():
-            item.voyage.recalled = True
-            if not item.voyage.sent:
+            item.progress.withdrawn = True
+            if item.progress.state is DeployState.QUEUED:
                 task.cancel()
 
     def __aiter__(self) -> AsyncIterator[DeployOutcome]:
@@ -181,7 +182,7 @@ class DeployStream:
         self._taken.set()
         if self._slots:
             self._slots.release()
-        if not self._ownership.leases.release(lease) and outcome.deployment:
+        if not self._manager.leases.release(lease) and outcome.deployment:
             closed = SessionClosed(
                 "the session was closed, and the server is stopped", request_sent=True
             )
@@ -249,30 +250,28 @@ class DeployStream:
             if self._plan.stop_on_failure or not isinstance(
                 failed, DeploymentFailed | ReadyTimeout
             ):
-                self._ownership.leases.end(item.lease)
+                self._manager.leases.end(item.lease)
         except BaseException:
-            self._ownership.leases.end(item.lease)
+            self._manager.leases.end(item.lease)
             raise
         finally:
             self._items.pop(item, None)
-        took = (
-            asyncio.get_running_loop().time() - item.voyage.since
-            if item.voyage.sent
-            else None
-        )
+        sent_at = item.progress.sent_at
+        now = asyncio.get_running_loop().time()
+        took = None if sent_at is None else now - sent_at
         outcome = DeployOutcome(item.request, deployment, error, took)
         self._resolved.put_nowait((outcome, item.lease))
 
     async def _deploy(self, item: _Item) -> ReadyDeployment | DeploymentAccepted:
         try:
-            accepted = await self._ownership.deploy(
-                self._posting,
+            accepted = await self._manager.deploy(
+                self._endpoint,
                 item.request,
                 timeout=None,
                 priority=self._plan.priority,
                 once=None,
                 lease=item.lease,
-                voyage=item.voyage,
+                progress=item.progress,
             )
         except BaseException:
             if self._capacity:
@@ -280,12 +279,11 @@ class DeployStream:
             raise
         finally:
             self._queue.release()
-        item.accepted = True
         self._accepted += 1
         if self._capacity:
             self._capacity.started(accepted.request_id)
         if self._until_ready:
-            return await self._wait(accepted, item.voyage.since)
+            return await self._wait(accepted, item.progress.sent_at or 0.0)
         return accepted
 
     async def _wait(
@@ -298,7 +296,7 @@ class DeployStream:
         try:
             async with scope:
                 self._waits.add(scope)
-                return await self._ownership.watcher.until_ready(
+                return await self._manager.watcher.until_ready(
                     accepted.request_id, left
                 )
         except ReadyTimeout as late:
@@ -322,19 +320,19 @@ class DeployStream:
         while not self._resolved.empty():
             left = self._resolved.get_nowait()
             if isinstance(left, tuple):
-                self._ownership.leases.end(left[1])
+                self._manager.leases.end(left[1])
         self._resolved.put_nowait(None)
 
 
 @asynccontextmanager
 async def deploy_stream(
-    ownership: Ownership,
-    posting: Posting[DeployRequest],
+    manager: DeployManager,
+    endpoint: Endpoint[DeployRequest, DeploymentAccepted],
     requests: Requests,
     plan: Plan,
 ) -> AsyncGenerator[DeployStream, None]:
     """The outcomes for as long as the block lasts."""
-    outcomes = DeployStream(ownership, posting, plan)
+    outcomes = DeployStream(manager, endpoint, plan)
     tasks = [
         asyncio.create_task(work, name="edgegap deploy_many")
         for work in (outcomes.run(requests), outcomes.watch())
@@ -344,7 +342,7 @@ async def deploy_stream(
     finally:
         for task in tasks:
             task.cancel()
-        end = asyncio.get_running_loop().time() + ownership.cleanup_timeout
+        end = asyncio.get_running_loop().time() + manager.cleanup_timeout
         cancelled = await finish(tasks, end)
         if not all(task.done() for task in tasks):
             log.warning("the requests for deploy_many did not end when cancelled")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 
-from .._transport import Transport
+from .._transport.client import Transport
 from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError, SessionClosed, is_gone
 from ..models.deployment import DeploymentState

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from .._transport import Transport
+from .._transport.client import Transport
+from .._transport.queries import under_tags
 from ..endpoints import STATUS, STOP
 from ..errors import (
     PERMANENT_ERRORS,
@@ -17,7 +18,6 @@ from ..errors import (
     UnexpectedAnswer,
     is_gone,
 )
-from ..listing import under_tags
 from ..models.deployment import DeploymentState
 
 T = TypeVar("T")

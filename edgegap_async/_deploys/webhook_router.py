@@ -14,16 +14,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
-from .._posting import D
+from ..models.deploy import DeployRequest
 
 # Most sessions have no webhooks.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent, WebhookReceiver
 
+D = TypeVar("D", bound=DeployRequest)
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Attempts that are remembered: eight minutes of deploys at the full rate. Older ones
 # are polled.

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from .._endpoint import LimitName
 from .._limits import LimitUsage
+from ..endpoints import LimitName
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
 from ..models.deployment import ReadyDeployment
 

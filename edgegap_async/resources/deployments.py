@@ -1,17 +1,27 @@
 """`session.deployments`: start, watch, list, measure and stop game servers."""
 
+import asyncio
 import builtins
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 from msgspec import UNSET
 
+from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
+from .._deploys.leases import OwnedDeployment
+from .._deploys.manager import DeployManager
 from .._lanes import Priority
-from .._transport import Timeout
+from .._settled import Outcomes
+from .._transport.client import Timeout, Transport
+from .._transport.queries import under_tags
+from .._transport.request import path_segment
 from ..endpoints import (
     BULK_STOP,
     CONTAINER_LOGS,
+    DEPLOY,
     LIST,
     METRICS,
     SELF_STOP,
@@ -21,12 +31,17 @@ from ..endpoints import (
 from ..models._check import (
     fail,
     flag,
+    instance,
     log_storage_query,
+    optional_seconds,
     optional_text,
+    sequence,
+    tag_name,
     text,
     token_text,
     whole_number,
 )
+from ..models.deploy import DeploymentAccepted, DeployRequest, User
 from ..models.deployment import (
     BulkStopFilter,
     BulkStopRequest,
@@ -35,24 +50,326 @@ from ..models.deployment import (
     DeploymentPage,
     DeploymentStatus,
     DeploymentSummary,
+    ReadyDeployment,
     StopResult,
 )
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
-from ._owned import OwnedDeployments
-from ._paging import page_query
+from ..probes import Probe
+from ._options import READY_TIMEOUT, DeployOptions, page_query
 
-# pages in a row that bring nothing new: the server gives the same one again and again
+# Most sessions have no webhooks.
+if TYPE_CHECKING:
+    from ..webhooks import WebhookEvent
+
+# Seconds to wait for an end: a stop before READY is carried out once that is reached.
+STOP_TIMEOUT = 300.0
+# Seconds to list what is to be reaped, and for each stop.
+REAP_TIMEOUT = 60.0
+# Pages in a row without a new row: the server returns the same page again and again.
 MOST_STALE_PAGES = 3
 
 
-class Deployments(OwnedDeployments):
-    """Deployments. Every method that calls the API takes `timeout`, seconds for the
-    whole call, queue and repeats included: not given, it is the session's; None, there
-    is no end. And `priority`, the lane in which it waits for its limit. All raise
-    `EdgegapError` as the tree in `errors` tells, and `ValueError` for a wrong argument
-    before anything is sent.
+class Deployments:
+    """Deployments.
+
+    Every method that calls the API takes `timeout`, seconds for the whole call, with
+    its time in the queue and all retries: not given, it is the session's; None, there
+    is no end. And `priority`: background calls wait behind foreground calls of the same
+    limit. All raise `EdgegapError` (see the tree in `errors`), and `ValueError` for a
+    wrong argument, before anything is sent.
     """
+
+    def __init__(self, transport: Transport, manager: DeployManager) -> None:
+        self._transport = transport
+        self._manager = manager
+
+    async def deploy(
+        self,
+        application: str,
+        version: str,
+        *,
+        users: Sequence[User],
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        once: bool | None = None,
+        **options: Unpack[DeployOptions],
+    ) -> DeploymentAccepted:
+        """Start a deployment (POST /v2/deployments). It is not ready when this returns.
+
+        Args:
+            application, version: what to run.
+            users: the players it is placed for, at least one: IP addresses (text, or of
+                `ipaddress`), pairs (latitude, longitude), or structs.
+            timeout: seconds for the whole call.
+            priority: foreground or background, in the queue of the deploy limit.
+            once: if the outcome is unknown, search for a tag that is sent with the
+                deploy, `once-` and 15 hex digits, and deploy again only if nothing was
+                started. Not given: as the session was told. The tag is visible in
+                `status.tags`, in the container, in webhooks and in the dashboard, and
+                is the answer's `once_tag`. If a caller is cancelled or times out, its
+                server is stopped as soon as its ID is known. With False no tag is
+                added, and an unknown outcome is raised.
+            options: see `DeployOptions`.
+
+        Raises:
+            AllocationFailed: no server could be allocated. With `once`, its remains
+                under `request_id` are stopped.
+            DeployOutcomeUnknown: it was sent, and its outcome could not be found out.
+        """
+        body = DeployRequest(
+            application=application, version=version, users=users, **options
+        )
+        return await self._manager.deploy(
+            DEPLOY, body, timeout=timeout, priority=priority, once=once
+        )
+
+    def running(
+        self,
+        application: str,
+        version: str,
+        *,
+        users: Sequence[User],
+        ready_timeout: float | None = READY_TIMEOUT,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        once: bool | None = None,
+        **options: Unpack[DeployOptions],
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
+        """A server for as long as the block lasts: deployed (POST /v2/deployments),
+        READY, and stopped however the block ends.
+
+            async with edgegap.deployments.running("my-game", "1.0", users=players) as server:
+                ...
+                server.keep()  # take it over: it is not stopped
+
+        Leaving waits until the stop is accepted, at most the session's
+        `cleanup_timeout`; after that the session goes on trying. A stop that fails
+        never replaces the block's own exception.
+
+        Args:
+            ready_timeout: seconds until it is READY; None: no end.
+            timeout: seconds for the deploy.
+
+        The other arguments are those of `deploy`. It raises what `deploy` and
+        `wait_until_ready` raise.
+        """
+        body = DeployRequest(
+            application=application, version=version, users=users, **options
+        )
+        return self._manager.running(
+            DEPLOY,
+            body,
+            ready_timeout=ready_timeout,
+            timeout=timeout,
+            priority=priority,
+            once=once,
+        )
+
+    def deploy_many(
+        self,
+        requests: Requests,
+        *,
+        until_ready: bool = True,
+        ready_timeout: float | None = READY_TIMEOUT,
+        stop_on_failure: bool = True,
+        concurrency: int | None = None,
+        max_running: int | None = None,
+        priority: Priority = "foreground",
+    ) -> AbstractAsyncContextManager[DeployStream]:
+        """Deploy a stream of requests (each POST /v2/deployments), with an outcome for
+        each, in the order in which they are known.
+
+            async with edgegap.deployments.deploy_many(requests) as outcomes:
+                async for outcome in outcomes:
+                    ...  # outcome.request, and outcome.deployment or outcome.error
+
+        No deadline runs while a request is queued, and one failure never ends the
+        others. Few requests are read ahead of the limit, and none while 400 outcomes
+        wait to be taken. Servers whose outcomes were not taken when the block ends are
+        stopped; the others are yours. To end early without that, call
+        `outcomes.withdraw()`: nothing more is started, and the outcomes of requests
+        that were sent still come. (With `deploy_once=False`, a deploy in flight when
+        the block is left may leave a server that nobody knows.)
+
+        Args:
+            requests: an iterable, asynchronous or not, of `DeployRequest`.
+            until_ready: an outcome is a `ReadyDeployment`. False: it is known as soon
+                as the deploy is accepted.
+            ready_timeout: seconds from the sending of a deploy until its server is
+                READY; None: no end.
+            stop_on_failure: stop a server that failed or was not READY in time. False:
+                once its outcome is taken, it is yours, under the error's `request_id`.
+            concurrency: how many requests may be in progress or wait to be taken. Not
+                given: no bound.
+            max_running: how many servers may exist at once. One that was taken counts
+                until it is stopped through this session, or until the API says that it
+                is gone, which is polled every 10 s.
+            priority: foreground or background, in the queue of the deploy limit.
+
+        Raises:
+            ValueError: an argument is wrong; the text names it.
+        """
+        plan = Plan(
+            until_ready=until_ready,
+            ready_timeout=ready_timeout,
+            stop_on_failure=stop_on_failure,
+            concurrency=concurrency,
+            max_running=max_running,
+            priority=priority,
+        )
+        return deploy_stream(self._manager, DEPLOY, requests, plan)
+
+    def adopt(
+        self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
+        """The same as `running`, for a server that exists already, for example after a
+        restart. It is polled (GET /v1/status) until it is READY.
+
+        Args:
+            ready_timeout: seconds until it is READY; None: no end.
+        """
+        return self._manager.adopted(text("request_id", request_id), ready_timeout)
+
+    async def wait_until_ready(
+        self,
+        request_id: str,
+        *,
+        timeout: float | None = READY_TIMEOUT,
+        stop_on_failure: bool = False,
+        probe: Probe | None = None,
+    ) -> ReadyDeployment:
+        """Wait until players can connect: the ports of the deployment are open (lists
+        of GET /v1/deployments, GET /v1/status). All waiters of a session share a few
+        requests per second.
+
+        Args:
+            timeout: seconds, with those of the probe; None: no end.
+            stop_on_failure: stop the server if it failed, was not READY in time, or if
+                its probe raised.
+            probe: an async callable that is given the `ReadyDeployment` and returns
+                once the game answers, which the API does not know:
+                `probes.tcp("gameport")`, or your own. What it raises is raised here.
+
+        Raises:
+            ReadyTimeout: it was not READY in time, and still exists, unless
+                `stop_on_failure`.
+            DeploymentFailed: it ended in ERROR, and exists until it is stopped.
+            DeploymentTerminated: it is gone.
+        """
+        if probe is not None and not callable(probe):
+            fail("probe", "must be an async callable that takes a ReadyDeployment")
+        path_segment("request_id", request_id)
+        return await self._manager.leases.until_ready(
+            request_id,
+            optional_seconds("timeout", timeout),
+            probe,
+            stop_on_failure=flag("stop_on_failure", stop_on_failure),
+        )
+
+    def wait_many(
+        self, request_ids: Sequence[str], *, timeout: float | None = READY_TIMEOUT
+    ) -> AbstractAsyncContextManager[Outcomes]:
+        """Wait for many deployments, with an outcome for each, in the order in which
+        they are known (lists of GET /v1/deployments, GET /v1/status).
+
+            async with edgegap.deployments.wait_many(request_ids) as outcomes:
+                async for request_id, outcome in outcomes:
+                    ...  # a ReadyDeployment, or the error of `wait_until_ready`
+
+        Several tasks may take from it. Leaving the block early waits for no more of
+        them; nothing is stopped.
+
+        Args:
+            request_ids: each has one outcome, however often it is named.
+            timeout: seconds for all of them; None: no end.
+        """
+        wanted = [
+            text("request_ids: each", request_id)
+            for request_id in sequence("request_ids", request_ids)
+        ]
+        for request_id in wanted:
+            path_segment("request_ids: each", request_id)
+        return self._manager.watcher.many(wanted, optional_seconds("timeout", timeout))
+
+    async def wait_until_stopped(
+        self, request_id: str, *, timeout: float | None = STOP_TIMEOUT
+    ) -> None:
+        """Wait until a deployment is gone (GET /v1/status/{request_id}). It stops
+        nothing.
+
+        Args:
+            timeout: seconds; None: no end. A stop before READY is carried out once that
+                is reached.
+
+        Raises:
+            DeadlineExceeded: it is not gone in time.
+        """
+        path_segment("request_id", request_id)
+        seconds = optional_seconds("timeout", timeout)
+        await self._manager.watcher.until_stopped(request_id, seconds)
+
+    def notify(self, event: "WebhookEvent") -> None:
+        """Pass on a webhook that another process has received and verified: if several
+        processes serve one URL, only one of them gets it. It counts as received by this
+        process. A webhook of another process's deploy changes nothing.
+
+        Raises:
+            SessionClosed, WrongLoop: no waiter can be notified here. Call it in the
+                thread and the loop of the session.
+        """
+        from ..webhooks import WebhookEvent
+
+        self._manager.router.notify(instance("event", event, WebhookEvent))
+
+    async def ensure_stopped(
+        self, request_id: str, *, wait: bool = False, timeout: Timeout = UNSET
+    ) -> None:
+        """Stop a deployment, and retry until the stop is accepted or the deployment is
+        gone (DELETE /v1/stop/{request_id}).
+
+        Args:
+            wait: return only when it is gone; before READY that may take minutes.
+            timeout: seconds; None: no end.
+
+        Raises:
+            DeadlineExceeded: not in time.
+            EdgegapError: an error that no retry would mend; see the tree in `errors`.
+        """
+        await self._manager.ensure_stopped(
+            text("request_id", request_id), wait=flag("wait", wait), timeout=timeout
+        )
+
+    async def reap(
+        self, tags: Sequence[str], *, dry_run: bool = True
+    ) -> tuple[DeploymentSummary, ...]:
+        """List, or stop, the servers under any of these tags, which a process that died
+        has left running (GET /v1/deployments, DELETE /v1/stop/{request_id}).
+
+        Args:
+            tags: at least one; those that `on_intent` was called with, or your own.
+            dry_run: only list them. False: stop them too.
+
+        Raises:
+            EdgegapError: see the tree in `errors`; some may be stopped then.
+        """
+        wanted = tuple(tag_name("tags", tag) for tag in sequence("tags", tags))
+        if not wanted:
+            fail(
+                "tags",
+                "must hold at least one tag: without any, everything would be reaped",
+            )
+        found = await under_tags(self._transport, wanted, REAP_TIMEOUT)
+        if not flag("dry_run", dry_run):
+            stops = (
+                self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT)
+                for row in found
+            )
+            results = await asyncio.gather(*stops, return_exceptions=True)
+            # The others are stopped by now.
+            if failed := [error for error in results if error]:
+                raise failed[0]
+        return found
 
     async def status(
         self,
@@ -61,10 +378,13 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> DeploymentStatus:
-        """All that the API tells of a deployment (GET /v1/status/{request_id}).
+        """The status of a deployment (GET /v1/status/{request_id}).
 
-        Once it has ended the API answers TERMINATED, or 404 (`NotFound`), 410 (`Gone`),
-        or 400 (`BadRequest`).
+        Once it has ended, the API answers TERMINATED, or 404 (`NotFound`), 410
+        (`Gone`), or 400 (`BadRequest`).
+
+        Args:
+            timeout: seconds for the whole call.
         """
         return await self._transport.call(
             STATUS, {"request_id": request_id}, timeout=timeout, priority=priority
@@ -78,8 +398,8 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> StopResult:
-        """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR that
-        happens once one is reached.
+        """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR, the
+        stop is carried out once one of them is reached.
 
         Args:
             container_log_storage: True or False, or the name of the endpoint storage
@@ -88,14 +408,15 @@ class Deployments(OwnedDeployments):
 
         Raises:
             NotFound, Gone: it has already ended.
-            EdgegapError: as the tree in `errors` tells.
         """
-        query = log_storage_query(container_log_storage)
-        words = {"request_id": request_id}
         result = await self._transport.call(
-            STOP, words, query=query, timeout=timeout, priority=priority
+            STOP,
+            {"request_id": request_id},
+            query=log_storage_query(container_log_storage),
+            timeout=timeout,
+            priority=priority,
         )
-        self._ownership.gone(request_id)
+        self._manager.gone(request_id)
         return result
 
     async def self_stop(
@@ -111,27 +432,24 @@ class Deployments(OwnedDeployments):
         """Stop a deployment as its own container does (DELETE
         /v1/self/stop/{request_id}/{access_point_id}).
 
-        Inside a container `edgegap_async.container.stop_self` needs none of this and no
-        API token.
+        Inside a container, `edgegap_async.container.stop_self` needs none of these
+        arguments and no API token.
 
         Args:
-            access_point_id: the last word of ARBITRIUM_DELETE_URL.
+            access_point_id: the last segment of ARBITRIUM_DELETE_URL.
             token: ARBITRIUM_DELETE_TOKEN; it is sent in place of the session's.
             container_log_storage: as for `stop`.
             timeout: seconds for the whole call.
         """
         if not isinstance(access_point_id, str):
             access_point_id = str(whole_number("access_point_id", access_point_id, 0))
-        words = {"request_id": request_id, "access_point_id": access_point_id}
-        query = log_storage_query(container_log_storage)
-        bare = token_text("token", token)
         return await self._transport.call(
             SELF_STOP,
-            words,
-            query=query,
+            {"request_id": request_id, "access_point_id": access_point_id},
+            query=log_storage_query(container_log_storage),
             timeout=timeout,
             priority=priority,
-            token=bare,
+            token=token_text("token", token),
         )
 
     async def bulk_stop(
@@ -146,13 +464,12 @@ class Deployments(OwnedDeployments):
 
         Args:
             filter: which ones. How the API combines several filters is not documented.
-            everything: needed for what may stop more than is named: no filter, `not`,
-                or a filter without values.
+            everything: needed for a request that may stop more than it names: without a
+                filter, with `not`, or with a filter without values.
             timeout: seconds for the whole call.
         """
-        body = BulkStopRequest(
-            (filter,) if isinstance(filter, BulkStopFilter) else filter or ()
-        )
+        filters = (filter,) if isinstance(filter, BulkStopFilter) else filter or ()
+        body = BulkStopRequest(filters)
         broad = not body.filters or any(
             item.filter_type == "not" or not item.values for item in body.filters
         )
@@ -178,8 +495,8 @@ class Deployments(OwnedDeployments):
 
         Args:
             query: filters and order, as a struct or as the API's own JSON text.
-            page, limit: which page and how many a page, from 1; the API decides where
-                not given.
+            page, limit: which page, and rows per page, from 1. Not given: the API
+                decides.
             timeout: seconds for the whole call.
         """
         parameters = {"query": _query_text(query), **page_query(page, limit)}
@@ -195,14 +512,15 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> AsyncIterator[DeploymentSummary]:
-        """All deployments that match, page by page, none of them twice.
+        """All deployments that match, page by page, none of them twice (GET
+        /v1/deployments).
 
-        The API has no cursor: one that moves to an earlier page while this goes on may
-        be missed.
+        The API has no cursor, so a deployment that moves to an earlier page meanwhile
+        may be missed.
 
         Args:
             query: as for `list`.
-            page_size: how many to ask for at once; the API may give fewer.
+            page_size: rows to ask for at once; the API may return fewer.
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
@@ -228,8 +546,11 @@ class Deployments(OwnedDeployments):
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> ContainerLogs:
-        """What the container wrote (GET /v1/deployment/{request_id}/container-logs);
-        gone once it is stopped.
+        """The logs of the container (GET /v1/deployment/{request_id}/container-logs).
+        They are gone once it is stopped.
+
+        Args:
+            timeout: seconds for the whole call.
         """
         return await self._transport.call(
             CONTAINER_LOGS,
@@ -253,8 +574,8 @@ class Deployments(OwnedDeployments):
 
         Args:
             start_time, end_time: a `datetime` (naive is UTC), or text in the API's form
-                `2021-07-10 00:00:00.00`; not given: from the start until now.
-            steps: time between two values, such as 30s, 1m, 1h.
+                `2021-07-10 00:00:00.00`. Not given: from the start until now.
+            steps: the time between two values, such as 30s, 1m, 1h.
             raw: True for the raw data.
             timeout: seconds for the whole call.
         """

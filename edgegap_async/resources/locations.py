@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from .._lanes import Priority
-from .._transport import Timeout, Transport
+from .._transport.client import Timeout, Transport
 from ..endpoints import LOCATIONS
 from ..models._check import optional_text
 from ..models.location import Locations as LocationsAnswer

@@ -7,23 +7,13 @@ from typing import Unpack
 from msgspec import UNSET
 
 from .._deploys.leases import OwnedDeployment
+from .._deploys.manager import DeployManager
 from .._lanes import Priority
-from .._posting import Posting
-from .._transport import Timeout, Transport
+from .._transport.client import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
-from ..models.deploy import (
-    DeploymentAccepted,
-    EnvironmentVariables,
-    FleetDeployRequest,
-    Resources,
-    User,
-    Webhook,
-)
+from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHosts
-from ..ownership import Ownership
-from ._awaited import READY_TIMEOUT
-from ._owned import DeployOptions
-from ._paging import page_query
+from ._options import READY_TIMEOUT, DeployOptions, page_query
 
 
 class PrivateFleets:
@@ -31,10 +21,9 @@ class PrivateFleets:
     call.
     """
 
-    def __init__(self, transport: Transport, ownership: Ownership) -> None:
+    def __init__(self, transport: Transport, manager: DeployManager) -> None:
         self._transport = transport
-        self._ownership = ownership
-        self._posting = Posting(FLEET_DEPLOY)
+        self._manager = manager
 
     async def deploy(
         self,
@@ -43,25 +32,19 @@ class PrivateFleets:
         *,
         private_host_ids: Sequence[str],
         users: Sequence[User],
-        environment_variables: EnvironmentVariables | None = None,
-        tags: Sequence[str] | None = None,
-        require_cached_locations: bool | None = None,
-        resources: Resources | None = None,
-        webhook_on_ready: Webhook | str | None = None,
-        webhook_on_error: Webhook | str | None = None,
-        webhook_on_terminated: Webhook | str | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         once: bool | None = None,
+        **options: Unpack[DeployOptions],
     ) -> DeploymentAccepted:
-        """Start a deployment on a private fleet (POST /v2/private-fleets:deploy,
-        renamed by the API since).
+        """Start a deployment on a private fleet (POST /v2/private-fleets:deploy, which
+        the API has renamed since).
 
-        Where the page's path is answered 404 or 405, the newer one is tried once, and
-        used from then on if it answers otherwise.
+        If the path is answered 404 or 405, the new one is tried, and used from then on
+        if it answers otherwise.
 
         Args:
-            private_host_ids: hosts in order of preference, at least one; what they
+            private_host_ids: hosts in order of preference, at least one. What they
                 can't take overflows to the cloud.
 
         The other arguments, and what it raises, are those of `deployments.deploy`.
@@ -71,16 +54,10 @@ class PrivateFleets:
             version=version,
             private_host_ids=private_host_ids,
             users=users,
-            environment_variables=environment_variables,
-            tags=tags,
-            require_cached_locations=require_cached_locations,
-            resources=resources,
-            webhook_on_ready=webhook_on_ready,
-            webhook_on_error=webhook_on_error,
-            webhook_on_terminated=webhook_on_terminated,
+            **options,
         )
-        return await self._ownership.deploy(
-            self._posting, body, timeout=timeout, priority=priority, once=once
+        return await self._manager.deploy(
+            FLEET_DEPLOY, body, timeout=timeout, priority=priority, once=once
         )
 
     def running(
@@ -96,7 +73,7 @@ class PrivateFleets:
         once: bool | None = None,
         **options: Unpack[DeployOptions],
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
-        """As `deployments.running`, on a private fleet."""
+        """The same as `deployments.running`, on a private fleet."""
         body = FleetDeployRequest(
             application=application,
             version=version,
@@ -104,8 +81,8 @@ class PrivateFleets:
             users=users,
             **options,
         )
-        return self._ownership.running(
-            self._posting,
+        return self._manager.running(
+            FLEET_DEPLOY,
             body,
             ready_timeout=ready_timeout,
             timeout=timeout,
@@ -125,18 +102,16 @@ class PrivateFleets:
         """The hosts of a private fleet (GET /v2/private-fleets/{fleet_name}/hosts).
 
         Args:
-            page, limit: which page and how many a page, from 1, where the API pages
-                them.
+            page, limit: which page, and rows per page, from 1, if the API pages them.
             timeout: seconds for the whole call.
 
         Raises:
-            EdgegapError: as the tree in `errors` tells.
+            EdgegapError: see the tree in `errors`.
         """
-        query = page_query(page, limit)
         return await self._transport.call(
             FLEET_HOSTS,
             {"fleet_name": fleet_name},
-            query=query,
+            query=page_query(page, limit),
             timeout=timeout,
             priority=priority,
         )

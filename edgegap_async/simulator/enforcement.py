@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal, Protocol, TypeAlias, TypedDict, get_args
 
-from .._endpoint import LimitName
-from ..endpoints import LIMITS
+from ..endpoints import LIMITS, LimitName
 
 RuleName: TypeAlias = Literal[
     "off", "fixed-window", "sliding-window", "token-bucket", "spacing"

@@ -25,7 +25,7 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from .._endpoint import LimitName
+from ..endpoints import LimitName
 from .breakage import WAYS, Struck
 from .chance import Draw, check_draw, drawn
 from .enforcement import Gate

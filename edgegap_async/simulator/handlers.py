@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar
 from msgspec import DecodeError, json
 
 from .. import endpoints as rows
-from .._endpoint import Endpoint
+from ..endpoints import Endpoint
 from ..models.deploy import DeployRequest
 from ..models.deployment import BulkStopRequest
 from ..models.paging import ListQuery

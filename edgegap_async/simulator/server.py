@@ -8,8 +8,7 @@ from typing import Literal, Self, TypeAlias, TypedDict, get_args
 
 from aiohttp import web
 
-from .._endpoint import LimitName
-from ..endpoints import OPERATIONS
+from ..endpoints import OPERATIONS, LimitName
 from .chance import Draw
 from .clock import Clock
 from .container import environment

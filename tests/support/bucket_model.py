@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from edgegap_async._bucket import Bucket
-from edgegap_async._endpoint import Limit
+from edgegap_async.endpoints import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")

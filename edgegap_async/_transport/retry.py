@@ -1,21 +1,21 @@
-"""Pure decisions: whether a call is tried again, and when. No socket and no clock is in
-here.
+"""Whether a call is tried again, and when. Pure: no socket and no clock.
 
-never sent                          again, at no cost: nothing happened; but not if the
-                                    server's certificate is invalid
-429                                 again, at no cost: it was refused, not processed
-no answer, 408 or 5xx               again for GET and DELETE, out of the session's
-budget; POST and PATCH never
-anything else                       is the answer
+never sent              retried at no cost, as nothing was done; but not if the server's
+                        certificate is invalid
+429                     retried at no cost: it was refused, not processed
+no answer, 408 or 5xx   GET and DELETE are retried, out of the session's retry budget;
+                        POST and PATCH never
+anything else           is the answer
 """
 
+import logging
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from math import inf
 
 from msgspec import Struct
 
-from .errors import (
+from ..errors import (
     ApiError,
     DeadlineExceeded,
     EdgegapError,
@@ -23,38 +23,39 @@ from .errors import (
     SessionClosed,
     TransportError,
 )
-from .models._check import seconds, whole_number
+from ..models._check import seconds, whole_number
 
-# seconds; more would leave a 60 s deadline with too few tries
+log = logging.getLogger("edgegap_async")
+# Seconds between two attempts at most; more would leave a 60 s deadline with too few.
 LONGEST_PAUSE = 8.0
-# seconds of Retry-After that are believed; one wrong header must not stop a matchmaker
-# for an hour
-LONGEST_HOLD = 60.0
-# seconds of nothing but 429 after which a call without a deadline ends
+# Seconds of Retry-After that are obeyed at most. One wrong header must not stop a
+# matchmaker for an hour.
+LONGEST_RETRY_AFTER = 60.0
+# Seconds of nothing but 429 after which a call without a deadline ends.
 LONGEST_REFUSAL = 60.0
-# seconds without any connection after which a call without a deadline ends
+# Seconds without any connection after which a call without a deadline ends.
 LONGEST_OUTAGE = 60.0
-# seconds between two attempts to connect: they cost the server nothing, and whoever has
-# a time-out of 15 s must not sleep through the end of an outage
+# Seconds between two attempts to connect at most. They cost the server nothing, and a
+# call with a timeout of 15 s must not sleep through the end of an outage.
 LONGEST_RECONNECT_PAUSE = 2.0
-# seconds before the deadline in which another attempt to connect is not worth it
-LAST_MOMENT = 0.05
-# what a first answer gives back to the budget: one call in five may be a repeat for
-# ever
+# Seconds before the deadline in which another attempt to connect is not worth it.
+TOO_LATE_TO_CONNECT = 0.05
+# What a success without a retry gives back to the budget: one call in five may be a
+# retry for ever.
 REFUND = 0.2
 
 
 class Retry(Struct, frozen=True, kw_only=True):
-    """How a session repeats.
+    """How a session retries.
 
     Args:
         tries: how often one call is sent at most. Refusals with 429 and requests that
             were never sent (no connection) don't count: they are retried until the
-            deadline, without one for a minute. 1 turns all retries off, these too.
-        backoff: seconds that the first repeat waits at most; doubled for each further
-            one, drawn at random below that.
-        budget: how many repeats of lost or failed requests the session may have
-            outstanding; each success gives some back. When it is empty a failure is
+            deadline, or for a minute without one. 1 turns all retries off, these too.
+        backoff: seconds that the first retry waits at most, doubled for each further
+            one. The wait is drawn at random below that.
+        budget: how many retries of lost or failed requests the session may have
+            outstanding. Each success gives some back. When it is empty, a failure is
             raised at once, so that an outage is not multiplied.
     """
 
@@ -68,28 +69,28 @@ class Retry(Struct, frozen=True, kw_only=True):
         whole_number("retry: budget", self.budget, 0)
 
 
-class Budget:
-    """The repeats that a session has left."""
+class RetryBudget:
+    """The retries that a session has left."""
 
     def __init__(self, size: int) -> None:
         self._size = self._left = float(size)
 
     def take(self) -> bool:
-        """Spend one repeat, if there is one."""
+        """Spend one retry, if there is one."""
         if self._left < 1:
             return False
         self._left -= 1
         return True
 
-    def give_back(self, taken: int) -> None:
-        """A call succeeded after `taken` repeats."""
+    def refund(self, taken: int) -> None:
+        """A call succeeded after `taken` retries."""
         self._left = min(self._size, self._left + (taken or REFUND))
 
 
-class History:
-    """What one call has been through so far."""
+class RetryState:
+    """The failures of one call so far."""
 
-    def __init__(self, repeatable: bool, retry: Retry, budget: Budget) -> None:
+    def __init__(self, repeatable: bool, retry: Retry, budget: RetryBudget) -> None:
         self._repeatable = repeatable
         self._retry = retry
         self._budget = budget
@@ -97,9 +98,10 @@ class History:
         self._refusals = 0
         self._unsent_since: float | None = None
         self._unsent = 0
-        # attempts that were sent, and not refused with 429
+        # Attempts that were sent, and not refused with 429.
         self.tries = 0
-        # of these, what the budget paid for: an earlier attempt may have done its deed
+        # The attempts that the budget has paid for: one before them may have been
+        # processed.
         self.repeats = 0
 
     def pause(
@@ -115,12 +117,12 @@ class History:
         """Seconds to wait before the next attempt, or None if `error` ends the call.
 
         Args:
-            error: that of the latest attempt.
-            chance: drawn from [0, 1): full jitter, so that a thousand calls that failed
+            error: the error of the latest attempt.
+            chance: drawn from [0, 1). With full jitter, a thousand calls that failed
                 together don't return together.
-            sent: whether the latest attempt may have been sent; `error` tells that of
-                the whole call.
-            connected: when the session's latest request set out that was sent, on the
+            sent: whether the latest attempt may have been sent. `error.request_sent`
+                speaks of the whole call.
+            connected: when the session last started a request that was sent, on the
                 loop's clock.
         """
         if self._retry.tries == 1 or isinstance(
@@ -136,15 +138,13 @@ class History:
         self.tries += 1
         if self.tries >= self._retry.tries:
             return None
-        if not (self._repeatable and _is_passing(error) and self._budget.take()):
+        if not (self._repeatable and _is_temporary(error) and self._budget.take()):
             return None
         self.repeats += 1
         pause = self._jitter(self.tries, chance)
-        return (
-            max(pause, obeyed(error.retry_after or 0.0))
-            if isinstance(error, ApiError)
-            else pause
-        )
+        if isinstance(error, ApiError):
+            return max(pause, error.retry_after or 0.0)
+        return pause
 
     def _pause_refused(
         self, error: RateLimited, now: float, deadline: float | None, chance: float
@@ -157,12 +157,11 @@ class History:
         pause = self._jitter(self._refusals, chance)
         if error.retry_after is None:
             return pause
-        # The bucket as a whole is held until then, and the call goes back to its place
-        # in the queue; but "at once" is no leave to hammer.
-        held = obeyed(error.retry_after)
-        if deadline is not None and now + held >= deadline:
+        # The limiter as a whole is held until then, and the call goes back to its place
+        # in the queue. A Retry-After of 0 is still no leave to retry without a pause.
+        if deadline is not None and now + error.retry_after >= deadline:
             return None
-        return pause if pause > held else 0.0
+        return pause if pause > error.retry_after else 0.0
 
     def _pause_unsent(
         self,
@@ -183,7 +182,7 @@ class History:
             outage = now - max(self._unsent_since, connected)
             return None if outage >= LONGEST_OUTAGE else chance * pause
         left = deadline - now
-        return left if left <= LAST_MOMENT else chance * min(pause, left)
+        return left if left <= TOO_LATE_TO_CONNECT else chance * min(pause, left)
 
     def _backoff(self, count: int) -> float:
         return self._retry.backoff * 2.0 ** min(count - 1, 16)
@@ -192,23 +191,23 @@ class History:
         return chance * min(LONGEST_PAUSE, self._backoff(count))
 
 
-def obeyed(retry_after: float) -> float:
-    """Seconds of a `Retry-After` that are obeyed."""
-    return min(retry_after, LONGEST_HOLD)
-
-
-def _is_passing(error: EdgegapError) -> bool:
+def _is_temporary(error: EdgegapError) -> bool:
     if isinstance(error, ApiError):
         return error.status == 408 or error.status >= 500
     return isinstance(error, TransportError)
 
 
-def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number, or a date read against
-    the answer's own `Date`.
+def parse_retry_after(
+    value: str | None, date: str | None, now: datetime
+) -> float | None:
+    """Seconds that a `Retry-After` header asks for, at most `LONGEST_RETRY_AFTER`.
 
-    None where there is none or it can't be read; more than a minute is cut to a minute
-    by who obeys it.
+    Args:
+        value: a number, or an HTTP date.
+        date: the answer's own `Date`, against which a date is read.
+
+    Returns:
+        None if there is no value or it can't be read.
     """
     if value is None:
         return None
@@ -219,7 +218,22 @@ def retry_after(value: str | None, date: str | None, now: datetime) -> float | N
         if until is None:
             return None
         wait = (until - (_http_date(date) or now)).total_seconds()
-    return wait if 0 <= wait < float("inf") else 0.0 if wait < 0 else None
+    # Also False for NaN.
+    if not wait < inf:
+        return None
+    return clamp_retry_after(wait)
+
+
+def clamp_retry_after(wait: float) -> float:
+    """The seconds of a `Retry-After` that are obeyed."""
+    if wait > LONGEST_RETRY_AFTER:
+        log.warning(
+            "Retry-After of %.0f s is clamped to %.0f s",
+            wait,
+            LONGEST_RETRY_AFTER,
+            extra={"wait": wait},
+        )
+    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)
 
 
 def _http_date(value: str | None) -> datetime | None:

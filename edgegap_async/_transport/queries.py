@@ -1,46 +1,42 @@
-"""Lists as the SDK asks for them itself: by tags, by IDs, and pages newest first where
-a filter can't be trusted.
+"""The lists that the SDK asks for itself: by tags, by IDs, and all pages, newest first,
+if a filter can't be trusted.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 from msgspec import json
 
-from ._transport import Transport
-from .endpoints import LIST
-from .errors import BadRequest
-from .models.deployment import DeploymentPage, DeploymentSummary
-from .models.paging import ListFilter, ListQuery, OrderBy
+from ..endpoints import LIST
+from ..errors import BadRequest
+from ..models.deployment import DeploymentPage, DeploymentSummary
+from ..models.paging import ListFilter, ListQuery, OrderBy
+from .client import Transport
+from .deadlines import Deadline
 
-# the most that a page holds, as far as is known
-PAGE = 100
-# as many as fit into a URL of 6,000 bytes, percent-encoded
-TAGS_A_CALL = 150
-# the time ends before
+# Rows: the most that a page holds, as far as is known.
+PAGE_SIZE = 100
+# Tags per request: as many as fit into a URL of 6,000 bytes, percent-encoded.
+TAGS_PER_CALL = 150
+# More pages than there can be: the timeout ends the sweep before.
 ALL_PAGES = 1_000_000
-# pages: more would take the whole budget of lists for seconds
+# Pages per sweep: more would take the whole list limit for seconds.
 LONGEST_SWEEP = 40
-# told each page as it comes; True ends the sweep
+# Called with each page; True ends the sweep.
 Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
 
 
 async def _page(
-    transport: Transport, query: ListQuery, number: int, timeout: float
+    transport: Transport, query: ListQuery, number: int, deadline: Deadline
 ) -> DeploymentPage:
     parameters = {
         "query": json.encode(query).decode(),
         "page": str(number),
-        "limit": str(PAGE),
+        "limit": str(PAGE_SIZE),
     }
     return await transport.call(
-        LIST, query=parameters, timeout=timeout, priority="background"
+        LIST, query=parameters, timeout=deadline.left(), priority="background"
     )
-
-
-def _left(end: float) -> float:
-    return max(end - asyncio.get_running_loop().time(), 0.001)
 
 
 def is_last(page: DeploymentPage) -> bool:
@@ -51,7 +47,7 @@ def is_last(page: DeploymentPage) -> bool:
 async def in_state(
     transport: Transport, request_ids: Collection[str], state: str, timeout: float
 ) -> DeploymentPage:
-    """The first page of those among these IDs that are in a state, `ready` or `error`."""
+    """The first page of those among these IDs that are in a state: ready or error."""
     query = ListQuery(
         filters=(
             ListFilter("status", "eq", state),
@@ -59,22 +55,22 @@ async def in_state(
         ),
         order_by=(OrderBy("created_at", "desc"),),
     )
-    return await _page(transport, query, 1, timeout)
+    return await _page(transport, query, 1, Deadline.after(timeout))
 
 
 async def tagged(
     transport: Transport, tags: Sequence[str], timeout: float
 ) -> tuple[list[DeploymentSummary], bool]:
-    """What the filter shows for any of these tags; and whether it showed nothing else,
-    which it does when ignored.
+    """The rows that the filter shows for any of these tags, and whether it works: it
+    shows other rows if the server ignores it.
     """
-    end = asyncio.get_running_loop().time() + timeout
+    deadline = Deadline.after(timeout)
     rows: list[DeploymentSummary] = []
-    for start in range(0, len(tags), TAGS_A_CALL):
-        some = tuple(tags[start : start + TAGS_A_CALL])
+    for start in range(0, len(tags), TAGS_PER_CALL):
+        some = tuple(tags[start : start + TAGS_PER_CALL])
         query = ListQuery(filters=(ListFilter("tags", "in", some),))
         for number in range(1, LONGEST_SWEEP + 1):
-            page = await _page(transport, query, number, _left(end))
+            page = await _page(transport, query, number, deadline)
             rows += page.data
             if any(not set(row.tags) & set(some) for row in page.data):
                 return rows, False
@@ -90,10 +86,15 @@ async def newest(
     pages: int = LONGEST_SWEEP,
     request_ids: Collection[str] | None = None,
 ) -> bool:
-    """Pages newest first, of these IDs or of all, until it is `enough`; whether it came
-    to that or to the last page.
+    """Read pages newest first, until `enough` returns True.
+
+    Args:
+        request_ids: read only the rows of these IDs.
+
+    Returns:
+        Whether `enough` or the last page ended it, not the number of pages.
     """
-    end = asyncio.get_running_loop().time() + timeout
+    deadline = Deadline.after(timeout)
     filters = (
         ()
         if request_ids is None
@@ -101,7 +102,7 @@ async def newest(
     )
     query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
     for number in range(1, pages + 1):
-        page = await _page(transport, query, number, _left(end))
+        page = await _page(transport, query, number, deadline)
         if enough(page.data) or is_last(page):
             return True
     return False
@@ -110,16 +111,17 @@ async def newest(
 async def under_tags(
     transport: Transport, tags: Sequence[str], timeout: float
 ) -> tuple[DeploymentSummary, ...]:
-    """All deployments under any of these tags. Where the filter shows none, all pages
-    are looked through: a filter that matches nothing, is ignored or refused must hide
-    nothing.
+    """All deployments under any of these tags.
+
+    If the filter shows none, all pages are read: a filter that matches nothing, is
+    ignored or refused must not hide a server.
     """
     wanted = set(tags)
     try:
-        rows, honest = await tagged(transport, tags, timeout)
+        rows, works = await tagged(transport, tags, timeout)
     except BadRequest:
-        rows, honest = [], False
-    if not rows or not honest:
+        rows, works = [], False
+    if not rows or not works:
 
         def take(page: Sequence[DeploymentSummary]) -> bool:
             rows.extend(page)

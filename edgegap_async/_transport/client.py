@@ -1,0 +1,489 @@
+"""Calls the API for one session: a slot for each attempt, an exchange, and a struct or
+an error of ours.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Coroutine, Mapping
+from copy import copy
+from typing import Any, TypeAlias, TypeVar
+
+import aiohttp
+from msgspec import UNSET, UnsetType
+from yarl import URL
+
+from .._bucket import Bucket
+from .._lanes import PRIORITIES, Priority
+from .._limits import Limits
+from .._registry import Shared, forks, join, leave
+from ..endpoints import Endpoint, LimitName
+from ..errors import (
+    ApiError,
+    DeadlineExceeded,
+    EdgegapError,
+    QueueTooLong,
+    RateLimited,
+    SessionClosed,
+    TransportError,
+    UnexpectedAnswer,
+    WrongLoop,
+)
+from ..events import OnEvent
+from ..models._check import one_of, optional_seconds
+from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
+from .exchange import Exchange, NoResponse
+from .request import Progress, Request, build_url, content, session_headers
+from .response import read, unknown_if_deploy
+from .retry import Retry, RetryBudget, RetryState
+from .trace import CallTrace
+
+B = TypeVar("B")
+T = TypeVar("T")
+Timeout: TypeAlias = float | UnsetType | None
+
+log = logging.getLogger("edgegap_async")
+# A deploy gets this many times the attempt_timeout: a slow answer to it would become an
+# unknown outcome.
+DEPLOY_ATTEMPTS_LAST = 2
+# Seconds to close idle connections, which takes a few turns of the loop.
+CLOSE_TIMEOUT = 1.0
+# The statuses of an operation that the API has moved to another path.
+MOVED = (404, 405)
+
+
+class Transport:
+    """Calls the API for one session, inside one event loop.
+
+    Args:
+        base_url: scheme and host, checked by the caller.
+        token: authorizes each call; `scheme` goes before it in the header.
+        http: the caller's HTTP session, never closed here; None: one is made on first
+            use.
+        timeout: seconds for a call as a whole; None: no end.
+        attempt_timeout: seconds for one exchange.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        scheme: str = "token ",
+        http: aiohttp.ClientSession | None = None,
+        limits: Limits,
+        retry: Retry,
+        timeout: float | None,
+        attempt_timeout: float,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self.base_url: str = base_url
+        self._base = URL(base_url, encoded=True)
+        self.closed: bool = False
+        self._limits = limits
+        # Until the first call, which joins the sessions that share a budget.
+        self._shared = Shared(limits)
+        self._token = token
+        # A slot is held while a connection is used.
+        self.connections: float = sum(bucket.slots for bucket in self.buckets.values())
+        self._exchange = Exchange(
+            http, self.connections, session_headers(f"{scheme}{token}")
+        )
+        self._on_event = on_event
+        self._retry = retry
+        self._retry_budget = RetryBudget(retry.budget)
+        self._timeout = timeout
+        self._attempt_timeout = attempt_timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._forks = forks()
+        # The endpoints that the API serves under their new path.
+        self._moved: set[Endpoint[Any, Any]] = set()
+        self._waits = OpenWaits()
+        self._exchange_timeouts = ExchangeTimeouts()
+
+    def call(
+        self,
+        endpoint: Endpoint[B, T],
+        path_params: Mapping[str, object] | None = None,
+        *,
+        body: B | None = None,
+        query: Mapping[str, str | None] | None = None,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+        token: str | None = None,
+        progress: Progress | None = None,
+    ) -> Coroutine[Any, Any, T]:
+        """Call one operation of the API.
+
+        If the endpoint was renamed and its path is answered 404 or 405, the new path is
+        tried, and used from then on if it answers otherwise.
+
+        Args:
+            path_params: the parameters in the path.
+            query: the parameters of the URL; None leaves one out.
+            timeout: seconds for the whole call, with its time in the queue and all
+                retries; None: no end; not given: the session's.
+            priority: foreground or background, in the queue of its limit.
+            token: authorizes this call instead of the session's token, without a
+                scheme.
+            progress: of a deploy. While a request of it is being sent, the deadline
+                does not cut it off.
+
+        Raises:
+            ValueError: an argument is wrong; nothing was sent.
+            EdgegapError: see the tree in `errors.py`.
+            Withdrawn: the deploy has started nothing, and must not be sent any more.
+        """
+        call = self._call_renamed if endpoint.renamed else self._call
+        return call(
+            endpoint,
+            path_params or {},
+            body,
+            query or {},
+            timeout,
+            priority,
+            token,
+            progress,
+        )
+
+    async def _call_renamed(
+        self,
+        endpoint: Endpoint[B, T],
+        path_params: Mapping[str, object],
+        body: B | None,
+        query: Mapping[str, str | None],
+        timeout: Timeout,
+        priority: Priority,
+        token: str | None,
+        progress: Progress | None,
+    ) -> T:
+        renamed = endpoint.renamed or endpoint
+        rest = (path_params, body, query)
+        deadline = Deadline.after(self.timeout_of(timeout))
+        if endpoint in self._moved:
+            return await self._call(
+                renamed, *rest, deadline.left(), priority, token, progress
+            )
+        try:
+            return await self._call(
+                endpoint, *rest, deadline.left(), priority, token, progress
+            )
+        except ApiError as error:
+            if error.status not in MOVED:
+                raise
+            first = error
+        try:
+            answer = await self._call(
+                renamed, *rest, deadline.left(), priority, token, progress
+            )
+        except EdgegapError as error:
+            if isinstance(error, ApiError) and error.status in MOVED:
+                raise first from None
+            if isinstance(error.__cause__ or error, ApiError | UnexpectedAnswer):
+                # The path is served, as it was answered.
+                self._moved.add(endpoint)
+            raise
+        self._moved.add(endpoint)
+        return answer
+
+    async def _call(
+        self,
+        endpoint: Endpoint[B, T],
+        path_params: Mapping[str, object],
+        body: B | None,
+        query: Mapping[str, str | None],
+        timeout: Timeout,
+        priority: Priority,
+        token: str | None,
+        progress: Progress | None,
+    ) -> T:
+        request = self._prepare(
+            endpoint, path_params, body, query, timeout, priority, token, progress
+        )
+        bucket = self._shared.buckets[endpoint.limit.name]
+        ticket = bucket.ticket()
+        trace = (
+            None
+            if self._on_event is None
+            else CallTrace(self._on_event, endpoint, path_params, bucket)
+        )
+        # Made with the first failure.
+        state: RetryState | None = None
+        failure: EdgegapError | None = None
+        try:
+            while True:
+                if (started := await bucket.take()) is None:
+                    started = await self._queue(
+                        request, bucket, ticket, priority, failure
+                    )
+                if trace:
+                    trace.attempt_started()
+                try:
+                    reply = await self._exchange.run(
+                        request, bucket, self._exchange_timeouts, started
+                    )
+                    answer = read(
+                        endpoint,
+                        reply,
+                        repeated=state is not None and state.repeats > 0,
+                    )
+                except NoResponse as none:
+                    failure = self._no_response(request, none, failure)
+                except EdgegapError as error:
+                    failure = error
+                else:
+                    self._retry_budget.refund(state.repeats if state else 0)
+                    if trace:
+                        trace.answered(reply.status, answer)
+                    return answer
+                state = await self._pause(request, state, failure, trace)
+        except BaseException as error:
+            if trace:
+                trace.call_failed(error)
+            raise
+
+    def _prepare(
+        self,
+        endpoint: Endpoint[B, T],
+        path_params: Mapping[str, object],
+        body: B | None,
+        query: Mapping[str, str | None],
+        timeout: Timeout,
+        priority: Priority,
+        token: str | None,
+        progress: Progress | None,
+    ) -> Request[B, T]:
+        if priority not in PRIORITIES:
+            one_of("priority", priority, PRIORITIES)
+        url = build_url(self._base, endpoint, path_params, query)
+        data, own_headers = content(body, token)
+        whole = self._timeout if timeout is UNSET else self.timeout_of(timeout)
+        now = self.enter().time()
+        attempt = self._attempt_timeout
+        return Request(
+            endpoint=endpoint,
+            url=url,
+            data=data,
+            headers=own_headers,
+            secret=token or self._token,
+            deadline=Deadline(None if whole is None else now + whole, whole),
+            attempt_timeout=attempt * DEPLOY_ATTEMPTS_LAST
+            if endpoint.starts_server
+            else attempt,
+            progress=progress,
+        )
+
+    @property
+    def buckets(self) -> dict[LimitName, Bucket]:
+        """The limiter of each limit."""
+        return self._shared.buckets
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """The running loop. The first call makes it the session's."""
+        if self.closed or self._exchange.closed:
+            raise SessionClosed("the session is closed: make a new one")
+        return self._bind()
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._shared = join(loop, self.base_url, self._token, self._limits)
+            self._loop, self._forks = loop, forks()
+        elif self._loop is not loop or self._forks != forks():
+            raise WrongLoop(
+                "the session was first used in another event loop or process: "
+                "make one for each"
+            )
+        return loop
+
+    @property
+    def _over(self) -> bool:
+        # The caller may close its HTTP session under us.
+        return self.closed or self._exchange.closed
+
+    async def _queue(
+        self,
+        request: Request[B, T],
+        bucket: Bucket,
+        ticket: int,
+        priority: Priority,
+        failure: EdgegapError | None,
+    ) -> float:
+        """Wait for a slot, or raise at once if none will come before the deadline.
+
+        Returns:
+            When the slot came, on the loop's clock.
+        """
+        if self._over:
+            raise self._end_of_call(request, failure)
+        loop = asyncio.get_running_loop()
+        now, deadline = loop.time(), request.deadline.at
+        wait = bucket.hopeful_wait(priority, newcomer=failure is None)
+        if deadline is not None and now + wait > deadline:
+            sent = failure is not None and failure.request_sent
+            name = str(request.endpoint)
+            _log_failure(
+                request, f"its limit takes at least {wait:.1f} s", logging.INFO
+            )
+            raise QueueTooLong(name, wait=wait, request_sent=sent) from failure
+        if not await self.wait(bucket.acquire(ticket, priority), deadline):
+            raise self._end_of_call(request, failure)
+        now = loop.time()
+        if self._over or (deadline is not None and now >= deadline):
+            # Closed, or too late, in the very turn in which the slot came.
+            bucket.never_sent()
+            raise self._end_of_call(request, failure)
+        return now
+
+    async def wait(self, waiting: Awaitable[object], deadline: float | None) -> bool:
+        """Wait for anything awaitable while the session is open.
+
+        Args:
+            deadline: on the loop's clock; None: no end.
+
+        Returns:
+            False if the deadline or the end of the session came first.
+        """
+        return await self._waits.wait(waiting, deadline)
+
+    def _end_of_call(
+        self,
+        request: Request[B, T],
+        failure: EdgegapError | None,
+        *,
+        sent: bool = False,
+    ) -> EdgegapError:
+        """The error of a call whose time or whose session has ended."""
+        sent = sent or (failure is not None and failure.request_sent)
+        error: EdgegapError
+        if self._over:
+            text = f"{request.endpoint}: the session was closed meanwhile"
+            error = SessionClosed(text, request_sent=sent)
+        else:
+            why = f"; the last failure: {failure}" if failure else ""
+            text = (
+                f"{request.endpoint} can't end within its timeout of "
+                f"{request.deadline}{why}"
+            )
+            error = DeadlineExceeded(text, request_sent=sent)
+        error.__cause__ = failure
+        _log_failure(request, error, logging.INFO)
+        return error
+
+    def _no_response(
+        self, request: Request[B, T], none: NoResponse, failure: EdgegapError | None
+    ) -> EdgegapError:
+        """The error of an attempt without an answer."""
+        log.debug("%s had no answer: %s", request.endpoint, none)
+        done = "it may have been processed" if none.sent else "it was never sent"
+        error: EdgegapError = TransportError(
+            f"{request.endpoint} had no answer ({none}); {done}",
+            request_sent=none.sent,
+            permanent=none.permanent,
+        )
+        if self._over:
+            error = self._end_of_call(request, failure, sent=none.sent)
+        elif none.late:
+            error = self._end_of_call(request, failure or error, sent=none.sent)
+        return unknown_if_deploy(request.endpoint, error)
+
+    async def _pause(
+        self,
+        request: Request[B, T],
+        state: RetryState | None,
+        failure: EdgegapError,
+        trace: CallTrace | None,
+    ) -> RetryState:
+        """Wait before the next attempt, or raise the error that ends the call."""
+        state = state or RetryState(
+            request.endpoint.repeatable, self._retry, self._retry_budget
+        )
+        progress, deadline = request.progress, request.deadline.at
+        if progress:
+            progress.failed(failure)
+        sent = failure.request_sent
+        # An earlier attempt may have been processed.
+        failure.request_sent = failure.request_sent or state.repeats > 0
+        if trace:
+            trace.attempt_failed(failure)
+        now = asyncio.get_running_loop().time()
+        pause = state.pause(
+            failure,
+            now,
+            deadline,
+            random.random(),
+            sent=sent,
+            connected=self._exchange.connected,
+        )
+        if pause is None:
+            # A refusal is an answer like any other.
+            refused = isinstance(failure, ApiError) and failure.status < 500
+            limited = isinstance(failure, RateLimited)
+            level = logging.DEBUG if refused and not limited else logging.INFO
+            _log_failure(request, failure, level)
+            raise failure
+        if self._over or (deadline is not None and now + pause >= deadline):
+            raise self._end_of_call(request, failure)
+        if progress:
+            progress.retrying()
+        log.info(
+            "%s failed, retrying in %.2f s: %s",
+            request.endpoint.call,
+            pause,
+            failure,
+            extra={"operation": request.endpoint.call, "wait": pause},
+        )
+        if pause and (
+            not await self.wait(asyncio.sleep(pause), deadline) or self._over
+        ):
+            raise self._end_of_call(request, failure)
+        return state
+
+    def timeout_of(self, timeout: Timeout) -> float | None:
+        """The seconds that a call has if it was given this `timeout`."""
+        if isinstance(timeout, UnsetType):
+            return self._timeout
+        return optional_seconds("timeout", timeout)
+
+    def child(self) -> "Transport":
+        """The same transport, to be aborted by itself: for background work that goes on
+        when the callers' calls have ended.
+        """
+        self.enter()
+        child = copy(self)
+        child._waits, child._exchange_timeouts = OpenWaits(), ExchangeTimeouts()
+        return child
+
+    def abort(self) -> None:
+        """End all waits and exchanges with `SessionClosed`."""
+        # Before the first call there are none.
+        now = self._bind().time() if self._loop else 0.0
+        self.closed = True
+        self._waits.end_all(now)
+        self._exchange_timeouts.expire_all()
+
+    async def aclose(self) -> asyncio.CancelledError | None:
+        """Close the HTTP session if it is ours, and leave the shared budget.
+
+        Returns:
+            A cancellation that arrived meanwhile, for the caller to raise.
+        """
+        if self._loop is None:
+            await self._exchange.aclose()
+            return None
+        closing = asyncio.create_task(self._exchange.aclose(), name="edgegap close")
+        try:
+            cancelled = await finish([closing], self._loop.time() + CLOSE_TIMEOUT)
+        finally:
+            leave(self._loop, self._shared)
+        if not closing.done():
+            closing.cancel()
+        elif not closing.cancelled():
+            closing.result()
+        return cancelled
+
+
+def _log_failure(request: Request[B, T], problem: object, level: int) -> None:
+    """One line for a call that has failed. The error is raised, so never at WARNING."""
+    operation = request.endpoint.call
+    log.log(level, "%s failed: %s", operation, problem, extra={"operation": operation})

@@ -1,0 +1,197 @@
+"""Deadlines: of calls, of waits, and of exchanges.
+
+One timer serves all exchanges, as a timer for each would be the most expensive part of
+a call. As with `asyncio.timeout`, a task that is late is cancelled, and the cancellation
+becomes a time-out where it was entered.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Collection
+from math import inf
+from typing import TypeVar
+
+from msgspec import Struct
+
+T = TypeVar("T")
+# Seconds that `left` gives when the deadline has passed: a call with so little time ends
+# at once, and says why.
+NO_TIME = 0.001
+
+
+class Deadline(Struct, frozen=True):
+    """The end of a call or a wait.
+
+    Attributes:
+        at: on the running loop's clock; None: no end.
+        timeout: the seconds that were asked for, for error texts.
+    """
+
+    at: float | None
+    timeout: float | None
+
+    @classmethod
+    def after(cls, timeout: float | None) -> "Deadline":
+        """The deadline in so many seconds; None: no end."""
+        if timeout is None:
+            return cls(None, None)
+        return cls(asyncio.get_running_loop().time() + timeout, timeout)
+
+    def left(self) -> float | None:
+        """Seconds until the deadline, always above 0; None: no end."""
+        if self.at is None:
+            return None
+        return max(self.at - asyncio.get_running_loop().time(), NO_TIME)
+
+    def __str__(self) -> str:
+        return "no timeout" if self.timeout is None else f"{self.timeout:.4g} s"
+
+
+class ExchangeTimeout:
+    """The time-out of one exchange. `when`: on the loop's clock."""
+
+    __slots__ = ("_cancelling", "_task", "expired", "when")
+
+    def __init__(self, when: float, task: asyncio.Task[object]) -> None:
+        self.when = when
+        self.expired = False
+        self._task = task
+        self._cancelling = task.cancelling()
+
+    def expire(self) -> None:
+        """Cancel the task."""
+        self.expired = True
+        self._task.cancel()
+
+    def uncancel(self) -> None:
+        """Take the cancellation back, as callers around this one count them."""
+        self._task.uncancel()
+
+    def is_only_cause(self) -> bool:
+        """Whether a cancellation that arrived is this time-out's alone."""
+        return self.expired and self._task.cancelling() - 1 <= self._cancelling
+
+
+class ExchangeTimeouts:
+    """The time-outs of all exchanges in progress, and their one timer."""
+
+    def __init__(self) -> None:
+        self._timeouts: set[ExchangeTimeout] = set()
+        # Kept, as asking for it is a system call in Python 3.11.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # When the timer fires.
+        self._due = inf
+
+    def enter(self, when: float) -> ExchangeTimeout:
+        """Set a time-out for the running task."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
+        if task is None:
+            raise RuntimeError("a call of the API must run inside a task")
+        timeout = ExchangeTimeout(when, task)
+        self._timeouts.add(timeout)
+        if when < self._due:
+            self._set(self._loop, when)
+        return timeout
+
+    def leave(self, timeout: ExchangeTimeout) -> None:
+        """The exchange has ended. The timer stays, as the next one would set it again."""
+        self._timeouts.discard(timeout)
+        if timeout.expired:
+            timeout.uncancel()
+
+    def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        self._stop()
+        self._timer, self._due = loop.call_at(when, self._fire, loop, when), when
+
+    def _fire(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        self._timer, self._due = None, inf
+        for timeout in [each for each in self._timeouts if each.when <= due]:
+            self._timeouts.discard(timeout)
+            timeout.expire()
+        if self._timeouts:
+            self._set(loop, min(timeout.when for timeout in self._timeouts))
+
+    def expire_all(self) -> None:
+        """End all exchanges."""
+        self._stop()
+        for timeout in self._timeouts:
+            timeout.expire()
+        self._timeouts.clear()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._due = None, inf
+
+
+class OpenWaits:
+    """The waits in progress: for a slot, the end of a pause, or a result. All of them
+    can be ended at once.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: set[asyncio.Timeout] = set()
+        self._ended = False
+
+    async def wait(self, waiting: Awaitable[object], deadline: float | None) -> bool:
+        """Wait for anything awaitable.
+
+        Args:
+            deadline: on the loop's clock; None: no end.
+
+        Returns:
+            False if the deadline or `end_all` came first.
+        """
+        if self._ended:
+            if asyncio.iscoroutine(waiting):
+                waiting.close()
+            return False
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                self._scopes.add(scope)
+                await waiting
+        except TimeoutError:
+            return False
+        finally:
+            self._scopes.discard(scope)
+        return True
+
+    def end_all(self, now: float) -> None:
+        """End all waits, and all that would begin from now on."""
+        self._ended = True
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(now)
+
+
+async def finish(
+    tasks: Collection[asyncio.Task[T]], end: float
+) -> asyncio.CancelledError | None:
+    """Wait for tasks until `end`, even if the caller is cancelled meanwhile.
+
+    anyio cancels a task on every turn of the loop until it has left the cancelled
+    scope. Each cancellation is caught, so the wait ends when the tasks do.
+
+    Args:
+        tasks: they go on when the time is over.
+        end: on the loop's clock.
+
+    Returns:
+        The last cancellation that arrived, for the caller to raise after its cleanup.
+    """
+    loop = asyncio.get_running_loop()
+    cancelled: asyncio.CancelledError | None = None
+    while (left := [task for task in tasks if not task.done()]) and loop.time() < end:
+        try:
+            await asyncio.wait(left, timeout=end - loop.time())
+        except asyncio.CancelledError as error:
+            cancelled = error
+    try:
+        # The callbacks of tasks that have just ended run in the next turn.
+        await asyncio.sleep(0)
+    except asyncio.CancelledError as error:
+        cancelled = error
+    return cancelled

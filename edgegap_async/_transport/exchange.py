@@ -1,0 +1,252 @@
+"""One exchange with the server: a request is sent once, and its answer is a `Reply` or
+`NoResponse`.
+
+The only module that uses aiohttp's client. None of aiohttp's errors gets past it, as
+their requests hold the token.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from math import inf
+
+import aiohttp
+
+from .._bucket import Bucket
+from .deadlines import ExchangeTimeouts
+from .request import B, Request, T
+from .response import Reply
+from .retry import parse_retry_after
+
+log = logging.getLogger("edgegap_async")
+# The deadlines are ours: aiohttp would set a timer for each request.
+UNTIMED = aiohttp.ClientTimeout(total=None)
+TOO_MANY = 429
+# Connections; aiohttp writes it as 0.
+UNLIMITED = 1e9
+
+
+class NoResponse(Exception):
+    """An exchange without an answer.
+
+    Attributes:
+        sent: whether the request was sent; False is certain.
+        late: the call's deadline has passed.
+        permanent: a retry would fail in the same way.
+    """
+
+    def __init__(
+        self, problem: str, *, sent: bool, late: bool, permanent: bool
+    ) -> None:
+        super().__init__(problem)
+        self.sent = sent
+        self.late = late
+        self.permanent = permanent
+
+
+class ResendRefused(aiohttp.ClientError):
+    """aiohttp was about to resend the request: the server had closed the connection."""
+
+
+class SingleDispatch(aiohttp.UploadTracker):
+    """Tracks whether the request was sent, and refuses to send it a second time.
+
+    One object is both tracker and middleware, as one is made for each attempt. A
+    request's middlewares replace those of the HTTP session.
+    """
+
+    def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send the request, once. aiohttp awaits the result; a coroutine around it
+        would cost time on each call.
+        """
+        if self.attempts:
+            raise ResendRefused(
+                "the server closed the kept connection before it answered"
+            )
+        return handler(request)
+
+    @property
+    def sent(self) -> bool:
+        """False is certain. A body that is still being written counts as sent."""
+        upload = self.upload_complete
+        return not upload.done() or upload.exception() is None
+
+
+class Exchange:
+    """Exchanges over one HTTP session: the caller's, or one that is made for the first
+    request.
+
+    Args:
+        http: the caller's, which is never closed here.
+        connections: the size of the pool: how many requests there can be at a time.
+        headers: of every request.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession | None,
+        connections: float,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._http = http
+        self._own = http is None
+        self._connections = connections
+        self._headers = headers
+        self._closed = False
+        # When the latest request that was sent was started, on the loop's clock.
+        self.connected: float = -inf
+
+    @property
+    def closed(self) -> bool:
+        """Whether the HTTP session is closed, ours or the caller's."""
+        if self._own:
+            return self._closed
+        return self._http is not None and self._http.closed
+
+    def _open(self) -> aiohttp.ClientSession:
+        limit = int(self._connections) if self._connections < UNLIMITED else 0
+        connector = aiohttp.TCPConnector(limit=limit)
+        # The session's headers are copied as they are; a request's are merged one by
+        # one.
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+        )
+        return self._http
+
+    def _send(
+        self, request: Request[B, T], dispatch: SingleDispatch
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        http = self._http or self._open()
+        headers = request.headers
+        return http.request(
+            request.endpoint.method,
+            request.url,
+            data=request.data,
+            headers=headers if self._own else {**self._headers, **headers},
+            timeout=UNTIMED,
+            allow_redirects=False,
+            raise_for_status=False,
+            upload_tracker=dispatch,
+            middlewares=(dispatch,),
+        )
+
+    async def run(
+        self,
+        request: Request[B, T],
+        bucket: Bucket,
+        timeouts: ExchangeTimeouts,
+        started: float,
+    ) -> Reply:
+        """Make one exchange.
+
+        Args:
+            bucket: has given a slot at `started`, and gets it back.
+
+        Raises:
+            NoResponse: there was no answer.
+            Withdrawn: the request must not be sent any more.
+        """
+        dispatch = SingleDispatch()
+        response: aiohttp.ClientResponse | None = None
+        retry_after: float | None = None
+        body: bytes | None = None
+        permanent = False
+        timeout = timeouts.enter(request.end(started))
+        try:
+            request.sending(started)
+            response = await self._send(request, dispatch)
+            retry_after = _on_headers(response, bucket, started)
+            body = await response.read()
+            log.debug("%s was answered %d", request.endpoint, response.status)
+            return Reply(response.status, body, request.secret, retry_after)
+        except asyncio.CancelledError:
+            if not timeout.is_only_cause():
+                request.interrupted(sent=dispatch.sent)
+                raise
+            problem = f"it took longer than {timeout.when - started:.3g} s"
+        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
+            problem = _describe(error)
+            permanent = not dispatch.sent and _is_permanent(error)
+        finally:
+            timeouts.leave(timeout)
+            sent = dispatch.sent
+            request.ended(sent=sent)
+            if sent:
+                self.connected = started
+            if response is None:
+                (bucket.given_up if sent else bucket.never_sent)()
+            elif body is None:
+                response.close()
+        if response is not None and response.status >= 300:
+            # The status is an answer, even if its body could not be read.
+            return Reply(response.status, b"", request.secret, retry_after)
+        if not sent:
+            self._clear_dns_cache()
+        # Raised here, so that no error of aiohttp's is its context.
+        late = timeout.expired and timeout.when == request.deadline.at
+        raise NoResponse(problem, sent=sent, late=late, permanent=permanent)
+
+    def _clear_dns_cache(self) -> None:
+        """No connection was made: the API, or a proxy, may have moved."""
+        connector = self._http.connector if self._http else None
+        if isinstance(connector, aiohttp.TCPConnector):
+            connector.clear_dns_cache()
+
+    async def aclose(self) -> None:
+        """Close the HTTP session if it is ours."""
+        if self._own:
+            self._closed = True
+            if self._http is not None:
+                await self._http.close()
+
+
+def _on_headers(
+    response: aiohttp.ClientResponse, bucket: Bucket, started: float
+) -> float | None:
+    """Return the slot, and hold the limiter if a 429 asks for it.
+
+    Returns:
+        The seconds of `Retry-After`, if the answer is an error that has one.
+    """
+    refused = response.status == TOO_MANY
+    bucket.answered(started, refused=refused)
+    if response.status < 400:
+        return None
+    headers = response.headers
+    retry_after = parse_retry_after(
+        headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC)
+    )
+    if refused and retry_after is not None:
+        bucket.hold(retry_after)
+    return retry_after
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server's certificate is invalid, or not the one that was expected."""
+    if isinstance(
+        error,
+        aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch,
+    ):
+        return True
+    cause = (
+        error.os_error if isinstance(error, aiohttp.ClientConnectorSSLError) else error
+    )
+    # For example the server's alert that it needs a client certificate.
+    return isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or "")
+
+
+def _describe(error: Exception) -> str:
+    """The text of an error, unless the server may have written it: it may hold the
+    token, or a part of it.
+    """
+    own_text = isinstance(
+        error, ResendRefused | aiohttp.ClientConnectorError
+    ) or not isinstance(error, aiohttp.ClientError)
+    name = type(error).__name__
+    return f"{name}: {error}".rstrip(": ") if own_text else name

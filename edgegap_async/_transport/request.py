@@ -1,0 +1,165 @@
+"""What every attempt of one call sends: URL, headers, body. Pure: a wrong argument ends
+here, before anything is sent.
+"""
+
+from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct, json
+from yarl import URL
+
+from .._version import __version__
+from ..endpoints import Endpoint
+from ..errors import EdgegapError
+from ..models._check import fail, text
+from .deadlines import Deadline
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+
+class Withdrawn(Exception):
+    """The deploy has started nothing, and must not be sent any more."""
+
+
+class Progress(Protocol):
+    """Follows the attempts of a deploy. While a request is being sent, neither the
+    deadline nor the caller cuts it off, as it may start a server.
+    """
+
+    def sending(self, now: float) -> None:
+        """An attempt begins. Raises `Withdrawn` if it must not."""
+        ...
+
+    def ended(self, *, sent: bool) -> None:
+        """An attempt has ended, with an answer or without."""
+        ...
+
+    def interrupted(self, *, sent: bool) -> None:
+        """A cancellation has ended an attempt."""
+        ...
+
+    def failed(self, error: EdgegapError) -> None:
+        """An attempt has failed."""
+        ...
+
+    def retrying(self) -> None:
+        """The attempts so far have started nothing, and another one follows. Raises
+        `Withdrawn` if it must not.
+        """
+        ...
+
+
+class Request(Struct, Generic[B, T], frozen=True):
+    """One call, ready to be sent.
+
+    Attributes:
+        secret: the token that authorizes it.
+        attempt_timeout: seconds for one attempt.
+    """
+
+    endpoint: Endpoint[B, T]
+    url: URL
+    data: bytes | None
+    headers: Mapping[str, str]
+    secret: str
+    deadline: Deadline
+    attempt_timeout: float
+    progress: Progress | None = None
+
+    def end(self, started: float) -> float:
+        """When an attempt that starts at `started` is given up, on the loop's clock."""
+        end = started + self.attempt_timeout
+        deadline = self.deadline.at
+        return end if deadline is None or self.progress else min(end, deadline)
+
+    def sending(self, now: float) -> None:
+        """An attempt begins."""
+        if self.progress:
+            self.progress.sending(now)
+
+    def interrupted(self, *, sent: bool) -> None:
+        """A cancellation has ended an attempt."""
+        if self.progress:
+            self.progress.interrupted(sent=sent)
+
+    def ended(self, *, sent: bool) -> None:
+        """An attempt has ended."""
+        if self.progress:
+            self.progress.ended(sent=sent)
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("endpoint", str(self.endpoint))]
+
+    def __repr__(self) -> str:
+        # The headers hold the token.
+        return f"<Request {self.endpoint}>"
+
+
+def build_url(
+    base: URL,
+    endpoint: Endpoint[B, T],
+    path_params: Mapping[str, object],
+    query: Mapping[str, str | None],
+) -> URL:
+    """The URL of an operation.
+
+    Args:
+        path_params: percent-encoded into the endpoint's path.
+        query: parameters; None leaves one out.
+    """
+    path = endpoint.path
+    for name, value in path_params.items():
+        # No value holds a brace: encoded, it is %7B.
+        path = path.replace(f"{{{name}}}", path_segment(name, value))
+    given = (
+        {name: value for name, value in query.items() if value is not None}
+        if query
+        else None
+    )
+    if base.raw_path != "/":
+        path = base.raw_path + path
+    # Half the work of parsing the whole URL again.
+    address = base.with_path(path, encoded=True)
+    return (
+        URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True)
+        if given
+        else address
+    )
+
+
+def path_segment(name: str, value: object) -> str:
+    """A path parameter, percent-encoded, so that "a/b" stays one segment. "." and ".."
+    are refused, as no encoding keeps them from being resolved.
+    """
+    if isinstance(value, str) and value.isalnum() and value.isascii():
+        # Most values: a request_id is 12 hex digits.
+        return value
+    checked = text(name, value)
+    if checked in (".", ".."):
+        fail(name, f"must not be {checked!r}: a path can't hold it")
+    return quote(checked, safe="")
+
+
+def session_headers(authorization: str) -> dict[str, str]:
+    """The headers of every request."""
+    return {
+        "Authorization": authorization,
+        "User-Agent": f"edgegap_async/{__version__}",
+    }
+
+
+def content(
+    body: object, authorization: str | None
+) -> tuple[bytes | None, Mapping[str, str]]:
+    """The JSON of a body, and the headers of one call, which come on top of the
+    session's or replace them.
+    """
+    data = None if body is None else json.encode(body)
+    own: dict[str, str] = {}
+    if data is not None:
+        own["Content-Type"] = "application/json"
+    if authorization is not None:
+        own["Authorization"] = authorization
+    return data, own

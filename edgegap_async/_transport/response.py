@@ -1,0 +1,149 @@
+"""Reads an answer: a struct, or the error that it stands for. Pure: no socket.
+
+An answer to a deploy that leaves open whether a server was started is
+`DeployOutcomeUnknown`.
+"""
+
+import re
+from types import NoneType
+
+import msgspec
+
+from ..endpoints import B, Endpoint, T
+from ..errors import (
+    BY_STATUS,
+    AllocationFailed,
+    ApiError,
+    DeployOutcomeUnknown,
+    EdgegapError,
+    ServerError,
+    UnexpectedAnswer,
+    is_gone,
+)
+from .error_body import ErrorBody, excerpt, read_error_body
+
+# The signature in the URL of a webhook (webhooks.py), as the server may repeat it. In
+# JSON a slash may be written `\/`.
+_SIGNATURE = re.compile(
+    rb"(/(?:ready|error|terminated)\\?/[A-Za-z0-9_-]{1,64}\\?/)[0-9a-f]+"
+)
+# Characters. A shorter token is one of a test, and may be a part of any word.
+SHORTEST_SECRET = 6
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """One answer as it came.
+
+    Attributes:
+        secret: the token that authorized its request.
+        retry_after: seconds that an error asks to wait, clamped.
+    """
+
+    status: int
+    body: bytes
+    secret: str = ""
+    retry_after: float | None = None
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("status", self.status)]
+
+    def __repr__(self) -> str:
+        # Without the secret, and without the body, which may repeat it.
+        return f"<Reply {self.status}, {len(self.body)} bytes>"
+
+    @property
+    def masked_body(self) -> bytes:
+        """The body for an error text. The server or a proxy may repeat in it the token
+        or the URL of a webhook, so both are masked.
+        """
+        masked = _SIGNATURE.sub(rb"\1***", self.body)
+        if len(self.secret) < SHORTEST_SECRET:
+            return masked
+        return masked.replace(self.secret.encode(), b"***")
+
+
+def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
+    """The struct that an answer holds.
+
+    Args:
+        repeated: an earlier attempt may have been processed. Then 404 and 410 to a
+            DELETE mean that it was.
+
+    Raises:
+        ApiError, UnexpectedAnswer, DeployOutcomeUnknown: see `errors.py`.
+    """
+    if 200 <= reply.status < 300:
+        return decode(endpoint, reply)
+    error = _read_error(endpoint, reply)
+    if (
+        repeated
+        and endpoint.method == "DELETE"
+        and isinstance(error, ApiError)
+        and is_gone(error)
+    ):
+        return decode(endpoint, Reply(200, b""))
+    raise error
+
+
+def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
+    """The body of a success. An empty one is accepted if every part of the answer may
+    be absent.
+    """
+    body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
+    try:
+        return msgspec.json.decode(body, type=endpoint.returns)
+    except UnicodeDecodeError:
+        if endpoint.lossy_text:
+            text = body.decode("utf-8", "replace").encode()
+            return decode(endpoint, msgspec.structs.replace(reply, body=text))
+        problem = "it is not UTF-8"
+    except (msgspec.DecodeError, RecursionError) as error:
+        # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
+        problem = str(error)
+    body = reply.masked_body
+    unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
+    raise unknown_if_deploy(endpoint, unreadable)
+
+
+def unknown_if_deploy(endpoint: Endpoint[B, T], error: EdgegapError) -> EdgegapError:
+    """`error` itself, or, for a deploy that may have been processed,
+    `DeployOutcomeUnknown` with `error` as its cause.
+    """
+    if not endpoint.starts_server or not error.request_sent:
+        return error
+    unknown = DeployOutcomeUnknown(str(error))
+    unknown.__cause__ = error
+    return unknown
+
+
+def _read_error(endpoint: Endpoint[B, T], reply: Reply) -> EdgegapError:
+    status = reply.status
+    if status < 400:
+        return _redirect(endpoint, reply)
+    error = _api_error(endpoint, status, read_error_body(reply.masked_body))
+    error.retry_after = reply.retry_after
+    # A gateway that gives up waiting says so with 5xx or 408. Any other 4xx refuses.
+    if status >= 500 or status == 408:
+        return unknown_if_deploy(endpoint, error)
+    return error
+
+
+def _redirect(endpoint: Endpoint[B, T], reply: Reply) -> EdgegapError:
+    redirects = reply.status >= 300
+    body = reply.masked_body
+    problem = "a redirect, which is not followed" if redirects else "an interim answer"
+    if text := excerpt(body):
+        problem = f"{problem}: {text}"
+    error = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
+    return error if redirects else unknown_if_deploy(endpoint, error)
+
+
+def _api_error(endpoint: Endpoint[B, T], status: int, body: ErrorBody) -> ApiError:
+    kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
+    if endpoint.starts_server and status == 422:
+        kind = AllocationFailed
+    error = kind(str(endpoint), status, body.message, body.details)
+    error.from_api = body.from_api
+    if isinstance(error, AllocationFailed):
+        error.request_id = body.request_id
+    return error
