@@ -19,7 +19,7 @@ from ._transport.retry import Retry
 from .endpoints import LimitName
 from .events import OnEvent
 from .models._check import (
-    api_url,
+    api_base_url,
     fail,
     flag,
     instance,
@@ -193,7 +193,7 @@ def _receiver(given: object) -> "WebhookReceiver | None":
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:
     url = given or os.environ.get(BASE_URL_VARIABLE) or BASE_URL
-    return api_url("base_url", url, allow_insecure=allow_insecure)
+    return api_base_url("base_url", url, allow_insecure=allow_insecure)
 
 
 def _token(given: str | None) -> str:

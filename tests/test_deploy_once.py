@@ -28,7 +28,7 @@ TAG = re.compile("once-[0-9a-f]{15}")
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "deed-late": 2.0}
 # raised at once, whatever was started (test_refusals.py)
-REFUSED = {"403-before", "403-after", "redirect-before", "redirect-after"}
+REFUSED = {"401", "403-before", "403-after", "redirect-before", "redirect-after"}
 KIND = [
     name
     for name, kind in KINDS.items()

@@ -236,15 +236,21 @@ PATH_WORDS = [
     "../x",
     "a/b",
     "ü",
-    "a b",
     "%2e",
     "..%2f",
     "a?b=c",
     "a#b",
     "{request_id}",
-    "a\r\nb",
     "...",
 ]
+
+
+@pytest.mark.parametrize("word", ["a b", "a\r\nb"])
+async def test_an_id_of_two_words_is_refused(word: str, echo: Echo) -> None:
+    async with EdgegapSession("my-token", base_url=echo.url) as session:
+        with pytest.raises(ValueError, match="request_id"):
+            await session.tags.get(word, "v1")
+    assert not echo.seen
 
 
 @pytest.mark.parametrize("word", PATH_WORDS)

@@ -77,8 +77,9 @@ class Transport:
         attempt_timeout: float,
         on_event: OnEvent | None = None,
     ) -> None:
-        self.base_url: str = base_url
-        self._base = URL(base_url, encoded=True)
+        # An international host name gets its ASCII form, the one that is looked up.
+        self._base = URL(base_url)
+        self.base_url: str = str(self._base).rstrip("/")
         self.closed: bool = False
         self._limits = limits
         # Until the first call, which joins the sessions that share a budget.

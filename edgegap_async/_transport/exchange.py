@@ -234,9 +234,7 @@ def _is_permanent(error: Exception) -> bool:
         aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch,
     ):
         return True
-    cause = (
-        error.os_error if isinstance(error, aiohttp.ClientConnectorSSLError) else error
-    )
+    cause: object = getattr(error, "os_error", error)
     # For example the server's alert that it needs a client certificate.
     return isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or "")
 

@@ -12,7 +12,7 @@ from yarl import URL
 from .._version import __version__
 from ..endpoints import Endpoint
 from ..errors import EdgegapError
-from ..models._check import fail, text
+from ..models._check import fail, identifier, label
 from .deadlines import Deadline
 
 B = TypeVar("B")
@@ -136,7 +136,7 @@ def path_segment(name: str, value: object) -> str:
     if isinstance(value, str) and value.isalnum() and value.isascii():
         # Most values: a request_id is 12 hex digits.
         return value
-    checked = text(name, value)
+    checked = (identifier if name.endswith("id") else label)(name, value)
     if checked in (".", ".."):
         fail(name, f"must not be {checked!r}: a path can't hold it")
     return quote(checked, safe="")

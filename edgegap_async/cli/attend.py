@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
-from .interrupts import INTERRUPTED, on_interrupt
+from .interrupts import INTERRUPTED, NOTHING_STARTED, on_interrupt
 from .launching import Launch
 from .matches import Match
 from .progress import Show, keep_showing, shown
@@ -74,6 +74,10 @@ async def attend(
         interruption = _Interruption(launch, show)
         with on_interrupt(interruption):
             await _run(launch, show, stop=stop)
+    if launch.unauthorized:
+        click.echo(f"launch ended: {launch.unauthorized}", err=True)
+        if not launch.so_far().deployed:
+            return NOTHING_STARTED
     for line in summary(launch.outcome, session.usage(), simulator):
         click.echo(line, err=True)
     for line in stopped_lines(launch.outcome, by_name=launch.interrupted):

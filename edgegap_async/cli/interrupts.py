@@ -6,8 +6,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-# the exit code of a program that Ctrl-C ended
+# The exit code of a program that Ctrl-C ended.
 INTERRUPTED = 130
+# The exit code of a launch that has started nothing, as of wrong arguments.
+NOTHING_STARTED = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -63,7 +63,7 @@ class Target:
 @click.option(
     "--simulate",
     is_flag=True,
-    help="Run on an embedded simulator. So does having no token.",
+    help="Run on an embedded simulator.",
 )
 @click.option(
     "--enforcement",
@@ -103,7 +103,8 @@ def launch(
     server of a match that failed is stopped. Ctrl-C lets deploys that were sent finish,
     then stops all that was started; a second one ends at once.
 
-    The token is taken from EDGEGAP_API_TOKEN; without one the launch is simulated.
+    The token is taken from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
+    Without a token and without --application, the launch is simulated.
 
     Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
     130, interrupted.
@@ -131,6 +132,11 @@ def _target(
     faults: Sequence[Fault],
 ) -> Target:
     has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())
+    if not (simulate or has_token) and (application or version):
+        raise click.UsageError(
+            f"{TOKEN_VARIABLE} is not set: set it to launch real servers, "
+            "or add --simulate"
+        )
     if not simulate and has_token:
         for option, given in (("--enforcement", enforcement), ("--fault", faults)):
             if given:
@@ -170,9 +176,12 @@ def _needed(option: str, value: str | None) -> str:
 
 
 def _checked(lines: BinaryIO, target: Target) -> list[Match]:
-    matches, bad = read(lines, target.application, target.version)
+    try:
+        matches, bad = read(lines, target.application, target.version)
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"the matches can't be read: {error}") from error
     for line in bad:
-        click.echo(f"line {line.number}: {line.problem}", err=True)
+        click.echo(str(line), err=True)
     if bad:
         raise click.UsageError(
             f"{len(bad)} of {len(bad) + len(matches)} lines can't be used; nothing was started"

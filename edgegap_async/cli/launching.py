@@ -18,6 +18,7 @@ from ..errors import (
     DeployOutcomeUnknown,
     EdgegapError,
     ReadyTimeout,
+    Unauthorized,
     is_gone,
 )
 from ..models.deployment import ReadyDeployment
@@ -57,6 +58,7 @@ class Launch:
         self.outcome: Outcome = Outcome(len(matches))
         self.interrupted: bool = False
         self.deaf: OSError | None = None
+        self.unauthorized: Unauthorized | None = None
         self._session = session
         self._many = session.deployments.deploy_many(
             (match.request for match in matches),
@@ -137,6 +139,9 @@ class Launch:
         """Note the failure, and stop what is left of it: no line tells of it, so nobody
         else would.
         """
+        if isinstance(error, Unauthorized):
+            self._refused(error)
+            return
         self.outcome.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
@@ -150,6 +155,12 @@ class Launch:
                 stops.create_task(self._stop(request_id))
             case _:
                 pass
+
+    def _refused(self, error: Unauthorized) -> None:
+        """The API refuses the token, so all other matches would fail in the same way."""
+        if self.unauthorized is None and self._outcomes:
+            self._outcomes.withdraw()
+        self.unauthorized = error
 
     def _doubt(self, match_id: str, reason: str) -> None:
         self.outcome.unknown.append(Failure(match_id, reason))

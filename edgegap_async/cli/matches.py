@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..models.deploy import DeployRequest, GeoCoordinatesUser
+from .lines import BadLine, numbered_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,6 @@ class Match:
 
     match_id: str
     request: DeployRequest
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that can't be used, by its number, from 1."""
-
-    number: int
-    problem: str
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,9 +43,7 @@ def read(
     matches: list[Match] = []
     bad: list[BadLine] = []
     first_on: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(lines):
         try:
             match = _match(line, application, version)
             if (first := first_on.setdefault(match.match_id, number)) != number:

@@ -8,8 +8,10 @@ import click
 import msgspec
 
 from ..errors import EdgegapError
+from ..models._check import tag_name
 from ..session import EdgegapSession
 from .interrupts import INTERRUPTED
+from .lines import BadLine, numbered_lines
 from .loops import LoopFactory
 
 
@@ -33,23 +35,38 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
     wrong arguments; 130, interrupted.
     """
     factory: LoopFactory | None = context.obj
-    tags = [tag for given in tags for tag in (_read() if given == "-" else [given])]
-    if not tags:
+    bad: list[BadLine] = []
+    tags = [tag for given in tags for tag in (_read(bad) if given == "-" else [given])]
+    for line in bad:
+        click.echo(f"standard input, {line}", err=True)
+    if not (tags or bad):
         raise click.UsageError("there are no tags")
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            code = runner.run(_reap(tags, stop))
+            code = runner.run(_reap(tags, stop)) if tags else 0
     except EdgegapError as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = INTERRUPTED
-    context.exit(code)
+    context.exit(code or (1 if bad else 0))
 
 
-def _read() -> list[str]:
-    return [tag for line in sys.stdin if (tag := line.strip())]
+def _read(bad: list[BadLine]) -> list[str]:
+    """The tags on standard input, one on each line. A line that holds none is added to
+    `bad`, and does not keep the others from being reaped.
+    """
+    tags: list[str] = []
+    try:
+        for number, line in numbered_lines(sys.stdin.buffer):
+            try:
+                tags.append(tag_name("tag", line.decode()))
+            except ValueError as error:
+                bad.append(BadLine(number, str(error)))
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"standard input can't be read: {error}") from error
+    return tags
 
 
 async def _reap(tags: Sequence[str], stop: bool) -> int:

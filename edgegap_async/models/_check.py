@@ -2,6 +2,8 @@
 anything is sent.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
 from ipaddress import ip_address
@@ -9,6 +11,8 @@ from typing import NoReturn, TypeGuard, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 T = TypeVar("T")
+# The version of the API at the end of a base URL, with the slashes around it.
+_VERSION = re.compile(r"/+v\d+/*$", re.IGNORECASE)
 
 
 def fail(argument: str, problem: str) -> NoReturn:
@@ -23,6 +27,48 @@ def text(argument: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         fail(argument, f"must be a string that is not empty, not {value!r}")
     return encodable(argument, value)
+
+
+# Unicode categories: separators, control characters, and format characters such as the
+# byte order mark and the zero-width space.
+_BLANK = ("Z", "Cc", "Cf")
+# What a label may hold between its ends: a space, and the joiners of emoji.
+_INSIDE = (" ", "\u200c", "\u200d")
+
+
+def _is_blank(character: str) -> bool:
+    return unicodedata.category(character).startswith(_BLANK)
+
+
+def stripped(value: str) -> str:
+    """Text without white space, control characters and byte order marks at its ends."""
+    start, end = 0, len(value)
+    while start < end and _is_blank(value[start]):
+        start += 1
+    while end > start and _is_blank(value[end - 1]):
+        end -= 1
+    return value[start:end]
+
+
+def identifier(argument: str, value: object) -> str:
+    """An ID, stripped. It comes from a file or a pipe as often as from the API."""
+    checked = _single_line(argument, value, inside=())
+    if checked in (".", ".."):
+        fail(argument, f"must not be {checked!r}: a path can't hold it")
+    return checked
+
+
+def label(argument: str, value: object) -> str:
+    """A tag or a name, stripped. It may hold spaces."""
+    return _single_line(argument, value, inside=_INSIDE)
+
+
+def _single_line(argument: str, value: object, inside: Sequence[str]) -> str:
+    bare = stripped(value) if isinstance(value, str) else value
+    checked = text(argument, bare)
+    if wrong := [each for each in checked if _is_blank(each) and each not in inside]:
+        fail(argument, f"must not hold {wrong[0]!r}: {checked!r}")
+    return checked
 
 
 def encodable(argument: str, value: str) -> str:
@@ -97,9 +143,10 @@ def tag_name(argument: str, value: object) -> str:
     wider bound is refused.
     """
     longest = 40
-    if len(text(argument, value)) > longest:
-        fail(argument, f"must have at most {longest} characters, not {value!r}")
-    return str(value)
+    tag = label(argument, value)
+    if len(tag) > longest:
+        fail(argument, f"must have at most {longest} characters, not {tag!r}")
+    return tag
 
 
 def sequence(argument: str, value: object) -> tuple[object, ...]:
@@ -170,7 +217,7 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
     """A URL that a token may be sent to: https, or this machine, or what the caller
     insists on.
     """
-    url = text(argument, value).strip().rstrip("/")
+    url = stripped(text(argument, value)).rstrip("/")
     parts = http_url(argument, url)
     if (
         parts.username is not None
@@ -187,8 +234,29 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         fail(
             argument, f"must be https: the token would go to {parts.hostname} in clear"
         )
-    # One spelling for one place: its sessions share a budget.
-    return parts._replace(netloc=parts.netloc.lower()).geturl()
+    # One spelling for one server, as its sessions share a budget.
+    return parts._replace(netloc=_netloc(parts)).geturl()
+
+
+def _netloc(parts: SplitResult) -> str:
+    """Host and port in one spelling: lower case, without a trailing dot and without the
+    default port.
+    """
+    host = (parts.hostname or "").rstrip(".")
+    if ":" in host:
+        host = f"[{host}]"
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return host if parts.port in (None, default) else f"{host}:{parts.port}"
+
+
+def api_base_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
+    """The URL of an API. The paths of operations begin with their version, so a version
+    at its end is dropped.
+    """
+    url = api_url(argument, value, allow_insecure=allow_insecure)
+    while version := _VERSION.search(url):
+        url = url[: version.start()]
+    return url
 
 
 def _is_loopback(host: str | None) -> bool:

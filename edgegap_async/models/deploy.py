@@ -15,7 +15,9 @@ from ._check import (
     fail,
     flag,
     http_url,
+    identifier,
     instances,
+    label,
     number,
     sequence,
     tag_name,
@@ -204,8 +206,8 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
     webhook_on_terminated: _Webhook = None
 
     def __post_init__(self) -> None:
-        text("application", self.application)
-        text("version", self.version)
+        force_setattr(self, "application", label("application", self.application))
+        force_setattr(self, "version", label("version", self.version))
         users = tuple(_user(user) for user in sequence("users", self.users))
         if not users:
             fail("users", "must hold at least one player")
@@ -238,7 +240,7 @@ class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only
     def __post_init__(self) -> None:
         super().__post_init__()
         given = sequence("private_host_ids", self.private_host_ids)
-        hosts = tuple(text("private_host_ids", host) for host in given)
+        hosts = tuple(identifier("private_host_ids", host) for host in given)
         if not hosts:
             fail("private_host_ids", "must hold at least one host ID")
         force_setattr(self, "private_host_ids", hosts)

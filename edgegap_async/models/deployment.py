@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from ._check import fail, instances, sequence, text
 from ._wire import Answer, ByName, Integer, Maybe, RequestId, Several, Texts, Time
 from .location import Location
-from .paging import Pagination
+from .paging import CHECKS, Pagination
 
 
 class DeploymentState(Enum):
@@ -194,7 +194,7 @@ class BulkStopFilter(Struct, frozen=True):
                 f"must be any, all or not, not {self.filter_type!r}",
             )
         values = tuple(
-            text("filter: values", value)
+            CHECKS.get(self.field, text)("filter: values", value)
             for value in sequence("filter: values", self.values)
         )
         force_setattr(self, "values", values)

@@ -1,12 +1,20 @@
 """Pages, and the query that a list of deployments takes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ._check import fail, instances, sequence, text
+from ._check import fail, identifier, instances, label, sequence, text
 from ._wire import Answer, Integer, Maybe
+
+# The fields whose values come from files and pipes. A value with a line end would match
+# nothing, without an error.
+CHECKS: Mapping[str, Callable[[str, object], str]] = {
+    "request_id": identifier,
+    "tags": label,
+    "deployment_tags": label,
+}
 
 
 class Paginator(Answer, frozen=True, kw_only=True):
@@ -44,19 +52,20 @@ class ListFilter(Struct, frozen=True):
         text("query: field of a filter", self.field)
         text("query: operator of a filter", self.operator)
         value = self.value
+        checked = CHECKS.get(self.field, text)
+        argument = f"query: filter on {self.field!r}"
         one = isinstance(value, str | int | float)
         if one == (self.operator in ("in", "nin")):
             fail(
-                f"query: filter on {self.field!r}",
+                argument,
                 "takes a sequence with in and nin, and only with them",
             )
-        if not isinstance(value, str | int | float):
-            argument = f"query: filter on {self.field!r}"
-            force_setattr(
-                self,
-                "value",
-                tuple(text(argument, item) for item in sequence(argument, value)),
-            )
+        if isinstance(value, str):
+            if self.field in CHECKS:
+                force_setattr(self, "value", checked(argument, value))
+        elif not isinstance(value, int | float):
+            items = tuple(checked(argument, item) for item in sequence(argument, value))
+            force_setattr(self, "value", items)
 
 
 class OrderBy(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Tags of a deployment."""
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from ._check import tag_name
 from ._wire import Answer, Integer, Maybe, Time
@@ -13,7 +14,7 @@ class TagRequest(Struct, frozen=True):
     name: str
 
     def __post_init__(self) -> None:
-        tag_name("name", self.name)
+        force_setattr(self, "name", tag_name("name", self.name))
 
 
 class DeploymentTag(Answer, frozen=True, kw_only=True):

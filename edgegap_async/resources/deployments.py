@@ -2,7 +2,7 @@
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Unpack
@@ -17,7 +17,6 @@ from .._lanes import Priority
 from .._settled import Outcomes
 from .._transport.client import Timeout, Transport
 from .._transport.queries import under_tags
-from .._transport.request import path_segment
 from ..endpoints import (
     BULK_STOP,
     CONTAINER_LOGS,
@@ -31,11 +30,13 @@ from ..endpoints import (
 from ..models._check import (
     fail,
     flag,
+    identifier,
     instance,
     log_storage_query,
     optional_seconds,
     optional_text,
     sequence,
+    stripped,
     tag_name,
     text,
     token_text,
@@ -229,7 +230,9 @@ class Deployments:
         Args:
             ready_timeout: seconds until it is READY; None: no end.
         """
-        return self._manager.adopted(text("request_id", request_id), ready_timeout)
+        return self._manager.adopted(
+            identifier("request_id", request_id), ready_timeout
+        )
 
     async def wait_until_ready(
         self,
@@ -259,7 +262,7 @@ class Deployments:
         """
         if probe is not None and not callable(probe):
             fail("probe", "must be an async callable that takes a ReadyDeployment")
-        path_segment("request_id", request_id)
+        request_id = identifier("request_id", request_id)
         return await self._manager.leases.until_ready(
             request_id,
             optional_seconds("timeout", timeout),
@@ -285,11 +288,9 @@ class Deployments:
             timeout: seconds for all of them; None: no end.
         """
         wanted = [
-            text("request_ids: each", request_id)
+            identifier("request_ids: each", request_id)
             for request_id in sequence("request_ids", request_ids)
         ]
-        for request_id in wanted:
-            path_segment("request_ids: each", request_id)
         return self._manager.watcher.many(wanted, optional_seconds("timeout", timeout))
 
     async def wait_until_stopped(
@@ -305,7 +306,7 @@ class Deployments:
         Raises:
             DeadlineExceeded: it is not gone in time.
         """
-        path_segment("request_id", request_id)
+        request_id = identifier("request_id", request_id)
         seconds = optional_seconds("timeout", timeout)
         await self._manager.watcher.until_stopped(request_id, seconds)
 
@@ -337,23 +338,30 @@ class Deployments:
             EdgegapError: an error that no retry would mend; see the tree in `errors`.
         """
         await self._manager.ensure_stopped(
-            text("request_id", request_id), wait=flag("wait", wait), timeout=timeout
+            identifier("request_id", request_id),
+            wait=flag("wait", wait),
+            timeout=timeout,
         )
 
     async def reap(
-        self, tags: Sequence[str], *, dry_run: bool = True
+        self, tags: Iterable[str], *, dry_run: bool = True
     ) -> tuple[DeploymentSummary, ...]:
         """List, or stop, the servers under any of these tags, which a process that died
         has left running (GET /v1/deployments, DELETE /v1/stop/{request_id}).
 
         Args:
-            tags: at least one; those that `on_intent` was called with, or your own.
+            tags: at least one; those that `on_intent` was called with, or your own. An
+                open file with a tag per line will do; blank lines are skipped.
             dry_run: only list them. False: stop them too.
 
         Raises:
             EdgegapError: see the tree in `errors`; some may be stopped then.
         """
-        wanted = tuple(tag_name("tags", tag) for tag in sequence("tags", tags))
+        wanted = tuple(
+            tag_name("tags", tag)
+            for tag in sequence("tags", tags)
+            if not isinstance(tag, str) or stripped(tag)
+        )
         if not wanted:
             fail(
                 "tags",
@@ -409,10 +417,12 @@ class Deployments:
         Raises:
             NotFound, Gone: it has already ended.
         """
+        request_id = identifier("request_id", request_id)
+        query = log_storage_query(container_log_storage)
         result = await self._transport.call(
             STOP,
             {"request_id": request_id},
-            query=log_storage_query(container_log_storage),
+            query=query,
             timeout=timeout,
             priority=priority,
         )

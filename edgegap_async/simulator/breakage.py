@@ -70,6 +70,10 @@ def _server_error(it: Struck) -> web.Response:
     return answer(Reply(500, {"message": "Internal server error"}))
 
 
+def _unauthorized(it: Struck) -> web.Response:
+    return answer(Reply(401, {"message": "Invalid token"}))
+
+
 def _redirect(it: Struck) -> web.Response:
     return web.Response(status=307, headers={"Location": it.path})
 
@@ -135,6 +139,7 @@ WAYS: Mapping[str, Way] = {
     **_either_side("cut", lambda it: Broken(cut)),
     **_either_side("never", lambda it: Broken(silence)),
     **_either_side("redirect", _redirect),
+    "401": _before(_unauthorized),
     **_either_side("403", _html(HTTPStatus.FORBIDDEN)),
     **_either_side("408", _html(HTTPStatus.REQUEST_TIMEOUT)),
     **_either_side("500", _server_error),

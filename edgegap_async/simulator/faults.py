@@ -66,6 +66,7 @@ KINDS: Mapping[str, Kind] = {
     **_either_side("cut", "the connection is closed in place of an answer"),
     **_either_side("never", "no answer comes, and the connection stays open"),
     **_either_side("redirect", "307 to the same place"),
+    "401": Kind("401 in the API's form: the token was revoked; the deed is not done"),
     **_either_side("403", "403 and HTML, as a firewall on the way writes it"),
     **_either_side("408", "408 and HTML"),
     **_either_side("500", "500 in the API's form"),
@@ -144,24 +145,25 @@ class Fault:
         Fault("deploy", "cut-after", 0.05)
         Fault.parse("deploy:cut-after:0.05")
         Fault("deploy", "late", 0.02, seconds=20)
-        Fault.parse("deploy:late:0.02:20") Fault("list", "filters-empty",
-        fields=("tags",))  Fault.parse("list:filters-empty:1:tags")
-        Fault("status", "502-before", times=3)          Fault.script("deploy",
-        "cut-after", "ok", "late:20")
-        Fault("webhook", "lost", 0.1)                   Fault.script("webhook", "ok",
-        "swapped:5", "doubled")
+        Fault.parse("deploy:late:0.02:20")
+        Fault("list", "filters-empty", fields=("tags",))
+        Fault.parse("list:filters-empty:1:tags")
+        Fault("status", "502-before", times=3)
+        Fault.script("deploy", "cut-after", "ok", "late:20")
+        Fault("webhook", "lost", 0.1)
+        Fault.script("webhook", "ok", "swapped:5", "doubled")
 
-    Kinds, of which each says more in `KINDS`:
+    Kinds; `KINDS` says more about each:
 
-        no answer      cut-before, cut-after, never-before, never-after, deed-late
-        (takes seconds), dead-connection
-        another one    408, 403, 500, 502, 503, 504 and redirect, each with -before and
-                       -after; 422 (of a deploy); 429, 429-seconds, 429-date (the last
-                       two take seconds)
+        no answer      cut-before, cut-after, never-before, never-after,
+                       deed-late (takes seconds), dead-connection
+        another one    403, 408, 500, 502, 503, 504 and redirect, each with -before and
+                       -after; 401; 422 (of a deploy); 429, 429-seconds, 429-date (the
+                       last two take seconds)
         a bad one      late (takes seconds), truncated, stuck, not-json, invalid-utf8,
-        empty, no-id
+                       empty, no-id
         a bad list     lag (takes seconds), filters-ignored, filters-refused,
-        filters-empty (may take fields)
+                       filters-empty (may take fields)
         a webhook      lost, doubled, late, swapped (the last two take seconds)
         none           ok
 
