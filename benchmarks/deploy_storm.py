@@ -32,7 +32,7 @@ from aiolimiter import AsyncLimiter
 from arrivals import DEPLOY
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapError, EdgegapSession
-from edgegap_async._deploys.tag_search import QUARANTINE, Lookups
+from edgegap_async._deploys.tag_search import QUARANTINE, TagSearch
 from edgegap_async.endpoints import DEPLOY_LIMIT, LIST_LIMIT, OTHER_LIMIT, STATUS_LIMIT
 from edgegap_async.events import Event
 from edgegap_async.simulator import Fault, Simulator
@@ -372,7 +372,7 @@ def tell(run: Run, deploys: int, seed: int) -> dict[str, Goal]:
         seed=seed, delay_before=WAY, delay_after=WAY, faults=(*FAULTS, *run.faults)
     )
     with patch.object(
-        Lookups, "quarantine", autospec=True, side_effect=Lookups.quarantine
+        TagSearch, "quarantine", autospec=True, side_effect=TagSearch.quarantine
     ) as put:
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             runner.run(drive(run, sim, tale, Cancelling(deploys, seed)))

@@ -30,7 +30,7 @@ from yarl import URL
 
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
 from edgegap_async._bucket import Bucket
-from edgegap_async._transport.exchange import Attempt
+from edgegap_async._transport.exchange import SingleDispatch
 from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
 
@@ -122,7 +122,7 @@ async def with_parts(
     """The same with less to parse and to build, and with some of what the SDK adds."""
     bucket = options.pop("bucket", None)
     if options.pop("tracked", False):
-        attempt = Attempt()
+        attempt = SingleDispatch()
         options |= {"upload_tracker": attempt, "middlewares": (attempt,)}
     began = asyncio.get_running_loop().time()
     if isinstance(bucket, Bucket):

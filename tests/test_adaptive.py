@@ -71,6 +71,7 @@ def port(simulator: Simulator) -> int:
     return int(simulator.url.rpartition(":")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "refusals", "share"),
     [

@@ -29,6 +29,7 @@ from edgegap_async.simulator.enforcement import RuleName
 JITTER = (0.0, 0.008)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("enforcement", "burst"),
     [

@@ -190,6 +190,7 @@ class TestTime:
 
 
 class TestRate:
+    @pytest.mark.slow
     async def test_servers_that_are_slow_to_start_do_not_slow_down_the_deploys(
         self,
     ) -> None:

@@ -384,6 +384,7 @@ attempts = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @faulty
 @attempts
 @pytest.mark.parametrize("again", [(), (1, 3, 7)])
@@ -394,6 +395,7 @@ def test_cancelled_in_any_turn_it_leaves_nothing(
     assert turns > 10
 
 
+@pytest.mark.slow
 @faulty
 @attempts
 @pytest.mark.parametrize("cancelled", [(), (2, 5)])
@@ -423,6 +425,7 @@ async def all_that_was_started(edgegap: EdgegapSession, sim: Simulator) -> None:
     assert taken | {*failed} == {*sim.deployed()}
 
 
+@pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("until_ready", [True, False])
 def test_withdrawn_in_any_turn_all_that_was_started_is_told(

@@ -40,6 +40,7 @@ async def ran(edgegap: EdgegapSession, _: Simulator) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("again", AGAIN[:2])
 def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(
@@ -49,6 +50,7 @@ def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(
     assert turns > 10
 
 
+@pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("again", AGAIN)
 def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(
@@ -58,6 +60,7 @@ def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(
     assert turns > 10
 
 
+@pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])
 def test_a_session_that_is_closed_in_any_turn_leaves_nothing(
@@ -327,6 +330,7 @@ async def test_a_stop_that_is_hopeless_is_named_at_the_end(
     assert "c065" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("attempt", [deployed, ran])

@@ -254,6 +254,7 @@ async def test_nobody_waits_and_nothing_is_asked() -> None:
         assert asked(sim) == before
 
 
+@pytest.mark.slow
 async def test_the_calls_of_the_user_keep_nine_tenths_while_a_thousand_wait() -> None:
     async with crowd(1000, ready_after=(60.0, 60.0)) as (edgegap, _, ids):
         waits = [

@@ -117,6 +117,7 @@ async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginn
             wait.cancel()
 
 
+@pytest.mark.slow
 async def test_a_thousand_who_wait_for_minutes_cost_a_few_requests_a_second() -> None:
     async with crowd(1000, ready_after=(150.0, 150.0)) as (edgegap, sim, ids):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.bucket_model import moments, now
@@ -310,6 +311,7 @@ async def happens(world: World) -> None:
         }
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 )

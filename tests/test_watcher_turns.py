@@ -102,6 +102,7 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
     return over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strike", ["cancel", "close"])
 @pytest.mark.parametrize(
     ("attempt", "beside"),

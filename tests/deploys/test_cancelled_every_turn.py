@@ -75,6 +75,7 @@ async def closes(edgegap: EdgegapSession, _: Simulator) -> None:
     await asyncio.gather(attempt, return_exceptions=True)
 
 
+@pytest.mark.slow
 @faulty
 @pytest.mark.parametrize(
     "attempt",
