@@ -24,7 +24,7 @@ from aiohttp import web
 from arrivals import DEPLOY
 
 from edgegap_async import EdgegapError, EdgegapSession
-from edgegap_async._pace import Pace
+from edgegap_async._limits.adaptive import AdaptiveRate
 from edgegap_async.endpoints import DEPLOY_LIMIT, Limit
 from edgegap_async.simulator.enforcement import Gate, RuleName, gates
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
@@ -44,7 +44,7 @@ FIRST_MINUTE, PER_MINUTE = 12, 6
 JITTER, SPACING_REFUSALS = 0.005, 20
 
 
-class NoRule(Pace):
+class NoRule(AdaptiveRate):
     """Goes on as if nothing had happened."""
 
     def refused(
@@ -144,7 +144,7 @@ def gate(rule: RuleName, rate: float) -> Gate:
 
 async def drive(
     server: Server,
-    pace: Pace | None,
+    pace: AdaptiveRate | None,
     seconds: float,
     then: Callable[[], None] | None = None,
 ) -> float:
@@ -158,7 +158,7 @@ async def drive(
         "token", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}"
     ) as edgegap:
         if pace:
-            edgegap._transport.buckets["deploy"]._pace = pace
+            edgegap._transport.limiters["deploy"]._rate = pace
 
         async def caller() -> None:
             while True:
@@ -189,7 +189,7 @@ def _app(server: Server) -> web.Application:
 
 def run(
     server: Server,
-    pace: Pace | None,
+    pace: AdaptiveRate | None,
     seconds: float,
     then: Callable[[], None] | None = None,
 ) -> float:
@@ -214,7 +214,7 @@ def figures(server: Server, began: float, seconds: float) -> tuple[int, float, f
 
 def lower_limit(seconds: float) -> bool:
     """The table; whether the goals are reached."""
-    others: dict[str, Callable[[Limit], Pace]] = {
+    others: dict[str, Callable[[Limit], AdaptiveRate]] = {
         "no rule": NoRule,
         "stop a second": StopASecond,
         "botocore": Botocore,

@@ -29,7 +29,7 @@ import msgspec
 from yarl import URL
 
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 from edgegap_async._transport.exchange import SingleDispatch
 from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
@@ -120,16 +120,16 @@ async def with_parts(
     http: aiohttp.ClientSession, url: Callable[[], str], kind: type, **options: object
 ) -> object:
     """The same with less to parse and to build, and with some of what the SDK adds."""
-    bucket = options.pop("bucket", None)
+    limiter = options.pop("limiter", None)
     if options.pop("tracked", False):
         attempt = SingleDispatch()
         options |= {"upload_tracker": attempt, "middlewares": (attempt,)}
     began = asyncio.get_running_loop().time()
-    if isinstance(bucket, Bucket):
-        await bucket.take()
+    if isinstance(limiter, Limiter):
+        await limiter.try_acquire()
     async with http.get(URL(url(), encoded=True), **options) as answer:  # type: ignore[arg-type]
-        if isinstance(bucket, Bucket):
-            bucket.answered(began)
+        if isinstance(limiter, Limiter):
+            limiter.answered(began)
         return msgspec.json.decode(await answer.read(), type=kind)
 
 
@@ -180,7 +180,9 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
             "... and a time-out for each": lambda: lean(
                 timeout=aiohttp.ClientTimeout(total=15, ceil_threshold=1e9)
             ),
-            "... and the bucket": partial(lean, bucket=Bucket(Limit("status", HIGH))),
+            "... and the limiter": partial(
+                lean, limiter=Limiter(Limit("status", HIGH))
+            ),
             "... and the tracker of what was sent": partial(lean, tracked=True),
             "the SDK, without a deadline for the call": sdk(endless),
             "the SDK": sdk(edgegap),

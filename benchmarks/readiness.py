@@ -6,7 +6,7 @@
 Against the simulator, in virtual time, 5 to 30 ms away: all are deployed beforehand and
 all wait at once, then they become ready over 2 to 8 seconds; alone, and with 20,000
 running servers of others in the organization. One poll per waiter (what anybody would
-write, a second between two, through the same buckets), the watcher, and the watcher
+write, a second between two, through the same limiters), the watcher, and the watcher
 with webhooks of which a tenth is lost: their delays stand by themselves. Then 1,000
 servers from nothing, deployed at the documented rate. Each figure is the worst of all
 seeds. Exits with 1 where a goal is missed, a limit is passed or anything is refused.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._deploys.batch import DeployOutcome
     from ._deploys.leases import OwnedDeployment
-    from ._limits import Limits, LimitUsage
+    from ._limits.config import Limits, LimitUsage
     from ._transport.retry import Retry
     from ._version import __version__
     from .errors import (
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_deploys.batch": ("DeployOutcome",),
     "_deploys.leases": ("OwnedDeployment",),
-    "_limits": ("LimitUsage", "Limits"),
+    "_limits.config": ("LimitUsage", "Limits"),
     "_transport.retry": ("Retry",),
     "_version": ("__version__",),
     "errors": (

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ._limits import Limits
+from ._limits.config import Limits
 from ._transport.client import Transport
 from ._transport.retry import Retry
 from .endpoints import OTHER_LIMIT, Endpoint

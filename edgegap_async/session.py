@@ -13,7 +13,7 @@ import aiohttp
 
 from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
-from ._limits import Limits, LimitUsage
+from ._limits.config import Limits, LimitUsage
 from ._transport.client import Transport
 from ._transport.retry import Retry
 from .endpoints import LimitName
@@ -131,7 +131,7 @@ class EdgegapSession:
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
         return {
-            name: bucket.usage() for name, bucket in self._transport.buckets.items()
+            name: limiter.usage() for name, limiter in self._transport.limiters.items()
         }
 
     @property

@@ -15,7 +15,7 @@ from aioresponses import aioresponses
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 # This machine may be busy: how long an example takes says nothing.
@@ -42,35 +42,35 @@ def pytest_asyncio_loop_factories(
     return {"virtual": VirtualTimeLoop}
 
 
-_buckets: WeakSet[Bucket] = WeakSet()
+_limiters: WeakSet[Limiter] = WeakSet()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def buckets_are_noted() -> Iterator[None]:
+def limiters_are_noted() -> Iterator[None]:
     """For the look after each test: to search the whole heap for them took two thirds
     of the suite's time.
     """
-    make = Bucket.__init__
+    make = Limiter.__init__
 
-    def make_and_note(self: Bucket, *args: Any, **kwargs: Any) -> None:
+    def make_and_note(self: Limiter, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
-        _buckets.add(self)
+        _limiters.add(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Bucket, "__init__", make_and_note)
+        patch.setattr(Limiter, "__init__", make_and_note)
         yield
 
 
 @pytest.fixture
 async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test that leaves a task, or a slot of a bucket. (Open connections are
+    """Fail a test that leaves a task, or a slot of a limiter. (Open connections are
     warnings, and those are errors.)
     """
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
-    for bucket in list(_buckets):
-        usage = bucket.usage()
+    for limiter in list(_limiters):
+        usage = limiter.usage()
         assert (usage.in_flight, usage.waiting) == (0, 0), (
             f"slots or waiters left behind: {usage}"
         )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bucket_model import STALLS, moments, plans, run, stall
+from support.limiter_model import STALLS, moments, plans, run, stall
 from support.raw_server import (
     CUT,
     GET,

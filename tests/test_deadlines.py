@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from support.bucket_model import now, run, stall
+from support.limiter_model import now, run, stall
 from support.raw_server import (
     CUT,
     GARBAGE,

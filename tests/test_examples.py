@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bucket_model import run
+from support.limiter_model import run
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "any-token"

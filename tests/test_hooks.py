@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from support.bucket_model import now
 from support.hooked import DARK, WAY, hooked, late, served, start
+from support.limiter_model import now
 from support.owning import PLAYERS, deploy, running
 from support.raw_server import failure
 from support.receiving import receiving

@@ -7,9 +7,9 @@ from itertools import count
 from typing import Any
 
 import pytest
-from support.bucket_model import now
 from support.hooked import DARK, NEVER, body, come, hooked, served, told
 from support.hooks import SECRET, receiver
+from support.limiter_model import now
 from support.owning import SteppingLoop, deploy, forgotten, owning
 from support.raw_server import failure
 

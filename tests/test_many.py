@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.owning import PLAYERS, forgotten, owning
 
 from edgegap_async import (

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.owning import at_every_turn, forgotten, owning
 from test_many import AT_ONCE, ids, outcomes_of, requests, slowly
 from test_ownership import faulty

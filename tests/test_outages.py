@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from support.bucket_model import now
+from support.limiter_model import now
 from support.owning import PLAYERS, forgotten
 from support.raw_server import (
     CUT,

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.owning import SteppingLoop
 
 from edgegap_async import ReadyDeployment

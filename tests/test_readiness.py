@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.raw_server import (
     CUT,
     GARBAGE,

@@ -6,7 +6,7 @@ import asyncio
 from math import inf
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 
 from edgegap_async._settled import Outcomes
 from edgegap_async._transport.deadlines import OpenWaits

@@ -7,7 +7,7 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.raw_server import failure
 from support.waiting import asked, crowd, delays, start
 

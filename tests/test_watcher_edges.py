@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.bucket_model import now
 from support.hooks import receiver
+from support.limiter_model import now
 from support.raw_server import answer, failure, scripted
 from support.waiting import asked, crowd, delays, start
 

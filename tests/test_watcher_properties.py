@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from support.bucket_model import moments, now
+from support.limiter_model import moments, now
 from support.waiting import WAY, asked
 
 from edgegap_async import EdgegapSession, Limits, ReadyDeployment

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bucket_model import run
 from support.hooks import (
     BASE,
     BODY,
@@ -24,6 +23,7 @@ from support.hooks import (
     signed,
     words,
 )
+from support.limiter_model import run
 
 from edgegap_async import DeploymentState, DeployRequest
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent, parse

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 from support.asgi import App, Served, call, lived, loopback
-from support.bucket_model import now
 from support.hooks import BODY, SECRET, path, receiver
+from support.limiter_model import now
 
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from .._lanes import PRIORITIES, Priority
+from .._limits.queue import PRIORITIES, Priority
 from .._transport.deadlines import finish
 from .._transport.request import Withdrawn
 from ..endpoints import Endpoint

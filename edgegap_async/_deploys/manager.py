@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakSet
 
-from .._lanes import PRIORITIES, Priority
+from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
 from .._transport.request import Withdrawn

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
-from .._lanes import Priority
+from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.request import Withdrawn

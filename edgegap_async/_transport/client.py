@@ -13,10 +13,10 @@ import aiohttp
 from msgspec import UNSET, UnsetType
 from yarl import URL
 
-from .._bucket import Bucket
-from .._lanes import PRIORITIES, Priority
-from .._limits import Limits
-from .._registry import Shared, forks, join, leave
+from .._limits.config import Limits
+from .._limits.limiter import Limiter
+from .._limits.queue import PRIORITIES, Priority
+from .._limits.registry import REGISTRY, Budget, fork_count
 from ..endpoints import Endpoint, LimitName
 from ..errors import (
     ApiError,
@@ -83,10 +83,12 @@ class Transport:
         self.closed: bool = False
         self._limits = limits
         # Until the first call, which joins the sessions that share a budget.
-        self._shared = Shared(limits)
+        self._budget = Budget(limits)
         self._token = token
         # A slot is held while a connection is used.
-        self.connections: float = sum(bucket.slots for bucket in self.buckets.values())
+        self.connections: float = sum(
+            limiter.slots for limiter in self.limiters.values()
+        )
         self._exchange = Exchange(
             http, self.connections, session_headers(f"{scheme}{token}")
         )
@@ -96,7 +98,7 @@ class Transport:
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._forks = forks()
+        self._forks = fork_count()
         # The endpoints that the API serves under their new path.
         self._moved: set[Endpoint[Any, Any]] = set()
         self._waits = OpenWaits()
@@ -201,27 +203,27 @@ class Transport:
         request = self._prepare(
             endpoint, path_params, body, query, timeout, priority, token, progress
         )
-        bucket = self._shared.buckets[endpoint.limit.name]
-        ticket = bucket.ticket()
+        limiter = self._budget.limiters[endpoint.limit.name]
+        ticket = limiter.ticket()
         trace = (
             None
             if self._on_event is None
-            else CallTrace(self._on_event, endpoint, path_params, bucket)
+            else CallTrace(self._on_event, endpoint, path_params, limiter)
         )
         # Made with the first failure.
         state: RetryState | None = None
         failure: EdgegapError | None = None
         try:
             while True:
-                if (started := await bucket.take()) is None:
+                if (started := await limiter.try_acquire()) is None:
                     started = await self._queue(
-                        request, bucket, ticket, priority, failure
+                        request, limiter, ticket, priority, failure
                     )
                 if trace:
                     trace.attempt_started()
                 try:
                     reply = await self._exchange.run(
-                        request, bucket, self._exchange_timeouts, started
+                        request, limiter, self._exchange_timeouts, started
                     )
                     answer = read(
                         endpoint,
@@ -275,9 +277,9 @@ class Transport:
         )
 
     @property
-    def buckets(self) -> dict[LimitName, Bucket]:
+    def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
-        return self._shared.buckets
+        return self._budget.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
@@ -288,9 +290,11 @@ class Transport:
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._shared = join(loop, self.base_url, self._token, self._limits)
-            self._loop, self._forks = loop, forks()
-        elif self._loop is not loop or self._forks != forks():
+            self._budget = REGISTRY.acquire(
+                loop, self.base_url, self._token, self._limits
+            )
+            self._loop, self._forks = loop, fork_count()
+        elif self._loop is not loop or self._forks != fork_count():
             raise WrongLoop(
                 "the session was first used in another event loop or process: "
                 "make one for each"
@@ -305,7 +309,7 @@ class Transport:
     async def _queue(
         self,
         request: Request[B, T],
-        bucket: Bucket,
+        limiter: Limiter,
         ticket: int,
         priority: Priority,
         failure: EdgegapError | None,
@@ -319,7 +323,7 @@ class Transport:
             raise self._end_of_call(request, failure)
         loop = asyncio.get_running_loop()
         now, deadline = loop.time(), request.deadline.at
-        wait = bucket.hopeful_wait(priority, newcomer=failure is None)
+        wait = limiter.shortest_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             sent = failure is not None and failure.request_sent
             name = str(request.endpoint)
@@ -327,12 +331,12 @@ class Transport:
                 request, f"its limit takes at least {wait:.1f} s", logging.INFO
             )
             raise QueueTooLong(name, wait=wait, request_sent=sent) from failure
-        if not await self.wait(bucket.acquire(ticket, priority), deadline):
+        if not await self.wait(limiter.acquire(ticket, priority), deadline):
             raise self._end_of_call(request, failure)
         now = loop.time()
         if self._over or (deadline is not None and now >= deadline):
             # Closed, or too late, in the very turn in which the slot came.
-            bucket.never_sent()
+            limiter.never_sent()
             raise self._end_of_call(request, failure)
         return now
 
@@ -476,7 +480,7 @@ class Transport:
         try:
             cancelled = await finish([closing], self._loop.time() + CLOSE_TIMEOUT)
         finally:
-            leave(self._loop, self._shared)
+            REGISTRY.release(self._loop, self._budget)
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():

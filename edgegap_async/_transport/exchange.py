@@ -14,7 +14,7 @@ from math import inf
 
 import aiohttp
 
-from .._bucket import Bucket
+from .._limits.limiter import Limiter
 from .deadlines import ExchangeTimeouts
 from .request import B, Request, T
 from .response import Reply
@@ -139,14 +139,14 @@ class Exchange:
     async def run(
         self,
         request: Request[B, T],
-        bucket: Bucket,
+        limiter: Limiter,
         timeouts: ExchangeTimeouts,
         started: float,
     ) -> Reply:
         """Make one exchange.
 
         Args:
-            bucket: has given a slot at `started`, and gets it back.
+            limiter: has given a slot at `started`, and gets it back.
 
         Raises:
             NoResponse: there was no answer.
@@ -161,7 +161,7 @@ class Exchange:
         try:
             request.sending(started)
             response = await self._send(request, dispatch)
-            retry_after = _on_headers(response, bucket, started)
+            retry_after = _on_headers(response, limiter, started)
             body = await response.read()
             log.debug("%s was answered %d", request.endpoint, response.status)
             return Reply(response.status, body, request.secret, retry_after)
@@ -180,7 +180,7 @@ class Exchange:
             if sent:
                 self.connected = started
             if response is None:
-                (bucket.given_up if sent else bucket.never_sent)()
+                (limiter.given_up if sent else limiter.never_sent)()
             elif body is None:
                 response.close()
         if response is not None and response.status >= 300:
@@ -207,7 +207,7 @@ class Exchange:
 
 
 def _on_headers(
-    response: aiohttp.ClientResponse, bucket: Bucket, started: float
+    response: aiohttp.ClientResponse, limiter: Limiter, started: float
 ) -> float | None:
     """Return the slot, and hold the limiter if a 429 asks for it.
 
@@ -215,7 +215,7 @@ def _on_headers(
         The seconds of `Retry-After`, if the answer is an error that has one.
     """
     refused = response.status == TOO_MANY
-    bucket.answered(started, refused=refused)
+    limiter.answered(started, refused=refused)
     if response.status < 400:
         return None
     headers = response.headers
@@ -223,7 +223,7 @@ def _on_headers(
         headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC)
     )
     if refused and retry_after is not None:
-        bucket.hold(retry_after)
+        limiter.hold(retry_after)
     return retry_after
 
 

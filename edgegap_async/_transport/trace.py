@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Literal
 
-from .._bucket import Bucket
+from .._limits.limiter import Limiter
 from ..endpoints import B, Endpoint, T
 from ..errors import ApiError, EdgegapError, UnexpectedAnswer
 from ..events import Event, OnEvent
@@ -21,9 +21,9 @@ class CallTrace:
         on_event: OnEvent,
         endpoint: Endpoint[B, T],
         path_params: Mapping[str, object],
-        bucket: Bucket,
+        limiter: Limiter,
     ) -> None:
-        self._on_event, self._endpoint, self._bucket = on_event, endpoint, bucket
+        self._on_event, self._endpoint, self._limiter = on_event, endpoint, limiter
         request_id = path_params.get("request_id")
         self._request_id = request_id if isinstance(request_id, str) else None
         self._mark = asyncio.get_running_loop().time()
@@ -87,7 +87,7 @@ class CallTrace:
             outcome=outcome,
             attempt=self._attempts,
             request_id=self._request_id,
-            rate=self._bucket.rate,
+            rate=self._limiter.rate,
         )
         try:
             self._on_event(event)

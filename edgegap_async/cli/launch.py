@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from .._limits import Limits
+from .._limits.config import Limits
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from .._limits import LimitUsage
+from .._limits.config import LimitUsage
 from ..endpoints import LimitName
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
 from ..models.deployment import ReadyDeployment

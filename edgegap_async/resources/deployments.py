@@ -13,7 +13,7 @@ from msgspec import UNSET
 from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
-from .._lanes import Priority
+from .._limits.queue import Priority
 from .._settled import Outcomes
 from .._transport.client import Timeout, Transport
 from .._transport.queries import under_tags

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET
 
-from .._lanes import Priority
+from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import LOCATIONS
 from ..models._check import optional_text

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
-from .._lanes import Priority
+from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User

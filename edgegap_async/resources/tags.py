@@ -4,7 +4,7 @@ already runs.
 
 from msgspec import UNSET
 
-from .._lanes import Priority
+from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.owning import at_every_turn, deploy, forgotten, owning, running
 
 from edgegap_async import DeployRequest, EdgegapError, EdgegapSession

@@ -14,8 +14,8 @@ from edgegap_async import EdgegapSession, ReadyDeployment, WebhookReceiver
 from edgegap_async.errors import EdgegapError, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import WebhookEvent
-from support.bucket_model import now
 from support.hooks import path
+from support.limiter_model import now
 from support.owning import deploy, owning
 
 # so that only a webhook can tell

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from edgegap_async import EdgegapSession
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 
 PLAYERS = ["203.0.113.7"]
@@ -177,9 +177,9 @@ def at_every_turn(
             raise AssertionError("it took longer than that")
     gc.collect()
     assert all(
-        bucket.usage().in_flight == 0
-        for bucket in gc.get_objects()
-        if type(bucket) is Bucket
+        limiter.usage().in_flight == 0
+        for limiter in gc.get_objects()
+        if type(limiter) is Limiter
     )
     assert not wrong, f"forgotten or left, by turn: {wrong}"
     return errors, turn

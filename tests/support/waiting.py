@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.simulator import Fault, Simulator
-from support.bucket_model import now
+from support.limiter_model import now
 
 # seconds in each direction
 WAY = (0.005, 0.03)

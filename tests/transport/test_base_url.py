@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.bucket_model import now
+from support.limiter_model import now
 from support.raw_server import GOOD, RawServer
 
 from edgegap_async import EdgegapSession, Limits

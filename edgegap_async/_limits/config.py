@@ -1,8 +1,8 @@
-"""What a session keeps of the API's limits, and how it tells of it."""
+"""The limits that a session keeps, and how it uses them."""
 
 from msgspec import Struct
 
-from .endpoints import (
+from ..endpoints import (
     DEPLOY_LIMIT,
     LIMITS,
     LIST_LIMIT,
@@ -11,22 +11,22 @@ from .endpoints import (
     Limit,
     LimitName,
 )
-from .models._check import fail, flag, number, whole_number
+from ..models._check import fail, flag, number, whole_number
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The limits that a session keeps, in requests per second; None is no limit.
+    """The limits that a session keeps, in requests per second; None: no limit.
 
     Args:
         deploy, status, list, other: the documented limits unless given.
         share: this process's part of the organization's budget, above 0 and up to 1.
-        burst: how many requests may go at once after a pause, for each limit at most
-            its rate. Not given: a quarter of the limit. 1 paces evenly, for a server
-            that counts by spacing.
-        early_return: make up for a long way to the server: once it is known how long it
-            is, a slot comes back earlier by most of that. Off, answers after 300 ms
-            leave three quarters of the limit. If the way suddenly becomes much shorter,
-            the limit may be passed for a moment.
+        burst: how many requests may be sent at once after a pause, for each limit at
+            most its rate. Not given: a quarter of the limit. 1 paces evenly, for a
+            server that counts by spacing.
+        early_return: make up for a long round trip: once it is known, a slot comes back
+            earlier by most of it. Off, answers after 300 ms leave three quarters of the
+            limit. If the round trip suddenly becomes much shorter, the limit may be
+            passed for a moment.
     """
 
     deploy: float | None = DEPLOY_LIMIT.rate
@@ -38,7 +38,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     early_return: bool = True
 
     def __post_init__(self) -> None:
-        # requests per second: one in a quarter of an hour; more than any machine sends
+        # Requests per second: one in a quarter of an hour, and more than any machine
+        # sends.
         least, most = 0.001, 1e9
         for limit in LIMITS:
             rate: object = getattr(self, limit.name)
@@ -52,7 +53,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def off(cls) -> "Limits":
-        """No limits at all: for a server that has none."""
+        """No limits at all, for a server that has none."""
         return cls(deploy=None, status=None, list=None, other=None)
 
     def kept(self, name: LimitName) -> Limit:
@@ -62,8 +63,14 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class LimitUsage(Struct, frozen=True):
-    """How a limit is used: `rate` in requests per second and `burst` are those in use,
-    and `why`; waits in seconds.
+    """How a limit is used.
+
+    Attributes:
+        rate: requests per second that are allowed at the moment; None: no limit.
+        burst: how many may be sent at once.
+        why: why the rate and the burst are what they are.
+        expected_wait: seconds that a call made now waits at least.
+        busiest_second: the most requests that were sent in any second.
     """
 
     rate: float | None

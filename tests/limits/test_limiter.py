@@ -1,7 +1,7 @@
-"""The bucket against a network that delays, a loop that stalls and callers that go
+"""The limiter against a network that delays, a loop that stalls and callers that go
 away: all in virtual time.
 
-No plan here has ten answers for each slot: until so many are seen, a bucket knows
+No plan here has ten answers for each slot: until so many are seen, a limiter knows
 nothing of the distance.
 """
 
@@ -13,7 +13,7 @@ import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bucket_model import (
+from support.limiter_model import (
     AT_REST,
     STALLS,
     busiest_second,
@@ -27,7 +27,7 @@ from support.bucket_model import (
     stall,
 )
 
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 
 # seconds after it was given up in which a request may still arrive
 ALLOWANCE = 0.25
@@ -66,16 +66,16 @@ def calls_of(refused: st.SearchStrategy[bool]) -> st.SearchStrategy[Call]:
 ADMITTED, ANY = calls_of(st.just(False)), calls_of(st.booleans())
 
 
-async def perform(call: Call, bucket: Bucket, arrivals: list[float]) -> None:
+async def perform(call: Call, limiter: Limiter, arrivals: list[float]) -> None:
     """One call; `arrivals` gets the time at which the server counts it."""
     await asyncio.sleep(call.start)
-    await slot(bucket)
+    await slot(limiter)
     granted = now()
     if call.leaves:
         try:
             await asyncio.sleep(call.there)
         finally:
-            bucket.never_sent()
+            limiter.never_sent()
         return
     answered = False
     try:
@@ -84,21 +84,21 @@ async def perform(call: Call, bucket: Bucket, arrivals: list[float]) -> None:
     finally:
         if answered:
             arrivals.append(granted + call.there)
-            bucket.answered(granted, refused=call.refused)
+            limiter.answered(granted, refused=call.refused)
         else:
             arrivals.append(min(granted + call.there, now() + ALLOWANCE))
-            bucket.given_up()
+            limiter.given_up()
 
 
 async def carry_out(
-    calls: list[Call], stalls: list[tuple[float, float]], bucket: Bucket
+    calls: list[Call], stalls: list[tuple[float, float]], limiter: Limiter
 ) -> list[float]:
     """All of a plan; the arrivals at the server."""
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
     for start, length in stalls:
         loop.call_later(start, stall, length)
-    tasks = [asyncio.create_task(perform(call, bucket, arrivals)) for call in calls]
+    tasks = [asyncio.create_task(perform(call, limiter, arrivals)) for call in calls]
     for call, task in zip(calls, tasks, strict=True):
         if call.cancelled is not None:
             loop.call_later(call.start + call.cancelled, task.cancel)
@@ -127,7 +127,7 @@ def test_no_second_sees_more_than_the_limit(
 def test_whoever_goes_no_slot_is_lost(
     calls: list[Call], stalls: list[tuple[float, float]], burst: int | None
 ) -> None:
-    async def afterwards() -> tuple[Bucket, list[float], list[float]]:
+    async def afterwards() -> tuple[Limiter, list[float], list[float]]:
         used = made(5, burst)
         await carry_out(calls, stalls, used)
         usage = used.usage()
@@ -143,8 +143,8 @@ def test_whoever_goes_no_slot_is_lost(
 @pytest.mark.parametrize("who", range(6))
 def test_a_waiter_may_go_in_any_turn_of_the_loop(who: int) -> None:
     async def cancelled_after(turns: int) -> list[float]:
-        bucket = made(2, 1)
-        tasks = [asyncio.create_task(slot(bucket)) for _ in range(6)]
+        limiter = made(2, 1)
+        tasks = [asyncio.create_task(slot(limiter)) for _ in range(6)]
         await asyncio.sleep(0.499)
         # what the head waits for, and the cancellation, come in the same turns
         stall(0.1)
@@ -155,10 +155,10 @@ def test_a_waiter_may_go_in_any_turn_of_the_loop(who: int) -> None:
         for task in tasks:
             await asyncio.wait([task])
             if not task.cancelled():
-                bucket.never_sent()
-        assert (bucket.usage().waiting, bucket.usage().in_flight) == (0, 0)
+                limiter.never_sent()
+        assert (limiter.usage().waiting, limiter.usage().in_flight) == (0, 0)
         await asyncio.sleep(AT_REST)
-        return await pace(bucket, 4)
+        return await pace(limiter, 4)
 
     paces = [run(cancelled_after(turns)) for turns in range(12)]
     assert paces == [pytest.approx([0, 0.5, 1.002, 1.502], abs=0.01)] * 12
@@ -190,11 +190,11 @@ async def granted_order(
 
 
 def ours(rate: float) -> Acquire:
-    bucket = made(rate)
+    limiter = made(rate)
 
     async def acquire(_: int) -> None:
-        await slot(bucket)
-        asyncio.get_running_loop().call_later(0.05, bucket.answered, 0.05)
+        await slot(limiter)
+        asyncio.get_running_loop().call_later(0.05, limiter.answered, 0.05)
 
     return acquire
 
@@ -222,17 +222,17 @@ def test_newcomers_after_a_stall_overtake_in_a_bare_limiter_and_not_in_ours() ->
 
 def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
     async def order() -> list[str]:
-        bucket, granted = made(2), list[str]()
+        limiter, granted = made(2), list[str]()
 
         async def call(name: str, ticket: int) -> None:
-            await slot(bucket, ticket)
+            await slot(limiter, ticket)
             granted.append(name)
-            bucket.answered(now())
+            limiter.answered(now())
 
-        first = bucket.ticket()
+        first = limiter.ticket()
         await call("first", first)
         others = [
-            asyncio.create_task(call(str(number), bucket.ticket()))
+            asyncio.create_task(call(str(number), limiter.ticket()))
             for number in range(6)
         ]
         await asyncio.sleep(0.7)
@@ -258,16 +258,16 @@ def test_what_goes_at_once_is_what_the_shape_lets_through(
     plan: list[tuple[float, str]],
 ) -> None:
     async def follow() -> None:
-        bucket, shape = made(20, 5), AsyncLimiter(5, 5 / 22)
+        limiter, shape = made(20, 5), AsyncLimiter(5, 5 / 22)
         for pause, way in plan:
             await asyncio.sleep(pause)
             free = shape.has_capacity()
             if way == "at once":
-                assert (await bucket.take() is not None) == free
+                assert (await limiter.try_acquire() is not None) == free
             if way == "in the queue":
-                await slot(bucket)
+                await slot(limiter)
             if free or way == "in the queue":
                 await shape.acquire()
-                bucket.never_sent()
+                limiter.never_sent()
 
     run(follow())

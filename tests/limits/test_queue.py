@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bucket_model import (
+from support.limiter_model import (
     AT_REST,
     STALLS,
     busiest_second,
@@ -29,8 +29,8 @@ from support.bucket_model import (
 from support.raw_server import GET, GOOD, answer, deploy, scripted
 
 from edgegap_async import EdgegapSession, Limits, Retry
-from edgegap_async._bucket import Bucket
-from edgegap_async._lanes import Lanes, Priority
+from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.queue import Priority, PriorityQueue
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.events import Event
 
@@ -183,9 +183,9 @@ async def carried_out(
 
 @dataclass
 class Desk:
-    """Lanes, and who waits before them, by their place in the order of asking."""
+    """PriorityQueue, and who waits before them, by their place in the order of asking."""
 
-    lanes: Lanes = field(default_factory=Lanes)
+    lanes: PriorityQueue = field(default_factory=PriorityQueue)
     # heads by then
     waiting: dict[int, tuple[Priority, int, asyncio.Task[None]]] = field(
         default_factory=dict
@@ -231,7 +231,7 @@ class Desk:
 def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(
     stays: list[Stay], stalls: list[tuple[float, float]]
 ) -> None:
-    async def all_of_them() -> Lanes:
+    async def all_of_them() -> PriorityQueue:
         desk = Desk()
         await carried_out(stays, stalls, desk.stay)
         return desk.lanes
@@ -247,7 +247,7 @@ def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(
 @pytest.mark.parametrize("turns", range(6))
 def test_a_turn_that_is_given_back_stays_in_its_lane(turns: int) -> None:
     async def order() -> list[str]:
-        lanes, heads, soon = Lanes(), list[str](), asyncio.Event()
+        lanes, heads, soon = PriorityQueue(), list[str](), asyncio.Event()
 
         async def stay(name: str, priority: Priority) -> None:
             await lanes.enter(lanes.ticket(), priority)
@@ -287,31 +287,31 @@ def test_a_turn_that_is_given_back_stays_in_its_lane(turns: int) -> None:
 def test_in_the_bucket_no_slot_is_lost(
     stays: list[Stay], stalls: list[tuple[float, float]], burst: int | None
 ) -> None:
-    async def call(bucket: Bucket, each: Stay, sent: list[float]) -> None:
+    async def call(limiter: Limiter, each: Stay, sent: list[float]) -> None:
         await asyncio.sleep(each.start)
-        ticket = bucket.ticket()
+        ticket = limiter.ticket()
         for _ in range(each.times):
-            await bucket.acquire(ticket, each.priority)
+            await limiter.acquire(ticket, each.priority)
             sent.append(now())
             try:
                 await asyncio.sleep(each.length)
             finally:
-                bucket.given_up() if each.times == 1 else bucket.answered(now() - 0.1)
+                limiter.given_up() if each.times == 1 else limiter.answered(now() - 0.1)
 
     async def afterwards() -> None:
-        bucket, sent = made(5, burst), list[float]()
-        await carried_out(stays, stalls, lambda each: call(bucket, each, sent))
+        limiter, sent = made(5, burst), list[float]()
+        await carried_out(stays, stalls, lambda each: call(limiter, each, sent))
         assert busiest_second(sent) <= 5
-        usage = bucket.usage()
+        usage = limiter.usage()
         assert (usage.waiting, usage.in_flight, usage.expected_wait, usage.sent) == (
             0,
             0,
             0,
             len(sent),
         )
-        assert bucket.lanes.waiting == dict.fromkeys(LANES, 0)
+        assert limiter.queue.waiting == dict.fromkeys(LANES, 0)
         await asyncio.sleep(AT_REST)
-        assert await pace(bucket, 15) == pytest.approx(
+        assert await pace(limiter, 15) == pytest.approx(
             await pace(made(5, burst), 15), abs=0.005
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from support.bucket_model import busiest_second, now, run
+from support.limiter_model import busiest_second, now, run
 from support.raw_server import (
     GET,
     POOL,
@@ -23,7 +23,7 @@ from support.raw_server import (
 )
 
 from edgegap_async import EdgegapSession, Limits, Retry, SessionClosed
-from edgegap_async._registry import _here
+from edgegap_async._limits.registry import REGISTRY
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -36,7 +36,7 @@ BACK = 1.002
 
 def kept() -> dict[bytes, Any]:
     """The budgets that this loop has."""
-    return _here.get(asyncio.get_running_loop(), {})
+    return REGISTRY.on(asyncio.get_running_loop())
 
 
 def timers() -> int:
@@ -349,9 +349,9 @@ def test_a_loop_that_is_over_is_forgotten() -> None:
             await GET(edgegap)
 
     gc.collect()
-    before = len(_here)
+    before = len(REGISTRY)
     for _ in range(5):
         run(program())
     gc.collect()
     # the last one may go when the next one comes
-    assert len(_here) <= before + 1
+    assert len(REGISTRY) <= before + 1

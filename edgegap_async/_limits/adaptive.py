@@ -1,52 +1,53 @@
-"""How fast a limit may be used at the moment: pure, who asks gives the time.
+"""The rate at which a limit may be used at the moment. Pure: the caller gives the time.
 
-While the documented limit is held, a 429 says that the server counts otherwise, that
-its limit is lower, or that somebody else spends from it:
+While the documented limit is held, a 429 means that the server counts in another way,
+that its limit is lower, or that another client spends from it:
 
-    the first           nothing at once any more: an even pace, which a server that
-                        counts by spacing wants. If callers wait, and did so for the
-                        whole last second or had half of the limit through, what it
-                        admitted in that second is its limit: the rate is set a little
-                        below, after a pause that lets its window run empty
-    each further one    the rate is cut; once for all that were sent before the cut
+    the first           no burst any more: an even pace, which a server that counts by
+                        spacing wants. If calls wait, and did so for the whole last
+                        second or had half of the limit through, the requests that were
+                        admitted in that second are its limit: the rate is set a little
+                        below, after a pause in which its window runs empty
+    each further one    the rate is cut, once for all requests sent before the cut
     each second         a little is given back, never above the documented limit
-    minutes of quiet    all is as at first
+    minutes without     everything is as at first
 
-Refusals that have nothing to do with our rate (others spend the same limit) cut it all
-the same: with one in a hundred a quarter of the limit is left. That is the price of
-finding a limit that is really lower with so few refusals.
+Sporadic refusals, which have nothing to do with our rate, cut it all the same: with one
+in a hundred, a quarter of the limit is left. That is the price of finding a limit that
+is really lower with so few refusals.
 """
 
 from math import ceil, floor, inf, sqrt
 
-from .endpoints import Limit
+from ..endpoints import Limit
 
-# seconds: uvloop's clock counts whole milliseconds; without this 41 of 40 were measured
+# Seconds: uvloop's clock counts whole milliseconds. Without this, 41 requests of 40 were
+# measured.
 CLOCK_GRAIN = 0.002
-# a burst refills a tenth faster than the limit: refilled at exactly the rate, a stall
-# would be lost
+# The shaper refills a tenth faster than the limit. Refilled at exactly the rate, the
+# time of a stall would be lost.
 HEADROOM = 1.1
-# of what was admitted in the last second is safe to begin with
+# The part of the requests admitted in the last second that is safe to begin with.
 MEASURED = 0.95
 CUT = 0.85
-# requests per second, each second; of a larger limit that share of it
+# Requests per second, given back each second; of a larger limit, that share of it.
 GROWTH, GROWTH_SHARE = 0.25, 1 / 160
-# seconds after which a window of one second has room again
+# Seconds after which a window of one second has room again.
 EMPTYING = 0.9
-# seconds without a 429 after which all is as at first: it may have been somebody else's
-# load
+# Seconds without a 429 after which everything is as at first: the load may have been
+# another client's.
 QUIET = 300.0
 WHY_NONE, WHY_LIMIT = "no limit", "the session's limits"
 WHY_EVEN = "429: sent at an even pace"
 WHY_LESS = "429: the server admits less than the limit"
 
 
-class Pace:
+class AdaptiveRate:
     """The rate, the burst and the slots in use."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = inf if limit.rate is None else limit.rate
-        # The tiny addend undoes what binary fractions lose: 0.7 * 40 is 28, not 27.
+        # The addend makes up for binary fractions: 0.7 * 40 is 28, not 27.
         self.most_slots: float = (
             inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
         )
@@ -58,7 +59,7 @@ class Pace:
         self._since = 0.0
         self._cut_at = -inf
         self._measured = False
-        # whether it is not as the limits say any more
+        # Whether it differs from what the limit says.
         self.adapted: bool = False
         self.full_period: float = (
             0.0
@@ -81,7 +82,7 @@ class Pace:
         return WHY_EVEN if self.burst < self._full_burst else WHY_LIMIT
 
     def relax(self, now: float) -> None:
-        """After a long quiet all is as at first."""
+        """After a long time without a 429, everything is as at first."""
         if self.adapted and now - self._cut_at > QUIET and self.rate(now) == self.limit:
             self.burst, self._rate, self.adapted, self._measured = (
                 self._full_burst,
@@ -91,7 +92,7 @@ class Pace:
             )
 
     def slots(self, now: float) -> float:
-        """How many requests may be under way or cooling."""
+        """How many requests may be in flight or cooling."""
         return (
             min(self.most_slots, ceil(self.rate(now)))
             if self.adapted
@@ -109,7 +110,7 @@ class Pace:
         )
 
     def refill(self, now: float) -> float:
-        """Tokens per second of the shape."""
+        """Requests per second that the shaper lets through after its burst."""
         return self.rate(now) * (HEADROOM if self.burst > 1 else 1.0)
 
     def soonest(self, now: float, count: float) -> float:
@@ -120,7 +121,7 @@ class Pace:
         if count <= 0 or self._rate == self.limit:
             return max(0.0, count / rate)
         growth = self._growth
-        # seconds until the limit is reached again
+        # Seconds until the limit is reached again.
         growing = (self.limit - rate) / growth
         sent_meanwhile = (rate + self.limit) / 2 * growing
         if count >= sent_meanwhile:
@@ -130,8 +131,15 @@ class Pace:
     def refused(
         self, now: float, sent: float, admitted: int, waiting_since: float | None
     ) -> float:
-        """A 429 to a request of `sent`; `admitted` in the last second. Seconds to hold
-        the bucket because of it.
+        """A 429 has arrived.
+
+        Args:
+            sent: when its request was sent.
+            admitted: requests that were admitted in the last second.
+            waiting_since: since when calls have waited all the time; None: they did not.
+
+        Returns:
+            Seconds to hold the limiter.
         """
         if self.limit == inf or sent < self._cut_at:
             return 0.0
@@ -149,7 +157,7 @@ class Pace:
         return 0.0
 
     def _set(self, now: float, rate: float) -> None:
-        # A tenth of the limit always goes through: at less, it would take minutes to
-        # find out that more is allowed.
+        # At less than a tenth of the limit, it would take minutes to find out that more
+        # is allowed.
         self._rate = min(self.limit, max(rate, self.limit / 10))
         self._since = now

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.bucket_model import run
+from support.limiter_model import run
 from support.raw_server import GET, answer, deploy, scripted, session
 
 from edgegap_async import (

@@ -1,4 +1,4 @@
-"""What the tests of the bucket share: a loop that stalls, the one place that knows how
+"""What the tests of the limiter share: a loop that stalls, the one place that knows how
 a slot is taken, and windows.
 """
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 from edgegap_async.endpoints import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -51,13 +51,13 @@ def stall(seconds: float) -> None:
     loop.lost += seconds
 
 
-def made(rate: float | None, burst: int | None = None) -> Bucket:
-    return Bucket(Limit("deploy", rate, burst))
+def made(rate: float | None, burst: int | None = None) -> Limiter:
+    return Limiter(Limit("deploy", rate, burst))
 
 
-async def slot(bucket: Bucket, ticket: int | None = None) -> None:
+async def slot(limiter: Limiter, ticket: int | None = None) -> None:
     """How a slot is taken: the one place that knows."""
-    await bucket.acquire(bucket.ticket() if ticket is None else ticket)
+    await limiter.acquire(limiter.ticket() if ticket is None else ticket)
 
 
 def moments(most: float) -> st.SearchStrategy[float]:
@@ -76,11 +76,11 @@ def busiest_second(times: list[float]) -> int:
     )
 
 
-async def pace(bucket: Bucket, count: int) -> list[float]:
+async def pace(limiter: Limiter, count: int) -> list[float]:
     """When `count` calls that wait for nothing else are granted, in seconds from now."""
     start, times = now(), []
     for _ in range(count):
-        await slot(bucket)
+        await slot(limiter)
         times.append(now() - start)
-        bucket.answered(now())
+        limiter.answered(now())
     return times

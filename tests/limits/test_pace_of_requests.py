@@ -1,4 +1,4 @@
-"""How fast a bucket lets requests go: the pace of each limit, the share that is
+"""How fast a limiter lets requests go: the pace of each limit, the share that is
 reached, when slots come back.
 """
 
@@ -10,7 +10,7 @@ import pytest
 from aiolimiter import AsyncLimiter
 from hypothesis import given
 from hypothesis import strategies as st
-from support.bucket_model import (
+from support.limiter_model import (
     STALLS,
     busiest_second,
     made,
@@ -25,7 +25,7 @@ from support.bucket_model import (
 from support.raw_server import answer, scripted, with_http
 
 from edgegap_async import Limits
-from edgegap_async._bucket import Bucket
+from edgegap_async._limits.limiter import Limiter
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ from edgegap_async._bucket import Bucket
 def test_the_pace_of_each_limit(
     limits: Limits, at_once: int, in_a_second: int, fifth: float
 ) -> None:
-    times = run(pace(Bucket(limits.kept("deploy")), 50))
+    times = run(pace(Limiter(limits.kept("deploy")), 50))
     assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (
         at_once,
         in_a_second,
@@ -64,17 +64,17 @@ def test_the_hopeful_wait_is_never_longer_than_the_real_one(
     starts: list[float], rate: float
 ) -> None:
     async def call(
-        bucket: Bucket, start: float, waits: list[tuple[float, float]]
+        limiter: Limiter, start: float, waits: list[tuple[float, float]]
     ) -> None:
         await asyncio.sleep(start)
-        asked, hope = now(), bucket.hopeful_wait()
-        await slot(bucket)
+        asked, hope = now(), limiter.shortest_wait()
+        await slot(limiter)
         waits.append((hope, now() - asked))
-        bucket.answered(now())
+        limiter.answered(now())
 
     async def all_of_them() -> list[tuple[float, float]]:
-        bucket, waits = made(rate), list[tuple[float, float]]()
-        await asyncio.gather(*(call(bucket, start, waits) for start in starts))
+        limiter, waits = made(rate), list[tuple[float, float]]()
+        await asyncio.gather(*(call(limiter, start, waits) for start in starts))
         return waits
 
     assert all(hope <= wait + 0.001 for hope, wait in run(all_of_them()))
@@ -82,17 +82,17 @@ def test_the_hopeful_wait_is_never_longer_than_the_real_one(
 
 def test_the_hopeful_wait_knows_that_a_rate_that_was_cut_grows_back() -> None:
     async def wait() -> tuple[float, float]:
-        bucket, start = made(40), now()
+        limiter, start = made(40), now()
 
         async def call() -> None:
-            await slot(bucket)
-            bucket.answered(now(), refused=2 < now() - start < 7)
+            await slot(limiter)
+            limiter.answered(now(), refused=2 < now() - start < 7)
 
         await asyncio.gather(*(call() for _ in range(200)))
-        assert bucket.usage().rate < 15
+        assert limiter.usage().rate < 15
         queue = [asyncio.create_task(call()) for _ in range(400)]
         await asyncio.sleep(0)
-        asked, hope = now(), bucket.hopeful_wait()
+        asked, hope = now(), limiter.shortest_wait()
         await call()
         await asyncio.gather(*queue)
         return hope, now() - asked
@@ -126,8 +126,8 @@ def model(
 
 @pytest.mark.parametrize(("rate", "least"), [(40, 0.98), (20, 0.98), (10, 0.98)])
 def test_saturated_it_reaches_the_limit(rate: int, least: float) -> None:
-    bucket = made(rate)
-    arrivals = model(lambda: slot(bucket), lambda: bucket.answered(now() - 0.002), 20)
+    limiter = made(rate)
+    arrivals = model(lambda: slot(limiter), lambda: limiter.answered(now() - 0.002), 20)
     reached = sum(time < arrivals[0] + 20 for time in arrivals) / (rate * 20)
     assert busiest_second(arrivals) <= rate
     assert reached >= least
@@ -141,32 +141,32 @@ def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
 @pytest.mark.parametrize(
     ("round_trip", "ends", "back_after"),
     [
-        (0.0, lambda bucket: bucket.answered(now()), 1.002),
-        (1.5, lambda bucket: bucket.answered(now()), 1.002),
+        (0.0, lambda limiter: limiter.answered(now()), 1.002),
+        (1.5, lambda limiter: limiter.answered(now()), 1.002),
         # it may still be on its way: as long as the longest round trip seen,
-        (0.0, Bucket.given_up, 1.252),
-        (1.5, Bucket.given_up, 2.502),
+        (0.0, Limiter.given_up, 1.252),
+        (1.5, Limiter.given_up, 2.502),
         # and no longer than two seconds
-        (30.0, Bucket.given_up, 3.002),
+        (30.0, Limiter.given_up, 3.002),
         # at once; what it waits for is the pace
-        (0.0, Bucket.never_sent, 0.091),
+        (0.0, Limiter.never_sent, 0.091),
     ],
 )
 def test_when_a_slot_comes_back(
-    round_trip: float, ends: Callable[[Bucket], None], back_after: float
+    round_trip: float, ends: Callable[[Limiter], None], back_after: float
 ) -> None:
     async def wait() -> float:
-        bucket = made(10, 10)
-        await slot(bucket)
-        bucket.answered(now() - round_trip)
+        limiter = made(10, 10)
+        await slot(limiter)
+        limiter.answered(now() - round_trip)
         await asyncio.sleep(5)
         for _ in range(10):
-            await slot(bucket)
+            await slot(limiter)
         start = now()
         for _ in range(10):
-            ends(bucket)
-        await slot(bucket)
-        bucket.never_sent()
+            ends(limiter)
+        await slot(limiter)
+        limiter.never_sent()
         return now() - start
 
     assert run(wait()) == pytest.approx(back_after, abs=0.0005)
@@ -174,14 +174,14 @@ def test_when_a_slot_comes_back(
 
 def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
     async def wait() -> float:
-        bucket, start = made(10, 10), now()
+        limiter, start = made(10, 10), now()
         for _ in range(10):
-            await slot(bucket)
-        bucket.given_up()
+            await slot(limiter)
+        limiter.given_up()
         for _ in range(9):
-            bucket.answered(now())
-        await slot(bucket)
-        bucket.answered(now())
+            limiter.answered(now())
+        await slot(limiter)
+        limiter.answered(now())
         return now() - start
 
     assert run(wait()) == pytest.approx(1.002, abs=0.0005)
@@ -190,17 +190,17 @@ def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
 @pytest.mark.parametrize("end", ["answered", "never sent"])
 def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
     async def wait() -> float:
-        bucket = made(2, 2)
-        await slot(bucket)
-        await slot(bucket)
+        limiter = made(2, 2)
+        await slot(limiter)
+        await slot(limiter)
         start = now()
-        waiting = asyncio.create_task(slot(bucket))
+        waiting = asyncio.create_task(slot(limiter))
         # nothing is known yet of when a slot comes back
         await asyncio.sleep(3)
-        bucket.answered(now() - 3.0) if end == "answered" else bucket.never_sent()
+        limiter.answered(now() - 3.0) if end == "answered" else limiter.never_sent()
         await waiting
-        bucket.answered(now())
-        bucket.answered(now())
+        limiter.answered(now())
+        limiter.answered(now())
         return now() - start
 
     assert run(wait()) == pytest.approx(4.002 if end == "answered" else 3, abs=0.001)
