@@ -409,7 +409,8 @@ async def test_of_what_comes_before_the_answer_a_few_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "most", ["_deploys.webhook_router.MOST_ANSWERED", "_heard.MOST_HEARD"]
+    "most",
+    ["_deploys.webhook_router.MOST_ANSWERED", "_waiters.recent_events.MOST_REMEMBERED"],
 )
 async def test_what_is_kept_has_an_end(
     most: str, monkeypatch: pytest.MonkeyPatch
@@ -429,7 +430,7 @@ async def test_what_is_kept_has_an_end(
 async def test_of_what_is_forgotten_it_is_asked_as_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edgegap_async.readiness.MOST_ACCEPTED", 1)
+    monkeypatch.setattr("edgegap_async._waiters.watcher.MOST_ACCEPTED", 1)
     async with hooked(options=NEVER) as (edgegap, sim, hooks):
         (_, first), (nonce, second) = [await deployed(edgegap) for _ in range(2)]
         # they come

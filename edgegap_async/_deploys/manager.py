@@ -15,6 +15,7 @@ from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
 from .._transport.request import Withdrawn
+from .._waiters.watcher import Watcher
 from ..endpoints import Endpoint
 from ..errors import (
     AllocationFailed,
@@ -25,7 +26,6 @@ from ..errors import (
 )
 from ..models._check import flag, one_of, optional_seconds
 from ..models.deploy import DeploymentAccepted
-from ..readiness import Watcher
 from .capacity import CapacityLimiter
 from .leases import Lease, Leases, OwnedDeployment
 from .pending import OnIntent, PendingDeploy, pending_deploy
@@ -293,7 +293,7 @@ class DeployManager:
         return accepted
 
     def _receive(self, event: "WebhookEvent") -> None:
-        self.watcher.hear(event)
+        self.watcher.receive(event)
         if event.event == "terminated":
             self._release_capacity(event.request_id)
 

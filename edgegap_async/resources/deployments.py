@@ -14,9 +14,9 @@ from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
-from .._settled import Outcomes
 from .._transport.client import Timeout, Transport
 from .._transport.queries import under_tags
+from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
     CONTAINER_LOGS,
@@ -272,7 +272,7 @@ class Deployments:
 
     def wait_many(
         self, request_ids: Sequence[str], *, timeout: float | None = READY_TIMEOUT
-    ) -> AbstractAsyncContextManager[Outcomes]:
+    ) -> AbstractAsyncContextManager[ReadyStream]:
         """Wait for many deployments, with an outcome for each, in the order in which
         they are known (lists of GET /v1/deployments, GET /v1/status).
 

@@ -5,14 +5,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from typing import TypeAlias
 
-from ._waits import Caller, Outcome, Place
+from .schedule import Outcome, WaitFuture, WaitHandle
 
 Until: TypeAlias = Callable[
     [Coroutine[object, object, None], float | None], Awaitable[bool]
 ]
 
 
-class Outcomes:
+class ReadyStream:
     """What became of each deployment that is waited for, as (request_id, outcome): an
     asynchronous iterator, from which several tasks may take. What is not settled when
     the time is over, or the session is closed, has that for its outcome.
@@ -22,17 +22,20 @@ class Outcomes:
     """
 
     def __init__(
-        self, places: Collection[Place], until: Until, tell: Callable[[Place], Outcome]
+        self,
+        places: Collection[WaitHandle],
+        until: Until,
+        tell: Callable[[WaitHandle], Outcome],
     ) -> None:
         self._until, self._tell = until, tell
         self._left = {place.caller: place for place in places}
         self._deadline = next((place.deadline for place in places), None)
-        self._settled: deque[Caller] = deque()
+        self._settled: deque[WaitFuture] = deque()
         self._changed = asyncio.Event()
         for caller in self._left:
             caller.add_done_callback(self._settle)
 
-    def _settle(self, caller: Caller) -> None:
+    def _settle(self, caller: WaitFuture) -> None:
         self._settled.append(caller)
         self._changed.set()
 

@@ -17,15 +17,15 @@ from heapq import nsmallest
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 
-from .errors import EdgegapError
-from .models.deployment import DeploymentStatus, ReadyDeployment
+from ..errors import EdgegapError
+from ..models.deployment import DeploymentStatus, ReadyDeployment
 
 Goal: TypeAlias = Literal["ready", "stopped"]
 # the state that a list is asked for
-Word: TypeAlias = Literal["ready", "error", "any"]
+ListState: TypeAlias = Literal["ready", "error", "any"]
 Outcome: TypeAlias = ReadyDeployment | EdgegapError
 # None: nothing more will be seen in time
-Caller: TypeAlias = asyncio.Future[Outcome | None]
+WaitFuture: TypeAlias = asyncio.Future[Outcome | None]
 
 # seconds between two looks
 FASTEST, SLOWEST = 0.25, 2.0
@@ -46,44 +46,44 @@ UNPROVEN = 1.0
 # the same, where a list does not show it at all
 MISSING = 2.0
 # looks in a row that fail, after which a list is asked for one alone, too
-UNTOLD = 3
+STATUS_FAILURES = 3
 # seconds without an answer that count as much
-PATIENCE = 2.0
+STATUS_TIMEOUT = 2.0
 # characters around an ID in a percent-encoded list: two quotes and a comma
-MARKS = 9
+QUOTING = 9
 
 
 def size(request_ids: Iterable[str]) -> int:
     """What these cost in a URL: their letters, and what their quotes and commas become
     there.
     """
-    return sum(len(request_id) + MARKS for request_id in request_ids)
+    return sum(len(request_id) + QUOTING for request_id in request_ids)
 
 
-def _by_due(wait: "Wait") -> float:
+def _by_due(wait: "Waiter") -> float:
     return wait.due
 
 
-def _by_error_due(wait: "Wait") -> float:
+def _by_error_due(wait: "Waiter") -> float:
     return wait.error_due
 
 
-def _by_looked(wait: "Wait") -> float:
-    return wait.looked
+def _by_polled(wait: "Waiter") -> float:
+    return wait.polled_at
 
 
-def _by_overdue(wait: "Wait") -> float:
-    return wait.looked + max(OVERDUE, OVERDUE_PACE * wait.pace(wait.looked))
+def _by_overdue(wait: "Waiter") -> float:
+    return wait.polled_at + max(OVERDUE, OVERDUE_PACE * wait.pace(wait.polled_at))
 
 
-_WHEN: Mapping[Word, Callable[["Wait"], float]] = {
+_WHEN: Mapping[ListState, Callable[["Waiter"], float]] = {
     "ready": _by_due,
     "error": _by_error_due,
     "any": _by_overdue,
 }
 
 
-class Wait:
+class Waiter:
     """What some callers wait for: a deployment that is to be READY, or gone."""
 
     __slots__ = (
@@ -91,16 +91,16 @@ class Wait:
         "callers",
         "due",
         "error_due",
-        "failed_looks",
+        "failed_polls",
         "failure",
         "goal",
         "hooked",
-        "in_list",
-        "in_look",
         "last",
         "listed",
+        "listing",
         "look",
-        "looked",
+        "polled_at",
+        "polling",
         "request_id",
     )
 
@@ -116,22 +116,22 @@ class Wait:
         self.request_id: str = request_id
         self.goal: Goal = goal
         # and their deadlines
-        self.callers: dict[Caller, float | None] = {}
+        self.callers: dict[WaitFuture, float | None] = {}
         self.began: float = now
         # a webhook is to tell of it
         self.hooked: bool = hooked
         self.due: float = due
         self.error_due: float = due + ERROR_PACE * FASTEST
         # when its status was last asked for
-        self.looked: float = now
+        self.polled_at: float = now
         # in a row
-        self.failed_looks: int = 0
+        self.failed_polls: int = 0
         # its status is being asked for
-        self.in_look: bool = False
+        self.polling: bool = False
         # what asks for it, or did
         self.look: asyncio.Task[None] | None = None
         # a list is
-        self.in_list: bool = False
+        self.listing: bool = False
         # one was
         self.listed: bool = False
         self.last: DeploymentStatus | None = None
@@ -152,10 +152,10 @@ class Wait:
         if self.failure is None or not isinstance(error, TimeoutError):
             self.failure = error
 
-    def untold(self, now: float) -> bool:
+    def status_unavailable(self, now: float) -> bool:
         """Whether its status is not to be had."""
-        return self.failed_looks >= UNTOLD or (
-            self.in_look and now - self.looked >= PATIENCE
+        return self.failed_polls >= STATUS_FAILURES or (
+            self.polling and now - self.polled_at >= STATUS_TIMEOUT
         )
 
     def pace(self, now: float) -> float:
@@ -163,24 +163,24 @@ class Wait:
         return min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
 
 
-class Place(NamedTuple):
+class WaitHandle(NamedTuple):
     """A caller's place among those who wait. `deadline` is on the loop's clock,
     `timeout` the seconds before it.
     """
 
-    wait: Wait
-    caller: Caller
+    wait: Waiter
+    caller: WaitFuture
     timeout: float | None
     deadline: float | None
 
 
-class Board:
+class Schedule:
     """All waits."""
 
     def __init__(self) -> None:
-        self._waits: dict[Goal, dict[str, Wait]] = {"ready": {}, "stopped": {}}
+        self._waits: dict[Goal, dict[str, Waiter]] = {"ready": {}, "stopped": {}}
         # to be looked at out of turn
-        self._flagged: dict[Wait, None] = {}
+        self._soon: dict[Waiter, None] = {}
         self._next_overdue = -inf
         # webhooks in a row that did not come
         self._missed = MISSES
@@ -190,30 +190,30 @@ class Board:
     def __bool__(self) -> bool:
         return any(self._waits.values())
 
-    def __contains__(self, wait: Wait) -> bool:
+    def __contains__(self, wait: Waiter) -> bool:
         """Whether somebody still waits: looks may end later."""
         return self._waits[wait.goal].get(wait.request_id) is wait
 
     @property
-    def ready(self) -> dict[str, Wait]:
+    def ready(self) -> dict[str, Waiter]:
         """Those for deployments that are to be READY, by ID."""
         return self._waits["ready"]
 
-    def find(self, request_id: str) -> list[Wait]:
+    def find(self, request_id: str) -> list[Waiter]:
         """Those for a deployment."""
         return [
             wait for waits in self._waits.values() if (wait := waits.get(request_id))
         ]
 
-    def add(self, wait: Wait) -> None:
+    def add(self, wait: Waiter) -> None:
         """One more."""
         self._waits[wait.goal][wait.request_id] = wait
 
-    def get(self, request_id: str, goal: Goal) -> Wait | None:
+    def get(self, request_id: str, goal: Goal) -> Waiter | None:
         """The one for this, if there is one."""
         return self._waits[goal].get(request_id)
 
-    def leave(self, wait: Wait, caller: Caller) -> None:
+    def leave(self, wait: Waiter, caller: WaitFuture) -> None:
         """A caller goes."""
         wait.callers.pop(caller, None)
         if not wait.callers:
@@ -226,11 +226,11 @@ class Board:
         """
         return self._missed < MISSES
 
-    def pace(self, wait: Wait, now: float) -> float:
+    def pace(self, wait: Waiter, now: float) -> float:
         """Seconds between two looks at one."""
         return SAFETY_NET if wait.hooked and self.webhooks_come else wait.pace(now)
 
-    def error_pace(self, wait: Wait, now: float) -> float:
+    def error_pace(self, wait: Waiter, now: float) -> float:
         """Seconds between two lists of those in ERROR that one is in. As a safety net
         both lists are worth the same.
         """
@@ -245,23 +245,23 @@ class Board:
         """Lists of those that are READY between two of others."""
         return 1 if self.webhooks_come else ERROR_PACE
 
-    def heard(self, wait: Wait, outcome: Outcome | None) -> None:
+    def receive(self, wait: Waiter, outcome: Outcome | None) -> None:
         """A webhook tells of one: this, or that something has changed."""
         if outcome is None:
-            self.flag(wait)
+            self.poll_soon(wait)
             return
         self._end(wait, outcome)
 
-    def webhook_came(self) -> None:
+    def webhook_arrived(self) -> None:
         """Of whatever it tells."""
         self._missed = 0
 
-    def settle(self, wait: Wait, outcome: Outcome) -> None:
+    def resolve(self, wait: Waiter, outcome: Outcome) -> None:
         """A look ends one."""
         self._missed += wait.hooked and wait in self
         self._end(wait, outcome)
 
-    def no_status_before(self, when: float, wait: Wait, now: float) -> None:
+    def end_before(self, when: float, wait: Waiter, now: float) -> None:
         """Whoever has less time is told so now, where nothing else can tell."""
         if wait.hooked or (wait.goal == "ready" and self._in_lists(now)):
             return
@@ -269,37 +269,37 @@ class Board:
             if deadline is not None and deadline < when and not caller.done():
                 caller.set_result(None)
 
-    def _end(self, wait: Wait, outcome: Outcome) -> None:
+    def _end(self, wait: Waiter, outcome: Outcome) -> None:
         self._drop(wait)
         for caller in wait.callers:
             if not caller.done():
                 caller.set_result(outcome)
 
-    def _drop(self, wait: Wait) -> None:
-        self._flagged.pop(wait, None)
+    def _drop(self, wait: Waiter) -> None:
+        self._soon.pop(wait, None)
         if wait in self:
             del self._waits[wait.goal][wait.request_id]
 
-    def flag(self, wait: Wait) -> None:
+    def poll_soon(self, wait: Waiter) -> None:
         """Look at it out of turn."""
         if wait in self:
-            self._flagged[wait] = None
+            self._soon[wait] = None
 
-    def take_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
-        """Whose status to ask for now. `proven`: the list has shown something; `blind`:
+    def next_status(self, now: float, *, proven: bool, failing: bool) -> Waiter | None:
+        """Whose status to ask for now. `proven`: the list has shown something; `failing`:
         it tells nothing at all.
         """
-        wait = self._next_look(now, proven=proven, blind=blind)
+        wait = self._choose(now, proven=proven, failing=failing)
         if wait:
-            self._flagged.pop(wait, None)
-            wait.in_look, wait.looked = True, now
+            self._soon.pop(wait, None)
+            wait.polling, wait.polled_at = True, now
         return wait
 
-    def _next_look(self, now: float, *, proven: bool, blind: bool) -> Wait | None:
-        flagged = next((wait for wait in self._flagged if not wait.in_look), None)
+    def _choose(self, now: float, *, proven: bool, failing: bool) -> Waiter | None:
+        flagged = next((wait for wait in self._soon if not wait.polling), None)
         if flagged:
             return flagged
-        alone = blind or len(self.ready) == 1
+        alone = failing or len(self.ready) == 1
         if (
             not alone
             and not proven
@@ -308,17 +308,17 @@ class Board:
         ):
             # before those that wait for an end: they may be many
             return overdue
-        singly: list[Wait] = [
+        singly: list[Waiter] = [
             *self._waits["stopped"].values(),
             *(self.ready.values() if alone else ()),
         ]
-        due = [wait for wait in singly if wait.due <= now and not wait.in_look]
+        due = [wait for wait in singly if wait.due <= now and not wait.polling]
         return min(due, key=_by_due, default=None)
 
-    def _overdue(self, now: float) -> Wait | None:
-        free = [wait for wait in self.ready.values() if not wait.in_look]
-        oldest = min(free, key=_by_looked) if free else None
-        if oldest is None or now - oldest.looked < UNPROVEN:
+    def _overdue(self, now: float) -> Waiter | None:
+        free = [wait for wait in self.ready.values() if not wait.polling]
+        oldest = min(free, key=_by_polled) if free else None
+        if oldest is None or now - oldest.polled_at < UNPROVEN:
             return None
         self._next_overdue = now + self.pace(oldest, now)
         return oldest
@@ -326,20 +326,20 @@ class Board:
     def _in_lists(self, now: float) -> bool:
         """Whether lists are asked for."""
         return len(self.ready) > 1 or any(
-            wait.untold(now) for wait in self.ready.values()
+            wait.status_unavailable(now) for wait in self.ready.values()
         )
 
-    def take_list(self, now: float, room: int, word: Word) -> dict[str, Wait]:
+    def next_list(self, now: float, room: int, word: ListState) -> dict[str, Waiter]:
         """What to ask the list for now: those that are due, and as many more as there
         is room for.
         """
         when = _WHEN[word]
-        free = [wait for wait in self.ready.values() if not wait.in_list]
+        free = [wait for wait in self.ready.values() if not wait.listing]
         due = sum(when(wait) <= now for wait in free)
         if not due or not self._in_lists(now):
             return {}
-        chunk: dict[str, Wait] = {}
-        for wait in nsmallest(room // MARKS, free, key=when):
+        chunk: dict[str, Waiter] = {}
+        for wait in nsmallest(room // QUOTING, free, key=when):
             room -= size([wait.request_id])
             if room < 0 and chunk:
                 break
@@ -350,18 +350,18 @@ class Board:
                 return {}
             self._next_partial = now + FASTEST
         for wait in chunk.values():
-            wait.in_list = True
+            wait.listing = True
         return chunk
 
-    def take_all(self, now: float) -> dict[str, Wait]:
+    def next_sweep(self, now: float) -> dict[str, Waiter]:
         """All that a list can tell of, if some of it is due."""
         waits = dict(self.ready)
         if not self._in_lists(now) or not any(
-            wait.due <= now and not wait.in_list for wait in waits.values()
+            wait.due <= now and not wait.listing for wait in waits.values()
         ):
             return {}
         for wait in waits.values():
-            wait.in_list = True
+            wait.listing = True
         return waits
 
     def next_due(self, now: float) -> float:
@@ -374,6 +374,6 @@ class Board:
         )
         # One alone has only its status, unless that takes long.
         alone = len(self.ready) < 2 and not any(
-            wait.in_look for wait in self.ready.values()
+            wait.polling for wait in self.ready.values()
         )
         return soonest if alone else min(soonest, now + FASTEST)

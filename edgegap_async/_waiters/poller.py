@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Collection, Sequence
 from math import inf
 
-from ._transport.client import Transport
-from ._transport.queries import PAGE_SIZE, in_state, is_last, newest
-from ._trust import Trust
-from ._waits import MISSING, Board, Goal, Outcome, Wait, Word, size
-from .endpoints import STATUS
-from .errors import (
+from .._transport.client import Transport
+from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
+from ..endpoints import STATUS
+from ..errors import (
     PERMANENT_ERRORS,
     ApiError,
     DeploymentFailed,
@@ -20,15 +18,17 @@ from .errors import (
     QueueTooLong,
     is_gone,
 )
-from .models.deployment import (
+from ..models.deployment import (
     DeploymentState,
     DeploymentStatus,
     DeploymentSummary,
     ReadyDeployment,
 )
+from .filter_health import FilterHealth
+from .schedule import MISSING, Goal, ListState, Outcome, Schedule, Waiter, size
 
 # seconds for a list, its queue included; meanwhile a status may tell
-LIST_PATIENCE = 10.0
+LIST_TIMEOUT = 10.0
 # of a list: the more a page shows, the less there is to spare for those in ERROR
 FULL_COUNTS = 0.25
 # what a filter, or a URL that is too long, is answered
@@ -70,15 +70,17 @@ def ready_by(told: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
     )
 
 
-class Looks:
+class Poller:
     """Takes looks, and settles the waits of the board by what they show."""
 
-    def __init__(self, transport: Transport, board: Board, trust: Trust) -> None:
-        self._transport, self._board, self._trust = transport, board, trust
+    def __init__(
+        self, transport: Transport, board: Schedule, trust: FilterHealth
+    ) -> None:
+        self._transport, self._schedule, self._health = transport, board, trust
         # since the last one of others; the fuller one was, the less it counts
-        self.lists_of_ready: float = 0
+        self.ready_lists: float = 0
 
-    async def at_status(self, wait: Wait) -> None:
+    async def poll_status(self, wait: Waiter) -> None:
         """Ask for the status of one."""
         began = _now()
         left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
@@ -94,86 +96,94 @@ class Looks:
         else:
             self._seen(wait, status)
         finally:
-            wait.in_look, wait.due = False, began + self._board.pace(wait, began)
+            wait.polling, wait.due = False, began + self._schedule.pace(wait, began)
 
-    def _seen(self, wait: Wait, status: DeploymentStatus) -> None:
-        wait.last, wait.failed_looks = status, 0
+    def _seen(self, wait: Waiter, status: DeploymentStatus) -> None:
+        wait.last, wait.failed_polls = status, 0
         outcome = outcome_of(status, wait.goal)
         if outcome is None:
             return
-        if wait.listed and wait in self._board and isinstance(outcome, ReadyDeployment):
-            self._trust.not_shown(wait.request_id, _now())
-        self._board.settle(wait, outcome)
+        if (
+            wait.listed
+            and wait in self._schedule
+            and isinstance(outcome, ReadyDeployment)
+        ):
+            self._health.not_shown(wait.request_id, _now())
+        self._schedule.resolve(wait, outcome)
 
-    def _failed(self, wait: Wait, error: EdgegapError) -> None:
+    def _failed(self, wait: Waiter, error: EdgegapError) -> None:
         wait.went_wrong(error)
-        wait.failed_looks += 1
+        wait.failed_polls += 1
         if isinstance(error, ApiError) and is_gone(error):
             gone = DeploymentTerminated(wait.request_id)
             gone.__cause__ = error
-            self._board.settle(wait, gone)
+            self._schedule.resolve(wait, gone)
         elif isinstance(error, PERMANENT_ERRORS):
-            self._board.settle(wait, error)
+            self._schedule.resolve(wait, error)
         elif isinstance(error, QueueTooLong):
             now = _now()
-            self._board.no_status_before(now + error.wait, wait, now)
+            self._schedule.end_before(now + error.wait, wait, now)
 
-    async def at_list(self, chunk: dict[str, Wait], word: Word) -> None:
+    async def poll_list(self, chunk: dict[str, Waiter], word: ListState) -> None:
         """Ask for those of many that are in a state."""
         began = _now()
         for wait in chunk.values():
             wait.listed = True
         more = False
         if word == "error":
-            self.lists_of_ready = 0
+            self.ready_lists = 0
         try:
             more = await self._ask_list(chunk, word, began)
         finally:
             for wait in chunk.values():
-                wait.in_list = False
+                wait.listing = False
                 if word == "error":
-                    wait.error_due = began + self._board.error_pace(wait, began)
+                    wait.error_due = began + self._schedule.error_pace(wait, began)
                 else:
-                    wait.due = -inf if more else began + self._board.pace(wait, began)
+                    wait.due = (
+                        -inf if more else began + self._schedule.pace(wait, began)
+                    )
 
-    async def _ask_list(self, chunk: dict[str, Wait], word: Word, began: float) -> bool:
+    async def _ask_list(
+        self, chunk: dict[str, Waiter], word: ListState, began: float
+    ) -> bool:
         """Whether there are more of them than it showed."""
-        asked = {*chunk, *(self._trust.canaries if word == "ready" else ())}
+        asked = {*chunk, *(self._health.expected if word == "ready" else ())}
         try:
-            page = await in_state(self._transport, asked, word, LIST_PATIENCE)
+            page = await in_state(self._transport, asked, word, LIST_TIMEOUT)
         except EdgegapError as error:
-            self._not_listed(chunk, error, asked)
+            self._list_failed(chunk, error, asked)
             return False
         full = not is_last(page)
         sound = word == "error" or all(row.ready is not False for row in page.data)
         shown = [row.request_id for row in page.data]
-        self._trust.judge(shown, asked, began, sound=sound, full=full)
+        self._health.judge(shown, asked, began, sound=sound, full=full)
         for row in page.data:
             wait = chunk.get(row.request_id)
             if wait and row.ready and word == "ready":
-                self._board.settle(wait, ready_by(row))
+                self._schedule.resolve(wait, ready_by(row))
             elif wait and sound:
                 # the row does not tell all
-                self._board.flag(wait)
+                self._schedule.poll_soon(wait)
         if word == "ready":
-            self.lists_of_ready += (
+            self.ready_lists += (
                 FULL_COUNTS
                 if full
                 else 1 - (1 - FULL_COUNTS) * min(len(shown) / PAGE_SIZE, 1)
             )
         return full and bool({*shown} & {*chunk})
 
-    def _not_listed(
-        self, waits: dict[str, Wait], error: EdgegapError, asked: Collection[str]
+    def _list_failed(
+        self, waits: dict[str, Waiter], error: EdgegapError, asked: Collection[str]
     ) -> None:
         for wait in waits.values():
             wait.went_wrong(error)
         if asked and isinstance(error, ApiError) and error.status in REFUSALS:
-            self._trust.refused(size(asked), _now())
+            self._health.refused(size(asked), _now())
         else:
-            self._trust.failed(_now())
+            self._health.failed(_now())
 
-    async def at_newest(self, waits: dict[str, Wait], *, only: bool) -> None:
+    async def sweep(self, waits: dict[str, Waiter], *, only: bool) -> None:
         """Go through pages newest first, until these were seen; `only`: of lists that
         show nothing else.
         """
@@ -182,51 +192,51 @@ class Looks:
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
                 missing.discard(row.request_id)
-                if row.ready and (wait := self._board.get(row.request_id, "ready")):
-                    self._board.settle(wait, ready_by(row))
+                if row.ready and (wait := self._schedule.get(row.request_id, "ready")):
+                    self._schedule.resolve(wait, ready_by(row))
             strange.update(
                 row.request_id for row in rows if only and row.request_id not in waits
             )
             return bool(strange) or not missing
 
         if only:
-            self.lists_of_ready = 0
+            self.ready_lists = 0
         try:
             complete = await newest(
                 self._transport,
                 take,
-                LIST_PATIENCE,
+                LIST_TIMEOUT,
                 request_ids=tuple(waits) if only else None,
             )
         except EdgegapError as error:
-            self._not_listed(waits, error, tuple(waits) if only else ())
+            self._list_failed(waits, error, tuple(waits) if only else ())
         else:
-            self._exist(
+            self._seen_to_exist(
                 waits, missing if complete and not strange else set(), began, only=only
             )
             if strange:
-                self._trust.distrust(began)
+                self._health.distrust(began)
         finally:
             for wait in waits.values():
-                wait.in_list, wait.due = False, began + self._board.pace(wait, began)
+                wait.listing, wait.due = False, began + self._schedule.pace(wait, began)
 
-    def _exist(
+    def _seen_to_exist(
         self,
-        waits: dict[str, Wait],
+        waits: dict[str, Waiter],
         missing: Collection[str],
         began: float,
         *,
         only: bool,
     ) -> None:
         """What pages have shown, and what they have not."""
-        self._trust.answered()
+        self._health.answered()
         for request_id, wait in waits.items():
-            if request_id in missing and began - wait.looked >= MISSING:
+            if request_id in missing and began - wait.polled_at >= MISSING:
                 # gone, or not listed yet, or the pages shifted meanwhile
-                self._board.flag(wait)
+                self._schedule.poll_soon(wait)
             elif only:
                 # what is in ERROR, another list tells
-                wait.looked = began
+                wait.polled_at = began
 
 
 def _now() -> float:

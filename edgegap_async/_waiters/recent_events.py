@@ -8,19 +8,19 @@ nothing; it leads to a look.
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._looks import outcome_of
-from ._waits import Goal, Outcome
-from .errors import DeploymentFailed, DeploymentTerminated
-from .models.deployment import ReadyDeployment
+from ..errors import DeploymentFailed, DeploymentTerminated
+from ..models.deployment import ReadyDeployment
+from .poller import outcome_of
+from .schedule import Goal, Outcome
 
 # most sessions have no webhooks
 if TYPE_CHECKING:
-    from .webhooks import WebhookEvent
+    from ..webhooks import WebhookEvent
 
 # seconds for which READY and ERROR still are told to who waits only then
 FRESH = 30.0
 # deployments of which something is known: two minutes of deploys at the full rate
-MOST_HEARD = 5000
+MOST_REMEMBERED = 5000
 
 
 class _Stage(IntEnum):
@@ -43,16 +43,17 @@ class _Last(NamedTuple):
     outcome: Outcome | None = None
 
 
-class Heard:
+class RecentEvents:
     """The last word on each deployment. Pure: who asks gives the time."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
-    def hear(self, event: "WebhookEvent", now: float) -> None:
+    def receive(self, event: "WebhookEvent", now: float) -> None:
         """A webhook tells of a deployment of this session."""
         self._put(
-            event.request_id, _Last(_Stage[event.event.upper()], now, _told_by(event))
+            event.request_id,
+            _Last(_Stage[event.event.upper()], now, _outcome_of_event(event)),
         )
 
     def ends(self, request_id: str, now: float) -> None:
@@ -64,7 +65,7 @@ class Heard:
     def _put(self, request_id: str, news: _Last) -> None:
         last = self._last.pop(request_id, None)
         self._last[request_id] = last if last and last.stage > news.stage else news
-        if len(self._last) > MOST_HEARD:
+        if len(self._last) > MOST_REMEMBERED:
             del self._last[next(iter(self._last))]
 
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
@@ -78,7 +79,7 @@ class Heard:
         return last.outcome
 
 
-def _told_by(event: "WebhookEvent") -> Outcome | None:
+def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
     """What a webhook says, where its name, which is signed, and its body agree, and it
     says where players connect to.
 

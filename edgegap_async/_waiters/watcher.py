@@ -2,8 +2,8 @@
 a second between them.
 
 One task looks for all, in the background lane, for as long as anybody waits. Which look
-comes next stands in `_waits.py`, how it is taken in `_looks.py`, whether a list can be
-believed in `_trust.py`.
+comes next stands in `_waits.py`, how it is taken in `_poller.py`, whether a list can be
+believed in `_health.py`.
 """
 
 import asyncio
@@ -17,33 +17,33 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from ._heard import Heard
-from ._looks import Looks
-from ._settled import Outcomes
-from ._transport.client import Transport
-from ._trust import Trust
-from ._waits import Board, Caller, Goal, Outcome, Place, Wait, Word
-from .errors import (
+from .._transport.client import Transport
+from ..errors import (
     DeadlineExceeded,
     DeploymentTerminated,
     EdgegapError,
     ReadyTimeout,
     SessionClosed,
 )
-from .models.deployment import ReadyDeployment
-from .probes import Probe
+from ..models.deployment import ReadyDeployment
+from ..probes import Probe
+from .filter_health import FilterHealth
+from .poller import Poller
+from .recent_events import RecentEvents
+from .schedule import Goal, ListState, Outcome, Schedule, Waiter, WaitFuture, WaitHandle
+from .stream import ReadyStream
 
 # most sessions have no webhooks
 if TYPE_CHECKING:
-    from .webhooks import WebhookEvent
+    from ..webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # under way at a time: who waits for a slot can't be put together any more
-MOST_LOOKS, MOST_LISTS = 20, 4
+MOST_POLLS, MOST_LISTS = 20, 4
 # of the shortest time to ready that was seen: before, there is nothing to see
-FIRST_LOOK = 0.8
+FIRST_POLL = 0.8
 # seconds: one whose image is cached may be quicker than all before it
-LATEST_FIRST_LOOK = 2.0
+LATEST_FIRST_POLL = 2.0
 # times to ready that are remembered
 STARTS = 20
 # deployments whose beginning is remembered: two minutes at the full rate
@@ -55,8 +55,8 @@ class Watcher:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._board, self._trust = Board(), Trust()
-        self._looks = Looks(transport, self._board, self._trust)
+        self._schedule, self._health = Schedule(), FilterHealth()
+        self._poller = Poller(transport, self._schedule, self._health)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         # looks at one
@@ -64,7 +64,7 @@ class Watcher:
         self._lists: set[asyncio.Task[None]] = set()
         # since when; whether a webhook will tell of it
         self._accepted: dict[str, tuple[float, bool]] = {}
-        self._heard = Heard()
+        self._events = RecentEvents()
         # seconds from accepted to READY
         self._starts: deque[float] = deque(maxlen=STARTS)
 
@@ -76,32 +76,32 @@ class Watcher:
         if len(self._accepted) > MOST_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
 
-    def hear(self, event: "WebhookEvent") -> None:
+    def receive(self, event: "WebhookEvent") -> None:
         """What a webhook tells of a deployment of this session."""
         request_id, now = event.request_id, asyncio.get_running_loop().time()
-        self._board.webhook_came()
-        self._heard.hear(event, now)
-        self._trust.forget(request_id)
-        for wait in self._board.find(request_id):
-            outcome = self._heard.outcome(request_id, wait.goal, now)
+        self._schedule.webhook_arrived()
+        self._events.receive(event, now)
+        self._health.forget(request_id)
+        for wait in self._schedule.find(request_id):
+            outcome = self._events.outcome(request_id, wait.goal, now)
             if wait.listed and isinstance(outcome, ReadyDeployment):
                 # it may come to show it: so lists are proven without a look
-                self._trust.not_shown(request_id, now)
-            self._board.heard(wait, outcome)
+                self._health.not_shown(request_id, now)
+            self._schedule.receive(wait, outcome)
         self._changed.set()
 
     def stopping(self, request_id: str) -> None:
         """Its stop was accepted, or it is gone."""
-        self._heard.ends(request_id, asyncio.get_running_loop().time())
-        self._trust.forget(request_id)
-        for wait in self._board.find(request_id):
-            self._board.flag(wait)
+        self._events.ends(request_id, asyncio.get_running_loop().time())
+        self._health.forget(request_id)
+        for wait in self._schedule.find(request_id):
+            self._schedule.poll_soon(wait)
         self._changed.set()
 
     async def until_ready(
         self, request_id: str, timeout: float | None, probe: Probe | None = None
     ) -> ReadyDeployment:
-        """Wait until it is READY, and until the probe has returned, for `timeout`
+        """Waiter until it is READY, and until the probe has returned, for `timeout`
         seconds.
 
         Raises:
@@ -112,11 +112,11 @@ class Watcher:
         if isinstance(outcome, EdgegapError):
             raise outcome
         if probe and not await self._passed(probe, outcome, place):
-            raise self._late(place, probing=True)
+            raise self._timeout_error(place, probing=True)
         return outcome
 
     async def _passed(
-        self, probe: Probe, server: ReadyDeployment, place: Place
+        self, probe: Probe, server: ReadyDeployment, place: WaitHandle
     ) -> bool:
         """Whether the probe ends in time. A TimeoutError of its own is what it raises,
         and no end of the wait.
@@ -135,7 +135,7 @@ class Watcher:
         return ended
 
     async def until_stopped(self, request_id: str, timeout: float | None) -> None:
-        """Wait until it is gone, for `timeout` seconds.
+        """Waiter until it is gone, for `timeout` seconds.
 
         Raises:
             DeadlineExceeded: it is not in time.
@@ -148,84 +148,86 @@ class Watcher:
 
     async def _until(
         self, request_id: str, goal: Goal, timeout: float | None
-    ) -> tuple[Place, Outcome]:
+    ) -> tuple[WaitHandle, Outcome]:
         place = self._join(request_id, goal, timeout)
         try:
             await self._transport.wait(_over(place.caller), place.deadline)
-            return place, self._told(place)
+            return place, self._result(place)
         finally:
             self._leave(place)
 
     @asynccontextmanager
     async def many(
         self, request_ids: Iterable[str], timeout: float | None
-    ) -> AsyncGenerator[Outcomes, None]:
-        """The outcomes of many waits, as they settle."""
+    ) -> AsyncGenerator[ReadyStream, None]:
+        """The outcomes of many waits, as they resolve."""
         places = [
             self._join(request_id, "ready", timeout)
             for request_id in dict.fromkeys(request_ids)
         ]
         try:
-            yield Outcomes(places, self._transport.wait, self._told)
+            yield ReadyStream(places, self._transport.wait, self._result)
         finally:
             for place in places:
                 self._leave(place)
 
-    def _join(self, request_id: str, goal: Goal, timeout: float | None) -> Place:
+    def _join(self, request_id: str, goal: Goal, timeout: float | None) -> WaitHandle:
         loop = self._transport.enter()
         now = loop.time()
         deadline = None if timeout is None else now + timeout
-        wait = self._board.get(request_id, goal) or self._new(request_id, goal, now)
-        caller: Caller = loop.create_future()
+        wait = self._schedule.get(request_id, goal) or self._new(request_id, goal, now)
+        caller: WaitFuture = loop.create_future()
         wait.callers[caller] = deadline
-        if outcome := self._heard.outcome(request_id, goal, now):
-            self._board.heard(wait, outcome)
+        if outcome := self._events.outcome(request_id, goal, now):
+            self._schedule.receive(wait, outcome)
         else:
             self._wake()
-        return Place(wait, caller, timeout, deadline)
+        return WaitHandle(wait, caller, timeout, deadline)
 
-    def _new(self, request_id: str, goal: Goal, now: float) -> Wait:
+    def _new(self, request_id: str, goal: Goal, now: float) -> Waiter:
         accepted, hooked = self._accepted.get(request_id, (-inf, False))
         first = accepted + min(
-            FIRST_LOOK * min(self._starts, default=0.0), LATEST_FIRST_LOOK
+            FIRST_POLL * min(self._starts, default=0.0), LATEST_FIRST_POLL
         )
-        wait = Wait(
+        wait = Waiter(
             request_id,
             goal,
             now,
             now if goal == "stopped" else max(now, first),
             hooked=hooked,
         )
-        self._board.add(wait)
+        self._schedule.add(wait)
         return wait
 
-    def _leave(self, place: Place) -> None:
+    def _leave(self, place: WaitHandle) -> None:
         wait = place.wait
-        self._board.leave(wait, place.caller)
+        self._schedule.leave(wait, place.caller)
         if not wait.callers and wait.look:
             # it would be in the way of others
             wait.look.cancel()
-        if not self._board:
+        if not self._schedule:
             self._changed.set()
 
-    def _told(self, place: Place) -> Outcome:
+    def _result(self, place: WaitHandle) -> Outcome:
         """What a caller is told, whose wait is over."""
         self._leave(place)
         caller = place.caller
         outcome = caller.result() if caller.done() and not caller.cancelled() else None
         if outcome is None:
-            return self._late(place)
+            return self._timeout_error(place)
         if isinstance(outcome, ReadyDeployment):
             self._learn(outcome.request_id)
             return outcome
         if isinstance(outcome, DeploymentTerminated):
-            self._heard.ends(outcome.request_id, asyncio.get_running_loop().time())
+            self._events.ends(outcome.request_id, asyncio.get_running_loop().time())
         # others who wait for it raise theirs
         own = copy(outcome)
         own.__cause__ = outcome.__cause__
         return own
 
-    def _late(self, place: Place, *, probing: bool = False) -> EdgegapError:
+    def _timeout_error(
+        self, place: WaitHandle, *, probing: bool = False
+    ) -> EdgegapError:
         wait = place.wait
         if self._transport.closed:
             return SessionClosed(
@@ -237,7 +239,7 @@ class Watcher:
         if wait.goal == "stopped":
             text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)
-        late.__cause__ = wait.failure or _unanswered(
+        late.__cause__ = wait.failure or _status_timeout(
             wait, asyncio.get_running_loop().time()
         )
         log.warning("a wait is given up: %s", late)
@@ -267,7 +269,7 @@ class Watcher:
             log.error(
                 "the watcher ended in a way that nobody thought of", exc_info=error
             )
-        elif self._board and not self._transport.closed:
+        elif self._schedule and not self._transport.closed:
             # somebody came in the last moment
             self._wake()
 
@@ -275,11 +277,11 @@ class Watcher:
         """Look until nobody waits."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
-            while self._board:
+            while self._schedule:
                 self._changed.clear()
                 now = loop.time()
                 self._plan(group, now)
-                due = self._board.next_due(now)
+                due = self._schedule.next_due(now)
                 try:
                     async with asyncio.timeout_at(None if due == inf else due):
                         await self._changed.wait()
@@ -290,40 +292,40 @@ class Watcher:
 
     def _plan(self, group: asyncio.TaskGroup, now: float) -> None:
         """Begin all looks whose time has come."""
-        board, trust = self._board, self._trust
-        while len(self._single) < MOST_LOOKS:
-            wait = board.take_look(now, proven=trust.proven, blind=trust.blind)
+        board, trust = self._schedule, self._health
+        while len(self._single) < MOST_POLLS:
+            wait = board.next_status(now, proven=trust.proven, failing=trust.failing)
             if wait is None:
                 break
             wait.look = self._begin(
-                group, self._single, partial(self._looks.at_status, wait)
+                group, self._single, partial(self._poller.poll_status, wait)
             )
         if not trust.lists(now):
             return
         if not trust.filters(now):
-            if not self._lists and (waits := board.take_all(now)):
+            if not self._lists and (waits := board.next_sweep(now)):
                 self._begin(
                     group,
                     self._lists,
-                    partial(self._looks.at_newest, waits, only=False),
+                    partial(self._poller.sweep, waits, only=False),
                 )
             return
-        while len(self._lists) < (1 if trust.blind else MOST_LISTS) and (
+        while len(self._lists) < (1 if trust.failing else MOST_LISTS) and (
             look := self._next_list(now)
         ):
             self._begin(group, self._lists, look)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
-        rest: tuple[Word, ...] = (
+        rest: tuple[ListState, ...] = (
             ("any", "error")
-            if self._looks.lists_of_ready >= self._board.lists_between
+            if self._poller.ready_lists >= self._schedule.lists_between
             else ()
         )
         for word in (*rest, "ready"):
-            if chunk := self._board.take_list(now, self._trust.room, word):
+            if chunk := self._schedule.next_list(now, self._health.room, word):
                 if word == "any":
-                    return partial(self._looks.at_newest, chunk, only=True)
-                return partial(self._looks.at_list, chunk, word)
+                    return partial(self._poller.sweep, chunk, only=True)
+                return partial(self._poller.poll_list, chunk, word)
         return None
 
     def _begin(
@@ -351,15 +353,15 @@ class Watcher:
             )
 
 
-def _unanswered(wait: Wait, now: float) -> EdgegapError | None:
+def _status_timeout(wait: Waiter, now: float) -> EdgegapError | None:
     """What went wrong where no look has failed yet: the one that is under way has no
     answer.
     """
-    if not wait.untold(now):
+    if not wait.status_unavailable(now):
         return None
-    text = f"the status of {wait.request_id} was not answered within {now - wait.looked:.3g} s"
+    text = f"the status of {wait.request_id} was not answered within {now - wait.polled_at:.3g} s"
     return DeadlineExceeded(text, request_sent=True)
 
 
-async def _over(caller: Caller) -> None:
+async def _over(caller: WaitFuture) -> None:
     await caller

@@ -14,13 +14,13 @@ LAG = 3.0
 # seconds until the filters get another chance
 DISTRUST = 60.0
 # lists that fail in a row, after which each status is asked for
-BLIND = 3
+FAILING = 3
 # seconds until a list is tried again then
-AGAIN = 2.0
-MOST_CANARIES = 20
+RETRY_AFTER_FAILURE = 2.0
+MOST_EXPECTED = 20
 
 
-class Trust:
+class FilterHealth:
     """What the lists have been worth so far."""
 
     def __init__(self) -> None:
@@ -29,21 +29,21 @@ class Trust:
         self.room: int = ROOM
         self._failures = 0
         # when lists that fail get another chance
-        self._again = -inf
+        self._retry_at = -inf
         # when distrust of the filters ends
         self._until = -inf
         # READY by their status, since when; the list has not shown them
-        self._canaries: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
 
     @property
-    def blind(self) -> bool:
+    def failing(self) -> bool:
         """Whether lists tell nothing at all at the moment."""
-        return self._failures >= BLIND
+        return self._failures >= FAILING
 
     @property
-    def canaries(self) -> Collection[str]:
+    def expected(self) -> Collection[str]:
         """What the next list must show, or it is wrong."""
-        return tuple(self._canaries)
+        return tuple(self._expected)
 
     def filters(self, now: float) -> bool:
         """Whether the filters are believed."""
@@ -51,7 +51,7 @@ class Trust:
 
     def distrust(self, now: float) -> None:
         """The filters do not do what they are for."""
-        self._until, self._canaries, self.proven, self.room = (
+        self._until, self._expected, self.proven, self.room = (
             now + DISTRUST,
             {},
             False,
@@ -68,12 +68,12 @@ class Trust:
 
     def lists(self, now: float) -> bool:
         """Whether to ask for lists at all: for those that fail only now and then."""
-        return not self.blind or now >= self._again
+        return not self.failing or now >= self._retry_at
 
     def failed(self, now: float) -> None:
         """A list was not answered, or with an error."""
         self._failures += 1
-        self._again = now + AGAIN
+        self._retry_at = now + RETRY_AFTER_FAILURE
 
     def answered(self) -> None:
         """A list was answered."""
@@ -81,12 +81,12 @@ class Trust:
 
     def not_shown(self, request_id: str, now: float) -> None:
         """A status says READY, and no list did."""
-        if len(self._canaries) < MOST_CANARIES:
-            self._canaries.setdefault(request_id, now)
+        if len(self._expected) < MOST_EXPECTED:
+            self._expected.setdefault(request_id, now)
 
     def forget(self, request_id: str) -> None:
         """It is being stopped: no list needs to show it."""
-        self._canaries.pop(request_id, None)
+        self._expected.pop(request_id, None)
 
     def judge(
         self,
@@ -107,5 +107,5 @@ class Trust:
         self.proven = self.proven or bool(shown)
         for request_id in shown:
             self.forget(request_id)
-        if not full and any(began > since + LAG for since in self._canaries.values()):
+        if not full and any(began > since + LAG for since in self._expected.values()):
             self.distrust(began)
