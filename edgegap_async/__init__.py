@@ -1,25 +1,33 @@
-"""An asyncio SDK for Edgegap's dedicated-server API, for those who start thousands of
+"""An asyncio SDK for Edgegap's dedicated-server API, for programs that start thousands of
 game servers.
 
     async with EdgegapSession() as edgegap:
-        accepted = await edgegap.deployments.deploy("my-game", "1.0",
-        users=["203.0.113.7"]) server = await
-        edgegap.deployments.wait_until_ready(accepted.request_id) host, port =
-        server.address("gameport")
+        accepted = await edgegap.deployments.deploy(
+            "my-game", "1.0", users=["203.0.113.7"]
+        )
+        server = await edgegap.deployments.wait_until_ready(accepted.request_id)
+        host, port = server.address("gameport")
 
-Each name is imported when it is first used, so that what needs only one of them (the
-pytest fixture, a container's `stop_self`) does not pay for all.
+Each name is imported when it is first used, so a program that needs only one of them
+(the pytest fixture, a container's `stop_self`) does not load the others.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._deploys.batch import DeployOutcome
+    from . import container, errors, events, probes, simulator, webhooks
+    from ._deploys.batch import DeployOutcome, DeployStream
     from ._deploys.leases import OwnedDeployment
+    from ._deploys.manager import Leftover
+    from ._deploys.pending import OnIntent
     from ._limits.config import Limits, LimitUsage
+    from ._limits.queue import Priority
+    from ._transport.client import Timeout
     from ._transport.retry import Retry
     from ._version import __version__
+    from ._waiters.stream import ReadyStream
+    from .endpoints import LimitName
     from .errors import (
         AllocationFailed,
         ApiError,
@@ -43,7 +51,7 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
         WrongLoop,
     )
-    from .events import Event
+    from .events import Event, OnEvent
     from .models.deploy import (
         DeploymentAccepted,
         DeployRequest,
@@ -61,60 +69,38 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .probes import Probe
+    from .resources._options import DeployOptions
     from .session import EdgegapSession
-    from .webhooks import WebhookReceiver
+    from .webhooks import WebhookEvent, WebhookReceiver
 
-_HOMES = {
-    "_deploys.batch": ("DeployOutcome",),
-    "_deploys.leases": ("OwnedDeployment",),
-    "_limits.config": ("LimitUsage", "Limits"),
-    "_transport.retry": ("Retry",),
-    "_version": ("__version__",),
-    "errors": (
-        "AllocationFailed",
-        "ApiError",
-        "BadRequest",
-        "Conflict",
-        "DeadlineExceeded",
-        "DeployOutcomeUnknown",
-        "DeploymentFailed",
-        "DeploymentTerminated",
-        "EdgegapError",
-        "Forbidden",
-        "Gone",
-        "NotFound",
-        "QueueTooLong",
-        "RateLimited",
-        "ReadyTimeout",
-        "ServerError",
-        "SessionClosed",
-        "TransportError",
-        "Unauthorized",
-        "UnexpectedAnswer",
-        "WrongLoop",
-    ),
-    "events": ("Event",),
-    "models.deploy": (
-        "DeployRequest",
-        "DeploymentAccepted",
-        "EnvironmentVariable",
-        "GeoCoordinatesUser",
-        "IPAddressUser",
-        "Resources",
-        "Webhook",
-    ),
-    "models.deployment": (
-        "BulkStopFilter",
-        "DeploymentState",
-        "DeploymentStatus",
-        "DeploymentSummary",
-        "ReadyDeployment",
-    ),
-    "models.paging": ("ListFilter", "ListQuery", "OrderBy"),
-    "session": ("EdgegapSession",),
-    "webhooks": ("WebhookReceiver",),
-}
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+# Where a name is looked up, the light modules first: none of them imports the HTTP client
+# before `_limits`. A name is imported when it is first used.
+_MODULES = (
+    "_version",
+    "errors",
+    "endpoints",
+    "events",
+    "models.deploy",
+    "models.deployment",
+    "models.paging",
+    "webhooks",
+    "probes",
+    "_limits.config",
+    "_limits.queue",
+    "_transport.retry",
+    "_transport.client",
+    "_waiters.stream",
+    "_deploys.batch",
+    "_deploys.leases",
+    "_deploys.manager",
+    "_deploys.pending",
+    "resources._options",
+    "session",
+)
+
+# Public modules, which are attributes too.
+_SUBMODULES = ("container", "errors", "events", "probes", "simulator", "webhooks")
 
 __all__ = [
     "AllocationFailed",
@@ -123,9 +109,11 @@ __all__ = [
     "BulkStopFilter",
     "Conflict",
     "DeadlineExceeded",
+    "DeployOptions",
     "DeployOutcome",
     "DeployOutcomeUnknown",
     "DeployRequest",
+    "DeployStream",
     "DeploymentAccepted",
     "DeploymentFailed",
     "DeploymentState",
@@ -140,37 +128,57 @@ __all__ = [
     "GeoCoordinatesUser",
     "Gone",
     "IPAddressUser",
+    "Leftover",
+    "LimitName",
     "LimitUsage",
     "Limits",
     "ListFilter",
     "ListQuery",
     "NotFound",
+    "OnEvent",
+    "OnIntent",
     "OrderBy",
     "OwnedDeployment",
+    "Priority",
+    "Probe",
     "QueueTooLong",
     "RateLimited",
     "ReadyDeployment",
+    "ReadyStream",
     "ReadyTimeout",
     "Resources",
     "Retry",
     "ServerError",
     "SessionClosed",
+    "Timeout",
     "TransportError",
     "Unauthorized",
     "UnexpectedAnswer",
     "Webhook",
+    "WebhookEvent",
     "WebhookReceiver",
     "WrongLoop",
     "__version__",
+    "container",
+    "errors",
+    "events",
+    "probes",
+    "simulator",
+    "webhooks",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    if name in _SUBMODULES:
+        return import_module(f".{name}", __name__)
+    if name in __all__:
+        for module in _MODULES:
+            found = import_module(f".{module}", __name__)
+            if name in vars(found):
+                value: object = getattr(found, name)
+                globals()[name] = value
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

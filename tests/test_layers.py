@@ -266,10 +266,9 @@ def test_what_is_public_is_described() -> None:
     assert [name for name, node in everything if not ast.get_docstring(node)] == []
 
 
-def test_the_door_has_about_forty_names_in_order_and_all_can_be_imported() -> None:
+def test_the_public_names_are_sorted_and_can_be_imported() -> None:
     names = edgegap_async.__all__
     assert list(names) == sorted(set(names))
-    assert 25 <= len(names) <= 45
     assert "EdgegapSession" in names
     for name in names:
         assert getattr(edgegap_async, name) is not None

@@ -1,56 +1,57 @@
-"""Whether a list can be believed when it shows nothing: its filters may be ignored,
+"""Whether a list can be trusted when it shows nothing: its filters may be ignored,
 refused, or match nothing. Pure.
 """
 
 from collections.abc import Collection
 from math import inf
 
-# characters of IDs in a URL of 6,000 bytes: about 280 of them
+# Characters of IDs in a URL of 6,000 bytes: about 280 IDs.
 ROOM = 5600
-# where even so few are refused, it is not their number
+# If even so few are refused, their number is not the cause.
 LEAST_ROOM = 400
-# seconds after which a list must show what a status has shown: lists lag
+# Seconds after which a list must show what a status has shown: lists lag.
 LAG = 3.0
-# seconds until the filters get another chance
+# Seconds until the filters are tried again.
 DISTRUST = 60.0
-# lists that fail in a row, after which each status is asked for
+# Lists in a row that fail, after which each status is polled.
 FAILING = 3
-# seconds until a list is tried again then
+# Seconds until a list is tried again then.
 RETRY_AFTER_FAILURE = 2.0
 MOST_EXPECTED = 20
 
 
 class FilterHealth:
-    """What the lists have been worth so far."""
+    """How the lists have behaved so far."""
 
     def __init__(self) -> None:
-        # a list of those in a state has shown something of ours
+        # A list of those in a state has shown one of ours.
         self.proven: bool = False
         self.room: int = ROOM
         self._failures = 0
-        # when lists that fail get another chance
+        # When lists that fail are tried again.
         self._retry_at = -inf
-        # when distrust of the filters ends
+        # When the filters are trusted again.
         self._until = -inf
-        # READY by their status, since when; the list has not shown them
+        # Deployments that are READY by their status, and since when, that no list has
+        # shown.
         self._expected: dict[str, float] = {}
 
     @property
     def failing(self) -> bool:
-        """Whether lists tell nothing at all at the moment."""
+        """Whether lists do not work at all at the moment."""
         return self._failures >= FAILING
 
     @property
     def expected(self) -> Collection[str]:
-        """What the next list must show, or it is wrong."""
+        """The deployments that the next list must show."""
         return tuple(self._expected)
 
     def filters(self, now: float) -> bool:
-        """Whether the filters are believed."""
+        """Whether the filters are trusted."""
         return now >= self._until
 
     def distrust(self, now: float) -> None:
-        """The filters do not do what they are for."""
+        """The filters do not work."""
         self._until, self._expected, self.proven, self.room = (
             now + DISTRUST,
             {},
@@ -59,7 +60,7 @@ class FilterHealth:
         )
 
     def refused(self, size: int, now: float) -> None:
-        """A list with so many characters of IDs was refused: for its length, or for its
+        """A list with so many characters of IDs was refused, for its length or for its
         filters.
         """
         self.room = min(self.room, size // 2)
@@ -67,11 +68,11 @@ class FilterHealth:
             self.distrust(now)
 
     def lists(self, now: float) -> bool:
-        """Whether to ask for lists at all: for those that fail only now and then."""
+        """Whether to ask for lists. Lists that fail are asked for now and then."""
         return not self.failing or now >= self._retry_at
 
     def failed(self, now: float) -> None:
-        """A list was not answered, or with an error."""
+        """A list had no answer, or an error."""
         self._failures += 1
         self._retry_at = now + RETRY_AFTER_FAILURE
 
@@ -80,12 +81,12 @@ class FilterHealth:
         self._failures = 0
 
     def not_shown(self, request_id: str, now: float) -> None:
-        """A status says READY, and no list did."""
+        """A status says READY, and no list has shown it."""
         if len(self._expected) < MOST_EXPECTED:
             self._expected.setdefault(request_id, now)
 
     def forget(self, request_id: str) -> None:
-        """It is being stopped: no list needs to show it."""
+        """It is being stopped, so no list must show it."""
         self._expected.pop(request_id, None)
 
     def judge(
@@ -97,8 +98,13 @@ class FilterHealth:
         sound: bool,
         full: bool,
     ) -> None:
-        """A filtered list asked for at `began` has shown these. `sound`: all in the
-        state that was asked for; `full`: there is more that it did not show.
+        """Judge the filters by what a list has shown.
+
+        Args:
+            asked: the IDs that it was filtered by.
+            began: when it was asked for.
+            sound: all rows are in the state that was asked for.
+            full: there are more rows than it showed.
         """
         self.answered()
         if not sound or not set(shown) <= set(asked):

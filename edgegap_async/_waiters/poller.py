@@ -1,5 +1,5 @@
-"""How a look is taken: at one status, at a filtered list of many, at pages newest
-first; and what is made of it.
+"""Polls one status, a filtered list, or all pages newest first, and resolves the
+waiters by what is shown.
 """
 
 import asyncio
@@ -27,19 +27,20 @@ from ..models.deployment import (
 from .filter_health import FilterHealth
 from .schedule import MISSING, Goal, ListState, Outcome, Schedule, Waiter, size
 
-# seconds for a list, its queue included; meanwhile a status may tell
+# Seconds for a list, with its time in the queue. Meanwhile a status may show more.
 LIST_TIMEOUT = 10.0
-# of a list: the more a page shows, the less there is to spare for those in ERROR
+# A full page counts as this part of a list: the more a page shows, the rarer are the
+# lists of those in ERROR.
 FULL_COUNTS = 0.25
-# what a filter, or a URL that is too long, is answered
+# The statuses of a refused filter, and of a URL that is too long.
 REFUSALS = (400, 414, 431)
 
 
 def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
-    """What a status says of a wait: it is over with this, or not yet (None).
+    """The outcome that a status shows, or None.
 
-    The state decides; `running` and `error` only where it is a word that this version
-    does not know.
+    The state decides. `running` and `error` count only if the state is a word that this
+    version does not know.
     """
     state = status.state
     unknown = state is DeploymentState.UNKNOWN
@@ -59,7 +60,7 @@ def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
 
 
 def ready_by(told: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
-    """What players need, out of a status or a list's row."""
+    """The part of a status or a list row that players need."""
     return ReadyDeployment(
         request_id=told.request_id,
         fqdn=told.fqdn,
@@ -71,17 +72,18 @@ def ready_by(told: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
 
 
 class Poller:
-    """Takes looks, and settles the waits of the board by what they show."""
+    """Takes polls, and resolves the waiters of the schedule."""
 
     def __init__(
         self, transport: Transport, board: Schedule, trust: FilterHealth
     ) -> None:
         self._transport, self._schedule, self._health = transport, board, trust
-        # since the last one of others; the fuller one was, the less it counts
+        # Lists of those that are READY since the last other list. The fuller a page
+        # was, the less it counts.
         self.ready_lists: float = 0
 
     async def poll_status(self, wait: Waiter) -> None:
-        """Ask for the status of one."""
+        """Poll the status of one waiter."""
         began = _now()
         left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
         try:
@@ -125,7 +127,7 @@ class Poller:
             self._schedule.end_before(now + error.wait, wait, now)
 
     async def poll_list(self, chunk: dict[str, Waiter], word: ListState) -> None:
-        """Ask for those of many that are in a state."""
+        """Poll a list of those that are in a state."""
         began = _now()
         for wait in chunk.values():
             wait.listed = True
@@ -147,7 +149,7 @@ class Poller:
     async def _ask_list(
         self, chunk: dict[str, Waiter], word: ListState, began: float
     ) -> bool:
-        """Whether there are more of them than it showed."""
+        """Returns whether there are more rows than the page showed."""
         asked = {*chunk, *(self._health.expected if word == "ready" else ())}
         try:
             page = await in_state(self._transport, asked, word, LIST_TIMEOUT)
@@ -163,7 +165,7 @@ class Poller:
             if wait and row.ready and word == "ready":
                 self._schedule.resolve(wait, ready_by(row))
             elif wait and sound:
-                # the row does not tell all
+                # The row lacks what only a status shows.
                 self._schedule.poll_soon(wait)
         if word == "ready":
             self.ready_lists += (
@@ -184,8 +186,10 @@ class Poller:
             self._health.failed(_now())
 
     async def sweep(self, waits: dict[str, Waiter], *, only: bool) -> None:
-        """Go through pages newest first, until these were seen; `only`: of lists that
-        show nothing else.
+        """Read pages newest first, until all of these were seen.
+
+        Args:
+            only: ask for a list of these alone.
         """
         began, missing, strange = _now(), set(waits), set[str]()
 
@@ -228,14 +232,14 @@ class Poller:
         *,
         only: bool,
     ) -> None:
-        """What pages have shown, and what they have not."""
+        """Note which waiters the pages have shown, and which not."""
         self._health.answered()
         for request_id, wait in waits.items():
             if request_id in missing and began - wait.polled_at >= MISSING:
-                # gone, or not listed yet, or the pages shifted meanwhile
+                # It is gone, or not listed yet, or the pages have shifted meanwhile.
                 self._schedule.poll_soon(wait)
             elif only:
-                # what is in ERROR, another list tells
+                # Another list shows those in ERROR.
                 wait.polled_at = began
 
 

@@ -1,8 +1,8 @@
-"""What webhooks have told last of each deployment: for who waits only then, and so that
-nobody is told what is over.
+"""The last webhook of each deployment: for waiters that join afterwards, and so that no
+waiter gets an outcome that is over.
 
-They come out of order. One that tells of an earlier stage than is known changes
-nothing; it leads to a look.
+Webhooks arrive out of order. One of an earlier stage than is known changes nothing but
+leads to a poll.
 """
 
 from enum import IntEnum
@@ -13,29 +13,31 @@ from ..models.deployment import ReadyDeployment
 from .poller import outcome_of
 from .schedule import Goal, Outcome
 
-# most sessions have no webhooks
+# Most sessions have no webhooks.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent
 
-# seconds for which READY and ERROR still are told to who waits only then
+# Seconds for which READY and ERROR are still given to waiters that join afterwards.
 FRESH = 30.0
-# deployments of which something is known: two minutes of deploys at the full rate
+# Deployments that are remembered: two minutes of deploys at the full rate.
 MOST_REMEMBERED = 5000
 
 
 class _Stage(IntEnum):
-    """How far a deployment is known to have come. There is no way back."""
+    """The stage of a deployment. It never goes back."""
 
     READY = 0
     ERROR = 1
-    # not by a webhook: its stop was accepted, or a look has shown that it is gone
+    # Not by a webhook: a stop was accepted, or a poll has shown that it is gone.
     ENDING = 2
     TERMINATED = 3
 
 
 class _Last(NamedTuple):
-    """What is known; `outcome`: what a webhook has told of it, if it can be believed as
-    it stands.
+    """What is known of a deployment.
+
+    Attributes:
+        outcome: from a webhook, if it can be believed as it stands.
     """
 
     stage: _Stage
@@ -44,22 +46,20 @@ class _Last(NamedTuple):
 
 
 class RecentEvents:
-    """The last word on each deployment. Pure: who asks gives the time."""
+    """The last event of each deployment. Pure: the caller gives the time."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
     def receive(self, event: "WebhookEvent", now: float) -> None:
-        """A webhook tells of a deployment of this session."""
+        """A webhook of a deployment of this session has arrived."""
         self._put(
             event.request_id,
             _Last(_Stage[event.event.upper()], now, _outcome_of_event(event)),
         )
 
     def ends(self, request_id: str, now: float) -> None:
-        """Its stop was accepted, or it is gone: nothing but its end is believed from
-        now on.
-        """
+        """A stop was accepted, or it is gone: from now on only its end is believed."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
     def _put(self, request_id: str, news: _Last) -> None:
@@ -69,7 +69,7 @@ class RecentEvents:
             del self._last[next(iter(self._last))]
 
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
-        """What who waits can be told without a look."""
+        """The outcome that a waiter can have without a poll."""
         last = self._last.get(request_id)
         if last is None or (
             last.stage is not _Stage.TERMINATED
@@ -80,10 +80,10 @@ class RecentEvents:
 
 
 def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
-    """What a webhook says, where its name, which is signed, and its body agree, and it
-    says where players connect to.
+    """The outcome that a webhook shows, if its name, which is signed, and its body agree,
+    and it says where players connect to.
 
-    What comes with the end was never published: there the name is enough.
+    The body of a webhook at the end was never published, so the name is enough there.
     """
     if event.event == "terminated":
         return DeploymentTerminated(event.request_id)

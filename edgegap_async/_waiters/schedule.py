@@ -1,14 +1,5 @@
-"""Who waits for which deployment, and which is looked at next. Pure: who asks gives the
-time.
-
-one alone       by its status; if that is not to be had, by lists too
-two or more     by lists of those that are READY, as many IDs as a URL carries; less
-                often by lists of those in ERROR, and of those that exist
-out of turn     by its status, where something says that it has changed, where no list
-                shows it, and now and then as long as no list has shown anything
-
-Each is looked at a quarter of a second after its last look began; the longer it lasts,
-the less often.
+"""The waiters of a session, and which of them is polled next. Pure: the caller gives
+the time. `_waiters/__init__.py` has the rules.
 """
 
 import asyncio
@@ -21,42 +12,39 @@ from ..errors import EdgegapError
 from ..models.deployment import DeploymentStatus, ReadyDeployment
 
 Goal: TypeAlias = Literal["ready", "stopped"]
-# the state that a list is asked for
+# The state that a list is filtered by.
 ListState: TypeAlias = Literal["ready", "error", "any"]
 Outcome: TypeAlias = ReadyDeployment | EdgegapError
-# None: nothing more will be seen in time
+# None: no poll can bring a result before the deadline.
 WaitFuture: TypeAlias = asyncio.Future[Outcome | None]
 
-# seconds between two looks
+# Seconds between two polls.
 FASTEST, SLOWEST = 0.25, 2.0
-# of the time that it has lasted: after 8 s it slows down, after a minute it is at its
-# slowest
+# The interval is this part of the time waited so far: it grows after 8 s, and is at its
+# longest after a minute.
 SLOWING = 1 / 32
-# webhooks in a row that did not come, after which none is waited for any more
+# Webhooks in a row that did not arrive, after which none is relied on.
 MISSES = 5
-# seconds between two looks at what a webhook will tell of
+# Seconds between two polls of a deployment that sends webhooks.
 SAFETY_NET = 3.0
-# times as long between two lists of those in ERROR
+# Lists of those in ERROR are this many times rarer.
 ERROR_PACE = 8
-# seconds, and times its pace, after which a list has to show that it exists
+# Seconds, and intervals, after which a list must show that a deployment exists.
 OVERDUE, OVERDUE_PACE = 10.0, 15
-# seconds after which its status is asked for, until the list has shown something of
-# ours
+# Seconds after which a status is polled, until a list has shown one of ours.
 UNPROVEN = 1.0
-# the same, where a list does not show it at all
+# Seconds after which a status is polled if no list shows the deployment.
 MISSING = 2.0
-# looks in a row that fail, after which a list is asked for one alone, too
+# Status polls in a row that fail, after which a list is used for a single waiter too.
 STATUS_FAILURES = 3
-# seconds without an answer that count as much
+# Seconds without an answer that count as such failures.
 STATUS_TIMEOUT = 2.0
-# characters around an ID in a percent-encoded list: two quotes and a comma
+# Characters around an ID in a percent-encoded list: two quotes and a comma.
 QUOTING = 9
 
 
 def size(request_ids: Iterable[str]) -> int:
-    """What these cost in a URL: their letters, and what their quotes and commas become
-    there.
-    """
+    """The length of these IDs in a URL, with their quotes and commas."""
     return sum(len(request_id) + QUOTING for request_id in request_ids)
 
 
@@ -84,7 +72,7 @@ _WHEN: Mapping[ListState, Callable[["Waiter"], float]] = {
 
 
 class Waiter:
-    """What some callers wait for: a deployment that is to be READY, or gone."""
+    """A deployment that some callers wait for: to be READY, or gone."""
 
     __slots__ = (
         "began",
@@ -115,31 +103,31 @@ class Waiter:
     ) -> None:
         self.request_id: str = request_id
         self.goal: Goal = goal
-        # and their deadlines
+        # With their deadlines.
         self.callers: dict[WaitFuture, float | None] = {}
         self.began: float = now
-        # a webhook is to tell of it
+        # Each change of it sends a webhook.
         self.hooked: bool = hooked
         self.due: float = due
         self.error_due: float = due + ERROR_PACE * FASTEST
-        # when its status was last asked for
+        # When its status was last polled.
         self.polled_at: float = now
-        # in a row
+        # In a row.
         self.failed_polls: int = 0
-        # its status is being asked for
+        # A status poll is in progress.
         self.polling: bool = False
-        # what asks for it, or did
+        # The task of its latest status poll.
         self.look: asyncio.Task[None] | None = None
-        # a list is
+        # A list is in progress.
         self.listing: bool = False
-        # one was
+        # A list was asked for it.
         self.listed: bool = False
         self.last: DeploymentStatus | None = None
         self.failure: EdgegapError | None = None
 
     @property
     def deadline(self) -> float | None:
-        """When the last of its callers goes."""
+        """The latest deadline of its callers; None: no end."""
         latest = -inf
         for deadline in self.callers.values():
             if deadline is None:
@@ -148,24 +136,27 @@ class Waiter:
         return latest
 
     def went_wrong(self, error: EdgegapError) -> None:
-        """A look failed. That time ran out tells less than what went wrong before."""
+        """A poll failed. A time-out says less than an earlier failure."""
         if self.failure is None or not isinstance(error, TimeoutError):
             self.failure = error
 
     def status_unavailable(self, now: float) -> bool:
-        """Whether its status is not to be had."""
+        """Whether its status is not available."""
         return self.failed_polls >= STATUS_FAILURES or (
             self.polling and now - self.polled_at >= STATUS_TIMEOUT
         )
 
     def pace(self, now: float) -> float:
-        """Seconds between two looks."""
+        """Seconds between two polls."""
         return min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
 
 
 class WaitHandle(NamedTuple):
-    """A caller's place among those who wait. `deadline` is on the loop's clock,
-    `timeout` the seconds before it.
+    """The wait of one caller.
+
+    Attributes:
+        timeout: seconds, as asked for.
+        deadline: on the loop's clock.
     """
 
     wait: Waiter
@@ -175,64 +166,64 @@ class WaitHandle(NamedTuple):
 
 
 class Schedule:
-    """All waits."""
+    """All waiters of a session."""
 
     def __init__(self) -> None:
         self._waits: dict[Goal, dict[str, Waiter]] = {"ready": {}, "stopped": {}}
-        # to be looked at out of turn
+        # To be polled out of turn.
         self._soon: dict[Waiter, None] = {}
         self._next_overdue = -inf
-        # webhooks in a row that did not come
+        # Webhooks in a row that did not arrive.
         self._missed = MISSES
-        # when a list with room left may be asked for
+        # When a list that is not full may be asked for.
         self._next_partial = -inf
 
     def __bool__(self) -> bool:
         return any(self._waits.values())
 
     def __contains__(self, wait: Waiter) -> bool:
-        """Whether somebody still waits: looks may end later."""
+        """Whether it is still waited for. Polls may end later."""
         return self._waits[wait.goal].get(wait.request_id) is wait
 
     @property
     def ready(self) -> dict[str, Waiter]:
-        """Those for deployments that are to be READY, by ID."""
+        """The waiters for READY, by request_id."""
         return self._waits["ready"]
 
     def find(self, request_id: str) -> list[Waiter]:
-        """Those for a deployment."""
+        """The waiters of a deployment."""
         return [
             wait for waits in self._waits.values() if (wait := waits.get(request_id))
         ]
 
     def add(self, wait: Waiter) -> None:
-        """One more."""
+        """Add a waiter."""
         self._waits[wait.goal][wait.request_id] = wait
 
     def get(self, request_id: str, goal: Goal) -> Waiter | None:
-        """The one for this, if there is one."""
+        """The waiter of a deployment with this goal."""
         return self._waits[goal].get(request_id)
 
     def leave(self, wait: Waiter, caller: WaitFuture) -> None:
-        """A caller goes."""
+        """A caller stops waiting."""
         wait.callers.pop(caller, None)
         if not wait.callers:
             self._drop(wait)
 
     @property
     def webhooks_come(self) -> bool:
-        """Whether they can be waited for: one has come, and not too many were missed
-        since.
+        """Whether webhooks can be relied on: one has arrived, and not too many were
+        missed since.
         """
         return self._missed < MISSES
 
     def pace(self, wait: Waiter, now: float) -> float:
-        """Seconds between two looks at one."""
+        """Seconds between two polls of one waiter."""
         return SAFETY_NET if wait.hooked and self.webhooks_come else wait.pace(now)
 
     def error_pace(self, wait: Waiter, now: float) -> float:
-        """Seconds between two lists of those in ERROR that one is in. As a safety net
-        both lists are worth the same.
+        """Seconds between two lists of those in ERROR. With webhooks, both lists are
+        only a safety net and equally rare.
         """
         return (
             SAFETY_NET
@@ -242,27 +233,31 @@ class Schedule:
 
     @property
     def lists_between(self) -> int:
-        """Lists of those that are READY between two of others."""
+        """Lists of those that are READY between two other lists."""
         return 1 if self.webhooks_come else ERROR_PACE
 
     def receive(self, wait: Waiter, outcome: Outcome | None) -> None:
-        """A webhook tells of one: this, or that something has changed."""
+        """A webhook has arrived: with an outcome, or with a sign that something has
+        changed.
+        """
         if outcome is None:
             self.poll_soon(wait)
             return
         self._end(wait, outcome)
 
     def webhook_arrived(self) -> None:
-        """Of whatever it tells."""
+        """A webhook has arrived, of any deployment."""
         self._missed = 0
 
     def resolve(self, wait: Waiter, outcome: Outcome) -> None:
-        """A look ends one."""
+        """A poll has found the outcome of a waiter."""
         self._missed += wait.hooked and wait in self
         self._end(wait, outcome)
 
     def end_before(self, when: float, wait: Waiter, now: float) -> None:
-        """Whoever has less time is told so now, where nothing else can tell."""
+        """End the callers whose deadline is before `when`, if no list can help them
+        either.
+        """
         if wait.hooked or (wait.goal == "ready" and self._in_lists(now)):
             return
         for caller, deadline in wait.callers.items():
@@ -281,13 +276,16 @@ class Schedule:
             del self._waits[wait.goal][wait.request_id]
 
     def poll_soon(self, wait: Waiter) -> None:
-        """Look at it out of turn."""
+        """Poll it out of turn."""
         if wait in self:
             self._soon[wait] = None
 
     def next_status(self, now: float, *, proven: bool, failing: bool) -> Waiter | None:
-        """Whose status to ask for now. `proven`: the list has shown something; `failing`:
-        it tells nothing at all.
+        """The waiter whose status is to be polled now.
+
+        Args:
+            proven: a list has shown one of ours.
+            failing: no list works at the moment.
         """
         wait = self._choose(now, proven=proven, failing=failing)
         if wait:
@@ -306,7 +304,7 @@ class Schedule:
             and now >= self._next_overdue
             and (overdue := self._overdue(now))
         ):
-            # before those that wait for an end: they may be many
+            # Before the waiters for an end, of which there may be many.
             return overdue
         singly: list[Waiter] = [
             *self._waits["stopped"].values(),
@@ -324,14 +322,17 @@ class Schedule:
         return oldest
 
     def _in_lists(self, now: float) -> bool:
-        """Whether lists are asked for."""
+        """Whether lists are used."""
         return len(self.ready) > 1 or any(
             wait.status_unavailable(now) for wait in self.ready.values()
         )
 
     def next_list(self, now: float, room: int, word: ListState) -> dict[str, Waiter]:
-        """What to ask the list for now: those that are due, and as many more as there
-        is room for.
+        """The waiters to ask the next list for: those that are due, and as many others as
+        fit.
+
+        Args:
+            room: characters of IDs that fit into the URL.
         """
         when = _WHEN[word]
         free = [wait for wait in self.ready.values() if not wait.listing]
@@ -344,7 +345,7 @@ class Schedule:
             if room < 0 and chunk:
                 break
             chunk[wait.request_id] = wait
-        # with room left, no more often than one of them is due
+        # A list that is not full is asked for no more often than one of them is due.
         if due <= len(chunk) and word == "ready":
             if now < self._next_partial:
                 return {}
@@ -354,7 +355,7 @@ class Schedule:
         return chunk
 
     def next_sweep(self, now: float) -> dict[str, Waiter]:
-        """All that a list can tell of, if some of it is due."""
+        """All waiters that a sweep can help, if one of them is due."""
         waits = dict(self.ready)
         if not self._in_lists(now) or not any(
             wait.due <= now and not wait.listing for wait in waits.values()
@@ -365,14 +366,14 @@ class Schedule:
         return waits
 
     def next_due(self, now: float) -> float:
-        """When there may be something to look at. What is due already waits for a look
+        """When the next poll may be due. A waiter that is due already waits for a poll
         to end.
         """
         dues = [wait.due for waits in self._waits.values() for wait in waits.values()]
         soonest = min(
             (due for due in (*dues, self._next_partial) if due > now), default=inf
         )
-        # One alone has only its status, unless that takes long.
+        # A single waiter has only its status, unless that takes long.
         alone = len(self.ready) < 2 and not any(
             wait.polling for wait in self.ready.values()
         )

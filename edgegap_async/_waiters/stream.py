@@ -1,4 +1,4 @@
-"""`wait_many`: what became of each, as it settles."""
+"""`wait_many`: an outcome for each deployment, in the order in which they are known."""
 
 import asyncio
 from collections import deque
@@ -13,12 +13,14 @@ Until: TypeAlias = Callable[
 
 
 class ReadyStream:
-    """What became of each deployment that is waited for, as (request_id, outcome): an
-    asynchronous iterator, from which several tasks may take. What is not settled when
-    the time is over, or the session is closed, has that for its outcome.
+    """The outcomes of `wait_many`, as (request_id, outcome): an asynchronous iterator, from
+    which several tasks may take.
 
-    `until` waits no longer than to a deadline, which they share; `tell` says what
-    became of one, which is over then.
+    When the time is over or the session is closed, the rest have that as their outcome.
+
+    Args:
+        until: waits no longer than a deadline, which all waits share.
+        tell: returns the outcome of a wait, and ends it.
     """
 
     def __init__(
@@ -43,16 +45,16 @@ class ReadyStream:
         return self
 
     async def __anext__(self) -> tuple[str, Outcome]:
-        """The next one that settles."""
+        """The next outcome."""
         while self._left:
             if not self._settled:
                 self._changed.clear()
                 if not await self._until(_set(self._changed), self._deadline):
                     self._settled.extend(self._left)
             elif place := self._left.pop(self._settled.popleft(), None):
-                # its time may have been over before
+                # Its time may have been over before.
                 if not self._left:
-                    # for others who take
+                    # For other tasks that take.
                     self._changed.set()
                 return place.wait.request_id, self._tell(place)
         raise StopAsyncIteration

@@ -1,9 +1,5 @@
-"""The shared watcher behind `wait_until_ready`: a thousand who wait cost a few requests
-a second between them.
-
-One task looks for all, in the background lane, for as long as anybody waits. Which look
-comes next stands in `_waits.py`, how it is taken in `_poller.py`, whether a list can be
-believed in `_health.py`.
+"""The watcher behind `wait_until_ready`: one task polls for all waiters of a session,
+in the background, while anybody waits. See `_waiters/__init__.py`.
 """
 
 import asyncio
@@ -33,25 +29,27 @@ from .recent_events import RecentEvents
 from .schedule import Goal, ListState, Outcome, Schedule, Waiter, WaitFuture, WaitHandle
 from .stream import ReadyStream
 
-# most sessions have no webhooks
+# Most sessions have no webhooks.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# under way at a time: who waits for a slot can't be put together any more
+# Polls and lists in progress at a time. A waiter whose poll is queued for a slot can't
+# join a list any more.
 MOST_POLLS, MOST_LISTS = 20, 4
-# of the shortest time to ready that was seen: before, there is nothing to see
+# The first poll comes after this part of the shortest time to READY that was seen.
+# Before, there is nothing to see.
 FIRST_POLL = 0.8
-# seconds: one whose image is cached may be quicker than all before it
+# Seconds: a server whose image is cached may be quicker than all before it.
 LATEST_FIRST_POLL = 2.0
-# times to ready that are remembered
+# Times to READY that are remembered.
 STARTS = 20
-# deployments whose beginning is remembered: two minutes at the full rate
+# Deployments whose start is remembered: two minutes of deploys at the full rate.
 MOST_ACCEPTED = 5000
 
 
 class Watcher:
-    """All who wait for deployments of one session, and the task that looks for them."""
+    """The waiters of one session, and the task that polls for them."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -59,25 +57,27 @@ class Watcher:
         self._poller = Poller(transport, self._schedule, self._health)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        # looks at one
+        # Status polls.
         self._single: set[asyncio.Task[None]] = set()
         self._lists: set[asyncio.Task[None]] = set()
-        # since when; whether a webhook will tell of it
+        # When each was accepted, and whether each change of it sends a webhook.
         self._accepted: dict[str, tuple[float, bool]] = {}
         self._events = RecentEvents()
-        # seconds from accepted to READY
+        # Seconds from accepted to READY.
         self._starts: deque[float] = deque(maxlen=STARTS)
 
     def accepted(self, request_id: str, *, hooked: bool) -> None:
-        """A deployment of this session begins; `hooked`: a webhook will tell of
-        whatever happens to it.
+        """A deploy of this session was accepted.
+
+        Args:
+            hooked: each change of it sends a webhook.
         """
         self._accepted[request_id] = (asyncio.get_running_loop().time(), hooked)
         if len(self._accepted) > MOST_ACCEPTED:
             del self._accepted[next(iter(self._accepted))]
 
     def receive(self, event: "WebhookEvent") -> None:
-        """What a webhook tells of a deployment of this session."""
+        """A webhook of a deployment of this session has arrived."""
         request_id, now = event.request_id, asyncio.get_running_loop().time()
         self._schedule.webhook_arrived()
         self._events.receive(event, now)
@@ -85,13 +85,13 @@ class Watcher:
         for wait in self._schedule.find(request_id):
             outcome = self._events.outcome(request_id, wait.goal, now)
             if wait.listed and isinstance(outcome, ReadyDeployment):
-                # it may come to show it: so lists are proven without a look
+                # A list may still show it, which proves the filter without a poll.
                 self._health.not_shown(request_id, now)
             self._schedule.receive(wait, outcome)
         self._changed.set()
 
     def stopping(self, request_id: str) -> None:
-        """Its stop was accepted, or it is gone."""
+        """A stop was accepted, or the deployment is gone."""
         self._events.ends(request_id, asyncio.get_running_loop().time())
         self._health.forget(request_id)
         for wait in self._schedule.find(request_id):
@@ -101,12 +101,14 @@ class Watcher:
     async def until_ready(
         self, request_id: str, timeout: float | None, probe: Probe | None = None
     ) -> ReadyDeployment:
-        """Waiter until it is READY, and until the probe has returned, for `timeout`
-        seconds.
+        """Wait until a deployment is READY, and until the probe has returned.
+
+        Args:
+            timeout: seconds; None: no end.
 
         Raises:
-            DeploymentFailed, DeploymentTerminated: it will never be.
-            ReadyTimeout: it is not in time.
+            DeploymentFailed, DeploymentTerminated: it will never be READY.
+            ReadyTimeout: it is not READY in time.
         """
         place, outcome = await self._until(request_id, "ready", timeout)
         if isinstance(outcome, EdgegapError):
@@ -118,8 +120,8 @@ class Watcher:
     async def _passed(
         self, probe: Probe, server: ReadyDeployment, place: WaitHandle
     ) -> bool:
-        """Whether the probe ends in time. A TimeoutError of its own is what it raises,
-        and no end of the wait.
+        """Whether the probe ends in time. A TimeoutError of its own is an error of the
+        probe, not the end of the wait.
         """
         own: list[TimeoutError] = []
 
@@ -135,10 +137,13 @@ class Watcher:
         return ended
 
     async def until_stopped(self, request_id: str, timeout: float | None) -> None:
-        """Waiter until it is gone, for `timeout` seconds.
+        """Wait until a deployment is gone.
+
+        Args:
+            timeout: seconds; None: no end.
 
         Raises:
-            DeadlineExceeded: it is not in time.
+            DeadlineExceeded: it is not gone in time.
         """
         _, outcome = await self._until(request_id, "stopped", timeout)
         if isinstance(outcome, EdgegapError) and not isinstance(
@@ -160,7 +165,7 @@ class Watcher:
     async def many(
         self, request_ids: Iterable[str], timeout: float | None
     ) -> AsyncGenerator[ReadyStream, None]:
-        """The outcomes of many waits, as they resolve."""
+        """The outcomes of many waits, in the order in which they are known."""
         places = [
             self._join(request_id, "ready", timeout)
             for request_id in dict.fromkeys(request_ids)
@@ -203,13 +208,13 @@ class Watcher:
         wait = place.wait
         self._schedule.leave(wait, place.caller)
         if not wait.callers and wait.look:
-            # it would be in the way of others
+            # It would take a slot from others.
             wait.look.cancel()
         if not self._schedule:
             self._changed.set()
 
     def _result(self, place: WaitHandle) -> Outcome:
-        """What a caller is told, whose wait is over."""
+        """The outcome for a caller whose wait has ended."""
         self._leave(place)
         caller = place.caller
         outcome = caller.result() if caller.done() and not caller.cancelled() else None
@@ -220,7 +225,7 @@ class Watcher:
             return outcome
         if isinstance(outcome, DeploymentTerminated):
             self._events.ends(outcome.request_id, asyncio.get_running_loop().time())
-        # others who wait for it raise theirs
+        # Each caller raises an error of its own.
         own = copy(outcome)
         own.__cause__ = outcome.__cause__
         return own
@@ -242,7 +247,7 @@ class Watcher:
         late.__cause__ = wait.failure or _status_timeout(
             wait, asyncio.get_running_loop().time()
         )
-        log.warning("a wait is given up: %s", late)
+        log.info("wait failed: %s", late, extra={"request_id": wait.request_id})
         return late
 
     def _learn(self, request_id: str) -> None:
@@ -252,7 +257,7 @@ class Watcher:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """What is to be ended with the session."""
+        """The tasks that end with the session."""
         return [self._task] if self._task else []
 
     def _wake(self) -> None:
@@ -266,15 +271,13 @@ class Watcher:
     def _asleep(self, task: asyncio.Task[None]) -> None:
         self._task = None
         if not task.cancelled() and (error := task.exception()):
-            log.error(
-                "the watcher ended in a way that nobody thought of", exc_info=error
-            )
+            log.error("watcher crashed", exc_info=error)
         elif self._schedule and not self._transport.closed:
-            # somebody came in the last moment
+            # A waiter has joined in the last moment.
             self._wake()
 
     async def _run(self) -> None:
-        """Look until nobody waits."""
+        """Poll while there are waiters."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as group:
             while self._schedule:
@@ -291,7 +294,7 @@ class Watcher:
                 look.cancel()
 
     def _plan(self, group: asyncio.TaskGroup, now: float) -> None:
-        """Begin all looks whose time has come."""
+        """Start all polls that are due."""
         board, trust = self._schedule, self._health
         while len(self._single) < MOST_POLLS:
             wait = board.next_status(now, proven=trust.proven, failing=trust.failing)
@@ -348,15 +351,11 @@ class Watcher:
         try:
             await look()
         except Exception:
-            log.exception(
-                "a look failed in a way that nobody thought of; the next one follows"
-            )
+            log.exception("poll crashed, retrying")
 
 
 def _status_timeout(wait: Waiter, now: float) -> EdgegapError | None:
-    """What went wrong where no look has failed yet: the one that is under way has no
-    answer.
-    """
+    """The error of a status poll that has no answer so far."""
     if not wait.status_unavailable(now):
         return None
     text = f"the status of {wait.request_id} was not answered within {now - wait.polled_at:.3g} s"
