@@ -1,43 +1,34 @@
 """Every error of this package, in one tree:
 
-    EdgegapError                        .request_sent: False is certain, True means it
-        may have been
-    |-- ApiError                        the API answered with an error: .status,
-    .message, .details, .operation,
-    |   |                               .from_api (False: a proxy may have answered),
-    and
-    |   |                               .retry_after, seconds, where it named a time
-    |   |-- BadRequest                  400
-    |   |-- Unauthorized                401
-    |   |-- Forbidden                   403
-    |   |-- NotFound                    404
-    |   |-- Conflict                    409
-    |   |-- Gone                        410
-    |   |-- AllocationFailed            422 to a deploy: no server could be allocated;
-    .request_id
-    |   |-- RateLimited                 429, for longer than the call could wait
-    |   `-- ServerError                 5xx
-    |-- TransportError                  no answer: connection refused, cut, or an
-    exchange that took too long;
-    |                                   .permanent: an invalid certificate
-    |-- UnexpectedAnswer                an answer that can't be read: .status, .body
-    |-- DeployOutcomeUnknown            a deploy was sent, and nobody knows whether a
-    server was started: .tag
-    |-- DeadlineExceeded                the call's timeout has passed; also a
-    TimeoutError
-    |   |-- QueueTooLong                it would pass while waiting for the limit:
-    .wait, seconds
-    |   `-- ReadyTimeout                the deployment was not ready in time:
-    .request_id, .status
-    |-- DeploymentFailed                it ended in ERROR, and exists until it is
-    stopped: .request_id, .detail, .status
-    |-- DeploymentTerminated            it is gone: .request_id
-    |-- SessionClosed                   the session was closed
-    `-- WrongLoop                       the session belongs to another event loop or
-    process; also a RuntimeError
+    EdgegapError                  .request_sent: False is certain
+    |-- ApiError                  an error response: .status, .message, .details,
+    |   |                         .operation, .from_api (False: perhaps a gateway's),
+    |   |                         .retry_after (seconds, clamped to a minute)
+    |   |-- BadRequest            400
+    |   |-- Unauthorized          401
+    |   |-- Forbidden             403
+    |   |-- NotFound              404
+    |   |-- Conflict              409
+    |   |-- Gone                  410
+    |   |-- AllocationFailed      422 to a deploy, no server available: .request_id
+    |   |-- RateLimited           429, for longer than the call could wait
+    |   `-- ServerError           5xx
+    |-- TransportError            no answer: connection refused, closed, or too slow;
+    |                             .permanent: an invalid certificate
+    |-- UnexpectedAnswer          an answer that can't be read: .status, .body
+    |-- DeployOutcomeUnknown      a deploy was sent, and may have started a server: .tag
+    |-- DeadlineExceeded          the timeout has passed; also a TimeoutError
+    |   |-- QueueTooLong          it would pass in the queue of the limit: .wait
+    |   `-- ReadyTimeout          not READY in time: .request_id, .status
+    |-- DeploymentFailed          it ended in ERROR, and exists until it is stopped:
+    |                             .request_id, .detail, .status
+    |-- DeploymentTerminated      it is gone: .request_id
+    |-- SessionClosed             the session was closed
+    `-- WrongLoop                 the session belongs to another event loop or process;
+                                  also a RuntimeError
 
 A wrong argument is a plain `ValueError` that names it, before anything is sent. Errors
-of aiohttp and msgspec never leak out; none of these holds the API token; all survive
+of aiohttp and msgspec are never raised; no error holds the API token; all survive
 `pickle`.
 """
 
@@ -68,16 +59,19 @@ class EdgegapError(Exception):
         self.request_sent = request_sent
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own form calls the class with its args alone; ours want keywords.
+        # Exception's own form calls the class with its args alone. Ours need keywords.
         return _restore, (type(self), self.args, dict(self.__dict__))
 
 
 class ApiError(EdgegapError):
-    """An error response of the API. `operation` is the row of the table, as text.
+    """An error response of the API.
 
-    `from_api`: the body has the API's own form, `{"message": text}`. False: a proxy or
-    a gateway may have answered in the API's place; `message` is then a readable
-    excerpt of the body, and `details` what was decoded of it.
+    Attributes:
+        operation: the operation, with its method and path.
+        from_api: the body has the API's own form, `{"message": text}`. False: a gateway
+            may have answered in the API's place. `message` is then a readable excerpt
+            of the body, and `details` what was decoded of it.
+        retry_after: seconds that the answer asks to wait, at most a minute.
     """
 
     hint = ""
@@ -98,7 +92,7 @@ class ApiError(EdgegapError):
 
 
 class BadRequest(ApiError):
-    """400: the API refuses what was sent; the message says what."""
+    """400: the API refuses the request; `message` has the reason."""
 
 
 class Unauthorized(ApiError):
@@ -114,11 +108,11 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """404: what the path names does not exist, or not any more."""
+    """404: the deployment, or what else the path names, does not exist."""
 
 
 class Conflict(ApiError):
-    """409: it contradicts what there is."""
+    """409: the request contradicts the current state."""
 
 
 class Gone(ApiError):
@@ -126,11 +120,14 @@ class Gone(ApiError):
 
 
 class AllocationFailed(ApiError):
-    """422 to a deploy: no server could be allocated, and a deployment in error exists
-    under `request_id`.
+    """422 to a deploy: no server could be allocated. A deployment in ERROR exists under
+    `request_id`.
     """
 
-    hint = "try elsewhere or later; what is left under .request_id is stopped by a session with deploy_once"
+    hint = (
+        "try elsewhere or later; a session with deploy_once stops the remains under "
+        ".request_id"
+    )
 
     def __init__(
         self, operation: str, status: int, message: str, details: object = None
@@ -141,24 +138,26 @@ class AllocationFailed(ApiError):
 
 
 class RateLimited(ApiError):
-    """429, for longer than the call could wait. `retry_after`: what the API asked for,
-    in seconds.
-    """
+    """429, for longer than the call could wait."""
 
-    hint = "other processes or clients of the organization spend from the same limit: give each its share"
+    hint = (
+        "other clients of the organization use the same limit: give each process its "
+        "share"
+    )
 
 
 class ServerError(ApiError):
     """5xx: the API, or a proxy before it, failed."""
 
-    hint = "what may be repeated was repeated; try again later"
+    hint = "retries that are safe were made; try again later"
 
 
 class TransportError(EdgegapError):
-    """There was no answer. With `request_sent` False nothing was done; with True it may
-    have been.
+    """There was no answer. With `request_sent` False, nothing was done; with True, the
+    operation may have been done.
 
-    `permanent`: the server's certificate is invalid, and a retry would not help.
+    Attributes:
+        permanent: the server's certificate is invalid, and a retry would not help.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class TransportError(EdgegapError):
 
 class UnexpectedAnswer(EdgegapError):
     """The answer is not what the API promises: not JSON, a part missing, a redirect.
-    `body` is what came.
+    `body` is the answer as it came.
     """
 
     def __init__(self, operation: str, status: int, body: bytes, problem: str) -> None:
@@ -185,30 +184,34 @@ class UnexpectedAnswer(EdgegapError):
 
 
 class DeployOutcomeUnknown(EdgegapError):
-    """A deploy was sent, and whether it started a server is not known: list the
-    deployments before deploying again.
+    """A deploy was sent, and may have started a server: search the list of deployments
+    before you deploy again.
 
-    `tag` would find it, where one was sent for the purpose.
+    Attributes:
+        tag: the tag that was sent with the deploy; None if there was none.
     """
 
     def __init__(self, text: str, *, tag: str | None = None) -> None:
         super().__init__(
-            f"{text}; a server may have been started: look for it in the list of deployments before deploying again",
+            f"{text}; a server may have been started: look for it in the list of "
+            "deployments before deploying again",
             request_sent=True,
         )
         self.tag = tag
 
 
 class DeadlineExceeded(EdgegapError, TimeoutError):
-    """The call's timeout has passed; the last failure before that is its `__cause__`.
-    Give it a longer `timeout=`.
+    """The call's timeout has passed. The last failure before that is its `__cause__`.
+    Give the call a longer `timeout=`.
     """
 
 
 class QueueTooLong(DeadlineExceeded):
-    """The limit's queue is so long that the call can't be sent before its deadline.
+    """The queue of the limit is so long that the call can't be sent before its
+    deadline.
 
-    `wait`: the most hopeful time until it could have been, in seconds.
+    Attributes:
+        wait: seconds until it could be sent, if everything goes as well as it can.
     """
 
     def __init__(
@@ -223,8 +226,8 @@ class QueueTooLong(DeadlineExceeded):
 
 
 class ReadyTimeout(DeadlineExceeded):
-    """The deployment was not ready in time, and still exists: stop it, or wait again.
-    `status` is the last one seen.
+    """The deployment was not READY in time, and still exists: stop it, or wait again.
+    `status` is the last one that was seen.
     """
 
     def __init__(
@@ -238,8 +241,8 @@ class ReadyTimeout(DeadlineExceeded):
         seen = f"last seen {status.current_status}" if status else "no status seen"
         what = "READY, but its probe did not succeed" if probing else "not ready"
         super().__init__(
-            f"deployment {request_id} was {what} within {timeout:.4g} s{'' if probing else f', {seen}'}; if nobody "
-            "stops it, it goes on: stop it, or wait for it again",
+            f"deployment {request_id} was {what} within {timeout:.4g} s"
+            f"{'' if probing else f', {seen}'}; it still exists: stop it, or wait again",
             request_sent=True,
         )
         self.request_id = request_id
@@ -256,7 +259,8 @@ class DeploymentFailed(EdgegapError):
         status: DeploymentStatus | None = None,
     ) -> None:
         super().__init__(
-            f"deployment {request_id} failed: {detail or 'no detail given'}; it exists until it is stopped",
+            f"deployment {request_id} failed: {detail or 'no detail given'}; "
+            "it exists until it is stopped",
             request_sent=True,
         )
         self.request_id = request_id
@@ -276,12 +280,12 @@ class DeploymentTerminated(EdgegapError):
 
 
 class SessionClosed(EdgegapError):
-    """The session was closed before the call, or while it was queued or under way."""
+    """The session was closed before the call, or while it was queued or in progress."""
 
 
 class WrongLoop(EdgegapError, RuntimeError):
-    """A session belongs to the event loop and the process in which it was first used;
-    make another one here.
+    """The session belongs to the event loop and the process in which it was first used.
+    Make another one here.
     """
 
 
@@ -295,13 +299,13 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
     429: RateLimited,
 }
 
-# What no further try would mend.
+# Errors that no retry would mend.
 PERMANENT_ERRORS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def may_be_done(error: EdgegapError) -> bool:
-    """Whether an error response leaves open if the operation was done: a redirect, or
-    an error that is not in the API's form. A 429 of any form refuses.
+    """Whether the operation may have been done in spite of an error response: a
+    redirect, or an error that is not in the API's form. A 429 of any form refuses.
     """
     if isinstance(error, UnexpectedAnswer):
         return True
@@ -309,8 +313,8 @@ def may_be_done(error: EdgegapError) -> bool:
 
 
 def is_gone(error: ApiError) -> bool:
-    """Whether the API says with this error that the deployment does not exist any more:
-    404, 410, or its own 400.
+    """Whether an error response says that the deployment does not exist any more: 404,
+    410, or the API's own 400.
     """
     return error.status in (404, 410) or (
         error.status == 400 and "bad request id" in error.message.lower()

@@ -1,5 +1,5 @@
-"""`EdgegapSession`: checks its arguments, owns what the calls need, and hangs the
-namespaces on itself.
+"""`EdgegapSession`: checks its arguments, owns the parts of a session, and offers its
+namespaces.
 """
 
 import os
@@ -34,7 +34,7 @@ from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
 
-# most sessions have none
+# Most sessions have no webhooks.
 if TYPE_CHECKING:
     from .webhooks import WebhookReceiver
 
@@ -44,8 +44,8 @@ BASE_URL = "https://api.edgegap.com"
 
 
 class EdgegapSession:
-    """A session with Edgegap's API: one per application, opened where the application
-    starts, closed where it ends.
+    """A session with Edgegap's API. Open one per application, where the application
+    starts, and close it where it ends.
 
     Use it as an async context manager, or `await session.aclose()`. It belongs to the
     event loop of its first call.
@@ -54,32 +54,33 @@ class EdgegapSession:
         token: the API token, with or without the word `token` before it; else
             EDGEGAP_API_TOKEN.
         base_url: else EDGEGAP_BASE_URL, else Edgegap's own.
-        limits: what is kept of the API's limits; the documented ones unless given.
-        retry: how often and how fast a failed request is repeated.
-        timeout: seconds for each call as a whole, waiting for the limit and repeats
-            included; None: no end.
-        attempt_timeout: seconds for one exchange with the server; a deploy gets twice
+        limits: the limits to keep; not given: the documented ones.
+        retry: how often and how fast a failed request is retried.
+        timeout: seconds for each call as a whole, with its time in the queue and all
+            retries; None: no end.
+        attempt_timeout: seconds for one exchange with the server. A deploy gets twice
             as long.
         http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It
-            is never closed here. Its middlewares are not run and its `raise_for_status`
-            is overridden.
-        allow_insecure: allow `http://` to a host that is not this machine: the token
-            travels in clear.
-        on_event: called with an `Event` for each attempt and each call that comes to an
-            end, at once and in the loop:
-            it must be quick. What it raises is logged and harms nothing.
-        deploy_once: where the outcome of a deploy is unknown, find out under a tag that
-            is sent with it, and deploy again only where nothing was started. The tag,
-            `once-` and 15 hex digits, is visible wherever tags are.
-        cleanup_timeout: seconds that closing waits for servers that nobody has to be
-            stopped, and that leaving `running(...)` waits for its stop to be accepted.
-        on_intent: called with the tag of each deploy before anything is sent, for who
-            wants to find what a crash left behind with `deployments.reap`. What it
-            raises ends the deploy, with nothing sent. A deploy without `deploy_once`
-            has no tag, and is not told.
+            is never closed here. Its middlewares are not run, and its
+            `raise_for_status` is overridden.
+        allow_insecure: allow `http://` to another machine, which sends the token in
+            clear text.
+        on_event: called with an `Event` for each attempt and each call that ends, in
+            the event loop, so it must be quick. An error that it raises is logged, and
+            the call goes on.
+        deploy_once: if the outcome of a deploy is unknown, search for a tag that was
+            sent with it, and deploy again only if nothing was started. The tag, `once-`
+            and 15 hex digits, is visible wherever tags are.
+        cleanup_timeout: seconds that closing waits until orphaned servers are stopped,
+            and that leaving `running(...)` waits until its stop is accepted.
+        on_intent: called with the tag of each deploy before anything is sent, so that
+            `deployments.reap` can find the servers that a crash has left running. An
+            error that it raises ends the deploy, before anything is sent. A deploy
+            without `deploy_once` has no tag.
         webhooks: the receiver of your web application. Each deploy then asks for
-            webhooks under URLs that it has signed, where you gave none of your own, and
-            who waits learns at once; what is lost is polled for.
+            webhooks under URLs that the receiver has signed, unless you gave URLs of
+            your own, and waiters learn at once. Lost webhooks are made up for by
+            polling.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -129,7 +130,7 @@ class EdgegapSession:
         self.tags: Tags = Tags(self._transport)
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
-        """How each limit is used at the moment: "deploy", "status", "list" and "other"."""
+        """How each limit is used at the moment: deploy, status, list and other."""
         return {
             name: limiter.usage() for name, limiter in self._transport.limiters.items()
         }
@@ -137,18 +138,19 @@ class EdgegapSession:
     @property
     def leftovers(self) -> tuple[Leftover, ...]:
         """After closing: what may still be running, as (request_id or None, tag or
-        None). A warning is logged too.
+        None). It is logged as a warning too.
 
-        A tag is there where a deploy was lost within the last five minutes: nothing was
-        found under it, and nothing may ever turn up; whoever wants to know looks again
-        with `deployments.reap`.
+        A tag stands for a deploy whose outcome became unknown within the last five
+        minutes. No server was found under it, and none may ever appear;
+        `deployments.reap` searches again.
         """
         return self._deploys.leftovers
 
     async def aclose(self) -> None:
-        """Close the session. Calls that wait end with `SessionClosed`; servers that
-        nobody has are stopped, for at most `cleanup_timeout`; what is left is in
-        `leftovers`. A second time it does nothing.
+        """Close the session. Calls in progress end with `SessionClosed`. Orphaned
+        servers are stopped, for at most `cleanup_timeout`; the rest is in `leftovers`.
+        Closing a second time does nothing. If it is cancelled meanwhile, it finishes
+        first, and then raises the cancellation.
         """
         if self._transport.closed:
             return
@@ -210,7 +212,7 @@ def _token(given: str | None) -> str:
 def _warn_of_small_pool(http: aiohttp.ClientSession | None, needed: float) -> None:
     connector = http.connector if http else None
     sizes = () if connector is None else (connector.limit, connector.limit_per_host)
-    # aiohttp's 0 is no limit
+    # A 0 of aiohttp's means no limit.
     smallest = min((size for size in sizes if size), default=inf)
     if smallest < needed:
         wanted = "as many" if needed == inf else f"{needed:g}"
