@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 import edgegap_async
 from edgegap_async import __main__, __version__
-from edgegap_async.cli.loops import loop_factory
 from edgegap_async.cli.matches import read
+from edgegap_async.cli.options import loop_factory
 from edgegap_async.cli.program import program
 from edgegap_async.cli.simulate import serve
 from edgegap_async.simulator import Simulator, VirtualTimeLoop
@@ -363,7 +363,7 @@ def test_a_module_of_ours_that_is_missing_is_no_missing_extra(
     forget_the_program: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_the_program()
-    monkeypatch.setitem(sys.modules, "edgegap_async.cli.attend", None)
+    monkeypatch.setitem(sys.modules, "edgegap_async.cli.run_launch", None)
 
     with pytest.raises(ModuleNotFoundError):
         __main__.main()

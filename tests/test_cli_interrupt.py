@@ -12,7 +12,7 @@ import pytest
 from support.launches import launched, matches, session
 
 from edgegap_async import EdgegapSession
-from edgegap_async.cli.attend import attend
+from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.simulator import Fault, Simulator
 
 INTERRUPTED = 130
@@ -86,7 +86,7 @@ async def test_a_deploy_that_never_left_is_not_tried_again(
     with unreachable() as url:
         async with EdgegapSession("made-up", base_url=url) as edgegap:
             assert (
-                await attend(edgegap, matches(1), timeout=None, stop=False)
+                await run_launch(edgegap, matches(1), timeout=None, stop=False)
                 == INTERRUPTED
             )
 
@@ -142,7 +142,7 @@ async def test_twice_it_ends_at_once_and_tells_what_is_left(
 
     async with session(simulator) as edgegap:
         launch = asyncio.create_task(
-            attend(edgegap, matches(400), timeout=300, stop=False)
+            run_launch(edgegap, matches(400), timeout=300, stop=False)
         )
         with suppress(asyncio.CancelledError):
             await launch

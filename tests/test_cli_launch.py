@@ -18,9 +18,9 @@ from support.launches import launched, matches, session
 from support.plain_client import Plain
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.cli.attend import attend
-from edgegap_async.cli.launching import Launch
-from edgegap_async.cli.progress import shown
+from edgegap_async.cli.launcher import Launch
+from edgegap_async.cli.progress import progress_display
+from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.enforcement import RuleName
@@ -158,7 +158,9 @@ async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
     async with session(simulator) as edgegap:
         players = asyncio.create_task(play(simulator))
         assert (
-            await attend(edgegap, matches(7), timeout=300, stop=False, max_running=2)
+            await run_launch(
+                edgegap, matches(7), timeout=300, stop=False, max_running=2
+            )
             == 0
         )
         assert not players.done()
@@ -219,7 +221,7 @@ async def launched_by(api: Stubborn) -> int:
         TestServer(app) as server,
         EdgegapSession("made-up", base_url=str(server.make_url(""))) as edgegap,
     ):
-        return await attend(edgegap, matches(1), timeout=300, stop=False)
+        return await run_launch(edgegap, matches(1), timeout=300, stop=False)
 
 
 ACCEPTED = (202, {"request_id": "c065"})
@@ -279,7 +281,7 @@ class TestProgress:
     def test_elsewhere_than_on_a_terminal_it_is_lines(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with shown(4, Console(file=StringIO())) as show:
+        with progress_display(4, Console(file=StringIO())) as show:
             show.line("{}")
             show.update(Outcome(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
 
@@ -292,7 +294,9 @@ class TestProgress:
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         terminal = StringIO()
-        with shown(4, Console(file=terminal, force_terminal=True, width=120)) as show:
+        with progress_display(
+            4, Console(file=terminal, force_terminal=True, width=120)
+        ) as show:
             show.line("{}")
             show.update(Outcome(4, deployed=3, waits=[1.0]))
             show.say("[bold] is no markup")
@@ -307,7 +311,9 @@ class TestProgress:
     ) -> None:
         monkeypatch.setattr(sys, "stdout", Terminal())
         terminal = StringIO()
-        with shown(4, Console(file=terminal, force_terminal=True, width=40)) as show:
+        with progress_display(
+            4, Console(file=terminal, force_terminal=True, width=40)
+        ) as show:
             show.line("{}" * 30)
 
         assert "{}" * 30 + "\n" in terminal.getvalue()

@@ -14,11 +14,16 @@ from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
-from .attend import attend
-from .faulty import fault_option
-from .interrupts import INTERRUPTED
-from .loops import LOOPS, LoopFactory, LoopName, loop_factory
 from .matches import Match, read
+from .options import (
+    INTERRUPTED,
+    LOOPS,
+    LoopFactory,
+    LoopName,
+    fault_option,
+    loop_factory,
+)
+from .run_launch import run_launch
 from .simulate import ENFORCEMENTS
 
 DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
@@ -211,7 +216,7 @@ async def _launch(
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         await stack.enter_async_context(session)
-        return await attend(
+        return await run_launch(
             session,
             matches,
             timeout=timeout,

@@ -26,8 +26,8 @@ PLAIN_PERIOD = 5.0
 BAR_PERIOD = 0.1
 
 
-class Show(Protocol):
-    """One way to show it."""
+class ProgressDisplay(Protocol):
+    """One way to display it."""
 
     period: float
 
@@ -94,7 +94,9 @@ class Bar:
 
 
 @contextmanager
-def shown(total: int, console: Console) -> Generator[Show, None, None]:
+def progress_display(
+    total: int, console: Console
+) -> Generator[ProgressDisplay, None, None]:
     """The way that suits what the console writes to."""
     if not console.is_terminal:
         yield Plain()
@@ -118,11 +120,13 @@ def shown(total: int, console: Console) -> Generator[Show, None, None]:
         yield Bar(console, progress, total)
 
 
-async def keep_showing(show: Show, so_far: Callable[[], Outcome]) -> None:
-    """Show how far it is, again and again, until cancelled."""
+async def keep_updating(
+    display: ProgressDisplay, so_far: Callable[[], Outcome]
+) -> None:
+    """ProgressDisplay how far it is, again and again, until cancelled."""
     while True:
-        await asyncio.sleep(show.period)
-        show.update(so_far())
+        await asyncio.sleep(display.period)
+        display.update(so_far())
 
 
 def _words(outcome: Outcome) -> str:

@@ -10,9 +10,8 @@ import msgspec
 from ..errors import EdgegapError
 from ..models._check import tag_name
 from ..session import EdgegapSession
-from .interrupts import INTERRUPTED
 from .lines import BadLine, numbered_lines
-from .loops import LoopFactory
+from .options import INTERRUPTED, LoopFactory
 
 
 @click.command(short_help="Find what runs under tags, and stop it.")

@@ -9,8 +9,7 @@ import msgspec
 from ..simulator import Simulator
 from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
-from .faulty import fault_option, list_kinds
-from .interrupts import on_interrupt
+from .options import fault_option, list_kinds, on_interrupt
 
 ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
 SECONDS = click.FloatRange(min=0)

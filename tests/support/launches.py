@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.cli.attend import attend
 from edgegap_async.cli.matches import Match, read
+from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.simulator import Simulator
 
 
@@ -35,6 +35,6 @@ async def launched(
 ) -> int:
     """Launch so many matches on the simulator; the exit code."""
     async with session(simulator) as edgegap:
-        return await attend(
+        return await run_launch(
             edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator
         )

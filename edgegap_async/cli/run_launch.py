@@ -10,10 +10,10 @@ from rich.console import Console
 
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
-from .interrupts import INTERRUPTED, NOTHING_STARTED, on_interrupt
-from .launching import Launch
+from .launcher import Launch
 from .matches import Match
-from .progress import Show, keep_showing, shown
+from .options import INTERRUPTED, NOTHING_STARTED, on_interrupt
+from .progress import ProgressDisplay, keep_updating, progress_display
 from .summary import ServerCounts, ready_line, stopped_lines, summary
 
 
@@ -22,10 +22,10 @@ class _Interruption:
     everything.
     """
 
-    def __init__(self, launch: Launch, show: Show) -> None:
+    def __init__(self, launch: Launch, display: ProgressDisplay) -> None:
         self.count = 0
         self._launch = launch
-        self._show = show
+        self._show = display
         self._task = asyncio.current_task()
 
     def __call__(self) -> None:
@@ -41,7 +41,7 @@ class _Interruption:
             self._task.cancel()
 
 
-async def attend(
+async def run_launch(
     session: EdgegapSession,
     matches: Sequence[Match],
     *,
@@ -65,15 +65,15 @@ async def attend(
     """
 
     def tell(match_id: str, server: ReadyDeployment, seconds: float) -> None:
-        show.line(ready_line(match_id, server, seconds))
+        display.line(ready_line(match_id, server, seconds))
 
-    with shown(len(matches), Console(stderr=True)) as show:
+    with progress_display(len(matches), Console(stderr=True)) as display:
         launch = Launch(
             session, matches, timeout=timeout, tell=tell, max_running=max_running
         )
-        interruption = _Interruption(launch, show)
+        interruption = _Interruption(launch, display)
         with on_interrupt(interruption):
-            await _run(launch, show, stop=stop)
+            await _run(launch, display, stop=stop)
     if launch.unauthorized:
         click.echo(f"launch ended: {launch.unauthorized}", err=True)
         if not launch.so_far().deployed:
@@ -96,20 +96,20 @@ def _let_go_of_stdout() -> None:
     os.close(nowhere)
 
 
-async def _run(launch: Launch, show: Show, *, stop: bool) -> None:
+async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
-            ticker = group.create_task(keep_showing(show, launch.so_far))
-            show.say(f"launching {launch.outcome.total} matches")
+            ticker = group.create_task(keep_updating(display, launch.so_far))
+            display.say(f"launching {launch.outcome.total} matches")
             try:
                 await launch.run()
             except Exception:
                 # whatever it was, no server is left that nobody owns
                 await launch.stop_all()
                 raise
-            if launch.deaf:
-                show.say(
-                    f"standard output can't be written, so all servers are stopped: {launch.deaf}"
+            if launch.write_error:
+                display.say(
+                    f"standard output can't be written, so all servers are stopped: {launch.write_error}"
                 )
                 _let_go_of_stdout()
             if stop or launch.interrupted:
@@ -117,5 +117,5 @@ async def _run(launch: Launch, show: Show, *, stop: bool) -> None:
             ticker.cancel()
     except BaseException:
         for line in stopped_lines(launch.outcome, by_name=True):
-            show.say(line)
+            display.say(line)
         raise

@@ -57,7 +57,7 @@ class Launch:
     ) -> None:
         self.outcome: Outcome = Outcome(len(matches))
         self.interrupted: bool = False
-        self.deaf: OSError | None = None
+        self.write_error: OSError | None = None
         self.unauthorized: Unauthorized | None = None
         self._session = session
         self._many = session.deployments.deploy_many(
@@ -128,7 +128,7 @@ class Launch:
         try:
             self._tell(match_id, server, seconds)
         except OSError as error:
-            self.deaf = error
+            self.write_error = error
             self.interrupt()
         else:
             self.outcome.waits.append(seconds)
