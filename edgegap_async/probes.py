@@ -22,7 +22,7 @@ from .models._check import seconds, text, whole_number
 from .models.deployment import ReadyDeployment
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
-# seconds between two tries: most games listen within the first
+# Seconds between two tries. Most games listen within the first.
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5
 HIGHEST_PORT = 65535
 
@@ -69,9 +69,10 @@ async def _accepts(host: str, port: int, timeout: float) -> bool:
         async with asyncio.timeout(timeout):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        # no such name yet, or nobody who knows; TimeoutError is one
+        # The name does not exist yet, or no resolver answers. TimeoutError is an
+        # OSError.
         return False
-    # One after the other: an address family that leads nowhere takes its own time, not
+    # One after the other: an address family without a route uses up its own time, not
     # the other's.
     for *_, address in found:
         try:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# bytes; a status has a few thousand
+# Bytes; a status has a few thousand.
 LONGEST_BODY = 1024 * 1024
-# bytes: 128 bits, which nobody guesses
+# Bytes: 128 bits can't be guessed.
 SHORTEST_SECRET = 16
-# bytes, as many as SHA-256 gives
+# Bytes: the length of SHA-256.
 OWN_SECRET = 32
-# seconds for a body to arrive: Edgegap itself gives up after so many
+# Seconds for a body to arrive. Edgegap itself gives up after so many.
 LONGEST_READ = 10.0
 
 EventName: TypeAlias = Literal["ready", "error", "terminated"]
@@ -43,7 +43,7 @@ EVENTS: frozenset[str] = frozenset({"ready", "error", "terminated"})
 _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
 _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
-# Letters that nobody on the way writes in another form, and no segment that stands for
+# Characters that no proxy writes in another form, and no segment that stands for
 # another.
 _FRONT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 _statuses = msgspec.json.Decoder(DeploymentStatus)
@@ -98,7 +98,7 @@ def parse(body: bytes | bytearray) -> DeploymentStatus:
         problem = "is nested too deeply"
     except msgspec.DecodeError as error:
         problem = f"is no status of a deployment: {error}"
-    # out here, because those errors hold what they complain of
+    # Raised here, as msgspec's errors hold parts of the body.
     raise ValueError(f"body {problem}")
 
 
@@ -207,7 +207,8 @@ class WebhookReceiver:
         if found is None:
             return None
         front, event, nonce, signature = found.groups()
-        # First of all, and whatever the rest may be: how long this takes tells nothing.
+        # Compared first, whatever the rest is, so that the time it takes reveals
+        # nothing.
         genuine = hmac.compare_digest(signature, self._sign(event, nonce))
         if not genuine or event not in EVENTS or front not in self._fronts:
             return None
@@ -252,7 +253,7 @@ class WebhookReceiver:
                 async with asyncio.timeout(LONGEST_READ):
                     return await _bounded(request.content.iter_any())
             except (TimeoutError, ConnectionError, web.RequestPayloadError):
-                # the end of it never came: no status
+                # The end of the body never arrived.
                 return bytearray()
 
         async def receive(request: web.Request) -> web.Response:
@@ -306,8 +307,7 @@ def _split(base_url: str) -> tuple[str, str]:
 
 
 def _key(secret: object) -> bytes:
-    # No error of an encoder: it would hold the secret. Any text is as good as another
-    # here.
+    # Without an error of the encoder, which would hold the secret.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):
         fail("secret", f"must be text or bytes, not {type(secret).__name__}")

@@ -27,14 +27,14 @@ from .run_launch import run_launch
 from .simulate import ENFORCEMENTS
 
 DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
-# application, version and token, where nobody looks at them
+# Application, version and token of a simulated launch, which ignores them.
 SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is launched and where: on an embedded simulator if there is one, else by the
-    API.
+    """What is launched, and where: on an embedded simulator if there is one, else by
+    the API.
     """
 
     application: str
@@ -123,7 +123,7 @@ def launch(
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_launch(target, checked, timeout, stop, max_running))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # Ctrl-C before anything was started, or twice
+        # Ctrl-C came before anything was started, or twice.
         code = INTERRUPTED
     context.exit(code)
 

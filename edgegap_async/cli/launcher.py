@@ -1,9 +1,8 @@
-"""A launch: deploy a server for each match, wait until it is ready, and know what was
-started.
+"""A launch: deploys a server for each match, waits until it is READY, and keeps track of
+what was started.
 
-`interrupt` withdraws what is queued. A deploy in flight may start a server, so it is
-never cancelled: its answer comes, or its attempt's time-out and then what the session
-finds under its tag, and what was started is stopped.
+`interrupt` withdraws queued deploys. A deploy in flight may start a server, so it is
+not cancelled: its outcome is awaited, and its server is stopped.
 """
 
 import asyncio
@@ -27,9 +26,9 @@ from .matches import Match
 from .summary import Failure, Outcome, reason
 
 T = TypeVar("T")
-# match_id, its server, seconds until it was ready
+# The match_id, its server, and the seconds until it was READY.
 Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]
-# at a time: more than the limit has slots
+# Stops at a time: more than the limit has slots.
 STOPS = 100
 
 
@@ -37,12 +36,10 @@ class Launch:
     """Launches matches through a session.
 
     Args:
-        session: of the SDK.
-        matches: what to launch.
-        timeout: seconds for each match, from the sending of its deploy until it is
-            ready; None: no end.
-        tell: told of each server as soon as it is ready. If it raises an `OSError`,
-            nobody listens any more, and the launch is interrupted.
+        timeout: seconds for each match, from the sending of its deploy until its server is
+            READY; None: no end.
+        tell: called with each server as soon as it is READY. If it raises an `OSError`, the
+            output can't be written, and the launch is interrupted.
         max_running: how many servers may exist at once; None: no bound.
     """
 
@@ -71,8 +68,8 @@ class Launch:
         self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
-        """Launch all, and return when each has its server or has failed, or when it was
-        interrupted.
+        """Launch all matches. Returns when each has its server or has failed, or when
+        the launch was interrupted.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -91,14 +88,14 @@ class Launch:
         self.outcome.seconds = loop.time() - began
 
     def interrupt(self) -> None:
-        """Start nothing more, wait for nothing but the deploys in flight."""
+        """Start nothing more, and wait only for the deploys in flight."""
         self.interrupted = True
         if self._outcomes:
             self._outcomes.withdraw(until_ready=False)
 
     @property
     def in_flight(self) -> Sequence[str]:
-        """The matches whose deploys are on their way or unanswered."""
+        """The matches whose deploys are in flight."""
         return (
             [self._match_ids[id(request)] for request in self._outcomes.in_flight]
             if self._outcomes
@@ -106,7 +103,7 @@ class Launch:
         )
 
     def so_far(self) -> Outcome:
-        """What came of it up to now."""
+        """The outcome so far."""
         if self._outcomes:
             self.outcome.deployed = self._outcomes.accepted
         return self.outcome
@@ -136,8 +133,8 @@ class Launch:
     def _failed(
         self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
     ) -> None:
-        """Note the failure, and stop what is left of it: no line tells of it, so nobody
-        else would.
+        """Record the failure, and stop what is left of the server: no line on standard
+        output names it.
         """
         if isinstance(error, Unauthorized):
             self._refused(error)
@@ -166,7 +163,7 @@ class Launch:
         self.outcome.unknown.append(Failure(match_id, reason))
 
     async def stop_all(self) -> None:
-        """Stop all that exists."""
+        """Stop all servers."""
         await _each(list(self.outcome.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
@@ -183,7 +180,7 @@ class Launch:
 async def _each(
     items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int
 ) -> None:
-    """Do it for all, so many at a time."""
+    """Call `do` for all items, some at a time."""
     pending = iter(items)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""The file of matches, one a line: read and checked as a whole before anything is
+"""Reads the file of matches, one on each line. All lines are checked before anything is
 started. Pure.
 """
 
@@ -13,15 +13,14 @@ from .lines import BadLine, numbered_lines
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One line: a match, and the deploy it asks for, which has checked itself."""
+    """One line: a match, and its deploy, which is checked."""
 
     match_id: str
     request: DeployRequest
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    # A field that is not known is refused: a misspelt "tags" would start servers
-    # without them.
+    # An unknown field is refused: a misspelt "tags" would start servers without them.
     match_id: str
     players: tuple[str | GeoCoordinatesUser, ...]
     tags: tuple[str, ...] | None = None
@@ -34,11 +33,11 @@ _decoder = msgspec.json.Decoder(_Line)
 def read(
     lines: Iterable[bytes], application: str, version: str
 ) -> tuple[list[Match], list[BadLine]]:
-    """All matches, and all lines that are none. Empty lines are passed over.
+    """All matches, and all lines that can't be used. Blank lines are skipped.
 
     Args:
-        lines: the file's, as bytes.
-        application, version: what the deploys are to run.
+        lines: of the file.
+        application, version: what the deploys run.
     """
     matches: list[Match] = []
     bad: list[BadLine] = []
@@ -51,7 +50,7 @@ def read(
                     f"match_id: {match.match_id!r} is already on line {first}"
                 )
         except (ValueError, msgspec.DecodeError) as error:
-            # a UnicodeDecodeError is a ValueError
+            # A UnicodeDecodeError is a ValueError.
             bad.append(BadLine(number, _in_terms_of_the_file(str(error))))
         else:
             matches.append(match)

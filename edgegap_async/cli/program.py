@@ -1,4 +1,4 @@
-"""The door of the program: its name, its commands."""
+"""The program: its name and its commands."""
 
 import click
 

@@ -1,5 +1,5 @@
-"""How far a launch has come, on standard error: a live bar on a terminal, plain lines
-now and then elsewhere.
+"""The progress of a launch, on standard error: a live bar on a terminal, else a line
+now and then.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from rich.progress import (
 
 from .summary import Outcome
 
-# seconds between two lines: a log is not to be filled
+# Seconds between two lines, so that a log is not filled.
 PLAIN_PERIOD = 5.0
-# seconds between two pictures: what the eye takes for moving
+# Seconds between two frames of the bar: smooth to the eye.
 BAR_PERIOD = 0.1
 
 
 class ProgressDisplay(Protocol):
-    """One way to display it."""
+    """A display of the progress."""
 
     period: float
 
@@ -40,12 +40,12 @@ class ProgressDisplay(Protocol):
         ...
 
     def update(self, outcome: Outcome) -> None:
-        """How far it is now."""
+        """Show the progress."""
         ...
 
 
 class Plain:
-    """Lines, as many as a log can bear."""
+    """A line now and then."""
 
     period = PLAIN_PERIOD
 
@@ -58,12 +58,12 @@ class Plain:
         click.echo(text, err=True)
 
     def update(self, outcome: Outcome) -> None:
-        """How far it is now."""
+        """Show the progress."""
         self.say(_words(outcome))
 
 
 class Bar:
-    """A bar that moves, and stays out of the way of what is written meanwhile."""
+    """A live bar. Lines are printed above it."""
 
     period = BAR_PERIOD
 
@@ -86,7 +86,7 @@ class Bar:
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def update(self, outcome: Outcome) -> None:
-        """How far it is now."""
+        """Show the progress."""
         done = outcome.ready + len(outcome.failures)
         self._progress.update(
             self._task, completed=done, description=_words(outcome), refresh=True
@@ -97,7 +97,7 @@ class Bar:
 def progress_display(
     total: int, console: Console
 ) -> Generator[ProgressDisplay, None, None]:
-    """The way that suits what the console writes to."""
+    """The display that suits the console."""
     if not console.is_terminal:
         yield Plain()
         return
@@ -107,8 +107,8 @@ def progress_display(
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    # Its own refresh would be a thread; and standard output is not its to redirect:
-    # that may be a file.
+    # Its own refresh would run in a thread. Standard output may be a file, so it is not
+    # redirected.
     with Progress(
         *columns,
         console=console,
@@ -123,7 +123,7 @@ def progress_display(
 async def keep_updating(
     display: ProgressDisplay, so_far: Callable[[], Outcome]
 ) -> None:
-    """ProgressDisplay how far it is, again and again, until cancelled."""
+    """Update the display again and again, until cancelled."""
     while True:
         await asyncio.sleep(display.period)
         display.update(so_far())
@@ -135,5 +135,5 @@ def _words(outcome: Outcome) -> str:
 
 
 def _write(text: str) -> None:
-    # which flushes
+    # It flushes.
     click.echo(text)

@@ -1,4 +1,4 @@
-"""`reap`: find what a process that died has left behind, and stop it."""
+"""`reap`: finds the servers that a process that died has left running, and stops them."""
 
 import asyncio
 import sys

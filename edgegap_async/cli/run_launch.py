@@ -1,4 +1,4 @@
-"""A launch as somebody sees it: progress, Ctrl-C, what was stopped, the summary."""
+"""Runs a launch for a user: progress, Ctrl-C, the summary."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from .summary import ServerCounts, ready_line, stopped_lines, summary
 
 
 class _Interruption:
-    """What Ctrl-C does: the first one interrupts the launch, the second one ends
+    """Handles Ctrl-C: the first one interrupts the launch, the second one ends
     everything.
     """
 
@@ -88,8 +88,8 @@ async def run_launch(
 
 
 def _let_go_of_stdout() -> None:
-    """What is left in its buffer would fail once more when the interpreter ends, and
-    change the exit code.
+    """Discard the buffer of standard output. Flushing it would fail once more when the
+    interpreter exits, and change the exit code.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -104,7 +104,7 @@ async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
             try:
                 await launch.run()
             except Exception:
-                # whatever it was, no server is left that nobody owns
+                # Whatever went wrong, no server is left running.
                 await launch.stop_all()
                 raise
             if launch.write_error:

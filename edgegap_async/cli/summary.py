@@ -1,4 +1,4 @@
-"""What came of a launch, in words and figures. Pure."""
+"""The summary of a launch. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from ..models.deployment import ReadyDeployment
 
 
 class ServerCounts(Protocol):
-    """What a simulator counts by itself."""
+    """The counts of a simulator."""
 
     def arrivals(self, limit: LimitName) -> int:
         """Requests under a limit, refused ones too."""
@@ -39,20 +39,22 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a launch so far; times in seconds. `existing` is what was started
-    and not stopped since.
+    """The outcome of a launch so far. Times are in seconds.
+
+    Attributes:
+        existing: the servers that were started and not stopped since.
     """
 
     total: int
     deployed: int = 0
-    # from the sending of each deploy until it was ready
+    # From the sending of each deploy until its server was READY.
     waits: list[float] = field(default_factory=list[float])
     failures: list[Failure] = field(default_factory=list[Failure])
     # request_id -> match_id
     existing: dict[str, str] = field(default_factory=dict[str, str])
     # the same
     stopped: dict[str, str] = field(default_factory=dict[str, str])
-    # a server may have been started, or go on running
+    # A server may have been started, or may still be running.
     unknown: list[Failure] = field(default_factory=list[Failure])
     first_sent: float = inf
     last_sent: float = 0.0
@@ -70,8 +72,8 @@ class Outcome:
 
 
 def reason(error: EdgegapError) -> str:
-    """Why a match has no server. The errors' own texts advise to stop what is left: the
-    launch does that itself.
+    """Why a match has no server. The errors' own texts advise to stop what is left,
+    which the launch does itself.
     """
     match error:
         case DeploymentFailed():
@@ -153,7 +155,8 @@ def _table(title: str, rows: Iterable[tuple[str, int, int, int]]) -> Iterator[st
 
 
 def stopped_lines(outcome: Outcome, *, by_name: bool) -> Iterator[str]:
-    """What was stopped, what goes on running, and what is not known.
+    """The lines that name the servers that were stopped or are running, and unknown
+    outcomes.
 
     Args:
         by_name: name each server, with its match.

@@ -1,4 +1,4 @@
-"""Checks of what goes out: a wrong argument is a `ValueError` that names it, before
+"""Checks of arguments. A wrong argument is a `ValueError` that names it, before
 anything is sent.
 """
 
@@ -16,9 +16,7 @@ _VERSION = re.compile(r"/+v\d+/*$", re.IGNORECASE)
 
 
 def fail(argument: str, problem: str) -> NoReturn:
-    """Refuse an argument. The text never repeats the value where that could be a
-    secret.
-    """
+    """Refuse an argument. The text does not repeat a value that may be a secret."""
     raise ValueError(f"{argument} {problem}")
 
 
@@ -86,7 +84,7 @@ def optional_text(argument: str, value: object) -> str | None:
 
 
 def flag(argument: str, value: object) -> bool:
-    """True or False, and no word for them: "false" would count as true."""
+    """True or False, and no text: "false" would count as true."""
     if not isinstance(value, bool):
         fail(argument, f"must be True or False, not {value!r}")
     return value
@@ -176,8 +174,8 @@ def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
 
 
 def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
-    """The parameter of a stop that says what becomes of the logs: yes, no, or the name
-    of a storage.
+    """The parameter of a stop that says what becomes of the logs: true, false, or the
+    name of a storage.
     """
     word = (
         str(storage).lower()
@@ -188,8 +186,8 @@ def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
 
 
 def token_text(argument: str, value: object) -> str:
-    """A secret for a header, without the white space that comes along when it is
-    pasted. No error repeats it.
+    """A secret for a header, without the white space that is pasted with it. No error
+    repeats it.
     """
     token = value.strip() if isinstance(value, str) else ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -214,8 +212,8 @@ def http_url(argument: str, value: object) -> SplitResult:
 
 
 def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """A URL that a token may be sent to: https, or this machine, or what the caller
-    insists on.
+    """A URL that a token may be sent to: https, or this machine, unless
+    `allow_insecure`.
     """
     url = stripped(text(argument, value)).rstrip("/")
     parts = http_url(argument, url)
@@ -286,7 +284,7 @@ def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
 
 
 def optional_callables(**arguments: object) -> None:
-    """Each something that can be called, and whose call needs no awaiting, or None."""
+    """Each argument is a plain callable, not a coroutine function, or None."""
     for name, value in arguments.items():
         if value is not None and not callable(value):
             fail(name, f"must be callable, not {type(value).__name__}")
