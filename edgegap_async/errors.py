@@ -303,6 +303,13 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
 PERMANENT_ERRORS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
+def is_permanent(error: EdgegapError) -> bool:
+    """Whether no retry would mend an error: also an invalid certificate."""
+    return isinstance(error, PERMANENT_ERRORS) or (
+        isinstance(error, TransportError) and error.permanent
+    )
+
+
 def may_be_done(error: EdgegapError) -> bool:
     """Whether the operation may have been done in spite of an error response: a
     redirect, or an error that is not in the API's form. A 429 of any form refuses.

@@ -4,7 +4,7 @@ passes, or a minute has passed without any connection.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -366,3 +366,42 @@ async def test_closing_ends_a_call_in_an_outage() -> None:
         assert {type(error) for error in ended} == {SessionClosed}
         assert {getattr(error, "request_sent", None) for error in ended} == {False}
     assert edgegap.leftovers == ()
+
+
+async def adopt(edgegap: EdgegapSession) -> None:
+    async with edgegap.deployments.adopt("c065", ready_timeout=None):
+        pass
+
+
+async def wait_many(edgegap: EdgegapSession) -> None:
+    async with edgegap.deployments.wait_many(["c065"], timeout=None) as outcomes:
+        async for _, outcome in outcomes:
+            assert isinstance(outcome, TransportError)
+            raise outcome
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda edgegap: edgegap.deployments.ensure_stopped("c065", timeout=None),
+        lambda edgegap: edgegap.deployments.wait_until_ready("c065", timeout=None),
+        lambda edgegap: edgegap.deployments.wait_until_stopped("c065", timeout=None),
+        adopt,
+        wait_many,
+    ],
+    ids=[
+        "ensure_stopped",
+        "wait_until_ready",
+        "wait_until_stopped",
+        "adopt",
+        "wait_many",
+    ],
+)
+async def test_stops_and_waits_end_at_once_if_the_certificate_is_invalid(
+    call: Callable[[EdgegapSession], Awaitable[None]], tmp_path: Path
+) -> None:
+    async with untrusted(tmp_path) as url, session(url) as edgegap:
+        with pytest.raises(TransportError, match="certificate") as caught:
+            await asyncio.wait_for(call(edgegap), 30)
+        assert caught.value.permanent
+        assert not caught.value.request_sent

@@ -445,3 +445,21 @@ async def test_not_found_for_a_deployment_is_what_it_was() -> None:
         error = await refused(edgegap.deployments.status("c065"))
         assert isinstance(error, NotFound)
         assert (error.message, error.from_api) == ("unknown id", False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "no capacity", "closest": {"request_id": "other"}},
+        {"detail": [{"input": {"request_id": "other"}}]},
+    ],
+)
+async def test_a_422_that_mentions_another_deployment_does_not_stop_it(
+    body: object,
+) -> None:
+    async with scripted(answer(422, body), deploy_once=True) as (edgegap, server):
+        error = await failure(deploy(edgegap))
+        await asyncio.sleep(20)
+    assert isinstance(error, AllocationFailed)
+    assert error.request_id is None
+    assert not [it for it in server.arrivals if it.method == "DELETE"]

@@ -9,7 +9,6 @@ from .._transport.client import Transport
 from .._transport.queries import under_tags
 from ..endpoints import STATUS, STOP
 from ..errors import (
-    PERMANENT_ERRORS,
     ApiError,
     DeadlineExceeded,
     EdgegapError,
@@ -17,6 +16,7 @@ from ..errors import (
     SessionClosed,
     UnexpectedAnswer,
     is_gone,
+    is_permanent,
 )
 from ..models.deployment import DeploymentState
 
@@ -159,9 +159,9 @@ async def ensure_stopped(
             accepted = accepted or 200 <= error.status < 300
             if accepted and not wait:
                 return
-        except (*PERMANENT_ERRORS, DeadlineExceeded):
-            raise
         except EdgegapError as error:
+            if is_permanent(error) or isinstance(error, DeadlineExceeded):
+                raise
             if isinstance(error, ApiError) and is_gone(error):
                 return
             _log_retry(request_id, error, pause)

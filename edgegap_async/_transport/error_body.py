@@ -84,14 +84,14 @@ def _readable(value: object, depth: int = 0) -> str:
     return ", ".join(named) or "; ".join(listed)
 
 
-def _request_id(value: object, depth: int = 0) -> str | None:
-    """The ID of the deployment that the body names, at whatever place."""
-    if depth == DEEPEST:
-        return None
+def _request_id(value: object) -> str | None:
+    """The ID of the deployment that the body is about: at the top level, or directly in
+    one of the usual parts. An ID elsewhere may be that of another deployment.
+    """
     fields = _fields(value)
-    own = fields.get("request_id")
-    if isinstance(own, str) and own.strip():
-        return own
-    parts = [*fields.values(), *_items(value)]
-    found = (_request_id(part, depth + 1) for part in parts)
-    return next((each for each in found if each), None)
+    parts = [fields.get(key) for key in ("details", *_TEXT_KEYS)]
+    for part in (value, *parts, *(item for each in parts for item in _items(each))):
+        own = _fields(part).get("request_id")
+        if isinstance(own, str) and own.strip():
+            return own.strip()
+    return None

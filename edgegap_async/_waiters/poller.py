@@ -10,13 +10,13 @@ from .._transport.client import Transport
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
 from ..errors import (
-    PERMANENT_ERRORS,
     ApiError,
     DeploymentFailed,
     DeploymentTerminated,
     EdgegapError,
     QueueTooLong,
     is_gone,
+    is_permanent,
 )
 from ..models.deployment import (
     DeploymentState,
@@ -120,7 +120,7 @@ class Poller:
             gone = DeploymentTerminated(wait.request_id)
             gone.__cause__ = error
             self._schedule.resolve(wait, gone)
-        elif isinstance(error, PERMANENT_ERRORS):
+        elif is_permanent(error):
             self._schedule.resolve(wait, error)
         elif isinstance(error, QueueTooLong):
             now = _now()

@@ -137,7 +137,8 @@ def _target(
     faults: Sequence[Fault],
 ) -> Target:
     has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())
-    if not (simulate or has_token) and (application or version):
+    named = application is not None or version is not None
+    if named and not (simulate or has_token):
         raise click.UsageError(
             f"{TOKEN_VARIABLE} is not set: set it to launch real servers, "
             "or add --simulate"

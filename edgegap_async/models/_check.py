@@ -13,6 +13,11 @@ from urllib.parse import SplitResult, urlsplit
 T = TypeVar("T")
 # The version of the API at the end of a base URL, with the slashes around it.
 _VERSION = re.compile(r"/+v\d+/*$", re.IGNORECASE)
+# The path of a proxy before the version: plain segments, none of them a version, "." or
+# "..". Anything else would make each call a 404, and a 404 to a stop means "gone".
+_PREFIX = re.compile(
+    r"(/(?!v\d[\w.]*(/|$)|\.{1,2}(/|$))[\w.~-]+)*", re.IGNORECASE | re.ASCII
+)
 
 
 def fail(argument: str, problem: str) -> NoReturn:
@@ -206,7 +211,7 @@ def http_url(argument: str, value: object) -> SplitResult:
     except ValueError:
         # brackets that don't match, a port that is no number, a host that can't be one
         fail(argument, problem)
-    if not sound or not url.isprintable() or " " in url:
+    if not sound or not url.isprintable() or " " in url or "\\" in url:
         fail(argument, problem)
     return parts
 
@@ -254,6 +259,9 @@ def api_base_url(argument: str, value: object, *, allow_insecure: bool = False) 
     url = api_url(argument, value, allow_insecure=allow_insecure)
     while version := _VERSION.search(url):
         url = url[: version.start()]
+    prefix = urlsplit(url).path
+    if not _PREFIX.fullmatch(prefix):
+        fail(argument, f"must not have the path {prefix!r}: give the part before /v1")
     return url
 
 
@@ -261,7 +269,7 @@ def _is_loopback(host: str | None) -> bool:
     try:
         return ip_address(host or "").is_loopback
     except ValueError:
-        return host == "localhost"
+        return (host or "").rstrip(".") == "localhost"
 
 
 def instance(argument: str, value: object, kind: type[T]) -> T:

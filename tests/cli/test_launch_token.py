@@ -19,7 +19,9 @@ def launch(*args: str, matches: int = 3, loop: object = None) -> Result:
     )
 
 
-@pytest.mark.parametrize("args", [REAL, REAL[:2], REAL[2:], [*REAL, "--stop"]])
+@pytest.mark.parametrize(
+    "args", [REAL, REAL[:2], REAL[2:], [*REAL, "--stop"], ["--application", ""]]
+)
 @pytest.mark.parametrize("token", [None, "", "  "])
 def test_a_real_launch_without_a_token_is_refused(
     args: list[str], token: str | None, monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,27 @@ async def test_a_version_in_the_base_url_is_dropped(end: str) -> None:
         assert [arrival.path for arrival in server.arrivals] == ["/v1/status/c065"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/.",
+        "/%76%32",
+        "/v2/deployments",
+        "/v1/status",
+        "/v1.0",
+        "/v2;",
+        "/v2%2F",
+        "/v1beta1",
+        "/v2/swagger",
+        "/a/../v2/x",
+        "\\v2",
+    ],
+)
+def test_a_path_under_which_each_call_is_a_404_is_refused_by_name(path: str) -> None:
+    with pytest.raises(ValueError, match="base_url"):
+        EdgegapSession("made-up", base_url=f"https://api.example{path}")
+
+
 async def test_the_prefix_of_a_proxy_is_kept() -> None:
     async with RawServer(GOOD) as server:
         url = f"{server.url}/edgegap/v2/"
