@@ -27,7 +27,7 @@ from edgegap_async import EdgegapError, EdgegapSession
 from edgegap_async._endpoint import Limit
 from edgegap_async._pace import Pace
 from edgegap_async.endpoints import DEPLOY_LIMIT
-from edgegap_async.simulator.enforcement import Gate, RuleName, gates
+from edgegap_async.simulator.rate_limits import Gate, RuleName, gates
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 REAL, DOCUMENTED = 25.0, 40.0

@@ -23,7 +23,7 @@ from edgegap_async import (
     SessionClosed,
 )
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.simulator.enforcement import RuleName
+from edgegap_async.simulator.rate_limits import RuleName
 
 # seconds until a request counts
 WAY = (0.0, 0.01)

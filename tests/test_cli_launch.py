@@ -23,7 +23,7 @@ from edgegap_async.cli.launching import Launch
 from edgegap_async.cli.progress import shown
 from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
-from edgegap_async.simulator.enforcement import RuleName
+from edgegap_async.simulator.rate_limits import RuleName
 
 # seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
 JITTER = (0.0, 0.008)

@@ -12,8 +12,8 @@ import click
 from .._limits import Limits
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
-from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
+from ..simulator.rate_limits import RuleName
 from .attend import attend
 from .faulty import fault_option
 from .interrupts import INTERRUPTED

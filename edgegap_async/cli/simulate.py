@@ -7,8 +7,8 @@ import click
 import msgspec
 
 from ..simulator import Simulator
-from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
+from ..simulator.rate_limits import RuleName
 from .faulty import fault_option, list_kinds
 from .interrupts import on_interrupt
 

@@ -8,7 +8,7 @@ every pytest run loads it.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .faults import Fault
+    from .faults.fault import Fault
     from .server import Simulator
     from .virtual_time import VirtualTimeLoop
 else:
@@ -16,7 +16,7 @@ else:
     def __getattr__(name: str) -> object:
         match name:
             case "Fault":
-                from .faults import Fault
+                from .faults.fault import Fault
 
                 return Fault
             case "Simulator":

@@ -10,18 +10,18 @@ from aiohttp import web
 
 from .._endpoint import LimitName
 from ..endpoints import OPERATIONS
-from .chance import Draw
-from .clock import Clock
-from .container import environment
-from .enforcement import SPACING_TOLERANCE, LimitCounts, Rates, RuleName, gates
-from .exchange import Exchange, Manners
-from .faults import Fault
-from .handlers import Reply
-from .mischief import Mischief
-from .sending import RetryAfter, RetryAfterForm, answer
-from .serving import Served, in_json
-from .webhooks import WebhookCounts, Webhooks
-from .world import Choices, Gone, World
+from .faults.fault import Fault
+from .faults.injector import Mischief
+from .http.container import environment
+from .http.handlers import Reply
+from .http.pipeline import Exchange, Manners
+from .http.responses import RetryAfter, RetryAfterForm, answer
+from .http.serving import Served, in_json
+from .http.webhooks import WebhookCounts, Webhooks
+from .rate_limits import SPACING_TOLERANCE, LimitCounts, Rates, RuleName, gates
+from .world.clock import Clock
+from .world.options import Draw
+from .world.world import Choices, Gone, World
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
 

@@ -11,20 +11,21 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import DecodeError, json
 
-from .. import endpoints as rows
-from .._endpoint import Endpoint
-from ..models.deploy import DeployRequest
-from ..models.deployment import BulkStopRequest
-from ..models.paging import ListQuery
-from ..models.tag import TagRequest
-from . import answers, container
-from .answers import Json
-from .clock import WRITTEN
-from .faults import Fault, Stage
-from .life import Deployment, Phase
-from .listing import misread
-from .refusal import Refusal
-from .world import World
+from ... import endpoints as rows
+from ..._endpoint import Endpoint
+from ...models.deploy import DeployRequest
+from ...models.deployment import BulkStopRequest
+from ...models.paging import ListQuery
+from ...models.tag import TagRequest
+from ..faults.fault import Fault, Stage
+from ..world.clock import WRITTEN
+from ..world.deployment import Deployment, Phase
+from ..world.errors import Refusal
+from ..world.listing import misread
+from ..world.world import World
+from . import bodies as answers
+from . import container
+from .bodies import Json
 
 B = TypeVar("B")
 T = TypeVar("T")

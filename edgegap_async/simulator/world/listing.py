@@ -12,13 +12,13 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from ..models.deployment import BulkStopFilter
-from ..models.paging import ListFilter, ListQuery
+from ...models.deployment import BulkStopFilter
+from ...models.paging import ListFilter, ListQuery
+from ..faults.fault import Fault
 from .clock import Clock
-from .faults import Fault
+from .deployment import STARTING_STATES, Deployment, Phase
+from .errors import Refusal
 from .index import Index
-from .life import STARTING_STATES, Deployment, Phase
-from .refusal import Refusal
 
 _Test: TypeAlias = Callable[[Deployment], bool]
 _Pool: TypeAlias = Mapping[str, Deployment]

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from support.receiving import EVENTS
 
 from edgegap_async.models.deploy import DeployRequest, Webhook
-from edgegap_async.simulator.clock import Clock
-from edgegap_async.simulator.life import Deployment
-from edgegap_async.simulator.notices import Notice
-from edgegap_async.simulator.world import Choices, World
+from edgegap_async.simulator.world.clock import Clock
+from edgegap_async.simulator.world.deployment import Deployment
+from edgegap_async.simulator.world.webhook_schedule import Notice
+from edgegap_async.simulator.world.world import Choices, World
 
 DAY = 24 * 3600
 TIMES = st.sampled_from([0.0, 0.5, 1.0, 2.5, 4.0, DAY, DAY + 2.0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
-from .places import Host, Place
+from .locations import Host, Place
 
 # Where in the time until it is ready a deployment enters each state; the order is the
 # API's, the shares are ours.

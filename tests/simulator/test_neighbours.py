@@ -13,9 +13,10 @@ from support.plain_client import DEPLOY, plain
 
 from edgegap_async.cli.program import program
 from edgegap_async.models.paging import ListFilter, ListQuery
-from edgegap_async.simulator import Fault, Simulator, answers
-from edgegap_async.simulator.clock import Clock
-from edgegap_async.simulator.world import Choices, World
+from edgegap_async.simulator import Fault, Simulator
+from edgegap_async.simulator.http import bodies as answers
+from edgegap_async.simulator.world.clock import Clock
+from edgegap_async.simulator.world.world import Choices, World
 
 MANY = 20_000
 DAY = 24 * 3600

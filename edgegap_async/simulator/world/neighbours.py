@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from random import Random
 
-from .life import NO_END, Deployment
-from .places import PLACES
+from .deployment import NO_END, Deployment
+from .locations import PLACES
 
 # seconds since the oldest of them was deployed
 _AGE = 3600.0

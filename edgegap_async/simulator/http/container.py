@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Callable
 
-from ..endpoints import SELF_STOP
-from .answers import Json, error_detail, location, ports, public_ip
-from .clock import Clock
-from .life import Deployment
-from .refusal import Refusal
+from ...endpoints import SELF_STOP
+from ..world.clock import Clock
+from ..world.deployment import Deployment
+from ..world.errors import Refusal
+from .bodies import Json, error_detail, location, ports, public_ip
 
 # seconds between two lines of a game server that runs
 _HEARTBEAT = 30

@@ -12,7 +12,7 @@ from typing import Literal, NoReturn, TypeAlias, get_args
 from aiohttp import web
 from msgspec import json
 
-from .clock import Clock
+from ..world.clock import Clock
 from .handlers import Reply
 
 RetryAfterForm: TypeAlias = Literal["seconds", "date"]

@@ -5,10 +5,10 @@ dicts.
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from .clock import Clock
-from .life import Deployment, Phase, Tag
-from .listing import Page
-from .places import PLACES, Host, Place
+from ..world.clock import Clock
+from ..world.deployment import Deployment, Phase, Tag
+from ..world.listing import Page
+from ..world.locations import PLACES, Host, Place
 
 Json: TypeAlias = Mapping[str, object]
 

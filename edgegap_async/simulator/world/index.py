@@ -12,8 +12,8 @@ from itertools import count
 from math import inf
 from operator import itemgetter
 
-from .life import Deployment, Phase, Tag
-from .places import Host
+from .deployment import Deployment, Phase, Tag
+from .locations import Host
 
 
 class Index:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
-from .faults import Fault, Stage
+from .fault import Fault, Stage
 
 _Place: TypeAlias = tuple[str, Stage]
 

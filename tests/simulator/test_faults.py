@@ -6,9 +6,9 @@ import pytest
 
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.simulator.breakage import WAYS
-from edgegap_async.simulator.faults import KINDS, WEBHOOK
-from edgegap_async.simulator.mischief import Mischief
+from edgegap_async.simulator.faults.effects import WAYS
+from edgegap_async.simulator.faults.fault import KINDS, WEBHOOK
+from edgegap_async.simulator.faults.injector import Mischief
 
 DEPLOY = "deployments.deploy"
 

@@ -14,8 +14,8 @@ from support.plain_client import Plain, plain
 from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.paging import ListFilter, ListQuery
 from edgegap_async.simulator import Simulator
-from edgegap_async.simulator.clock import Clock
-from edgegap_async.simulator.world import Choices, World
+from edgegap_async.simulator.world.clock import Clock
+from edgegap_async.simulator.world.world import Choices, World
 
 
 async def deployed(api: Plain, number: int) -> list[str]:

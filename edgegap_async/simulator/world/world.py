@@ -8,24 +8,24 @@ from math import inf
 from random import Random
 from typing import Literal, TypeAlias, get_args
 
-from ..models.deploy import (
+from ...models.deploy import (
     ByCoordinates,
     DeployRequest,
     EnvironmentVariable,
     FleetDeployRequest,
     Webhook,
 )
-from ..models.deployment import BulkStopFilter
-from ..models.paging import ListQuery
-from .chance import Draw, check_draw, drawn
+from ...models.deployment import BulkStopFilter
+from ...models.paging import ListQuery
 from .clock import Clock
-from .crowd import crowd
+from .deployment import Deployment, Phase, Tag
+from .errors import Refusal
 from .index import Index
-from .life import Deployment, Phase, Tag
 from .listing import Page, matches, page_of, to_stop
-from .notices import ERROR, READY, TERMINATED, Notices
-from .places import PLACES, Host, Place, hosts_of, nearest
-from .refusal import Refusal
+from .locations import PLACES, Host, Place, hosts_of, nearest
+from .neighbours import crowd
+from .options import Draw, check_draw, drawn
+from .webhook_schedule import ERROR, READY, TERMINATED, Notices
 
 Gone: TypeAlias = Literal["404", "410", "400", "terminated"]
 

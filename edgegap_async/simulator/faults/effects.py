@@ -16,9 +16,18 @@ from typing import TypeAlias
 from aiohttp import web
 from msgspec import json
 
-from .clock import Clock
-from .handlers import Reply
-from .sending import Broken, RetryAfter, answer, cut, cut_and, half, silence, too_many
+from ..http.handlers import Reply
+from ..http.responses import (
+    Broken,
+    RetryAfter,
+    answer,
+    cut,
+    cut_and,
+    half,
+    silence,
+    too_many,
+)
+from ..world.clock import Clock
 
 _NO_REASON = "this one by a fault"
 _HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>\r\n"

@@ -20,12 +20,12 @@ from aiohttp import (
 )
 from msgspec import json
 
-from . import answers
-from .faults import WEBHOOK, Fault
-from .mischief import Mischief
-from .notices import Notice
+from ..faults.fault import WEBHOOK, Fault
+from ..faults.injector import Mischief
+from ..world.webhook_schedule import Notice
+from ..world.world import World
+from . import bodies as answers
 from .tasks import Tasks
-from .world import World
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 

@@ -25,17 +25,17 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from .._endpoint import LimitName
-from .breakage import WAYS, Struck
-from .chance import Draw, check_draw, drawn
-from .enforcement import Gate
+from ..._endpoint import LimitName
+from ..faults.effects import WAYS, Struck
+from ..faults.injector import Mischief
+from ..rate_limits import Gate
+from ..world.errors import Refusal
+from ..world.options import Draw, check_draw, drawn
+from ..world.world import World
 from .handlers import HANDLERS, Call, Reply
-from .mischief import Mischief
-from .refusal import Refusal
-from .sending import Broken, RetryAfter, answer, reset, too_many
+from .responses import Broken, RetryAfter, answer, reset, too_many
 from .tasks import Tasks
 from .webhooks import Webhooks
-from .world import World
 
 Serve: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 

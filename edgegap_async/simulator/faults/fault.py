@@ -11,7 +11,7 @@ from math import inf
 from types import NoneType
 from typing import Literal, Self, TypeAlias
 
-from .. import endpoints as rows
+from ... import endpoints as rows
 
 Stage: TypeAlias = Literal["connection", "answer", "lag", "filters", "webhook"]
 Detail: TypeAlias = Literal["seconds", "fields"]

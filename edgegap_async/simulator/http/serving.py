@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from .exchange import Exchange
+from ..world.world import World
 from .handlers import Reply
-from .sending import answer
+from .pipeline import Exchange
+from .responses import answer
 from .webhooks import Webhooks
-from .world import World
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 
-from .life import Deployment
+from .deployment import Deployment
 
 READY, ERROR, TERMINATED = "ready", "error", "terminated"
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.plain_client import Plain, plain
 
 from edgegap_async.simulator import Simulator
-from edgegap_async.simulator.enforcement import Gate, RuleName, gates
+from edgegap_async.simulator.rate_limits import Gate, RuleName, gates
 
 RULES: list[RuleName] = ["fixed-window", "sliding-window", "token-bucket", "spacing"]
 
