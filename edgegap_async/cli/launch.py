@@ -13,7 +13,7 @@ from .._limits import Limits
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.faults import Fault
-from ..simulator.rate_limits import RuleName
+from ..simulator.rate_limits import Enforcement
 from .attend import attend
 from .faulty import fault_option
 from .interrupts import INTERRUPTED
@@ -21,7 +21,7 @@ from .loops import LOOPS, LoopFactory, LoopName, loop_factory
 from .matches import Match, read
 from .simulate import ENFORCEMENTS
 
-DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
+DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # application, version and token, where nobody looks at them
 SIMULATED = "simulated"
 
@@ -89,7 +89,7 @@ def launch(
     max_running: int | None,
     burst: int | None,
     simulate: bool,
-    enforcement: RuleName | None,
+    enforcement: Enforcement | None,
     faults: Sequence[Fault],
     loop: LoopName,
 ) -> None:
@@ -127,7 +127,7 @@ def _target(
     version: str | None,
     limits: Limits,
     simulate: bool,
-    enforcement: RuleName | None,
+    enforcement: Enforcement | None,
     faults: Sequence[Fault],
 ) -> Target:
     has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())

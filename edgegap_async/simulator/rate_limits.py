@@ -1,8 +1,8 @@
-"""How a server counts, in five ways: nobody says which one the real one has, so it is
-to choose.
+"""How the server counts requests against its limits, in one of five ways.
 
-Pure: who asks gives the time, in seconds. On purpose nothing here is shared with the
-client's bucket, so that the two can't be wrong together.
+The way of the real API is not documented, so it is an option. The caller passes the
+time in seconds. Nothing is shared with the client's rate limiter, so that client and
+simulator can't be wrong together.
 """
 
 from collections import deque
@@ -12,17 +12,17 @@ from typing import Literal, Protocol, TypeAlias, TypedDict, get_args
 from .._endpoint import LimitName
 from ..endpoints import LIMITS
 
-RuleName: TypeAlias = Literal[
+Enforcement: TypeAlias = Literal[
     "off", "fixed-window", "sliding-window", "token-bucket", "spacing"
 ]
 Rates: TypeAlias = Mapping[LimitName, float | None]
 
-# asyncio fires a timer up to a tick of its clock early, and sums of floats are off by
-# less than that: two requests that were sent a second apart must not be told to lie
-# within one.
+# In seconds. asyncio fires a timer up to one tick of its clock early, and sums of floats
+# are off by less than that. Two requests sent one second apart must not count as being
+# within one second.
 _TICK = 1e-9
-# A server that insists on the exact distance refuses requests that were paced perfectly
-# and met the network's jitter: at 5 ms of jitter 106 of 400. None could work like that.
+# In seconds. A server without tolerance refuses requests that were evenly paced but met
+# the network's jitter: at 5 ms of jitter 106 of 400. No real API could work like that.
 SPACING_TOLERANCE = 0.010
 
 
@@ -30,22 +30,24 @@ class Rule(Protocol):
     """A way to count."""
 
     def admits(self, now: float) -> bool:
-        """Whether a request that arrives now is within the limit. One that is refused
-        uses nothing of it.
+        """Whether a request that arrives now is within the limit.
+
+        A refused request does not use the limit.
         """
         ...
 
 
 class _Off:
-    """Admits all."""
+    """Admits every request."""
 
     def admits(self, now: float) -> bool:
         return True
 
 
 class _FixedWindow:
-    """So many per whole second of the server's clock; around the turn of a second twice
-    as many pass.
+    """N requests per whole second of the server's clock.
+
+    Around the start of a second, 2 N requests can pass within one second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -63,14 +65,14 @@ class _FixedWindow:
 
 
 class _SlidingWindow:
-    """So many in any second."""
+    """N requests in any second."""
 
     def __init__(self, rate: float) -> None:
         self._most, self._length = _per_window(rate)
         self._admitted: deque[float] = deque()
 
     def admits(self, now: float) -> bool:
-        _forget(self._admitted, now, self._length)
+        _drop_old(self._admitted, now, self._length)
         admitted = len(self._admitted) < self._most
         if admitted:
             self._admitted.append(now)
@@ -78,32 +80,34 @@ class _SlidingWindow:
 
 
 class _TokenBucket:
-    """A bucket that holds one second's worth and fills at the rate: after a rest twice
-    as many pass in a second.
+    """A token bucket that holds the tokens of one second.
+
+    After a pause, 2 N requests can pass within one second.
     """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._capacity = max(1.0, rate)
         self._tokens = self._capacity
-        self._filled: float | None = None
+        self._refilled_at: float | None = None
 
     def admits(self, now: float) -> bool:
-        rested = 0.0 if self._filled is None else now - self._filled
-        self._filled = now
-        self._tokens = min(self._capacity, self._tokens + rested * self._rate)
+        elapsed = 0.0 if self._refilled_at is None else now - self._refilled_at
+        self._refilled_at = now
+        self._tokens = min(self._capacity, self._tokens + elapsed * self._rate)
         admitted = self._tokens >= 1 - _TICK
         self._tokens -= admitted
         return admitted
 
 
 class _Spacing:
-    """One every 1/rate seconds; `tolerance` early is early enough, but what came early
-    is not forgotten.
+    """One request every 1/N seconds, at most `tolerance` seconds early.
+
+    An early request does not move the times of the following ones.
     """
 
     def __init__(self, rate: float, tolerance: float) -> None:
-        self._distance = 1 / rate
+        self._interval = 1 / rate
         self._tolerance = tolerance
         self._due: float | None = None
 
@@ -111,13 +115,14 @@ class _Spacing:
         due = now if self._due is None else max(now, self._due)
         admitted = now >= due - self._tolerance - _TICK
         if admitted:
-            self._due = due + self._distance
+            self._due = due + self._interval
         return admitted
 
 
 class LimitCounts(TypedDict):
-    """What came in under one limit. `arrivals` holds the refused ones too, and so does
-    `busiest_second`.
+    """The requests under one limit.
+
+    `arrivals` and `busiest_second` include refused requests.
     """
 
     arrivals: int
@@ -126,8 +131,8 @@ class LimitCounts(TypedDict):
     busiest_second: int
 
 
-class Gate:
-    """One limit: counts what arrives, and says whether it is admitted."""
+class EnforcedLimit:
+    """One limit: counts the requests under it, and admits or refuses them."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -137,25 +142,26 @@ class Gate:
         self.busiest_second: int = 0
 
     def admit(self, now: float) -> bool:
-        """Count an arrival, and say whether it is admitted."""
+        """Count a request, and return whether it is admitted."""
         self.arrivals += 1
-        # Every fullest window [t, t + 1) can be moved until an arrival is its last: so
-        # these are all there are.
-        _forget(self._last_second, now, 1.0)
+        # The fullest window of one second can be moved until its last arrival is at its
+        # end, so it is enough to look at the second before each arrival.
+        _drop_old(self._last_second, now, 1.0)
         self._last_second.append(now)
         self.busiest_second = max(self.busiest_second, len(self._last_second))
         admitted = self._rule.admits(now)
         self.refused += not admitted
         return admitted
 
-    def refuse(self) -> None:
-        """Count one as refused that was admitted: a fault says so. What it used of the
-        limit stays used.
+    def count_refusal(self) -> None:
+        """Count an admitted request as refused, because a fault refused it.
+
+        It has used the limit all the same.
         """
         self.refused += 1
 
     def counts(self) -> LimitCounts:
-        """All counts, as a plain dict."""
+        """Return all counts as a plain dict."""
         return {
             "arrivals": self.arrivals,
             "accepted": self.arrivals - self.refused,
@@ -164,23 +170,26 @@ class Gate:
         }
 
 
-def gates(
-    rule: RuleName, rates: Rates | None = None, tolerance: float = SPACING_TOLERANCE
-) -> dict[LimitName, Gate]:
-    """One gate per documented limit.
+def enforced_limits(
+    enforcement: Enforcement,
+    rates: Rates | None = None,
+    tolerance: float = SPACING_TOLERANCE,
+) -> dict[LimitName, EnforcedLimit]:
+    """Make one `EnforcedLimit` for each documented limit.
 
     Args:
-        rule: how to count.
-        rates: requests per second in place of the documented ones, by the limit's name;
-            None is no limit.
-        tolerance: how many seconds early `spacing` admits.
+        enforcement: How requests are counted.
+        rates: Requests per second in place of the documented ones, by limit; None means
+            no limit.
+        tolerance: How many seconds early `spacing` admits a request.
 
     Raises:
-        ValueError: a rule or limit that there is not, or a rate that is not above 0.
+        ValueError: The enforcement or a limit is unknown, or a rate is not above 0.
     """
-    if rule not in get_args(RuleName):
+    if enforcement not in get_args(Enforcement):
         raise ValueError(
-            f"enforcement: {rule!r} is none of {', '.join(get_args(RuleName))}"
+            f"enforcement must be one of {', '.join(get_args(Enforcement))}, "
+            f"not {enforcement!r}"
         )
     used: dict[LimitName, float | None] = {limit.name: limit.rate for limit in LIMITS}
     for name, rate in (rates or {}).items():
@@ -190,16 +199,20 @@ def gates(
             )
         if rate is not None and not rate > 0:
             raise ValueError(
-                f"rates: {name} must be a number above 0, or None for no limit, not {rate!r}"
+                f"rates: {name} must be a number above 0, or None for no limit, "
+                f"not {rate!r}"
             )
         used[name] = rate
-    return {name: Gate(_rule(rule, rate, tolerance)) for name, rate in used.items()}
+    return {
+        name: EnforcedLimit(_rule(enforcement, rate, tolerance))
+        for name, rate in used.items()
+    }
 
 
-def _rule(name: RuleName, rate: float | None, tolerance: float) -> Rule:
+def _rule(enforcement: Enforcement, rate: float | None, tolerance: float) -> Rule:
     if rate is None:
         return _Off()
-    match name:
+    match enforcement:
         case "off":
             return _Off()
         case "fixed-window":
@@ -213,15 +226,14 @@ def _rule(name: RuleName, rate: float | None, tolerance: float) -> Rule:
 
 
 def _per_window(rate: float) -> tuple[int, float]:
-    """How many in how many seconds. Below one a second the window grows: half a request
-    can't be let through.
+    """Return how many requests pass per window, and its length in seconds.
+
+    Below one request per second the window grows, as there are no half requests.
     """
     return max(1, int(rate)), max(1.0, 1 / rate)
 
 
-def _forget(times: deque[float], now: float, length: float) -> None:
-    """Drop what lies outside the window of `length` seconds that has its last arrival
-    now.
-    """
+def _drop_old(times: deque[float], now: float, length: float) -> None:
+    """Drop the times before the window of `length` seconds that ends now."""
     while times and now - times[0] >= length - _TICK:
         times.popleft()

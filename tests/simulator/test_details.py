@@ -1,4 +1,4 @@
-"""The simulator's tags, locations, fleets, logs and metrics."""
+"""Tags, locations, fleets, container logs and metrics of the simulator."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from support.plain_client import DEPLOY, Plain, plain
 from edgegap_async.simulator import Simulator
 
 
-async def test_tags_come_change_and_go_and_lists_follow() -> None:
+async def test_tags_can_be_created_renamed_and_deleted_and_lists_follow() -> None:
     async with plain(Simulator()) as api:
         request_id = await api.deploy(tags=["first"])
         path = f"/v1/deployments/{request_id}/tags"
@@ -32,7 +32,7 @@ async def test_tags_come_change_and_go_and_lists_follow() -> None:
             assert (await api(method, f"{path}/third"))[0] == 404
 
 
-async def test_locations_are_chosen_by_type_and_have_their_tags_when_asked() -> None:
+async def test_locations_can_be_filtered_by_type_and_include_tags_on_request() -> None:
     async with plain(Simulator()) as api:
         everywhere = (await api.get("/v1/locations", app="my-app", version="v1"))[
             "locations"
@@ -47,7 +47,7 @@ async def test_locations_are_chosen_by_type_and_have_their_tags_when_asked() -> 
     assert not any(each["tags"] for each in everywhere)
 
 
-async def test_a_player_is_served_nearby() -> None:
+async def test_a_deployment_is_near_the_players_coordinates() -> None:
     user = {
         "user_type": "geo_coordinates",
         "user_data": {"latitude": 48.9, "longitude": 2.4},
@@ -60,7 +60,7 @@ async def test_a_player_is_served_nearby() -> None:
         ] == "Paris"
 
 
-async def test_a_fleet_takes_what_is_deployed_to_its_hosts() -> None:
+async def test_a_fleet_deploy_runs_on_the_first_known_host() -> None:
     async with plain(Simulator()) as api:
         _, second = (await api.get("/v2/private-fleets/test-fleet/hosts"))["data"][:2]
         body = {**DEPLOY, "private_host_ids": ["unknown", second["host_id"]]}
@@ -88,7 +88,7 @@ async def hosts(api: Plain) -> Any:
     return (await api.get("/v2/private-fleets/test-fleet/hosts"))["data"]
 
 
-async def test_logs_grow_while_it_runs() -> None:
+async def test_logs_grow_while_the_container_runs() -> None:
     async with plain(Simulator()) as api:
         request_id = await api.deploy()
         path = f"/v1/deployment/{request_id}/container-logs"
@@ -101,7 +101,7 @@ async def test_logs_grow_while_it_runs() -> None:
         assert (await api("GET", path))[0] == 404
 
 
-async def test_metrics_honour_start_end_and_steps() -> None:
+async def test_metrics_respect_start_end_and_steps() -> None:
     async with plain(Simulator(ready_after=(2, 2))) as api:
         request_id = await api.deploy()
         path = f"/v1/metrics/deployment/{request_id}"
@@ -112,7 +112,7 @@ async def test_metrics_honour_start_end_and_steps() -> None:
         }
         await asyncio.sleep(602)
         every = (await api.get(path))["cpu"]["timestamps"]
-        # one in 30 s
+        # One sample in 30 s.
         assert len(every) == 21
         assert len((await api.get(path, steps="5m"))["mem"]["datasets"]) == 3
         assert (
@@ -142,7 +142,7 @@ async def test_metrics_honour_start_end_and_steps() -> None:
         ({"steps": "1s"}, "steps"),
     ],
 )
-async def test_metrics_that_make_no_sense_are_400(
+async def test_an_invalid_metrics_query_gets_400(
     query: dict[str, str], named: str
 ) -> None:
     async with plain(Simulator()) as api:

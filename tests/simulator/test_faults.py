@@ -1,4 +1,4 @@
-"""Faults as values, and which requests they strike: no server, no clock."""
+"""Fault values, and which requests they hit."""
 
 from typing import Any
 
@@ -6,27 +6,27 @@ import pytest
 
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.simulator.faults.effects import WAYS
-from edgegap_async.simulator.faults.fault import KINDS, WEBHOOK
-from edgegap_async.simulator.faults.injector import Mischief
+from edgegap_async.simulator.faults.effects import EFFECTS
+from edgegap_async.simulator.faults.injector import FaultInjector
+from edgegap_async.simulator.faults.kinds import KINDS, WEBHOOK
 
 DEPLOY = "deployments.deploy"
 
 
-def strikes(
+def hits(
     faults: list[Fault], requests: int = 1000, operation: str = DEPLOY, seed: int = 0
 ) -> list[str]:
-    """What strikes each of so many requests; "" for nothing."""
-    mischief = Mischief(faults, seed)
+    """Return the kind of fault that hits each request; "" means none."""
+    injector = FaultInjector(faults, seed)
     return [
-        fault.kind if (fault := mischief.strike(operation, "answer")) else ""
+        fault.kind if (fault := injector.pick(operation, "response")) else ""
         for _ in range(requests)
     ]
 
 
-def test_every_kind_has_its_way_and_says_what_it_is() -> None:
-    assert {*WAYS, "ok"} == {
-        name for name, kind in KINDS.items() if kind.stage == "answer"
+def test_every_kind_has_an_effect_and_a_description() -> None:
+    assert {*EFFECTS, "ok"} == {
+        name for name, kind in KINDS.items() if kind.stage == "response"
     }
     assert all(kind.about for kind in KINDS.values())
     docstring = Fault.__doc__ or ""
@@ -36,13 +36,13 @@ def test_every_kind_has_its_way_and_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_strikes_what_it_can_and_nothing_else(kind: str) -> None:
+def test_every_kind_accepts_only_its_operations(kind: str) -> None:
     seconds = 1.0 if KINDS[kind].detail == "seconds" else None
     for target in (*(row.call for row in OPERATIONS), WEBHOOK):
-        if target in KINDS[kind].strikes:
+        if target in KINDS[kind].operations:
             assert Fault(target, kind, seconds=seconds).operation == target
         else:
-            with pytest.raises(ValueError, match=f"{kind} can't strike {target}"):
+            with pytest.raises(ValueError, match=f"{kind} can't hit {target}"):
                 Fault(target, kind, seconds=seconds)
 
 
@@ -59,7 +59,7 @@ def test_every_kind_strikes_what_it_can_and_nothing_else(kind: str) -> None:
         ("create", "tags.create"),
     ],
 )
-def test_the_last_word_of_an_operation_is_enough(short: str, call: str) -> None:
+def test_an_operation_has_a_short_name(short: str, call: str) -> None:
     assert Fault(short, "cut-after") == Fault(call, "cut-after")
 
 
@@ -72,22 +72,22 @@ def test_the_last_word_of_an_operation_is_enough(short: str, call: str) -> None:
             "private_fleets.deploy:late:0.02:20",
             Fault("private_fleets.deploy", "late", 0.02, 20.0),
         ),
-        ("stop:deed-late::1.5", Fault("stop", "deed-late", 1.0, 1.5)),
+        ("stop:processed-late::1.5", Fault("stop", "processed-late", 1.0, 1.5)),
         ("list:filters-empty", Fault("list", "filters-empty")),
         ("webhook:lost:0.1", Fault("webhook", "lost", 0.1)),
-        ("webhook:swapped::5", Fault("webhook", "swapped", seconds=5.0)),
+        ("webhook:reordered::5", Fault("webhook", "reordered", seconds=5.0)),
         (
             "list:filters-empty:0.5:tags,status",
             Fault("list", "filters-empty", 0.5, fields=["tags", "status"]),
         ),
     ],
 )
-def test_a_fault_can_be_written_as_text(text: str, fault: Fault) -> None:
+def test_a_fault_can_be_parsed_from_text(text: str, fault: Fault) -> None:
     assert Fault.parse(text) == fault
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("deploy", "operation:kind"),
         ("deploy:late:1:2:3", "operation:kind"),
@@ -103,68 +103,68 @@ def test_a_fault_can_be_written_as_text(text: str, fault: Fault) -> None:
         ("deploy:cut-after:1:5", "seconds: cut-after takes none"),
         (
             "list:422",
-            "422 can't strike deployments.list, but deployments.deploy, private_fleets.deploy",
+            "422 can't hit deployments.list, only deployments.deploy, private_fleets.deploy",
         ),
         ("list:filters-empty:1:tags,,status", "fields"),
-        ("webhook:swapped", "seconds: swapped takes a number"),
-        ("webhook:cut-after", "cut-after can't strike webhook, but deployments.deploy"),
-        ("deploy:lost", "lost can't strike deployments.deploy, but webhook"),
+        ("webhook:reordered", "seconds: reordered takes a number"),
+        ("webhook:cut-after", "cut-after can't hit webhook, only deployments.deploy"),
+        ("deploy:lost", "lost can't hit deployments.deploy, only webhook"),
     ],
 )
-def test_a_text_that_means_nothing_is_a_value_error_that_says_why(
-    text: str, told: str
+def test_an_invalid_text_is_a_value_error_that_says_why(
+    text: str, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"{text}.*{told}"):
+    with pytest.raises(ValueError, match=f"{text}.*{message}"):
         Fault.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"times": 0}, "times"),
         ({"fields": ("tags",)}, "fields: cut-after takes none"),
         ({"kind": "filters-empty", "operation": "list", "fields": "tags"}, "fields"),
     ],
 )
-def test_a_wrong_argument_is_a_value_error_that_names_it(
-    arguments: dict[str, Any], told: str
+def test_an_invalid_argument_is_a_value_error_that_names_it(
+    arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         Fault(**{"operation": "deploy", "kind": "cut-after", **arguments})
 
 
-def test_a_script_strikes_one_request_after_the_other() -> None:
+def test_a_script_hits_one_request_after_another() -> None:
     script = Fault.script("deploy", "cut-after", "ok", "late:20", "502-after")
     assert script[2] == Fault("deploy", "late", seconds=20.0, times=1)
-    assert strikes([*script], 6) == ["cut-after", "", "late", "502-after", "", ""]
+    assert hits([*script], 6) == ["cut-after", "", "late", "502-after", "", ""]
     then = Fault("deploy", "504-before")
-    assert strikes([*Fault.script("deploy", "ok", "422"), then], 4) == [
+    assert hits([*Fault.script("deploy", "ok", "422"), then], 4) == [
         "",
         "422",
         "504-before",
         "504-before",
     ]
-    assert strikes([*script], 6, operation="private_fleets.deploy") == [""] * 6
+    assert hits([*script], 6, operation="private_fleets.deploy") == [""] * 6
 
 
-def test_a_script_of_things_that_come_together_is_refused() -> None:
+def test_a_script_of_several_stages_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lag:1, 500-before"):
         Fault.script("list", "lag:1", "500-before")
     with pytest.raises(ValueError, match="cut-aftr"):
         Fault.script("deploy", "cut-aftr")
 
 
-def test_shares_are_kept_and_add_up() -> None:
-    struck = strikes(
+def test_shares_are_respected_and_add_up() -> None:
+    kinds = hits(
         [Fault("deploy", "cut-before", 0.3), Fault("deploy", "cut-after", 0.6)], 10_000
     )
-    assert struck.count("cut-before") == pytest.approx(3000, abs=200)
-    assert struck.count("cut-after") == pytest.approx(6000, abs=200)
-    assert strikes([Fault("deploy", "cut-after", 0.0)]) == [""] * 1000
-    assert strikes([Fault("deploy", "cut-after", 1 / 10)] * 10).count("") == 0
+    assert kinds.count("cut-before") == pytest.approx(3000, abs=200)
+    assert kinds.count("cut-after") == pytest.approx(6000, abs=200)
+    assert hits([Fault("deploy", "cut-after", 0.0)]) == [""] * 1000
+    assert hits([Fault("deploy", "cut-after", 1 / 10)] * 10).count("") == 0
 
 
-def test_shares_that_leave_nothing_to_others_are_refused() -> None:
+def test_shares_above_one_are_refused() -> None:
     both = [Fault("deploy", "cut-after", 0.6), Fault("deploy", "502-after", 0.6)]
     with pytest.raises(ValueError, match=r"deployments\.deploy add up to 1\.2"):
         Simulator(faults=both)
@@ -174,73 +174,73 @@ def test_shares_that_leave_nothing_to_others_are_refused() -> None:
     assert sim.faults == (both[0],)
     with pytest.raises(ValueError, match="not 'deploy:cut-after'"):
         Simulator(faults=["deploy:cut-after"])  # type: ignore[list-item]
-    ignores, refuses = (
+    ignored, refused = (
         Fault("list", f"filters-{how}", fields=(how,)) for how in ("ignored", "refused")
     )
     assert Simulator(
         faults=[
-            ignores,
-            refuses,
+            ignored,
+            refused,
             Fault("list", "lag", seconds=1),
             Fault("list", "500-after"),
         ]
     ).faults
-    with pytest.raises(ValueError, match=r"strike webhook add up to 1\.2"):
+    with pytest.raises(ValueError, match=r"faults in webhook add up to 1\.2"):
         Simulator(
             faults=[Fault("webhook", "lost", 0.6), Fault("webhook", "late", 0.6, 1.0)]
         )
 
 
-def test_the_same_seed_strikes_the_same_requests() -> None:
+def test_the_same_seed_hits_the_same_requests() -> None:
     faults = [Fault("deploy", "cut-after", 0.1)]
-    assert strikes(faults, seed=1) == strikes(faults, seed=1)
-    assert strikes(faults, seed=1) != strikes(faults, seed=2)
+    assert hits(faults, seed=1) == hits(faults, seed=1)
+    assert hits(faults, seed=1) != hits(faults, seed=2)
 
 
-def test_a_fault_changes_nothing_for_those_before_it_and_for_other_operations() -> None:
+def test_a_fault_does_not_change_earlier_faults_or_other_operations() -> None:
     one, other = Fault("deploy", "cut-after", 0.1), Fault("deploy", "502-after", 0.2)
-    both = strikes([one, other])
-    assert ["" if kind == "502-after" else kind for kind in both] == strikes([one])
+    both = hits([one, other])
+    assert ["" if kind == "502-after" else kind for kind in both] == hits([one])
     others = (
         Fault("list", "500-before", 0.5),
         Fault("list", "lag", 0.5, 1.0),
         Fault("webhook", "lost", 0.5),
     )
-    mischief = Mischief([one, *others], 0)
+    injector = FaultInjector([one, *others], 0)
     seen = []
     for _ in range(1000):
-        mischief.strike("deployments.list", "answer")
-        mischief.strike("deployments.list", "lag")
-        mischief.strike("webhook", "webhook")
-        seen.append(fault.kind if (fault := mischief.strike(DEPLOY, "answer")) else "")
-    assert seen == strikes([one])
+        injector.pick("deployments.list", "response")
+        injector.pick("deployments.list", "lag")
+        injector.pick("webhook", "webhook")
+        seen.append(fault.kind if (fault := injector.pick(DEPLOY, "response")) else "")
+    assert seen == hits([one])
 
 
-def test_what_has_struck_is_counted_and_what_is_left_is_told() -> None:
-    mischief = Mischief(
+def test_hits_are_counted_and_remaining_faults_are_returned() -> None:
+    injector = FaultInjector(
         [
             *Fault.script("deploy", "cut-after", "ok"),
             Fault("stop", "408-before", times=3),
         ],
         0,
     )
-    assert mischief.strike(DEPLOY, "answer") == Fault("deploy", "cut-after", times=1)
-    assert mischief.strike("deployments.stop", "answer")
-    assert mischief.faults == (
+    assert injector.pick(DEPLOY, "response") == Fault("deploy", "cut-after", times=1)
+    assert injector.pick("deployments.stop", "response")
+    assert injector.faults == (
         Fault("deploy", "ok", times=1),
         Fault("stop", "408-before", times=2),
     )
-    assert mischief.strike(DEPLOY, "answer") is None
-    assert mischief.struck() == {"cut-after": 1, "408-before": 1}
-    mischief.faults = [*mischief.faults, Fault("deploy", "502-after")]
-    assert mischief.strike(DEPLOY, "answer") == Fault("deploy", "502-after")
-    assert mischief.struck() == {"cut-after": 1, "408-before": 1, "502-after": 1}
+    assert injector.pick(DEPLOY, "response") is None
+    assert injector.hits() == {"cut-after": 1, "408-before": 1}
+    injector.faults = [*injector.faults, Fault("deploy", "502-after")]
+    assert injector.pick(DEPLOY, "response") == Fault("deploy", "502-after")
+    assert injector.hits() == {"cut-after": 1, "408-before": 1, "502-after": 1}
 
 
-def test_a_fault_of_fields_strikes_only_who_filters_by_one_of_them() -> None:
-    mischief = Mischief(
+def test_a_fault_with_fields_hits_only_lists_that_filter_by_them() -> None:
+    injector = FaultInjector(
         [Fault("list", "filters-empty", fields=("tags", "status"), times=1)], 0
     )
-    assert mischief.strike("deployments.list", "filters", ["request_id"]) is None
-    assert mischief.strike("deployments.list", "filters", ["request_id", "tags"])
-    assert mischief.struck() == {"filters-empty": 1}
+    assert injector.pick("deployments.list", "filters", ["request_id"]) is None
+    assert injector.pick("deployments.list", "filters", ["request_id", "tags"])
+    assert injector.hits() == {"filters-empty": 1}

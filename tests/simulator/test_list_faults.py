@@ -1,4 +1,4 @@
-"""Lists that lag, and filters that do not do what they say."""
+"""Lists that lag, and filters that are ignored, refused or match nothing."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ async def rows(api: Plain, *filters: tuple[str, str, Any]) -> list[tuple[str, bo
     return [(row["request_id"], row["ready"]) for row in page["data"]]
 
 
-async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
+async def test_a_lagging_list_shows_an_earlier_state() -> None:
     sim = Simulator(ready_after=(3, 3), stop_takes=0.5, faults=[LAG])
     async with plain(sim) as api:
         request_id = await api.deploy(tags=["once"])
@@ -47,7 +47,7 @@ async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
         assert await rows(api, ("status", "eq", "initializing")) == [
             (request_id, False)
         ]
-        # ready for almost two seconds
+        # It has been READY for almost two seconds.
         await asyncio.sleep(2.8)
         assert await api.state(request_id) == "READY"
         assert await rows(api) == [(request_id, False)]
@@ -75,7 +75,7 @@ async def test_a_list_is_as_it_was_some_seconds_ago() -> None:
     assert sim.faulted()["lag"] == sim.arrivals("list")
 
 
-async def test_what_came_and_went_is_told_in_its_time_and_order() -> None:
+async def test_a_lagging_list_shows_ended_deployments_in_order() -> None:
     sim = Simulator(ready_after=(0, 0), stop_takes=0, enforcement="off", faults=[LAG])
     async with plain(sim) as api:
         made = [
@@ -105,8 +105,8 @@ async def test_what_came_and_went_is_told_in_its_time_and_order() -> None:
 
 
 async def filtered(api: Plain, fields: list[str], made: list[str]) -> int | list[str]:
-    """What a list answers that is filtered by these fields, all of which let the first
-    one through.
+    """List with filters on these fields that match the first deployment; return its
+    rows, or the status of an error.
     """
     values = {
         "tags": ("eq", "n0"),
@@ -129,7 +129,7 @@ async def filtered(api: Plain, fields: list[str], made: list[str]) -> int | list
 @pytest.mark.parametrize(
     ("kind", "first"), [("ignored", None), ("refused", 400), ("empty", [])]
 )
-async def test_filters_are_ignored_refused_or_match_nothing(
+async def test_filters_can_be_ignored_refused_or_match_nothing(
     kind: str, first: Any
 ) -> None:
     sim = Simulator(enforcement="off")
@@ -159,7 +159,7 @@ async def test_filters_are_ignored_refused_or_match_nothing(
     assert sim.faulted() == {f"filters-{kind}": 6}
 
 
-async def test_a_list_lags_misreads_its_filters_and_fails_all_at_once() -> None:
+async def test_lag_wrong_filters_and_errors_combine() -> None:
     empty = Fault("list", "filters-empty", fields=("tags",))
     sim = Simulator(
         faults=[LAG, empty, Fault("list", "500-before", 0.4)], enforcement="off"

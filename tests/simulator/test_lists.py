@@ -1,6 +1,4 @@
-"""The simulator's lists and bulk stops: what is found, what is stopped, and what is
-refused.
-"""
+"""The simulator's lists and bulk stops: filters, order, pages and errors."""
 
 import asyncio
 import json
@@ -15,11 +13,12 @@ from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.paging import ListFilter, ListQuery
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.world.clock import Clock
-from edgegap_async.simulator.world.world import Choices, World
+from edgegap_async.simulator.world.options import WorldOptions
+from edgegap_async.simulator.world.world import World
 
 
 async def deployed(api: Plain, number: int) -> list[str]:
-    """So many deployments, in the order of arrival."""
+    """Make deployments, and return their IDs in the order of arrival."""
     made = []
     for index in range(number):
         made.append(
@@ -29,7 +28,7 @@ async def deployed(api: Plain, number: int) -> list[str]:
     return made
 
 
-async def test_a_list_holds_what_is_not_ready_and_not_what_has_ended() -> None:
+async def test_a_list_includes_starting_deployments_and_omits_ended_ones() -> None:
     async with plain(Simulator(ready_after=(3, 3))) as api:
         ended = await api.deploy()
         await asyncio.sleep(5)
@@ -49,7 +48,7 @@ async def test_a_list_holds_what_is_not_ready_and_not_what_has_ended() -> None:
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_pages_follow_each_other_newest_first_unless_chosen_or_asked_otherwise(
+async def test_pages_are_newest_first_unless_configured_or_requested_otherwise(
     newest_first: bool,
 ) -> None:
     async with plain(Simulator(newest_first=newest_first, enforcement="off")) as api:
@@ -82,7 +81,7 @@ async def test_pages_follow_each_other_newest_first_unless_chosen_or_asked_other
             assert [row["request_id"] for row in page["data"]] == wanted
 
 
-async def test_a_page_is_never_longer_than_the_largest() -> None:
+async def test_a_page_is_never_larger_than_the_maximum() -> None:
     async with plain(Simulator(max_page_size=3, enforcement="off")) as api:
         await deployed(api, 5)
         assert len(await api.listed(limit="100")) == 3
@@ -114,7 +113,7 @@ FILTERS: list[tuple[tuple[str, str, Any], list[int]]] = [
 
 
 @pytest.mark.parametrize(("asked", "wanted"), FILTERS)
-async def test_a_filter_lets_through_what_it_says(
+async def test_a_filter_selects_the_matching_deployments(
     asked: tuple[str, str, Any], wanted: list[int]
 ) -> None:
     async with plain(Simulator(ready_after=(3, 3), enforcement="off")) as api:
@@ -136,18 +135,18 @@ async def test_a_filter_lets_through_what_it_says(
         )
 
 
-async def test_created_at_finds_the_very_moment() -> None:
+async def test_created_at_matches_the_exact_time() -> None:
     async with plain(Simulator(enforcement="off")) as api:
         made = await deployed(api, 3)
         tags = await api.get(f"/v1/deployments/{made[1]}/tags")
-        # made with the deployment
+        # This tag was created with the deployment.
         moment = tags["tags"][0]["create_time"]
         assert await api.listed(("created_at", "eq", moment)) == [made[1]]
         assert await api.listed(("created_at", "gte", moment)) == [made[2], made[1]]
         assert await api.listed(("created_at", "lte", moment)) == [made[1], made[0]]
 
 
-async def test_several_filters_must_all_pass() -> None:
+async def test_several_filters_must_all_match() -> None:
     async with plain(Simulator(enforcement="off")) as api:
         made = await deployed(api, 6)
         await asyncio.sleep(10)
@@ -188,7 +187,7 @@ async def test_several_filters_must_all_pass() -> None:
         {"limit": ""},
     ],
 )
-async def test_a_query_that_means_nothing_is_400(query: dict[str, str]) -> None:
+async def test_an_invalid_query_gets_400(query: dict[str, str]) -> None:
     async with plain(Simulator()) as api:
         status, answer = await api("GET", "/v1/deployments", **query)
 
@@ -210,7 +209,7 @@ BULK: list[tuple[list[tuple[str, str, list[Any]]], list[int]]] = [
 
 
 @pytest.mark.parametrize(("asked", "wanted"), BULK)
-async def test_a_bulk_stop_stops_what_passes_all_its_filters(
+async def test_a_bulk_stop_stops_deployments_that_match_all_filters(
     asked: Any, wanted: list[int]
 ) -> None:
     sim = Simulator(enforcement="off")
@@ -237,7 +236,7 @@ async def test_a_bulk_stop_stops_what_passes_all_its_filters(
     assert sim.stopped() == {made[index] for index in wanted}
 
 
-async def test_a_bulk_stop_leaves_out_what_stops_already_and_refuses_what_it_does_not_know() -> (
+async def test_a_bulk_stop_omits_stopping_deployments_and_refuses_unknown_filters() -> (
     None
 ):
     async with plain(Simulator()) as api:
@@ -262,10 +261,8 @@ async def test_a_bulk_stop_leaves_out_what_stops_already_and_refuses_what_it_doe
 
 
 def seconds_for_a_list_by_id(deployments: int) -> float:
-    """The time that 40 lists of the same 200 IDs take among so many deployments,
-    undisturbed.
-    """
-    world = World(Choices(), 0, Clock(datetime.now(UTC)))
+    """Return the shortest time of five for 40 lists of the same 200 IDs."""
+    world = World(WorldOptions(), 0, Clock(datetime.now(UTC)))
     body = DeployRequest("my-app", "v1", ("75.28.35.192",), tags=("all",))
     made = [world.deploy(body, index / 1000).request_id for index in range(deployments)]
     few = ListQuery(
@@ -283,14 +280,12 @@ def seconds_for_a_list_by_id(deployments: int) -> float:
     return min(once() for _ in range(5))
 
 
-def test_a_list_by_id_does_not_walk_twenty_thousand_deployments() -> None:
-    # To walk them all would take fifty times as long.
+def test_a_list_by_id_does_not_scan_twenty_thousand_deployments() -> None:
+    # A full scan would take fifty times as long.
     assert seconds_for_a_list_by_id(20_000) < 5 * seconds_for_a_list_by_id(200)
 
 
-async def test_nothing_is_left_of_an_ended_deployment_nor_comes_back_when_its_day_is_over() -> (
-    None
-):
+async def test_an_ended_deployment_never_appears_again() -> None:
     async with plain(Simulator()) as api:
         request_id = await api.deploy(tags=["blue"])
         await asyncio.sleep(10)

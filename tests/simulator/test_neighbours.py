@@ -1,6 +1,4 @@
-"""An organization in which others run servers too, and the moment at which one of ours
-is ready.
-"""
+"""Deployments of neighbours, and the time at which a deployment is READY or ERROR."""
 
 import asyncio
 import json
@@ -14,16 +12,17 @@ from support.plain_client import DEPLOY, plain
 from edgegap_async.cli.program import program
 from edgegap_async.models.paging import ListFilter, ListQuery
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.simulator.http import bodies as answers
+from edgegap_async.simulator.http import bodies
 from edgegap_async.simulator.world.clock import Clock
-from edgegap_async.simulator.world.world import Choices, World
+from edgegap_async.simulator.world.options import WorldOptions
+from edgegap_async.simulator.world.world import World
 
 MANY = 20_000
 DAY = 24 * 3600
 
 
-async def test_others_make_lists_long_and_are_older_than_ours() -> None:
-    sim = Simulator(others=250, ready_after=(1, 1), enforcement="off")
+async def test_neighbours_are_listed_and_older_than_own_deployments() -> None:
+    sim = Simulator(neighbours=250, ready_after=(1, 1), enforcement="off")
     async with plain(sim) as api:
         mine = await api.deploy()
         await asyncio.sleep(2)
@@ -37,11 +36,11 @@ async def test_others_make_lists_long_and_are_older_than_ours() -> None:
         assert starts == sorted(starts, reverse=True)
         assert all(row["ready"] for row in page["data"])
         assert len({row["public_ip"] for row in page["data"]}) == 100
-        theirs = page["data"][1]["request_id"]
-        assert await api.state(theirs) == "READY"
+        neighbour = page["data"][1]["request_id"]
+        assert await api.state(neighbour) == "READY"
         assert await api.listed(
-            ("status", "eq", "ready"), ("request_id", "in", [mine, theirs])
-        ) == [mine, theirs]
+            ("status", "eq", "ready"), ("request_id", "in", [mine, neighbour])
+        ) == [mine, neighbour]
         ours_only = [
             {"field": "application", "operator": "eq", "value": DEPLOY["application"]}
         ]
@@ -50,40 +49,42 @@ async def test_others_make_lists_long_and_are_older_than_ours() -> None:
         )["total_count"] == 1
 
 
-async def test_others_have_no_end_of_their_own() -> None:
-    async with plain(Simulator(others=5)) as api:
+async def test_neighbours_never_end_by_themselves() -> None:
+    async with plain(Simulator(neighbours=5)) as api:
         mine = await api.deploy()
         await asyncio.sleep(3 * DAY)
         assert mine not in await api.listed()
         assert len(await api.listed(("status", "eq", "ready"))) == 5
 
 
-async def test_others_are_not_counted_as_ours_but_who_stops_them_is_seen() -> None:
-    sim = Simulator(others=50, stop_takes=1)
+async def test_neighbours_count_as_stopped_but_not_as_deployed_or_running() -> None:
+    sim = Simulator(neighbours=50, stop_takes=1)
     async with plain(sim) as api:
         mine = await api.deploy()
         await asyncio.sleep(10)
         assert sim.deployed() == (mine,)
         assert sim.running() == {mine}
-        theirs = (await api.listed())[1]
-        assert sim.settled_at(theirs) is not None
+        neighbour = (await api.listed())[1]
+        assert sim.ready_or_failed_at(neighbour) is not None
         await api("DELETE", f"/v1/stop/{mine}")
-        await api("DELETE", f"/v1/stop/{theirs}")
+        await api("DELETE", f"/v1/stop/{neighbour}")
         await asyncio.sleep(0.5)
-        assert await api.state(theirs) == "TERMINATING"
+        assert await api.state(neighbour) == "TERMINATING"
         await asyncio.sleep(1)
-        assert (await api("GET", f"/v1/status/{theirs}"))[0] == 404
+        assert (await api("GET", f"/v1/status/{neighbour}"))[0] == 404
         assert (await api.get("/v1/deployments"))["total_count"] == 49
 
-    assert sim.stopped() == {mine, theirs}
-    # by their arrival
-    assert sim.counts()["stopped"] == [theirs, mine]
+    assert sim.stopped() == {mine, neighbour}
+    # In the order of arrival.
+    assert sim.counts()["stopped"] == [neighbour, mine]
     assert sim.running() == set()
 
 
-async def test_what_is_deployed_is_the_same_with_and_without_others() -> None:
-    async def told(others: int) -> list[dict[str, object]]:
-        async with plain(Simulator(seed=3, others=others, error_share=0.5)) as api:
+async def test_own_deployments_are_the_same_with_and_without_neighbours() -> None:
+    async def statuses(neighbours: int) -> list[dict[str, object]]:
+        async with plain(
+            Simulator(seed=3, neighbours=neighbours, error_share=0.5)
+        ) as api:
             made = [await api.deploy() for _ in range(20)]
             await asyncio.sleep(10)
             kept = (
@@ -96,29 +97,29 @@ async def test_what_is_deployed_is_the_same_with_and_without_others() -> None:
             answers = [await api.get(f"/v1/status/{each}") for each in made]
             return [{key: answer[key] for key in kept} for answer in answers]
 
-    assert await told(0) == await told(300)
+    assert await statuses(0) == await statuses(300)
 
 
-def test_others_are_a_number() -> None:
+def test_neighbours_must_be_a_number_from_zero() -> None:
     with pytest.raises(
-        ValueError, match="others must be a number of deployments, not -1"
+        ValueError, match="neighbours must be a number of deployments, not -1"
     ):
-        Simulator(others=-1)
-    result = CliRunner().invoke(program, ["simulate", "--others", "-1"])
+        Simulator(neighbours=-1)
+    result = CliRunner().invoke(program, ["simulate", "--neighbours", "-1"])
     assert result.exit_code == 2
-    assert "--others" in result.stderr
+    assert "--neighbours" in result.stderr
 
 
-def crowded(others: int) -> tuple[World, Clock]:
+def world_with(neighbours: int) -> tuple[World, Clock]:
     clock = Clock(datetime.now(UTC))
-    return World(Choices(others=others), 0, clock), clock
+    return World(WorldOptions(neighbours=neighbours), 0, clock), clock
 
 
-def seconds_for_a_page(others: int) -> float:
-    """The time that ten pages of 100 take without a filter, undisturbed, to what goes
-    onto the wire.
+def seconds_for_a_page(neighbours: int) -> float:
+    """Return the shortest time of five for ten pages of 100 without a filter,
+    including their bodies.
     """
-    world, clock = crowded(others)
+    world, clock = world_with(neighbours)
 
     def once() -> float:
         began = time.perf_counter()
@@ -126,7 +127,7 @@ def seconds_for_a_page(others: int) -> float:
             assert (
                 len(
                     list(
-                        answers.page(
+                        bodies.page(
                             world.page(ListQuery(), number, 100, 60.0), 60.0, clock
                         ).values()
                     )
@@ -138,14 +139,14 @@ def seconds_for_a_page(others: int) -> float:
     return min(once() for _ in range(5))
 
 
-def test_a_page_of_twenty_thousand_costs_little_more_than_one_of_a_thousand() -> None:
-    # To test each of them, or to sort them, would take ten times as long.
+def test_a_page_of_twenty_thousand_costs_little_more_than_of_a_thousand() -> None:
+    # A scan or a sort would take ten times as long.
     assert seconds_for_a_page(MANY) < 3 * seconds_for_a_page(1000)
 
 
-def test_twenty_thousand_are_made_in_a_moment_and_found_by_their_ids() -> None:
+def test_twenty_thousand_neighbours_are_created_fast_and_found_by_id() -> None:
     began = time.perf_counter()
-    world, _ = crowded(MANY)
+    world, _ = world_with(MANY)
     assert time.perf_counter() - began < 2
     some = [it.request_id for it in world.page(ListQuery(), 7, 100, 60.0).items]
     query = ListQuery(
@@ -154,38 +155,38 @@ def test_twenty_thousand_are_made_in_a_moment_and_found_by_their_ids() -> None:
     assert [it.request_id for it in world.page(query, 1, 100, 60.0).items] == some
 
 
-async def test_the_moment_at_which_one_is_ready_is_told_from_then_on() -> None:
+async def test_ready_or_failed_at_is_known_once_a_deployment_is_ready() -> None:
     sim, loop = Simulator(ready_after=(3, 3)), asyncio.get_running_loop()
     async with plain(sim) as api:
         before = loop.time()
         request_id = await api.deploy()
         after = loop.time()
         await asyncio.sleep(2.9)
-        assert sim.settled_at(request_id) is None
+        assert sim.ready_or_failed_at(request_id) is None
         await asyncio.sleep(0.2)
-        moment = sim.settled_at(request_id)
-        assert moment is not None
-        assert before + 3 <= moment <= after + 3
+        ready_at = sim.ready_or_failed_at(request_id)
+        assert ready_at is not None
+        assert before + 3 <= ready_at <= after + 3
         assert await api.state(request_id) == "READY"
         await api("DELETE", f"/v1/stop/{request_id}")
         late = await api.deploy()
         with pytest.raises(LookupError):
-            sim.settled_at("unknown")
+            sim.ready_or_failed_at("unknown")
     await asyncio.sleep(60)
-    assert sim.settled_at(request_id) == moment
-    # it was not ready when the simulator ended
-    assert sim.settled_at(late) is None
+    assert sim.ready_or_failed_at(request_id) == ready_at
+    # It was not READY when the simulator ended.
+    assert sim.ready_or_failed_at(late) is None
 
 
-async def test_an_error_has_its_moment_too() -> None:
+async def test_ready_or_failed_at_is_known_for_errors_too() -> None:
     sim = Simulator(
         ready_after=(3, 3), faults=Fault.script("deploy", "422"), error_share=1
     )
     async with plain(sim) as api:
         status, answer = await api("POST", "/v2/deployments", DEPLOY)
         assert status == 422
-        at_once = sim.settled_at(answer["request_id"])
+        at_once = sim.ready_or_failed_at(answer["request_id"])
         later = await api.deploy()
         await asyncio.sleep(3)
         assert at_once is not None
-        assert sim.settled_at(later) == pytest.approx(at_once + 3, abs=0.01)
+        assert sim.ready_or_failed_at(later) == pytest.approx(at_once + 3, abs=0.01)

@@ -1,6 +1,4 @@
-"""The simulator as a stranger meets it: over HTTP, by the words of the reference page,
-in virtual time.
-"""
+"""The simulator's operations over HTTP, compared with the text of the reference page."""
 
 import asyncio
 import json
@@ -21,13 +19,12 @@ NOT_200 = {
     "POST /v1/deployments/bulk-stop": 202,
     "DELETE /v1/deployments/{request_id}/tags/{tag_name}": 204,
 }
-LIFE = ["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING", "READY"]
+# The states of a deployment, in order.
+STATES = ["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING", "READY"]
 
 
 def shape(value: Any) -> Any:
-    """The keys and types of a sample, all the way down; a list is told by its first
-    item.
-    """
+    """Return the keys and types of a sample, nested; a list has those of its first item."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -39,21 +36,19 @@ def shape(value: Any) -> Any:
     )
 
 
-def fits(value: Any, sample: Any) -> Any:
-    """The shape of a value, with null and an empty list taken for what the sample has
-    there.
-    """
+def shape_like(value: Any, sample: Any) -> Any:
+    """Return the shape of a value; null and an empty list match any sample."""
     if value is None or value == []:
         return shape(sample)
     if isinstance(value, dict) and isinstance(sample, dict):
-        return {key: fits(item, sample.get(key)) for key, item in value.items()}
+        return {key: shape_like(item, sample.get(key)) for key, item in value.items()}
     if isinstance(value, list) and isinstance(sample, list):
-        return [fits(value[0], sample[0])]
+        return [shape_like(value[0], sample[0])]
     return shape(value)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.key)
-async def test_answers_have_the_keys_and_types_of_the_page(
+async def test_responses_have_the_keys_and_types_of_the_reference_page(
     operation: Operation,
 ) -> None:
     sim = Simulator()
@@ -70,7 +65,7 @@ async def test_answers_have_the_keys_and_types_of_the_page(
             fleet_name="f",
             access_point_id=access_point,
         )
-        # The page's own body, but for the ID in it.
+        # The body on the page, except for the ID in it.
         body = json.loads(
             json.dumps(operation.body).replace("c0653765de3b", request_id)
         )
@@ -78,14 +73,14 @@ async def test_answers_have_the_keys_and_types_of_the_page(
         status, answer = await api(operation.method, path, body, tags="true")
 
     assert status == NOT_200.get(operation.key, 200)
-    assert fits(answer, operation.answer) == shape(operation.answer)
+    assert shape_like(answer, operation.answer) == shape(operation.answer)
 
 
 @pytest.mark.parametrize(
     ("served", "page", "renamed"),
     [("both", 202, 202), ("page", 202, 404), ("renamed", 404, 202)],
 )
-async def test_the_fleet_deploy_answers_under_either_path_or_both(
+async def test_fleet_deploy_is_served_under_the_configured_paths(
     served: Any, page: int, renamed: int
 ) -> None:
     body = {**DEPLOY, "private_host_ids": ["alpha-north-america-95fab093"]}
@@ -94,7 +89,7 @@ async def test_the_fleet_deploy_answers_under_either_path_or_both(
         assert (await api("POST", "/v2/private-fleets/deployments", body))[0] == renamed
 
 
-async def test_a_deployment_goes_through_its_states_until_it_is_ready() -> None:
+async def test_a_deployment_passes_through_all_states_until_ready() -> None:
     async with plain(Simulator(ready_after=(4, 4), enforcement="off")) as api:
         request_id = await api.deploy(tags=["blue"])
         seen: list[str] = []
@@ -105,7 +100,7 @@ async def test_a_deployment_goes_through_its_states_until_it_is_ready() -> None:
             await asyncio.sleep(0.1)
         status = await api.get(f"/v1/status/{request_id}")
 
-    assert seen == LIFE
+    assert seen == STATES
     assert status["running"] is True
     assert status["error"] is False
     assert status["last_status"] == "Status.DEPLOYING"
@@ -114,7 +109,7 @@ async def test_a_deployment_goes_through_its_states_until_it_is_ready() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", status["start_time"])
 
 
-async def test_nothing_is_known_of_the_address_before_it_is_placed() -> None:
+async def test_a_new_deployment_has_no_address_and_no_location() -> None:
     async with plain(Simulator()) as api:
         status = await api.get(f"/v1/status/{await api.deploy()}")
 
@@ -123,8 +118,8 @@ async def test_nothing_is_known_of_the_address_before_it_is_placed() -> None:
     ] == [None] * 5
 
 
-async def test_ready_times_are_drawn_from_the_range_and_the_seed() -> None:
-    async def becoming_ready(seed: int) -> list[list[str]]:
+async def test_ready_times_depend_on_range_and_seed() -> None:
+    async def ready_by_second(seed: int) -> list[list[str]]:
         async with plain(Simulator(seed=seed, enforcement="off")) as api:
             made = [await api.deploy() for _ in range(30)]
             seen = []
@@ -141,15 +136,17 @@ async def test_ready_times_are_drawn_from_the_range_and_the_seed() -> None:
             assert seen[5] == made
             return seen
 
-    assert await becoming_ready(1) == await becoming_ready(1)
-    assert await becoming_ready(1) != await becoming_ready(2)
+    assert await ready_by_second(1) == await ready_by_second(1)
+    assert await ready_by_second(1) != await ready_by_second(2)
 
 
-async def test_the_share_that_fails_ends_in_error_and_stays_until_stopped() -> None:
+async def test_error_share_of_deployments_becomes_error_and_exists_until_stopped() -> (
+    None
+):
     sim = Simulator(error_share=0.5, enforcement="off")
     async with plain(sim) as api:
         made = [await api.deploy() for _ in range(60)]
-        # the others have ended by themselves: none runs longer than a day
+        # The successful ones have ended: none runs longer than a day.
         await asyncio.sleep(48 * 3600)
         failed = [each for each in made if each in sim.running()]
         status = await api.get(f"/v1/status/{failed[0]}")
@@ -171,7 +168,7 @@ async def test_the_share_that_fails_ends_in_error_and_stays_until_stopped() -> N
     assert {(each["crash_data"] or {}).get("exit_code") for each in logs} == {None, 1}
 
 
-async def test_a_stop_ends_a_ready_deployment_within_moments() -> None:
+async def test_stop_terminates_a_ready_deployment() -> None:
     sim = Simulator(stop_takes=0.5)
     async with plain(sim) as api:
         request_id = await api.deploy()
@@ -194,7 +191,9 @@ async def test_a_stop_ends_a_ready_deployment_within_moments() -> None:
 
 
 @pytest.mark.parametrize("error_share", [0.0, 1.0])
-async def test_a_stop_before_ready_or_error_waits_for_it(error_share: float) -> None:
+async def test_stop_during_start_up_begins_when_ready_or_failed(
+    error_share: float,
+) -> None:
     sim = Simulator(ready_after=(4, 4), error_share=error_share)
     async with plain(sim) as api:
         request_id = await api.deploy()
@@ -213,7 +212,7 @@ async def test_a_stop_before_ready_or_error_waits_for_it(error_share: float) -> 
     ("gone", "ended", "never"),
     [("404", 404, 404), ("410", 410, 404), ("400", 400, 400), ("terminated", 200, 404)],
 )
-async def test_what_is_told_of_an_ended_deployment_is_to_choose(
+async def test_the_response_for_an_ended_deployment_is_configurable(
     gone: Any, ended: int, never: int
 ) -> None:
     async with plain(Simulator(gone=gone)) as api:
@@ -256,7 +255,9 @@ async def test_what_is_told_of_an_ended_deployment_is_to_choose(
         ({**DEPLOY, "environment_variables": [{"key": "A"}]}, "environment_variables"),
     ],
 )
-async def test_a_bad_body_is_400_and_names_the_field(body: Any, named: str) -> None:
+async def test_an_invalid_body_gets_400_that_names_the_field(
+    body: Any, named: str
+) -> None:
     sim = Simulator()
     async with plain(sim) as api:
         status, answer = await api("POST", "/v2/deployments", body)
@@ -266,9 +267,7 @@ async def test_a_bad_body_is_400_and_names_the_field(body: Any, named: str) -> N
     assert sim.deployed() == ()
 
 
-async def test_what_is_no_json_is_400_and_what_is_no_operation_is_told_in_json() -> (
-    None
-):
+async def test_malformed_json_and_unknown_paths_get_json_errors() -> None:
     async with plain(Simulator()) as api:
         async with api.http.post("/v2/deployments", data=b"{") as response:
             assert response.status == 400
@@ -285,7 +284,7 @@ async def unauthorized(api: Plain, authorization: str) -> bool:
         return response.status == 401
 
 
-async def test_the_token_is_checked_and_its_form_is_required() -> None:
+async def test_the_token_and_its_scheme_are_checked() -> None:
     async with plain(Simulator(token="right")) as api:
         assert not await unauthorized(api, "token right")
         for wrong in (
@@ -302,15 +301,15 @@ async def test_the_token_is_checked_and_its_form_is_required() -> None:
         assert await unauthorized(api, "whatever")
 
 
-async def test_a_self_stop_takes_the_deployments_own_token_and_no_other() -> None:
+async def test_self_stop_takes_only_the_delete_token_of_its_deployment() -> None:
     sim = Simulator(token="right")
     async with plain(sim, "token right") as api:
         request_id, other = await api.deploy(), await api.deploy()
-        mine, its = sim.environment(request_id), sim.environment(other)
+        mine, others = sim.environment(request_id), sim.environment(other)
         url, token = mine["ARBITRIUM_DELETE_URL"], mine["ARBITRIUM_DELETE_TOKEN"]
         for used, wanted in (
             ("token right", 401),
-            (its["ARBITRIUM_DELETE_TOKEN"], 401),
+            (others["ARBITRIUM_DELETE_TOKEN"], 401),
             (token, 202),
         ):
             async with aiohttp.request(
@@ -324,7 +323,7 @@ async def test_a_self_stop_takes_the_deployments_own_token_and_no_other() -> Non
     assert sim.stopped() == {request_id}
 
 
-async def test_a_container_finds_its_environment() -> None:
+async def test_a_container_has_its_environment() -> None:
     sim = Simulator()
     async with plain(sim) as api:
         variables = [{"key": "MODE", "value": "ranked", "is_hidden": False}]
@@ -349,7 +348,7 @@ async def test_a_container_finds_its_environment() -> None:
 
 
 @pytest.mark.parametrize("name", ["Simulater", "server_"])
-def test_the_package_has_no_other_names(name: str) -> None:
+def test_an_unknown_name_in_the_package_is_an_attribute_error(name: str) -> None:
     with pytest.raises(AttributeError, match=name):
         getattr(simulator, name)
 
@@ -358,6 +357,8 @@ def test_the_package_has_no_other_names(name: str) -> None:
     "wrong", [5, "ab", (1,), (2, 1), (-1, 1), None, (1, float("inf"))]
 )
 @pytest.mark.parametrize("argument", ["ready_after", "delay_before", "delay_after"])
-def test_what_is_no_range_of_seconds_is_told(argument: str, wrong: Any) -> None:
+def test_an_invalid_delay_is_a_value_error_that_names_it(
+    argument: str, wrong: Any
+) -> None:
     with pytest.raises(ValueError, match=rf"^{argument} must be a range of seconds"):
         Simulator(**{argument: wrong})

@@ -1,6 +1,4 @@
-"""The fixture `edgegap_simulator`: the API in a thread, for tests that are not
-asynchronous.
-"""
+"""The fixture `edgegap_simulator`: the API in a thread, for synchronous tests."""
 
 import json
 import sys
@@ -21,7 +19,7 @@ HEADERS = {"Authorization": "token made-up"}
 def call(
     simulator: Simulator, method: str, path: str, body: Any = None
 ) -> tuple[int, Any]:
-    """One request, in the way of a client that knows no asyncio."""
+    """Send one request with the standard library, without asyncio."""
     connection = HTTPConnection(simulator.url.removeprefix("http://"), timeout=10)
     try:
         connection.request(method, path, json.dumps(body), HEADERS)
@@ -31,7 +29,7 @@ def call(
         connection.close()
 
 
-def test_it_serves_and_its_counts_are_read_from_here(
+def test_it_serves_requests_and_its_counts_can_be_read(
     edgegap_simulator: Simulator,
 ) -> None:
     status, answer = call(edgegap_simulator, "POST", "/v2/deployments", DEPLOY)
@@ -48,7 +46,7 @@ def test_it_serves_and_its_counts_are_read_from_here(
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0), error_share=1.0)
-def test_a_marker_says_how_it_is_made(edgegap_simulator: Simulator) -> None:
+def test_a_marker_configures_the_simulator(edgegap_simulator: Simulator) -> None:
     _, answer = call(edgegap_simulator, "POST", "/v2/deployments", DEPLOY)
     _, status = call(edgegap_simulator, "GET", f"/v1/status/{answer['request_id']}")
 
@@ -56,9 +54,9 @@ def test_a_marker_says_how_it_is_made(edgegap_simulator: Simulator) -> None:
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0), error_share=0.0)
-class TestWithAMarkerOfItsClass:
+class TestWithAClassMarker:
     @pytest.mark.edgegap_simulator(error_share=1.0)
-    def test_the_closest_marker_says_what_it_names(
+    def test_the_closest_marker_has_precedence(
         self, edgegap_simulator: Simulator
     ) -> None:
         _, answer = call(edgegap_simulator, "POST", "/v2/deployments", DEPLOY)
@@ -66,19 +64,19 @@ class TestWithAMarkerOfItsClass:
         assert status["current_status"] == "Status.ERROR"
 
 
-class TestWithAFixtureOfTheUsersOwn:
+class TestWithAnOverriddenFixture:
     @pytest.fixture
     def edgegap_simulator_made(self) -> Simulator:
         return Simulator(token="right")
 
-    def test_the_fixture_says_how_it_is_made(
+    def test_the_fixture_makes_the_simulator(
         self, edgegap_simulator: Simulator
     ) -> None:
         assert call(edgegap_simulator, "GET", "/v1/locations")[0] == 401
 
 
-def test_it_ends_with_its_test() -> None:
-    # The fixtures of the tests above have been torn down: none of their threads lives.
+def test_no_thread_outlives_its_test() -> None:
+    # The fixtures of the tests above have been torn down, and their threads with them.
     assert not [
         thread
         for thread in threading.enumerate()
@@ -86,17 +84,17 @@ def test_it_ends_with_its_test() -> None:
     ]
 
 
-TEST_OF_A_USER = """
+USER_TEST = """
 import pytest
 
 @pytest.mark.edgegap_simulator(port={port})
-def test_of_a_user(edgegap_simulator):
+def test_user(edgegap_simulator):
     pass
 """
 
 
 @pytest.mark.parametrize("port", [0, None])
-def test_it_needs_no_async_plugin_and_a_failure_to_start_is_told(
+def test_it_needs_no_async_plugin_and_reports_a_failed_start(
     port: int | None,
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +102,7 @@ def test_it_needs_no_async_plugin_and_a_failure_to_start_is_told(
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     taken = int(edgegap_simulator.url.rpartition(":")[2])
-    pytester.makepyfile(TEST_OF_A_USER.format(port=taken if port is None else port))
+    pytester.makepyfile(USER_TEST.format(port=taken if port is None else port))
     options = [
         "-p",
         "edgegap_async.simulator.plugin",
@@ -117,18 +115,18 @@ def test_it_needs_no_async_plugin_and_a_failure_to_start_is_told(
     run.stdout.fnmatch_lines("*1 passed*" if port == 0 else "*address already in use*")
 
 
-def test_loading_the_plugin_loads_nothing_heavy(pytester: pytest.Pytester) -> None:
+def test_the_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     program = "import sys, edgegap_async.simulator.plugin; print({'aiohttp', 'msgspec', 'asyncio'} & set(sys.modules))"
     run = pytester.run(sys.executable, "-c", program, timeout=60)
 
     assert run.outlines == ["set()"]
 
 
-def test_a_marker_takes_names_only(
+def test_a_marker_takes_arguments_by_name_only(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    pytester.makepyfile(TEST_OF_A_USER.replace("port={port}", "(0, 0)"))
+    pytester.makepyfile(USER_TEST.replace("port={port}", "(0, 0)"))
     run = pytester.runpytest_subprocess(
         "-p", "edgegap_async.simulator.plugin", timeout=60
     )

@@ -1,5 +1,5 @@
-"""The loop whose clock jumps: waiting costs nothing, sockets are real, and real work
-takes its real time.
+"""The event loop in virtual time: waits take no time, sockets are real, and jobs in
+threads take real time.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_a_day_passes_at_once_and_in_order() -> None:
+async def test_a_day_passes_at_once_with_timers_in_order() -> None:
     order: list[int] = []
 
     async def at(hour: int) -> None:
@@ -34,7 +34,7 @@ async def test_a_day_passes_at_once_and_in_order() -> None:
     assert time.perf_counter() - really < 5
 
 
-async def test_time_outs_come_when_they_are_due() -> None:
+async def test_timeouts_fire_when_due() -> None:
     began = now()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(300):
@@ -43,14 +43,14 @@ async def test_time_outs_come_when_they_are_due() -> None:
     assert now() - began == pytest.approx(300, abs=0.001)
 
 
-async def test_a_limiter_that_looks_at_the_clock_again_and_again_gets_on() -> None:
+async def test_code_that_polls_the_clock_does_not_spin_forever() -> None:
     began, really = now(), time.perf_counter()
     limiter = AsyncLimiter(1, 1 / 40)
     for _ in range(800):
         await limiter.acquire()
 
     assert now() - began == pytest.approx(20, abs=0.1)
-    # 0.07 s here
+    # Usually 0.07 s.
     assert time.perf_counter() - really < 2
 
 
@@ -65,7 +65,7 @@ async def test_bytes_arrive_before_time_passes() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in range(20):
             writer.write(b"%d\n" % number)
-            # is jumped to as soon as no socket is ready
+            # The clock would jump to this timeout if no socket were ready.
             async with asyncio.timeout(0.01):
                 assert await reader.readline() == b"%d\n" % number
         writer.close()
@@ -74,20 +74,20 @@ async def test_bytes_arrive_before_time_passes() -> None:
     async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         await asyncio.gather(*(ask(port) for _ in range(20)))
-        # the server's ends of the connections close
+        # Let the server close its ends of the connections.
         await asyncio.sleep(0.01)
 
 
-async def test_work_in_a_thread_takes_the_time_that_it_takes() -> None:
+async def test_a_job_in_a_thread_takes_real_time() -> None:
     began = now()
-    # would be jumped to
+    # Without the job, the clock would jump to this timeout.
     async with asyncio.timeout(60):
         await asyncio.to_thread(time.sleep, 0.02)
 
     assert 0.02 <= now() - began < 10
 
 
-async def test_a_host_name_is_looked_up_without_a_jump() -> None:
+async def test_a_host_name_lookup_does_not_jump() -> None:
     async with asyncio.timeout(60):
         found = await asyncio.get_running_loop().getaddrinfo(
             "localhost", 80, type=socket.SOCK_STREAM
@@ -96,7 +96,7 @@ async def test_a_host_name_is_looked_up_without_a_jump() -> None:
     assert found
 
 
-async def test_with_nothing_to_jump_to_it_waits_for_another_thread() -> None:
+async def test_without_a_timer_it_waits_for_other_threads() -> None:
     woken = asyncio.Event()
     loop = asyncio.get_running_loop()
     began = now()
@@ -108,7 +108,7 @@ async def test_with_nothing_to_jump_to_it_waits_for_another_thread() -> None:
     assert now() - began < 0.001
 
 
-async def test_each_turn_costs_a_little_time() -> None:
+async def test_each_turn_advances_the_clock_a_little() -> None:
     began = now()
     for _ in range(1000):
         await asyncio.sleep(0)
@@ -116,9 +116,9 @@ async def test_each_turn_costs_a_little_time() -> None:
     assert 0.0005 < now() - began < 0.01
 
 
-def test_it_is_a_loop_factory_and_leaves_nothing_open() -> None:
+def test_it_works_as_a_loop_factory_and_leaves_nothing_open() -> None:
     async def main() -> float:
-        # so that there are threads to join
+        # Start a thread, so that there is one to join.
         await asyncio.to_thread(threading.get_ident)
         asyncio.get_running_loop().call_later(1000, print)
         with contextlib.suppress(TimeoutError):
@@ -127,5 +127,5 @@ def test_it_is_a_loop_factory_and_leaves_nothing_open() -> None:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(main()) == pytest.approx(1050, abs=1)
-    # a loop or a socket left open would be a warning, and so an error
+    # An open loop or socket would cause a warning, and warnings are errors.
     gc.collect()

@@ -1,36 +1,37 @@
-"""Webhooks that get lost, doubled, late, or overtaken by others."""
+"""Webhooks that are lost, duplicated, late or reordered."""
 
 import asyncio
 
 import pytest
 from support.plain_client import DEPLOY
-from support.receiving import both
+from support.receiving import client_and_receiver
 
 from edgegap_async.simulator import Fault, Simulator
 
-# seconds: virtual time counts a microsecond for each turn of the loop
+# In seconds: virtual time advances by a microsecond with each turn of the loop.
 EXACT = 0.01
 
 
-async def one_after_the_other(
+async def webhooks_of_five(
     *steps: str, seconds: float = 1.0
 ) -> tuple[Simulator, list[tuple[int, float]]]:
-    """Deployments that are ready so many seconds one after the other: whose webhooks
-    come (from 0), and when.
+    """Make five deployments that become READY `seconds` apart.
+
+    Returns the simulator, and for each webhook its deployment (from 0) and its time.
     """
     sim = Simulator(
         ready_after=(60, 60), enforcement="off", faults=Fault.script("webhook", *steps)
     )
-    async with both(sim) as (api, receiver):
+    async with client_and_receiver(sim) as (api, receiver):
         began = asyncio.get_running_loop().time()
         made = []
         for _ in range(5):
-            made.append(await api.deploy(**receiver.asked("ready")))
+            made.append(await api.deploy(**receiver.fields("ready")))
             await asyncio.sleep(seconds)
         await asyncio.sleep(200)
         told = [
             (made.index(each.body["request_id"]), each.at - began - 60)
-            for each in receiver.came
+            for each in receiver.received
         ]
     return sim, told
 
@@ -40,22 +41,22 @@ async def one_after_the_other(
     [
         (["ok"], [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]),
         (["ok", "lost", "lost"], [(0, 0), (3, 3), (4, 4)]),
-        (["doubled"], [(0, 0), (0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]),
+        (["duplicated"], [(0, 0), (0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]),
         (["ok", "late:2.5"], [(0, 0), (2, 2), (3, 3), (1, 3.5), (4, 4)]),
-        (["swapped:30"], [(1, 1), (0, 1), (2, 2), (3, 3), (4, 4)]),
-        (["swapped:0.5"], [(0, 0.5), (1, 1), (2, 2), (3, 3), (4, 4)]),
-        (["swapped:30", "swapped:30"], [(2, 2), (0, 2), (1, 2), (3, 3), (4, 4)]),
-        (["swapped:30", "lost", "late:0.5"], [(2, 2.5), (0, 2.5), (3, 3), (4, 4)]),
+        (["reordered:30"], [(1, 1), (0, 1), (2, 2), (3, 3), (4, 4)]),
+        (["reordered:0.5"], [(0, 0.5), (1, 1), (2, 2), (3, 3), (4, 4)]),
+        (["reordered:30", "reordered:30"], [(2, 2), (0, 2), (1, 2), (3, 3), (4, 4)]),
+        (["reordered:30", "lost", "late:0.5"], [(2, 2.5), (0, 2.5), (3, 3), (4, 4)]),
         (
-            ["ok", "ok", "ok", "ok", "swapped:30"],
+            ["ok", "ok", "ok", "ok", "reordered:30"],
             [(0, 0), (1, 1), (2, 2), (3, 3), (4, 34)],
         ),
     ],
 )
-async def test_they_are_lost_doubled_late_and_out_of_order_on_request(
+async def test_faults_lose_duplicate_delay_and_reorder_webhooks(
     steps: list[str], wanted: list[tuple[int, float]]
 ) -> None:
-    sim, told = await one_after_the_other(*steps)
+    sim, told = await webhooks_of_five(*steps)
 
     assert [which for which, _ in told] == [which for which, _ in wanted]
     assert [when for _, when in told] == pytest.approx(
@@ -71,61 +72,61 @@ async def test_they_are_lost_doubled_late_and_out_of_order_on_request(
     assert sim.faulted() == {kind: kinds.count(kind) for kind in kinds}
 
 
-async def test_the_next_one_is_one_that_is_sent_later() -> None:
+async def test_a_reordered_webhook_waits_for_one_that_is_sent_after_it() -> None:
     sim = Simulator(
         ready_after=(60, 60),
         enforcement="off",
-        faults=Fault.script("webhook", "ok", "swapped:30"),
+        faults=Fault.script("webhook", "ok", "reordered:30"),
     )
-    async with both(sim) as (api, receiver):
-        receiver.on_webhook = lambda came: asyncio.sleep(5)
+    async with client_and_receiver(sim) as (api, receiver):
+        receiver.on_webhook = lambda webhook: asyncio.sleep(5)
         made = []
-        # the first is still unanswered when the second is due
+        # The first has no response yet when the second is due.
         for _ in range(3):
-            made.append(await api.deploy(**receiver.asked("ready")))
+            made.append(await api.deploy(**receiver.fields("ready")))
             await asyncio.sleep(3)
         await asyncio.sleep(100)
 
-    assert [each.body["request_id"] for each in receiver.came] == [
+    assert [each.body["request_id"] for each in receiver.received] == [
         made[0],
         made[2],
         made[1],
     ]
 
 
-async def test_one_that_is_late_tells_what_was_when_it_was_due() -> None:
+async def test_a_late_webhook_shows_the_state_when_due() -> None:
     sim = Simulator(ready_after=(1, 1), faults=Fault.script("webhook", "late:60"))
-    async with both(sim) as (api, receiver):
-        request_id = await api.deploy(**receiver.asked("ready", "terminated"))
+    async with client_and_receiver(sim) as (api, receiver):
+        request_id = await api.deploy(**receiver.fields("ready", "terminated"))
         await asyncio.sleep(2)
         await api("DELETE", f"/v1/stop/{request_id}")
         await asyncio.sleep(100)
 
-    assert [each.event for each in receiver.came] == ["terminated", "ready"]
-    assert receiver.came[1].body["current_status"] == "Status.READY"
+    assert [each.event for each in receiver.received] == ["terminated", "ready"]
+    assert receiver.received[1].body["current_status"] == "Status.READY"
 
 
-async def test_a_share_is_lost_by_the_seed_and_nothing_else_depends_on_it() -> None:
-    async def told(
-        seed: int, *faults: Fault
-    ) -> tuple[list[tuple[str, str]], list[int]]:
+async def test_the_seed_decides_which_webhooks_are_lost_and_changes_nothing_else() -> (
+    None
+):
+    async def run(seed: int, *faults: Fault) -> tuple[list[tuple[str, str]], list[int]]:
         sim = Simulator(seed=seed, enforcement="off", faults=faults, error_share=0.3)
-        async with both(sim) as (api, receiver):
-            body = {**DEPLOY, **receiver.asked()}
+        async with client_and_receiver(sim) as (api, receiver):
+            body = {**DEPLOY, **receiver.fields()}
             statuses = [
                 (await api("POST", "/v2/deployments", body))[0] for _ in range(200)
             ]
             await asyncio.sleep(10)
         assert sim.webhooks()["sent"] + sim.webhooks()["lost"] == 200
-        return receiver.what, statuses
+        return receiver.ids_and_events, statuses
 
     lost, failing = Fault("webhook", "lost", 0.25), Fault("deploy", "500-after", 0.1)
-    every, statuses = await told(1, failing)
+    every, statuses = await run(1, failing)
     assert 500 in statuses
-    some, with_losses = await told(1, failing, lost)
+    some, with_losses = await run(1, failing, lost)
     assert with_losses == statuses
     assert 25 <= 200 - len(some) <= 75
-    # the same deployments, in the same order
+    # The same deployments, in the same order.
     assert some == [each for each in every if each in some]
-    assert (await told(1, lost))[0] == some
-    assert (await told(2, lost))[0] != some
+    assert (await run(1, lost))[0] == some
+    assert (await run(2, lost))[0] != some

@@ -1,10 +1,9 @@
-"""What a fault does to an answer: one way for each kind that strikes there.
+"""The effects of faults on a response, by kind, and on the filters of a list.
 
-    the whole request is read -> it counts -> `-before` comes here -> the deed ->
-    `-after` comes here
+    request read -> counted -> effects `-before` -> operation -> effects `-after`
 
-A way does the deed if it wants to, and gives what is sent. What comes of a deed that is
-refused, an error of the API, is cut or broken like any other answer.
+An effect decides whether to run the operation, and returns the response to send. If the
+operation ends in an error of the API, the effect breaks this error response.
 """
 
 import asyncio
@@ -15,123 +14,129 @@ from typing import TypeAlias
 
 from aiohttp import web
 from msgspec import json
+from msgspec.structs import replace
 
-from ..http.handlers import Reply
-from ..http.responses import (
-    Broken,
-    RetryAfter,
-    answer,
-    cut,
-    cut_and,
-    half,
-    silence,
-    too_many,
-)
+from ...models.paging import ListFilter, ListQuery
+from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
+from ..world.errors import ApiError
+from .broken import BrokenResponse, cut, cut_then, half, hang
+from .fault import Fault
 
-_NO_REASON = "this one by a fault"
-_HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>\r\n"
+_REASON = "refused by a fault"
+_HTML = (
+    "<html><head><title>{0}</title></head>"
+    "<body><center><h1>{0}</h1></center></body></html>\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """A request that a fault strikes: what it would do, what it would do if there were
-    no server to allocate, and what else goes into an answer.
+class FaultContext:
+    """A request that a fault hits.
+
+    Args:
+        operation: Carries the request out, and returns its response.
+        unallocated: Does so as if no server could be allocated.
+        path: The path of the request.
+        seconds: The detail of the fault.
+        now: The current time.
+        clock: Formats dates.
     """
 
-    deed: Callable[[], Reply]
-    deed_in_vain: Callable[[], Reply]
+    operation: Callable[[], JsonResponse]
+    unallocated: Callable[[], JsonResponse]
     path: str
     seconds: float
     now: float
     clock: Clock
 
 
-Way: TypeAlias = Callable[[Struck], Awaitable[web.Response]]
-_Page: TypeAlias = Callable[[Struck], web.Response]
+Effect: TypeAlias = Callable[[FaultContext], Awaitable[web.Response]]
+_Response: TypeAlias = Callable[[FaultContext], web.Response]
 
 
-def _before(page: _Page) -> Way:
-    async def way(it: Struck) -> web.Response:
-        return page(it)
+def _before(response: _Response) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        return response(context)
 
-    return way
-
-
-def _after(page: _Page) -> Way:
-    async def way(it: Struck) -> web.Response:
-        it.deed()
-        return page(it)
-
-    return way
+    return effect
 
 
-def _either_side(name: str, page: _Page) -> dict[str, Way]:
-    return {f"{name}-before": _before(page), f"{name}-after": _after(page)}
+def _after(response: _Response) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        context.operation()
+        return response(context)
+
+    return effect
 
 
-def _html(status: HTTPStatus) -> _Page:
+def _before_and_after(name: str, response: _Response) -> dict[str, Effect]:
+    return {f"{name}-before": _before(response), f"{name}-after": _after(response)}
+
+
+def _html(status: HTTPStatus) -> _Response:
     text = _HTML.format(f"{status} {status.phrase}")
-    return lambda it: web.Response(status=status, text=text, content_type="text/html")
+    return lambda _: web.Response(status=status, text=text, content_type="text/html")
 
 
-def _server_error(it: Struck) -> web.Response:
-    return answer(Reply(500, {"message": "Internal server error"}))
+def _server_error(context: FaultContext) -> web.Response:
+    return to_aiohttp(JsonResponse(500, {"message": "Internal server error"}))
 
 
-def _redirect(it: Struck) -> web.Response:
-    return web.Response(status=307, headers={"Location": it.path})
+def _redirect(context: FaultContext) -> web.Response:
+    return web.Response(status=307, headers={"Location": context.path})
 
 
-def _too_many(it: Struck) -> web.Response:
-    return too_many(_NO_REASON, RetryAfter(), it.now, it.clock)
+def _429(context: FaultContext) -> web.Response:
+    return too_many_requests(_REASON, RetryAfter(), context.now, context.clock)
 
 
-def _too_many_for_seconds(it: Struck) -> web.Response:
-    return too_many(_NO_REASON, RetryAfter(it.seconds, "seconds"), it.now, it.clock)
+def _429_seconds(context: FaultContext) -> web.Response:
+    retry_after = RetryAfter(context.seconds, "seconds")
+    return too_many_requests(_REASON, retry_after, context.now, context.clock)
 
 
-def _too_many_until_date(it: Struck) -> web.Response:
-    return too_many(_NO_REASON, RetryAfter(it.seconds, "date"), it.now, it.clock)
+def _429_date(context: FaultContext) -> web.Response:
+    retry_after = RetryAfter(context.seconds, "date")
+    return too_many_requests(_REASON, retry_after, context.now, context.clock)
 
 
-async def _late(it: Struck) -> web.Response:
-    reply = it.deed()
-    await asyncio.sleep(it.seconds)
-    return answer(reply)
+async def _late(context: FaultContext) -> web.Response:
+    response = context.operation()
+    await asyncio.sleep(context.seconds)
+    return to_aiohttp(response)
 
 
-async def _deed_late(it: Struck) -> web.Response:
-    return Broken(cut_and(it.deed, it.seconds))
+async def _processed_late(context: FaultContext) -> web.Response:
+    return BrokenResponse(cut_then(context.operation, context.seconds))
 
 
-async def _in_vain(it: Struck) -> web.Response:
-    return answer(it.deed_in_vain())
+async def _unallocated(context: FaultContext) -> web.Response:
+    return to_aiohttp(context.unallocated())
 
 
-def _half(*, stays: bool) -> Way:
-    async def way(it: Struck) -> web.Response:
-        return Broken(half(it.deed(), stays=stays))
+def _half(*, stalled: bool) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        return BrokenResponse(half(context.operation(), stalled=stalled))
 
-    return way
+    return effect
 
 
 def _body(
     change: Callable[[bytes], bytes], content_type: str = "application/json"
-) -> Way:
-    async def way(it: Struck) -> web.Response:
-        reply = it.deed()
+) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        response = context.operation()
         return web.Response(
-            status=reply.status,
-            body=change(json.encode(reply.body)),
+            status=response.status,
+            body=change(json.encode(response.body)),
             content_type=content_type,
         )
 
-    return way
+    return effect
 
 
-# In JSON quotes inside a string are escaped, so what is looked for here is never part
-# of one.
+# JSON escapes quotes inside a string, so the searched bytes are never part of one.
 def _without_id(body: bytes) -> bytes:
     return body.replace(b'"request_id":', b'"id":')
 
@@ -140,26 +145,47 @@ def _not_utf8(body: bytes) -> bytes:
     return body.replace(b':"', b':"\xff') if b':"' in body else body + b"\xff"
 
 
-WAYS: Mapping[str, Way] = {
-    **_either_side("cut", lambda it: Broken(cut)),
-    **_either_side("never", lambda it: Broken(silence)),
-    **_either_side("redirect", _redirect),
-    **_either_side("403", _html(HTTPStatus.FORBIDDEN)),
-    **_either_side("408", _html(HTTPStatus.REQUEST_TIMEOUT)),
-    **_either_side("500", _server_error),
-    **_either_side("502", _html(HTTPStatus.BAD_GATEWAY)),
-    **_either_side("503", _html(HTTPStatus.SERVICE_UNAVAILABLE)),
-    **_either_side("504", _html(HTTPStatus.GATEWAY_TIMEOUT)),
-    "429": _before(_too_many),
-    "429-seconds": _before(_too_many_for_seconds),
-    "429-date": _before(_too_many_until_date),
+EFFECTS: Mapping[str, Effect] = {
+    **_before_and_after("cut", lambda _: BrokenResponse(cut)),
+    **_before_and_after("hang", lambda _: BrokenResponse(hang)),
+    **_before_and_after("redirect", _redirect),
+    **_before_and_after("403", _html(HTTPStatus.FORBIDDEN)),
+    **_before_and_after("408", _html(HTTPStatus.REQUEST_TIMEOUT)),
+    **_before_and_after("500", _server_error),
+    **_before_and_after("502", _html(HTTPStatus.BAD_GATEWAY)),
+    **_before_and_after("503", _html(HTTPStatus.SERVICE_UNAVAILABLE)),
+    **_before_and_after("504", _html(HTTPStatus.GATEWAY_TIMEOUT)),
+    "429": _before(_429),
+    "429-seconds": _before(_429_seconds),
+    "429-date": _before(_429_date),
     "late": _late,
-    "deed-late": _deed_late,
-    "truncated": _half(stays=False),
-    "stuck": _half(stays=True),
-    "not-json": _body(lambda body: _HTML.format("Welcome").encode(), "text/html"),
+    "processed-late": _processed_late,
+    "truncated": _half(stalled=False),
+    "stalled": _half(stalled=True),
+    "not-json": _body(lambda _: _HTML.format("Welcome").encode(), "text/html"),
     "invalid-utf8": _body(_not_utf8),
-    "empty": _body(lambda body: b""),
+    "empty": _body(lambda _: b""),
     "no-id": _body(_without_id),
-    "422": _in_vain,
+    "422": _unallocated,
 }
+
+
+def apply_filter_fault(query: ListQuery, fault: Fault) -> ListQuery:
+    """Return the query that a server with a fault of its filters carries out.
+
+    Raises:
+        ApiError: The fault is that such filters are refused.
+    """
+    match fault.kind:
+        case "filters-ignored":
+            kept = [
+                each
+                for each in query.filters
+                if fault.fields and each.field not in fault.fields
+            ]
+            return replace(query, filters=kept)
+        case "filters-refused":
+            names = ", ".join(fault.fields) or "any field"
+            raise ApiError(400, f"query: filters on {names} are not supported")
+        case _:
+            return replace(query, filters=[ListFilter("request_id", "in", ())])

@@ -1,6 +1,4 @@
-"""Which requests are struck by a fault, and how often that was. Pure, but for the
-chance that it draws from.
-"""
+"""Which requests a fault hits, and how often each kind did."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
@@ -8,113 +6,118 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
-from .fault import Fault, Stage
+from .fault import Fault
+from .kinds import Stage
 
-_Place: TypeAlias = tuple[str, Stage]
+_Point: TypeAlias = tuple[str, Stage]
 
-# as much may ten shares of a tenth be off from 1
+# The sum of ten shares of 0.1 is off from 1 by less than this.
 _ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
-class _Armed:
-    """A fault, and how often it may still strike."""
+class _ActiveFault:
+    """A fault, and how often it can still hit; None means no end."""
 
     fault: Fault
     left: int | None
 
-    def concerns(self, fields: Collection[str]) -> bool:
+    def applies_to(self, fields: Collection[str]) -> bool:
         wanted = self.fault.fields
         return self.left != 0 and (
             not wanted or any(field in wanted for field in fields)
         )
 
 
-class Mischief:
-    """Strikes. Every operation has a chance of its own at each stage: what is switched
-    on for one changes nothing for the others, and nothing of what the world draws.
+class FaultInjector:
+    """Picks the fault for each request.
+
+    Each stage of each operation has a random generator of its own: a fault in one
+    operation changes neither the faults of others nor the world's random numbers.
     """
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._seed = seed
-        self._chances: dict[_Place, Random] = {}
-        self._struck: Counter[str] = Counter()
-        self._armed = _arm(faults)
+        self._generators: dict[_Point, Random] = {}
+        self._hits: Counter[str] = Counter()
+        self._active = _activate(faults)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Those that can still strike, with the `times` that are left to them."""
+        """The faults that can still hit, each with the `times` that are left."""
         return tuple(
             replace(each.fault, times=each.left)
-            for each in list(self._armed)
+            for each in list(self._active)
             if each.left != 0
         )
 
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
-        """Only these from now on."""
-        self._armed = _arm(faults)
+        """Replace all faults."""
+        self._active = _activate(faults)
 
-    def struck(self) -> dict[str, int]:
-        """How often each kind has struck."""
-        return dict(self._struck)
+    def hits(self) -> dict[str, int]:
+        """Return how often each kind has hit."""
+        return dict(self._hits)
 
-    def strike(
+    def pick(
         self, operation: str, stage: Stage, fields: Collection[str] = ()
     ) -> Fault | None:
-        """The fault that strikes this request, if any does; `fields` are those that it
-        filters by.
+        """Return the fault that hits this request at a stage, if any.
+
+        `fields` are the fields that the request filters by.
         """
-        place = (operation, stage)
-        able = [
+        point = (operation, stage)
+        possible = [
             each
-            for each in self._armed
-            if _place(each.fault) == place and each.concerns(fields)
+            for each in self._active
+            if _point(each.fault) == point and each.applies_to(fields)
         ]
-        if not able:
+        if not possible:
             return None
-        drawn, reach = self._chance(place).random(), 0.0
-        # side by side, so that their shares add up
-        for each in able:
-            reach += each.fault.share
-            if drawn < reach:
-                return self._spend(each)
+        number, threshold = self._generator(point).random(), 0.0
+        # Each fault has its own part of the range from 0 to 1, so the shares add up.
+        for each in possible:
+            threshold += each.fault.share
+            if number < threshold:
+                return self._hit(each)
         return None
 
-    def _chance(self, place: _Place) -> Random:
-        if place not in self._chances:
-            self._chances[place] = Random(f"{place} of {self._seed}")
-        return self._chances[place]
+    def _generator(self, point: _Point) -> Random:
+        if point not in self._generators:
+            self._generators[point] = Random(f"{point} of {self._seed}")
+        return self._generators[point]
 
-    def _spend(self, armed: _Armed) -> Fault | None:
-        if armed.left is not None:
-            armed.left -= 1
-        if armed.fault.kind == "ok":
+    def _hit(self, active: _ActiveFault) -> Fault | None:
+        if active.left is not None:
+            active.left -= 1
+        if active.fault.kind == "ok":
             return None
-        self._struck[armed.fault.kind] += 1
-        return armed.fault
+        self._hits[active.fault.kind] += 1
+        return active.fault
 
 
-def _place(fault: Fault) -> _Place:
+def _point(fault: Fault) -> _Point:
     return fault.operation, fault.stage
 
 
-def _arm(faults: Sequence[Fault]) -> list[_Armed]:
-    """Ready to strike.
+def _activate(faults: Sequence[Fault]) -> list[_ActiveFault]:
+    """Check the faults, and make them ready to hit.
 
     Raises:
-        ValueError: what is no fault, or faults that leave others no share of the
-            requests.
+        ValueError: An item is not a `Fault`, or the shares of faults that exclude each
+            other add up to more than 1.
     """
-    shares: defaultdict[tuple[_Place, Sequence[str]], float] = defaultdict(float)
+    shares: defaultdict[tuple[_Point, Sequence[str]], float] = defaultdict(float)
     for fault in faults:
         if not isinstance(fault, Fault):
-            raise ValueError(f"faults must hold Faults, not {fault!r}")
+            raise ValueError(f"faults must be Fault objects, not {fault!r}")
         if fault.times is None:
-            shares[_place(fault), fault.fields] += fault.share
+            shares[_point(fault), fault.fields] += fault.share
     for ((operation, _), _), share in shares.items():
         if share > 1 + _ROUNDING:
             raise ValueError(
-                f"faults: the shares of those that strike {operation} add up to {share:g}, and not to 1"
+                f"faults: the shares of the faults in {operation} add up to "
+                f"{share:g}, which is more than 1"
             )
-    return [_Armed(fault, fault.times) for fault in faults]
+    return [_ActiveFault(fault, fault.times) for fault in faults]

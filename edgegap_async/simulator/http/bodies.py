@@ -1,49 +1,44 @@
-"""What stands in an answer: exactly the keys of the reference page's samples, as plain
-dicts.
-"""
-
-from collections.abc import Mapping
-from typing import TypeAlias
+"""JSON bodies: exactly the keys of the samples on the reference page, as plain dicts."""
 
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
 from ..world.listing import Page
-from ..world.locations import PLACES, Host, Place
-
-Json: TypeAlias = Mapping[str, object]
+from ..world.locations import LOCATIONS, Host, Location
+from .responses import Json
 
 NO_SERVER = "No server could be allocated"
 
-# What a host has, and what a deployment takes of it.
+# The capacity of a host, and what one deployment takes of it: CPU units and MB.
 _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
-# the range of the samples
+# The range of external ports in the samples.
 _FIRST_PORT, _LAST_PORT = 30000, 32767
 
 
 def error_detail(it: Deployment) -> str:
-    """Why a deployment failed: some never got a server or their image, some crashed."""
+    """Return why a deployment failed: no server, no image, or a crash."""
     if not it.allocated:
         return NO_SERVER
     return "Container crashed" if it.number % 2 else "Pull image timeout exceeded"
 
 
 def fqdn(it: Deployment) -> str:
-    """The name of a deployment; it resolves nowhere."""
+    """Return the host name of a deployment. No DNS server resolves it."""
     return f"{it.request_id}.simulator.edgegap.invalid"
 
 
 def public_ip(it: Deployment) -> str:
-    """The address of a deployment, out of the range for benchmarks: nobody is reached
-    by mistake.
+    """Return the IP address of a deployment.
+
+    It is from the range reserved for benchmarks, so nobody is contacted by mistake.
     """
     high, low = divmod(it.number % 2**16, 2**8)
     return f"198.18.{high}.{low}"
 
 
 def ports(it: Deployment) -> dict[str, Json]:
-    """The ports of a deployment, as in the samples: a game port by its number, a web
-    port by its name.
+    """Return the ports of a deployment: as in the samples, a game port under its number
+    and a web port under its name.
     """
     external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
     game = {
@@ -66,45 +61,44 @@ def ports(it: Deployment) -> dict[str, Json]:
     }
 
 
-def location(place: Place) -> Json:
-    """The place of a deployment."""
+def location(it: Location) -> Json:
+    """Return the location of a deployment."""
     return {
-        "city": place.city,
-        "country": place.country,
-        "continent": place.continent,
-        "administrative_division": place.administrative_division,
-        "timezone": place.timezone,
-        "latitude": place.latitude,
-        "longitude": place.longitude,
+        "city": it.city,
+        "country": it.country,
+        "continent": it.continent,
+        "administrative_division": it.administrative_division,
+        "timezone": it.timezone,
+        "latitude": it.latitude,
+        "longitude": it.longitude,
     }
 
 
 def status(it: Deployment, now: float, clock: Clock) -> Json:
-    """All of one deployment."""
+    """Return the status of a deployment."""
     state, last = it.states(now)
-    placed, ready, failed = (
-        now >= it.placed,
-        it.became_ready(now),
-        it.fails and now >= it.settles,
-    )
+    has_address, ready = now >= it.address_known_at, it.became_ready(now)
+    failed = it.fails and now >= it.ready_or_failed_at
+    ended = now >= it.terminating_at
+    running_until = min(now, it.terminating_at)
     return {
         "request_id": it.request_id,
-        "fqdn": fqdn(it) if placed else None,
+        "fqdn": fqdn(it) if has_address else None,
         "app_name": it.application,
         "app_version": it.version,
         "current_status": f"Status.{state}",
         "running": state == "READY",
         "whitelisting_active": False,
-        "start_time": clock.text(it.settles) if ready else None,
-        "removal_time": clock.text(it.leaves) if now >= it.leaves else None,
-        "elapsed_time": int(min(now, it.leaves) - it.settles) if ready else 0,
+        "start_time": clock.text(it.ready_or_failed_at) if ready else None,
+        "removal_time": clock.text(it.terminating_at) if ended else None,
+        "elapsed_time": int(running_until - it.ready_or_failed_at) if ready else 0,
         "last_status": f"Status.{last}" if last else None,
         "error": failed,
         "error_detail": error_detail(it) if failed else "",
-        "ports": ports(it) if placed else None,
-        "public_ip": public_ip(it) if placed else None,
+        "ports": ports(it) if has_address else None,
+        "public_ip": public_ip(it) if has_address else None,
         "sessions": [],
-        "location": location(it.place) if placed else None,
+        "location": location(it.location) if has_address else None,
         "tags": list(it.tags),
         "sockets": "5",
         "sockets_usage": "0",
@@ -115,15 +109,15 @@ def status(it: Deployment, now: float, clock: Clock) -> Json:
 
 
 def row(it: Deployment, now: float, clock: Clock) -> Json:
-    """One deployment in a list."""
-    placed = now >= it.placed
+    """Return the row of a deployment in a list."""
+    has_address, ready = now >= it.address_known_at, it.became_ready(now)
     return {
         "request_id": it.request_id,
-        "fqdn": fqdn(it) if placed else None,
-        "start_time": clock.text(it.settles) if it.became_ready(now) else None,
+        "fqdn": fqdn(it) if has_address else None,
+        "start_time": clock.text(it.ready_or_failed_at) if ready else None,
         "ready": it.phase_at(now) is Phase.READY,
-        "public_ip": public_ip(it) if placed else None,
-        "ports": ports(it) if placed else None,
+        "public_ip": public_ip(it) if has_address else None,
+        "ports": ports(it) if has_address else None,
         "tags": list(it.tags),
         "sockets": "5",
         "sockets_usage": "0",
@@ -132,7 +126,7 @@ def row(it: Deployment, now: float, clock: Clock) -> Json:
 
 
 def page(found: Page, now: float, clock: Clock) -> Json:
-    """One page of a list."""
+    """Return one page of a list."""
     has_next, has_previous = found.number < found.pages, found.number > 1
     return {
         "data": [row(it, now, clock) for it in found.items],
@@ -150,7 +144,7 @@ def page(found: Page, now: float, clock: Clock) -> Json:
 
 
 def tag(name: str, it: Tag, clock: Clock) -> Json:
-    """One tag."""
+    """Return one tag."""
     return {
         "name": name,
         "create_time": clock.text(it.created),
@@ -158,56 +152,55 @@ def tag(name: str, it: Tag, clock: Clock) -> Json:
     }
 
 
-def locations(kind: str | None, with_tags: bool) -> Json:
-    """All locations, or those of a type."""
+def locations(type_: str | None, *, with_tags: bool) -> Json:
+    """Return all locations, or those of one type."""
     return {
         "locations": [
             {
-                "city": place.city,
-                "continent": place.continent,
-                "country": place.country,
-                "timezone": place.timezone,
-                "administrative_division": place.administrative_division,
-                "latitude": str(place.latitude),
-                "longitude": str(place.longitude),
-                "type": place.type,
-                "tags": [{"key": "continent", "value": place.continent}]
+                "city": it.city,
+                "continent": it.continent,
+                "country": it.country,
+                "timezone": it.timezone,
+                "administrative_division": it.administrative_division,
+                "latitude": str(it.latitude),
+                "longitude": str(it.longitude),
+                "type": it.type,
+                "tags": [{"key": "continent", "value": it.continent}]
                 if with_tags
                 else [],
             }
-            for place in PLACES
-            if kind in (None, place.type)
+            for it in LOCATIONS
+            if type_ in (None, it.type)
         ],
         "messages": [],
     }
 
 
 def host(it: Host, deployments: int, clock: Clock) -> Json:
-    """One host of a fleet, that holds so many deployments."""
+    """Return one host of a fleet, with a number of deployments on it."""
     address = f"198.19.{it.number // 256 % 256}.{it.number % 256}"
-    place, since = it.place, clock.iso(0.0)
+    cpu, memory = deployments * _DEPLOYMENT_CPU, deployments * _DEPLOYMENT_MEMORY
+    created = clock.iso(0.0)
     return {
         "host_id": it.host_id,
         "status": "ACTIVE",
         "ip_address": address,
-        "latitude": place.latitude,
-        "longitude": place.longitude,
-        "city": place.city,
-        "country": place.country,
-        "continent": place.continent,
-        "allocated_cpu_units": deployments * _DEPLOYMENT_CPU,
-        "allocated_memory_mb": deployments * _DEPLOYMENT_MEMORY,
-        "allocatable_cpu_units": max(0, _HOST_CPU - deployments * _DEPLOYMENT_CPU),
-        "allocatable_memory_mb": max(
-            0, _HOST_MEMORY - deployments * _DEPLOYMENT_MEMORY
-        ),
+        "latitude": it.location.latitude,
+        "longitude": it.location.longitude,
+        "city": it.location.city,
+        "country": it.location.country,
+        "continent": it.location.continent,
+        "allocated_cpu_units": cpu,
+        "allocated_memory_mb": memory,
+        "allocatable_cpu_units": max(0, _HOST_CPU - cpu),
+        "allocatable_memory_mb": max(0, _HOST_MEMORY - memory),
         "beacon": {
             "tcp_port": _FIRST_PORT + 974,
             "udp_port": _FIRST_PORT + 1843,
             "ip_address": address,
         },
-        "created_at": since,
-        "updated_at": since,
+        "created_at": created,
+        "updated_at": created,
         "pin": _pin(it),
         "delete_schedules": [],
     }
@@ -216,8 +209,8 @@ def host(it: Host, deployments: int, clock: Clock) -> Json:
 def _pin(it: Host) -> Json:
     return {
         "label": it.label,
-        "latitude": it.place.latitude,
-        "longitude": it.place.longitude,
+        "latitude": it.location.latitude,
+        "longitude": it.location.longitude,
         "radius_km": 700,
         "radius_strategy": 1,
         "cpu_cores": _HOST_CPU // 1024,

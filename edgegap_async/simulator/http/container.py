@@ -1,5 +1,6 @@
-"""What is to be seen of a container: its logs, its metrics, its environment. Plausible,
-and the same in every run.
+"""What a deployment's container shows: logs, metrics and environment.
+
+All of it is made up, plausible, and the same in every run.
 """
 
 import json
@@ -9,29 +10,30 @@ from collections.abc import Callable
 from ...endpoints import SELF_STOP
 from ..world.clock import Clock
 from ..world.deployment import Deployment
-from ..world.errors import Refusal
-from .bodies import Json, error_detail, location, ports, public_ip
+from ..world.errors import ApiError
+from .bodies import error_detail, location, ports, public_ip
+from .responses import Json
 
-# seconds between two lines of a game server that runs
+# In seconds: the distance of two log lines of a running game server.
 _HEARTBEAT = 30
-# how far back logs are kept
-_LINES = 200
-# seconds between two samples, where nobody asks for other steps
-_SAMPLE = 30
+# Older heartbeat lines are dropped.
+_MAX_HEARTBEATS = 200
+# In seconds: the default distance of two samples of a metric.
+_DEFAULT_STEP = 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-# as many as the usual time-series database answers
-_MOST_POINTS = 11_000
+# The usual limit of time-series databases.
+_MAX_POINTS = 11_000
 
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
-    """What the container wrote so far."""
-    crashed = it.fails and it.allocated and now >= it.settles and bool(it.number % 2)
-    written = _written(it, now, clock)
+    """Return what the container has logged so far."""
+    failed = it.fails and it.allocated and now >= it.ready_or_failed_at
+    crashed = failed and bool(it.number % 2)
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
     return {
-        "logs": written,
+        "logs": _output(it, now, clock),
         "encoding": "utf-8",
-        "crash_logs": f"{clock.text(it.settles)} Segmentation fault\n"
+        "crash_logs": f"{clock.text(it.ready_or_failed_at)} Segmentation fault\n"
         if crashed
         else None,
         "crash_data": crash if crashed else None,
@@ -39,21 +41,21 @@ def logs(it: Deployment, now: float, clock: Clock) -> Json:
     }
 
 
-def _written(it: Deployment, now: float, clock: Clock) -> str:
+def _output(it: Deployment, now: float, clock: Clock) -> str:
     if not it.became_ready(now):
         return ""
-    until = min(now, it.leaves)
-    beats = int((until - it.settles) // _HEARTBEAT)
+    start, end = it.ready_or_failed_at, it.terminating_at
+    beats = int((min(now, end) - start) // _HEARTBEAT)
     lines = [
-        (it.settles, f"{it.application} {it.version} starts"),
-        (it.settles, "Listening on 7777/UDP"),
+        (start, f"{it.application} {it.version} starts"),
+        (start, "Listening on 7777/UDP"),
     ]
     lines += [
-        (it.settles + beat * _HEARTBEAT, f"Tick {beat}, 0 players")
-        for beat in range(max(1, beats - _LINES), beats + 1)
+        (start + beat * _HEARTBEAT, f"Tick {beat}, 0 players")
+        for beat in range(max(1, beats - _MAX_HEARTBEATS), beats + 1)
     ]
-    if now >= it.leaves:
-        lines.append((it.leaves, "SIGTERM received, shutting down"))
+    if now >= end:
+        lines.append((end, "SIGTERM received, shutting down"))
     return "".join(f"{clock.text(when)} {line}\n" for when, line in lines)
 
 
@@ -65,24 +67,19 @@ def metrics(
     end: float | None,
     steps: str | None,
 ) -> Json:
-    """All series between two times; nothing is measured before a deployment is ready,
-    or after its stop has begun.
+    """Return all metrics between two times.
+
+    There are samples only from READY until the stop begins.
 
     Raises:
-        Refusal: `steps` can't be read, or means too many points.
+        ApiError: `steps` is invalid, or means too many points.
     """
-    first = it.settles if start is None else max(it.settles, start)
-    last = min(now, it.leaves) if end is None else min(now, it.leaves, end)
-    step = _step(steps)
-    count = (
-        int((last - first) / step) + 1 if last >= first and it.became_ready(now) else 0
-    )
-    if count > _MOST_POINTS:
-        raise Refusal(
-            400,
-            f"steps: {steps} means {count} points, of which there can be {_MOST_POINTS}",
-        )
-    times = [first + step * point for point in range(count)]
+    ready_at = it.ready_or_failed_at
+    first = ready_at if start is None else max(ready_at, start)
+    stopping = min(now, it.terminating_at)
+    last = stopping if end is None else min(stopping, end)
+    step = _seconds(steps)
+    times = _sample_times(first, last, step) if it.became_ready(now) else []
     labels = [clock.text(when)[11:19] for when in times]
     timestamps = [clock.text_in_milliseconds(when) for when in times]
 
@@ -93,61 +90,70 @@ def metrics(
             "timestamps": timestamps,
         }
 
-    def grows(per_second: float) -> Json:
-        return series(lambda when: per_second * (when - it.settles))
+    def counter(per_second: float) -> Json:
+        return series(lambda when: per_second * (when - ready_at))
 
-    def wavers(around: float) -> Json:
-        # A tenth up and down, out of step from one deployment to the next.
+    def gauge(mean: float) -> Json:
+        # Within a tenth of the mean, with another phase for each deployment.
         return series(
             lambda when: (
-                around * (1 + 0.1 * ((int(when) * 7 + it.number * 13) % 21 - 10) / 10)
+                mean * (1 + 0.1 * ((int(when) * 7 + it.number * 13) % 21 - 10) / 10)
             )
         )
 
     return {
         "total": {
-            "receive_total": grows(2458),
-            "transmit_total": grows(9832),
-            "disk_read_total": grows(12),
-            "disk_write_total": grows(120),
+            "receive_total": counter(2458),
+            "transmit_total": counter(9832),
+            "disk_read_total": counter(12),
+            "disk_write_total": counter(120),
         },
-        "cpu": wavers(250),
-        "mem": wavers(310_000_000),
-        "network": {"receive": wavers(2458), "transmit": wavers(9832)},
+        "cpu": gauge(250),
+        "mem": gauge(310_000_000),
+        "network": {"receive": gauge(2458), "transmit": gauge(9832)},
     }
 
 
-def _step(steps: str | None) -> int:
+def _sample_times(first: float, last: float, step: int) -> list[float]:
+    count = int((last - first) / step) + 1 if last >= first else 0
+    if count > _MAX_POINTS:
+        raise ApiError(
+            400, f"steps: {step}s means {count} points, the maximum is {_MAX_POINTS}"
+        )
+    return [first + step * point for point in range(count)]
+
+
+def _seconds(steps: str | None) -> int:
     if steps is None:
-        return _SAMPLE
+        return _DEFAULT_STEP
     found = re.fullmatch(r"([1-9][0-9]{0,5})([smh])", steps)
     if found is None:
-        raise Refusal(400, f"steps: must be like 30s, 1m or 1h, not {steps!r}")
+        raise ApiError(400, f"steps: must be like 30s, 1m or 1h, not {steps!r}")
     return int(found[1]) * _UNITS[found[2]]
 
 
 def environment(it: Deployment, base_url: str) -> dict[str, str]:
-    """The variables that are injected into the container, and those that the deploy
-    asked for.
+    """Return the environment variables of a container: the platform's, and those of the
+    deploy request.
     """
     mapping = {
         key: {part: port[part] for part in ("name", "internal", "external", "protocol")}
         for key, port in ports(it).items()
     }
+    self_stop = SELF_STOP.path.format(
+        request_id=it.request_id, access_point_id=it.access_point
+    )
     variables = {
         "ARBITRIUM_REQUEST_ID": it.request_id,
         "ARBITRIUM_PUBLIC_IP": public_ip(it),
         "ARBITRIUM_HOST_ID": it.host.host_id if it.host else f"cloud-{it.request_id}",
         "ARBITRIUM_DEPLOYMENT_TAGS": ",".join(it.tags),
-        "ARBITRIUM_DEPLOYMENT_LOCATION": json.dumps(location(it.place)),
+        "ARBITRIUM_DEPLOYMENT_LOCATION": json.dumps(location(it.location)),
         "ARBITRIUM_PORTS_MAPPING": json.dumps({"ports": mapping}),
-        "ARBITRIUM_DELETE_URL": base_url
-        + SELF_STOP.path.format(
-            request_id=it.request_id, access_point_id=it.access_point
-        ),
+        "ARBITRIUM_DELETE_URL": base_url + self_stop,
         "ARBITRIUM_DELETE_TOKEN": it.delete_token,
     }
     for key, port in mapping.items():
         for part in ("internal", "external", "protocol"):
             variables[f"ARBITRIUM_PORT_{key.upper()}_{part.upper()}"] = str(port[part])
-    return {**it.variables, **variables}
+    return {**it.environment, **variables}

@@ -1,8 +1,7 @@
-"""What each operation does: one handler per row of the table in `endpoints.py`, by the
-method that serves the row.
+"""The operations: one function per row of `endpoints.py`.
 
-A handler is pure: it takes a call, acts on the world, and gives the answer. A new row
-needs its line in HANDLERS.
+An operation is synchronous: it takes a `Call`, reads or changes the world, and returns
+the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -11,192 +10,199 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import DecodeError, json
 
-from ... import endpoints as rows
+from ... import endpoints
 from ..._endpoint import Endpoint
 from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
-from ..faults.fault import Fault, Stage
-from ..world.clock import WRITTEN
+from ..faults.effects import apply_filter_fault
+from ..faults.fault import Fault
+from ..faults.kinds import Stage
+from ..world.clock import DATE_FORMAT
 from ..world.deployment import Deployment, Phase
-from ..world.errors import Refusal
-from ..world.listing import misread
+from ..world.errors import ApiError
 from ..world.world import World
-from . import bodies as answers
-from . import container
-from .bodies import Json
+from . import bodies, container
+from .responses import JsonResponse
 
 B = TypeVar("B")
 T = TypeVar("T")
 
 _LIST_QUERY = json.Decoder(ListQuery)
-# digits
+# In digits.
 _LONGEST_NUMBER = 10
-# inferred: nobody says how long a page is unless asked
+# The API's default page size is not documented; this is a guess.
 _PAGE_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, in the words of the API: `words` are those of its path, `now` is in
-    seconds.
+    """One call of an operation.
 
-    `strike` gives the fault that strikes it at a stage, by the fields that it filters
-    by; `allocated`: a deploy gets a server.
+    Args:
+        world: The state of the API.
+        now: The current time in seconds.
+        path_params: The parameters of the path.
+        query: The parameters of the query string.
+        authorization: The `Authorization` header.
+        pick_fault: Returns the fault that hits this call at a stage, given the fields
+            that it filters by.
+        allocated: Whether a deploy gets a server.
     """
 
     world: World
     now: float
-    words: Mapping[str, str]
+    path_params: Mapping[str, str]
     query: Mapping[str, str]
     authorization: str
-    strike: Callable[[Stage, Collection[str]], Fault | None]
+    pick_fault: Callable[[Stage, Collection[str]], Fault | None]
     allocated: bool = True
 
     def deployment(self) -> Deployment:
-        """The deployment that the path names."""
-        return self.world.find(self.words["request_id"], self.now)
+        """Return the deployment that the path names."""
+        return self.world.find(self.path_params["request_id"], self.now)
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What is answered."""
-
-    status: int
-    body: Json | None = None
+    def deployment_to_stop(self) -> Deployment:
+        """Return the deployment that the path names, with the errors of a stop."""
+        return self.world.find_to_stop(self.path_params["request_id"], self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Serves a row. `own_token`: it takes no API token, but one of its own, and checks
-    it itself.
+    """Serves a row of `endpoints.py`.
+
+    With `own_token` the operation checks a token of its own, not the API token.
     """
 
-    answer: Callable[[Call, bytes], Reply]
+    respond: Callable[[Call, bytes], JsonResponse]
     own_token: bool = False
 
 
-Named: TypeAlias = tuple[str, Handler]
+_Entry: TypeAlias = tuple[str, Handler]
 
 
-def _asks(
-    row: Endpoint[None, T], deed: Callable[[Call], Reply], *, own_token: bool = False
-) -> Named:
-    return row.call, Handler(lambda call, body: deed(call), own_token)
+def _without_body(
+    endpoint: Endpoint[None, T],
+    operation: Callable[[Call], JsonResponse],
+    *,
+    own_token: bool = False,
+) -> _Entry:
+    return endpoint.call, Handler(lambda call, body: operation(call), own_token)
 
 
-def _takes(row: Endpoint[B, T], deed: Callable[[Call, B], Reply]) -> Named:
-    decoder = json.Decoder(row.takes)
+def _with_body(
+    endpoint: Endpoint[B, T], operation: Callable[[Call, B], JsonResponse]
+) -> _Entry:
+    decoder = json.Decoder(endpoint.takes)
 
-    def answer(call: Call, body: bytes) -> Reply:
+    def respond(call: Call, body: bytes) -> JsonResponse:
         try:
-            return deed(call, decoder.decode(body))
-        except (DecodeError, UnicodeDecodeError) as problem:
-            raise Refusal(400, f"Bad request: {problem}") from None
+            return operation(call, decoder.decode(body))
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise ApiError(400, f"Bad request: {error}") from None
 
-    return row.call, Handler(answer)
+    return endpoint.call, Handler(respond)
 
 
-def _deploy(call: Call, body: DeployRequest) -> Reply:
+def _deploy(call: Call, body: DeployRequest) -> JsonResponse:
     made = call.world.deploy(body, call.now, allocated=call.allocated)
     if not call.allocated:
-        return Reply(422, {"request_id": made.request_id, "message": answers.NO_SERVER})
-    return Reply(202, {"request_id": made.request_id})
+        return JsonResponse(
+            422, {"request_id": made.request_id, "message": bodies.NO_SERVER}
+        )
+    return JsonResponse(202, {"request_id": made.request_id})
 
 
-def _status(call: Call) -> Reply:
-    found = call.world.find(call.words["request_id"], call.now, ended_too=True)
-    return Reply(200, answers.status(found, call.now, call.world.clock))
+def _status(call: Call) -> JsonResponse:
+    request_id = call.path_params["request_id"]
+    found = call.world.find(request_id, call.now, include_ended=True)
+    return JsonResponse(200, bodies.status(found, call.now, call.world.clock))
 
 
-def _stop(call: Call) -> Reply:
-    return _stopped(call, call.world.find_to_stop(call.words["request_id"], call.now))
+def _stop(call: Call) -> JsonResponse:
+    return _stop_deployment(call, call.deployment_to_stop())
 
 
-def _self_stop(call: Call) -> Reply:
-    found = call.world.find_to_stop(call.words["request_id"], call.now)
+def _self_stop(call: Call) -> JsonResponse:
+    found = call.deployment_to_stop()
     if call.authorization != found.delete_token:
-        raise Refusal(401, "Invalid token")
-    if call.words["access_point_id"] != str(found.access_point):
-        raise Refusal(404, "Access point not found")
-    return _stopped(call, found)
+        raise ApiError(401, "Invalid token")
+    if call.path_params["access_point_id"] != str(found.access_point):
+        raise ApiError(404, "Access point not found")
+    return _stop_deployment(call, found)
 
 
-def _stopped(call: Call, found: Deployment) -> Reply:
-    """200 if the stop is carried out at once, 202 if it waits; both with all that the
-    page's sample has.
-    """
-    waits = found.phase is Phase.STARTING
+def _stop_deployment(call: Call, found: Deployment) -> JsonResponse:
+    """Stop: 200 if the stop begins at once, 202 if it begins after the start-up."""
+    begins_later = found.phase is Phase.STARTING
     call.world.stop(found, call.now)
-    summary = answers.status(found, call.now, call.world.clock)
-    message = f"Instance {found.request_id} will be deleted"
-    return Reply(
-        202 if waits else 200, {"message": message, "deployment_summary": summary}
+    return JsonResponse(
+        202 if begins_later else 200,
+        {
+            "message": f"Instance {found.request_id} will be deleted",
+            "deployment_summary": bodies.status(found, call.now, call.world.clock),
+        },
     )
 
 
-def _bulk_stop(call: Call, body: BulkStopRequest) -> Reply:
+def _bulk_stop(call: Call, body: BulkStopRequest) -> JsonResponse:
     found = call.world.bulk_stop(body.filters, call.now)
-    return Reply(202, {"processable": [{"request_id": it.request_id} for it in found]})
+    rows = [{"request_id": each.request_id} for each in found]
+    return JsonResponse(202, {"processable": rows})
 
 
-def _list(call: Call) -> Reply:
+def _list(call: Call) -> JsonResponse:
     try:
         query = _LIST_QUERY.decode(call.query.get("query", "{}"))
-    except (DecodeError, UnicodeDecodeError) as problem:
-        raise Refusal(400, f"query: {problem}") from None
-    if query.filters and (
-        fault := call.strike("filters", [each.field for each in query.filters])
-    ):
-        query = misread(query, fault)
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(400, f"query: {error}") from None
+    if query.filters:
+        fields = [each.field for each in query.filters]
+        if fault := call.pick_fault("filters", fields):
+            query = apply_filter_fault(query, fault)
     lag = _lag(call)
-    page = call.world.page(
-        query, _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE), call.now, lag
-    )
-    return Reply(200, answers.page(page, call.now - lag, call.world.clock))
+    number, size = _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE)
+    page = call.world.page(query, number, size, call.now, lag)
+    return JsonResponse(200, bodies.page(page, call.now - lag, call.world.clock))
 
 
 def _lag(call: Call) -> float:
-    fault = call.strike("lag", ())
+    fault = call.pick_fault("lag", ())
     return (fault.seconds or 0.0) if fault else 0.0
 
 
 def _count(call: Call, name: str, default: int) -> int:
     text = call.query.get(name, str(default))
-    if not (
-        text.isascii()
-        and text.isdigit()
-        and 0 < len(text) < _LONGEST_NUMBER
-        and int(text)
-    ):
-        raise Refusal(400, f"{name}: must be a whole number from 1, not {text!r}")
+    digits = text.isascii() and text.isdigit() and 0 < len(text) < _LONGEST_NUMBER
+    if not digits or int(text) == 0:
+        raise ApiError(400, f"{name}: must be a whole number from 1, not {text!r}")
     return int(text)
 
 
-def _locations(call: Call) -> Reply:
-    # Every location has the resources for every application: `app` and `version` leave
-    # none out.
-    return Reply(
-        200, answers.locations(call.query.get("type"), call.query.get("tags") == "true")
+def _locations(call: Call) -> JsonResponse:
+    # Every location can run every application, so `app` and `version` exclude none.
+    with_tags = call.query.get("tags") == "true"
+    return JsonResponse(
+        200, bodies.locations(call.query.get("type"), with_tags=with_tags)
     )
 
 
-def _container_logs(call: Call) -> Reply:
-    return Reply(200, container.logs(call.deployment(), call.now, call.world.clock))
+def _container_logs(call: Call) -> JsonResponse:
+    return JsonResponse(
+        200, container.logs(call.deployment(), call.now, call.world.clock)
+    )
 
 
-def _metrics(call: Call) -> Reply:
+def _metrics(call: Call) -> JsonResponse:
     start, end = _time(call, "start_time"), _time(call, "end_time")
     if start is not None and (call.now if end is None else end) <= start:
-        raise Refusal(400, "end_time: must be greater than start_time")
-    # Raw data is every sample there is, whatever the steps.
+        raise ApiError(400, "end_time: must be greater than start_time")
+    # Raw data means every sample, so the steps are ignored.
     steps = None if call.query.get("raw") == "true" else call.query.get("steps")
-    return Reply(
-        200,
-        container.metrics(
-            call.deployment(), call.now, call.world.clock, start, end, steps
-        ),
+    clock = call.world.clock
+    return JsonResponse(
+        200, container.metrics(call.deployment(), call.now, clock, start, end, steps)
     )
 
 
@@ -205,75 +211,69 @@ def _time(call: Call, name: str) -> float | None:
     if text is None:
         return None
     try:
-        return call.world.clock.seconds_as_written(text)
+        return call.world.clock.parse_exact(text)
     except ValueError:
-        raise Refusal(400, f"{name}: must match {WRITTEN}, not {text!r}") from None
+        raise ApiError(400, f"{name}: must match {DATE_FORMAT}, not {text!r}") from None
 
 
-def _fleet_hosts(call: Call) -> Reply:
-    hosts = call.world.fleet(call.words["fleet_name"])
-    return Reply(
-        200,
-        {
-            "data": [
-                answers.host(it, call.world.on_host(it, call.now), call.world.clock)
-                for it in hosts
-            ]
-        },
-    )
-
-
-def _tags(call: Call) -> Reply:
-    tags = [
-        answers.tag(name, it, call.world.clock)
-        for name, it in call.deployment().tags.items()
+def _fleet_hosts(call: Call) -> JsonResponse:
+    world = call.world
+    rows = [
+        bodies.host(host, world.on_host(host, call.now), world.clock)
+        for host in world.fleet(call.path_params["fleet_name"])
     ]
-    return Reply(200, {"tags": tags, "count": len(tags), "pagination": {}})
+    return JsonResponse(200, {"data": rows})
 
 
-def _tag(call: Call) -> Reply:
-    name = call.words["tag_name"]
-    return Reply(
-        200,
-        answers.tag(name, call.world.tag(call.deployment(), name), call.world.clock),
-    )
+def _tags(call: Call) -> JsonResponse:
+    tags = [
+        bodies.tag(name, tag, call.world.clock)
+        for name, tag in call.deployment().tags.items()
+    ]
+    return JsonResponse(200, {"tags": tags, "count": len(tags), "pagination": {}})
 
 
-def _create_tag(call: Call, body: TagRequest) -> Reply:
+def _tag(call: Call) -> JsonResponse:
+    name = call.path_params["tag_name"]
+    tag = call.world.tag(call.deployment(), name)
+    return JsonResponse(200, bodies.tag(name, tag, call.world.clock))
+
+
+def _create_tag(call: Call, body: TagRequest) -> JsonResponse:
     tag = call.world.create_tag(call.deployment(), body.name, call.now)
-    return Reply(200, answers.tag(body.name, tag, call.world.clock))
+    return JsonResponse(200, bodies.tag(body.name, tag, call.world.clock))
 
 
-def _update_tag(call: Call, body: TagRequest) -> Reply:
-    tag = call.world.rename_tag(
-        call.deployment(), call.words["tag_name"], body.name, call.now
-    )
-    return Reply(200, answers.tag(body.name, tag, call.world.clock))
+def _update_tag(call: Call, body: TagRequest) -> JsonResponse:
+    name = call.path_params["tag_name"]
+    tag = call.world.rename_tag(call.deployment(), name, body.name, call.now)
+    return JsonResponse(200, bodies.tag(body.name, tag, call.world.clock))
 
 
-def _delete_tag(call: Call) -> Reply:
-    call.world.delete_tag(call.deployment(), call.words["tag_name"])
-    return Reply(204)
+def _delete_tag(call: Call) -> JsonResponse:
+    call.world.delete_tag(call.deployment(), call.path_params["tag_name"])
+    return JsonResponse(204)
 
 
+# By the SDK method that an endpoint belongs to. The fleet deploy has two paths and one
+# method, so one entry serves both.
 HANDLERS: Mapping[str, Handler] = dict(
     (
-        _takes(rows.DEPLOY, _deploy),
-        _asks(rows.STATUS, _status),
-        _asks(rows.STOP, _stop),
-        _asks(rows.SELF_STOP, _self_stop, own_token=True),
-        _takes(rows.BULK_STOP, _bulk_stop),
-        _asks(rows.LIST, _list),
-        _asks(rows.LOCATIONS, _locations),
-        _asks(rows.CONTAINER_LOGS, _container_logs),
-        _asks(rows.METRICS, _metrics),
-        # the renamed row is served by the same method
-        _takes(rows.FLEET_DEPLOY, _deploy),
-        _asks(rows.FLEET_HOSTS, _fleet_hosts),
-        _asks(rows.TAGS, _tags),
-        _asks(rows.TAG, _tag),
-        _takes(rows.CREATE_TAG, _create_tag),
-        _takes(rows.UPDATE_TAG, _update_tag),
-        _asks(rows.DELETE_TAG, _delete_tag),
+        _with_body(endpoints.DEPLOY, _deploy),
+        _without_body(endpoints.STATUS, _status),
+        _without_body(endpoints.STOP, _stop),
+        _without_body(endpoints.SELF_STOP, _self_stop, own_token=True),
+        _with_body(endpoints.BULK_STOP, _bulk_stop),
+        _without_body(endpoints.LIST, _list),
+        _without_body(endpoints.LOCATIONS, _locations),
+        _without_body(endpoints.CONTAINER_LOGS, _container_logs),
+        _without_body(endpoints.METRICS, _metrics),
+        _with_body(endpoints.FLEET_DEPLOY, _deploy),
+        _without_body(endpoints.FLEET_HOSTS, _fleet_hosts),
+        _without_body(endpoints.TAGS, _tags),
+        _without_body(endpoints.TAG, _tag),
+        _with_body(endpoints.CREATE_TAG, _create_tag),
+        _with_body(endpoints.UPDATE_TAG, _update_tag),
+        _without_body(endpoints.DELETE_TAG, _delete_tag),
     )
 )

@@ -1,18 +1,16 @@
-"""What happens to every request, in this order:
+"""The steps of every request, in this order:
 
-    dead connection? -> delay_before -> counted, refused with 429? -> authorized? -> the
-    deed -> delay_after -> answered
-                                                                  |
-                                                                  |
-                                     a fault that comes before it, or with a 429     one
-                                     that comes after it
+    dead connection? -> read the request -> delay_before -> count; over the limit: 429
+        -> fault `-before`, or a 429 by a fault
+        -> authorize -> carry out the operation
+        -> fault `-after`
+    -> delay_after -> respond
 
-The delay before stands for the way to the server: with delay on the way back only,
-every client's limiter looks perfect. Once a request has counted it is carried out,
-whether or not somebody still waits for the answer. A fault strikes what has counted,
-and has used its share of the limit, as it would in a server; what was refused with 429
-anyway is struck by none. Only what comes on a dead connection is not read, and so not
-counted.
+The delay before counting stands for the way to the server: with a delay on the way back
+only, every client's rate limiter looks perfect. A request that was counted is carried
+out even if its client has gone. A fault hits only requests that were counted and
+admitted, and the request has then used its share of the limit, as it would on a real
+server. Only a request on a dead connection is not read, so it is not counted either.
 """
 
 import asyncio
@@ -26,103 +24,112 @@ from weakref import WeakSet
 from aiohttp import web
 
 from ..._endpoint import LimitName
-from ..faults.effects import WAYS, Struck
-from ..faults.injector import Mischief
-from ..rate_limits import Gate
-from ..world.errors import Refusal
-from ..world.options import Draw, check_draw, drawn
+from ..faults.broken import BrokenResponse, reset
+from ..faults.effects import EFFECTS, FaultContext
+from ..faults.injector import FaultInjector
+from ..rate_limits import EnforcedLimit
+from ..world.errors import ApiError
+from ..world.options import Delay, check_delay, draw_delay
 from ..world.world import World
-from .handlers import HANDLERS, Call, Reply
-from .responses import Broken, RetryAfter, answer, reset, too_many
-from .tasks import Tasks
-from .webhooks import Webhooks
+from .handlers import HANDLERS, Call
+from .responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
+from .webhooks import TaskSet, WebhookSender
 
-Serve: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _SCHEME = "token "
-_REFUSED = 429
+_TOO_MANY_REQUESTS = 429
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """How the server treats its clients."""
+class ServerOptions:
+    """The options of `Simulator` that concern HTTP; it documents each of them."""
 
     token: str | None
     retry_after: RetryAfter
-    delay_before: Draw
-    delay_after: Draw
+    delay_before: Delay
+    delay_after: Delay
 
     def __post_init__(self) -> None:
-        check_draw("delay_before", self.delay_before)
-        check_draw("delay_after", self.delay_after)
+        check_delay("delay_before", self.delay_before)
+        check_delay("delay_after", self.delay_after)
 
 
-class Exchange:
-    """Takes each request through the order above."""
+class RequestPipeline:
+    """Takes each request through the steps above."""
 
     def __init__(
         self,
         world: World,
-        gates: Mapping[LimitName, Gate],
-        manners: Manners,
-        mischief: Mischief,
-        webhooks: Webhooks,
+        limits: Mapping[LimitName, EnforcedLimit],
+        options: ServerOptions,
+        injector: FaultInjector,
+        webhooks: WebhookSender,
         seed: int,
     ) -> None:
         self._world = world
-        self._gates = gates
-        self._manners = manners
-        self._mischief = mischief
+        self._limits = limits
+        self._options = options
+        self._injector = injector
         self._webhooks = webhooks
-        # its own, so that delays don't change what the world draws
-        self._chance = Random(f"delays of {seed}")
+        # A generator of its own, so that delays don't change the world's random
+        # numbers.
+        self._random = Random(f"delays of {seed}")
         self._loop = asyncio.get_running_loop()
-        self._tasks = Tasks()
-        # connections that have seen a request
+        self._tasks = TaskSet()
+        # The connections that have carried a request.
         self._used: WeakSet[asyncio.Transport] = WeakSet()
 
-    def serving(self, operation: str, limit: LimitName) -> Serve:
-        """What aiohttp calls for a row."""
+    def handler(self, operation: str, limit: LimitName) -> AiohttpHandler:
+        """Return the function that aiohttp calls for an endpoint."""
 
-        async def serve(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.Response:
+            # aiohttp has made a task for each request.
             task = asyncio.current_task()
-            # aiohttp makes one for each request
             if task is not None:
                 self._tasks.add(task)
-            return await self._exchange(operation, limit, request)
+            return await self._process(operation, limit, request)
 
-        return serve
+        return handle
 
     async def aclose(self) -> None:
-        """Give up what is in progress; its clients see a connection that is cut."""
-        await self._tasks.end()
+        """Cancel the requests in progress. Their clients see a closed connection."""
+        await self._tasks.cancel()
 
-    async def _exchange(
+    async def _process(
         self, operation: str, limit: LimitName, request: web.Request
     ) -> web.Response:
-        if self._is_reused(request.transport) and self._mischief.strike(
+        if self._is_reused(request.transport) and self._injector.pick(
             operation, "connection"
         ):
-            return Broken(reset)
+            return BrokenResponse(reset)
         try:
-            # First of all: once a client has gone, aiohttp gives out nothing more of
-            # what it sent.
+            # The first step, as aiohttp drops what it has not handed out yet once the
+            # client has gone.
             body = await request.read()
         except ConnectionError:
-            # cut short: it never counts
-            return answer(Reply(400, {"message": "Incomplete request"}))
-        await self._delay(self._manners.delay_before)
-        now = self._loop.time()
-        if not self._gates[limit].admit(now):
-            response = too_many(
-                f"limit {limit}", self._manners.retry_after, now, self._world.clock
+            # The request is incomplete, so it never counts.
+            return to_aiohttp(JsonResponse(400, {"message": "Incomplete request"}))
+        await self._delay(self._options.delay_before)
+        response = await self._count_and_respond(operation, limit, request, body)
+        await self._delay(self._options.delay_after)
+        return response
+
+    async def _count_and_respond(
+        self, operation: str, limit: LimitName, request: web.Request, body: bytes
+    ) -> web.Response:
+        now, enforced = self._loop.time(), self._limits[limit]
+        if not enforced.admit(now):
+            return too_many_requests(
+                f"limit {limit}",
+                self._options.retry_after,
+                now,
+                self._world.clock,
             )
-        else:
-            response = await self._carried_out(operation, request, body)
-            # by a fault
-            if response.status == _REFUSED:
-                self._gates[limit].refuse()
-        await self._delay(self._manners.delay_after)
+        response = await self._respond(operation, request, body)
+        if response.status == _TOO_MANY_REQUESTS:
+            # Only a fault responds so.
+            enforced.count_refusal()
         return response
 
     def _is_reused(self, connection: asyncio.Transport | None) -> bool:
@@ -131,56 +138,58 @@ class Exchange:
         self._used.add(connection)
         return False
 
-    async def _carried_out(
+    async def _respond(
         self, operation: str, request: web.Request, body: bytes
     ) -> web.Response:
-        deed = partial(self._deed, operation, request, body)
-        fault = self._mischief.strike(operation, "answer")
+        run = partial(self._run, operation, request, body)
+        fault = self._injector.pick(operation, "response")
         if fault is None:
-            return answer(deed())
-        in_vain = partial(deed, allocated=False)
-        seconds, now = fault.seconds or 0.0, self._loop.time()
-        return await WAYS[fault.kind](
-            Struck(deed, in_vain, str(request.rel_url), seconds, now, self._world.clock)
+            return to_aiohttp(run())
+        return await EFFECTS[fault.kind](
+            FaultContext(
+                operation=run,
+                unallocated=partial(run, allocated=False),
+                path=str(request.rel_url),
+                seconds=fault.seconds or 0.0,
+                now=self._loop.time(),
+                clock=self._world.clock,
+            )
         )
 
-    def _deed(
+    def _run(
         self,
         operation: str,
         request: web.Request,
         body: bytes,
         *,
         allocated: bool = True,
-    ) -> Reply:
+    ) -> JsonResponse:
         handler = HANDLERS[operation]
         authorization = request.headers.get("Authorization", "").strip()
-        strike = partial(self._mischief.strike, operation)
         call = Call(
-            self._world,
-            self._loop.time(),
-            request.match_info,
-            request.query,
-            authorization,
-            strike,
-            allocated,
+            world=self._world,
+            now=self._loop.time(),
+            path_params=request.match_info,
+            query=request.query,
+            authorization=authorization,
+            pick_fault=partial(self._injector.pick, operation),
+            allocated=allocated,
         )
         try:
             if not handler.own_token:
                 self._authorize(authorization)
-            return handler.answer(call, body)
-        except Refusal as no:
-            return Reply(no.status, {"message": no.message})
+            return handler.respond(call, body)
+        except ApiError as error:
+            return JsonResponse(error.status, {"message": error.message})
         finally:
-            self._webhooks.look()
+            self._webhooks.reschedule()
 
     def _authorize(self, authorization: str) -> None:
-        scheme, given = (
-            authorization[: len(_SCHEME)].lower(),
-            authorization[len(_SCHEME) :].strip(),
-        )
-        if scheme != _SCHEME or not given or self._manners.token not in (None, given):
-            raise Refusal(401, "Invalid authorization token")
+        scheme = authorization[: len(_SCHEME)].lower()
+        token = authorization[len(_SCHEME) :].strip()
+        if scheme != _SCHEME or not token or self._options.token not in (None, token):
+            raise ApiError(401, "Invalid authorization token")
 
-    async def _delay(self, draw: Draw) -> None:
-        if (seconds := drawn(draw, self._chance)) > 0:
+    async def _delay(self, delay: Delay) -> None:
+        if (seconds := draw_delay(delay, self._random)) > 0:
             await asyncio.sleep(seconds)

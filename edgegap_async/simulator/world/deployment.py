@@ -1,21 +1,19 @@
-"""One deployment, and its life: nothing runs in it, what it is at a time follows from
-when it was asked for.
+"""One deployment. Its state at any time follows from its timestamps; nothing runs.
 
-    INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY -> TERMINATING
-                                                              -> TERMINATED \\-> ERROR
-                                                              -/
+    INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY or ERROR
+        -> TERMINATING -> TERMINATED
 
-A stop that comes before READY or ERROR is carried out once one of them is reached.
+A stop that is requested before READY or ERROR begins when that state is reached.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
-from .locations import Host, Place
+from .locations import Host, Location
 
-# Where in the time until it is ready a deployment enters each state; the order is the
-# API's, the shares are ours.
+# The states before READY, latest first, each with the share of the start-up time at
+# which it begins. The order is the API's, the shares are made up.
 _STARTING = (
     (0.30, "DEPLOYING"),
     (0.20, "SCANNING"),
@@ -23,17 +21,20 @@ _STARTING = (
     (0.05, "SEEKING"),
     (0.0, "INITIALIZING"),
 )
-_PLACED_AT = _STARTING[0][0]
 STARTING_STATES = tuple(state for _, state in _STARTING)
-# minutes: a deployment of the API runs so long, unless it is told otherwise
+# From DEPLOYING on, a deployment has an address.
+_ADDRESS_SHARE = _STARTING[0][0]
+# In minutes: the API ends a deployment after a day unless its application says
+# otherwise.
 _DAY = 24 * 60
-# in place of these minutes
+# A `max_duration` without an end.
 NO_END = -1
 
 
 class Phase(Enum):
-    """Parts of a life, as coarse as a look-up needs them: a deployment changes its
-    phase three times at most.
+    """The phases of a deployment, coarser than its states.
+
+    A deployment changes its phase three times at most, so an index by phase is cheap.
     """
 
     STARTING = "starting"
@@ -45,7 +46,7 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Tag:
-    """A tag, with the times of its making and of its last change."""
+    """The timestamps of one tag of one deployment."""
 
     created: float
     updated: float
@@ -53,96 +54,94 @@ class Tag:
 
 @dataclass(slots=True, eq=False)
 class Deployment:
-    """One deployment. All times are the simulator's, in seconds."""
+    """One deployment. All times are in seconds of the simulator's clock."""
 
-    # the how-manieth it is: the order of arrival
+    # Its position in the order of arrival.
     number: int
     request_id: str
     application: str
     version: str
-    created: float
-    # when it becomes READY, or ERROR if it `fails`
-    settles: float
+    created_at: float
+    # When it becomes READY, or ERROR if it `fails`.
+    ready_or_failed_at: float
     fails: bool
     stop_takes: float
-    place: Place
+    location: Location
     delete_token: str
     access_point: int
     host: Host | None = None
-    # URLs by event, of those that are to come
+    # URLs by event, of the webhooks that are not due yet.
     webhooks: dict[str, str] = field(default_factory=dict[str, str])
-    variables: dict[str, str] = field(default_factory=dict[str, str])
+    environment: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
-    stop_asked: float | None = None
-    # as the world last saw it; `phase_at` is what it is
+    stop_requested_at: float | None = None
+    # The phase under which the index holds it; `phase_at` computes the current one.
     phase: Phase = Phase.STARTING
-    # if there was no server for it, it is in error from the beginning
+    # False: no server could be allocated, so it is in ERROR from the beginning.
     allocated: bool = True
 
     @property
-    def placed(self) -> float:
-        """When it has an address."""
-        return (
-            inf
-            if not self.allocated
-            else self.created + _PLACED_AT * (self.settles - self.created)
-        )
+    def address_known_at(self) -> float:
+        """When it gets an address: never if no server was allocated."""
+        if not self.allocated:
+            return inf
+        start_up = self.ready_or_failed_at - self.created_at
+        return self.created_at + _ADDRESS_SHARE * start_up
 
     @property
-    def leaves(self) -> float:
-        """When its stop begins; never, for one that nobody stops and that is in error
-        or has no end of its own.
+    def terminating_at(self) -> float:
+        """When its stop begins.
+
+        Never, unless somebody stops it, if it failed or has no maximum duration.
         """
-        lasts = not self.fails and self.max_duration != NO_END
-        by_itself = self.settles + 60 * self.max_duration if lasts else inf
-        return (
-            by_itself
-            if self.stop_asked is None
-            else min(by_itself, max(self.stop_asked, self.settles))
-        )
+        expires = not self.fails and self.max_duration != NO_END
+        expires_at = self.ready_or_failed_at + 60 * self.max_duration
+        earliest = expires_at if expires else inf
+        if self.stop_requested_at is None:
+            return earliest
+        return min(earliest, max(self.stop_requested_at, self.ready_or_failed_at))
 
     @property
-    def ends(self) -> float:
-        """When it is gone."""
-        return self.leaves + self.stop_takes
+    def terminated_at(self) -> float:
+        """When its stop is complete."""
+        return self.terminating_at + self.stop_takes
 
     def became_ready(self, now: float) -> bool:
-        """Whether it is or was READY."""
-        return now >= self.settles and not self.fails
+        """Whether it is READY, or was before its stop."""
+        return now >= self.ready_or_failed_at and not self.fails
 
     def phase_at(self, now: float) -> Phase:
-        """The part of its life that it is in."""
-        if now >= self.ends:
+        """Return its phase at a time."""
+        if now >= self.terminated_at:
             return Phase.ENDED
-        if now >= self.leaves:
+        if now >= self.terminating_at:
             return Phase.STOPPING
-        if now >= self.settles:
+        if now >= self.ready_or_failed_at:
             return Phase.FAILED if self.fails else Phase.READY
         return Phase.STARTING
 
-    def next_turn(self, now: float) -> float:
-        """When its phase changes next."""
-        return next(
-            (turn for turn in (self.settles, self.leaves, self.ends) if turn > now), inf
-        )
+    def next_phase_change(self, now: float) -> float:
+        """Return when its phase changes next; inf if never."""
+        changes = (self.ready_or_failed_at, self.terminating_at, self.terminated_at)
+        return next((change for change in changes if change > now), inf)
 
     def states(self, now: float) -> tuple[str, str | None]:
-        """The state that it is in, and the one before."""
-        settled = "ERROR" if self.fails else "READY"
+        """Return its state at a time, and the state before that one."""
+        started = "ERROR" if self.fails else "READY"
         match self.phase_at(now):
             case Phase.ENDED:
                 return "TERMINATED", "TERMINATING"
             case Phase.STOPPING:
-                return "TERMINATING", settled
+                return "TERMINATING", started
             case Phase.READY | Phase.FAILED:
-                return settled, _STARTING[0][1]
+                return started, _STARTING[0][1]
             case Phase.STARTING:
                 return self._starting(now)
 
     def _starting(self, now: float) -> tuple[str, str | None]:
-        length = self.settles - self.created
-        done = (now - self.created) / length if length > 0 else 0.0
+        length = self.ready_or_failed_at - self.created_at
+        done = (now - self.created_at) / length if length > 0 else 0.0
         reached = [state for share, state in _STARTING if done >= share] or [
             _STARTING[-1][1]
         ]

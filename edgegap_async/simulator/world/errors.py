@@ -1,8 +1,8 @@
-"""The API's no."""
+"""The error responses of the simulated API."""
 
 
-class Refusal(Exception):
-    """A request that is not carried out: the status and the message that say so."""
+class ApiError(Exception):
+    """An error response of the API: its HTTP status and its message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

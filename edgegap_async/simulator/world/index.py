@@ -1,7 +1,8 @@
-"""The deployments that exist, found by ID, by tag and by phase.
+"""The deployments that exist, indexed by ID, tag, phase and host.
 
-No look-up walks them all. A deployment changes its phase three times in its life, and a
-heap knows when: whoever asks first carries out what has come due.
+No look-up scans them all. A deployment changes its phase at most three times, and a
+heap holds the times of these changes: each look-up first carries out the changes that
+are due.
 """
 
 from bisect import bisect_right
@@ -26,78 +27,77 @@ class Index:
         }
         self._by_tag: dict[str, dict[str, Deployment]] = {}
         self._by_host: Counter[str] = Counter()
-        self._turns: list[tuple[float, int, Deployment]] = []
-        # by the time at which that was seen, never before it ended
+        self._phase_changes: list[tuple[float, int, Deployment]] = []
+        # Ordered by the time at which the index noticed the end, which is never before
+        # the end itself.
         self._ended: list[tuple[float, Deployment]] = []
-        # keeps the heap from comparing deployments
+        # The serial number keeps the heap from comparing deployments.
         self._serial = count()
 
     @property
     def all(self) -> Mapping[str, Deployment]:
-        """All, in the order of arrival."""
+        """All deployments, in the order of arrival."""
         return self._all
 
     def in_phase(self, phase: Phase) -> Mapping[str, Deployment]:
-        """Those in a phase."""
+        """Return the deployments in a phase."""
         return self._by_phase[phase]
 
-    def tagged(self, name: str) -> Mapping[str, Deployment]:
-        """Those with a tag."""
+    def with_tag(self, name: str) -> Mapping[str, Deployment]:
+        """Return the deployments with a tag."""
         return self._by_tag.get(name, {})
 
     def on_host(self, host: Host) -> int:
-        """How many are on a host."""
+        """Return how many deployments are on a host."""
         return self._by_host[host.host_id]
 
     def ended_since(self, when: float) -> list[Deployment]:
-        """Those that existed then and have ended."""
+        """Return the deployments that existed at a time and have ended since."""
         first = bisect_right(self._ended, when, key=itemgetter(0))
         return [
             deployment
             for _, deployment in self._ended[first:]
-            if deployment.ends > when
+            if deployment.terminated_at > when
         ]
 
     def advance(self, now: float) -> None:
-        """Carry out all that has come due."""
-        while self._turns and self._turns[0][0] <= now:
-            self.sort_in(heappop(self._turns)[2], now)
+        """Carry out all phase changes that are due."""
+        while self._phase_changes and self._phase_changes[0][0] <= now:
+            self.update(heappop(self._phase_changes)[2], now)
 
     def add(self, deployment: Deployment, now: float) -> None:
-        """Take in a new one."""
+        """Add a new deployment."""
         self._all[deployment.request_id] = deployment
         for name in deployment.tags:
             self._by_tag.setdefault(name, {})[deployment.request_id] = deployment
         if deployment.host:
             self._by_host[deployment.host.host_id] += 1
-        self.sort_in(deployment, now)
+        self.update(deployment, now)
 
-    def sort_in(self, deployment: Deployment, now: float) -> None:
-        """Put one where it belongs: its phase has changed, or the time of its next
-        change has.
-        """
+    def update(self, deployment: Deployment, now: float) -> None:
+        """Index a deployment anew: its phase or the time of its next change differs."""
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:
-            self._drop(deployment, now)
+            self._remove(deployment, now)
             return
         self._by_phase[deployment.phase][deployment.request_id] = deployment
-        # What the heap holds of it already stays there: an entry that comes due for
-        # nothing changes nothing.
-        if (turn := deployment.next_turn(now)) < inf:
-            heappush(self._turns, (turn, next(self._serial), deployment))
+        # Older entries of this deployment stay in the heap: an entry that comes up
+        # without a phase change has no effect.
+        if (change := deployment.next_phase_change(now)) < inf:
+            heappush(self._phase_changes, (change, next(self._serial), deployment))
 
-    def tag(self, deployment: Deployment, name: str, tag: Tag) -> None:
-        """Tag one."""
+    def add_tag(self, deployment: Deployment, name: str, tag: Tag) -> None:
+        """Add a tag to a deployment."""
         deployment.tags[name] = tag
         self._by_tag.setdefault(name, {})[deployment.request_id] = deployment
 
-    def untag(self, deployment: Deployment, name: str) -> None:
-        """Take a tag from one."""
+    def remove_tag(self, deployment: Deployment, name: str) -> None:
+        """Remove a tag from a deployment."""
         del deployment.tags[name]
         self._forget_tag(deployment, name)
 
-    def _drop(self, deployment: Deployment, now: float) -> None:
+    def _remove(self, deployment: Deployment, now: float) -> None:
         if self._all.pop(deployment.request_id, None) is None:
             return
         self._ended.append((now, deployment))

@@ -1,7 +1,7 @@
-"""Which deployments a list or a bulk stop means: filters, order, pages.
+"""Which deployments a list or a bulk stop selects: filters, order and pages.
 
-A filter is made a test; the tests run over the smallest part of the index that one of
-the filters points to.
+Each filter becomes a predicate. The predicates run over the smallest set of candidates
+that the index has for one of the filters.
 """
 
 import re
@@ -10,32 +10,30 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TypeAlias
 
-from msgspec.structs import replace
-
 from ...models.deployment import BulkStopFilter
 from ...models.paging import ListFilter, ListQuery
-from ..faults.fault import Fault
 from .clock import Clock
 from .deployment import STARTING_STATES, Deployment, Phase
-from .errors import Refusal
+from .errors import ApiError
 from .index import Index
 
-_Test: TypeAlias = Callable[[Deployment], bool]
-_Pool: TypeAlias = Mapping[str, Deployment]
+_Predicate: TypeAlias = Callable[[Deployment], bool]
+_Candidates: TypeAlias = Mapping[str, Deployment]
 _Values: TypeAlias = Callable[[Deployment], tuple[str, ...]]
 _PhaseOf: TypeAlias = Callable[[Deployment], Phase]
 
-_IS = ("eq", "neq", "in", "nin")
-_LIKE = (*_IS, "ilike")
+_EQUALITY = ("eq", "neq", "in", "nin")
+_WITH_PATTERN = (*_EQUALITY, "ilike")
+# The fields with text values: their operators, and the values of a deployment.
 _FIELDS: dict[str, tuple[tuple[str, ...], _Values]] = {
-    "request_id": (_IS, lambda it: (it.request_id,)),
-    "tags": (_IS, lambda it: tuple(it.tags)),
-    "application": (_IS, lambda it: (it.application,)),
-    "version": (_IS, lambda it: (it.version,)),
-    "fleet_name": (_LIKE, lambda it: (it.host.fleet if it.host else "",)),
-    "host_name": (_LIKE, lambda it: (it.host.host_id if it.host else "",)),
+    "request_id": (_EQUALITY, lambda it: (it.request_id,)),
+    "tags": (_EQUALITY, lambda it: tuple(it.tags)),
+    "application": (_EQUALITY, lambda it: (it.application,)),
+    "version": (_EQUALITY, lambda it: (it.version,)),
+    "fleet_name": (_WITH_PATTERN, lambda it: (it.host.fleet if it.host else "",)),
+    "host_name": (_WITH_PATTERN, lambda it: (it.host.host_id if it.host else "",)),
 }
-# Phases by the word that a filter on `status` has for them.
+# The phase for each value of a filter on `status`.
 _PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
     "ready": Phase.READY,
     "error": Phase.FAILED,
@@ -43,12 +41,12 @@ _PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
     "terminated": Phase.ENDED,
 }
 _by_arrival = attrgetter("number")
-_phase_as_indexed: _PhaseOf = attrgetter("phase")
+_indexed_phase: _PhaseOf = attrgetter("phase")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of deployments, of `total` in `pages` pages."""
+    """One page of deployments, of `total` deployments in `pages` pages."""
 
     items: Sequence[Deployment]
     total: int
@@ -56,37 +54,47 @@ class Page:
     pages: int
 
 
-def matches(
+def matching(
     index: Index, query: ListQuery, clock: Clock, now: float, lag: float = 0.0
 ) -> list[Deployment]:
-    """All that pass every filter, in the order of arrival; or those that did `lag`
-    seconds ago, by their tags of now.
+    """Return the deployments that pass every filter, in the order of arrival.
+
+    With a lag, these are the deployments that passed `lag` seconds ago, except that
+    filters see the current tags.
 
     Raises:
-        Refusal: a filter that the API does not know.
+        ApiError: The API does not know a filter.
     """
-    seen = now - lag
-    phase: _PhaseOf = (lambda it: it.phase_at(seen)) if lag else _phase_as_indexed
-    tests = [_test(each, clock, seen, phase) for each in query.filters]
-    # Of what was in a phase at another time no index tells.
-    pools = [
-        pool
+    as_of = now - lag
+    phase_of: _PhaseOf = (lambda it: it.phase_at(as_of)) if lag else _indexed_phase
+    predicates = [_predicate(each, clock, as_of, phase_of) for each in query.filters]
+    # The index knows only the current phases.
+    sets = [
+        candidates
         for each in query.filters
         if not (lag and each.field == "status")
-        if (pool := _pool(each, index)) is not None
+        if (candidates := _candidates(each, index)) is not None
     ]
-    pool = min(pools, key=len, default=index.all)
-    held = [*pool.values()]
+    smallest = min(sets, key=len, default=index.all)
+    existing = [*smallest.values()]
     if lag:
-        held = [
-            each for each in (*held, *index.ended_since(seen)) if each.created <= seen
+        existing = [
+            each
+            for each in (*existing, *index.ended_since(as_of))
+            if each.created_at <= as_of
         ]
-    found = (
-        [each for each in held if all(test(each) for test in tests)] if tests else held
-    )
-    if lag or pool is not index.all:
+    found = _filtered(existing, predicates)
+    if lag or smallest is not index.all:
         found.sort(key=_by_arrival)
     return found
+
+
+def _filtered(
+    deployments: list[Deployment], predicates: Sequence[_Predicate]
+) -> list[Deployment]:
+    if not predicates:
+        return deployments
+    return [it for it in deployments if all(test(it) for test in predicates)]
 
 
 def page_of(
@@ -96,10 +104,10 @@ def page_of(
     size: int,
     newest_first: bool,
 ) -> Page:
-    """The page with this number, from 1; past the last it is empty.
+    """Return the page with this number, from 1; after the last page it is empty.
 
     Raises:
-        Refusal: an order that the API does not know.
+        ApiError: The API does not know the order.
     """
     if _newest_first(query, newest_first):
         found.reverse()
@@ -107,75 +115,79 @@ def page_of(
     return Page(found[(number - 1) * size : number * size], len(found), number, pages)
 
 
-def _newest_first(query: ListQuery, unless_asked: bool) -> bool:
+def _newest_first(query: ListQuery, default: bool) -> bool:
     for order in query.order_by:
         if order.field != "created_at" or order.order not in ("asc", "desc"):
-            raise Refusal(
+            raise ApiError(
                 400,
-                f"order_by: only created_at, asc or desc, not {order.field!r} {order.order!r}",
+                "order_by: the only field is created_at, asc or desc, "
+                f"not {order.field!r} {order.order!r}",
             )
         return order.order == "desc"
-    return unless_asked
+    return default
 
 
-def _pool(given: ListFilter, index: Index) -> _Pool | None:
-    """The part of the index in which all that pass a filter are; None if nothing less
-    than all of it.
-    """
-    if given.operator not in ("eq", "in"):
+def _candidates(filter_: ListFilter, index: Index) -> _Candidates | None:
+    """Return an indexed set that holds all deployments that pass a filter, if any."""
+    if filter_.operator not in ("eq", "in"):
         return None
-    wanted = _wanted(given)
-    match given.field:
+    wanted = _wanted(filter_)
+    match filter_.field:
         case "request_id":
             return {each: index.all[each] for each in wanted if each in index.all}
         case "tags":
             return {
-                key: each for name in wanted for key, each in index.tagged(name).items()
+                key: each
+                for name in wanted
+                for key, each in index.with_tag(name).items()
             }
-        case "status" if given.value in _PHASES:
-            return index.in_phase(_PHASES[str(given.value)])
+        case "status" if filter_.value in _PHASES:
+            return index.in_phase(_PHASES[str(filter_.value)])
         case _:
             return None
 
 
-def _wanted(given: ListFilter) -> frozenset[str]:
-    value = given.value
+def _wanted(filter_: ListFilter) -> frozenset[str]:
+    value = filter_.value
     return frozenset((str(value),) if isinstance(value, str | int | float) else value)
 
 
-def _test(given: ListFilter, clock: Clock, now: float, phase: _PhaseOf) -> _Test:
-    if given.field == "created_at":
-        return _when(given, clock)
-    if given.field == "status":
-        return _status(given, now, phase)
-    if given.field not in _FIELDS:
-        raise Refusal(400, f"query: there is no field {given.field!r} to filter by")
-    operators, values = _FIELDS[given.field]
-    _check_operator(given, operators)
-    if given.operator == "ilike":
+def _predicate(
+    filter_: ListFilter, clock: Clock, now: float, phase_of: _PhaseOf
+) -> _Predicate:
+    if filter_.field == "created_at":
+        return _created_at(filter_, clock)
+    if filter_.field == "status":
+        return _status(filter_, now, phase_of)
+    if filter_.field not in _FIELDS:
+        raise ApiError(400, f"query: there is no field {filter_.field!r} to filter by")
+    operators, values = _FIELDS[filter_.field]
+    _check_operator(filter_, operators)
+    if filter_.operator == "ilike":
         pattern = re.compile(
-            ".*".join(map(re.escape, str(given.value).split("%"))),
+            ".*".join(map(re.escape, str(filter_.value).split("%"))),
             re.IGNORECASE | re.DOTALL,
         )
         return lambda it: any(pattern.fullmatch(value) for value in values(it))
-    wanted = _wanted(given)
-    negated = given.operator in ("neq", "nin")
+    wanted = _wanted(filter_)
+    negated = filter_.operator in ("neq", "nin")
     return lambda it: wanted.isdisjoint(values(it)) is negated
 
 
-def _check_operator(given: ListFilter, operators: tuple[str, ...]) -> None:
-    if given.operator not in operators:
-        raise Refusal(
+def _check_operator(filter_: ListFilter, operators: tuple[str, ...]) -> None:
+    if filter_.operator not in operators:
+        raise ApiError(
             400,
-            f"query: {given.field} takes {', '.join(operators)}, not {given.operator!r}",
+            f"query: {filter_.field} takes {', '.join(operators)}, "
+            f"not {filter_.operator!r}",
         )
 
 
-def _status(given: ListFilter, now: float, phase_of: _PhaseOf) -> _Test:
-    """The phase tells; only before READY does the state say more."""
-    _check_operator(given, ("eq", "neq"))
-    wanted = str(given.value)
-    phase, equal = _PHASES.get(wanted), given.operator == "eq"
+def _status(filter_: ListFilter, now: float, phase_of: _PhaseOf) -> _Predicate:
+    """Compare phases; only before READY do several states share one phase."""
+    _check_operator(filter_, ("eq", "neq"))
+    wanted = str(filter_.value)
+    phase, equal = _PHASES.get(wanted), filter_.operator == "eq"
     if phase is Phase.STARTING:
         return lambda it: (
             (phase_of(it) is phase and it.states(now)[0].lower() == wanted) is equal
@@ -183,87 +195,52 @@ def _status(given: ListFilter, now: float, phase_of: _PhaseOf) -> _Test:
     return lambda it: (phase_of(it) is phase) is equal
 
 
-def _when(given: ListFilter, clock: Clock) -> _Test:
-    _check_operator(given, ("eq", "gte", "lte"))
+def _created_at(filter_: ListFilter, clock: Clock) -> _Predicate:
+    _check_operator(filter_, ("eq", "gte", "lte"))
     try:
-        wanted = clock.seconds(str(given.value))
+        wanted = clock.seconds(str(filter_.value))
     except ValueError:
-        raise Refusal(
-            400, f"query: created_at takes an ISO 8601 date, not {given.value!r}"
+        raise ApiError(
+            400, f"query: created_at takes an ISO 8601 date, not {filter_.value!r}"
         ) from None
-    # what is written down of a time
+    # Dates are written with six decimals.
     microsecond = 1e-6
-    match given.operator:
+    match filter_.operator:
         case "eq":
-            return lambda it: abs(it.created - wanted) < microsecond
+            return lambda it: abs(it.created_at - wanted) < microsecond
         case "gte":
-            return lambda it: it.created > wanted - microsecond
+            return lambda it: it.created_at > wanted - microsecond
         case _:
-            return lambda it: it.created < wanted + microsecond
-
-
-def misread(query: ListQuery, fault: Fault) -> ListQuery:
-    """A query as it is taken by a server that has a fault of the stage `filters`.
-
-    Raises:
-        Refusal: the fault is that it refuses.
-    """
-    return _MISREADINGS[fault.kind](query, fault)
-
-
-def _ignored(query: ListQuery, fault: Fault) -> ListQuery:
-    return replace(
-        query,
-        filters=[
-            each
-            for each in query.filters
-            if fault.fields and each.field not in fault.fields
-        ],
-    )
-
-
-def _refused(query: ListQuery, fault: Fault) -> ListQuery:
-    raise Refusal(
-        400,
-        f"query: filters on {', '.join(fault.fields) or 'any field'} are not supported",
-    )
-
-
-def _empty(query: ListQuery, fault: Fault) -> ListQuery:
-    return replace(query, filters=[ListFilter("request_id", "in", ())])
-
-
-_MISREADINGS = {
-    "filters-ignored": _ignored,
-    "filters-refused": _refused,
-    "filters-empty": _empty,
-}
+            return lambda it: it.created_at < wanted + microsecond
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
-    """What a bulk stop means: all that pass every filter and do not stop already. No
-    filter at all: all.
+    """Return the deployments of a bulk stop: those that pass every filter and are not
+    stopping already. Without filters, these are all deployments.
 
     Raises:
-        Refusal: a field that the API does not know.
+        ApiError: The API does not know a field.
     """
-    tests = [_bulk_test(each) for each in filters]
-    pools = [pool for each in filters if (pool := _bulk_pool(each, index)) is not None]
-    pool = min(pools, key=len, default=index.all)
-    return [
-        it
-        for it in pool.values()
-        if it.phase is not Phase.STOPPING and all(test(it) for test in tests)
+    predicates = [_bulk_predicate(each) for each in filters]
+    sets = [
+        candidates
+        for each in filters
+        if (candidates := _bulk_candidates(each, index)) is not None
     ]
+    smallest = min(sets, key=len, default=index.all)
+    running = [it for it in smallest.values() if it.phase is not Phase.STOPPING]
+    return _filtered(running, predicates)
 
 
-def _bulk_pool(given: BulkStopFilter, index: Index) -> _Pool | None:
-    if given.filter_type == "not":
+def _bulk_candidates(filter_: BulkStopFilter, index: Index) -> _Candidates | None:
+    if filter_.filter_type == "not":
         return None
-    if given.field == "request_id":
-        return {each: index.all[each] for each in given.values if each in index.all}
+    if filter_.field == "request_id":
+        return {each: index.all[each] for each in filter_.values if each in index.all}
     return {
-        key: each for name in given.values for key, each in index.tagged(name).items()
+        key: each
+        for name in filter_.values
+        for key, each in index.with_tag(name).items()
     }
 
 
@@ -273,14 +250,15 @@ _BULK_FIELDS: dict[str, Callable[[Deployment], frozenset[str]]] = {
 }
 
 
-def _bulk_test(given: BulkStopFilter) -> _Test:
-    if given.field not in _BULK_FIELDS:
-        raise Refusal(
+def _bulk_predicate(filter_: BulkStopFilter) -> _Predicate:
+    if filter_.field not in _BULK_FIELDS:
+        raise ApiError(
             400,
-            f"filters: field must be {' or '.join(_BULK_FIELDS)}, not {given.field!r}",
+            f"filters: field must be {' or '.join(_BULK_FIELDS)}, "
+            f"not {filter_.field!r}",
         )
-    values, wanted = _BULK_FIELDS[given.field], frozenset(given.values)
-    match given.filter_type:
+    values, wanted = _BULK_FIELDS[filter_.field], frozenset(filter_.values)
+    match filter_.filter_type:
         case "any":
             return lambda it: not wanted.isdisjoint(values(it))
         case "all":

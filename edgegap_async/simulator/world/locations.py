@@ -1,5 +1,6 @@
-"""Where things run: locations, and the hosts of private fleets. All made up, none of it
-random from run to run.
+"""Locations, and the hosts of private fleets.
+
+All of them are made up, and the same in every run.
 """
 
 from dataclasses import dataclass
@@ -8,8 +9,8 @@ from random import Random
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A location. Coordinates in degrees."""
+class Location:
+    """A location. Its coordinates are in degrees."""
 
     city: str
     country: str
@@ -21,13 +22,13 @@ class Place:
     type: str = "standard"
 
     def distance(self, latitude: float, longitude: float) -> float:
-        """How far it is, in degrees, good enough to compare."""
+        """Return the distance in degrees, precise enough to compare locations."""
         east = (self.longitude - longitude + 180) % 360 - 180
         return hypot(self.latitude - latitude, east * cos(radians(latitude)))
 
 
-PLACES = (
-    Place(
+LOCATIONS = (
+    Location(
         "Montreal",
         "Canada",
         "North America",
@@ -36,7 +37,7 @@ PLACES = (
         45.3324097,
         -73.2693626,
     ),
-    Place(
+    Location(
         "Toronto",
         "Canada",
         "North America",
@@ -45,7 +46,7 @@ PLACES = (
         43.6173,
         -79.3186,
     ),
-    Place(
+    Location(
         "Ashburn",
         "United States",
         "North America",
@@ -54,7 +55,7 @@ PLACES = (
         39.0438,
         -77.4874,
     ),
-    Place(
+    Location(
         "Dallas",
         "United States",
         "North America",
@@ -63,7 +64,7 @@ PLACES = (
         32.7767,
         -96.797,
     ),
-    Place(
+    Location(
         "Los Angeles",
         "United States",
         "North America",
@@ -72,7 +73,7 @@ PLACES = (
         34.0522,
         -118.2437,
     ),
-    Place(
+    Location(
         "Sao Paulo",
         "Brazil",
         "South America",
@@ -81,7 +82,7 @@ PLACES = (
         -23.5558,
         -46.6396,
     ),
-    Place(
+    Location(
         "London",
         "United Kingdom",
         "Europe",
@@ -90,7 +91,7 @@ PLACES = (
         51.5072,
         -0.1276,
     ),
-    Place(
+    Location(
         "Paris",
         "France",
         "Europe",
@@ -99,7 +100,7 @@ PLACES = (
         48.8566,
         2.3522,
     ),
-    Place(
+    Location(
         "Frankfurt",
         "Germany",
         "Europe",
@@ -108,7 +109,7 @@ PLACES = (
         50.1109,
         8.6821,
     ),
-    Place(
+    Location(
         "Stockholm",
         "Sweden",
         "Europe",
@@ -117,7 +118,7 @@ PLACES = (
         59.3293,
         18.0686,
     ),
-    Place(
+    Location(
         "Johannesburg",
         "South Africa",
         "Africa",
@@ -126,7 +127,7 @@ PLACES = (
         -26.2041,
         28.0473,
     ),
-    Place(
+    Location(
         "Dubai",
         "United Arab Emirates",
         "Asia",
@@ -135,10 +136,10 @@ PLACES = (
         25.2048,
         55.2708,
     ),
-    Place(
+    Location(
         "Mumbai", "India", "Asia", "Maharashtra", "India Standard Time", 19.076, 72.8777
     ),
-    Place(
+    Location(
         "Singapore",
         "Singapore",
         "Asia",
@@ -147,7 +148,7 @@ PLACES = (
         1.3521,
         103.8198,
     ),
-    Place(
+    Location(
         "Tokyo",
         "Japan",
         "Asia",
@@ -157,7 +158,7 @@ PLACES = (
         139.6503,
         type="regional",
     ),
-    Place(
+    Location(
         "Sydney",
         "Australia",
         "Oceania",
@@ -170,19 +171,19 @@ PLACES = (
 )
 
 
-def nearest(latitude: float, longitude: float) -> Place:
-    """The location next to a point."""
-    return min(PLACES, key=lambda place: place.distance(latitude, longitude))
+def nearest(latitude: float, longitude: float) -> Location:
+    """Return the location that is nearest to a point."""
+    return min(LOCATIONS, key=lambda each: each.distance(latitude, longitude))
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host of a private fleet. `number` among all hosts that were made up."""
+    """A host of a private fleet. `number` is its position among all hosts."""
 
     host_id: str
     fleet: str
     label: str
-    place: Place
+    location: Location
     number: int
 
 
@@ -190,13 +191,13 @@ _LABELS = ("Alpha", "Bravo", "Charlie")
 
 
 def hosts_of(fleet: str, first_number: int) -> tuple[Host, ...]:
-    """The hosts that a fleet of this name has: the same ones whenever it is asked."""
-    chance = Random(fleet)
+    """Make the hosts of a fleet: the same ones in every run."""
+    random = Random(fleet)
     hosts: list[Host] = []
     for offset, label in enumerate(_LABELS):
-        place = chance.choice(PLACES)
-        words = (label, *place.continent.split(), f"{chance.getrandbits(32):08x}")
+        location = random.choice(LOCATIONS)
+        words = (label, *location.continent.split(), f"{random.getrandbits(32):08x}")
         hosts.append(
-            Host("-".join(words).lower(), fleet, label, place, first_number + offset)
+            Host("-".join(words).lower(), fleet, label, location, first_number + offset)
         )
     return tuple(hosts)

@@ -1,12 +1,10 @@
-"""Which webhook is due when. Pure: who asks gives the time.
+"""Which webhook is due when. The caller passes the time.
 
-    STARTING -> READY -> ... -> TERMINATED
-             |  "ready"         "terminated", when it is gone; a stop makes that earlier
-             -> ERROR -> ...
-                "error"
+    STARTING -> READY ("ready") -> TERMINATED ("terminated")
+             -> ERROR ("error") -> TERMINATED ("terminated")
 
-Who is stopped while it starts never is READY or in ERROR, to no status call: only its
-end is told.
+A stop makes "terminated" due earlier. A deployment that is stopped while it starts is
+never seen as READY or ERROR, so only its "terminated" is sent.
 """
 
 from collections.abc import Iterator
@@ -21,51 +19,51 @@ READY, ERROR, TERMINATED = "ready", "error", "terminated"
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """A webhook that is due: what is told of a deployment as it was at a time, and to
-    which URL.
-    """
+class DueWebhook:
+    """A webhook to send: the deployment as of a time, and the URL."""
 
     deployment: Deployment
     url: str
     when: float
 
 
-class Notices:
-    """The webhooks that are still to come. What is handed out is taken from its
-    deployment, so it is due once.
+class WebhookSchedule:
+    """The webhooks that are not sent yet.
+
+    `pop_due` removes a webhook from its deployment, so it is due only once.
     """
 
     def __init__(self) -> None:
-        self._turns: list[tuple[float, int, Deployment, str]] = []
-        # keeps the heap from comparing deployments, and equal times in the order of
-        # arrival
+        self._heap: list[tuple[float, int, Deployment, str]] = []
+        # The serial number keeps the heap from comparing deployments, and keeps equal
+        # times in the order of arrival.
         self._serial = count()
 
-    def expect(self, deployment: Deployment) -> None:
-        """Take in a new deployment, or one that a stop ends earlier."""
+    def add(self, deployment: Deployment) -> None:
+        """Schedule the webhooks of a new deployment, or of one that was just stopped."""
         for event in deployment.webhooks:
-            # An entry of before a stop stays in the heap: by the time that it comes up
-            # its webhook is gone.
+            # An entry from before a stop stays in the heap. When it comes up, its
+            # webhook has been sent already, and it is skipped.
             if (when := _due(deployment, event)) < inf:
-                heappush(self._turns, (when, next(self._serial), deployment, event))
+                heappush(self._heap, (when, next(self._serial), deployment, event))
 
-    def next(self) -> float:
-        """When the next one is due; inf if there is none."""
-        while self._turns and self._turns[0][3] not in self._turns[0][2].webhooks:
-            heappop(self._turns)
-        return self._turns[0][0] if self._turns else inf
+    def next_due(self) -> float:
+        """Return when the next webhook is due; inf if there is none."""
+        while self._heap and self._heap[0][3] not in self._heap[0][2].webhooks:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
 
-    def due(self, now: float) -> Iterator[Notice]:
-        """Hand out all that are due."""
-        while self.next() <= now:
-            when, _, deployment, event = heappop(self._turns)
+    def pop_due(self, now: float) -> Iterator[DueWebhook]:
+        """Remove and yield all webhooks that are due."""
+        while self.next_due() <= now:
+            when, _, deployment, event = heappop(self._heap)
             url = deployment.webhooks.pop(event)
-            if event == TERMINATED or when < deployment.leaves:
-                yield Notice(deployment, url, when)
+            if event == TERMINATED or when < deployment.terminating_at:
+                yield DueWebhook(deployment, url, when)
 
 
-def _due(it: Deployment, event: str) -> float:
+def _due(deployment: Deployment, event: str) -> float:
     if event == TERMINATED:
-        return it.ends
-    return it.settles if it.fails is (event == ERROR) else inf
+        return deployment.terminated_at
+    happens = deployment.fails is (event == ERROR)
+    return deployment.ready_or_failed_at if happens else inf

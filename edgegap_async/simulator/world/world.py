@@ -1,12 +1,11 @@
-"""What the API keeps, and what can be done to it. Pure: who asks gives the time, in
-seconds.
+"""The state of the API, and the operations on it. The caller passes the time in seconds.
+
+The methods that tests call from another thread (`deployed`, `running`, `stopped`,
+`known`) change nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import inf
 from random import Random
-from typing import Literal, TypeAlias, get_args
 
 from ...models.deploy import (
     ByCoordinates,
@@ -19,122 +18,80 @@ from ...models.deployment import BulkStopFilter
 from ...models.paging import ListQuery
 from .clock import Clock
 from .deployment import Deployment, Phase, Tag
-from .errors import Refusal
+from .errors import ApiError
 from .index import Index
-from .listing import Page, matches, page_of, to_stop
-from .locations import PLACES, Host, Place, hosts_of, nearest
-from .neighbours import crowd
-from .options import Draw, check_draw, drawn
-from .webhook_schedule import ERROR, READY, TERMINATED, Notices
-
-Gone: TypeAlias = Literal["404", "410", "400", "terminated"]
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the world is like, where a test wants to say so or nobody knows. `Simulator`
-    tells what each one means.
-    """
-
-    ready_after: Draw = (2.0, 5.0)
-    error_share: float = 0.0
-    stop_takes: float = 0.5
-    gone: Gone = "404"
-    newest_first: bool = True
-    max_page_size: int = 100
-    others: int = 0
-
-    def __post_init__(self) -> None:
-        check_draw("ready_after", self.ready_after)
-        if not 0 <= self.error_share <= 1:
-            raise ValueError(
-                f"error_share must be a share from 0 to 1, not {self.error_share!r}"
-            )
-        if not 0 <= self.stop_takes < inf:
-            raise ValueError(
-                f"stop_takes must be a number of seconds, not {self.stop_takes!r}"
-            )
-        if self.gone not in get_args(Gone):
-            raise ValueError(
-                f"gone must be 404, 410, 400 or terminated, as text, not {self.gone!r}"
-            )
-        if self.max_page_size < 1:
-            raise ValueError(
-                f"max_page_size must be at least 1, not {self.max_page_size!r}"
-            )
-        if self.others < 0:
-            raise ValueError(
-                f"others must be a number of deployments, not {self.others!r}"
-            )
+from .listing import Page, matching, page_of, to_stop
+from .locations import LOCATIONS, Host, Location, hosts_of, nearest
+from .neighbours import neighbours
+from .options import WorldOptions, draw_delay
+from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
 
 
 class World:
-    """All deployments that there are and were, and the fleets; those of others have run
-    for a while at `now`.
+    """All deployments, past and present, and the private fleets.
+
+    The neighbours' deployments are READY at `now` already.
     """
 
     def __init__(
-        self, choices: Choices, seed: int, clock: Clock, now: float = 0.0
+        self, options: WorldOptions, seed: int, clock: Clock, now: float = 0.0
     ) -> None:
         self.clock = clock
-        self.notices: Notices = Notices()
-        self._choices = choices
-        self._chance = Random(seed)
+        self.webhook_schedule: WebhookSchedule = WebhookSchedule()
+        self._options = options
+        self._random = Random(seed)
         self._known: dict[str, Deployment] = {}
         self._index = Index()
         self._stopped: dict[str, None] = {}
         self._fleets: dict[str, tuple[Host, ...]] = {}
         self._hosts: dict[str, Host] = {}
-        for other in crowd(choices.others, seed, now, choices.stop_takes):
-            self._known[other.request_id] = other
-            self._index.add(other, now)
+        for each in neighbours(options.neighbours, seed, now, options.stop_takes):
+            self._known[each.request_id] = each
+            self._index.add(each, now)
 
     def deploy(
         self, body: DeployRequest, now: float, *, allocated: bool = True
     ) -> Deployment:
-        """Start a deployment; one for which no server is `allocated` is in error at
-        once.
-        """
+        """Start a deployment. If no server can be `allocated`, it is in ERROR at once."""
         host = self._host_for(body)
         deployment = Deployment(
-            number=len(self._known) - self._choices.others,
+            number=len(self._known) - self._options.neighbours,
             request_id=self._new_id(),
             application=body.application,
             version=body.version,
-            created=now,
-            settles=now + self._ready_after(allocated),
-            fails=(self._chance.random() < self._choices.error_share) or not allocated,
-            stop_takes=self._choices.stop_takes,
-            place=host.place if host else self._place_for(body),
-            delete_token=f"{self._chance.getrandbits(128):032x}",
-            access_point=self._chance.randrange(1, 1_000_000),
+            created_at=now,
+            ready_or_failed_at=now + self._ready_after(allocated),
+            fails=(self._random.random() < self._options.error_share) or not allocated,
+            stop_takes=self._options.stop_takes,
+            location=host.location if host else self._location_for(body),
+            delete_token=f"{self._random.getrandbits(128):032x}",
+            access_point=self._random.randrange(1, 1_000_000),
             host=host if allocated else None,
             webhooks=_webhooks(body),
-            variables=_variables(body),
+            environment=_environment(body),
             tags={name: Tag(now, now) for name in body.tags or ()},
             allocated=allocated,
         )
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
-        self.notices.expect(deployment)
+        self.webhook_schedule.add(deployment)
         return deployment
 
     def stop(self, deployment: Deployment, now: float) -> None:
-        """Stop a deployment: now, or once it is ready or in error. To ask again changes
-        nothing.
+        """Stop a deployment: now, or once it is READY or in ERROR.
+
+        A second stop changes nothing.
         """
         self._stopped[deployment.request_id] = None
-        if deployment.stop_asked is None:
-            deployment.stop_asked = now
-            self._index.sort_in(deployment, now)
-            self.notices.expect(deployment)
+        if deployment.stop_requested_at is None:
+            deployment.stop_requested_at = now
+            self._index.update(deployment, now)
+            self.webhook_schedule.add(deployment)
 
     def bulk_stop(
         self, filters: Sequence[BulkStopFilter], now: float
     ) -> list[Deployment]:
-        """Stop all that pass every filter, and say which those are. No filter at all:
-        all.
-        """
+        """Stop and return the deployments that pass every filter; all without filters."""
         self._index.advance(now)
         found = to_stop(self._index, filters)
         for deployment in found:
@@ -144,54 +101,56 @@ class World:
     def page(
         self, query: ListQuery, number: int, size: int, now: float, lag: float = 0.0
     ) -> Page:
-        """One page of the deployments that exist, or existed `lag` seconds ago; a size
-        that is too large is cut.
+        """Return one page of the deployments that exist, or existed `lag` seconds ago.
+
+        A size above the largest page size is reduced to it.
         """
         self._index.advance(now)
-        found = matches(self._index, query, self.clock, now, lag)
-        return page_of(
-            found,
-            query,
-            number,
-            min(size, self._choices.max_page_size),
-            self._choices.newest_first,
-        )
+        found = matching(self._index, query, self.clock, now, lag)
+        size = min(size, self._options.max_page_size)
+        return page_of(found, query, number, size, self._options.newest_first)
 
     def find(
-        self, request_id: str, now: float, *, ended_too: bool = False
+        self, request_id: str, now: float, *, include_ended: bool = False
     ) -> Deployment:
-        """A deployment that exists, or one that has ended if both the caller and the
-        choices are for it.
+        """Return a deployment that exists.
+
+        One that has ended is returned only with `include_ended` and if the option
+        `gone` is `terminated`.
+
+        Raises:
+            ApiError: There is no such deployment.
         """
         self._index.advance(now)
-        deployment, gone = self._known.get(request_id), self._choices.gone
-        if deployment is not None and (
-            deployment.phase is not Phase.ENDED or (ended_too and gone == "terminated")
-        ):
+        deployment, gone = self._known.get(request_id), self._options.gone
+        shows_ended = include_ended and gone == "terminated"
+        if deployment and (deployment.phase is not Phase.ENDED or shows_ended):
             return deployment
         if gone == "400":
-            raise Refusal(400, "Bad Request ID provided")
-        if deployment is not None and gone == "410":
-            raise Refusal(410, f"Deployment {request_id} is terminated")
-        raise Refusal(404, f"Deployment {request_id} not found")
+            raise ApiError(400, "Bad Request ID provided")
+        if deployment and gone == "410":
+            raise ApiError(410, f"Deployment {request_id} is terminated")
+        raise ApiError(404, f"Deployment {request_id} not found")
 
     def find_to_stop(self, request_id: str, now: float) -> Deployment:
-        """A deployment that exists; 404 for one that never did, 410 for one that has
-        ended.
+        """Return a deployment that exists.
+
+        Raises:
+            ApiError: 404 if it never existed, 410 if it has ended.
         """
         self._index.advance(now)
         deployment = self._known.get(request_id)
         if deployment is None:
-            raise Refusal(404, f"Deployment {request_id} not found")
+            raise ApiError(404, f"Deployment {request_id} not found")
         if deployment.phase is Phase.ENDED:
-            raise Refusal(410, f"Deployment {request_id} is already terminated")
+            raise ApiError(410, f"Deployment {request_id} is already terminated")
         return deployment
 
     def tag(self, deployment: Deployment, name: str) -> Tag:
-        """A tag of a deployment."""
+        """Return a tag of a deployment."""
         found = deployment.tags.get(name)
         if found is None:
-            raise Refusal(404, f"Tag {name} not found")
+            raise ApiError(404, f"Tag {name} not found")
         return found
 
     def create_tag(
@@ -201,101 +160,109 @@ class World:
         now: float,
         created: float | None = None,
     ) -> Tag:
-        """Add a tag."""
+        """Add a tag to a deployment."""
         if name in deployment.tags:
-            raise Refusal(409, f"Tag {name} already exists")
+            raise ApiError(409, f"Tag {name} already exists")
         tag = Tag(now if created is None else created, now)
-        self._index.tag(deployment, name, tag)
+        self._index.add_tag(deployment, name, tag)
         return tag
 
     def rename_tag(
         self, deployment: Deployment, name: str, new_name: str, now: float
     ) -> Tag:
-        """Give a tag another name; the time of its making stays."""
+        """Rename a tag; its creation time stays."""
         if new_name != name and new_name in deployment.tags:
-            raise Refusal(409, f"Tag {new_name} already exists")
+            raise ApiError(409, f"Tag {new_name} already exists")
         created = self.tag(deployment, name).created
-        self._index.untag(deployment, name)
+        self._index.remove_tag(deployment, name)
         return self.create_tag(deployment, new_name, now, created)
 
     def delete_tag(self, deployment: Deployment, name: str) -> None:
-        """Take a tag away."""
+        """Remove a tag from a deployment."""
         self.tag(deployment, name)
-        self._index.untag(deployment, name)
+        self._index.remove_tag(deployment, name)
 
     def fleet(self, name: str) -> tuple[Host, ...]:
-        """The hosts of a fleet. Every name is a fleet; it is made up when it is first
-        asked for.
-        """
+        """Return the hosts of a fleet. Every name is a fleet, created on first use."""
         if name not in self._fleets:
             self._fleets[name] = hosts_of(name, len(self._hosts))
             self._hosts |= {host.host_id: host for host in self._fleets[name]}
         return self._fleets[name]
 
     def on_host(self, host: Host, now: float) -> int:
-        """How many deployments that exist are on a host."""
+        """Return how many deployments exist on a host."""
         self._index.advance(now)
         return self._index.on_host(host)
 
-    # The rest changes nothing, so that a test may ask it from another thread.
-
     def deployed(self) -> tuple[str, ...]:
-        """All that were ever deployed here, in the order of arrival."""
-        return tuple(self._known)[self._choices.others :]
+        """Return the IDs of all that was ever deployed here, in the order of arrival."""
+        return tuple(self._known)[self._options.neighbours :]
 
     def running(self, now: float) -> frozenset[str]:
-        """Those that were deployed here and exist."""
-        there = list(self._index.all.values())
+        """Return the IDs of what was deployed here and exists."""
+        # A copy, as the server may change the index meanwhile.
+        existing = list(self._index.all.values())
         return frozenset(
-            each.request_id for each in there if each.number >= 0 and now < each.ends
+            each.request_id
+            for each in existing
+            if each.number >= 0 and now < each.terminated_at
         )
 
     def stopped(self) -> tuple[str, ...]:
-        """Those whose stop was accepted, of others too, in the order of arrival."""
+        """Return the IDs of all whose stop was accepted, in the order of arrival.
+
+        Deployments of neighbours are included.
+        """
         return tuple(sorted(self._stopped, key=lambda each: self._known[each].number))
 
     def known(self, request_id: str) -> Deployment:
-        """One that was ever deployed, here or by others; LookupError if there is none."""
+        """Return a deployment, past or present, also a neighbour's.
+
+        Raises:
+            LookupError: It never existed.
+        """
         return self._known[request_id]
 
     def _ready_after(self, allocated: bool) -> float:
-        # Drawn in any case: what is left to chance for the others must not depend on
-        # this one.
-        seconds = drawn(self._choices.ready_after, self._chance)
+        # Drawn in any case: the random numbers of other deployments must not depend on
+        # whether this one was allocated.
+        seconds = draw_delay(self._options.ready_after, self._random)
         return seconds if allocated else 0.0
 
     def _new_id(self) -> str:
-        while (request_id := f"{self._chance.getrandbits(48):012x}") in self._known:
+        while (request_id := f"{self._random.getrandbits(48):012x}") in self._known:
             pass
         return request_id
 
-    def _place_for(self, body: DeployRequest) -> Place:
+    def _location_for(self, body: DeployRequest) -> Location:
         for user in body.users:
             if isinstance(user, ByCoordinates):
                 return nearest(user.user_data.latitude, user.user_data.longitude)
-        return self._chance.choice(PLACES)
+        return self._random.choice(LOCATIONS)
 
     def _host_for(self, body: DeployRequest) -> Host | None:
-        """The first host that there is. Overflow goes to the cloud, and so does who
-        asks for no host of a fleet.
-        """
+        """Return the first requested host that exists; None means the cloud."""
         wanted = body.private_host_ids if isinstance(body, FleetDeployRequest) else ()
         return next((self._hosts[each] for each in wanted if each in self._hosts), None)
 
 
 def _webhooks(body: DeployRequest) -> dict[str, str]:
-    asked = {
+    requested = {
         READY: body.webhook_on_ready,
         ERROR: body.webhook_on_error,
         TERMINATED: body.webhook_on_terminated,
     }
     return {
-        event: hook.url for event, hook in asked.items() if isinstance(hook, Webhook)
+        event: hook.url
+        for event, hook in requested.items()
+        if isinstance(hook, Webhook)
     }
 
 
-def _variables(body: DeployRequest) -> dict[str, str]:
-    given = body.environment_variables or ()
+def _environment(body: DeployRequest) -> dict[str, str]:
+    variables = body.environment_variables or ()
     return {
-        each.key: each.value for each in given if isinstance(each, EnvironmentVariable)
+        each.key: each.value
+        for each in variables
+        if isinstance(each, EnvironmentVariable)
     }
