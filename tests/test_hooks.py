@@ -301,12 +301,12 @@ async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
         await start(edgegap)
         came: list[WebhookEvent] = []
         hooks.listen(came.append)
-        url = theirs.asked("ready")["webhook_on_ready"]["url"]
+        url = theirs.fields("ready")["webhook_on_ready"]["url"]
         server = await start(edgegap, webhook_on_ready=url)
         assert late(sim, server.request_id) < 0.3
         await edgegap.deployments.stop(server.request_id)
         await asyncio.sleep(2)
-        assert theirs.what == [(server.request_id, "ready")]
+        assert theirs.ids_and_events == [(server.request_id, "ready")]
         assert [(event.event, event.request_id) for event in came] == [
             ("terminated", server.request_id)
         ]

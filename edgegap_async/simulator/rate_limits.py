@@ -17,9 +17,9 @@ Enforcement: TypeAlias = Literal[
 ]
 Rates: TypeAlias = Mapping[LimitName, float | None]
 
-# In seconds. asyncio fires a timer up to one tick of its clock early, and sums of floats
-# are off by less than that. Two requests sent one second apart must not count as being
-# within one second.
+# In seconds. asyncio fires a timer up to one tick of its clock early, and sums of
+# floats are off by less than that. Two requests sent one second apart must not count as
+# being within one second.
 _TICK = 1e-9
 # In seconds. A server without tolerance refuses requests that were evenly paced but met
 # the network's jitter: at 5 ms of jitter 106 of 400. No real API could work like that.

@@ -164,7 +164,8 @@ class Simulator:
         faults: Sequence[Fault] = (),
         neighbours: int = 0,
     ) -> None:
-        self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
+        self._seed, self._port = seed, port
+        self._fleet_deploy: FleetPath = fleet_deploy
         self._limits = enforced_limits(enforcement, rates, spacing_tolerance)
         self._world_options = WorldOptions(
             ready_after=ready_after,
@@ -227,7 +228,7 @@ class Simulator:
         return self._limits[limit].refused
 
     def deployed(self) -> tuple[str, ...]:
-        """Return the IDs of all that was ever deployed here, in the order of arrival."""
+        """Return the IDs of all deployments made here, in the order of arrival."""
         return self._started.world.deployed()
 
     def running(self) -> frozenset[str]:

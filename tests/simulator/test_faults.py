@@ -103,7 +103,10 @@ def test_a_fault_can_be_parsed_from_text(text: str, fault: Fault) -> None:
         ("deploy:cut-after:1:5", "seconds: cut-after takes none"),
         (
             "list:422",
-            "422 can't hit deployments.list, only deployments.deploy, private_fleets.deploy",
+            (
+                "422 can't hit deployments.list, only deployments.deploy, "
+                "private_fleets.deploy"
+            ),
         ),
         ("list:filters-empty:1:tags,,status", "fields"),
         ("webhook:reordered", "seconds: reordered takes a number"),

@@ -75,10 +75,10 @@ async def test_pages_are_newest_first_unless_configured_or_requested_otherwise(
             "has_next": True,
             "has_previous": True,
         }
-        for order, wanted in (("asc", made), ("desc", made[::-1])):
+        for order, expected in (("asc", made), ("desc", made[::-1])):
             query = json.dumps({"order_by": [{"field": "created_at", "order": order}]})
             page = await api.get("/v1/deployments", query=query, limit="25")
-            assert [row["request_id"] for row in page["data"]] == wanted
+            assert [row["request_id"] for row in page["data"]] == expected
 
 
 async def test_a_page_is_never_larger_than_the_maximum() -> None:
@@ -112,9 +112,9 @@ FILTERS: list[tuple[tuple[str, str, Any], list[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "wanted"), FILTERS)
+@pytest.mark.parametrize(("asked", "expected"), FILTERS)
 async def test_a_filter_selects_the_matching_deployments(
-    asked: tuple[str, str, Any], wanted: list[int]
+    asked: tuple[str, str, Any], expected: list[int]
 ) -> None:
     async with plain(Simulator(ready_after=(3, 3), enforcement="off")) as api:
         made = await deployed(api, 4)
@@ -131,7 +131,7 @@ async def test_a_filter_selects_the_matching_deployments(
             )
 
         assert sorted(await api.listed((field, operator, value))) == sorted(
-            made[index] for index in wanted
+            made[index] for index in expected
         )
 
 
@@ -158,23 +158,21 @@ async def test_several_filters_must_all_match() -> None:
         assert await api.listed(*asked) == [made[2], made[0]]
 
 
+def filtered_by(field: str, operator: str, value: Any) -> dict[str, str]:
+    """Return the query of a list with one filter."""
+    filter_ = {"field": field, "operator": operator, "value": value}
+    return {"query": json.dumps({"filters": [filter_]})}
+
+
 @pytest.mark.parametrize(
     "query",
     [
         {"query": "no json"},
-        {
-            "query": '{"filters": [{"field": "tags", "operator": "in", "value": "no list"}]}'
-        },
-        {"query": '{"filters": [{"field": "tags", "operator": "gte", "value": "a"}]}'},
-        {
-            "query": '{"filters": [{"field": "status", "operator": "in", "value": ["ready"]}]}'
-        },
-        {
-            "query": '{"filters": [{"field": "created_at", "operator": "gte", "value": "yesterday"}]}'
-        },
-        {
-            "query": '{"filters": [{"field": "unknown", "operator": "eq", "value": "a"}]}'
-        },
+        filtered_by("tags", "in", "no list"),
+        filtered_by("tags", "gte", "a"),
+        filtered_by("status", "in", ["ready"]),
+        filtered_by("created_at", "gte", "yesterday"),
+        filtered_by("unknown", "eq", "a"),
         {
             "query": json.dumps(
                 {"filters": [{"field": "tags", "operator": "eq", "value": "a"}] * 2}
@@ -208,9 +206,9 @@ BULK: list[tuple[list[tuple[str, str, list[Any]]], list[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "wanted"), BULK)
+@pytest.mark.parametrize(("asked", "expected"), BULK)
 async def test_a_bulk_stop_stops_deployments_that_match_all_filters(
-    asked: Any, wanted: list[int]
+    asked: Any, expected: list[int]
 ) -> None:
     sim = Simulator(enforcement="off")
     async with plain(sim) as api:
@@ -231,9 +229,9 @@ async def test_a_bulk_stop_stops_deployments_that_match_all_filters(
 
     assert status == 202
     assert sorted(each["request_id"] for each in answer["processable"]) == sorted(
-        made[index] for index in wanted
+        made[index] for index in expected
     )
-    assert sim.stopped() == {made[index] for index in wanted}
+    assert sim.stopped() == {made[index] for index in expected}
 
 
 async def test_a_bulk_stop_omits_stopping_deployments_and_refuses_unknown_filters() -> (

@@ -24,14 +24,14 @@ DAY = 24 * 3600
 async def test_neighbours_are_listed_and_older_than_own_deployments() -> None:
     sim = Simulator(neighbours=250, ready_after=(1, 1), enforcement="off")
     async with plain(sim) as api:
-        mine = await api.deploy()
+        own = await api.deploy()
         await asyncio.sleep(2)
         page = await api.get("/v1/deployments", limit="100")
         assert (page["total_count"], page["pagination"]["paginator"]["num_pages"]) == (
             251,
             3,
         )
-        assert page["data"][0]["request_id"] == mine
+        assert page["data"][0]["request_id"] == own
         starts = [row["start_time"] for row in page["data"]]
         assert starts == sorted(starts, reverse=True)
         assert all(row["ready"] for row in page["data"])
@@ -39,8 +39,8 @@ async def test_neighbours_are_listed_and_older_than_own_deployments() -> None:
         neighbour = page["data"][1]["request_id"]
         assert await api.state(neighbour) == "READY"
         assert await api.listed(
-            ("status", "eq", "ready"), ("request_id", "in", [mine, neighbour])
-        ) == [mine, neighbour]
+            ("status", "eq", "ready"), ("request_id", "in", [own, neighbour])
+        ) == [own, neighbour]
         ours_only = [
             {"field": "application", "operator": "eq", "value": DEPLOY["application"]}
         ]
@@ -51,22 +51,22 @@ async def test_neighbours_are_listed_and_older_than_own_deployments() -> None:
 
 async def test_neighbours_never_end_by_themselves() -> None:
     async with plain(Simulator(neighbours=5)) as api:
-        mine = await api.deploy()
+        own = await api.deploy()
         await asyncio.sleep(3 * DAY)
-        assert mine not in await api.listed()
+        assert own not in await api.listed()
         assert len(await api.listed(("status", "eq", "ready"))) == 5
 
 
 async def test_neighbours_count_as_stopped_but_not_as_deployed_or_running() -> None:
     sim = Simulator(neighbours=50, stop_takes=1)
     async with plain(sim) as api:
-        mine = await api.deploy()
+        own = await api.deploy()
         await asyncio.sleep(10)
-        assert sim.deployed() == (mine,)
-        assert sim.running() == {mine}
+        assert sim.deployed() == (own,)
+        assert sim.running() == {own}
         neighbour = (await api.listed())[1]
         assert sim.ready_or_failed_at(neighbour) is not None
-        await api("DELETE", f"/v1/stop/{mine}")
+        await api("DELETE", f"/v1/stop/{own}")
         await api("DELETE", f"/v1/stop/{neighbour}")
         await asyncio.sleep(0.5)
         assert await api.state(neighbour) == "TERMINATING"
@@ -74,9 +74,9 @@ async def test_neighbours_count_as_stopped_but_not_as_deployed_or_running() -> N
         assert (await api("GET", f"/v1/status/{neighbour}"))[0] == 404
         assert (await api.get("/v1/deployments"))["total_count"] == 49
 
-    assert sim.stopped() == {mine, neighbour}
+    assert sim.stopped() == {own, neighbour}
     # In the order of arrival.
-    assert sim.counts()["stopped"] == [neighbour, mine]
+    assert sim.counts()["stopped"] == [neighbour, own]
     assert sim.running() == set()
 
 

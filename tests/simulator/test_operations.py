@@ -1,4 +1,4 @@
-"""The simulator's operations over HTTP, compared with the text of the reference page."""
+"""The simulator's operations over HTTP, compared with the reference page."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ STATES = ["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING", "READY"]
 
 
 def shape(value: Any) -> Any:
-    """Return the keys and types of a sample, nested; a list has those of its first item."""
+    """Return the keys and types of a sample; a list has those of its first item."""
     if isinstance(value, dict):
         return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -305,9 +305,9 @@ async def test_self_stop_takes_only_the_delete_token_of_its_deployment() -> None
     sim = Simulator(token="right")
     async with plain(sim, "token right") as api:
         request_id, other = await api.deploy(), await api.deploy()
-        mine, others = sim.environment(request_id), sim.environment(other)
-        url, token = mine["ARBITRIUM_DELETE_URL"], mine["ARBITRIUM_DELETE_TOKEN"]
-        for used, wanted in (
+        own, others = sim.environment(request_id), sim.environment(other)
+        url, token = own["ARBITRIUM_DELETE_URL"], own["ARBITRIUM_DELETE_TOKEN"]
+        for used, expected in (
             ("token right", 401),
             (others["ARBITRIUM_DELETE_TOKEN"], 401),
             (token, 202),
@@ -315,7 +315,7 @@ async def test_self_stop_takes_only_the_delete_token_of_its_deployment() -> None
             async with aiohttp.request(
                 "DELETE", url, headers={"Authorization": used}
             ) as response:
-                assert response.status == wanted
+                assert response.status == expected
         async with aiohttp.request(
             "DELETE", f"{url}9", headers={"Authorization": token}
         ) as response:

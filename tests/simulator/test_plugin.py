@@ -116,7 +116,10 @@ def test_it_needs_no_async_plugin_and_reports_a_failed_start(
 
 
 def test_the_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
-    program = "import sys, edgegap_async.simulator.plugin; print({'aiohttp', 'msgspec', 'asyncio'} & set(sys.modules))"
+    program = (
+        "import sys, edgegap_async.simulator.plugin; "
+        "print({'aiohttp', 'msgspec', 'asyncio'} & set(sys.modules))"
+    )
     run = pytester.run(sys.executable, "-c", program, timeout=60)
 
     assert run.outlines == ["set()"]

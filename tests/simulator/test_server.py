@@ -7,10 +7,13 @@ from support.plain_client import Plain, plain
 
 from edgegap_async.simulator import Simulator
 
-BODY = b'{"application": "a", "version": "v", "users": [{"user_type": "ip_address", "user_data": {"ip_address": "::1"}}]}'
+BODY = (
+    b'{"application": "a", "version": "v", "users": '
+    b'[{"user_type": "ip_address", "user_data": {"ip_address": "::1"}}]}'
+)
 HEAD = (
-    b"POST /v2/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: token x\r\nContent-Length: %d\r\n\r\n"
-    % len(BODY)
+    b"POST /v2/deployments HTTP/1.1\r\nHost: x\r\nAuthorization: token x\r\n"
+    b"Content-Length: %d\r\n\r\n" % len(BODY)
 )
 
 

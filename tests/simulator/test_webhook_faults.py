@@ -29,15 +29,15 @@ async def webhooks_of_five(
             made.append(await api.deploy(**receiver.fields("ready")))
             await asyncio.sleep(seconds)
         await asyncio.sleep(200)
-        told = [
+        webhooks = [
             (made.index(each.body["request_id"]), each.at - began - 60)
             for each in receiver.received
         ]
-    return sim, told
+    return sim, webhooks
 
 
 @pytest.mark.parametrize(
-    ("steps", "wanted"),
+    ("steps", "expected"),
     [
         (["ok"], [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4)]),
         (["ok", "lost", "lost"], [(0, 0), (3, 3), (4, 4)]),
@@ -54,17 +54,17 @@ async def webhooks_of_five(
     ],
 )
 async def test_faults_lose_duplicate_delay_and_reorder_webhooks(
-    steps: list[str], wanted: list[tuple[int, float]]
+    steps: list[str], expected: list[tuple[int, float]]
 ) -> None:
-    sim, told = await webhooks_of_five(*steps)
+    sim, webhooks = await webhooks_of_five(*steps)
 
-    assert [which for which, _ in told] == [which for which, _ in wanted]
-    assert [when for _, when in told] == pytest.approx(
-        [when for _, when in wanted], abs=EXACT
+    assert [which for which, _ in webhooks] == [which for which, _ in expected]
+    assert [when for _, when in webhooks] == pytest.approx(
+        [when for _, when in expected], abs=EXACT
     )
     assert sim.webhooks() == {
-        "sent": len(told),
-        "answered": len(told),
+        "sent": len(webhooks),
+        "answered": len(webhooks),
         "failed": 0,
         "lost": steps.count("lost"),
     }

@@ -119,13 +119,13 @@ async def test_a_webhook_is_sent_when_its_event_happens(
             assert (await api("DELETE", f"/v1/stop/{request_id}"))[0] in (200, 202, 410)
         await asyncio.sleep(2 * DAY)
 
-    wanted = {
+    expected = {
         event: when
         for event, when in (("ready", ready), ("terminated", ended))
         if when is not None
     }
     assert {each.event: each.at - began for each in receiver.received} == pytest.approx(
-        wanted, abs=EXACT
+        expected, abs=EXACT
     )
     if ready:
         assert receiver.received[0].at == pytest.approx(

@@ -1,4 +1,4 @@
-"""JSON bodies: exactly the keys of the samples on the reference page, as plain dicts."""
+"""JSON bodies as plain dicts, with exactly the keys of the reference page's samples."""
 
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag

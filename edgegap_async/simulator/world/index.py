@@ -75,7 +75,7 @@ class Index:
         self.update(deployment, now)
 
     def update(self, deployment: Deployment, now: float) -> None:
-        """Index a deployment anew: its phase or the time of its next change differs."""
+        """Update a deployment whose phase, or time of its next change, may differ."""
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:

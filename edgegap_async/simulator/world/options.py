@@ -31,7 +31,7 @@ def check_delay(argument: str, delay: Delay) -> None:
 
 
 def draw_delay(delay: Delay, random: Random) -> float:
-    """Return the seconds of one delay: random within its range, or from its callable."""
+    """Return the seconds of a delay: random within its range, or from its callable."""
     return delay() if callable(delay) else random.uniform(*delay)
 
 

@@ -40,7 +40,7 @@ class WebhookSchedule:
         self._serial = count()
 
     def add(self, deployment: Deployment) -> None:
-        """Schedule the webhooks of a new deployment, or of one that was just stopped."""
+        """Schedule the webhooks of a deployment: when it is new, and when stopped."""
         for event in deployment.webhooks:
             # An entry from before a stop stays in the heap. When it comes up, its
             # webhook has been sent already, and it is skipped.

@@ -1,4 +1,4 @@
-"""The state of the API, and the operations on it. The caller passes the time in seconds.
+"""The state of the API, and the operations on it. The caller passes the time.
 
 The methods that tests call from another thread (`deployed`, `running`, `stopped`,
 `known`) change nothing.
@@ -52,7 +52,7 @@ class World:
     def deploy(
         self, body: DeployRequest, now: float, *, allocated: bool = True
     ) -> Deployment:
-        """Start a deployment. If no server can be `allocated`, it is in ERROR at once."""
+        """Start a deployment; without an `allocated` server it is in ERROR at once."""
         host = self._host_for(body)
         deployment = Deployment(
             number=len(self._known) - self._options.neighbours,
@@ -91,7 +91,7 @@ class World:
     def bulk_stop(
         self, filters: Sequence[BulkStopFilter], now: float
     ) -> list[Deployment]:
-        """Stop and return the deployments that pass every filter; all without filters."""
+        """Stop and return the deployments that pass every filter; none means all."""
         self._index.advance(now)
         found = to_stop(self._index, filters)
         for deployment in found:
@@ -195,7 +195,7 @@ class World:
         return self._index.on_host(host)
 
     def deployed(self) -> tuple[str, ...]:
-        """Return the IDs of all that was ever deployed here, in the order of arrival."""
+        """Return the IDs of all deployments made here, in the order of arrival."""
         return tuple(self._known)[self._options.neighbours :]
 
     def running(self, now: float) -> frozenset[str]:
