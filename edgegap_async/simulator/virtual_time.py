@@ -46,14 +46,18 @@ class _JumpingSelector(selectors.DefaultSelector):
         self.now = _START
         # The number of jobs in threads. Real work takes real time.
         self.threads = 0
+        # Up to this real time, the clock has followed the real one.
+        self._followed = 0.0
         self._grace = grace
 
     def select(
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         self.now += _TURN
-        if self.threads and timeout != 0:
-            return self._select_in_real_time(timeout)
+        if self.threads:
+            events = super().select(timeout)
+            self._follow()
+            return events
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         events = super().select(0)
@@ -63,13 +67,19 @@ class _JumpingSelector(selectors.DefaultSelector):
             self.now += timeout
         return events
 
-    def _select_in_real_time(
-        self, timeout: float | None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        began = time.perf_counter()
-        events = super().select(timeout)
-        self.now += time.perf_counter() - began
-        return events
+    def thread_started(self) -> None:
+        # Counted from here, not from the next wait: the job starts at once.
+        if not self.threads:
+            self._followed = time.perf_counter()
+        self.threads += 1
+
+    def thread_ended(self) -> None:
+        self.threads -= 1
+
+    def _follow(self) -> None:
+        real = time.perf_counter()
+        self.now += real - self._followed
+        self._followed = real
 
     def _linger(self) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll for a moment; epoll itself can't wait less than a millisecond."""
@@ -121,21 +131,25 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
         """Run a job in a thread. Until it ends, the clock runs in real time."""
-        job = super().run_in_executor(executor, func, *args)
-        self._clock.threads += 1
+        self._clock.thread_started()
+        try:
+            job = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self._clock.thread_ended()
+            raise
         job.add_done_callback(self._thread_done)
         return job
 
     def _thread_done(self, _: object) -> None:
-        self._clock.threads -= 1
+        self._clock.thread_ended()
 
     # `Runner` joins the threads with a timeout, which must be in real time.
     if sys.version_info >= (3, 12):
 
         async def shutdown_default_executor(self, timeout: float | None = None) -> None:
             """Join the threads; `timeout` is in real seconds."""
-            self._clock.threads += 1
+            self._clock.thread_started()
             try:
                 await super().shutdown_default_executor(timeout)
             finally:
-                self._clock.threads -= 1
+                self._clock.thread_ended()

@@ -87,6 +87,18 @@ async def test_a_job_in_a_thread_takes_real_time() -> None:
     assert 0.02 <= now() - began < 10
 
 
+@pytest.mark.parametrize("busy", [0.01, 0.03])
+async def test_a_job_in_a_thread_takes_real_time_while_the_loop_is_busy(
+    busy: float,
+) -> None:
+    began = now()
+    job = asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.02)
+    time.sleep(busy)  # noqa: ASYNC251 - keeps the loop busy
+    await job
+
+    assert 0.02 <= now() - began < 10
+
+
 async def test_a_host_name_lookup_does_not_jump() -> None:
     async with asyncio.timeout(60):
         found = await asyncio.get_running_loop().getaddrinfo(
