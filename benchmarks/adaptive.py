@@ -26,14 +26,18 @@ from arrivals import DEPLOY
 from edgegap_async import EdgegapError, EdgegapSession
 from edgegap_async._limits.adaptive import AdaptiveRate
 from edgegap_async.endpoints import DEPLOY_LIMIT, Limit
-from edgegap_async.simulator.enforcement import Gate, RuleName, gates
+from edgegap_async.simulator.rate_limits import (
+    EnforcedLimit,
+    Enforcement,
+    enforced_limits,
+)
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 REAL, DOCUMENTED = 25.0, 40.0
 CALLERS = 60
 # seconds in each direction
 WAY = (0.005, 0.015)
-RULES: tuple[RuleName, ...] = (
+RULES: tuple[Enforcement, ...] = (
     "fixed-window",
     "sliding-window",
     "token-bucket",
@@ -114,7 +118,11 @@ class Server:
     """Admits as its gate says, which can be exchanged while it runs."""
 
     def __init__(
-        self, rule: RuleName, rate: float, retry_after: bool, way: tuple[float, float]
+        self,
+        rule: Enforcement,
+        rate: float,
+        retry_after: bool,
+        way: tuple[float, float],
     ) -> None:
         self.gate = gate(rule, rate)
         self.refused: list[float] = []
@@ -137,9 +145,9 @@ class Server:
         )
 
 
-def gate(rule: RuleName, rate: float) -> Gate:
+def gate(rule: Enforcement, rate: float) -> EnforcedLimit:
     """How the server counts."""
-    return gates(rule, {"deploy": rate})["deploy"]
+    return enforced_limits(rule, {"deploy": rate})["deploy"]
 
 
 async def drive(
@@ -258,7 +266,7 @@ def recovery() -> None:
     for rule in RULES:
         server = Server(rule, REAL, False, WAY)
 
-        def lift(server: Server = server, rule: RuleName = rule) -> None:
+        def lift(server: Server = server, rule: Enforcement = rule) -> None:
             server.gate = gate(rule, DOCUMENTED)
 
         half = run(server, None, seconds, lift) + seconds / 2

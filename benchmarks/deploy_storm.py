@@ -50,9 +50,11 @@ UNDER_WAY, LOOKED_FOR = 0.025, 0.05
 # seconds
 MIDDLE = 30.0
 STORM = """
-    deploy:cut-before:0.05 deploy:cut-after:0.05 deploy:502-after:0.03 deploy:503-before:0.03 deploy:429:0.01
-    deploy:late:0.02:40 deploy:deed-late:0.02:2 deploy:truncated:0.002 deploy:not-json:0.002 deploy:invalid-utf8:0.002
-    deploy:empty:0.002 deploy:no-id:0.002 list:cut-before:0.02 list:503-before:0.02 list:not-json:0.01 list:lag:1:1
+    deploy:cut-before:0.05 deploy:cut-after:0.05 deploy:502-after:0.03
+    deploy:503-before:0.03 deploy:429:0.01 deploy:late:0.02:40
+    deploy:processed-late:0.02:2 deploy:truncated:0.002 deploy:not-json:0.002
+    deploy:invalid-utf8:0.002 deploy:empty:0.002 deploy:no-id:0.002 list:cut-before:0.02
+    list:503-before:0.02 list:not-json:0.01 list:lag:1:1
 """
 FAULTS = tuple(map(Fault.parse, STORM.split()))
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -91,7 +93,7 @@ EMPTY, IGNORED = (
     Fault("list", kind, fields=("tags",))
     for kind in ("filters-empty", "filters-ignored")
 )
-LATE = Fault("deploy", "deed-late", 0.02, seconds=20)
+LATE = Fault("deploy", "processed-late", 0.02, seconds=20)
 RUNS = (
     Run("closed at once", shares=True),
     Run("closed after", "after", shares=True),

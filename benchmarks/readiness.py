@@ -122,7 +122,7 @@ class Scene:
             lost = self.known.keys() - self.heard
             assert len(lost) == sim.webhooks()["lost"]
         late = {
-            request_id: at - (sim.settled_at(request_id) or inf)
+            request_id: at - (sim.ready_or_failed_at(request_id) or inf)
             for request_id, at in self.known.items()
         }
         assert min(late.values()) > 0
@@ -180,7 +180,7 @@ async def scene(
         delay_before=WAY,
         delay_after=WAY,
         faults=faults,
-        others=run.others,
+        neighbours=run.neighbours,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sim)
@@ -258,13 +258,13 @@ def waiting(
     rows: list[Run], seeds: list[int], runner: asyncio.Runner
 ) -> dict[Run, Figures]:
     """The table of those who wait at once, printed as it is measured."""
-    print(f"| waiters | others | way | {HEAD} |\n|{'---|' * 11}")
+    print(f"| waiters | neighbours | way | {HEAD} |\n|{'---|' * 11}")
     measured: dict[Run, Figures] = {}
     for run in rows:
         measured[run] = worst([runner.run(measure(run, seed)) for seed in seeds])
         way = run.how + ", filters ignored" * run.ignored
         print(
-            f"| {run.waiters:,} | {run.others:,} | {way} | {measured[run].cells(run.goal)} |",
+            f"| {run.waiters:,} | {run.neighbours:,} | {way} | {measured[run].cells(run.goal)} |",
             flush=True,
         )
     return measured

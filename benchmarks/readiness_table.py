@@ -25,7 +25,7 @@ class Run:
 
     how: How
     waiters: int
-    others: int = 0
+    neighbours: int = 0
     # filters of lists are
     ignored: bool = False
 

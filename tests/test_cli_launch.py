@@ -23,7 +23,7 @@ from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
-from edgegap_async.simulator.enforcement import RuleName
+from edgegap_async.simulator.rate_limits import Enforcement
 
 # seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
 JITTER = (0.0, 0.008)
@@ -40,7 +40,7 @@ JITTER = (0.0, 0.008)
     ],
 )
 async def test_four_hundred_deploys_at_the_full_rate(
-    enforcement: RuleName, burst: int | None
+    enforcement: Enforcement, burst: int | None
 ) -> None:
     simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
     async with session(simulator, Limits(burst=burst)) as edgegap:

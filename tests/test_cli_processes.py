@@ -55,7 +55,7 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
         "0",
         "--seed",
         "3",
-        "--others",
+        "--neighbours",
         "20000",
     )
     with program("simulate", *options) as process:

@@ -26,13 +26,13 @@ from edgegap_async.simulator.faults import KINDS
 TAG = re.compile("once-[0-9a-f]{15}")
 # these leave nothing open
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}
-SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "deed-late": 2.0}
+SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "processed-late": 2.0}
 # raised at once, whatever was started (test_refusals.py)
 REFUSED = {"401", "403-before", "403-after", "redirect-before", "redirect-after"}
 KIND = [
     name
     for name, kind in KINDS.items()
-    if "deployments.deploy" in kind.strikes and name not in {"422", *REFUSED}
+    if "deployments.deploy" in kind.operations and name not in {"422", *REFUSED}
 ]
 UNKNOWN = [kind for kind in KIND if kind not in KNOWN]
 # the deed is done all the same
@@ -52,7 +52,7 @@ BAD_LISTS = {
         Fault("list", "filters-ignored"),
     ],
     "broken at first": Fault.script(
-        "list", "truncated", "not-json", "empty", "never-before", "403-before"
+        "list", "truncated", "not-json", "empty", "hang-before", "403-before"
     ),
 }
 
@@ -104,7 +104,7 @@ async def test_what_was_started_is_found_by_its_tag_and_not_started_again(
 
 @pytest.mark.parametrize("bad", BAD_LISTS)
 @pytest.mark.parametrize(
-    "kind", ["cut-before", "cut-after", "deed-late", "502-after", "503-before"]
+    "kind", ["cut-before", "cut-after", "processed-late", "502-after", "503-before"]
 )
 @pytest.mark.parametrize("others", [0, 3])
 async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(
@@ -132,7 +132,7 @@ async def test_one_that_appears_late_is_a_stray_and_stopped(
         if warm:
             sim.faults = [fault("cut-after", times=1)]
             held.append((await deploy(edgegap)).request_id)
-        sim.faults = [Fault("deploy", "deed-late", seconds=late, times=1), *bad]
+        sim.faults = [Fault("deploy", "processed-late", seconds=late, times=1), *bad]
         with suppress(DeployOutcomeUnknown):
             held.append((await deploy(edgegap, timeout=120)).request_id)
         await asyncio.sleep(late + 30)
@@ -147,7 +147,7 @@ async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watch
 ):
     told: list[str] = []
     loop = asyncio.get_running_loop()
-    late = Fault("deploy", "deed-late", seconds=20.0, times=1)
+    late = Fault("deploy", "processed-late", seconds=20.0, times=1)
     async with owning(late, on_intent=told.append) as (edgegap, sim):
         began = loop.time()
         server = await deploy(edgegap, timeout=60)
@@ -165,7 +165,7 @@ async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watch
 async def test_a_tag_in_quarantine_is_named_when_the_session_is_closed() -> None:
     told: list[str] = []
     async with owning(
-        Fault("deploy", "deed-late", seconds=20.0, times=1), on_intent=told.append
+        Fault("deploy", "processed-late", seconds=20.0, times=1), on_intent=told.append
     ) as (edgegap, sim):
         await deploy(edgegap)
         await edgegap.aclose()

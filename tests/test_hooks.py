@@ -11,7 +11,7 @@ from support.hooked import DARK, WAY, hooked, late, served, start
 from support.limiter_model import now
 from support.owning import PLAYERS, deploy, running
 from support.raw_server import failure
-from support.receiving import receiving
+from support.receiving import webhook_receiver
 
 from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
@@ -100,7 +100,7 @@ async def test_a_webhook_that_comes_before_the_answer_of_the_deploy() -> None:
 
 
 async def test_one_that_comes_twice_is_told_once() -> None:
-    async with hooked(*DARK, Fault("webhook", "doubled")) as (edgegap, _, receiver):
+    async with hooked(*DARK, Fault("webhook", "duplicated")) as (edgegap, _, receiver):
         came: list[WebhookEvent] = []
         receiver.listen(came.append)
         server = await start(edgegap)
@@ -152,7 +152,7 @@ async def test_the_end_is_told_to_all_who_wait() -> None:
 
 
 async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
-    async with hooked(*DARK, *Fault.script("webhook", "swapped:20")) as (
+    async with hooked(*DARK, *Fault.script("webhook", "reordered:20")) as (
         edgegap,
         sim,
         receiver,
@@ -296,17 +296,17 @@ async def test_where_one_in_ten_is_lost_all_are_found() -> None:
 
 
 async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
-    async with hooked() as (edgegap, sim, hooks), receiving() as theirs:
+    async with hooked() as (edgegap, sim, hooks), webhook_receiver() as theirs:
         # they come
         await start(edgegap)
         came: list[WebhookEvent] = []
         hooks.listen(came.append)
-        url = theirs.asked("ready")["webhook_on_ready"]["url"]
+        url = theirs.fields("ready")["webhook_on_ready"]["url"]
         server = await start(edgegap, webhook_on_ready=url)
         assert late(sim, server.request_id) < 0.3
         await edgegap.deployments.stop(server.request_id)
         await asyncio.sleep(2)
-        assert theirs.what == [(server.request_id, "ready")]
+        assert theirs.ids_and_events == [(server.request_id, "ready")]
         assert [(event.event, event.request_id) for event in came] == [
             ("terminated", server.request_id)
         ]

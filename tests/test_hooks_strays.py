@@ -23,7 +23,7 @@ BLIND = Fault("list", "503-before")
 
 def lost(seconds: float) -> Fault:
     """The answer of the next deploy is lost, and its server comes so much later."""
-    return Fault("deploy", "deed-late", seconds=seconds, times=1)
+    return Fault("deploy", "processed-late", seconds=seconds, times=1)
 
 
 @pytest.mark.parametrize("comes", [1.0, 8.0, 30.0, 250.0])

@@ -146,7 +146,7 @@ class TestTime:
         self, ready_after: float
     ) -> None:
         # it is found after its attempt's time-out
-        late = Fault("deploy", "never-after", times=1)
+        late = Fault("deploy", "hang-after", times=1)
         async with owning(
             late, options={"ready_after": (ready_after, ready_after)}
         ) as (edgegap, sim):

@@ -22,7 +22,7 @@ AGAIN = [(), (1,), (3, 7), (1, 2, 3, 4, 5, 6, 7, 8)]
 FAULTS = [
     [],
     [Fault("deploy", "cut-after", times=1)],
-    [Fault("deploy", "deed-late", seconds=1.0, times=1)],
+    [Fault("deploy", "processed-late", seconds=1.0, times=1)],
     [Fault("deploy", "429", times=1)],
     [Fault("deploy", "422", times=1)],
 ]
@@ -273,7 +273,7 @@ async def test_a_stop_goes_on_until_it_is_accepted() -> None:
         "cut-before",
         "502-before",
         "429",
-        "never-before",
+        "hang-before",
         *["503-before"] * 9,
     )
     async with owning(script, options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):

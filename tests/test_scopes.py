@@ -147,7 +147,7 @@ async def test_one_that_can_not_be_allocated_or_is_stopped_by_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["500-before", "cut-before", "never-before", "429", "not-json"]
+    "kind", ["500-before", "cut-before", "hang-before", "429", "not-json"]
 )
 async def test_a_stop_that_fails_never_replaces_the_block_s_exception(
     kind: str,
@@ -265,7 +265,7 @@ async def test_ensure_stopped(gone: Any, wait: bool) -> None:
         "500-before",
         "502-after",
         "cut-after",
-        "never-before",
+        "hang-before",
         "truncated",
         "429",
         "empty",

@@ -12,8 +12,8 @@ import click
 from .._limits.config import Limits
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
-from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
+from ..simulator.rate_limits import Enforcement
 from .matches import Match, read
 from .options import (
     INTERRUPTED,
@@ -26,7 +26,7 @@ from .options import (
 from .run_launch import run_launch
 from .simulate import ENFORCEMENTS
 
-DEFAULT_ENFORCEMENT: RuleName = "sliding-window"
+DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch, which ignores them.
 SIMULATED = "simulated"
 
@@ -94,7 +94,7 @@ def launch(
     max_running: int | None,
     burst: int | None,
     simulate: bool,
-    enforcement: RuleName | None,
+    enforcement: Enforcement | None,
     faults: Sequence[Fault],
     loop: LoopName,
 ) -> None:
@@ -133,7 +133,7 @@ def _target(
     version: str | None,
     limits: Limits,
     simulate: bool,
-    enforcement: RuleName | None,
+    enforcement: Enforcement | None,
     faults: Sequence[Fault],
 ) -> Target:
     has_token = bool(os.environ.get(TOKEN_VARIABLE, "").strip())

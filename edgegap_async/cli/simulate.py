@@ -7,8 +7,8 @@ import click
 import msgspec
 
 from ..simulator import Simulator
-from ..simulator.enforcement import RuleName
 from ..simulator.faults import Fault
+from ..simulator.rate_limits import Enforcement
 from .options import fault_option, list_kinds, on_interrupt
 
 ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
@@ -61,14 +61,14 @@ SECONDS = click.FloatRange(min=0)
     type=(SECONDS, SECONDS),
     default=(0.0, 0.0),
     metavar="LEAST MOST",
-    help="Seconds from the deed to its answer.",
+    help="Seconds from the operation to its response.",
 )
 @click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
 @click.option(
-    "--others",
+    "--neighbours",
     type=click.IntRange(min=0),
     default=0,
-    help="Deployments of others that run already and never end.",
+    help="Deployments of neighbours, which are READY already and never end.",
 )
 @fault_option("What goes wrong")
 @click.option(
@@ -83,14 +83,14 @@ SECONDS = click.FloatRange(min=0)
 def simulate(
     port: int,
     token: str | None,
-    enforcement: RuleName,
+    enforcement: Enforcement,
     retry_after: float | None,
     ready_after: tuple[float, float],
     error_share: float,
     delay_before: tuple[float, float],
     delay_after: tuple[float, float],
     seed: int,
-    others: int,
+    neighbours: int,
     faults: Sequence[Fault],
 ) -> None:
     """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
@@ -110,7 +110,7 @@ def simulate(
             delay_before=delay_before,
             delay_after=delay_after,
             seed=seed,
-            others=others,
+            neighbours=neighbours,
             faults=faults,
         )
         asyncio.run(serve(simulator))

@@ -1,34 +1,42 @@
-"""The API on loopback, for tests, demos and load tests; and a loop whose time jumps,
-for tests that wait.
+"""Edgegap's API on loopback for tests, demos and load tests, and an event loop in
+virtual time.
 
-Nothing is imported before it is used: the pytest plugin lives in this package, and
-every pytest run loads it.
+    server.py         `Simulator`: options, counts, start and end
+    rate_limits.py    how requests are counted against the limits
+    http/             from a request to its response, and webhooks
+    world/            the state: deployments, tags, fleets; no I/O
+    faults/           what goes wrong on request
+    virtual_time.py   `VirtualTimeLoop`
+    plugin.py         the pytest fixture `edgegap_simulator`
+
+Each name is imported on first use: every pytest run loads the plugin and with it this
+package.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .faults import Fault
+    from .faults.fault import Fault
     from .server import Simulator
     from .virtual_time import VirtualTimeLoop
-else:
 
-    def __getattr__(name: str) -> object:
-        match name:
-            case "Fault":
-                from .faults import Fault
-
-                return Fault
-            case "Simulator":
-                from .server import Simulator
-
-                return Simulator
-            case "VirtualTimeLoop":
-                from .virtual_time import VirtualTimeLoop
-
-                return VirtualTimeLoop
-            case _:
-                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
+_HOMES = {
+    "Fault": "faults.fault",
+    "Simulator": "server",
+    "VirtualTimeLoop": "virtual_time",
+}
 
 __all__ = ["Fault", "Simulator", "VirtualTimeLoop"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

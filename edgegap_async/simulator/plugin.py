@@ -1,8 +1,8 @@
 """The pytest fixture `edgegap_simulator`: the API on loopback, for tests of any kind.
 
-It is synchronous and the server lives in a thread, so it needs no async plugin and
-serves any client, also one in another process. Every pytest run in an environment with
-this package imports this file: so nothing heavy here.
+The fixture is synchronous and its server runs in a thread, so it needs no async plugin
+and serves any client, also one in another process. Every pytest run in an environment
+with this package imports this module, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -18,27 +18,32 @@ if TYPE_CHECKING:
 
     from .server import Simulator
 
-_MARKER = "edgegap_simulator(**options): how the fixture edgegap_simulator makes its Simulator: error_share=0.5, ..."
+_MARKER = (
+    "edgegap_simulator(**options): the arguments with which the fixture "
+    "edgegap_simulator makes its Simulator: error_share=0.5, ..."
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.fixture
 def edgegap_simulator_made(request: pytest.FixtureRequest) -> Simulator:
-    """The `Simulator` that `edgegap_simulator` starts, made as the marker says;
-    override it to make your own.
+    """Return the `Simulator` that `edgegap_simulator` starts.
+
+    Override this fixture to make your own.
     """
     from .server import Simulator
 
     options: dict[str, Any] = {}
-    # the closest first
+    # The closest marker comes first and has precedence.
     for marker in request.node.iter_markers("edgegap_simulator"):
         if marker.args:
             pytest.fail(
-                f"the marker edgegap_simulator takes arguments by name only, not {marker.args!r}"
+                "the marker edgegap_simulator takes arguments by name only, "
+                f"not {marker.args!r}"
             )
         options = {**marker.kwargs, **options}
     return Simulator(**options)
@@ -46,13 +51,13 @@ def edgegap_simulator_made(request: pytest.FixtureRequest) -> Simulator:
 
 @pytest.fixture
 def edgegap_simulator(edgegap_simulator_made: Simulator) -> Iterator[Simulator]:
-    """A running `Simulator`, in real time: point your client to its `.url`, then ask it
-    what has arrived.
+    """A running `Simulator` in real time: set your client's base URL to its `.url`,
+    then check its counts.
 
     Configure it with the marker `@pytest.mark.edgegap_simulator(error_share=0.5)`,
-    which takes the arguments of `Simulator` by name (those of a class or module too,
-    where the test names no other), or with a fixture `edgegap_simulator_made` of your
-    own that returns one.
+    which takes the arguments of `Simulator` by name. Markers of the class and module
+    apply too; the closest one has precedence. Or override the fixture
+    `edgegap_simulator_made` and return your own.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -69,7 +74,10 @@ def edgegap_simulator(edgegap_simulator_made: Simulator) -> Iterator[Simulator]:
 
 
 def _serve(simulator: Simulator, started: Future[Callable[[], object]]) -> None:
-    """Serve until what `started` is set to is called; if it can't start, that says why."""
+    """Serve until the function that `started` receives is called.
+
+    If the simulator can't start, `started` receives the exception.
+    """
     import asyncio
 
     async def serve() -> None:
@@ -78,7 +86,7 @@ def _serve(simulator: Simulator, started: Future[Callable[[], object]]) -> None:
             started.set_result(lambda: loop.call_soon_threadsafe(stopped.set))
             await stopped.wait()
 
-    # The plainest loop there is, whatever policy the tests have set.
+    # A fixed loop, whatever loop the tests have configured.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         try:
             runner.run(serve())

@@ -1,41 +1,44 @@
-"""The door: `Simulator`, the API on loopback."""
+"""`Simulator`: its options, its counts, and its start and end."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, TypedDict, get_args
+from typing import Self, TypedDict, get_args
 
 from aiohttp import web
 
-from ..endpoints import OPERATIONS, LimitName
-from .chance import Draw
-from .clock import Clock
-from .container import environment
-from .enforcement import SPACING_TOLERANCE, LimitCounts, Rates, RuleName, gates
-from .exchange import Exchange, Manners
-from .faults import Fault
-from .handlers import Reply
-from .mischief import Mischief
-from .sending import RetryAfter, RetryAfterForm, answer
-from .serving import Served, in_json
-from .webhooks import WebhookCounts, Webhooks
-from .world import Choices, Gone, World
-
-FleetPath: TypeAlias = Literal["both", "page", "renamed"]
+from ..endpoints import LimitName
+from .faults.fault import Fault
+from .faults.injector import FaultInjector
+from .http.app import FleetPath, make_app
+from .http.container import environment
+from .http.pipeline import RequestPipeline, ServerOptions
+from .http.responses import Json, RetryAfter, RetryAfterForm
+from .http.webhooks import WebhookCounts, WebhookSender
+from .rate_limits import (
+    SPACING_TOLERANCE,
+    Enforcement,
+    LimitCounts,
+    Rates,
+    enforced_limits,
+)
+from .world.clock import Clock
+from .world.options import Delay, Gone, WorldOptions
+from .world.world import World
 
 _HOST = "127.0.0.1"
-_COUNTS_PATH = "/_simulator/counts"
-# A thousand clients may connect in one turn of the loop; the kernel cuts it to what it
-# allows.
+# A thousand clients may connect in one turn of the loop. The kernel reduces this to its
+# own maximum.
 _BACKLOG = 65_535
-# Seconds for which aiohttp waits for handlers at the end: there are none left by then,
-# and 0 would mean for ever.
-_SHUTDOWN = 0.001
+# In seconds: how long aiohttp waits for handlers at the end. None are left by then, and
+# 0 would mean no timeout.
+_SHUTDOWN_TIMEOUT = 0.001
 
 
 class Counts(TypedDict):
-    """What `Simulator.counts` gives: plain values, ready for JSON."""
+    """The result of `Simulator.counts`: plain values, ready for JSON."""
 
     limits: dict[LimitName, LimitCounts]
     deployed: list[str]
@@ -45,6 +48,34 @@ class Counts(TypedDict):
     webhooks: WebhookCounts
 
 
+@dataclass(slots=True)
+class _Server:
+    """The parts of a simulator that was started. They can be read after its end."""
+
+    url: str
+    world: World
+    pipeline: RequestPipeline
+    webhooks: WebhookSender
+    runner: web.AppRunner
+    loop: asyncio.AbstractEventLoop
+    ended_at: float | None = None
+
+    def now(self) -> float:
+        """Return the time, which stands still after the end."""
+        return self.loop.time() if self.ended_at is None else self.ended_at
+
+    async def aclose(self) -> None:
+        """Cancel all requests and webhooks, and close all connections."""
+        if self.ended_at is None:
+            self.ended_at = self.loop.time()
+            for site in self.runner.sites:
+                await site.stop()
+            await self.pipeline.aclose()
+            await self.runner.cleanup()
+            # Webhooks come last, as any request may schedule one.
+            await self.webhooks.aclose()
+
+
 class Simulator:
     """Edgegap's dedicated-server API on loopback.
 
@@ -52,65 +83,62 @@ class Simulator:
             async with EdgegapSession("any-token", base_url=sim.url) as edgegap:
                 ...
 
-    Deployments become ready with time, fail, stop and end; the documented limits are
-    enforced; nothing leaves the machine. Time is the running loop's: under
-    `VirtualTimeLoop` a day passes at once. A simulator is entered once.
+    Deployments start, become READY or fail, and stop. The documented limits are
+    enforced. Nothing leaves the machine. Time is the running loop's, so under
+    `VirtualTimeLoop` a day passes at once. A simulator can be entered once.
 
-    A list holds what exists, so nothing that is TERMINATED. Several filters, of a list
-    or of a bulk stop, must all pass; a bulk stop without filters stops all. Every name
-    is a private fleet with three hosts, made up when it is first asked for; a deploy to
-    a host that nobody has listed yet goes to the cloud. A self-stop takes the bare
-    delete token of its deployment (see `environment`) and no other. Whatever a request
-    is, it counts under its limit.
+    Lists show the deployments that are not TERMINATED. A deployment must pass all
+    filters of a list or bulk stop; a bulk stop without filters stops all. Every name is
+    a private fleet with three hosts, created on first use; a deploy to an unknown host
+    goes to the cloud. A self-stop takes only the delete token of its deployment (see
+    `environment`). Every request counts under its limit, whatever its result.
 
-    Webhooks that a deploy asks for are sent when the deployment becomes READY, goes to
-    ERROR, or is TERMINATED: a POST with the body of a status, once, with ten seconds
-    for an answer, two hundred at a time. They can overtake the deploy's own answer. One
-    that is stopped before it is READY or in ERROR tells only its end.
+    The webhooks of a deploy are sent when it becomes READY, becomes ERROR, or is
+    TERMINATED: one POST with the body of a status, ten seconds for the response, two
+    hundred at a time. They can arrive before the deploy's own response. A deployment
+    that is stopped before it is READY or ERROR sends only its end.
 
-    `GET /_simulator/counts` answers `counts()` as JSON; it takes no token and does not
+    `GET /_simulator/counts` returns `counts()` as JSON; it needs no token and does not
     count.
 
     Args:
-        token: the API token to accept; None accepts any. `Authorization: token <it>` is
-            required either way.
-        seed: of all that is left to chance: the same one gives the same IDs, times and
-            failures.
-        ready_after: seconds from the deploy until READY: a range, or a callable that
-            says them.
-        error_share: the share of deployments that end in ERROR instead of READY, from 0
+        token: The API token to accept; None accepts any. The header `Authorization:
+            token <token>` is required either way.
+        seed: The seed of all random numbers: the same seed gives the same IDs, times
+            and failures.
+        ready_after: Seconds from the deploy until READY: a range, or a callable that
+            returns them.
+        error_share: The share of deployments that become ERROR instead of READY, from 0
             to 1.
-        enforcement: how requests are counted: `off`, `fixed-window`, `sliding-window`,
+        enforcement: How requests are counted: `off`, `fixed-window`, `sliding-window`,
             `token-bucket` or `spacing`.
-        rates: requests per second in place of the documented limits: `{"deploy": 25}`;
-            None is no limit.
-        spacing_tolerance: how many seconds early `spacing` still admits a request.
-        retry_after: seconds that a 429 asks for in `Retry-After`; None leaves the
-            header out.
-        retry_after_form: write them as `seconds`, or as a `date` (in whole seconds)
-            with a `Date` beside it.
-        delay_before: seconds before a request counts: a range, or a callable that says
-            them.
-        delay_after: seconds from the deed until it is answered, likewise.
-        port: the port to listen on; 0 takes a free one.
-        stop_takes: seconds from the beginning of a stop until TERMINATED.
-        gone: what is known of a deployment that has ended: a status call answers `404`,
+        rates: Requests per second in place of the documented limits: `{"deploy": 25}`;
+            None means no limit.
+        spacing_tolerance: How many seconds early `spacing` admits a request.
+        retry_after: Seconds in the `Retry-After` of a 429; None omits the header.
+        retry_after_form: The form of that header: `seconds`, or `date` (in whole
+            seconds, with a `Date` header).
+        delay_before: Seconds before a request counts: a range, or a callable that
+            returns them.
+        delay_after: Seconds from the operation until its response, likewise.
+        port: The port to listen on; 0 takes a free one.
+        stop_takes: Seconds from the beginning of a stop until TERMINATED.
+        gone: The response to a status call for a deployment that has ended: `404`,
             `410`, `400` (with the message that clients look for), or 200 and TERMINATED
-            (`terminated`); the other calls answer the same, or 404. An ID that never
-            existed is 404, with `400` it is 400. A stop answers 410 and 404 in any
-            case.
-        newest_first: the order of a list that asks for none.
-        max_page_size: the most deployments on a page; who asks for more gets so many.
-        fleet_deploy: the path of the fleet deploy: the reference `page`'s, the
-            `renamed` one, or `both`.
-        faults: what goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
-        others: so many deployments of others in the same organization: READY and older
-            than all that is deployed here, with no end of their own. They are in lists,
-            and stop like any other; `deployed` and `running` leave them out, `stopped`
-            does not: who stops what is not theirs shall see it.
+            (`terminated`). Other calls respond the same, or 404. An ID that never
+            existed is 404, or 400 with `400`. Stops always respond 410 and 404.
+        newest_first: The order of a list that requests none.
+        max_page_size: The largest page; a larger size is reduced to it.
+        fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
+            `renamed`, or `both`.
+        faults: What goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
+        neighbours: The number of deployments of neighbours: other users of the same
+            organization. They are READY, older than all others, and never end by
+            themselves. Lists show them and stops stop them. `deployed` and `running`
+            omit them; `stopped` does not, so that tests notice who stops them.
 
     Raises:
-        ValueError: an argument is out of its range; the text names it.
+        ValueError: An argument is out of its range; the message names it.
     """
 
     def __init__(
@@ -118,15 +146,15 @@ class Simulator:
         *,
         token: str | None = None,
         seed: int = 0,
-        ready_after: Draw = (2.0, 5.0),
+        ready_after: Delay = (2.0, 5.0),
         error_share: float = 0.0,
-        enforcement: RuleName = "sliding-window",
+        enforcement: Enforcement = "sliding-window",
         rates: Rates | None = None,
         spacing_tolerance: float = SPACING_TOLERANCE,
         retry_after: float | None = None,
         retry_after_form: RetryAfterForm = "seconds",
-        delay_before: Draw = (0.0, 0.0),
-        delay_after: Draw = (0.0, 0.0),
+        delay_before: Delay = (0.0, 0.0),
+        delay_after: Delay = (0.0, 0.0),
         port: int = 0,
         stop_takes: float = 0.5,
         gone: Gone = "404",
@@ -134,114 +162,119 @@ class Simulator:
         max_page_size: int = 100,
         fleet_deploy: FleetPath = "both",
         faults: Sequence[Fault] = (),
-        others: int = 0,
+        neighbours: int = 0,
     ) -> None:
-        self._seed, self._port, self._fleet_deploy = seed, port, fleet_deploy
-        self._gates = gates(enforcement, rates, spacing_tolerance)
-        self._choices = Choices(
-            ready_after,
-            error_share,
-            stop_takes,
-            gone,
-            newest_first,
-            max_page_size,
-            others,
+        self._seed, self._port = seed, port
+        self._fleet_deploy: FleetPath = fleet_deploy
+        self._limits = enforced_limits(enforcement, rates, spacing_tolerance)
+        self._world_options = WorldOptions(
+            ready_after=ready_after,
+            error_share=error_share,
+            stop_takes=stop_takes,
+            gone=gone,
+            newest_first=newest_first,
+            max_page_size=max_page_size,
+            neighbours=neighbours,
         )
-        self._manners = Manners(
+        self._server_options = ServerOptions(
             token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after
         )
-        self._mischief = Mischief(faults, seed)
+        self._injector = FaultInjector(faults, seed)
         if fleet_deploy not in get_args(FleetPath):
             raise ValueError(
                 f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}"
             )
-        self._served: Served | None = None
+        self._server: _Server | None = None
 
     @property
     def url(self) -> str:
-        """Where the API is: `http://127.0.0.1:<port>`, without a slash at the end."""
+        """The base URL of the API: `http://127.0.0.1:<port>`, without a final slash."""
         return self._started.url
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """What may still go wrong; with `times`, how often. To be set at any time, for
-        the requests from then on.
+        """The faults that can still hit, each with the `times` that are left.
+
+        They can be replaced at any time, for the requests from then on.
 
         Raises:
-            ValueError: the shares of those that exclude each other add up to more than
+            ValueError: The shares of faults that exclude each other add up to more than
                 1.
         """
-        return self._mischief.faults
+        return self._injector.faults
 
     @faults.setter
     def faults(self, faults: Sequence[Fault]) -> None:
-        """Only these from now on."""
-        self._mischief.faults = faults
+        """Replace all faults."""
+        self._injector.faults = faults
 
     def faulted(self) -> dict[str, int]:
-        """How often each kind of fault has struck."""
-        return self._mischief.struck()
+        """Return how often each kind of fault has hit."""
+        return self._injector.hits()
 
     def busiest_second(self, limit: LimitName) -> int:
-        """The most requests, refused ones too, that arrived under a limit in any one
-        second [t, t + 1).
+        """Return the most requests under a limit in any one second [t, t + 1).
+
+        Refused requests are included.
         """
-        return self._gates[limit].busiest_second
+        return self._limits[limit].busiest_second
 
     def arrivals(self, limit: LimitName) -> int:
-        """How many requests arrived under a limit, refused ones too."""
-        return self._gates[limit].arrivals
+        """Return how many requests arrived under a limit, including refused ones."""
+        return self._limits[limit].arrivals
 
     def refused(self, limit: LimitName) -> int:
-        """How many requests were answered 429 under a limit."""
-        return self._gates[limit].refused
+        """Return how many requests under a limit got a 429."""
+        return self._limits[limit].refused
 
     def deployed(self) -> tuple[str, ...]:
-        """The request IDs of all that was ever deployed here, in the order of arrival."""
+        """Return the IDs of all deployments made here, in the order of arrival."""
         return self._started.world.deployed()
 
     def running(self) -> frozenset[str]:
-        """The request IDs of what was deployed here and exists: not TERMINATED now, or
-        at the end of the block.
+        """Return the IDs of what was deployed here and is not TERMINATED.
+
+        After the end of the block, this is the state at its end.
         """
         return self._started.world.running(self._started.now())
 
     def stopped(self) -> frozenset[str]:
-        """The request IDs of all whose stop was accepted, carried out or not, those of
-        others too.
+        """Return the IDs of all whose stop was accepted, complete or not.
+
+        Deployments of neighbours are included.
         """
         return frozenset(self._started.world.stopped())
 
-    def settled_at(self, request_id: str) -> float | None:
-        """The loop's time at which a deployment became READY, or ERROR; None before
-        that.
+    def ready_or_failed_at(self, request_id: str) -> float | None:
+        """Return the loop's time at which a deployment became READY or ERROR.
+
+        None means that it is neither yet.
 
         Raises:
-            LookupError: nothing was ever deployed under this ID.
+            LookupError: There was never a deployment with this ID.
         """
-        settles = self._started.world.known(request_id).settles
-        return settles if settles <= self._started.now() else None
+        when = self._started.world.known(request_id).ready_or_failed_at
+        return when if when <= self._started.now() else None
 
     def webhooks(self) -> WebhookCounts:
-        """How many webhooks were `sent`, `answered` with 2xx, or `failed`, and how many
-        were `lost` by a fault.
+        """Return how many webhooks were `sent`, `answered` with 2xx, `failed`, or
+        `lost` by a fault.
         """
         return self._started.webhooks.counts()
 
     def tags_of(self, request_id: str) -> tuple[str, ...]:
-        """The tags of what was ever deployed, those that it had at its end if that has
-        come.
+        """Return the tags of a deployment, or those that it had at its end.
 
         Raises:
-            LookupError: nothing was ever deployed under this ID.
+            LookupError: There was never a deployment with this ID.
         """
         return tuple(self._started.world.known(request_id).tags)
 
     def counts(self) -> Counts:
-        """All that is counted, as a plain dict; IDs in the order of arrival."""
+        """Return all counts as a plain dict; IDs are in the order of arrival."""
         deployed, running = self.deployed(), self.running()
         return {
-            "limits": {name: gate.counts() for name, gate in self._gates.items()},
+            "limits": {name: limit.counts() for name, limit in self._limits.items()},
             "deployed": list(deployed),
             "running": [each for each in deployed if each in running],
             "stopped": list(self._started.world.stopped()),
@@ -250,47 +283,40 @@ class Simulator:
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
-        """The environment of a deployment's container: ARBITRIUM_* with its delete URL
-        and token, and the deploy's own.
+        """Return the environment of a deployment's container.
+
+        It holds ARBITRIUM_*, with the delete URL and token, and the variables of the
+        deploy request.
 
         Raises:
-            LookupError: nothing was ever deployed under this ID.
+            LookupError: There was never a deployment with this ID.
         """
         return environment(self._started.world.known(request_id), self.url)
 
     async def __aenter__(self) -> Self:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            OSError: the port is taken.
-            RuntimeError: it was entered before.
+            OSError: The port is taken.
+            RuntimeError: The simulator was entered before.
         """
-        if self._served is not None:
-            raise RuntimeError("a Simulator is entered once; make another one")
+        if self._server is not None:
+            raise RuntimeError("a Simulator can be entered only once; make a new one")
         loop = asyncio.get_running_loop()
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
-        world = World(self._choices, self._seed, clock, loop.time())
-        webhooks = Webhooks(world, self._mischief)
-        exchange = Exchange(
-            world, self._gates, self._manners, self._mischief, webhooks, self._seed
-        )
-        runner = web.AppRunner(
-            self._app(exchange), access_log=None, shutdown_timeout=_SHUTDOWN
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._served = Served(
-            f"http://{_HOST}:{runner.addresses[0][1]}",
+        world = World(self._world_options, self._seed, clock, loop.time())
+        webhooks = WebhookSender(world, self._injector)
+        pipeline = RequestPipeline(
             world,
-            exchange,
+            self._limits,
+            self._server_options,
+            self._injector,
             webhooks,
-            runner,
-            loop,
+            self._seed,
         )
+        runner = await self._listen(pipeline)
+        url = f"http://{_HOST}:{runner.addresses[0][1]}"
+        self._server = _Server(url, world, pipeline, webhooks, runner, loop)
         return self
 
     async def __aexit__(
@@ -299,8 +325,9 @@ class Simulator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop listening, and cut every connection. A cancellation that comes meanwhile
-        waits for that: it is short.
+        """Stop listening, and close all connections.
+
+        A cancellation meanwhile is raised afterwards; closing takes only a moment.
         """
         closing = asyncio.create_task(self._started.aclose())
         try:
@@ -310,30 +337,28 @@ class Simulator:
             raise
 
     def __repr__(self) -> str:
-        where = "not started" if self._served is None else self._served.url
-        return f"<Simulator {where}, {sum(gate.arrivals for gate in self._gates.values())} requests>"
+        where = "not started" if self._server is None else self._server.url
+        requests = sum(limit.arrivals for limit in self._limits.values())
+        return f"<Simulator {where}, {requests} requests>"
 
     @property
-    def _started(self) -> Served:
-        if self._served is None:
+    def _started(self) -> _Server:
+        if self._server is None:
             raise RuntimeError(
                 "the Simulator is not started: enter it with `async with`"
             )
-        return self._served
+        return self._server
 
-    def _app(self, exchange: Exchange) -> web.Application:
-        app = web.Application(middlewares=[in_json])
-        new_paths = {row.renamed.path for row in OPERATIONS if row.renamed}
-        for row in OPERATIONS:
-            left_out = (self._fleet_deploy == "renamed" and row.renamed) or (
-                self._fleet_deploy == "page" and row.path in new_paths
-            )
-            if not left_out:
-                app.router.add_route(
-                    row.method, row.path, exchange.serving(row.call, row.limit.name)
-                )
-        app.router.add_get(_COUNTS_PATH, self._answer_counts)
-        return app
+    async def _listen(self, pipeline: RequestPipeline) -> web.AppRunner:
+        app = make_app(pipeline, self._fleet_deploy, self._counts_as_json)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        return runner
 
-    async def _answer_counts(self, request: web.Request) -> web.Response:
-        return answer(Reply(200, {**self.counts()}))
+    def _counts_as_json(self) -> Json:
+        return {**self.counts()}

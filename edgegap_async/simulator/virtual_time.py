@@ -1,14 +1,14 @@
-"""An event loop whose clock jumps: what waits twenty seconds takes as long as what it
-does meanwhile.
+"""An event loop in virtual time: a wait of twenty seconds takes no real time.
 
-    runs callbacks -> a socket ready?            -> its callbacks, the clock stays
-                      work in a thread?          -> wait for it, the clock runs as the
-                      real one does
-                      a timer?                   -> the clock jumps to it
-                      none of these              -> wait for a socket, the clock stays
+After the callbacks of each turn:
 
-Sockets are real, so client and server must share the loop: of a peer elsewhere nobody
-knows that it is about to answer.
+    a job in a thread?   -> wait for it; the clock runs in real time
+    a socket is ready?   -> run its callbacks; the clock stands still
+    a timer is set?      -> the clock jumps to it
+    none of these        -> wait for a socket; the clock stands still
+
+Sockets are real, so client and server must share the loop: it can't know that a peer
+elsewhere is about to respond.
 """
 
 import asyncio
@@ -22,38 +22,42 @@ from typing import TypeVar, TypeVarTuple
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-# About what a turn of a loop costs. Code that asks for the time until it has moved
-# (aiolimiter rounds a wait down and looks again) would spin for ever under a clock that
-# stands still between two jumps.
+# In seconds: about the cost of one turn of a real loop. Code that polls the clock until
+# it moves (aiolimiter rounds a wait down and checks again) would spin forever under a
+# clock that stands still between jumps.
 _TURN = 1e-6
-# Never zero, as no real monotonic clock is, and low, so that a nanosecond is not lost
-# in the rounding.
+# In seconds. Not zero, as no real monotonic clock starts there, and low, so that
+# rounding does not lose a nanosecond.
 _START = 1000.0
-# On loopback the kernel hands bytes over within the sender's system call, unless it is
-# busy: then it is a matter of some ten microseconds. Paid before each jump, so it must
-# stay short.
+# In seconds. On loopback the kernel delivers bytes within the sender's system call. A
+# busy kernel takes some ten microseconds more. Each jump of the clock pays this, so it
+# must be short.
 _GRACE = 1e-4
-# The loop's own wake-up pipe is always registered; every further descriptor is a
+# The loop's own wake-up pipe is always registered; each further descriptor is a
 # transport or a listening socket.
 _OWN_DESCRIPTORS = 1
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where a loop waits is where its clock can jump."""
+    """A selector whose clock jumps where a real one would wait."""
 
     def __init__(self, grace: float) -> None:
         super().__init__()
         self.now = _START
-        # jobs that are out in threads: real work takes real time
+        # The number of jobs in threads. Real work takes real time.
         self.threads = 0
+        # Up to this real time, the clock has followed the real one.
+        self._followed = 0.0
         self._grace = grace
 
     def select(
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         self.now += _TURN
-        if self.threads and timeout != 0:
-            return self._select_in_real_time(timeout)
+        if self.threads:
+            events = super().select(timeout)
+            self._follow()
+            return events
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         events = super().select(0)
@@ -63,21 +67,25 @@ class _JumpingSelector(selectors.DefaultSelector):
             self.now += timeout
         return events
 
-    def _select_in_real_time(
-        self, timeout: float | None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        began = time.perf_counter()
-        events = super().select(timeout)
-        self.now += time.perf_counter() - began
-        return events
+    def thread_started(self) -> None:
+        # Counted from here, not from the next wait: the job starts at once.
+        if not self.threads:
+            self._followed = time.perf_counter()
+        self.threads += 1
+
+    def thread_ended(self) -> None:
+        self.threads -= 1
+
+    def _follow(self) -> None:
+        real = time.perf_counter()
+        self.now += real - self._followed
+        self._followed = real
 
     def _linger(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Ask again and again for a moment: epoll itself waits no less than a
-        millisecond.
-        """
+        """Poll for a moment; epoll itself can't wait less than a millisecond."""
         until = time.perf_counter() + self._grace
         while True:
-            # gives the processor to the kernel's threads, should the bytes be with them
+            # Lets the kernel's threads run, in case they hold the bytes.
             time.sleep(0)
             events = super().select(0)
             if events or time.perf_counter() >= until:
@@ -85,16 +93,15 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop in virtual time: while nothing is to be done, its clock
-    jumps to the next timer.
+    """An asyncio event loop in virtual time: when it is idle, its clock jumps to the
+    next timer.
 
-    Tests of code that waits then take no time, and the same run gives the same times.
-    Real sockets on loopback work as long as both ends are on this loop, so a client and
-    the `Simulator` can be tested together. While a job is out in a thread
-    (`run_in_executor`, `asyncio.to_thread`, the look-up of a host name) the clock runs
-    as the real one does. With no timer and no socket ready it waits for real. Other
-    processes, and threads that nobody awaits, are not waited for: to them the clock
-    flies.
+    Tests of code that waits then take no time, and each run gives the same times. Real
+    sockets on loopback work if both ends are on this loop, so a client and the
+    `Simulator` can be tested together. While a job runs in a thread (`run_in_executor`,
+    `asyncio.to_thread`, a host name look-up), the clock runs in real time. Without a
+    timer or a ready socket the loop waits in real time. It does not wait for other
+    processes, nor for threads that no code awaits: for them the clock is far too fast.
 
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             runner.run(main())
@@ -105,8 +112,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return {"virtual": VirtualTimeLoop}
 
     Args:
-        grace: real seconds in which open connections are watched before each jump, in
-            case that bytes are still on their way through the kernel.
+        grace: Real seconds for which open connections are polled before each jump, in
+            case bytes are still on their way through the kernel.
     """
 
     def __init__(self, grace: float = _GRACE) -> None:
@@ -114,32 +121,35 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         super().__init__(self._clock)
 
     def time(self) -> float:
-        """The virtual time, in seconds. It moves by jumps, and by about a microsecond
-        with each turn of the loop.
+        """Return the virtual time in seconds.
+
+        It advances by jumps, and by about a microsecond with each turn of the loop.
         """
         return self._clock.now
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
-        """As in any loop; until the job is done or given up, the clock runs as the real
-        one does.
-        """
-        job = super().run_in_executor(executor, func, *args)
-        self._clock.threads += 1
+        """Run a job in a thread. Until it ends, the clock runs in real time."""
+        self._clock.thread_started()
+        try:
+            job = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self._clock.thread_ended()
+            raise
         job.add_done_callback(self._thread_done)
         return job
 
     def _thread_done(self, _: object) -> None:
-        self._clock.threads -= 1
+        self._clock.thread_ended()
 
-    # `Runner` joins the threads within a time limit, which must not jump.
+    # `Runner` joins the threads with a timeout, which must be in real time.
     if sys.version_info >= (3, 12):
 
         async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-            """As in any loop; `timeout` in real seconds."""
-            self._clock.threads += 1
+            """Join the threads; `timeout` is in real seconds."""
+            self._clock.thread_started()
             try:
                 await super().shutdown_default_executor(timeout)
             finally:
-                self._clock.threads -= 1
+                self._clock.thread_ended()

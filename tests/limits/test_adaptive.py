@@ -23,7 +23,7 @@ from edgegap_async import (
     SessionClosed,
 )
 from edgegap_async.simulator import Fault, Simulator
-from edgegap_async.simulator.enforcement import RuleName
+from edgegap_async.simulator.rate_limits import Enforcement
 
 # seconds until a request counts
 WAY = (0.0, 0.01)
@@ -82,7 +82,7 @@ def port(simulator: Simulator) -> int:
     ],
 )
 async def test_a_limit_that_is_lower_than_documented(
-    rule: RuleName, refusals: int, share: float
+    rule: Enforcement, refusals: int, share: float
 ) -> None:
     async with Simulator(
         enforcement=rule, rates={"deploy": 25}, delay_before=WAY
@@ -119,7 +119,7 @@ async def test_a_limit_that_is_lower_than_documented(
 
 @pytest.mark.parametrize("rule", ["sliding-window", "spacing"])
 async def test_lifted_under_load_the_limit_is_found_again_and_held(
-    rule: RuleName,
+    rule: Enforcement,
 ) -> None:
     async with Simulator(
         enforcement=rule, rates={"list": 6}, delay_before=WAY

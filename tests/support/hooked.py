@@ -124,7 +124,7 @@ async def told(
 
 def late(sim: Simulator, request_id: str) -> float:
     """Seconds since a deployment settled."""
-    settled = sim.settled_at(request_id)
+    settled = sim.ready_or_failed_at(request_id)
     assert settled is not None, "it was told before it was true"
     return now() - settled
 

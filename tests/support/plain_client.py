@@ -1,6 +1,4 @@
-"""A client that knows nothing of ours: aiohttp, paths written out, answers as plain
-JSON.
-"""
+"""A client that uses none of the SDK's code: aiohttp, literal paths, plain JSON."""
 
 import json
 from collections.abc import AsyncIterator
@@ -19,7 +17,7 @@ DEPLOY = {
 
 
 class Plain:
-    """Sends a request and gives back (status, answer)."""
+    """Sends a request, and returns its status and body."""
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self.http = http
@@ -32,25 +30,25 @@ class Plain:
             return response.status, json.loads(text) if text else None
 
     async def get(self, path: str, **query: str) -> Any:
-        """The answer to a GET that succeeds."""
+        """Return the body of a GET that succeeds."""
         status, answer = await self("GET", path, **query)
         assert status == 200, answer
         return answer
 
     async def deploy(self, **changes: Any) -> str:
-        """The ID of a new deployment."""
+        """Deploy, and return the request ID."""
         status, answer = await self("POST", "/v2/deployments", {**DEPLOY, **changes})
         assert status == 202, answer
         return str(answer["request_id"])
 
     async def state(self, request_id: str) -> str:
-        """Its status, in one word."""
+        """Return the state of a deployment, such as READY."""
         return str(
             (await self.get(f"/v1/status/{request_id}"))["current_status"]
         ).removeprefix("Status.")
 
     async def listed(self, *filters: tuple[str, str, Any], **query: str) -> list[str]:
-        """The IDs on a page of a list, filtered by (field, operator, value)."""
+        """Return the IDs on a page of a list, filtered by (field, operator, value)."""
         keys = ("field", "operator", "value")
         asked = {"filters": [dict(zip(keys, each, strict=True)) for each in filters]}
         page = await self.get("/v1/deployments", query=json.dumps(asked), **query)
@@ -61,7 +59,7 @@ class Plain:
 async def plain(
     simulator: Simulator, authorization: str = "token made-up"
 ) -> AsyncIterator[Plain]:
-    """Start a simulator, and a client of it."""
+    """Start a simulator and its client."""
     headers = {"Authorization": authorization}
     async with simulator, aiohttp.ClientSession(simulator.url, headers=headers) as http:
         yield Plain(http)

@@ -1,4 +1,4 @@
-"""Who receives the simulator's webhooks, on loopback, and knows nothing of ours."""
+"""A webhook receiver on loopback that uses none of the SDK's code."""
 
 import asyncio
 import json
@@ -16,55 +16,55 @@ EVENTS = ("ready", "error", "terminated")
 
 
 @dataclass
-class Came:
-    """A webhook as it came."""
+class ReceivedWebhook:
+    """A webhook that was received."""
 
     at: float
     method: str
-    # the last word of its URL
+    # The last segment of its URL.
     event: str
     headers: Mapping[str, str]
     body: Any
 
     @property
-    def what(self) -> tuple[str, str]:
+    def id_and_event(self) -> tuple[str, str]:
         return str(self.body["request_id"]), self.event
 
 
 @dataclass
 class Receiver:
-    """Takes webhooks on loopback, and answers with a status, or never for None."""
+    """Receives webhooks and responds with `status`; None means never."""
 
     url: str
-    came: list[Came] = field(default_factory=list[Came])
+    received: list[ReceivedWebhook] = field(default_factory=list[ReceivedWebhook])
     status: int | None = 200
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    on_webhook: Callable[[Came], Awaitable[None]] | None = None
+    on_webhook: Callable[[ReceivedWebhook], Awaitable[None]] | None = None
 
     @property
-    def what(self) -> list[tuple[str, str]]:
-        return [each.what for each in self.came]
+    def ids_and_events(self) -> list[tuple[str, str]]:
+        return [each.id_and_event for each in self.received]
 
-    def asked(self, *events: str) -> dict[str, Any]:
-        """The part of a deploy's body that asks for webhooks."""
+    def fields(self, *events: str) -> dict[str, Any]:
+        """Return the fields of a deploy request for these events, by default all."""
         return {
             f"webhook_on_{event}": {"url": f"{self.url}/{event}"}
             for event in events or EVENTS
         }
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         now = asyncio.get_running_loop().time()
         event = request.path.rpartition("/")[2]
-        came = Came(
+        webhook = ReceivedWebhook(
             now,
             request.method,
             event,
             dict(request.headers),
             json.loads(await request.read() or "null"),
         )
-        self.came.append(came)
+        self.received.append(webhook)
         if self.on_webhook:
-            await self.on_webhook(came)
+            await self.on_webhook(webhook)
         if self.status is None:
             await self.closing.wait()
         return web.Response(
@@ -74,10 +74,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def webhook_receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver("")
     app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", receiver.take)
+    app.router.add_route("*", "/{rest:.*}", receiver.receive)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.001)
     await runner.setup()
     try:
@@ -90,7 +90,9 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def both(simulator: Simulator) -> AsyncIterator[tuple[Plain, Receiver]]:
-    """A client of the simulator, and who receives its webhooks."""
-    async with receiving() as receiver, plain(simulator) as api:
+async def client_and_receiver(
+    simulator: Simulator,
+) -> AsyncIterator[tuple[Plain, Receiver]]:
+    """Start a simulator, its client, and a receiver of its webhooks."""
+    async with webhook_receiver() as receiver, plain(simulator) as api:
         yield api, receiver

@@ -57,7 +57,7 @@ async def delays(
 
     async def wait(request_id: str) -> float:
         ready = await edgegap.deployments.wait_until_ready(request_id, **options)
-        settled = sim.settled_at(request_id)
+        settled = sim.ready_or_failed_at(request_id)
         assert ready.request_id == request_id
         assert ready.address("web")
         # nobody is told before it is true

@@ -22,7 +22,7 @@ from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent
 
-SILENT = (Fault("status", "never-before"), Fault("list", "never-before"))
+SILENT = (Fault("status", "hang-before"), Fault("list", "hang-before"))
 
 
 async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
@@ -55,7 +55,7 @@ async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
 
 
 async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
-    async with crowd(1, Fault("status", "never-before"), ready_after=(6.0, 6.0)) as (
+    async with crowd(1, Fault("status", "hang-before"), ready_after=(6.0, 6.0)) as (
         edgegap,
         sim,
         ids,
@@ -64,7 +64,7 @@ async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
 
 
 async def test_who_is_left_alone_waits_for_no_list() -> None:
-    async with crowd(2, Fault("list", "never-before"), ready_after=(4.0, 4.0)) as (
+    async with crowd(2, Fault("list", "hang-before"), ready_after=(4.0, 4.0)) as (
         edgegap,
         sim,
         ids,
@@ -221,7 +221,7 @@ async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
         assert 10 < sim.arrivals("list") < 50
         sim.faults = []
         await asyncio.gather(*waits)
-        assert now() - (sim.settled_at(ids[0]) or 0) < 3
+        assert now() - (sim.ready_or_failed_at(ids[0]) or 0) < 3
 
 
 @pytest.mark.parametrize(("many", "lasts"), [(3, 1.0), (1, 61.0)])
@@ -262,7 +262,7 @@ async def test_a_status_that_fails_now_and_then_is_no_reason_to_ask_for_lists() 
 
 async def test_a_list_that_lags_is_believed_all_the_same() -> None:
     lag = Fault("list", "lag", seconds=2.0)
-    async with crowd(60, lag, others=3000, ready_after=(2.0, 20.0)) as (
+    async with crowd(60, lag, neighbours=3000, ready_after=(2.0, 20.0)) as (
         edgegap,
         sim,
         ids,

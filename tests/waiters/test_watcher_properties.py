@@ -69,7 +69,7 @@ class World:
     error_share: float
     gone: Any
     page: int
-    others: int
+    neighbours: int
 
 
 SERVERS = st.builds(Server, settles=moments(10), stopped=st.none() | moments(14))
@@ -86,11 +86,11 @@ KINDS = [
     "503-before",
     "cut-before",
     "cut-after",
-    "never-before",
+    "hang-before",
     "not-json",
     "no-id",
     "truncated",
-    "stuck",
+    "stalled",
     "429",
 ]
 WRONG = st.builds(
@@ -119,7 +119,7 @@ WORLDS = st.builds(
     error_share=st.sampled_from([0.0, 0.3]),
     gone=st.sampled_from(["404", "410", "400", "terminated"]),
     page=st.sampled_from([1, 3, 100]),
-    others=st.sampled_from([0, 250]),
+    neighbours=st.sampled_from([0, 250]),
 )
 
 
@@ -219,7 +219,7 @@ class Play:
     ) -> None:
         """It is true, and it comes in time."""
         settled, stopped = (
-            self.sim.settled_at(request_id),
+            self.sim.ready_or_failed_at(request_id),
             request_id in self.sim.stopped(),
         )
         deadline = None if visitor.timeout is None else came + visitor.timeout
@@ -260,7 +260,7 @@ class Play:
         told.
         """
         server = self.world.servers[self.ids.index(request_id)]
-        settled = self.sim.settled_at(request_id)
+        settled = self.sim.ready_or_failed_at(request_id)
         if how == "stopped" and request_id in self.sim.running():
             return None
         if settled is None and (
@@ -286,7 +286,7 @@ async def happens(world: World) -> None:
             error_share=world.error_share,
             gone=world.gone,
             max_page_size=world.page,
-            others=world.others,
+            neighbours=world.neighbours,
             delay_before=WAY,
             delay_after=WAY,
             rates={"deploy": None},

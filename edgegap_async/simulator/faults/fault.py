@@ -1,0 +1,166 @@
+"""`Fault`: the value with which a test or a command line says what goes wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Self
+
+from .kinds import CALLS, KINDS, TARGETS, WEBHOOK, Stage
+
+# The short names of operations. A name that several operations share means the first of
+# them in `endpoints.py`.
+_SHORT_NAMES = {call.rpartition(".")[2]: call for call in reversed(CALLS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault in an operation, for a share of its requests or for the next few.
+
+        Fault("deploy", "cut-after", 0.05)
+        Fault("deploy", "late", 0.02, seconds=20)
+        Fault("list", "filters-empty", fields=("tags",))
+        Fault("status", "502-before", times=3)
+        Fault("webhook", "lost", 0.1)
+        Fault.parse("deploy:cut-after:0.05")
+        Fault.parse("deploy:late:0.02:20")
+        Fault.parse("list:filters-empty:1:tags")
+        Fault.script("deploy", "cut-after", "ok", "late:20")
+        Fault.script("webhook", "ok", "reordered:5", "duplicated")
+
+    The kinds (`simulate --faults` describes each of them):
+
+        no response      cut-before, cut-after, hang-before, hang-after,
+                         processed-late (takes seconds), dead-connection
+        wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with -before
+                         and -after; 422 (only deploys); 429, 429-seconds, 429-date (the
+                         last two take seconds)
+        broken response  late (takes seconds), truncated, stalled, not-json,
+                         invalid-utf8, empty, no-id
+        wrong list       lag (takes seconds), filters-ignored, filters-refused,
+                         filters-empty (these three may take fields)
+        webhooks         lost, duplicated, late, reordered (the last two take seconds)
+        none             ok
+
+    With `-before` the operation is not carried out, with `-after` it is. Shares add up:
+    two faults with a share of 0.05 each hit one request in ten, one of them at a time.
+    A list can lag, apply its filters wrongly and fail at once. A `processed-late`
+    operation that is still pending when the simulator ends is never carried out.
+
+    Args:
+        operation: The SDK method, "private_fleets.deploy", or only its last word, which
+            means the first operation of that name: "deploy" is "deployments.deploy". Or
+            "webhook", for the webhooks that the simulator sends.
+        kind: What goes wrong.
+        share: The share of requests that it hits, from 0 to 1.
+        seconds: For the kinds that take them.
+        fields: The filter fields that are handled wrongly; empty means all. Lists that
+            filter by none of them are not hit.
+        times: The fault ends after this many hits; None means never.
+
+    Raises:
+        ValueError: An argument is wrong; the message names it.
+    """
+
+    operation: str
+    kind: str
+    share: float = 1.0
+    seconds: float | None = None
+    fields: Sequence[str] = ()
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        operation = _SHORT_NAMES.get(self.operation, self.operation)
+        object.__setattr__(self, "operation", operation)
+        self._check_names()
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share must be from 0 to 1, not {self.share!r}")
+        if self.times is not None and self.times < 1:
+            raise ValueError(
+                f"times must be at least 1, or None for no end, not {self.times!r}"
+            )
+        self._check_details()
+        object.__setattr__(self, "fields", tuple(self.fields))
+
+    def _check_names(self) -> None:
+        if self.operation not in TARGETS:
+            raise ValueError(
+                f"operation: there is no {self.operation!r}; "
+                f"there are: {', '.join(TARGETS)}"
+            )
+        if self.kind not in KINDS:
+            raise ValueError(
+                f"kind: there is no {self.kind!r}; there are: {', '.join(KINDS)}"
+            )
+        possible = KINDS[self.kind].operations
+        if self.operation not in possible:
+            names = ", ".join(each for each in TARGETS if each in possible)
+            raise ValueError(
+                f"operation: {self.kind} can't hit {self.operation}, only {names}"
+            )
+
+    def _check_details(self) -> None:
+        detail = KINDS[self.kind].detail
+        if detail != "seconds" and self.seconds is not None:
+            raise ValueError(f"seconds: {self.kind} takes none")
+        if detail == "seconds" and (
+            self.seconds is None or not 0 <= self.seconds < inf
+        ):
+            raise ValueError(
+                f"seconds: {self.kind} takes a number of seconds, not {self.seconds!r}"
+            )
+        if detail != "fields" and self.fields:
+            raise ValueError(f"fields: {self.kind} takes none")
+        if isinstance(self.fields, str) or not all(self.fields):
+            raise ValueError(f"fields must be names, not {self.fields!r}")
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of a request at which it applies."""
+        return "webhook" if self.operation == WEBHOOK else KINDS[self.kind].stage
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse the form of the command line: `operation:kind[:share[:seconds]]`.
+
+        Kinds that take fields have them in place of the seconds: `a,b`.
+
+        Raises:
+            ValueError: The text is wrong; the message says why.
+        """
+        parts = text.split(":")
+        if not 2 <= len(parts) <= 4:
+            raise ValueError(
+                f"fault {text!r} must be operation:kind, operation:kind:share or "
+                "operation:kind:share:detail"
+            )
+        operation, kind, share, detail = (*parts, "", "")[:4]
+        try:
+            if kind in KINDS and KINDS[kind].detail == "fields":
+                fields = tuple(detail.split(",")) if detail else ()
+                return cls(operation, kind, float(share or 1), fields=fields)
+            seconds = float(detail) if detail else None
+            return cls(operation, kind, float(share or 1), seconds)
+        except ValueError as error:
+            raise ValueError(f"fault {text!r}: {error}") from None
+
+    @classmethod
+    def script(cls, operation: str, *steps: str) -> tuple[Self, ...]:
+        """Make one fault for each of the next requests of an operation.
+
+        Each step is a `kind`, or `kind:detail`.
+
+        Raises:
+            ValueError: A step is wrong, or the steps apply at different stages, so they
+                would not wait for each other.
+        """
+        pairs = (step.partition(":") for step in steps)
+        faults = tuple(
+            replace(cls.parse(f"{operation}:{kind}:1:{detail}"), times=1)
+            for kind, _, detail in pairs
+        )
+        if len({fault.stage for fault in faults}) > 1:
+            raise ValueError(
+                f"script: {', '.join(steps)} apply at different stages of a request; "
+                "write one script for each stage"
+            )
+        return faults

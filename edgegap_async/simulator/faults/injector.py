@@ -1,0 +1,123 @@
+"""Which requests a fault hits, and how often each kind did."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import TypeAlias
+
+from .fault import Fault
+from .kinds import Stage
+
+_Point: TypeAlias = tuple[str, Stage]
+
+# The sum of ten shares of 0.1 is off from 1 by less than this.
+_ROUNDING = 1e-9
+
+
+@dataclass(slots=True)
+class _ActiveFault:
+    """A fault, and how often it can still hit; None means no end."""
+
+    fault: Fault
+    left: int | None
+
+    def applies_to(self, fields: Collection[str]) -> bool:
+        wanted = self.fault.fields
+        return self.left != 0 and (
+            not wanted or any(field in wanted for field in fields)
+        )
+
+
+class FaultInjector:
+    """Picks the fault for each request.
+
+    Each stage of each operation has a random generator of its own: a fault in one
+    operation changes neither the faults of others nor the world's random numbers.
+    """
+
+    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+        self._seed = seed
+        self._generators: dict[_Point, Random] = {}
+        self._hits: Counter[str] = Counter()
+        self._active = _activate(faults)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that can still hit, each with the `times` that are left."""
+        return tuple(
+            replace(each.fault, times=each.left)
+            for each in list(self._active)
+            if each.left != 0
+        )
+
+    @faults.setter
+    def faults(self, faults: Sequence[Fault]) -> None:
+        """Replace all faults."""
+        self._active = _activate(faults)
+
+    def hits(self) -> dict[str, int]:
+        """Return how often each kind has hit."""
+        return dict(self._hits)
+
+    def pick(
+        self, operation: str, stage: Stage, fields: Collection[str] = ()
+    ) -> Fault | None:
+        """Return the fault that hits this request at a stage, if any.
+
+        `fields` are the fields that the request filters by.
+        """
+        point = (operation, stage)
+        possible = [
+            each
+            for each in self._active
+            if _point(each.fault) == point and each.applies_to(fields)
+        ]
+        if not possible:
+            return None
+        number, threshold = self._generator(point).random(), 0.0
+        # Each fault has its own part of the range from 0 to 1, so the shares add up.
+        for each in possible:
+            threshold += each.fault.share
+            if number < threshold:
+                return self._hit(each)
+        return None
+
+    def _generator(self, point: _Point) -> Random:
+        if point not in self._generators:
+            self._generators[point] = Random(f"{point} of {self._seed}")
+        return self._generators[point]
+
+    def _hit(self, active: _ActiveFault) -> Fault | None:
+        if active.left is not None:
+            active.left -= 1
+        if active.fault.kind == "ok":
+            return None
+        self._hits[active.fault.kind] += 1
+        return active.fault
+
+
+def _point(fault: Fault) -> _Point:
+    return fault.operation, fault.stage
+
+
+def _activate(faults: Sequence[Fault]) -> list[_ActiveFault]:
+    """Check the faults, and make them ready to hit.
+
+    Raises:
+        ValueError: An item is not a `Fault`, or the shares of faults that exclude each
+            other add up to more than 1.
+    """
+    shares: defaultdict[tuple[_Point, Sequence[str]], float] = defaultdict(float)
+    for fault in faults:
+        if not isinstance(fault, Fault):
+            raise ValueError(f"faults must be Fault objects, not {fault!r}")
+        if fault.times is None:
+            shares[_point(fault), fault.fields] += fault.share
+    for ((operation, _), _), share in shares.items():
+        if share > 1 + _ROUNDING:
+            raise ValueError(
+                f"faults: the shares of the faults in {operation} add up to "
+                f"{share:g}, which is more than 1"
+            )
+    return [_ActiveFault(fault, fault.times) for fault in faults]

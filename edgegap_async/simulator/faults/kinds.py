@@ -1,0 +1,144 @@
+"""The kinds of fault: their names, and which operations each of them can hit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType
+from typing import Literal, TypeAlias
+
+from ... import endpoints
+from ...endpoints import OPERATIONS
+
+# Where in the processing of a request a fault applies. At most one fault applies at
+# each stage.
+Stage: TypeAlias = Literal["connection", "response", "lag", "filters", "webhook"]
+Detail: TypeAlias = Literal["seconds", "fields"]
+
+CALLS = tuple(dict.fromkeys(endpoint.call for endpoint in OPERATIONS))
+# Webhooks are sent by the simulator, so they are no operation of the API, but they can
+# fail like one.
+WEBHOOK = "webhook"
+TARGETS = (*CALLS, WEBHOOK)
+
+_ANY, _WEBHOOKS = frozenset(TARGETS), frozenset({WEBHOOK})
+_LISTS = frozenset({endpoints.LIST.call})
+_DEPLOYS = frozenset(each.call for each in OPERATIONS if each.starts_server)
+_WITH_BODY = frozenset(each.call for each in OPERATIONS if each.returns is not NoneType)
+_WITH_ID = _DEPLOYS | {
+    each.call
+    for each in (
+        endpoints.STATUS,
+        endpoints.STOP,
+        endpoints.SELF_STOP,
+        endpoints.BULK_STOP,
+        endpoints.LIST,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault.
+
+    Args:
+        about: One line for `simulate --faults`.
+        stage: Where it applies; `webhook` for every fault of a webhook.
+        detail: The argument of `Fault` that it takes, if any.
+        operations: The operations that it can hit, and `webhook`.
+    """
+
+    about: str
+    stage: Stage = "response"
+    detail: Detail | None = None
+    operations: frozenset[str] = frozenset(CALLS)
+
+
+def _before_and_after(name: str, about: str) -> dict[str, Kind]:
+    """Make two kinds that a client can't tell apart: with and without the operation."""
+    return {
+        f"{name}-before": Kind(
+            f"{about}; the request counts, but the operation is not carried out"
+        ),
+        f"{name}-after": Kind(f"{about}; the operation is carried out"),
+    }
+
+
+KINDS: Mapping[str, Kind] = {
+    "ok": Kind("nothing goes wrong: a step of a script", operations=_ANY),
+    **_before_and_after("cut", "the connection is closed without a response"),
+    **_before_and_after("hang", "no response, and the connection stays open"),
+    **_before_and_after("redirect", "307 to the same path"),
+    "401": Kind("401 in the API's form: the token was revoked; nothing is carried out"),
+    **_before_and_after("403", "403 and HTML, as from a firewall"),
+    **_before_and_after("408", "408 and HTML"),
+    **_before_and_after("500", "500 in the API's form"),
+    **_before_and_after("502", "502 and HTML"),
+    **_before_and_after("503", "503 and HTML"),
+    **_before_and_after("504", "504 and HTML"),
+    "429": Kind(
+        "429 without Retry-After, although the limit is kept; "
+        "the operation is not carried out"
+    ),
+    "429-seconds": Kind(
+        "429 with SECONDS in Retry-After; the operation is not carried out",
+        detail="seconds",
+    ),
+    "429-date": Kind(
+        "429 with the date SECONDS from now in Retry-After; "
+        "the operation is not carried out",
+        detail="seconds",
+    ),
+    "late": Kind(
+        "the operation is carried out, the response is sent SECONDS later; "
+        "or a webhook is sent SECONDS late",
+        detail="seconds",
+        operations=_ANY,
+    ),
+    "processed-late": Kind(
+        "the connection is closed, and the operation is carried out SECONDS later",
+        detail="seconds",
+    ),
+    "truncated": Kind(
+        "half of the response body, then the connection is closed",
+        operations=_WITH_BODY,
+    ),
+    "stalled": Kind(
+        "half of the response body, then nothing, and the connection stays open",
+        operations=_WITH_BODY,
+    ),
+    "not-json": Kind("the right status with an HTML page", operations=_WITH_BODY),
+    "invalid-utf8": Kind(
+        "the response with strings that are not UTF-8", operations=_WITH_BODY
+    ),
+    "empty": Kind("the right status without a body", operations=_WITH_BODY),
+    "no-id": Kind("the response without request_id", operations=_WITH_ID),
+    "422": Kind(
+        "no server can be allocated: 422, and a deployment in ERROR",
+        operations=_DEPLOYS,
+    ),
+    "dead-connection": Kind(
+        "a reused connection is reset, and the request on it is not read",
+        "connection",
+    ),
+    "lag": Kind("the list is SECONDS old", "lag", "seconds", _LISTS),
+    "filters-ignored": Kind(
+        "filters on FIELDS match everything", "filters", "fields", _LISTS
+    ),
+    "filters-refused": Kind(
+        "filters on FIELDS are answered with 400", "filters", "fields", _LISTS
+    ),
+    "filters-empty": Kind(
+        "filters on FIELDS match nothing", "filters", "fields", _LISTS
+    ),
+    "lost": Kind("a webhook is never sent", "webhook", operations=_WEBHOOKS),
+    "duplicated": Kind(
+        "a webhook is sent again after its first response",
+        "webhook",
+        operations=_WEBHOOKS,
+    ),
+    "reordered": Kind(
+        "a webhook is sent after the next one, but at most SECONDS late",
+        "webhook",
+        "seconds",
+        _WEBHOOKS,
+    ),
+}

@@ -1,0 +1,220 @@
+"""JSON bodies as plain dicts, with exactly the keys of the reference page's samples."""
+
+from ..world.clock import Clock
+from ..world.deployment import Deployment, Phase, Tag
+from ..world.listing import Page
+from ..world.locations import LOCATIONS, Host, Location
+from .responses import Json
+
+NO_SERVER = "No server could be allocated"
+
+# The capacity of a host, and what one deployment takes of it: CPU units and MB.
+_HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
+_DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
+# The range of external ports in the samples.
+_FIRST_PORT, _LAST_PORT = 30000, 32767
+
+
+def error_detail(it: Deployment) -> str:
+    """Return why a deployment failed: no server, no image, or a crash."""
+    if not it.allocated:
+        return NO_SERVER
+    return "Container crashed" if it.number % 2 else "Pull image timeout exceeded"
+
+
+def fqdn(it: Deployment) -> str:
+    """Return the host name of a deployment. No DNS server resolves it."""
+    return f"{it.request_id}.simulator.edgegap.invalid"
+
+
+def public_ip(it: Deployment) -> str:
+    """Return the IP address of a deployment.
+
+    It is from the range reserved for benchmarks, so nobody is contacted by mistake.
+    """
+    high, low = divmod(it.number % 2**16, 2**8)
+    return f"198.18.{high}.{low}"
+
+
+def ports(it: Deployment) -> dict[str, Json]:
+    """Return the ports of a deployment: as in the samples, a game port under its number
+    and a web port under its name.
+    """
+    external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
+    game = {
+        "external": external,
+        "internal": 7777,
+        "protocol": "UDP",
+        "name": "7777",
+        "tls_upgrade": False,
+    }
+    web = {
+        "external": external + 1,
+        "internal": 8080,
+        "protocol": "http",
+        "name": "web",
+        "tls_upgrade": True,
+    }
+    return {
+        "7777": {**game, "link": f"{fqdn(it)}:{external}", "proxy": 65002},
+        "web": {**web, "link": f"https://{fqdn(it)}:{external + 1}", "proxy": 65001},
+    }
+
+
+def location(it: Location) -> Json:
+    """Return the location of a deployment."""
+    return {
+        "city": it.city,
+        "country": it.country,
+        "continent": it.continent,
+        "administrative_division": it.administrative_division,
+        "timezone": it.timezone,
+        "latitude": it.latitude,
+        "longitude": it.longitude,
+    }
+
+
+def status(it: Deployment, now: float, clock: Clock) -> Json:
+    """Return the status of a deployment."""
+    state, last = it.states(now)
+    has_address, ready = now >= it.address_known_at, it.became_ready(now)
+    failed = it.fails and now >= it.ready_or_failed_at
+    ended = now >= it.terminating_at
+    running_until = min(now, it.terminating_at)
+    return {
+        "request_id": it.request_id,
+        "fqdn": fqdn(it) if has_address else None,
+        "app_name": it.application,
+        "app_version": it.version,
+        "current_status": f"Status.{state}",
+        "running": state == "READY",
+        "whitelisting_active": False,
+        "start_time": clock.text(it.ready_or_failed_at) if ready else None,
+        "removal_time": clock.text(it.terminating_at) if ended else None,
+        "elapsed_time": int(running_until - it.ready_or_failed_at) if ready else 0,
+        "last_status": f"Status.{last}" if last else None,
+        "error": failed,
+        "error_detail": error_detail(it) if failed else "",
+        "ports": ports(it) if has_address else None,
+        "public_ip": public_ip(it) if has_address else None,
+        "sessions": [],
+        "location": location(it.location) if has_address else None,
+        "tags": list(it.tags),
+        "sockets": "5",
+        "sockets_usage": "0",
+        "command": "",
+        "arguments": "",
+        "max_duration": it.max_duration,
+    }
+
+
+def row(it: Deployment, now: float, clock: Clock) -> Json:
+    """Return the row of a deployment in a list."""
+    has_address, ready = now >= it.address_known_at, it.became_ready(now)
+    return {
+        "request_id": it.request_id,
+        "fqdn": fqdn(it) if has_address else None,
+        "start_time": clock.text(it.ready_or_failed_at) if ready else None,
+        "ready": it.phase_at(now) is Phase.READY,
+        "public_ip": public_ip(it) if has_address else None,
+        "ports": ports(it) if has_address else None,
+        "tags": list(it.tags),
+        "sockets": "5",
+        "sockets_usage": "0",
+        "is_joinable_by_session": False,
+    }
+
+
+def page(found: Page, now: float, clock: Clock) -> Json:
+    """Return one page of a list."""
+    has_next, has_previous = found.number < found.pages, found.number > 1
+    return {
+        "data": [row(it, now, clock) for it in found.items],
+        "total_count": found.total,
+        "pagination": {
+            "number": found.number,
+            "next_page_number": found.number + 1 if has_next else None,
+            "previous_page_number": found.number - 1 if has_previous else None,
+            "paginator": {"num_pages": found.pages},
+            "has_next": has_next,
+            "has_previous": has_previous,
+        },
+        "message": [],
+    }
+
+
+def tag(name: str, it: Tag, clock: Clock) -> Json:
+    """Return one tag."""
+    return {
+        "name": name,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
+
+
+def locations(type_: str | None, *, with_tags: bool) -> Json:
+    """Return all locations, or those of one type."""
+    return {
+        "locations": [
+            {
+                "city": it.city,
+                "continent": it.continent,
+                "country": it.country,
+                "timezone": it.timezone,
+                "administrative_division": it.administrative_division,
+                "latitude": str(it.latitude),
+                "longitude": str(it.longitude),
+                "type": it.type,
+                "tags": [{"key": "continent", "value": it.continent}]
+                if with_tags
+                else [],
+            }
+            for it in LOCATIONS
+            if type_ in (None, it.type)
+        ],
+        "messages": [],
+    }
+
+
+def host(it: Host, deployments: int, clock: Clock) -> Json:
+    """Return one host of a fleet, with a number of deployments on it."""
+    address = f"198.19.{it.number // 256 % 256}.{it.number % 256}"
+    cpu, memory = deployments * _DEPLOYMENT_CPU, deployments * _DEPLOYMENT_MEMORY
+    created = clock.iso(0.0)
+    return {
+        "host_id": it.host_id,
+        "status": "ACTIVE",
+        "ip_address": address,
+        "latitude": it.location.latitude,
+        "longitude": it.location.longitude,
+        "city": it.location.city,
+        "country": it.location.country,
+        "continent": it.location.continent,
+        "allocated_cpu_units": cpu,
+        "allocated_memory_mb": memory,
+        "allocatable_cpu_units": max(0, _HOST_CPU - cpu),
+        "allocatable_memory_mb": max(0, _HOST_MEMORY - memory),
+        "beacon": {
+            "tcp_port": _FIRST_PORT + 974,
+            "udp_port": _FIRST_PORT + 1843,
+            "ip_address": address,
+        },
+        "created_at": created,
+        "updated_at": created,
+        "pin": _pin(it),
+        "delete_schedules": [],
+    }
+
+
+def _pin(it: Host) -> Json:
+    return {
+        "label": it.label,
+        "latitude": it.location.latitude,
+        "longitude": it.location.longitude,
+        "radius_km": 700,
+        "radius_strategy": 1,
+        "cpu_cores": _HOST_CPU // 1024,
+        "memory_gb": _HOST_MEMORY // 1024,
+        "clock_speed_ghz": 2,
+        "desired_host_count": 1,
+    }

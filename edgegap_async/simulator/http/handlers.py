@@ -1,0 +1,279 @@
+"""The operations: one function per row of `endpoints.py`.
+
+An operation is synchronous: it takes a `Call`, reads or changes the world, and returns
+the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from msgspec import DecodeError, json
+
+from ... import endpoints
+from ...endpoints import Endpoint
+from ...models.deploy import DeployRequest
+from ...models.deployment import BulkStopRequest
+from ...models.paging import ListQuery
+from ...models.tag import TagRequest
+from ..faults.effects import apply_filter_fault
+from ..faults.fault import Fault
+from ..faults.kinds import Stage
+from ..world.clock import DATE_FORMAT
+from ..world.deployment import Deployment, Phase
+from ..world.errors import ApiError
+from ..world.world import World
+from . import bodies, container
+from .responses import JsonResponse
+
+B = TypeVar("B")
+T = TypeVar("T")
+
+_LIST_QUERY = json.Decoder(ListQuery)
+# In digits.
+_LONGEST_NUMBER = 10
+# The API's default page size is not documented; this is a guess.
+_PAGE_SIZE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operation.
+
+    Args:
+        world: The state of the API.
+        now: The current time in seconds.
+        path_params: The parameters of the path.
+        query: The parameters of the query string.
+        authorization: The `Authorization` header.
+        pick_fault: Returns the fault that hits this call at a stage, given the fields
+            that it filters by.
+        allocated: Whether a deploy gets a server.
+    """
+
+    world: World
+    now: float
+    path_params: Mapping[str, str]
+    query: Mapping[str, str]
+    authorization: str
+    pick_fault: Callable[[Stage, Collection[str]], Fault | None]
+    allocated: bool = True
+
+    def deployment(self) -> Deployment:
+        """Return the deployment that the path names."""
+        return self.world.find(self.path_params["request_id"], self.now)
+
+    def deployment_to_stop(self) -> Deployment:
+        """Return the deployment that the path names, with the errors of a stop."""
+        return self.world.find_to_stop(self.path_params["request_id"], self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Serves a row of `endpoints.py`.
+
+    With `own_token` the operation checks a token of its own, not the API token.
+    """
+
+    respond: Callable[[Call, bytes], JsonResponse]
+    own_token: bool = False
+
+
+_Entry: TypeAlias = tuple[str, Handler]
+
+
+def _without_body(
+    endpoint: Endpoint[None, T],
+    operation: Callable[[Call], JsonResponse],
+    *,
+    own_token: bool = False,
+) -> _Entry:
+    return endpoint.call, Handler(lambda call, body: operation(call), own_token)
+
+
+def _with_body(
+    endpoint: Endpoint[B, T], operation: Callable[[Call, B], JsonResponse]
+) -> _Entry:
+    decoder = json.Decoder(endpoint.takes)
+
+    def respond(call: Call, body: bytes) -> JsonResponse:
+        try:
+            return operation(call, decoder.decode(body))
+        except (DecodeError, UnicodeDecodeError) as error:
+            raise ApiError(400, f"Bad request: {error}") from None
+
+    return endpoint.call, Handler(respond)
+
+
+def _deploy(call: Call, body: DeployRequest) -> JsonResponse:
+    made = call.world.deploy(body, call.now, allocated=call.allocated)
+    if not call.allocated:
+        return JsonResponse(
+            422, {"request_id": made.request_id, "message": bodies.NO_SERVER}
+        )
+    return JsonResponse(202, {"request_id": made.request_id})
+
+
+def _status(call: Call) -> JsonResponse:
+    request_id = call.path_params["request_id"]
+    found = call.world.find(request_id, call.now, include_ended=True)
+    return JsonResponse(200, bodies.status(found, call.now, call.world.clock))
+
+
+def _stop(call: Call) -> JsonResponse:
+    return _stop_deployment(call, call.deployment_to_stop())
+
+
+def _self_stop(call: Call) -> JsonResponse:
+    found = call.deployment_to_stop()
+    if call.authorization != found.delete_token:
+        raise ApiError(401, "Invalid token")
+    if call.path_params["access_point_id"] != str(found.access_point):
+        raise ApiError(404, "Access point not found")
+    return _stop_deployment(call, found)
+
+
+def _stop_deployment(call: Call, found: Deployment) -> JsonResponse:
+    """Stop: 200 if the stop begins at once, 202 if it begins after the start-up."""
+    begins_later = found.phase is Phase.STARTING
+    call.world.stop(found, call.now)
+    return JsonResponse(
+        202 if begins_later else 200,
+        {
+            "message": f"Instance {found.request_id} will be deleted",
+            "deployment_summary": bodies.status(found, call.now, call.world.clock),
+        },
+    )
+
+
+def _bulk_stop(call: Call, body: BulkStopRequest) -> JsonResponse:
+    found = call.world.bulk_stop(body.filters, call.now)
+    rows = [{"request_id": each.request_id} for each in found]
+    return JsonResponse(202, {"processable": rows})
+
+
+def _list(call: Call) -> JsonResponse:
+    try:
+        query = _LIST_QUERY.decode(call.query.get("query", "{}"))
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(400, f"query: {error}") from None
+    if query.filters:
+        fields = [each.field for each in query.filters]
+        if fault := call.pick_fault("filters", fields):
+            query = apply_filter_fault(query, fault)
+    lag = _lag(call)
+    number, size = _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE)
+    page = call.world.page(query, number, size, call.now, lag)
+    return JsonResponse(200, bodies.page(page, call.now - lag, call.world.clock))
+
+
+def _lag(call: Call) -> float:
+    fault = call.pick_fault("lag", ())
+    return (fault.seconds or 0.0) if fault else 0.0
+
+
+def _count(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name, str(default))
+    digits = text.isascii() and text.isdigit() and 0 < len(text) < _LONGEST_NUMBER
+    if not digits or int(text) == 0:
+        raise ApiError(400, f"{name}: must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def _locations(call: Call) -> JsonResponse:
+    # Every location can run every application, so `app` and `version` exclude none.
+    with_tags = call.query.get("tags") == "true"
+    return JsonResponse(
+        200, bodies.locations(call.query.get("type"), with_tags=with_tags)
+    )
+
+
+def _container_logs(call: Call) -> JsonResponse:
+    return JsonResponse(
+        200, container.logs(call.deployment(), call.now, call.world.clock)
+    )
+
+
+def _metrics(call: Call) -> JsonResponse:
+    start, end = _time(call, "start_time"), _time(call, "end_time")
+    if start is not None and (call.now if end is None else end) <= start:
+        raise ApiError(400, "end_time: must be greater than start_time")
+    # Raw data means every sample, so the steps are ignored.
+    steps = None if call.query.get("raw") == "true" else call.query.get("steps")
+    clock = call.world.clock
+    return JsonResponse(
+        200, container.metrics(call.deployment(), call.now, clock, start, end, steps)
+    )
+
+
+def _time(call: Call, name: str) -> float | None:
+    text = call.query.get(name)
+    if text is None:
+        return None
+    try:
+        return call.world.clock.parse_exact(text)
+    except ValueError:
+        raise ApiError(400, f"{name}: must match {DATE_FORMAT}, not {text!r}") from None
+
+
+def _fleet_hosts(call: Call) -> JsonResponse:
+    world = call.world
+    rows = [
+        bodies.host(host, world.on_host(host, call.now), world.clock)
+        for host in world.fleet(call.path_params["fleet_name"])
+    ]
+    return JsonResponse(200, {"data": rows})
+
+
+def _tags(call: Call) -> JsonResponse:
+    tags = [
+        bodies.tag(name, tag, call.world.clock)
+        for name, tag in call.deployment().tags.items()
+    ]
+    return JsonResponse(200, {"tags": tags, "count": len(tags), "pagination": {}})
+
+
+def _tag(call: Call) -> JsonResponse:
+    name = call.path_params["tag_name"]
+    tag = call.world.tag(call.deployment(), name)
+    return JsonResponse(200, bodies.tag(name, tag, call.world.clock))
+
+
+def _create_tag(call: Call, body: TagRequest) -> JsonResponse:
+    tag = call.world.create_tag(call.deployment(), body.name, call.now)
+    return JsonResponse(200, bodies.tag(body.name, tag, call.world.clock))
+
+
+def _update_tag(call: Call, body: TagRequest) -> JsonResponse:
+    name = call.path_params["tag_name"]
+    tag = call.world.rename_tag(call.deployment(), name, body.name, call.now)
+    return JsonResponse(200, bodies.tag(body.name, tag, call.world.clock))
+
+
+def _delete_tag(call: Call) -> JsonResponse:
+    call.world.delete_tag(call.deployment(), call.path_params["tag_name"])
+    return JsonResponse(204)
+
+
+# By the SDK method that an endpoint belongs to. The fleet deploy has two paths and one
+# method, so one entry serves both.
+HANDLERS: Mapping[str, Handler] = dict(
+    (
+        _with_body(endpoints.DEPLOY, _deploy),
+        _without_body(endpoints.STATUS, _status),
+        _without_body(endpoints.STOP, _stop),
+        _without_body(endpoints.SELF_STOP, _self_stop, own_token=True),
+        _with_body(endpoints.BULK_STOP, _bulk_stop),
+        _without_body(endpoints.LIST, _list),
+        _without_body(endpoints.LOCATIONS, _locations),
+        _without_body(endpoints.CONTAINER_LOGS, _container_logs),
+        _without_body(endpoints.METRICS, _metrics),
+        _with_body(endpoints.FLEET_DEPLOY, _deploy),
+        _without_body(endpoints.FLEET_HOSTS, _fleet_hosts),
+        _without_body(endpoints.TAGS, _tags),
+        _without_body(endpoints.TAG, _tag),
+        _with_body(endpoints.CREATE_TAG, _create_tag),
+        _with_body(endpoints.UPDATE_TAG, _update_tag),
+        _without_body(endpoints.DELETE_TAG, _delete_tag),
+    )
+)

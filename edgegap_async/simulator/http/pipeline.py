@@ -1,0 +1,195 @@
+"""The steps of every request, in this order:
+
+    dead connection? -> read the request -> delay_before -> count; over the limit: 429
+        -> fault `-before`, or a 429 by a fault
+        -> authorize -> carry out the operation
+        -> fault `-after`
+    -> delay_after -> respond
+
+The delay before counting stands for the way to the server: with a delay on the way back
+only, every client's rate limiter looks perfect. A request that was counted is carried
+out even if its client has gone. A fault hits only requests that were counted and
+admitted, and the request has then used its share of the limit, as it would on a real
+server. Only a request on a dead connection is not read, so it is not counted either.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TypeAlias
+from weakref import WeakSet
+
+from aiohttp import web
+
+from ...endpoints import LimitName
+from ..faults.broken import BrokenResponse, reset
+from ..faults.effects import EFFECTS, FaultContext
+from ..faults.injector import FaultInjector
+from ..rate_limits import EnforcedLimit
+from ..world.errors import ApiError
+from ..world.options import Delay, check_delay, draw_delay
+from ..world.world import World
+from .handlers import HANDLERS, Call
+from .responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
+from .webhooks import TaskSet, WebhookSender
+
+AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+
+_SCHEME = "token "
+_TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """The options of `Simulator` that concern HTTP; it documents each of them."""
+
+    token: str | None
+    retry_after: RetryAfter
+    delay_before: Delay
+    delay_after: Delay
+
+    def __post_init__(self) -> None:
+        check_delay("delay_before", self.delay_before)
+        check_delay("delay_after", self.delay_after)
+
+
+class RequestPipeline:
+    """Takes each request through the steps above."""
+
+    def __init__(
+        self,
+        world: World,
+        limits: Mapping[LimitName, EnforcedLimit],
+        options: ServerOptions,
+        injector: FaultInjector,
+        webhooks: WebhookSender,
+        seed: int,
+    ) -> None:
+        self._world = world
+        self._limits = limits
+        self._options = options
+        self._injector = injector
+        self._webhooks = webhooks
+        # A generator of its own, so that delays don't change the world's random
+        # numbers.
+        self._random = Random(f"delays of {seed}")
+        self._loop = asyncio.get_running_loop()
+        self._tasks = TaskSet()
+        # The connections that have carried a request.
+        self._used: WeakSet[asyncio.Transport] = WeakSet()
+
+    def handler(self, operation: str, limit: LimitName) -> AiohttpHandler:
+        """Return the function that aiohttp calls for an endpoint."""
+
+        async def handle(request: web.Request) -> web.Response:
+            # aiohttp has made a task for each request.
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.add(task)
+            return await self._process(operation, limit, request)
+
+        return handle
+
+    async def aclose(self) -> None:
+        """Cancel the requests in progress. Their clients see a closed connection."""
+        await self._tasks.cancel()
+
+    async def _process(
+        self, operation: str, limit: LimitName, request: web.Request
+    ) -> web.Response:
+        if self._is_reused(request.transport) and self._injector.pick(
+            operation, "connection"
+        ):
+            return BrokenResponse(reset)
+        try:
+            # The first step, as aiohttp drops what it has not handed out yet once the
+            # client has gone.
+            body = await request.read()
+        except ConnectionError:
+            # The request is incomplete, so it never counts.
+            return to_aiohttp(JsonResponse(400, {"message": "Incomplete request"}))
+        await self._delay(self._options.delay_before)
+        response = await self._count_and_respond(operation, limit, request, body)
+        await self._delay(self._options.delay_after)
+        return response
+
+    async def _count_and_respond(
+        self, operation: str, limit: LimitName, request: web.Request, body: bytes
+    ) -> web.Response:
+        now, enforced = self._loop.time(), self._limits[limit]
+        if not enforced.admit(now):
+            return too_many_requests(
+                f"limit {limit}",
+                self._options.retry_after,
+                now,
+                self._world.clock,
+            )
+        response = await self._respond(operation, request, body)
+        if response.status == _TOO_MANY_REQUESTS:
+            # Only a fault responds so.
+            enforced.count_refusal()
+        return response
+
+    def _is_reused(self, connection: asyncio.Transport | None) -> bool:
+        if connection is None or connection in self._used:
+            return connection is not None
+        self._used.add(connection)
+        return False
+
+    async def _respond(
+        self, operation: str, request: web.Request, body: bytes
+    ) -> web.Response:
+        run = partial(self._run, operation, request, body)
+        fault = self._injector.pick(operation, "response")
+        if fault is None:
+            return to_aiohttp(run())
+        return await EFFECTS[fault.kind](
+            FaultContext(
+                operation=run,
+                unallocated=partial(run, allocated=False),
+                path=str(request.rel_url),
+                seconds=fault.seconds or 0.0,
+                now=self._loop.time(),
+                clock=self._world.clock,
+            )
+        )
+
+    def _run(
+        self,
+        operation: str,
+        request: web.Request,
+        body: bytes,
+        *,
+        allocated: bool = True,
+    ) -> JsonResponse:
+        handler = HANDLERS[operation]
+        authorization = request.headers.get("Authorization", "").strip()
+        call = Call(
+            world=self._world,
+            now=self._loop.time(),
+            path_params=request.match_info,
+            query=request.query,
+            authorization=authorization,
+            pick_fault=partial(self._injector.pick, operation),
+            allocated=allocated,
+        )
+        try:
+            if not handler.own_token:
+                self._authorize(authorization)
+            return handler.respond(call, body)
+        except ApiError as error:
+            return JsonResponse(error.status, {"message": error.message})
+        finally:
+            self._webhooks.reschedule()
+
+    def _authorize(self, authorization: str) -> None:
+        scheme = authorization[: len(_SCHEME)].lower()
+        token = authorization[len(_SCHEME) :].strip()
+        if scheme != _SCHEME or not token or self._options.token not in (None, token):
+            raise ApiError(401, "Invalid authorization token")
+
+    async def _delay(self, delay: Delay) -> None:
+        if (seconds := draw_delay(delay, self._random)) > 0:
+            await asyncio.sleep(seconds)

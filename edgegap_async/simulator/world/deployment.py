@@ -1,0 +1,148 @@
+"""One deployment. Its state at any time follows from its timestamps; nothing runs.
+
+    INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY or ERROR
+        -> TERMINATING -> TERMINATED
+
+A stop that is requested before READY or ERROR begins when that state is reached.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+
+from .locations import Host, Location
+
+# The states before READY, latest first, each with the share of the start-up time at
+# which it begins. The order is the API's, the shares are made up.
+_STARTING = (
+    (0.30, "DEPLOYING"),
+    (0.20, "SCANNING"),
+    (0.15, "SEEKED"),
+    (0.05, "SEEKING"),
+    (0.0, "INITIALIZING"),
+)
+STARTING_STATES = tuple(state for _, state in _STARTING)
+# From DEPLOYING on, a deployment has an address.
+_ADDRESS_SHARE = _STARTING[0][0]
+# In minutes: the API ends a deployment after a day unless its application says
+# otherwise.
+_DAY = 24 * 60
+# A `max_duration` without an end.
+NO_END = -1
+
+
+class Phase(Enum):
+    """The phases of a deployment, coarser than its states.
+
+    A deployment changes its phase three times at most, so an index by phase is cheap.
+    """
+
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+@dataclass(slots=True)
+class Tag:
+    """The timestamps of one tag of one deployment."""
+
+    created: float
+    updated: float
+
+
+@dataclass(slots=True, eq=False)
+class Deployment:
+    """One deployment. All times are in seconds of the simulator's clock."""
+
+    # Its position in the order of arrival.
+    number: int
+    request_id: str
+    application: str
+    version: str
+    created_at: float
+    # When it becomes READY, or ERROR if it `fails`.
+    ready_or_failed_at: float
+    fails: bool
+    stop_takes: float
+    location: Location
+    delete_token: str
+    access_point: int
+    host: Host | None = None
+    # URLs by event, of the webhooks that are not due yet.
+    webhooks: dict[str, str] = field(default_factory=dict[str, str])
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
+    max_duration: int = _DAY
+    stop_requested_at: float | None = None
+    # The phase under which the index holds it; `phase_at` computes the current one.
+    phase: Phase = Phase.STARTING
+    # False: no server could be allocated, so it is in ERROR from the beginning.
+    allocated: bool = True
+
+    @property
+    def address_known_at(self) -> float:
+        """When it gets an address: never if no server was allocated."""
+        if not self.allocated:
+            return inf
+        start_up = self.ready_or_failed_at - self.created_at
+        return self.created_at + _ADDRESS_SHARE * start_up
+
+    @property
+    def terminating_at(self) -> float:
+        """When its stop begins.
+
+        Never, unless somebody stops it, if it failed or has no maximum duration.
+        """
+        expires = not self.fails and self.max_duration != NO_END
+        expires_at = self.ready_or_failed_at + 60 * self.max_duration
+        earliest = expires_at if expires else inf
+        if self.stop_requested_at is None:
+            return earliest
+        return min(earliest, max(self.stop_requested_at, self.ready_or_failed_at))
+
+    @property
+    def terminated_at(self) -> float:
+        """When its stop is complete."""
+        return self.terminating_at + self.stop_takes
+
+    def became_ready(self, now: float) -> bool:
+        """Whether it is READY, or was before its stop."""
+        return now >= self.ready_or_failed_at and not self.fails
+
+    def phase_at(self, now: float) -> Phase:
+        """Return its phase at a time."""
+        if now >= self.terminated_at:
+            return Phase.ENDED
+        if now >= self.terminating_at:
+            return Phase.STOPPING
+        if now >= self.ready_or_failed_at:
+            return Phase.FAILED if self.fails else Phase.READY
+        return Phase.STARTING
+
+    def next_phase_change(self, now: float) -> float:
+        """Return when its phase changes next; inf if never."""
+        changes = (self.ready_or_failed_at, self.terminating_at, self.terminated_at)
+        return next((change for change in changes if change > now), inf)
+
+    def states(self, now: float) -> tuple[str, str | None]:
+        """Return its state at a time, and the state before that one."""
+        started = "ERROR" if self.fails else "READY"
+        match self.phase_at(now):
+            case Phase.ENDED:
+                return "TERMINATED", "TERMINATING"
+            case Phase.STOPPING:
+                return "TERMINATING", started
+            case Phase.READY | Phase.FAILED:
+                return started, _STARTING[0][1]
+            case Phase.STARTING:
+                return self._starting(now)
+
+    def _starting(self, now: float) -> tuple[str, str | None]:
+        length = self.ready_or_failed_at - self.created_at
+        done = (now - self.created_at) / length if length > 0 else 0.0
+        reached = [state for share, state in _STARTING if done >= share] or [
+            _STARTING[-1][1]
+        ]
+        return reached[0], reached[1] if len(reached) > 1 else None

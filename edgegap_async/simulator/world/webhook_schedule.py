@@ -1,0 +1,69 @@
+"""Which webhook is due when. The caller passes the time.
+
+    STARTING -> READY ("ready") -> TERMINATED ("terminated")
+             -> ERROR ("error") -> TERMINATED ("terminated")
+
+A stop makes "terminated" due earlier. A deployment that is stopped while it starts is
+never seen as READY or ERROR, so only its "terminated" is sent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+
+from .deployment import Deployment
+
+READY, ERROR, TERMINATED = "ready", "error", "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class DueWebhook:
+    """A webhook to send: the deployment as of a time, and the URL."""
+
+    deployment: Deployment
+    url: str
+    when: float
+
+
+class WebhookSchedule:
+    """The webhooks that are not sent yet.
+
+    `pop_due` removes a webhook from its deployment, so it is due only once.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Deployment, str]] = []
+        # The serial number keeps the heap from comparing deployments, and keeps equal
+        # times in the order of arrival.
+        self._serial = count()
+
+    def add(self, deployment: Deployment) -> None:
+        """Schedule the webhooks of a deployment: when it is new, and when stopped."""
+        for event in deployment.webhooks:
+            # An entry from before a stop stays in the heap. When it comes up, its
+            # webhook has been sent already, and it is skipped.
+            if (when := _due(deployment, event)) < inf:
+                heappush(self._heap, (when, next(self._serial), deployment, event))
+
+    def next_due(self) -> float:
+        """Return when the next webhook is due; inf if there is none."""
+        while self._heap and self._heap[0][3] not in self._heap[0][2].webhooks:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
+
+    def pop_due(self, now: float) -> Iterator[DueWebhook]:
+        """Remove and yield all webhooks that are due."""
+        while self.next_due() <= now:
+            when, _, deployment, event = heappop(self._heap)
+            url = deployment.webhooks.pop(event)
+            if event == TERMINATED or when < deployment.terminating_at:
+                yield DueWebhook(deployment, url, when)
+
+
+def _due(deployment: Deployment, event: str) -> float:
+    if event == TERMINATED:
+        return deployment.terminated_at
+    happens = deployment.fails is (event == ERROR)
+    return deployment.ready_or_failed_at if happens else inf

@@ -1,0 +1,268 @@
+"""The state of the API, and the operations on it. The caller passes the time.
+
+The methods that tests call from another thread (`deployed`, `running`, `stopped`,
+`known`) change nothing.
+"""
+
+from collections.abc import Sequence
+from random import Random
+
+from ...models.deploy import (
+    ByCoordinates,
+    DeployRequest,
+    EnvironmentVariable,
+    FleetDeployRequest,
+    Webhook,
+)
+from ...models.deployment import BulkStopFilter
+from ...models.paging import ListQuery
+from .clock import Clock
+from .deployment import Deployment, Phase, Tag
+from .errors import ApiError
+from .index import Index
+from .listing import Page, matching, page_of, to_stop
+from .locations import LOCATIONS, Host, Location, hosts_of, nearest
+from .neighbours import neighbours
+from .options import WorldOptions, draw_delay
+from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
+
+
+class World:
+    """All deployments, past and present, and the private fleets.
+
+    The neighbours' deployments are READY at `now` already.
+    """
+
+    def __init__(
+        self, options: WorldOptions, seed: int, clock: Clock, now: float = 0.0
+    ) -> None:
+        self.clock = clock
+        self.webhook_schedule: WebhookSchedule = WebhookSchedule()
+        self._options = options
+        self._random = Random(seed)
+        self._known: dict[str, Deployment] = {}
+        self._index = Index()
+        self._stopped: dict[str, None] = {}
+        self._fleets: dict[str, tuple[Host, ...]] = {}
+        self._hosts: dict[str, Host] = {}
+        for each in neighbours(options.neighbours, seed, now, options.stop_takes):
+            self._known[each.request_id] = each
+            self._index.add(each, now)
+
+    def deploy(
+        self, body: DeployRequest, now: float, *, allocated: bool = True
+    ) -> Deployment:
+        """Start a deployment; without an `allocated` server it is in ERROR at once."""
+        host = self._host_for(body)
+        deployment = Deployment(
+            number=len(self._known) - self._options.neighbours,
+            request_id=self._new_id(),
+            application=body.application,
+            version=body.version,
+            created_at=now,
+            ready_or_failed_at=now + self._ready_after(allocated),
+            fails=(self._random.random() < self._options.error_share) or not allocated,
+            stop_takes=self._options.stop_takes,
+            location=host.location if host else self._location_for(body),
+            delete_token=f"{self._random.getrandbits(128):032x}",
+            access_point=self._random.randrange(1, 1_000_000),
+            host=host if allocated else None,
+            webhooks=_webhooks(body),
+            environment=_environment(body),
+            tags={name: Tag(now, now) for name in body.tags or ()},
+            allocated=allocated,
+        )
+        self._known[deployment.request_id] = deployment
+        self._index.add(deployment, now)
+        self.webhook_schedule.add(deployment)
+        return deployment
+
+    def stop(self, deployment: Deployment, now: float) -> None:
+        """Stop a deployment: now, or once it is READY or in ERROR.
+
+        A second stop changes nothing.
+        """
+        self._stopped[deployment.request_id] = None
+        if deployment.stop_requested_at is None:
+            deployment.stop_requested_at = now
+            self._index.update(deployment, now)
+            self.webhook_schedule.add(deployment)
+
+    def bulk_stop(
+        self, filters: Sequence[BulkStopFilter], now: float
+    ) -> list[Deployment]:
+        """Stop and return the deployments that pass every filter; none means all."""
+        self._index.advance(now)
+        found = to_stop(self._index, filters)
+        for deployment in found:
+            self.stop(deployment, now)
+        return found
+
+    def page(
+        self, query: ListQuery, number: int, size: int, now: float, lag: float = 0.0
+    ) -> Page:
+        """Return one page of the deployments that exist, or existed `lag` seconds ago.
+
+        A size above the largest page size is reduced to it.
+        """
+        self._index.advance(now)
+        found = matching(self._index, query, self.clock, now, lag)
+        size = min(size, self._options.max_page_size)
+        return page_of(found, query, number, size, self._options.newest_first)
+
+    def find(
+        self, request_id: str, now: float, *, include_ended: bool = False
+    ) -> Deployment:
+        """Return a deployment that exists.
+
+        One that has ended is returned only with `include_ended` and if the option
+        `gone` is `terminated`.
+
+        Raises:
+            ApiError: There is no such deployment.
+        """
+        self._index.advance(now)
+        deployment, gone = self._known.get(request_id), self._options.gone
+        shows_ended = include_ended and gone == "terminated"
+        if deployment and (deployment.phase is not Phase.ENDED or shows_ended):
+            return deployment
+        if gone == "400":
+            raise ApiError(400, "Bad Request ID provided")
+        if deployment and gone == "410":
+            raise ApiError(410, f"Deployment {request_id} is terminated")
+        raise ApiError(404, f"Deployment {request_id} not found")
+
+    def find_to_stop(self, request_id: str, now: float) -> Deployment:
+        """Return a deployment that exists.
+
+        Raises:
+            ApiError: 404 if it never existed, 410 if it has ended.
+        """
+        self._index.advance(now)
+        deployment = self._known.get(request_id)
+        if deployment is None:
+            raise ApiError(404, f"Deployment {request_id} not found")
+        if deployment.phase is Phase.ENDED:
+            raise ApiError(410, f"Deployment {request_id} is already terminated")
+        return deployment
+
+    def tag(self, deployment: Deployment, name: str) -> Tag:
+        """Return a tag of a deployment."""
+        found = deployment.tags.get(name)
+        if found is None:
+            raise ApiError(404, f"Tag {name} not found")
+        return found
+
+    def create_tag(
+        self,
+        deployment: Deployment,
+        name: str,
+        now: float,
+        created: float | None = None,
+    ) -> Tag:
+        """Add a tag to a deployment."""
+        if name in deployment.tags:
+            raise ApiError(409, f"Tag {name} already exists")
+        tag = Tag(now if created is None else created, now)
+        self._index.add_tag(deployment, name, tag)
+        return tag
+
+    def rename_tag(
+        self, deployment: Deployment, name: str, new_name: str, now: float
+    ) -> Tag:
+        """Rename a tag; its creation time stays."""
+        if new_name != name and new_name in deployment.tags:
+            raise ApiError(409, f"Tag {new_name} already exists")
+        created = self.tag(deployment, name).created
+        self._index.remove_tag(deployment, name)
+        return self.create_tag(deployment, new_name, now, created)
+
+    def delete_tag(self, deployment: Deployment, name: str) -> None:
+        """Remove a tag from a deployment."""
+        self.tag(deployment, name)
+        self._index.remove_tag(deployment, name)
+
+    def fleet(self, name: str) -> tuple[Host, ...]:
+        """Return the hosts of a fleet. Every name is a fleet, created on first use."""
+        if name not in self._fleets:
+            self._fleets[name] = hosts_of(name, len(self._hosts))
+            self._hosts |= {host.host_id: host for host in self._fleets[name]}
+        return self._fleets[name]
+
+    def on_host(self, host: Host, now: float) -> int:
+        """Return how many deployments exist on a host."""
+        self._index.advance(now)
+        return self._index.on_host(host)
+
+    def deployed(self) -> tuple[str, ...]:
+        """Return the IDs of all deployments made here, in the order of arrival."""
+        return tuple(self._known)[self._options.neighbours :]
+
+    def running(self, now: float) -> frozenset[str]:
+        """Return the IDs of what was deployed here and exists."""
+        # A copy, as the server may change the index meanwhile.
+        existing = list(self._index.all.values())
+        return frozenset(
+            each.request_id
+            for each in existing
+            if each.number >= 0 and now < each.terminated_at
+        )
+
+    def stopped(self) -> tuple[str, ...]:
+        """Return the IDs of all whose stop was accepted, in the order of arrival.
+
+        Deployments of neighbours are included.
+        """
+        return tuple(sorted(self._stopped, key=lambda each: self._known[each].number))
+
+    def known(self, request_id: str) -> Deployment:
+        """Return a deployment, past or present, also a neighbour's.
+
+        Raises:
+            LookupError: It never existed.
+        """
+        return self._known[request_id]
+
+    def _ready_after(self, allocated: bool) -> float:
+        # Drawn in any case: the random numbers of other deployments must not depend on
+        # whether this one was allocated.
+        seconds = draw_delay(self._options.ready_after, self._random)
+        return seconds if allocated else 0.0
+
+    def _new_id(self) -> str:
+        while (request_id := f"{self._random.getrandbits(48):012x}") in self._known:
+            pass
+        return request_id
+
+    def _location_for(self, body: DeployRequest) -> Location:
+        for user in body.users:
+            if isinstance(user, ByCoordinates):
+                return nearest(user.user_data.latitude, user.user_data.longitude)
+        return self._random.choice(LOCATIONS)
+
+    def _host_for(self, body: DeployRequest) -> Host | None:
+        """Return the first requested host that exists; None means the cloud."""
+        wanted = body.private_host_ids if isinstance(body, FleetDeployRequest) else ()
+        return next((self._hosts[each] for each in wanted if each in self._hosts), None)
+
+
+def _webhooks(body: DeployRequest) -> dict[str, str]:
+    requested = {
+        READY: body.webhook_on_ready,
+        ERROR: body.webhook_on_error,
+        TERMINATED: body.webhook_on_terminated,
+    }
+    return {
+        event: hook.url
+        for event, hook in requested.items()
+        if isinstance(hook, Webhook)
+    }
+
+
+def _environment(body: DeployRequest) -> dict[str, str]:
+    variables = body.environment_variables or ()
+    return {
+        each.key: each.value
+        for each in variables
+        if isinstance(each, EnvironmentVariable)
+    }
