@@ -81,7 +81,7 @@ def port(simulator: Simulator) -> int:
         ("spacing", 40, 0.75),
     ],
 )
-async def test_a_limit_that_is_lower_than_documented(
+async def test_a_limit_lower_than_documented_is_found(
     rule: Enforcement, refusals: int, share: float
 ) -> None:
     async with Simulator(
@@ -118,7 +118,7 @@ async def test_a_limit_that_is_lower_than_documented(
 
 
 @pytest.mark.parametrize("rule", ["sliding-window", "spacing"])
-async def test_lifted_under_load_the_limit_is_found_again_and_held(
+async def test_a_limit_lifted_under_load_is_found_and_held(
     rule: Enforcement,
 ) -> None:
     async with Simulator(
@@ -143,7 +143,7 @@ async def test_lifted_under_load_the_limit_is_found_again_and_held(
         await edgegap.aclose()
 
 
-async def test_those_refused_together_are_one_cut() -> None:
+async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
     simulator = Simulator(
         enforcement="off", delay_before=(0.15, 0.15), delay_after=(0.15, 0.15)
     )
@@ -187,7 +187,7 @@ async def test_those_refused_together_are_one_cut() -> None:
     assert after == pytest.approx(0.85 * before, abs=1.5)
 
 
-async def test_after_the_first_refusal_nothing_goes_at_once_any_more() -> None:
+async def test_the_first_refusal_ends_bursts() -> None:
     refused = []
     async with (
         Simulator(enforcement="spacing") as simulator,
@@ -205,7 +205,7 @@ async def test_after_the_first_refusal_nothing_goes_at_once_any_more() -> None:
 
 
 @pytest.mark.parametrize(("asked", "pause"), [({"retry_after": "3"}, 3), ({}, 0.9)])
-async def test_a_refusal_holds_all_that_use_the_limit_and_then_they_go_evenly(
+async def test_retry_after_holds_all_calls_of_the_limit(
     asked: Any, pause: float
 ) -> None:
     script = [*[answer()] * 30, answer(429, {"message": "no"}, **asked), answer()]
@@ -220,9 +220,7 @@ async def test_a_refusal_holds_all_that_use_the_limit_and_then_they_go_evenly(
     assert len(after) >= 0.9 * 20 * (10 - refused - pause)
 
 
-async def test_without_load_the_first_refusal_costs_no_rate_and_each_further_one_does() -> (
-    None
-):
+async def test_without_load_only_further_refusals_cut_the_rate() -> None:
     refusal = answer(429, {"message": "no"})
     async with scripted(answer(), refusal, answer(), refusal, answer()) as (
         edgegap,
@@ -242,7 +240,7 @@ async def test_without_load_the_first_refusal_costs_no_rate_and_each_further_one
 
 
 @pytest.mark.parametrize(("quiet", "at_once"), [(290, 1), (310, 10)])
-async def test_after_a_long_quiet_all_is_as_at_first(
+async def test_minutes_without_a_429_restore_the_limit(
     quiet: float, at_once: int
 ) -> None:
     async with scripted(answer(429, {"message": "no"}), answer()) as (edgegap, server):
@@ -261,7 +259,7 @@ async def test_after_a_long_quiet_all_is_as_at_first(
         )
 
 
-def test_usage_after_the_loop_is_over() -> None:
+def test_usage_works_after_the_loop_has_ended() -> None:
     async def program() -> tuple[EdgegapSession, LimitUsage]:
         async with (
             Simulator(rates={"deploy": 25}) as simulator,
@@ -284,7 +282,7 @@ def test_usage_after_the_loop_is_over() -> None:
         ((0.02, 0.2), True, 0.8, 1),
     ],
 )
-async def test_far_away(
+async def test_early_return_makes_up_for_a_long_round_trip(
     way: tuple[float, float], early: bool, least: float, most: float
 ) -> None:
     async with Simulator(

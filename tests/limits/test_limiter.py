@@ -124,7 +124,7 @@ def test_no_second_sees_more_than_the_limit(
 @given(
     st.lists(ADMITTED, min_size=5, max_size=30), STALLS, st.sampled_from([None, 1, 9])
 )
-def test_whoever_goes_no_slot_is_lost(
+def test_no_slot_is_lost_by_cancellation(
     calls: list[Call], stalls: list[tuple[float, float]], burst: int | None
 ) -> None:
     async def afterwards() -> tuple[Limiter, list[float], list[float]]:
@@ -141,7 +141,7 @@ def test_whoever_goes_no_slot_is_lost(
 
 
 @pytest.mark.parametrize("who", range(6))
-def test_a_waiter_may_go_in_any_turn_of_the_loop(who: int) -> None:
+def test_a_call_may_be_cancelled_in_any_turn(who: int) -> None:
     async def cancelled_after(turns: int) -> list[float]:
         limiter = made(2, 1)
         tasks = [asyncio.create_task(slot(limiter)) for _ in range(6)]
@@ -210,7 +210,7 @@ def test_first_come_first_served(
     assert run(order()) == list(range(len(starts)))
 
 
-def test_newcomers_after_a_stall_overtake_in_a_bare_limiter_and_not_in_ours() -> None:
+def test_newcomers_after_a_stall_do_not_overtake() -> None:
     async def order(limiter: str) -> list[int]:
         bare = AsyncLimiter(10, 1)
         acquire = ours(10) if limiter == "ours" else lambda _: bare.acquire()
@@ -220,7 +220,7 @@ def test_newcomers_after_a_stall_overtake_in_a_bare_limiter_and_not_in_ours() ->
     assert run(order("bare")) != list(range(32))
 
 
-def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
+def test_a_retry_keeps_its_place_in_the_queue() -> None:
     async def order() -> list[str]:
         limiter, granted = made(2), list[str]()
 
@@ -254,7 +254,7 @@ def test_a_repeat_keeps_the_place_of_its_first_arrival() -> None:
         max_size=60,
     )
 )
-def test_what_goes_at_once_is_what_the_shape_lets_through(
+def test_the_first_burst_is_what_the_shaper_allows(
     plan: list[tuple[float, str]],
 ) -> None:
     async def follow() -> None:

@@ -47,7 +47,7 @@ from edgegap_async._limits.limiter import Limiter
         (Limits.off(), 50, 50, 0),
     ],
 )
-def test_the_pace_of_each_limit(
+def test_each_limit_has_its_documented_pace(
     limits: Limits, at_once: int, in_a_second: int, fifth: float
 ) -> None:
     times = run(pace(Limiter(limits.kept("deploy")), 50))
@@ -60,7 +60,7 @@ def test_the_pace_of_each_limit(
 
 @plans
 @given(st.lists(moments(1.5), min_size=1, max_size=12), st.sampled_from([0.5, 2, 5]))
-def test_the_hopeful_wait_is_never_longer_than_the_real_one(
+def test_the_shortest_wait_is_never_longer_than_the_real_one(
     starts: list[float], rate: float
 ) -> None:
     async def call(
@@ -80,7 +80,7 @@ def test_the_hopeful_wait_is_never_longer_than_the_real_one(
     assert all(hope <= wait + 0.001 for hope, wait in run(all_of_them()))
 
 
-def test_the_hopeful_wait_knows_that_a_rate_that_was_cut_grows_back() -> None:
+def test_the_shortest_wait_knows_that_a_cut_rate_recovers() -> None:
     async def wait() -> tuple[float, float]:
         limiter, start = made(40), now()
 
@@ -125,7 +125,7 @@ def model(
 
 
 @pytest.mark.parametrize(("rate", "least"), [(40, 0.98), (20, 0.98), (10, 0.98)])
-def test_saturated_it_reaches_the_limit(rate: int, least: float) -> None:
+def test_a_saturated_limiter_reaches_the_limit(rate: int, least: float) -> None:
     limiter = made(rate)
     arrivals = model(lambda: slot(limiter), lambda: limiter.answered(now() - 0.002), 20)
     reached = sum(time < arrivals[0] + 20 for time in arrivals) / (rate * 20)
@@ -172,7 +172,7 @@ def test_when_a_slot_comes_back(
     assert run(wait()) == pytest.approx(back_after, abs=0.0005)
 
 
-def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
+def test_a_slow_request_delays_no_other_slot() -> None:
     async def wait() -> float:
         limiter, start = made(10, 10), now()
         for _ in range(10):
@@ -188,7 +188,7 @@ def test_a_slot_that_takes_long_keeps_no_other_back() -> None:
 
 
 @pytest.mark.parametrize("end", ["answered", "never sent"])
-def test_a_slot_that_comes_back_early_wakes_who_waits(end: str) -> None:
+def test_a_slot_that_comes_back_early_wakes_a_waiter(end: str) -> None:
     async def wait() -> float:
         limiter = made(2, 2)
         await slot(limiter)
@@ -248,9 +248,7 @@ async def test_calls_one_after_another_reach_the_limit_too() -> None:
         assert server.times[-1] == pytest.approx(9 * 1.002 + 8 / 11, abs=0.01)
 
 
-async def test_a_repeat_goes_before_the_queue_and_is_not_refused_for_its_length() -> (
-    None
-):
+async def test_a_retry_goes_first_and_is_never_refused_for_the_queue() -> None:
     async with scripted(answer(503), answer(), limits=Limits(status=1)) as (
         edgegap,
         server,

@@ -89,7 +89,7 @@ async def arrived(
     return load, names
 
 
-async def test_under_full_load_the_background_has_its_tenth() -> None:
+async def test_under_full_load_the_background_gets_a_tenth() -> None:
     _, names = await arrived(
         lambda load: [load.caller(lane) for lane in LANES for _ in range(30)]
     )
@@ -113,7 +113,7 @@ async def test_the_background_gets_all_that_the_foreground_leaves(others: int) -
 
 
 @pytest.mark.parametrize("lane", LANES)
-async def test_a_repeat_keeps_its_place_in_its_lane(lane: Priority) -> None:
+async def test_a_retry_keeps_its_place_in_its_priority(lane: Priority) -> None:
     script = [answer(503, {"message": "no"}), answer()]
     async with scripted(
         *script, limits=Limits(status=2, burst=1), retry=Retry(backoff=0.001)
@@ -228,7 +228,7 @@ class Desk:
 
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=40), STALLS)
-def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(
+def test_no_call_is_lost_or_overtaken_in_the_queue(
     stays: list[Stay], stalls: list[tuple[float, float]]
 ) -> None:
     async def all_of_them() -> PriorityQueue:
@@ -245,7 +245,7 @@ def test_in_the_lanes_nobody_is_lost_and_nobody_overtakes(
 
 
 @pytest.mark.parametrize("turns", range(6))
-def test_a_turn_that_is_given_back_stays_in_its_lane(turns: int) -> None:
+def test_a_turn_given_back_stays_in_its_priority(turns: int) -> None:
     async def order() -> list[str]:
         lanes, heads, soon = PriorityQueue(), list[str](), asyncio.Event()
 
@@ -284,7 +284,7 @@ def test_a_turn_that_is_given_back_stays_in_its_lane(turns: int) -> None:
 
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=30), STALLS, st.sampled_from([None, 1, 9]))
-def test_in_the_bucket_no_slot_is_lost(
+def test_no_slot_is_lost_in_the_limiter(
     stays: list[Stay], stalls: list[tuple[float, float]], burst: int | None
 ) -> None:
     async def call(limiter: Limiter, each: Stay, sent: list[float]) -> None:
@@ -383,7 +383,7 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
 
 @pytest.mark.parametrize("queue", [False, True])
 @pytest.mark.parametrize("priority", ["urgent", "", None, ["background"]])
-async def test_a_wrong_priority_is_told_before_anything_is_sent(
+async def test_a_wrong_priority_is_refused_before_anything_is_sent(
     priority: Any, queue: bool
 ) -> None:
     events: list[Event] = []

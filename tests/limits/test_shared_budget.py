@@ -55,7 +55,7 @@ def started(calls: int, edgegap: EdgegapSession) -> list[asyncio.Future[object]]
     return [asyncio.ensure_future(GET(edgegap)) for _ in range(calls)]
 
 
-async def test_two_sessions_at_full_load_keep_one_limit_and_reach_it() -> None:
+async def test_two_sessions_under_full_load_share_one_limit() -> None:
     way = (0.0, 0.05)
     async with Simulator(
         enforcement="off", delay_before=way, delay_after=way
@@ -82,7 +82,7 @@ async def test_two_sessions_at_full_load_keep_one_limit_and_reach_it() -> None:
 
 
 @pytest.mark.parametrize("together", [1, 100])
-async def test_a_session_for_each_deploy(together: int) -> None:
+async def test_a_session_per_deploy_keeps_the_limit(together: int) -> None:
     async def request() -> None:
         async with session(simulator.url) as edgegap:
             await deploy(edgegap)
@@ -99,7 +99,7 @@ async def test_a_session_for_each_deploy(together: int) -> None:
 @pytest.mark.parametrize(
     "other", [Limits(status=19), Limits(share=0.5), OTHER, Limits(early_return=False)]
 )
-async def test_other_limits_while_one_is_open(other: Limits) -> None:
+async def test_other_limits_are_refused_while_a_session_is_open(other: Limits) -> None:
     async with RawServer() as server, session(server.url, limits=Limits()) as edgegap:
         await GET(edgegap)
         with pytest.raises(ValueError, match="limits"):
@@ -121,9 +121,7 @@ async def test_other_limits_while_one_is_open(other: Limits) -> None:
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
 @pytest.mark.parametrize("end", ["answered", "in flight", "in flight on their http"])
-async def test_after_the_close_what_was_sent_still_counts(
-    limits: Limits, end: str
-) -> None:
+async def test_requests_before_a_close_still_count(limits: Limits, end: str) -> None:
     first = answer() if end == "answered" else SILENT
     async with (
         RawServer(*[first] * 20, answer()) as server,
@@ -145,7 +143,7 @@ async def test_after_the_close_what_was_sent_still_counts(
 
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
-async def test_after_the_close_not_before_still_holds(limits: Limits) -> None:
+async def test_retry_after_outlives_a_close(limits: Limits) -> None:
     async with RawServer(
         answer(429, {"message": "no"}, retry_after="30"), answer()
     ) as server:
@@ -170,7 +168,9 @@ async def test_after_the_close_not_before_still_holds(limits: Limits) -> None:
         ({}, 20),
     ],
 )
-async def test_whose_budget_it_is(second: dict[str, str], together: int) -> None:
+async def test_a_budget_belongs_to_a_token_and_a_base_url(
+    second: dict[str, str], together: int
+) -> None:
     async with RawServer() as server, RawServer() as another:
         url = (
             another.url
@@ -190,7 +190,7 @@ async def test_whose_budget_it_is(second: dict[str, str], together: int) -> None
         )
 
 
-async def test_nothing_is_kept_once_the_last_slot_is_back() -> None:
+async def test_no_budget_is_kept_after_its_last_slot_is_back() -> None:
     async with RawServer() as server:
         idle = timers()
         async with session(server.url) as edgegap, session(server.url) as second:
@@ -206,7 +206,7 @@ async def test_nothing_is_kept_once_the_last_slot_is_back() -> None:
         assert timers() == idle
 
 
-async def test_it_goes_on_while_somebody_is_in() -> None:
+async def test_a_budget_lives_while_a_session_uses_it() -> None:
     async with RawServer() as server:
         async with session(server.url, limits=AT_ONCE) as edgegap:
             await GET(edgegap)
@@ -249,7 +249,7 @@ async def test_closing_with_requests_in_flight() -> None:
 
 
 @pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
-async def test_what_is_on_its_way_at_the_close_counts_too(limits: Limits) -> None:
+async def test_requests_in_flight_at_the_close_count_too(limits: Limits) -> None:
     ways = iter([0.24] * 20)
     async with Simulator(
         enforcement="off", delay_before=lambda: next(ways, 0.0)
@@ -272,7 +272,7 @@ async def test_what_is_on_its_way_at_the_close_counts_too(limits: Limits) -> Non
         assert simulator.busiest_second("status") <= 20
 
 
-async def test_closing_one_does_not_touch_the_other() -> None:
+async def test_closing_one_session_does_not_affect_the_other() -> None:
     async with (
         RawServer(*[SILENT] * 5, answer()) as server,
         session(server.url, limits=AT_ONCE) as stays,
@@ -300,7 +300,7 @@ async def test_closing_one_does_not_touch_the_other() -> None:
         assert now() - start < 0.01
 
 
-async def test_a_session_that_was_never_used() -> None:
+async def test_a_session_that_was_never_used_has_usage() -> None:
     async with RawServer() as server:
         await session(server.url).aclose()
         assert not kept()
@@ -314,7 +314,7 @@ async def test_a_session_that_was_never_used() -> None:
             await GET(edgegap)
 
 
-async def test_closing_what_never_joined() -> None:
+async def test_closing_an_unused_session_releases_nothing() -> None:
     async with RawServer() as server, session(server.url, limits=AT_ONCE) as edgegap:
         await GET(edgegap)
         await session(server.url, limits=OTHER).aclose()
@@ -343,7 +343,7 @@ def test_sessions_on_two_loops_do_not_share() -> None:
         here.run(first.aclose())
 
 
-def test_a_loop_that_is_over_is_forgotten() -> None:
+def test_the_budgets_of_an_ended_loop_are_forgotten() -> None:
     async def program() -> None:
         async with RawServer() as server, session(server.url) as edgegap:
             await GET(edgegap)

@@ -68,7 +68,7 @@ PENDING, READY = told("Status.DEPLOYING"), told("Status.READY")
 
 
 @pytest.mark.parametrize("after", [0.0, 3.0, 60.0])
-async def test_ready(after: float) -> None:
+async def test_wait_until_ready_returns_the_address(after: float) -> None:
     async with simulated(ready_after=(after, after)) as (edgegap, _, request_id):
         start = now()
         ready = await edgegap.deployments.wait_until_ready(request_id)
@@ -79,7 +79,7 @@ async def test_ready(after: float) -> None:
         assert ready.address("web") == (ready.fqdn, ready.ports["web"].external)
 
 
-async def test_failed() -> None:
+async def test_wait_until_ready_raises_for_a_failed_deployment() -> None:
     async with simulated(error_share=1.0) as (edgegap, simulator, request_id):
         error = await failure(edgegap.deployments.wait_until_ready(request_id))
         assert isinstance(error, DeploymentFailed)
@@ -93,7 +93,7 @@ async def test_failed() -> None:
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("when", ["before", "meanwhile", "never there"])
-async def test_gone(
+async def test_wait_until_ready_raises_for_a_gone_deployment(
     gone: Literal["404", "410", "400", "terminated"], when: str
 ) -> None:
     async with simulated(gone=gone, stop_takes=3.0) as (edgegap, simulator, request_id):
@@ -110,7 +110,7 @@ async def test_gone(
 
 
 @pytest.mark.parametrize("timeout", [0.1, 4.4, None])
-async def test_time_over(timeout: float | None) -> None:
+async def test_wait_until_ready_raises_after_its_timeout(timeout: float | None) -> None:
     options = {} if timeout is None else {"timeout": timeout}
     async with simulated(ready_after=(1000, 1000)) as (edgegap, _, request_id):
         start = now()
@@ -125,12 +125,12 @@ async def test_time_over(timeout: float | None) -> None:
         assert now() - start == pytest.approx(timeout or 300, abs=EXACT)
 
 
-async def test_without_a_deadline_it_waits_as_long_as_it_takes() -> None:
+async def test_without_a_timeout_wait_until_ready_has_no_end() -> None:
     async with simulated(ready_after=(700, 700)) as (edgegap, _, request_id):
         await edgegap.deployments.wait_until_ready(request_id, timeout=None)
 
 
-async def test_the_pace_of_the_polls() -> None:
+async def test_polls_become_rarer_over_time() -> None:
     async with scripted(PENDING) as (edgegap, server):
         await failure(edgegap.deployments.wait_until_ready("c065", timeout=100))
         gaps = [after - before for before, after in pairwise(server.times)]
@@ -167,7 +167,7 @@ TROUBLE |= {
 
 @pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
 @pytest.mark.parametrize("retry", [Retry(tries=1), Retry(budget=1)])
-async def test_a_poll_that_fails_fails_no_waiter(act: Act, retry: Retry) -> None:
+async def test_a_failing_poll_fails_no_waiter(act: Act, retry: Retry) -> None:
     async with scripted(PENDING, *[act] * 8, READY, retry=retry) as (edgegap, server):
         ready = await edgegap.deployments.wait_until_ready("c065")
         assert ready.request_id == "c065"
@@ -176,7 +176,7 @@ async def test_a_poll_that_fails_fails_no_waiter(act: Act, retry: Retry) -> None
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
-async def test_what_no_further_poll_would_mend(
+async def test_a_permanent_error_ends_the_wait(
     status: int, kind: type[EdgegapError]
 ) -> None:
     async with scripted(PENDING, answer(status)) as (edgegap, server):
@@ -193,7 +193,7 @@ async def test_what_no_further_poll_would_mend(
         (answer(429), RateLimited),
     ],
 )
-async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
+async def test_a_timeout_names_the_last_status_and_failure(
     act: Act, kind: type[EdgegapError] | None
 ) -> None:
     for acts in ([act], [PENDING, act]):
@@ -212,7 +212,7 @@ async def test_a_timeout_tells_what_was_seen_last_and_what_went_wrong(
             )
 
 
-async def test_connecting_uses_the_waiters_time_only() -> None:
+async def test_connecting_never_exceeds_the_waiters_timeout() -> None:
     with never_accepts() as url:
         async with session(url) as edgegap:
             start = now()
@@ -237,7 +237,7 @@ async def test_a_long_queue_is_a_ready_timeout_too() -> None:
         assert now() - start <= 5 + EXACT
 
 
-async def test_a_wait_that_can_see_nothing_more_in_time_ends_early() -> None:
+async def test_a_wait_without_time_for_a_poll_ends_early() -> None:
     async with scripted(PENDING, answer(429, retry_after="30")) as (edgegap, _):
         start = now()
         error = await failure(edgegap.deployments.wait_until_ready("c065", timeout=10))
@@ -268,7 +268,7 @@ SAYS = [
 
 
 @pytest.mark.parametrize(("state", "flags", "meaning"), SAYS)
-async def test_the_state_decides_and_the_flags_only_where_it_is_not_known(
+async def test_flags_count_only_if_the_state_is_unknown(
     state: str | None, flags: dict[str, bool], meaning: str
 ) -> None:
     async with scripted(told(state, **flags), READY) as (edgegap, server):
@@ -302,7 +302,7 @@ async def test_many_waiters_keep_the_limit() -> None:
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.01, 1.0])
-async def test_a_waiter_may_go_and_the_session_be_closed(moment: float) -> None:
+async def test_a_waiter_may_leave_and_the_session_be_closed(moment: float) -> None:
     async with simulated(ready_after=(1000, 1000), delay_before=(0.05, 0.05)) as (
         edgegap,
         simulator,
@@ -328,7 +328,7 @@ async def test_a_waiter_may_go_and_the_session_be_closed(moment: float) -> None:
 
 
 @pytest.mark.parametrize("request_id", ["", " ", ".", "..", None, 7])
-async def test_a_wrong_request_id_is_told_before_anything_is_sent(
+async def test_a_wrong_request_id_is_refused_before_anything_is_sent(
     request_id: Any,
 ) -> None:
     async with scripted() as (edgegap, server):

@@ -53,7 +53,7 @@ def place(
     return WaitHandle(wait, caller, None, None)
 
 
-async def test_whom_nobody_waits_for_is_looked_at_no_more() -> None:
+async def test_a_deployment_without_callers_is_not_polled() -> None:
     schedule = Schedule()
     gone, _ = place(schedule, "a"), place(schedule, "b", due=inf)
     schedule.leave(gone.wait, gone.caller)
@@ -63,7 +63,7 @@ async def test_whom_nobody_waits_for_is_looked_at_no_more() -> None:
 
 
 @pytest.mark.parametrize("offset", [step * 2.5e-7 for step in range(-8, 9)])
-async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_once(
+async def test_an_outcome_at_the_deadline_is_reported_once(
     offset: float,
 ) -> None:
     loop, schedule = asyncio.get_running_loop(), Schedule()
@@ -81,7 +81,7 @@ async def test_what_settles_in_the_instant_in_which_the_time_is_over_is_told_onc
     assert sorted([request_id async for request_id, _ in told]) == ["a", "b", "c"]
 
 
-async def test_a_webhook_that_came_is_not_missed_by_a_look_that_ends_after_it() -> None:
+async def test_a_webhook_during_a_poll_is_not_counted_as_missed() -> None:
     schedule, ready = Schedule(), ReadyDeployment(request_id="a")
     schedule.webhook_arrived()
     for _ in range(MISSES):
@@ -97,7 +97,7 @@ async def test_a_webhook_that_came_is_not_missed_by_a_look_that_ends_after_it() 
     assert schedule.pace(told.wait, 0.0) == FASTEST
 
 
-def test_lists_that_are_too_long_are_halved_once_however_many_were_under_way() -> None:
+def test_lists_that_are_too_long_are_halved_once() -> None:
     health = FilterHealth()
     for _ in range(4):
         health.refused(ROOM, 0.0)
@@ -107,7 +107,7 @@ def test_lists_that_are_too_long_are_halved_once_however_many_were_under_way() -
     assert health.filters(0.0)
 
 
-def test_where_even_short_lists_are_refused_it_is_their_filters() -> None:
+def test_refused_short_lists_discredit_the_filters() -> None:
     health = FilterHealth()
     health.refused(2 * LEAST_ROOM, 10.0)
     assert health.filters(10.0)
@@ -117,7 +117,7 @@ def test_where_even_short_lists_are_refused_it_is_their_filters() -> None:
     assert health.room == ROOM
 
 
-async def test_what_has_waited_longest_is_asked_for_first() -> None:
+async def test_the_longest_waiters_are_listed_first() -> None:
     schedule = Schedule()
     places = {
         name: place(schedule, name, due=due)
@@ -133,7 +133,7 @@ async def test_what_has_waited_longest_is_asked_for_first() -> None:
     assert singly == [places["b"].wait, places["c"].wait, places["a"].wait, None]
 
 
-async def test_a_list_with_room_left_waits_until_its_time_has_come() -> None:
+async def test_a_list_that_is_not_full_waits_until_it_is_due() -> None:
     schedule = Schedule()
     places = [place(schedule, name, due=1.0) for name in "ab"]
     assert schedule.next_list(0.9, ROOM, "ready") == {}
@@ -147,7 +147,7 @@ async def test_a_list_with_room_left_waits_until_its_time_has_come() -> None:
     assert len(schedule.next_list(1.0 + ERROR_PACE * FASTEST, ROOM, "error")) == 2
 
 
-async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> None:
+async def test_an_id_longer_than_a_url_is_still_listed() -> None:
     schedule = Schedule()
     names = ["x" * ROOM, "y" * ROOM]
     for name in names:
@@ -155,9 +155,7 @@ async def test_an_id_that_is_longer_than_a_url_is_asked_for_all_the_same() -> No
     assert [len(schedule.next_list(0.0, ROOM, "ready")) for _ in range(2)] == [1, 1]
 
 
-async def test_until_a_list_has_shown_something_statuses_are_asked_for_one_by_one() -> (
-    None
-):
+async def test_statuses_are_polled_until_a_list_has_shown_one() -> None:
     schedule = Schedule()
     first, second = place(schedule, "a", due=inf), place(schedule, "b", due=inf)
     first.wait.polled_at, second.wait.polled_at = 0.5, 0.0
@@ -173,7 +171,7 @@ async def test_until_a_list_has_shown_something_statuses_are_asked_for_one_by_on
     assert schedule.next_status(100.0, proven=True, failing=False) is None
 
 
-async def test_a_list_has_to_show_now_and_then_that_they_exist() -> None:
+async def test_a_list_must_show_now_and_then_that_deployments_exist() -> None:
     schedule = Schedule()
     first, second = place(schedule, "a", due=inf), place(schedule, "b", due=inf)
     first.wait.polled_at, second.wait.polled_at = 5.0, 0.0
@@ -182,7 +180,7 @@ async def test_a_list_has_to_show_now_and_then_that_they_exist() -> None:
     assert [*schedule.next_list(OVERDUE, ROOM, "any")] == ["b", "a"]
 
 
-async def test_a_flag_waits_until_a_look_that_began_before_it_has_ended() -> None:
+async def test_an_early_poll_waits_for_the_one_in_progress() -> None:
     schedule = Schedule()
     wait = place(schedule, "a").wait
     assert schedule.next_status(0.0, proven=True, failing=False) is wait
@@ -194,7 +192,7 @@ async def test_a_flag_waits_until_a_look_that_began_before_it_has_ended() -> Non
     assert schedule.next_status(0.1, proven=True, failing=False) is None
 
 
-async def test_one_whom_a_webhook_will_tell_is_not_ended_early() -> None:
+async def test_a_waiter_with_webhooks_is_not_ended_early() -> None:
     schedule = Schedule()
     hooked, hurried = (
         place(schedule, "a", hooked=True),
@@ -221,13 +219,13 @@ def judged(
     return health.filters(began)
 
 
-def test_a_list_that_shows_what_was_not_asked_for_is_not_believed() -> None:
+def test_a_list_with_foreign_rows_discredits_the_filters() -> None:
     assert judged(FilterHealth(), "a", "b", began=0.0)
     assert not judged(FilterHealth(), "a", "c", began=0.0)
     assert not judged(FilterHealth(), "a", began=0.0, sound=False)
 
 
-def test_what_a_status_has_shown_a_list_must_show_too_once_it_had_the_time() -> None:
+def test_a_list_must_show_what_a_status_has_shown() -> None:
     health = FilterHealth()
     health.not_shown("c", 10.0)
     assert health.expected == ("c",)
@@ -241,7 +239,7 @@ def test_what_a_status_has_shown_a_list_must_show_too_once_it_had_the_time() -> 
 
 
 @pytest.mark.parametrize("how", ["shown", "stopped"])
-def test_what_a_list_has_shown_or_what_is_stopped_proves_nothing_against_it(
+def test_shown_or_stopped_deployments_do_not_discredit_a_list(
     how: str,
 ) -> None:
     health = FilterHealth()
@@ -253,14 +251,14 @@ def test_what_a_list_has_shown_or_what_is_stopped_proves_nothing_against_it(
     assert judged(health, began=20.0)
 
 
-def test_no_more_is_asked_for_on_trial_than_a_url_has_room_for() -> None:
+def test_few_deployments_are_expected_of_a_list_at_a_time() -> None:
     health = FilterHealth()
     for number in range(2 * MOST_EXPECTED):
         health.not_shown(str(number), 0.0)
     assert len(health.expected) == MOST_EXPECTED
 
 
-def test_lists_are_blind_after_three_that_fail_in_a_row() -> None:
+def test_lists_are_given_up_after_three_failures() -> None:
     health = FilterHealth()
     for _ in range(2):
         health.failed(0.0)

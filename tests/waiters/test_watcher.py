@@ -23,7 +23,9 @@ from edgegap_async.simulator import Fault
 
 
 @pytest.mark.parametrize("neighbours", [0, 20_000])
-async def test_a_hundred_share_a_few_requests_a_second(neighbours: int) -> None:
+async def test_a_hundred_waiters_share_a_few_requests_per_second(
+    neighbours: int,
+) -> None:
     async with crowd(100, neighbours=neighbours) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[94] < 0.3
@@ -33,7 +35,7 @@ async def test_a_hundred_share_a_few_requests_a_second(neighbours: int) -> None:
 
 
 @pytest.mark.parametrize("many", [2, 5, 300])
-async def test_all_are_told_soon(many: int) -> None:
+async def test_all_waiters_learn_soon(many: int) -> None:
     async with crowd(many) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[int(0.94 * many)] < 0.3
@@ -70,7 +72,7 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 
 @pytest.mark.parametrize("neighbours", [0, 3000])
 @pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
-async def test_all_are_told_rightly_whatever_is_wrong(
+async def test_all_waiters_get_the_right_outcome_under_any_fault(
     faults: tuple[Fault, ...], neighbours: int
 ) -> None:
     async with crowd(60, *faults, neighbours=neighbours) as (edgegap, sim, ids):
@@ -84,7 +86,7 @@ async def test_all_are_told_rightly_whatever_is_wrong(
     ("kind", "most"),
     [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)],
 )
-async def test_what_a_filter_does_wrong_is_noticed(kind: str, most: float) -> None:
+async def test_a_wrong_filter_is_noticed(kind: str, most: float) -> None:
     async with crowd(
         100, Fault("list", kind), neighbours=20_000, ready_after=(2.0, 20.0)
     ) as (edgegap, sim, ids):
@@ -96,7 +98,7 @@ async def test_what_a_filter_does_wrong_is_noticed(kind: str, most: float) -> No
 
 
 @pytest.mark.parametrize("size", [1, 10])
-async def test_small_pages(size: int) -> None:
+async def test_small_pages_are_read_completely(size: int) -> None:
     async with crowd(60, max_page_size=size) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         # sixty pages of one take six seconds
@@ -106,7 +108,7 @@ async def test_small_pages(size: int) -> None:
 @pytest.mark.parametrize(
     "faults", [(), (Fault("list", "filters-ignored"),), (Fault("list", "503-before"),)]
 )
-async def test_one_that_fails_is_told_with_its_detail_while_many_wait(
+async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
     faults: tuple[Fault, ...],
 ) -> None:
     async with crowd(100, *faults, error_share=0.2) as (edgegap, sim, ids):
@@ -128,7 +130,7 @@ async def test_one_that_fails_is_told_with_its_detail_while_many_wait(
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("by", ["this session", "others"])
-async def test_one_that_is_gone_is_told_while_many_wait(gone: Any, by: str) -> None:
+async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
     async with crowd(50, gone=gone, ready_after=(40.0, 50.0)) as (edgegap, sim, ids):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
@@ -152,9 +154,7 @@ async def test_one_that_is_gone_is_told_while_many_wait(gone: Any, by: str) -> N
         assert all(it.exception() is None for it in waits if it not in stopped)
 
 
-async def test_those_that_others_have_ended_are_told_among_many_that_start_slowly() -> (
-    None
-):
+async def test_foreign_stops_are_noticed_among_many_slow_starters() -> None:
     starts = chain([100.0] * 5, repeat(400.0))
     async with crowd(300, ready_after=starts.__next__, delay_before=(0.0, 0.0)) as (
         edgegap,
@@ -185,7 +185,7 @@ async def test_those_that_others_have_ended_are_told_among_many_that_start_slowl
         await asyncio.wait(waits)
 
 
-async def test_an_id_that_never_was_is_told_while_many_wait() -> None:
+async def test_an_unknown_id_is_noticed_among_many_waiters() -> None:
     async with crowd(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
@@ -198,7 +198,7 @@ async def test_an_id_that_never_was_is_told_while_many_wait() -> None:
         await asyncio.gather(*waits[:-1])
 
 
-async def test_fifty_who_wait_for_the_same_cost_as_much_as_one() -> None:
+async def test_fifty_waiters_for_one_deployment_cost_as_much_as_one() -> None:
     costs = []
     for many in (1, 50):
         async with crowd(1, ready_after=(6.0, 6.0)) as (edgegap, sim, (it,)):
@@ -210,7 +210,7 @@ async def test_fifty_who_wait_for_the_same_cost_as_much_as_one() -> None:
     assert costs[0] == costs[1] < 30
 
 
-async def test_each_of_them_has_a_time_and_an_error_of_its_own() -> None:
+async def test_each_waiter_has_its_own_timeout_and_error() -> None:
     async with crowd(1, ready_after=(6.0, 6.0), error_share=1.0) as (
         edgegap,
         sim,
@@ -231,7 +231,7 @@ async def test_each_of_them_has_a_time_and_an_error_of_its_own() -> None:
         assert asked(sim) < 30
 
 
-async def test_nobody_waits_and_nothing_is_asked() -> None:
+async def test_without_waiters_nothing_is_polled() -> None:
     async with crowd(30, ready_after=(1000.0, 1000.0)) as (edgegap, sim, ids):
         waits = [
             asyncio.ensure_future(
@@ -255,7 +255,9 @@ async def test_nobody_waits_and_nothing_is_asked() -> None:
 
 
 @pytest.mark.slow
-async def test_the_calls_of_the_user_keep_nine_tenths_while_a_thousand_wait() -> None:
+async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
+    None
+):
     async with crowd(1000, ready_after=(60.0, 60.0)) as (edgegap, _, ids):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
@@ -280,7 +282,7 @@ async def test_the_calls_of_the_user_keep_nine_tenths_while_a_thousand_wait() ->
         await asyncio.gather(*waits)
 
 
-async def test_the_first_look_comes_when_it_can_matter() -> None:
+async def test_the_first_poll_comes_when_it_can_matter() -> None:
     async with crowd(0, ready_after=(2.0, 2.0)) as (edgegap, sim, _):
         for number in range(3):
             request_id = await start(edgegap)
@@ -295,7 +297,7 @@ async def test_the_first_look_comes_when_it_can_matter() -> None:
             assert now() - (sim.ready_or_failed_at(request_id) or 0) < 0.3
 
 
-async def test_wait_many_tells_each_as_it_settles() -> None:
+async def test_wait_many_reports_each_outcome_as_it_is_known() -> None:
     async with crowd(30, error_share=0.2) as (edgegap, sim, ids):
         told: dict[str, Any] = {}
         async with edgegap.deployments.wait_many(
@@ -312,7 +314,7 @@ async def test_wait_many_tells_each_as_it_settles() -> None:
         assert kinds == {ReadyDeployment, DeploymentFailed}
 
 
-async def test_wait_many_tells_what_is_left_when_its_time_is_over() -> None:
+async def test_wait_many_reports_the_rest_after_its_timeout() -> None:
     async with crowd(10, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
         began = now()
         async with edgegap.deployments.wait_many(ids, timeout=15) as outcomes:
@@ -341,7 +343,7 @@ async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
         assert any(isinstance(outcome, SessionClosed) for outcome in rest)
 
 
-async def test_nothing_to_wait_for_ends_at_once() -> None:
+async def test_wait_many_of_nothing_ends_at_once() -> None:
     async with crowd(0) as (edgegap, sim, _):
         async with edgegap.deployments.wait_many([]) as outcomes:
             assert [it async for it in outcomes] == []
@@ -349,7 +351,7 @@ async def test_nothing_to_wait_for_ends_at_once() -> None:
 
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
-async def test_until_stopped(gone: Any) -> None:
+async def test_wait_until_stopped_returns_once_it_is_gone(gone: Any) -> None:
     async with crowd(5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)) as (
         edgegap,
         sim,
@@ -368,7 +370,7 @@ async def test_until_stopped(gone: Any) -> None:
         await edgegap.deployments.wait_until_stopped("no-such")
 
 
-async def test_until_stopped_ends_with_its_time_and_with_the_session() -> None:
+async def test_wait_until_stopped_ends_with_its_timeout_or_session() -> None:
     async with crowd(1) as (edgegap, _, (it,)):
         began = now()
         late = await failure(edgegap.deployments.wait_until_stopped(it, timeout=20))
@@ -384,7 +386,7 @@ async def test_until_stopped_ends_with_its_time_and_with_the_session() -> None:
         assert isinstance(await failure(waiting), SessionClosed)
 
 
-async def test_a_probe_is_asked_once_it_is_ready() -> None:
+async def test_a_probe_runs_once_the_server_is_ready() -> None:
     async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
         seen: list[ReadyDeployment] = []
 
@@ -401,7 +403,7 @@ async def test_a_probe_is_asked_once_it_is_ready() -> None:
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None]
 )
-async def test_a_probe_that_fails_or_never_ends(
+async def test_a_probe_that_fails_or_hangs_ends_the_wait(
     error: Exception | None, stop: bool
 ) -> None:
     async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
@@ -436,7 +438,7 @@ async def test_a_probe_ends_with_the_session() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"probe": 1}, {"timeout": 0}, {"timeout": "1"}, {"stop_on_failure": 1}]
 )
-async def test_wrong_arguments_are_told_before_anything_is_sent(
+async def test_wrong_arguments_are_refused_before_anything_is_sent(
     wrong: dict[str, Any],
 ) -> None:
     async with crowd(0) as (edgegap, sim, _):

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.hooks import receiver
 from support.limiter_model import now
 from support.raw_server import answer, failure, scripted
 from support.waiting import asked, crowd, delays, start
+from support.webhook_samples import receiver
 
 from edgegap_async import (
     DeploymentState,
@@ -25,7 +25,7 @@ from edgegap_async.webhooks import WebhookEvent
 SILENT = (Fault("status", "hang-before"), Fault("list", "hang-before"))
 
 
-async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
+async def test_a_waiter_without_time_takes_none_from_others() -> None:
     acts = [answer(503).later(1.0), answer(429, retry_after="30"), answer()]
     async with scripted(*acts) as (edgegap, _):
         wait = edgegap.deployments.wait_until_ready
@@ -46,7 +46,7 @@ async def test_one_who_has_no_time_left_takes_none_from_others() -> None:
         assert 30 < now() - began < 35
 
 
-async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
+async def test_a_listed_waiter_needs_no_status() -> None:
     async with crowd(
         2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}
     ) as it:
@@ -54,7 +54,7 @@ async def test_who_is_in_a_list_needs_no_status_to_be_told() -> None:
         assert (await delays(edgegap, sim, ids, timeout=6))[-1] < 0.4
 
 
-async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
+async def test_a_single_waiter_without_a_status_is_resolved_by_a_list() -> None:
     async with crowd(1, Fault("status", "hang-before"), ready_after=(6.0, 6.0)) as (
         edgegap,
         sim,
@@ -63,7 +63,7 @@ async def test_one_alone_whose_status_never_comes_is_told_by_a_list() -> None:
         assert (await delays(edgegap, sim, ids))[-1] < 0.5
 
 
-async def test_who_is_left_alone_waits_for_no_list() -> None:
+async def test_the_last_waiter_does_not_wait_for_a_list() -> None:
     async with crowd(2, Fault("list", "hang-before"), ready_after=(4.0, 4.0)) as (
         edgegap,
         sim,
@@ -77,7 +77,7 @@ async def test_who_is_left_alone_waits_for_no_list() -> None:
         assert (await second)[0] < 0.4
 
 
-async def test_who_has_gone_is_in_nobodys_way() -> None:
+async def test_a_waiter_that_left_delays_nobody() -> None:
     async with crowd(
         21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}
     ) as (edgegap, sim, ids):
@@ -98,9 +98,7 @@ async def test_who_has_gone_is_in_nobodys_way() -> None:
         assert (await last)[0] < 0.4
 
 
-async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginning() -> (
-    None
-):
+async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
     async with crowd(205, ready_after=(100.0, 100.0)) as (edgegap, _, ids):
         ending = [
             asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it))
@@ -118,7 +116,7 @@ async def test_many_who_wait_for_an_end_take_nothing_from_who_waits_for_a_beginn
 
 
 @pytest.mark.slow
-async def test_a_thousand_who_wait_for_minutes_cost_a_few_requests_a_second() -> None:
+async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
     async with crowd(1000, ready_after=(150.0, 150.0)) as (edgegap, sim, ids):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
         await asyncio.sleep(80)
@@ -129,7 +127,7 @@ async def test_a_thousand_who_wait_for_minutes_cost_a_few_requests_a_second() ->
 
 
 @pytest.mark.parametrize("ready", [None, False])
-async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(
+async def test_a_row_is_believed_only_when_it_says_ready(
     ready: bool | None,
 ) -> None:
     row = (
@@ -152,7 +150,7 @@ async def test_a_row_is_believed_where_it_says_ready_and_nowhere_else(
             assert late.status is None or late.status.state is DeploymentState.DEPLOYING
 
 
-async def test_several_take_what_settles_and_each_is_told_once() -> None:
+async def test_several_consumers_get_each_outcome_once() -> None:
     async with crowd(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
         told: list[tuple[str, Any]] = []
         async with edgegap.deployments.wait_many(ids, timeout=20) as outcomes:
@@ -170,7 +168,7 @@ async def test_several_take_what_settles_and_each_is_told_once() -> None:
 
 
 @pytest.mark.parametrize("stopper", ["this session", "others"])
-async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) -> None:
+async def test_a_webhook_before_an_end_does_not_count(stopper: str) -> None:
     async with crowd(
         0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}
     ) as it:
@@ -200,14 +198,14 @@ async def test_what_a_webhook_said_before_an_end_counts_no_more(stopper: str) ->
         assert isinstance(error, DeploymentTerminated)
 
 
-async def test_one_alone_whose_status_fails_is_told_by_a_list() -> None:
+async def test_a_single_waiter_with_a_failing_status_is_resolved_by_a_list() -> None:
     async with crowd(
         1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}
     ) as (edgegap, sim, ids):
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
 
 
-async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
+async def test_lists_that_keep_failing_are_asked_for_rarely() -> None:
     async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (
         edgegap,
         sim,
@@ -225,9 +223,7 @@ async def test_lists_that_fail_for_good_are_asked_for_now_and_then() -> None:
 
 
 @pytest.mark.parametrize(("many", "lasts"), [(3, 1.0), (1, 61.0)])
-async def test_when_the_last_one_goes_what_is_under_way_goes_too(
-    many: int, lasts: float
-) -> None:
+async def test_polls_end_with_the_last_waiter(many: int, lasts: float) -> None:
     async with crowd(many, Fault("list", "503-before"), ready_after=(100.0, 100.0)) as (
         edgegap,
         sim,
@@ -251,7 +247,7 @@ async def test_when_the_last_one_goes_what_is_under_way_goes_too(
         assert asked(sim) == before
 
 
-async def test_a_status_that_fails_now_and_then_is_no_reason_to_ask_for_lists() -> None:
+async def test_occasional_status_failures_cause_no_lists() -> None:
     pending = answer(200, {"request_id": "c065", "current_status": "Status.DEPLOYING"})
     async with scripted(
         *[answer(503), pending] * 6, answer(), retry=Retry(tries=1)
@@ -260,7 +256,7 @@ async def test_a_status_that_fails_now_and_then_is_no_reason_to_ask_for_lists() 
         assert {arrival.path for arrival in server.arrivals} == {"/v1/status/c065"}
 
 
-async def test_a_list_that_lags_is_believed_all_the_same() -> None:
+async def test_a_lagging_list_is_still_believed() -> None:
     lag = Fault("list", "lag", seconds=2.0)
     async with crowd(60, lag, neighbours=3000, ready_after=(2.0, 20.0)) as (
         edgegap,
@@ -271,7 +267,7 @@ async def test_a_list_that_lags_is_believed_all_the_same() -> None:
         assert asked(sim) < 180
 
 
-async def test_slow_statuses_are_waited_for_together() -> None:
+async def test_slow_statuses_are_polled_concurrently() -> None:
     async with crowd(
         20, Fault("status", "late", seconds=1.0), ready_after=(0.0, 0.0)
     ) as (edgegap, _, ids):
@@ -284,7 +280,7 @@ async def test_slow_statuses_are_waited_for_together() -> None:
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_one_who_comes_as_the_last_one_goes_is_looked_after(turns: int) -> None:
+async def test_a_waiter_joining_as_the_last_one_leaves_is_served(turns: int) -> None:
     async with crowd(1, ready_after=(5.0, 5.0)) as (edgegap, sim, ids):
         first = asyncio.ensure_future(edgegap.deployments.wait_until_ready(ids[0]))
         await asyncio.sleep(1)
@@ -294,7 +290,7 @@ async def test_one_who_comes_as_the_last_one_goes_is_looked_after(turns: int) ->
         assert (await delays(edgegap, sim, ids))[0] < 0.4
 
 
-async def test_one_that_is_quicker_than_all_before_is_seen_soon_ready_or_gone() -> None:
+async def test_an_unusually_quick_server_is_noticed_soon() -> None:
     takes = iter([10.0, 0.5, 0.5])
     async with crowd(1, ready_after=lambda: next(takes), stop_takes=0.1) as (
         edgegap,
@@ -312,9 +308,7 @@ async def test_one_that_is_quicker_than_all_before_is_seen_soon_ready_or_gone() 
         assert now() - began < 0.1
 
 
-async def test_who_waits_for_an_end_is_told_at_once_when_this_session_stops_it() -> (
-    None
-):
+async def test_a_stop_of_this_session_resolves_waiters_for_the_end() -> None:
     async with crowd(1, ready_after=(0.0, 0.0), stop_takes=0.0) as (edgegap, _, ids):
         waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(ids[0]))
         # every two seconds is looked by now

@@ -316,6 +316,6 @@ async def happens(world: World) -> None:
     max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 )
 @given(WORLDS)
-def test_all_are_told_the_truth_in_time_and_then_nothing_is_asked(world: World) -> None:
+def test_all_waiters_get_true_outcomes_in_time_and_polling_ends(world: World) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(happens(world))

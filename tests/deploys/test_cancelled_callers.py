@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from support.deploy_many import faulty
 from support.owning import at_every_turn, deploy, forgotten, owning, running
 from support.raw_server import ACCEPTED, Act, RawServer, answer, never_accepts, session
 
@@ -19,16 +20,6 @@ from edgegap_async.errors import (
 from edgegap_async.simulator import Fault, Simulator
 
 AGAIN = [(), (1,), (3, 7), (1, 2, 3, 4, 5, 6, 7, 8)]
-FAULTS = [
-    [],
-    [Fault("deploy", "cut-after", times=1)],
-    [Fault("deploy", "processed-late", seconds=1.0, times=1)],
-    [Fault("deploy", "429", times=1)],
-    [Fault("deploy", "422", times=1)],
-]
-faulty = pytest.mark.parametrize(
-    "faults", FAULTS, ids=lambda faults: faults[0].kind if faults else "sound"
-)
 
 
 async def deployed(edgegap: EdgegapSession, _: Simulator) -> str:
@@ -43,7 +34,7 @@ async def ran(edgegap: EdgegapSession, _: Simulator) -> None:
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("again", AGAIN[:2])
-def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(
+def test_cancelling_a_deploy_in_any_turn_leaves_no_server(
     faults: list[Fault], again: tuple[int, ...]
 ) -> None:
     _, turns = at_every_turn(deployed, *faults, again=again)
@@ -53,7 +44,7 @@ def test_a_deploy_that_is_cancelled_in_any_turn_leaves_nothing(
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("again", AGAIN)
-def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(
+def test_cancelling_a_block_in_any_turn_leaves_no_server(
     faults: list[Fault], again: tuple[int, ...]
 ) -> None:
     _, turns = at_every_turn(ran, *faults, again=again)
@@ -63,7 +54,7 @@ def test_a_scope_that_is_cancelled_in_any_turn_leaves_nothing(
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])
-def test_a_session_that_is_closed_in_any_turn_leaves_nothing(
+def test_closing_in_any_turn_leaves_no_server(
     attempt: Any, faults: list[Fault]
 ) -> None:
     errors, _ = at_every_turn(attempt, *faults, strike="close")
@@ -71,7 +62,7 @@ def test_a_session_that_is_closed_in_any_turn_leaves_nothing(
     assert {type(error) for error in errors} & {SessionClosed, DeployOutcomeUnknown}
 
 
-async def test_what_waits_for_its_turn_is_withdrawn_and_starts_nothing() -> None:
+async def test_a_cancelled_queued_deploy_starts_nothing() -> None:
     async with owning(timeout=600) as (edgegap, sim):
         calls = [asyncio.ensure_future(deploy(edgegap)) for _ in range(2000)]
         await asyncio.sleep(3.3)
@@ -92,7 +83,7 @@ async def test_what_waits_for_its_turn_is_withdrawn_and_starts_nothing() -> None
     "act",
     [answer(429, {"message": "no"}), answer(429, {"message": "no"}, retry_after="2")],
 )
-async def test_what_is_refused_once_nobody_waits_is_not_sent_again(act: Act) -> None:
+async def test_a_refused_deploy_without_a_caller_is_not_retried(act: Act) -> None:
     async with (
         RawServer(act.later(1), ACCEPTED) as server,
         session(server.url, deploy_once=True) as edgegap,
@@ -105,7 +96,7 @@ async def test_what_is_refused_once_nobody_waits_is_not_sent_again(act: Act) -> 
         assert len(server.arrivals) == 1
 
 
-async def test_what_never_left_while_somebody_waited_is_not_sent_afterwards() -> None:
+async def test_an_unsent_deploy_without_a_caller_is_not_sent() -> None:
     async with (
         RawServer(ACCEPTED, closed=True) as server,
         session(server.url, deploy_once=True) as edgegap,
@@ -120,7 +111,7 @@ async def test_what_never_left_while_somebody_waited_is_not_sent_afterwards() ->
         assert server.arrivals == []
 
 
-async def test_whoever_is_connecting_when_nobody_waits_any_more_gives_up() -> None:
+async def test_a_connecting_deploy_without_a_caller_gives_up() -> None:
     with never_accepts() as url:
         async with session(url, deploy_once=True) as edgegap:
             call = asyncio.ensure_future(deploy(edgegap))
@@ -133,7 +124,7 @@ async def test_whoever_is_connecting_when_nobody_waits_any_more_gives_up() -> No
         assert edgegap.leftovers == ()
 
 
-async def test_whoever_leaves_is_released_at_once_and_the_server_is_stopped() -> None:
+async def test_a_cancelled_caller_returns_at_once_and_its_server_is_stopped() -> None:
     loop = asyncio.get_running_loop()
     async with owning(options={"delay_after": (3.0, 3.0)}) as (edgegap, sim):
         began = loop.time()
@@ -146,9 +137,7 @@ async def test_whoever_leaves_is_released_at_once_and_the_server_is_stopped() ->
         assert forgotten(sim) == set()
 
 
-async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_server_is_stopped() -> (
-    None
-):
+async def test_a_deadline_during_the_request_is_an_unknown_outcome() -> None:
     loop = asyncio.get_running_loop()
     async with owning(options={"delay_after": (3.0, 3.0)}) as (edgegap, sim):
         began = loop.time()
@@ -163,7 +152,7 @@ async def test_a_deadline_that_passes_on_the_way_is_an_unknown_outcome_and_the_s
     assert edgegap.leftovers == ()
 
 
-async def test_a_deadline_that_passes_in_the_queue_is_a_deadline() -> None:
+async def test_a_deadline_in_the_queue_is_deadline_exceeded() -> None:
     async with owning(options={"enforcement": "off"}) as (edgegap, sim):
         calls = [
             asyncio.ensure_future(deploy(edgegap, timeout=1.0)) for _ in range(100)
@@ -180,7 +169,7 @@ async def test_a_deadline_that_passes_in_the_queue_is_a_deadline() -> None:
         assert (forgotten(sim, held), len(sim.deployed())) == (set(), len(held))
 
 
-async def test_a_task_group_that_fails_leaves_nothing() -> None:
+async def test_a_failing_task_group_leaves_no_server() -> None:
     async with owning(options={"delay_after": (0.5, 0.5)}) as (edgegap, sim):
 
         async def fails() -> None:
@@ -200,7 +189,7 @@ async def test_a_task_group_that_fails_leaves_nothing() -> None:
         assert forgotten(sim) == set()
 
 
-async def test_closing_stops_what_is_on_its_way() -> None:
+async def test_closing_stops_the_servers_of_deploys_in_flight() -> None:
     async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
         call = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(0.5)
@@ -215,7 +204,7 @@ async def test_closing_stops_what_is_on_its_way() -> None:
         )
 
 
-async def test_closing_in_no_time_names_what_is_left_and_warns_once(
+async def test_closing_without_time_names_leftovers_and_warns_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with owning(options={"delay_after": (2.0, 2.0)}, cleanup_timeout=0) as (
@@ -248,7 +237,7 @@ async def test_closing_in_no_time_names_what_is_left_and_warns_once(
         await scope.__aexit__(None, None, None)
 
 
-async def test_cancelled_while_it_closes_it_finishes_and_then_is_cancelled() -> None:
+async def test_a_cancelled_aclose_finishes_and_then_raises() -> None:
     async with owning(options={"delay_after": (2.0, 2.0)}) as (edgegap, sim):
         call = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(0.5)
@@ -266,7 +255,7 @@ async def test_cancelled_while_it_closes_it_finishes_and_then_is_cancelled() -> 
         )
 
 
-async def test_a_stop_goes_on_until_it_is_accepted() -> None:
+async def test_a_stop_is_retried_until_it_is_accepted() -> None:
     script = Fault.script(
         "stop",
         "500-before",
@@ -284,7 +273,7 @@ async def test_a_stop_goes_on_until_it_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("kind", ["403-before", "403-after"])
-async def test_a_stop_that_a_firewall_refuses_goes_on_too(kind: str) -> None:
+async def test_a_stop_refused_by_a_firewall_is_retried(kind: str) -> None:
     async with owning(
         Fault("stop", kind, times=5), options={"delay_after": (2.0, 2.0)}
     ) as (edgegap, sim):
@@ -295,9 +284,7 @@ async def test_a_stop_that_a_firewall_refuses_goes_on_too(kind: str) -> None:
     assert edgegap.leftovers == ()
 
 
-async def test_a_stop_that_is_forbidden_for_good_is_tried_until_the_session_is_closed_and_named() -> (
-    None
-):
+async def test_a_stop_that_stays_forbidden_is_named_at_closing() -> None:
     forbidden = answer(403, {"message": "not yours"})
     async with (
         RawServer(ACCEPTED.later(2), forbidden) as server,
@@ -314,7 +301,7 @@ async def test_a_stop_that_is_forbidden_for_good_is_tried_until_the_session_is_c
     assert edgegap.leftovers == (("c065", caught.value.tag),)
 
 
-async def test_a_stop_that_is_hopeless_is_named_at_the_end(
+async def test_a_stop_that_can_not_succeed_is_named_at_closing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     revoked = answer(401, {"message": "no such token"})
@@ -334,7 +321,7 @@ async def test_a_stop_that_is_hopeless_is_named_at_the_end(
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
 @pytest.mark.parametrize("attempt", [deployed, ran])
-def test_a_loop_that_is_shut_down_leaves_nothing(
+def test_a_loop_shutdown_leaves_no_unnamed_server(
     attempt: Any, seconds: float, edgegap_simulator: Simulator
 ) -> None:
     """`asyncio.run` cancels all tasks at once at its end: those of the session too."""

@@ -6,19 +6,19 @@ import asyncio
 import runpy
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from support.asgi import App, Served, call, lived, loopback
-from support.hooks import BODY, SECRET, path, receiver
 from support.limiter_model import now
+from support.paths import ROOT
+from support.webhook_samples import BODY, SECRET, path, receiver
 
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "webhooks_fastapi.py"
+EXAMPLE = ROOT / "examples" / "webhooks_fastapi.py"
 BASE = "http://127.0.0.1/webhooks"
 CHUNK = 65536
 
@@ -29,7 +29,9 @@ def app() -> App:
     return app
 
 
-async def test_its_route_answers_204_to_an_event_and_404_to_all_else(app: App) -> None:
+async def test_the_example_answers_204_to_an_event_and_404_to_anything_else(
+    app: App,
+) -> None:
     hooks, heard = receiver(BASE), list[WebhookEvent]()
     hooks.listen(heard.append)
     good = path(hooks)
@@ -47,7 +49,7 @@ async def test_its_route_answers_204_to_an_event_and_404_to_all_else(app: App) -
     assert len(heard) == 1
 
 
-async def test_its_route_works_below_a_root_path_and_behind_a_proxy_that_cuts_it_off(
+async def test_the_example_works_behind_a_root_path_and_a_proxy(
     app: App,
 ) -> None:
     hooks = receiver("http://127.0.0.1/api/webhooks")
@@ -60,7 +62,7 @@ async def test_its_route_works_below_a_root_path_and_behind_a_proxy_that_cuts_it
     )[0] == 204
 
 
-async def test_its_route_reads_no_more_than_a_mebibyte(app: App) -> None:
+async def test_the_example_reads_no_more_than_a_mebibyte(app: App) -> None:
     hooks = receiver(BASE)
     read = 0
 
@@ -96,7 +98,7 @@ async def running(
             yield sim, served
 
 
-async def test_a_match_is_started_and_its_server_known_by_webhook(
+async def test_the_example_starts_a_match_and_learns_by_webhook(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing that the session asks is answered, so that only a webhook can tell.
@@ -124,7 +126,7 @@ async def test_a_match_is_started_and_its_server_known_by_webhook(
     assert server["port"] > 0
 
 
-async def test_a_match_without_a_server_is_told_and_leaves_none(
+async def test_the_example_reports_a_match_without_a_server(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from support.hooked import DARK, WAY, hooked, late, served, start
 from support.limiter_model import now
 from support.owning import PLAYERS, deploy, running
 from support.raw_server import failure
 from support.receiving import webhook_receiver
+from support.webhook_session import DARK, WAY, hooked, late, served, start
 
 from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
@@ -60,7 +60,7 @@ async def by_plain_deploy(edgegap: EdgegapSession) -> ReadyDeployment:
 @pytest.mark.parametrize(
     "way", [start, by_plain_deploy, by_fleet, by_running, by_many, by_wait_many]
 )
-async def test_who_waits_learns_at_once(way: Start) -> None:
+async def test_a_webhook_resolves_a_waiter_at_once(way: Start) -> None:
     async with hooked(*DARK) as (edgegap, sim, _):
         server = await way(edgegap)
         assert late(sim, server.request_id) < WAY
@@ -68,7 +68,7 @@ async def test_who_waits_learns_at_once(way: Start) -> None:
         assert sim.webhooks()["sent"] >= 1
 
 
-async def test_a_hundred_learn_at_once_each_of_its_own() -> None:
+async def test_a_hundred_webhooks_resolve_a_hundred_waiters() -> None:
     options = {"ready_after": (2.0, 8.0), "error_share": 0.2}
     async with hooked(*DARK, options=options) as (edgegap, sim, _):
 
@@ -88,7 +88,7 @@ async def test_a_hundred_learn_at_once_each_of_its_own() -> None:
         assert 60 < ready < 95
 
 
-async def test_a_webhook_that_comes_before_the_answer_of_the_deploy() -> None:
+async def test_a_webhook_before_the_answer_of_its_deploy_counts() -> None:
     options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
     for once in (True, False):
         async with hooked(*DARK, options=options) as (edgegap, sim, _):
@@ -99,7 +99,7 @@ async def test_a_webhook_that_comes_before_the_answer_of_the_deploy() -> None:
             assert now() - answered < WAY
 
 
-async def test_one_that_comes_twice_is_told_once() -> None:
+async def test_a_duplicated_webhook_resolves_a_waiter_once() -> None:
     async with hooked(*DARK, Fault("webhook", "duplicated")) as (edgegap, _, receiver):
         came: list[WebhookEvent] = []
         receiver.listen(came.append)
@@ -111,7 +111,7 @@ async def test_one_that_comes_twice_is_told_once() -> None:
         assert (await edgegap.deployments.wait_until_ready(server.request_id)) == server
 
 
-async def test_an_error_is_told_with_its_detail() -> None:
+async def test_an_error_webhook_raises_with_its_detail() -> None:
     async with hooked(*DARK, options={"error_share": 1.0}) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         failed = await failure(
@@ -123,7 +123,7 @@ async def test_an_error_is_told_with_its_detail() -> None:
         assert failed.status is not None
 
 
-async def test_the_end_is_told_to_all_who_wait() -> None:
+async def test_a_terminated_webhook_resolves_all_waiters() -> None:
     async with hooked(*DARK, options={"ready_after": (30.0, 30.0)}) as (
         edgegap,
         sim,
@@ -151,7 +151,7 @@ async def test_the_end_is_told_to_all_who_wait() -> None:
         await edgegap.deployments.wait_until_stopped(accepted.request_id)
 
 
-async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
+async def test_a_late_ready_webhook_is_ignored() -> None:
     async with hooked(*DARK, *Fault.script("webhook", "reordered:20")) as (
         edgegap,
         sim,
@@ -175,7 +175,7 @@ async def test_a_ready_that_arrives_after_the_end_is_told_to_nobody() -> None:
         )
 
 
-async def test_who_waits_only_later_is_told_what_came_before() -> None:
+async def test_a_waiter_that_joins_later_gets_the_earlier_webhook() -> None:
     async with hooked(*DARK) as (edgegap, _, _):
         accepted = await deploy(edgegap)
         await asyncio.sleep(10)
@@ -192,9 +192,7 @@ async def test_who_waits_only_later_is_told_what_came_before() -> None:
         assert isinstance(late, ReadyTimeout)
 
 
-async def test_lost_ones_are_found_by_the_safety_net_and_then_it_is_asked_as_ever() -> (
-    None
-):
+async def test_lost_webhooks_are_made_up_for_by_polling() -> None:
     async with hooked() as (edgegap, sim, _):
         # they come
         await start(edgegap)
@@ -240,14 +238,14 @@ async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("many", [1, 20, 300])
-async def test_where_webhooks_come_far_fewer_requests_are_made(many: int) -> None:
+async def test_webhooks_save_most_polls(many: int) -> None:
     without, _ = await cost(many=many, hooks=False)
     with_hooks, last = await cost(many=many, hooks=True)
     assert last < WAY
     assert with_hooks <= without / 4
 
 
-async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
+async def test_a_lost_error_webhook_is_made_up_for_among_many_waiters() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
     async with hooked(Fault("webhook", "lost", 0.3), options=options) as (
         edgegap,
@@ -268,7 +266,9 @@ async def test_a_lost_error_among_many_is_found_by_the_safety_net_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
-async def test_the_safety_net_holds_where_lists_lie(kind: str) -> None:
+async def test_polling_makes_up_for_lost_webhooks_although_lists_are_wrong(
+    kind: str,
+) -> None:
     faults = (
         Fault("webhook", "lost", 0.3),
         Fault("webhook", "late", 0.7, seconds=2.0),
@@ -289,13 +289,13 @@ async def test_the_safety_net_holds_where_lists_lie(kind: str) -> None:
         assert max(delays) < 4 * SAFETY_NET
 
 
-async def test_where_one_in_ten_is_lost_all_are_found() -> None:
+async def test_all_servers_are_known_although_one_webhook_in_ten_is_lost() -> None:
     spent, last = await cost(Fault("webhook", "lost", 0.1), many=300, hooks=True)
     assert last < 2 * SAFETY_NET
     assert spent < 300
 
 
-async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
+async def test_webhook_urls_of_the_user_are_left_alone() -> None:
     async with hooked() as (edgegap, sim, hooks), webhook_receiver() as theirs:
         # they come
         await start(edgegap)
@@ -312,7 +312,7 @@ async def test_a_url_of_the_user_stays_and_it_is_asked_as_ever() -> None:
         ]
 
 
-async def test_nothing_depends_on_them() -> None:
+async def test_waiters_are_resolved_without_any_webhook() -> None:
     async with hooked(Fault("webhook", "lost")) as (edgegap, sim, receiver):
         servers = await asyncio.gather(*(start(edgegap) for _ in range(10)))
         assert max(late(sim, server.request_id) for server in servers) < 0.5
@@ -334,12 +334,12 @@ async def test_one_receiver_serves_two_sessions() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["x", 1, True, object(), EdgegapSession])
-def test_what_is_no_receiver_is_told(wrong: Any) -> None:
+def test_a_wrong_webhooks_argument_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="webhooks"):
         EdgegapSession("made-up", webhooks=wrong)
 
 
-async def test_an_end_makes_room_for_the_next_server_at_once() -> None:
+async def test_a_terminated_webhook_releases_capacity_at_once() -> None:
     async with hooked(options={"stop_takes": 0.5}) as (edgegap, sim, _):
         requests = [DeployRequest("game", "1", users=["203.0.113.7"])] * 2
         async with edgegap.deployments.deploy_many(requests, max_running=1) as outcomes:

@@ -51,7 +51,7 @@ async def test_a_dry_run_lists_and_stops_nothing(faults: list[Fault]) -> None:
 
 
 @misread
-async def test_what_runs_under_the_tags_is_stopped_and_nothing_else(
+async def test_only_servers_under_the_tags_are_stopped(
     faults: list[Fault],
 ) -> None:
     async with owning(faults) as (edgegap, sim):
@@ -63,7 +63,7 @@ async def test_what_runs_under_the_tags_is_stopped_and_nothing_else(
         assert await edgegap.deployments.reap(["a"], dry_run=False) == ()
 
 
-async def test_what_a_crash_left_is_found_by_the_tags_that_were_told() -> None:
+async def test_servers_left_by_a_crash_are_found_by_their_tags() -> None:
     told: list[str] = []
     async with Simulator(delay_after=(5.0, 5.0)) as sim:
         async with EdgegapSession(
@@ -80,7 +80,7 @@ async def test_what_a_crash_left_is_found_by_the_tags_that_were_told() -> None:
 
 
 @misread
-async def test_many_pages_and_many_tags(faults: list[Fault]) -> None:
+async def test_many_pages_and_many_tags_are_reaped(faults: list[Fault]) -> None:
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 100}
     async with owning(faults, options=options, limits=None) as (edgegap, sim):
         calls = (
@@ -99,7 +99,7 @@ async def test_many_pages_and_many_tags(faults: list[Fault]) -> None:
         assert sim.stopped() == set()
 
 
-async def test_a_sweep_that_can_not_see_all_does_not_keep_it_to_itself() -> None:
+async def test_an_incomplete_sweep_is_an_error() -> None:
     """Of a list with more pages than a sweep reads, nobody may think that it was read
     to its end.
     """
@@ -119,7 +119,7 @@ async def test_a_sweep_that_can_not_see_all_does_not_keep_it_to_itself() -> None
 @pytest.mark.parametrize(
     "wrong", [[], (), "tag", [""], ["a", 5], None, {"a": 1}.values()]
 )
-async def test_without_tags_nothing_is_reaped(wrong: Any) -> None:
+async def test_reaping_without_tags_is_refused(wrong: Any) -> None:
     async with owning() as (edgegap, sim):
         await started(edgegap, a=1)
         with pytest.raises(ValueError, match="tags"):
@@ -128,7 +128,7 @@ async def test_without_tags_nothing_is_reaped(wrong: Any) -> None:
         assert sim.stopped() == set()
 
 
-async def test_dry_run_is_a_flag() -> None:
+async def test_dry_run_must_be_a_bool() -> None:
     async with owning() as (edgegap, sim):
         await started(edgegap, a=1)
         with pytest.raises(ValueError, match="dry_run"):
@@ -136,15 +136,13 @@ async def test_dry_run_is_a_flag() -> None:
         assert sim.stopped() == set()
 
 
-async def test_a_list_that_fails_is_an_error() -> None:
+async def test_a_failing_list_is_raised() -> None:
     async with owning(Fault("list", "503-before")) as (edgegap, _):
         with pytest.raises(ServerError):
             await edgegap.deployments.reap(["a"])
 
 
-async def test_a_stop_that_fails_is_an_error_of_ours_and_the_others_are_stopped() -> (
-    None
-):
+async def test_a_failing_stop_is_raised_after_the_others_were_made() -> None:
     stopped: list[str] = []
 
     async def listed(_: web.Request) -> web.Response:
@@ -178,7 +176,7 @@ async def test_a_stop_that_fails_is_an_error_of_ours_and_the_others_are_stopped(
 @pytest.mark.parametrize(
     "kind", ["cut-after", "500-before", "502-after", "429", "hang-before"]
 )
-async def test_stops_that_fail_in_passing_are_repeated(kind: str) -> None:
+async def test_stops_that_fail_temporarily_are_retried(kind: str) -> None:
     async with owning(Fault("stop", kind, times=6)) as (edgegap, sim):
         ids = await started(edgegap, a=4)
         await edgegap.deployments.reap(["a"], dry_run=False)

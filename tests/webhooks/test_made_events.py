@@ -11,7 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.hooked import (
+from support.owning import deploy, owning
+from support.raw_server import Act, answer, failure, scripted
+from support.webhook_samples import SECRET, path, receiver
+from support.webhook_session import (
     ADDRESS,
     DARK,
     NEVER,
@@ -25,9 +28,6 @@ from support.hooked import (
     start,
     told,
 )
-from support.hooks import SECRET, path, receiver
-from support.owning import deploy, owning
-from support.raw_server import Act, answer, failure, scripted
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -50,7 +50,7 @@ from edgegap_async.webhooks import LONGEST_BODY
         (["terminated"], DeploymentTerminated),
     ],
 )
-async def test_each_event_tells_what_it_is_for(
+async def test_each_event_resolves_the_waiters_it_is_for(
     events: list[str], end: type, waits_before: bool
 ) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
@@ -84,7 +84,7 @@ async def test_each_event_tells_what_it_is_for(
 
 @pytest.mark.parametrize("end", ["error", "terminated"])
 @pytest.mark.parametrize("after", [0.0, 29.0, 31.0, 500.0])
-async def test_a_ready_that_comes_after_the_end_is_not_believed(
+async def test_a_ready_webhook_after_the_end_is_not_believed(
     end: str, after: float
 ) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
@@ -98,7 +98,7 @@ async def test_a_ready_that_comes_after_the_end_is_not_believed(
         assert not isinstance(await told(edgegap, request_id), ReadyDeployment)
 
 
-async def test_an_end_is_told_however_long_ago_it_was() -> None:
+async def test_a_terminated_webhook_counts_however_old_it_is() -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         await come(hooks, "terminated", nonce, request_id)
@@ -107,7 +107,7 @@ async def test_an_end_is_told_however_long_ago_it_was() -> None:
 
 
 @pytest.mark.parametrize("comes", ["before", "after"])
-async def test_a_ready_of_what_the_session_has_stopped_is_not_believed(
+async def test_a_ready_webhook_of_a_stopped_server_is_not_believed(
     comes: str,
 ) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
@@ -122,7 +122,7 @@ async def test_a_ready_of_what_the_session_has_stopped_is_not_believed(
         assert isinstance(await told(edgegap, request_id), DeploymentTerminated)
 
 
-async def test_a_ready_of_what_a_look_has_shown_to_be_gone_is_not_believed() -> None:
+async def test_a_ready_webhook_of_a_gone_server_is_not_believed() -> None:
     async with hooked(
         Fault("webhook", "lost"), options={"ready_after": (1.0, 1.0)}
     ) as (edgegap, sim, hooks):
@@ -142,7 +142,7 @@ async def test_a_ready_of_what_a_look_has_shown_to_be_gone_is_not_believed() -> 
 @pytest.mark.parametrize(
     "state", ["READY", "ERROR", "DEPLOYING", "TERMINATED", "NEW_WORD"]
 )
-async def test_one_for_another_event_than_its_url_says_leads_to_a_look(
+async def test_a_body_that_contradicts_its_url_leads_to_a_poll(
     event: str, state: str
 ) -> None:
     if STATES[event] == state:
@@ -168,7 +168,7 @@ async def test_one_for_another_event_than_its_url_says_leads_to_a_look(
 @pytest.mark.parametrize(
     "missing", [{"fqdn": None, "public_ip": ""}, {"ports": None}, {"ports": {}}]
 )
-async def test_a_ready_that_does_not_tell_where_leads_to_a_look(
+async def test_a_ready_webhook_without_an_address_leads_to_a_poll(
     missing: dict[str, Any],
 ) -> None:
     async with hooked(options={"ready_after": (0.5, 0.5)}) as (edgegap, sim, hooks):
@@ -185,7 +185,7 @@ async def test_a_ready_that_does_not_tell_where_leads_to_a_look(
         assert server.address("web")
 
 
-async def test_a_ready_that_comes_again_and_tells_where_is_believed() -> None:
+async def test_a_second_ready_webhook_with_an_address_is_believed() -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         await come(hooks, "ready", nonce, request_id, ports=None)
@@ -196,7 +196,7 @@ async def test_a_ready_that_comes_again_and_tells_where_is_believed() -> None:
 
 @pytest.mark.parametrize("event", ["ready", "error"])
 @pytest.mark.parametrize("waits_before", [True, False], ids=["waiting", "later"])
-async def test_only_the_end_is_told_to_who_waits_for_it(
+async def test_only_a_terminated_webhook_resolves_a_wait_for_the_end(
     event: str, waits_before: bool
 ) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
@@ -229,7 +229,7 @@ async def test_only_the_end_is_told_to_who_waits_for_it(
         "another id",
     ],
 )
-async def test_what_does_not_verify_changes_nothing(what: str) -> None:
+async def test_a_webhook_that_fails_verification_is_ignored(what: str) -> None:
     async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         waiting = asyncio.ensure_future(
@@ -264,7 +264,7 @@ async def test_what_does_not_verify_changes_nothing(what: str) -> None:
         assert (await waiting).request_id == request_id
 
 
-async def test_an_early_one_for_another_deployment_changes_nothing() -> None:
+async def test_an_early_webhook_of_another_deployment_is_ignored() -> None:
     nonces: list[str] = []
     options = {**NEVER, "delay_after": (5.0, 5.0)}
     async with hooked(*DARK, options=options, on_intent=nonces.append) as (
@@ -283,7 +283,7 @@ async def test_an_early_one_for_another_deployment_changes_nothing() -> None:
         assert isinstance(await told(edgegap, accepted.request_id), ReadyDeployment)
 
 
-async def test_one_process_gets_it_and_the_other_learns_when_it_is_passed_on() -> None:
+async def test_notify_passes_a_webhook_on_to_another_process() -> None:
     async with (
         hooked(*DARK, options=NEVER) as (edgegap, sim, _),
         served(SECRET) as mine,
@@ -312,7 +312,7 @@ async def test_one_process_gets_it_and_the_other_learns_when_it_is_passed_on() -
         await asyncio.wait(waiting)
 
 
-async def test_what_is_passed_on_is_checked() -> None:
+async def test_notify_refuses_anything_but_an_event() -> None:
     async with hooked(options=NEVER) as (edgegap, _, hooks):
         nonce, request_id = await deployed(edgegap)
         event = await come(hooks, "ready", nonce, request_id)
@@ -325,7 +325,7 @@ async def test_what_is_passed_on_is_checked() -> None:
             edgegap.deployments.notify(event)
 
 
-def test_one_that_comes_on_another_loop_is_refused() -> None:
+def test_notify_on_another_loop_is_refused() -> None:
     async def events() -> None:
         async with hooked(options=NEVER) as (edgegap, _, hooks):
             nonce, request_id = await deployed(edgegap)
@@ -347,7 +347,7 @@ def test_one_that_comes_on_another_loop_is_refused() -> None:
     asyncio.run(events())
 
 
-async def test_a_closed_session_is_called_no_more_and_not_held() -> None:
+async def test_a_receiver_neither_calls_nor_holds_a_closed_session() -> None:
     async with served() as hooks:
         async with owning(options=NEVER, webhooks=hooks) as (edgegap, _):
             nonce, request_id = await deployed(edgegap)
@@ -370,9 +370,7 @@ async def test_a_closed_session_is_called_no_more_and_not_held() -> None:
     "end",
     [answer(400, {"message": "no such version"}), answer(422, {"message": "no room"})],
 )
-async def test_nothing_is_kept_of_a_deploy_that_has_failed(
-    once: bool, end: Act
-) -> None:
+async def test_nothing_is_remembered_of_a_failed_deploy(once: bool, end: Act) -> None:
     hooks = receiver()
     async with scripted(end.later(5.0), webhooks=hooks) as (edgegap, server):
         deploying = asyncio.ensure_future(deploy(edgegap, once=once))
@@ -388,7 +386,7 @@ async def test_nothing_is_kept_of_a_deploy_that_has_failed(
         assert sys.getrefcount(event) == kept - 1
 
 
-async def test_of_what_comes_before_the_answer_a_few_are_kept() -> None:
+async def test_only_a_few_early_webhooks_are_kept() -> None:
     nonces: list[str] = []
     options = {**NEVER, "seed": 1, "delay_after": (5.0, 5.0)}
     async with hooked(*DARK, options=options, on_intent=nonces.append) as (
@@ -412,7 +410,7 @@ async def test_of_what_comes_before_the_answer_a_few_are_kept() -> None:
     "most",
     ["_deploys.webhook_router.MOST_ANSWERED", "_waiters.recent_events.MOST_REMEMBERED"],
 )
-async def test_what_is_kept_has_an_end(
+async def test_memory_of_webhooks_is_bounded(
     most: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"edgegap_async.{most}", 3)
@@ -427,7 +425,7 @@ async def test_what_is_kept_has_an_end(
         assert known == [False] * 3 + [True] * 3
 
 
-async def test_of_what_is_forgotten_it_is_asked_as_ever(
+async def test_forgotten_deployments_are_polled_as_usual(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgegap_async._waiters.watcher.MOST_ACCEPTED", 1)

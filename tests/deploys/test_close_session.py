@@ -52,7 +52,7 @@ async def ended(
 
 
 @whose_http
-async def test_aclose_ends_what_waits(opened: Opened) -> None:
+async def test_aclose_ends_waiting_calls(opened: Opened) -> None:
     acts = [answer(503, {"message": "no"}, retry_after="20"), HELD, SILENT, SILENT]
     async with opened(*acts) as (edgegap, server):
         pausing = asyncio.ensure_future(edgegap.tags.list("c065"))
@@ -72,7 +72,7 @@ async def test_aclose_ends_what_waits(opened: Opened) -> None:
 
 
 @operations
-async def test_aclose_ends_what_is_under_way(name: str) -> None:
+async def test_aclose_ends_calls_in_progress(name: str) -> None:
     async with scripted(SILENT) as (edgegap, _):
         call = asyncio.ensure_future(OPERATIONS[name](edgegap))
         await asyncio.sleep(0.5)
@@ -88,7 +88,7 @@ async def test_aclose_ends_what_is_under_way(name: str) -> None:
 
 
 @operations
-async def test_aclose_ends_what_is_connecting(name: str) -> None:
+async def test_aclose_ends_calls_that_are_connecting(name: str) -> None:
     with never_accepts() as url:
         async with session(url) as edgegap:
             call = asyncio.ensure_future(OPERATIONS[name](edgegap))
@@ -101,7 +101,7 @@ async def test_aclose_ends_what_is_connecting(name: str) -> None:
 @pytest.mark.parametrize(
     "act", [SILENT, FAILED.later(1), REFUSED.later(1), HELD.later(1), CUT.later(1)]
 )
-async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(
+async def test_closing_the_callers_http_session_ends_calls_without_a_retry(
     act: Act,
 ) -> None:
     async with with_http(act) as (edgegap, server):
@@ -114,7 +114,7 @@ async def test_with_their_http_what_is_under_way_ends_and_is_not_repeated(
 
 @whose_http
 @pytest.mark.parametrize("act", [GOOD, FAILED, REFUSED, HELD])
-async def test_closed_in_any_turn_of_the_loop_it_sends_no_more(
+async def test_a_session_closed_in_any_turn_sends_nothing_more(
     opened: Opened, act: Act
 ) -> None:
     for turns in range(30):
@@ -180,7 +180,7 @@ async def sent_after_the_close(
     STALLS,
     st.sampled_from([1, 4, 20]),
 )
-def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
+def test_nothing_is_sent_after_closing(
     opened: Opened,
     acts: list[Act],
     starts: list[float],
@@ -192,7 +192,7 @@ def test_whenever_it_is_closed_what_was_sent_by_then_was_the_last(
 
 
 @pytest.mark.parametrize("act", [FAILED, REFUSED, CUT])
-def test_closed_in_the_turn_in_which_a_pause_ends_it_sends_no_more(act: Act) -> None:
+def test_closing_as_a_retry_is_due_sends_nothing_more(act: Act) -> None:
     for close in (step / 50 for step in range(1, 50)):
         assert (
             run(

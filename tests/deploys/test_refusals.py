@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from support.hooked import hooked
+from support.deploy_many import requests
 from support.owning import PLAYERS, forgotten, owning
 from support.raw_server import (
     ACCEPTED,
@@ -18,7 +18,7 @@ from support.raw_server import (
     half,
     scripted,
 )
-from test_many import requests
+from support.webhook_session import hooked
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapSession
 from edgegap_async.errors import (

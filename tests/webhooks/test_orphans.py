@@ -7,11 +7,11 @@ from itertools import count
 from typing import Any
 
 import pytest
-from support.hooked import DARK, NEVER, body, come, hooked, served, told
-from support.hooks import SECRET, receiver
 from support.limiter_model import now
 from support.owning import SteppingLoop, deploy, forgotten, owning
 from support.raw_server import failure
+from support.webhook_samples import SECRET, receiver
+from support.webhook_session import DARK, NEVER, body, come, hooked, served, told
 
 from edgegap_async import DeployOutcomeUnknown, EdgegapSession, ReadyDeployment
 from edgegap_async.simulator import Fault
@@ -27,7 +27,7 @@ def lost(seconds: float) -> Fault:
 
 
 @pytest.mark.parametrize("comes", [1.0, 8.0, 30.0, 250.0])
-async def test_a_server_that_nobody_has_is_stopped_when_a_webhook_tells_of_it(
+async def test_a_webhook_of_an_orphaned_server_stops_it(
     comes: float,
 ) -> None:
     async with hooked(lost(comes), BLIND) as (edgegap, sim, _):
@@ -41,7 +41,7 @@ async def test_a_server_that_nobody_has_is_stopped_when_a_webhook_tells_of_it(
     assert edgegap.leftovers == ()
 
 
-async def test_one_that_was_found_is_no_stray_and_what_came_before_is_told() -> None:
+async def test_a_server_that_was_found_is_not_orphaned() -> None:
     async with hooked(
         Fault("deploy", "cut-after", times=1), options={"ready_after": (0.0, 0.0)}
     ) as (edgegap, sim, _):
@@ -52,7 +52,7 @@ async def test_one_that_was_found_is_no_stray_and_what_came_before_is_told() -> 
         assert (sim.running(), sim.stopped()) == ({accepted.request_id}, frozenset())
 
 
-async def test_of_one_that_was_deployed_again_only_the_stray_is_stopped() -> None:
+async def test_after_a_redeploy_only_the_orphan_is_stopped() -> None:
     async with hooked(lost(20.0)) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.deployed() == (accepted.request_id,)
@@ -63,7 +63,7 @@ async def test_of_one_that_was_deployed_again_only_the_stray_is_stopped() -> Non
 
 
 @pytest.mark.parametrize("what", ["of another tag", "that somebody has"])
-async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(
+async def test_a_webhook_with_a_foreign_id_stops_nothing(
     what: str,
 ) -> None:
     tags: list[str] = []
@@ -93,7 +93,7 @@ async def test_a_wrong_id_under_an_attempt_in_quarantine_stops_nothing(
         assert sim.tags_of(sim.deployed()[-1]) == (tags[1],)
 
 
-async def test_after_the_quarantine_a_webhook_stops_nothing() -> None:
+async def test_a_webhook_after_the_quarantine_stops_nothing() -> None:
     tags: list[str] = []
     async with hooked(lost(400.0), on_intent=tags.append, options=NEVER) as (
         edgegap,
@@ -110,7 +110,7 @@ async def test_after_the_quarantine_a_webhook_stops_nothing() -> None:
         assert sim.running() == {accepted.request_id, late}
 
 
-async def test_what_another_process_hears_of_a_stray_can_be_passed_on() -> None:
+async def test_a_webhook_of_an_orphan_can_be_passed_on() -> None:
     tags: list[str] = []
     # where nobody listens
     options = {
@@ -130,9 +130,7 @@ async def test_what_another_process_hears_of_a_stray_can_be_passed_on() -> None:
         assert sim.stopped() == {*sim.deployed()}
 
 
-async def test_the_server_of_a_caller_who_left_is_stopped_whatever_a_webhook_says() -> (
-    None
-):
+async def test_the_server_of_a_caller_that_left_is_stopped_despite_webhooks() -> None:
     options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
     async with hooked(options=options) as (edgegap, sim, _):
         deploying = asyncio.ensure_future(deploy(edgegap))
@@ -194,7 +192,7 @@ async def struck(
     "faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"]
 )
 @pytest.mark.parametrize("strike", ["nothing", "cancel", "close"])
-def test_a_webhook_in_any_turn_of_a_deploy(
+def test_a_webhook_in_any_turn_of_a_deploy_is_handled(
     strike: str, faults: tuple[Fault, ...]
 ) -> None:
     async def first() -> str:

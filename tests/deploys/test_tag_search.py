@@ -70,7 +70,7 @@ async def fleet_deploy(edgegap: EdgegapSession, **options: Any) -> Any:
 @pytest.mark.parametrize("kind", KIND)
 @pytest.mark.parametrize("fleet", [False, True], ids=["deployments", "fleets"])
 @pytest.mark.parametrize("before", [0, 1], ids=["cold", "warm"])
-async def test_of_each_fault_one_server_comes_and_one_is_left(
+async def test_a_deploy_under_any_fault_leaves_exactly_one_server(
     kind: str, fleet: bool, before: int
 ) -> None:
     row = "private_fleets.deploy" if fleet else "deploy"
@@ -92,7 +92,7 @@ async def test_of_each_fault_one_server_comes_and_one_is_left(
 
 
 @pytest.mark.parametrize("kind", DONE)
-async def test_what_was_started_is_found_by_its_tag_and_not_started_again(
+async def test_a_lost_deploy_is_found_by_its_tag_and_not_sent_again(
     kind: str,
 ) -> None:
     async with owning(fault(kind, times=1)) as (edgegap, sim):
@@ -107,7 +107,7 @@ async def test_what_was_started_is_found_by_its_tag_and_not_started_again(
     "kind", ["cut-before", "cut-after", "processed-late", "502-after", "503-before"]
 )
 @pytest.mark.parametrize("others", [0, 3])
-async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(
+async def test_an_untrustworthy_list_never_leads_to_a_second_server(
     bad: str, kind: str, others: int
 ) -> None:
     async with owning(options={"seed": 3}) as (edgegap, sim):
@@ -124,7 +124,7 @@ async def test_a_list_that_can_not_be_trusted_starts_nothing_twice(
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("late", [8.0, 60.0, 280.0])
 @pytest.mark.parametrize("bad", [(), *BAD_LISTS.values()], ids=["sound", *BAD_LISTS])
-async def test_one_that_appears_late_is_a_stray_and_stopped(
+async def test_a_server_that_appears_late_is_stopped(
     late: float, warm: bool, bad: tuple[Fault, ...]
 ) -> None:
     async with owning() as (edgegap, sim):
@@ -142,9 +142,7 @@ async def test_one_that_appears_late_is_a_stray_and_stopped(
         assert {*held} <= sim.running()
 
 
-async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watched() -> (
-    None
-):
+async def test_an_absent_deploy_is_sent_again_under_a_new_tag() -> None:
     told: list[str] = []
     loop = asyncio.get_running_loop()
     late = Fault("deploy", "processed-late", seconds=20.0, times=1)
@@ -162,7 +160,7 @@ async def test_absent_is_deployed_again_under_a_new_tag_and_the_old_one_is_watch
     assert edgegap.leftovers == ()
 
 
-async def test_a_tag_in_quarantine_is_named_when_the_session_is_closed() -> None:
+async def test_closing_names_tags_in_quarantine() -> None:
     told: list[str] = []
     async with owning(
         Fault("deploy", "processed-late", seconds=20.0, times=1), on_intent=told.append
@@ -175,7 +173,7 @@ async def test_a_tag_in_quarantine_is_named_when_the_session_is_closed() -> None
         assert sim.tags_of(found) == (told[0],)
 
 
-async def test_where_no_look_up_tells_it_is_said_and_nothing_is_sent_again() -> None:
+async def test_an_inconclusive_search_raises_and_sends_nothing_again() -> None:
     loop = asyncio.get_running_loop()
     async with owning(fault("cut-after"), Fault("list", "503-before")) as (
         edgegap,
@@ -196,9 +194,7 @@ async def test_where_no_look_up_tells_it_is_said_and_nothing_is_sent_again() -> 
     assert edgegap.leftovers == ()
 
 
-async def test_without_time_for_another_one_it_is_an_unknown_outcome_with_its_tag() -> (
-    None
-):
+async def test_without_time_for_a_redeploy_the_outcome_is_unknown() -> None:
     told: list[str] = []
     async with owning(fault("cut-before"), on_intent=told.append) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown) as caught:
@@ -210,7 +206,7 @@ async def test_without_time_for_another_one_it_is_an_unknown_outcome_with_its_ta
         )
 
 
-async def test_what_could_not_be_allocated_is_stopped() -> None:
+async def test_the_remains_of_a_failed_allocation_are_stopped() -> None:
     async with owning(fault("422")) as (edgegap, sim):
         with pytest.raises(AllocationFailed) as caught:
             await deploy(edgegap)
@@ -231,7 +227,7 @@ async def test_what_could_not_be_allocated_is_stopped() -> None:
 
 @pytest.mark.parametrize("by", ["session", "call"])
 @pytest.mark.parametrize("kind", UNKNOWN)
-async def test_without_once_nothing_is_added_and_an_unknown_outcome_is_said_at_once(
+async def test_without_once_no_tag_is_sent_and_an_unknown_outcome_is_raised(
     kind: str, by: str
 ) -> None:
     whole = {"deploy_once": False} if by == "session" else {}
@@ -250,13 +246,13 @@ async def test_without_once_nothing_is_added_and_an_unknown_outcome_is_said_at_o
         assert sim.stopped() == set()
 
 
-async def test_the_call_may_ask_for_what_the_session_leaves_out() -> None:
+async def test_once_of_a_call_overrides_the_session() -> None:
     async with owning(fault("cut-after", times=1), deploy_once=False) as (edgegap, sim):
         server = await deploy(edgegap, once=True)
         assert sim.tags_of(server.request_id) == (server.once_tag,)
 
 
-async def test_each_tag_is_told_before_it_is_sent() -> None:
+async def test_on_intent_is_called_before_each_request() -> None:
     sent: list[tuple[str, int]] = []
     async with Server(CUT, ACCEPTED) as server:
 
@@ -271,7 +267,7 @@ async def test_each_tag_is_told_before_it_is_sent() -> None:
     assert [each["tags"] for each in posts] == [[tag] for tag, _ in sent]
 
 
-async def test_an_intent_that_can_not_be_noted_starts_nothing() -> None:
+async def test_an_error_of_on_intent_starts_nothing() -> None:
     def full(tag: str) -> None:
         raise OSError("no space left on device")
 
@@ -288,9 +284,7 @@ async def test_an_intent_that_can_not_be_noted_starts_nothing() -> None:
         (answer(404, "<html>"), NotFound),
     ],
 )
-async def test_what_is_refused_for_certain_is_the_answer(
-    act: Any, error: type[Exception]
-) -> None:
+async def test_a_refusal_is_raised_as_it_is(act: Any, error: type[Exception]) -> None:
     none = answer(200, {"data": []})
     async with (
         Server(act, lists=none) as server,
@@ -311,7 +305,7 @@ async def test_what_is_refused_for_certain_is_the_answer(
         answer(202, {"request_id": ""}),
     ],
 )
-async def test_two_deploys_never_come_of_answers_that_say_nothing(act: Any) -> None:
+async def test_meaningless_answers_never_lead_to_two_servers(act: Any) -> None:
     # the lists are as broken
     async with Server(act) as server, session(server.url, deploy_once=True) as edgegap:
         with pytest.raises(DeployOutcomeUnknown):
@@ -319,7 +313,7 @@ async def test_two_deploys_never_come_of_answers_that_say_nothing(act: Any) -> N
         assert [it.method for it in server.arrivals].count("POST") == 1
 
 
-async def test_a_hundred_at_once_share_their_look_ups() -> None:
+async def test_a_hundred_lost_deploys_share_one_search() -> None:
     async with owning(fault("cut-after"), options={"enforcement": "off"}) as (
         edgegap,
         sim,
@@ -331,7 +325,7 @@ async def test_a_hundred_at_once_share_their_look_ups() -> None:
         assert sim.arrivals("list") <= 40
 
 
-async def test_sessions_do_not_take_each_other_s_servers() -> None:
+async def test_sessions_do_not_touch_each_others_servers() -> None:
     async with (
         Simulator(faults=[Fault("deploy", "cut-after", 0.5)]) as sim,
         EdgegapSession("a", base_url=sim.url) as one,

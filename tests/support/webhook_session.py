@@ -14,9 +14,9 @@ from edgegap_async import EdgegapSession, ReadyDeployment, WebhookReceiver
 from edgegap_async.errors import EdgegapError, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import WebhookEvent
-from support.hooks import path
 from support.limiter_model import now
 from support.owning import deploy, owning
+from support.webhook_samples import path
 
 # so that only a webhook can tell
 DARK = (Fault("status", "503-before"), Fault("list", "503-before"))

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from rich.pretty import pretty_repr
-from support.hooks import (
+from support.webhook_samples import (
     BODY,
     EVENTS,
     NONCE,
@@ -32,7 +32,7 @@ from edgegap_async import DeployRequest, WebhookReceiver
 from edgegap_async.webhooks import LONGEST_BODY, LONGEST_READ, WebhookEvent
 
 
-async def test_all_who_listen_are_told_each_time_and_none_after_that() -> None:
+async def test_listeners_are_called_until_they_are_removed() -> None:
     hooks, one, two = receiver(), list[WebhookEvent](), list[WebhookEvent]()
     told_one, told_two = one.append, two.append
     for listener in (told_one, told_two, told_one):
@@ -46,7 +46,7 @@ async def test_all_who_listen_are_told_each_time_and_none_after_that() -> None:
     assert (len(one), len(two)) == (1, 2)
 
 
-async def test_a_listener_that_fails_harms_nobody(
+async def test_a_failing_listener_does_not_affect_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
@@ -64,7 +64,7 @@ async def test_a_listener_that_fails_harms_nobody(
     ] == [True]
 
 
-async def test_who_does_not_listen_any_more_is_not_held() -> None:
+async def test_a_removed_listener_is_not_kept_alive() -> None:
     class Session:
         def hears(self, event: WebhookEvent) -> None: ...
 
@@ -113,7 +113,7 @@ async def test_an_event_can_be_handed_to_another_process(
 # What stays secret, and small
 
 
-async def test_no_signature_and_no_secret_gets_about(
+async def test_no_signature_and_no_secret_is_exposed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -148,7 +148,7 @@ async def test_no_signature_and_no_secret_gets_about(
     assert signature in signed(hooks), "the search does not find what it is for"
 
 
-async def test_nothing_is_kept_of_what_came_in() -> None:
+async def test_a_receiver_keeps_no_event() -> None:
     hooks = receiver()
 
     async def flood() -> None:
@@ -211,7 +211,7 @@ async def test_routes_answer_204_to_an_event(below: str, front: str) -> None:
     ]
 
 
-async def test_routes_answer_404_or_405_to_all_else(
+async def test_routes_answer_404_or_405_to_anything_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()
@@ -258,7 +258,7 @@ async def test_routes_read_a_mebibyte_and_no_more(count: int) -> None:
     assert heard == []
 
 
-async def test_routes_do_not_read_on_when_it_is_too_much() -> None:
+async def test_routes_stop_reading_a_body_that_is_too_long() -> None:
     hooks = receiver()
     head = f"POST {path(hooks)} HTTP/1.1\r\nHost: a\r\nContent-Length: {20 * LONGEST_BODY}\r\n\r\n"
     loop = asyncio.get_running_loop()
@@ -269,7 +269,7 @@ async def test_routes_do_not_read_on_when_it_is_too_much() -> None:
         assert loop.time() - began < 1
 
 
-async def test_routes_read_a_mebibyte_whatever_the_application_allows() -> None:
+async def test_routes_read_a_mebibyte_despite_the_applications_limit() -> None:
     hooks = receiver()
     longest = io.BytesIO(BODY.ljust(LONGEST_BODY))
     async with (
@@ -293,7 +293,7 @@ async def raw(url: str, request: bytes, *, then_cut: bool = False) -> bytes:
         writer.transport.abort()
 
 
-async def test_routes_do_not_wait_for_the_body_of_a_stranger() -> None:
+async def test_routes_do_not_wait_for_the_body_of_an_unsigned_path() -> None:
     hooks = receiver()
     head = "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n{{"
     loop = asyncio.get_running_loop()
@@ -306,7 +306,7 @@ async def test_routes_do_not_wait_for_the_body_of_a_stranger() -> None:
         assert LONGEST_READ <= loop.time() - began < LONGEST_READ + 1
 
 
-async def test_a_body_that_is_cut_is_no_event_and_no_error(
+async def test_a_truncated_body_is_neither_an_event_nor_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     hooks, heard = receiver(), list[WebhookEvent]()

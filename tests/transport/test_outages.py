@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from support.deploy_many import requests
 from support.limiter_model import now
 from support.owning import PLAYERS, forgotten
 from support.raw_server import (
@@ -33,7 +34,6 @@ from support.raw_server import (
     whose_http,
 )
 from support.tls import untrusted
-from test_many import requests
 
 from edgegap_async import DeployRequest, EdgegapSession, Retry
 from edgegap_async.errors import (

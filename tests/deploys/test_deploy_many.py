@@ -3,18 +3,17 @@ with bounded memory.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from support.deploy_many import AT_ONCE, ids, outcomes_of, requests, slowly
 from support.limiter_model import now
-from support.owning import PLAYERS, forgotten, owning
+from support.owning import forgotten, owning
 
 from edgegap_async import (
     AllocationFailed,
     DeploymentAccepted,
     DeploymentFailed,
-    DeployOutcome,
     DeployRequest,
     EdgegapSession,
     ReadyDeployment,
@@ -23,36 +22,11 @@ from edgegap_async import (
 )
 from edgegap_async.simulator import Fault
 
-AT_ONCE = {"ready_after": (0.0, 0.0)}
 SLOW = {"ready_after": (60.0, 60.0)}
 
 
-def requests(count: int) -> Iterator[DeployRequest]:
-    return (
-        DeployRequest("game", "1", users=PLAYERS, tags=[f"m{number}"])
-        for number in range(count)
-    )
-
-
-async def slowly(given: Iterable[DeployRequest]) -> AsyncIterator[DeployRequest]:
-    for request in given:
-        await asyncio.sleep(0.1)
-        yield request
-
-
-async def outcomes_of(
-    edgegap: EdgegapSession, given: Any, **options: Any
-) -> list[DeployOutcome]:
-    async with edgegap.deployments.deploy_many(given, **options) as outcomes:
-        return [outcome async for outcome in outcomes]
-
-
-def ids(outcomes: Iterable[DeployOutcome]) -> set[str]:
-    return {outcome.deployment.request_id for outcome in outcomes if outcome.deployment}
-
-
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_each_request_gets_its_server(asynchronous: bool) -> None:
+async def test_every_request_gets_its_server(asynchronous: bool) -> None:
     given = [*requests(30)]
     async with owning() as (edgegap, sim):
         settled = await outcomes_of(edgegap, slowly(given) if asynchronous else given)
@@ -70,7 +44,7 @@ async def test_each_request_gets_its_server(asynchronous: bool) -> None:
     assert (len(ids(settled)), sim.stopped(), edgegap.leftovers) == (30, set(), ())
 
 
-async def test_an_outcome_is_told_as_soon_as_it_is_settled() -> None:
+async def test_an_outcome_comes_as_soon_as_it_is_known() -> None:
     async with owning(options={"ready_after": (1.0, 20.0)}) as (edgegap, _):
         told = []
         began = now()
@@ -83,7 +57,7 @@ async def test_an_outcome_is_told_as_soon_as_it_is_settled() -> None:
         assert told[-1] > 15
 
 
-async def test_without_waiting_it_is_settled_when_it_is_accepted() -> None:
+async def test_without_until_ready_an_outcome_comes_with_the_acceptance() -> None:
     async with owning(options=SLOW) as (edgegap, sim):
         began = now()
         settled = await outcomes_of(edgegap, requests(10), until_ready=False)
@@ -94,7 +68,7 @@ async def test_without_waiting_it_is_settled_when_it_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("stop_on_failure", [True, False])
-async def test_one_failure_does_not_end_the_others(stop_on_failure: bool) -> None:
+async def test_one_failure_does_not_affect_the_others(stop_on_failure: bool) -> None:
     async with owning(
         Fault("deploy", "422", 0.2), options={"error_share": 0.3, "seed": 3}
     ) as (edgegap, sim):
@@ -118,7 +92,7 @@ async def test_one_failure_does_not_end_the_others(stop_on_failure: bool) -> Non
     assert forgotten(sim, ids(settled)) == (set() if stop_on_failure else failed)
 
 
-async def test_a_failed_server_that_was_not_taken_is_stopped() -> None:
+async def test_a_failed_server_with_an_untaken_outcome_is_stopped() -> None:
     async with owning(options={"error_share": 1.0, **AT_ONCE}) as (edgegap, sim):
         async with edgegap.deployments.deploy_many(requests(5), stop_on_failure=False):
             await asyncio.sleep(10)
@@ -128,7 +102,7 @@ async def test_a_failed_server_that_was_not_taken_is_stopped() -> None:
 
 
 class TestTime:
-    async def test_the_time_until_it_is_ready_counts_from_the_sending(self) -> None:
+    async def test_ready_timeout_counts_from_the_sending(self) -> None:
         async with owning(options={"ready_after": (9.0, 9.0)}) as (edgegap, sim):
             began = now()
             settled = await outcomes_of(edgegap, requests(80), ready_timeout=5)
@@ -142,7 +116,7 @@ class TestTime:
             assert (len(sim.stopped()), forgotten(sim)) == (80, set())
 
     @pytest.mark.parametrize("ready_after", [0.5, 60.0])
-    async def test_a_deploy_that_took_longer_is_looked_at_once_more(
+    async def test_a_deploy_slower_than_ready_timeout_is_polled_once_more(
         self, ready_after: float
     ) -> None:
         # it is found after its attempt's time-out
@@ -159,20 +133,20 @@ class TestTime:
             assert settled.seconds == pytest.approx(31, abs=1.5)
             assert sim.arrivals("status") > 0
 
-    async def test_without_an_end_it_waits_as_long_as_it_takes(self) -> None:
+    async def test_without_a_timeout_the_wait_has_no_end(self) -> None:
         async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):
             (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=None)
             assert isinstance(settled.deployment, ReadyDeployment)
             assert settled.seconds == pytest.approx(900, abs=3)
 
-    async def test_seconds_leave_out_the_queue(self) -> None:
+    async def test_seconds_do_not_count_the_queue(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, _):
             began = now()
             settled = await outcomes_of(edgegap, requests(200), until_ready=False)
             assert now() - began > 4
             assert all(0 < (outcome.seconds or 0) < 0.2 for outcome in settled)
 
-    async def test_seconds_count_from_the_deploy_that_started_it(self) -> None:
+    async def test_seconds_count_from_the_request_that_started_the_server(self) -> None:
         refused = Fault("deploy", "429-seconds", seconds=20, times=1)
         async with owning(refused, options=AT_ONCE) as (edgegap, _):
             began = now()
@@ -180,7 +154,7 @@ class TestTime:
             assert now() - began > 20
             assert 0 < (settled.seconds or 0) < 0.2
 
-    async def test_what_was_never_sent_took_no_time(self) -> None:
+    async def test_a_request_that_was_never_sent_has_no_seconds(self) -> None:
         async with owning() as (edgegap, _):
             async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
                 await edgegap.aclose()
@@ -191,7 +165,7 @@ class TestTime:
 
 class TestRate:
     @pytest.mark.slow
-    async def test_servers_that_are_slow_to_start_do_not_slow_down_the_deploys(
+    async def test_slow_servers_do_not_slow_down_the_deploys(
         self,
     ) -> None:
         async with owning(options={"ready_after": (250.0, 250.0)}) as (edgegap, sim):
@@ -200,7 +174,7 @@ class TestRate:
                 assert outcomes.accepted == len(sim.deployed()) == 1000
             assert sim.busiest_second("deploy") <= 40
 
-    async def test_ten_thousand_requests_are_not_ten_thousand_tasks(self) -> None:
+    async def test_ten_thousand_requests_need_few_tasks(self) -> None:
         read: list[DeployRequest] = []
 
         def reading() -> Iterator[DeployRequest]:
@@ -218,7 +192,7 @@ class TestRate:
                 assert len(asyncio.all_tasks()) < 500
                 assert len(read) <= len(sim.deployed()) + 202
 
-    async def test_who_takes_nothing_does_not_pay_for_ever_more_servers(self) -> None:
+    async def test_untaken_outcomes_bound_the_servers_that_are_started(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(
                 requests(2000), until_ready=False
@@ -232,7 +206,9 @@ class TestRate:
             assert forgotten(sim, ids(taken)) == set()
 
     @pytest.mark.parametrize("until_ready", [True, False])
-    async def test_concurrency(self, until_ready: bool) -> None:
+    async def test_concurrency_bounds_the_requests_in_progress(
+        self, until_ready: bool
+    ) -> None:
         async with (
             owning() as (edgegap, sim),
             edgegap.deployments.deploy_many(
@@ -247,7 +223,7 @@ class TestRate:
 
 class TestPurse:
     @pytest.mark.parametrize("by", ["session", "stop", "itself"])
-    async def test_no_more_servers_exist_at_once(self, by: str) -> None:
+    async def test_max_running_caps_the_servers_that_exist(self, by: str) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(
                 requests(12), max_running=3
@@ -267,7 +243,7 @@ class TestPurse:
                             await other.deployments.stop(request_id)
             assert count == 12
 
-    async def test_what_fails_gives_its_place_back(self) -> None:
+    async def test_a_failed_deploy_releases_its_capacity(self) -> None:
         faults = [Fault("deploy", "422", 0.3), Fault("deploy", "500-before", 0.1)]
         async with owning(faults, options={"error_share": 0.5, **AT_ONCE}) as (
             edgegap,
@@ -282,7 +258,7 @@ class TestPurse:
             await asyncio.sleep(10)
             assert forgotten(sim) == set()
 
-    async def test_closing_ends_the_wait_for_a_place(self) -> None:
+    async def test_closing_ends_the_wait_for_capacity(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(
                 requests(3), max_running=1

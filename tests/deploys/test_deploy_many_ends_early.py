@@ -8,10 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from support.deploy_many import AT_ONCE, faulty, ids, outcomes_of, requests, slowly
 from support.limiter_model import now
 from support.owning import at_every_turn, forgotten, owning
-from test_many import AT_ONCE, ids, outcomes_of, requests, slowly
-from test_ownership import faulty
 
 from edgegap_async import (
     AllocationFailed,
@@ -31,7 +30,7 @@ LONG = {"ready_after": (30.0, 30.0)}
 
 class TestWithdraw:
     @once
-    async def test_nothing_more_is_started_and_what_was_sent_is_told(
+    async def test_withdraw_starts_nothing_more_and_reports_sent_requests(
         self, once: bool
     ) -> None:
         options = {"ready_after": (3.0, 9.0), "delay_after": (0.5, 0.5)}
@@ -51,7 +50,7 @@ class TestWithdraw:
             assert ids(settled) == {*sim.deployed()} == sim.running()
             assert len(settled) == sent
 
-    async def test_it_need_not_wait_until_they_are_ready(self) -> None:
+    async def test_withdraw_without_until_ready_ends_at_once(self) -> None:
         async with owning(options={**LONG, "delay_after": (0.5, 0.5)}) as (
             edgegap,
             sim,
@@ -69,7 +68,7 @@ class TestWithdraw:
             }
             assert ids(settled) == {*sim.deployed()} == sim.running()
 
-    async def test_what_is_ready_in_time_is_told_as_ready(self) -> None:
+    async def test_withdraw_reports_ready_servers_as_ready(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, _):
             async with edgegap.deployments.deploy_many(requests(1)) as outcomes:
                 await asyncio.sleep(5)
@@ -79,7 +78,7 @@ class TestWithdraw:
 
     @once
     @pytest.mark.parametrize("kind", ["429", "429-seconds"])
-    async def test_what_is_refused_is_not_sent_again(
+    async def test_withdraw_does_not_resend_refused_requests(
         self, kind: str, once: bool
     ) -> None:
         refused = Fault("deploy", kind, seconds=5 if kind == "429-seconds" else None)
@@ -94,7 +93,7 @@ class TestWithdraw:
             assert sim.arrivals("deploy") == sent > 0
 
     @once
-    async def test_what_waits_for_its_repeat_is_withdrawn(self, once: bool) -> None:
+    async def test_withdraw_cancels_pending_retries(self, once: bool) -> None:
         async with owning(
             Fault("deploy", "429-seconds", seconds=30), deploy_once=once
         ) as (edgegap, sim):
@@ -108,7 +107,7 @@ class TestWithdraw:
             await asyncio.sleep(60)
             assert sim.arrivals("deploy") == sent > 0
 
-    async def test_what_was_lost_and_started_nothing_is_not_deployed_again(
+    async def test_withdraw_does_not_redeploy_lost_requests(
         self,
     ) -> None:
         async with owning(Fault("deploy", "cut-before")) as (edgegap, sim):
@@ -124,7 +123,7 @@ class TestWithdraw:
             await asyncio.sleep(60)
             assert 10 < sim.arrivals("deploy") == len(lost) <= 40
 
-    async def test_what_a_lost_answer_has_started_is_found_and_told(self) -> None:
+    async def test_withdraw_reports_servers_of_lost_answers(self) -> None:
         async with owning(Fault("deploy", "cut-after")) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(400)) as outcomes:
                 await asyncio.sleep(1)
@@ -132,7 +131,7 @@ class TestWithdraw:
                 settled = [outcome async for outcome in outcomes]
             assert ids(settled) == {*sim.deployed()} == sim.running()
 
-    async def test_what_nobody_can_know_is_told(self) -> None:
+    async def test_withdraw_reports_unknown_outcomes(self) -> None:
         async with owning(
             Fault("deploy", "cut-before"), Fault("list", "503-before")
         ) as (edgegap, _):
@@ -143,14 +142,14 @@ class TestWithdraw:
             assert isinstance(settled.error, DeployOutcomeUnknown)
             assert 10 < (settled.seconds or 0) < 30
 
-    async def test_before_anything_was_read(self) -> None:
+    async def test_withdraw_before_the_first_request_starts_nothing(self) -> None:
         async with owning() as (edgegap, sim):
             async with edgegap.deployments.deploy_many(requests(10)) as outcomes:
                 outcomes.withdraw()
                 assert [outcome async for outcome in outcomes] == []
             assert sim.arrivals("deploy") == 0
 
-    async def test_while_the_requests_make_it_wait(self) -> None:
+    async def test_withdraw_ends_a_wait_for_the_next_request(self) -> None:
         ended = []
 
         async def endless() -> AsyncIterator[Any]:
@@ -169,7 +168,7 @@ class TestWithdraw:
             assert (ended, len(sim.running())) == ([True], 3)
 
     @pytest.mark.parametrize("bound", ["concurrency", "max_running"])
-    async def test_while_there_is_no_room(self, bound: str) -> None:
+    async def test_withdraw_ends_a_wait_for_capacity(self, bound: str) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(
                 requests(9), **{bound: 2}
@@ -179,7 +178,7 @@ class TestWithdraw:
                 assert len(ids([outcome async for outcome in outcomes])) == 2
             assert len(sim.deployed()) == 2
 
-    async def test_a_wrong_flag_withdraws_nothing(self) -> None:
+    async def test_a_wrong_argument_withdraws_nothing(self) -> None:
         async with (
             owning(options=AT_ONCE) as (edgegap, _),
             edgegap.deployments.deploy_many(requests(3)) as outcomes,
@@ -210,7 +209,7 @@ async def is_late(outcomes: DeployStream) -> None:
 @pytest.mark.parametrize(
     ("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)]
 )
-async def test_what_was_not_taken_when_the_block_is_left_is_stopped(
+async def test_leaving_the_block_stops_untaken_servers(
     leave: Any, error: Any, until_ready: bool
 ) -> None:
     taken: list[Any] = []
@@ -261,7 +260,7 @@ async def cancelled_inside() -> AsyncIterator[Any]:
         (lambda: [*requests(3), "a request"], ValueError),
     ],
 )
-async def test_requests_that_end_in_an_error_raise_it_once_the_others_are_told(
+async def test_an_error_of_the_requests_comes_after_the_outcomes_before_it(
     given: Callable[[], Any], error: type[BaseException]
 ) -> None:
     async with owning() as (edgegap, sim):
@@ -273,7 +272,7 @@ async def test_requests_that_end_in_an_error_raise_it_once_the_others_are_told(
         assert sim.running() == ids(taken)
 
 
-async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> None:
+async def test_an_error_of_on_intent_ends_deploy_many_without_leftovers() -> None:
     intents: list[str] = []
 
     def note(tag: str) -> None:
@@ -289,7 +288,7 @@ async def test_an_intent_that_can_not_be_noted_ends_it_and_nothing_is_left() -> 
         assert forgotten(sim) == set()
 
 
-async def test_all_who_take_are_told_the_end() -> None:
+async def test_the_iteration_ends_for_every_consumer() -> None:
     async with (
         owning(options=AT_ONCE) as (edgegap, _),
         edgegap.deployments.deploy_many(requests(5)) as outcomes,
@@ -302,7 +301,7 @@ async def test_all_who_take_are_told_the_end() -> None:
         assert await take() == 0
 
 
-async def test_closing_stops_what_was_not_taken_and_says_so() -> None:
+async def test_closing_stops_untaken_servers_and_reports_it() -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):
         async with edgegap.deployments.deploy_many(requests(10)) as outcomes:
             await asyncio.sleep(10)
@@ -315,9 +314,7 @@ async def test_closing_stops_what_was_not_taken_and_says_so() -> None:
         assert forgotten(sim, ids([taken])) == set()
 
 
-async def test_a_server_that_is_late_and_not_taken_is_stopped_when_the_session_is_closed() -> (
-    None
-):
+async def test_closing_stops_untaken_servers_that_were_late() -> None:
     async with owning(options=LONG) as (edgegap, sim):
         async with edgegap.deployments.deploy_many(
             requests(2), ready_timeout=5, stop_on_failure=False
@@ -388,7 +385,7 @@ attempts = pytest.mark.parametrize(
 @faulty
 @attempts
 @pytest.mark.parametrize("again", [(), (1, 3, 7)])
-def test_cancelled_in_any_turn_it_leaves_nothing(
+def test_cancelling_deploy_many_in_any_turn_leaves_no_server(
     attempt: Any, again: tuple[int, ...], faults: list[Fault]
 ) -> None:
     _, turns = at_every_turn(attempt, *faults, again=again, taken=taken)
@@ -399,7 +396,7 @@ def test_cancelled_in_any_turn_it_leaves_nothing(
 @faulty
 @attempts
 @pytest.mark.parametrize("cancelled", [(), (2, 5)])
-def test_closed_in_any_turn_it_leaves_nothing(
+def test_closing_in_any_turn_of_deploy_many_leaves_no_server(
     attempt: Any, cancelled: tuple[int, ...], faults: list[Fault]
 ) -> None:
     errors, turns = at_every_turn(
@@ -428,7 +425,7 @@ async def all_that_was_started(edgegap: EdgegapSession, sim: Simulator) -> None:
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("until_ready", [True, False])
-def test_withdrawn_in_any_turn_all_that_was_started_is_told(
+def test_withdrawing_in_any_turn_reports_every_server(
     until_ready: bool, faults: list[Fault]
 ) -> None:
     def withdraw() -> None:
@@ -445,7 +442,7 @@ def test_withdrawn_in_any_turn_all_that_was_started_is_told(
 
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.6, 1.0])
-def test_a_loop_that_is_shut_down_leaves_nothing(
+def test_a_loop_shutdown_leaves_no_unnamed_server(
     seconds: float, edgegap_simulator: Simulator
 ) -> None:
     taken.clear()

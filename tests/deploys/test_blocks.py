@@ -37,7 +37,9 @@ scopes = pytest.mark.parametrize("scope", [running, on_a_fleet])
 
 
 @scopes
-async def test_it_is_ready_in_the_block_and_stopped_after_it(scope: Scope) -> None:
+async def test_a_server_is_ready_in_its_block_and_stopped_after_it(
+    scope: Scope,
+) -> None:
     async with owning() as (edgegap, sim):
         async with scope(edgegap, tags=["mine"]) as server:
             assert isinstance(server, ReadyDeployment)
@@ -55,7 +57,7 @@ async def test_it_is_ready_in_the_block_and_stopped_after_it(scope: Scope) -> No
     "error",
     [ZeroDivisionError(), asyncio.CancelledError(), KeyError(), GeneratorExit()],
 )
-async def test_it_is_stopped_whatever_the_block_raises(
+async def test_a_server_is_stopped_whatever_its_block_raises(
     scope: Scope, error: BaseException
 ) -> None:
     async with owning() as (edgegap, sim):
@@ -66,7 +68,7 @@ async def test_it_is_stopped_whatever_the_block_raises(
         assert (len(sim.deployed()), forgotten(sim)) == (1, set())
 
 
-async def test_it_is_stopped_when_the_block_is_cancelled() -> None:
+async def test_a_server_is_stopped_when_its_block_is_cancelled() -> None:
     async with owning() as (edgegap, sim):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(20), running(edgegap):
@@ -74,7 +76,7 @@ async def test_it_is_stopped_when_the_block_is_cancelled() -> None:
         assert (len(sim.deployed()), forgotten(sim)) == (1, set())
 
 
-async def test_it_is_stopped_when_the_block_returns_early() -> None:
+async def test_a_server_is_stopped_when_its_block_returns_early() -> None:
     async def first(edgegap: EdgegapSession) -> str:
         for _ in range(3):
             async with running(edgegap) as server:
@@ -89,7 +91,7 @@ async def test_it_is_stopped_when_the_block_returns_early() -> None:
 
 @scopes
 @pytest.mark.parametrize("ends", [None, ZeroDivisionError])
-async def test_what_is_handed_over_is_kept(
+async def test_keep_leaves_the_server_running(
     scope: Scope, ends: type[Exception] | None
 ) -> None:
     async with owning() as (edgegap, sim):
@@ -114,7 +116,7 @@ async def test_what_is_handed_over_is_kept(
         ({"ready_after": (900.0, 900.0)}, {"ready_timeout": 5}, ReadyTimeout),
     ],
 )
-async def test_one_that_will_not_be_ready_is_stopped(
+async def test_a_server_that_does_not_become_ready_is_stopped(
     scope: Scope, options: Any, session: Any, error: Any
 ) -> None:
     async with owning(options=options) as (edgegap, sim):
@@ -124,7 +126,7 @@ async def test_one_that_will_not_be_ready_is_stopped(
         assert (len(sim.deployed()), forgotten(sim)) == (1, set())
 
 
-async def test_one_that_can_not_be_allocated_or_is_stopped_by_others() -> None:
+async def test_a_failed_allocation_or_a_foreign_stop_ends_the_block() -> None:
     async with owning(
         Fault("deploy", "422", times=1), options={"ready_after": (9.0, 9.0)}
     ) as (edgegap, sim):
@@ -149,7 +151,7 @@ async def test_one_that_can_not_be_allocated_or_is_stopped_by_others() -> None:
 @pytest.mark.parametrize(
     "kind", ["500-before", "cut-before", "hang-before", "429", "not-json"]
 )
-async def test_a_stop_that_fails_never_replaces_the_block_s_exception(
+async def test_a_failing_stop_never_replaces_the_blocks_exception(
     kind: str,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -173,7 +175,7 @@ async def test_a_stop_that_fails_never_replaces_the_block_s_exception(
     assert edgegap.leftovers == ()
 
 
-async def test_it_waits_until_the_stop_is_accepted_and_no_longer() -> None:
+async def test_leaving_a_block_waits_until_the_stop_is_accepted() -> None:
     loop = asyncio.get_running_loop()
     async with owning(Fault.script("stop", "503-before", "503-before")) as (
         edgegap,
@@ -189,7 +191,7 @@ async def test_it_waits_until_the_stop_is_accepted_and_no_longer() -> None:
 
 
 @pytest.mark.parametrize("how", ["return", "error", "keep"])
-async def test_adopted_is_as_its_own(how: str) -> None:
+async def test_an_adopted_server_is_treated_like_a_deployed_one(how: str) -> None:
     async with Simulator() as sim:
         async with EdgegapSession("t", base_url=sim.url) as before:
             request_id = (await deploy(before)).request_id
@@ -210,7 +212,7 @@ async def test_adopted_is_as_its_own(how: str) -> None:
 
 
 @pytest.mark.parametrize("gone", GONE)
-async def test_what_is_gone_can_not_be_adopted(gone: Any) -> None:
+async def test_a_gone_server_can_not_be_adopted(gone: Any) -> None:
     async with owning(options={"gone": gone}) as (edgegap, _):
         async with running(edgegap) as server:
             pass
@@ -225,7 +227,9 @@ async def test_what_is_gone_can_not_be_adopted(gone: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "error"), [({"error_share": 1.0}, DeploymentFailed), ({}, ReadyTimeout)]
 )
-async def test_stop_on_failure(stop: bool, options: Any, error: Any) -> None:
+async def test_stop_on_failure_stops_a_server_that_is_not_ready(
+    stop: bool, options: Any, error: Any
+) -> None:
     async with owning(options={"ready_after": (9.0, 9.0), **options}) as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id
         timeout = 5 if error is ReadyTimeout else 60
@@ -239,7 +243,9 @@ async def test_stop_on_failure(stop: bool, options: Any, error: Any) -> None:
 
 @pytest.mark.parametrize("wait", [False, True])
 @pytest.mark.parametrize("gone", GONE)
-async def test_ensure_stopped(gone: Any, wait: bool) -> None:
+async def test_ensure_stopped_returns_when_the_stop_is_accepted(
+    gone: Any, wait: bool
+) -> None:
     loop = asyncio.get_running_loop()
     async with owning(
         options={"gone": gone, "ready_after": (60.0, 60.0), "stop_takes": 3.0}
@@ -271,7 +277,7 @@ async def test_ensure_stopped(gone: Any, wait: bool) -> None:
         "empty",
     ],
 )
-async def test_ensure_stopped_goes_on_where_a_stop_does_not(kind: str) -> None:
+async def test_ensure_stopped_retries_where_stop_raises(kind: str) -> None:
     script = [Fault("stop", kind, times=7), Fault("status", "503-before", times=7)]
     async with owning(options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id
@@ -280,7 +286,7 @@ async def test_ensure_stopped_goes_on_where_a_stop_does_not(kind: str) -> None:
         assert (sim.stopped(), sim.running()) == ({request_id}, set())
 
 
-async def test_ensure_stopped_says_what_no_further_try_would_mend() -> None:
+async def test_ensure_stopped_raises_permanent_errors() -> None:
     async with (
         Simulator(token="right") as sim,
         EdgegapSession("wrong", base_url=sim.url) as edgegap,
@@ -297,7 +303,7 @@ async def test_ensure_stopped_says_what_no_further_try_would_mend() -> None:
 
 
 @pytest.mark.parametrize("timeout", [2.0, None])
-async def test_ensure_stopped_ends_with_its_deadline_or_its_session(
+async def test_ensure_stopped_ends_with_its_deadline_or_session(
     timeout: float | None,
 ) -> None:
     async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):
@@ -315,7 +321,7 @@ async def test_ensure_stopped_ends_with_its_deadline_or_its_session(
 
 @scopes
 @pytest.mark.parametrize("keep", [False, True])
-async def test_a_session_that_is_closed_in_the_block_stops_what_is_not_kept(
+async def test_closing_in_a_block_stops_servers_that_are_not_kept(
     scope: Scope, keep: bool
 ) -> None:
     async with owning() as (edgegap, sim):
@@ -330,7 +336,7 @@ async def test_a_session_that_is_closed_in_the_block_stops_what_is_not_kept(
             raise AssertionError
 
 
-async def test_two_blocks_of_one_server_know_of_each_other() -> None:
+async def test_two_blocks_of_one_server_stop_it_once() -> None:
     async with owning() as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id
         async with edgegap.deployments.adopt(request_id):
@@ -341,7 +347,7 @@ async def test_two_blocks_of_one_server_know_of_each_other() -> None:
             assert sim.stopped() == {request_id}
 
 
-async def test_a_stop_by_hand_in_the_block_is_enough() -> None:
+async def test_a_manual_stop_in_a_block_is_enough() -> None:
     async with owning() as (edgegap, sim):
         async with running(edgegap) as server:
             await edgegap.deployments.ensure_stopped(server.request_id, wait=True)
