@@ -1,4 +1,4 @@
-"""What all tests share: virtual time, and a look after each test for what it left
+"""Shared by all tests: virtual time, and a check after each test that it left nothing
 behind.
 """
 
@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
-# This machine may be busy: how long an example takes says nothing.
+# On a busy machine, the time of an example has no meaning.
 settings.register_profile(
     "here", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -34,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Any]:
-    """Virtual time unless a test says otherwise: twenty seconds of pacing take some
-    milliseconds.
+    """Run tests in virtual time, where twenty seconds of pacing take milliseconds,
+    unless they are marked `real_time`.
     """
     if item.get_closest_marker("real_time"):
         return {"real": asyncio.new_event_loop}
@@ -46,25 +46,25 @@ _limiters: WeakSet[Limiter] = WeakSet()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def limiters_are_noted() -> Iterator[None]:
-    """For the look after each test: to search the whole heap for them took two thirds
-    of the suite's time.
+def limiters_recorded() -> Iterator[None]:
+    """Record every limiter for the check after each test. Searching the heap for them
+    took two thirds of the suite's time.
     """
     make = Limiter.__init__
 
-    def make_and_note(self: Limiter, *args: Any, **kwargs: Any) -> None:
+    def make_and_record(self: Limiter, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
         _limiters.add(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Limiter, "__init__", make_and_note)
+        patch.setattr(Limiter, "__init__", make_and_record)
         yield
 
 
 @pytest.fixture
 async def nothing_left_behind() -> AsyncIterator[None]:
-    """Fail a test that leaves a task, or a slot of a limiter. (Open connections are
-    warnings, and those are errors.)
+    """Fail a test that leaves a task or a slot behind. Open connections are warnings,
+    which are errors here.
     """
     yield
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -77,16 +77,16 @@ async def nothing_left_behind() -> AsyncIterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def checked(request: pytest.FixtureRequest) -> None:
-    """Every asynchronous test is looked at; for the others a loop would be made for
-    nothing.
+def nothing_left_behind_if_async(request: pytest.FixtureRequest) -> None:
+    """Check asynchronous tests only. For others, pytest would make a loop just for the
+    check.
     """
     if inspect.iscoroutinefunction(request.function):
         request.getfixturevalue("nothing_left_behind")
 
 
 @pytest.fixture(autouse=True)
-def untraced_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
+def no_coverage_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
     """Do not measure the coverage of slow tests: tracing doubles their time, and the
     quick tests reach the same lines.
     """
@@ -102,7 +102,7 @@ def untraced_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 class _Response(ClientResponse):
-    """aioresponses 0.7.9 does not know an argument that aiohttp 3.14 requires."""
+    """aioresponses 0.7.9 does not pass an argument that aiohttp 3.14 requires."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, stream_writer=SimpleNamespace(output_size=0), **kwargs)
@@ -110,7 +110,7 @@ class _Response(ClientResponse):
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
-    """The wire of aiohttp, with answers of the test's choice."""
+    """Answers to aiohttp's requests without a connection."""
     monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
     with aioresponses() as answers:
         yield answers

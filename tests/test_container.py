@@ -1,4 +1,4 @@
-"""Code inside a deployment: what Edgegap's variables say, and how it stops itself,
+"""Code inside a container reads Edgegap's variables and stops its own deployment
 without an API token.
 """
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from support.echo import Echo, echoing
+from support.recording_server import RecordingServer, recording_server
 from support.reference import BY_KEY
-from support.samples import lost
+from support.samples import differences
 
 from edgegap_async import __version__
 from edgegap_async.container import Container, stop_self
@@ -49,14 +49,14 @@ ENVIRON = {
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[Echo]:
-    async with echoing() as echo:
-        yield echo
+async def server() -> AsyncIterator[RecordingServer]:
+    async with recording_server() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the API's own is set inside a container."""
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove all variables of Edgegap from the environment."""
     for name in ("EDGEGAP_API_TOKEN", "EDGEGAP_BASE_URL", *ENVIRON):
         if name != "PATH":
             monkeypatch.delenv(name, raising=False)
@@ -68,7 +68,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_the_variables_are_a_struct(
+def test_from_env_reads_the_container_variables(
     given: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not given:
@@ -77,7 +77,7 @@ def test_the_variables_are_a_struct(
     assert (here.request_id, here.public_ip) == ("c0653765de3b", "100.10.0.85")
     assert here.host_id == "alpha-north-america-95fab093"
     assert here.tags == ("production", "once-0123456789abcde")
-    assert list(lost({"location": PLACE, "ports": PORTS}, here)) == []
+    assert list(differences({"location": PLACE, "ports": PORTS}, here)) == []
     assert here.delete_url == "https://api.edgegap.com/v1/self/stop/c0653765de3b/52"
     assert here.delete_token == DELETE_TOKEN
     assert pickle.loads(pickle.dumps(here)) == here  # noqa: S301 (our own bytes)
@@ -101,7 +101,7 @@ def test_the_variables_are_a_struct(
         {"ARBITRIUM_PORTS_MAPPING": '{"ports": null}'},
     ],
 )
-def test_only_the_request_id_is_needed(changes: dict[str, str]) -> None:
+def test_only_the_request_id_is_required(changes: dict[str, str]) -> None:
     here = Container.from_env({"ARBITRIUM_REQUEST_ID": "c065"} | changes)
     assert (here.request_id, here.tags, dict(here.ports), here.location) == (
         "c065",
@@ -120,12 +120,12 @@ def test_only_the_request_id_is_needed(changes: dict[str, str]) -> None:
         ("ARBITRIUM_PORTS_MAPPING", "{"),
         ("ARBITRIUM_PORTS_MAPPING", "[]"),
         ("ARBITRIUM_PORTS_MAPPING", '{"ports": {"web": 5}}'),
-        # a byte that is not UTF-8, as os.environ tells it
+        # A byte that is not UTF-8, as `os.environ` decodes it.
         ("ARBITRIUM_PORTS_MAPPING", "\udcff"),
         ("ARBITRIUM_DEPLOYMENT_LOCATION", "Montreal"),
     ],
 )
-def test_a_variable_that_is_missing_or_broken_is_named(
+def test_a_missing_or_invalid_variable_is_named(
     variable: str, value: str | None
 ) -> None:
     environ = {
@@ -143,63 +143,72 @@ def test_a_variable_that_is_missing_or_broken_is_named(
     [(None, []), (True, ["true"]), (False, ["false"]), ("my logs", ["my logs"])],
 )
 async def test_a_container_stops_itself(
-    storage: Any, query: list[str], echo: Echo, monkeypatch: pytest.MonkeyPatch
+    storage: Any,
+    query: list[str],
+    server: RecordingServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/v1/self/stop/c0653765de3b/52")
-    echo.answers = [web.json_response(BY_KEY[KEY].answer)]
+    inside(
+        monkeypatch, ARBITRIUM_DELETE_URL=f"{server.url}/v1/self/stop/c0653765de3b/52"
+    )
+    server.answers = [web.json_response(BY_KEY[KEY].answer)]
     result = await stop_self(storage)
-    assert list(lost(BY_KEY[KEY].answer, result)) == []
-    (seen,) = echo.seen
-    assert f"{seen.method} {seen.path}" == "DELETE " + BY_KEY[KEY].at(
+    assert list(differences(BY_KEY[KEY].answer, result)) == []
+    (request,) = server.requests
+    assert f"{request.method} {request.path}" == "DELETE " + BY_KEY[KEY].path_with(
         request_id="c0653765de3b", access_point_id="52"
     )
-    assert seen.query == [("container_log_storage", value) for value in query]
-    assert seen.headers["authorization"] == DELETE_TOKEN
-    assert seen.headers["user-agent"] == f"edgegap_async/{__version__}"
-    assert seen.body == b""
+    assert request.query == [("container_log_storage", value) for value in query]
+    assert request.headers["authorization"] == DELETE_TOKEN
+    assert request.headers["user-agent"] == f"edgegap_async/{__version__}"
+    assert request.body == b""
 
 
-async def test_the_url_is_taken_as_it_is(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch
+async def test_the_delete_url_is_used_unchanged(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside(
         monkeypatch,
-        ARBITRIUM_DELETE_URL=f"{echo.url}/other/%2Fpath/{{x}}/key\n",
+        ARBITRIUM_DELETE_URL=f"{server.url}/other/%2Fpath/{{x}}/key\n",
         ARBITRIUM_DELETE_TOKEN=" t \n",
     )
-    echo.answers = [web.Response(status=202)]
+    server.answers = [web.Response(status=202)]
     result = await stop_self()
     assert (result.message, result.deployment_summary) == (None, None)
-    assert [(seen.path, seen.headers["authorization"]) for seen in echo.seen] == [
-        ("/other/%2Fpath/{x}/key", "t")
-    ]
+    assert [
+        (request.path, request.headers["authorization"]) for request in server.requests
+    ] == [("/other/%2Fpath/{x}/key", "t")]
 
 
-async def test_a_stop_whose_answer_was_lost_is_found_done(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch
+async def test_a_retried_stop_that_finds_nothing_has_succeeded(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/v1/self/stop/c0653765de3b/52")
-    echo.answers = [
+    inside(
+        monkeypatch, ARBITRIUM_DELETE_URL=f"{server.url}/v1/self/stop/c0653765de3b/52"
+    )
+    server.answers = [
         web.Response(status=503),
         web.json_response({"message": "gone"}, status=410),
     ]
     assert (await stop_self()).message is None
-    assert len(echo.seen) == 2
-    echo.answers = [web.json_response({"message": "gone"}, status=410)]
+    assert len(server.requests) == 2
+    server.answers = [web.json_response({"message": "gone"}, status=410)]
     with pytest.raises(Gone):
         await stop_self()
 
 
-async def test_the_delete_token_is_not_sent_elsewhere(
-    echo: Echo, monkeypatch: pytest.MonkeyPatch
+async def test_the_delete_token_is_not_sent_to_a_redirect(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside(monkeypatch, ARBITRIUM_DELETE_URL=f"{echo.url}/v1/self/stop/c0653765de3b/52")
-    echo.answers = [
-        web.Response(status=307, headers={"Location": f"{echo.url}/elsewhere"})
+    inside(
+        monkeypatch, ARBITRIUM_DELETE_URL=f"{server.url}/v1/self/stop/c0653765de3b/52"
+    )
+    server.answers = [
+        web.Response(status=307, headers={"Location": f"{server.url}/elsewhere"})
     ]
     with pytest.raises(UnexpectedAnswer, match="redirect"):
         await stop_self()
-    assert len(echo.seen) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -217,7 +226,7 @@ async def test_the_delete_token_is_not_sent_elsewhere(
         ("ARBITRIUM_DELETE_TOKEN", "two\nlines"),
     ],
 )
-async def test_what_hinders_a_stop_is_named(
+async def test_a_variable_that_prevents_a_stop_is_named(
     variable: str, value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside(monkeypatch)
@@ -232,7 +241,7 @@ async def test_what_hinders_a_stop_is_named(
     )
 
 
-async def test_a_wrong_storage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_invalid_log_storage_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     inside(monkeypatch, ARBITRIUM_DELETE_URL="http://127.0.0.1:9/v1/self/stop/c065/52")
     with pytest.raises(ValueError, match=r"^container_log_storage "):
         await stop_self("")

@@ -1,5 +1,5 @@
-"""The house as design.md draws it: imports go upward only, files and functions stay
-short, there is one table.
+"""The architecture holds: modules import lower layers only, and paths and rates are
+written in one table.
 """
 
 import ast
@@ -15,10 +15,10 @@ import pytest
 
 import edgegap_async
 
-HOME = Path(edgegap_async.__file__).parent
-NAME = HOME.name
-# Downward on this list, upward on the design's page: each may import what stands above
-# it. A name with a star is a layer whose members may import each other.
+PACKAGE = Path(edgegap_async.__file__).parent
+NAME = PACKAGE.name
+# From the lowest layer to the highest: a module may import the modules listed above it.
+# The members of a layer with a star may import each other.
 LAYERS = [
     ("_version",),
     ("models._check", "models._wire"),
@@ -71,10 +71,10 @@ LAYERS = [
     ("cli.*",),
     ("__main__",),
 ]
-# as many of them are what the simulator may see of the SDK
-VALUES = 5
-# `_transport` and `session` for the type of the caller's session, `webhooks` only when
-# it is asked for its routes.
+# The number of layers that the simulator may import.
+VALUE_LAYERS = 5
+# `_transport` and `session` use the type of a given HTTP session, `webhooks` only makes
+# routes.
 WITH_AIOHTTP = {
     "_transport.client",
     "_transport.exchange",
@@ -85,13 +85,13 @@ WITH_AIOHTTP = {
 
 def module_name(path: Path) -> str:
     return (
-        ".".join(path.relative_to(HOME).with_suffix("").parts)
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         .removesuffix("__init__")
         .rstrip(".")
     )
 
 
-FILES = {module_name(path): path for path in sorted(HOME.rglob("*.py"))}
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
 
 
@@ -102,9 +102,7 @@ def layer(module: str) -> int:
                 name.endswith(".*") and f"{module}.".startswith(name[:-1])
             ):
                 return number
-    raise AssertionError(
-        f"{module} stands nowhere in the house: give it a place in LAYERS"
-    )
+    raise AssertionError(f"{module} has no layer: add it to LAYERS")
 
 
 def is_for_types(node: ast.AST) -> bool:
@@ -115,7 +113,7 @@ def is_for_types(node: ast.AST) -> bool:
 
 
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes that are there at run time."""
+    """All nodes that exist at run time."""
     for node in ast.iter_child_nodes(tree):
         if is_for_types(node):
             assert isinstance(node, ast.If)
@@ -126,7 +124,7 @@ def statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def absolute(module: str, node: ast.ImportFrom) -> str:
-    """What a `from ... import` names, with the package before it."""
+    """The absolute name of the module in a `from ... import`."""
     if not node.level:
         return node.module or ""
     package = [NAME, *module.split(".")] if module else [NAME]
@@ -138,7 +136,7 @@ def absolute(module: str, node: ast.ImportFrom) -> str:
 
 
 def imported(module: str) -> Iterator[str]:
-    """All modules that a module imports, at whatever depth."""
+    """All modules that a module imports, at any depth of its code."""
     for node in statements(TREES[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -151,41 +149,43 @@ def imported(module: str) -> Iterator[str]:
 
 
 def inside(module: str) -> set[str]:
-    """Those of the package's own modules that it imports."""
+    """The modules of this package that a module imports."""
     found = (name for name in imported(module) if name.split(".")[0] == NAME)
     return {name.removeprefix(NAME).lstrip(".") for name in found}
 
 
-def test_imports_go_upward_only() -> None:
+def test_modules_import_lower_layers_only() -> None:
     for module in FILES:
         here = layer(module)
-        wild = any(name.endswith(".*") for name in LAYERS[here])
+        members_import_each_other = any(name.endswith(".*") for name in LAYERS[here])
         for other in inside(module) - {module}:
-            assert layer(other) < here or (wild and layer(other) == here), (
-                f"{module} imports {other}"
-            )
+            assert layer(other) < here or (
+                members_import_each_other and layer(other) == here
+            ), f"{module} imports {other}"
 
 
-def test_the_simulator_sees_values_only() -> None:
+def test_the_simulator_imports_values_only() -> None:
     for module in FILES:
         if module.startswith("simulator"):
             seen = {
                 other for other in inside(module) if not other.startswith("simulator")
             }
-            assert {other for other in seen if layer(other) >= VALUES} <= {""}, module
+            assert {other for other in seen if layer(other) >= VALUE_LAYERS} <= {""}, (
+                module
+            )
 
 
 def test_there_is_no_import_cycle() -> None:
     TopologicalSorter({module: inside(module) - {module} for module in FILES}).prepare()
 
 
-def test_aiohttp_stays_behind_the_transport() -> None:
+def test_only_the_transport_uses_aiohttp() -> None:
     users = {
         module
         for module in FILES
         if any(name.split(".")[0] == "aiohttp" for name in imported(module))
     }
-    # The simulator is a server, and a program may pass an HTTP session of its own.
+    # The simulator is a server, and the CLI may pass its own HTTP session.
     assert {
         module for module in users if not module.startswith(("simulator.", "cli."))
     } == WITH_AIOHTTP
@@ -208,8 +208,8 @@ def documentation(tree: ast.AST) -> set[ast.AST]:
     return found
 
 
-def strays(module: str) -> Iterator[str]:
-    """Where a module writes down a path or a rate of the API's."""
+def paths_and_rates(module: str) -> Iterator[str]:
+    """Where a module writes a path or a rate of the API."""
     docs = documentation(TREES[module])
     for node in ast.walk(TREES[module]):
         if (
@@ -233,11 +233,14 @@ def strays(module: str) -> Iterator[str]:
             )
 
 
-def test_no_path_and_no_rate_is_written_outside_the_table() -> None:
+def test_paths_and_rates_are_written_in_endpoints_only() -> None:
     assert [
-        stray for module in FILES if module != "endpoints" for stray in strays(module)
+        found
+        for module in FILES
+        if module != "endpoints"
+        for found in paths_and_rates(module)
     ] == []
-    assert len(list(strays("endpoints"))) > 16, (
+    assert len(list(paths_and_rates("endpoints"))) > 16, (
         "the search does not find what it is for"
     )
 
@@ -257,7 +260,7 @@ def public(tree: Described, within: str) -> Iterator[tuple[str, Described]]:
                 yield from public(node, f"{within}.{node.name}")
 
 
-def test_what_is_public_is_described() -> None:
+def test_public_names_have_docstrings() -> None:
     everything = [
         pair
         for module, tree in TREES.items()
@@ -278,7 +281,9 @@ def test_the_public_names_are_sorted_and_can_be_imported() -> None:
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Top-level names of all modules that a fresh interpreter has after a statement."""
+    """The top-level names of all modules that a fresh interpreter has loaded after a
+    statement.
+    """
     code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
     run = subprocess.run(  # noqa: S603 (our own)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -286,7 +291,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_a_light_import_stays_light() -> None:
+def test_imports_load_no_dependency_before_it_is_needed() -> None:
     heavy = {"aiohttp", "msgspec", "yarl", "aiolimiter", "asyncio"}
     assert not loaded_by("import edgegap_async.simulator.plugin") & heavy
     assert not loaded_by("import edgegap_async") & heavy

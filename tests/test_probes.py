@@ -1,6 +1,4 @@
-"""A probe returns when somebody listens, however long that takes, and leaves no
-connection behind.
-"""
+"""A probe returns as soon as the port listens and leaves no connection behind."""
 
 import asyncio
 import gc
@@ -27,7 +25,9 @@ def ready(external: int, host: str | None = "127.0.0.1") -> ReadyDeployment:
 
 
 class Game:
-    """A port on loopback that refuses until the game listens; what it accepted."""
+    """A port on loopback that refuses connections until it listens, and records them
+    from then on.
+    """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._socket = socket.socket()
@@ -69,16 +69,16 @@ async def game(listens_after: float | None = 0.0, **where: Any) -> AsyncIterator
         async with asyncio.TaskGroup() as group:
             group.create_task(begin())
             yield it
-            # the end of a connection gets through
+            # The end of a connection takes some turns to arrive.
             await asyncio.sleep(0.01)
     finally:
         it.close()
 
 
 @contextmanager
-def busy(host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    """A port at which a connection is neither made nor refused, until what waits there
-    is accepted.
+def never_accepts(host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A port whose queue of connections is full, so that none is made or refused until
+    one is accepted.
     """
     with socket.socket() as listening, socket.socket() as first:
         listening.bind((host, 0))
@@ -88,7 +88,7 @@ def busy(host: str = "127.0.0.1") -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("port", ["game", "gameport", 7777, "7777"])
-async def test_it_connects_once_and_hangs_up_at_once(port: str | int) -> None:
+async def test_a_probe_connects_once_and_closes_at_once(port: str | int) -> None:
     async with game() as it:
         await asyncio.sleep(0.1)
         began = now()
@@ -102,7 +102,7 @@ async def test_it_connects_once_and_hangs_up_at_once(port: str | int) -> None:
 @pytest.mark.parametrize(
     ("listens_after", "late"), [(0.05, 0.06), (0.3, 0.2), (5.0, 1.01), (100.0, 1.01)]
 )
-async def test_it_tries_until_somebody_listens(
+async def test_a_probe_retries_until_the_port_listens(
     listens_after: float, late: float
 ) -> None:
     async with game(listens_after) as it:
@@ -112,7 +112,9 @@ async def test_it_tries_until_somebody_listens(
     assert len(it.accepted) == len(it.closed) == 1
 
 
-async def test_it_pauses_between_two_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_probe_pauses_longer_after_each_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     loop, times = asyncio.get_running_loop(), list[float]()
 
     async def unknown(*args: object, **options: object) -> list[object]:
@@ -130,8 +132,8 @@ async def test_it_pauses_between_two_tries(monkeypatch: pytest.MonkeyPatch) -> N
     assert 60 <= len(pauses) <= 66
 
 
-async def test_a_port_that_swallows_is_tried_again() -> None:
-    with busy() as listening:
+async def test_a_port_that_never_accepts_is_retried() -> None:
+    with never_accepts() as listening:
         began = now()
         probe = asyncio.create_task(
             tcp("game", timeout=0.5)(ready(listening.getsockname()[1]))
@@ -144,11 +146,11 @@ async def test_a_port_that_swallows_is_tried_again() -> None:
         assert now() - began < 5
 
 
-async def test_an_address_that_leads_nowhere_does_not_hide_the_other(
+async def test_a_probe_tries_every_address_of_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
-    with busy() as dead:
+    with never_accepts() as dead:
         port = dead.getsockname()[1]
 
         async def two(host: str, port: int, **options: object) -> list[object]:
@@ -167,20 +169,20 @@ async def test_an_address_that_leads_nowhere_does_not_hide_the_other(
 
 
 @pytest.mark.parametrize(
-    ("port", "host", "told"),
+    ("port", "host", "message"),
     [("web", "127.0.0.1", r"'web'.*game \(7777/TCP\)"), ("game", None, "fqdn")],
 )
-async def test_what_can_never_be_reached_is_told_at_once(
-    port: str, host: str | None, told: str
+async def test_a_missing_port_or_host_is_reported_at_once(
+    port: str, host: str | None, message: str
 ) -> None:
     began = now()
-    with pytest.raises(LookupError, match=told):
+    with pytest.raises(LookupError, match=message):
         await tcp(port)(ready(1, host))
     assert now() - began < 0.01
 
 
 @pytest.mark.parametrize("port", ["", " ", 0, 65536, True, 7.5, None, b"game"])
-def test_a_wrong_port_is_refused(port: Any) -> None:
+def test_an_invalid_port_is_rejected(port: Any) -> None:
     with pytest.raises(ValueError, match=r"^port "):
         tcp(port)
 
@@ -188,13 +190,15 @@ def test_a_wrong_port_is_refused(port: Any) -> None:
 @pytest.mark.parametrize(
     "timeout", [0, -1, float("inf"), float("nan"), "1", None, True]
 )
-def test_a_wrong_timeout_is_refused(timeout: Any) -> None:
+def test_an_invalid_timeout_is_rejected(timeout: Any) -> None:
     with pytest.raises(ValueError, match=r"^timeout "):
         tcp("game", timeout=timeout)
 
 
 async def cancelled_in(turn: int, probe: Probe, listens_after: float | None) -> bool:
-    """Whether the probe had ended by that turn of the loop; it has left nothing."""
+    """Cancel the probe in this turn of the loop; True if it had ended before. It must
+    leave nothing behind.
+    """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
     before = len(loop._clock.get_map())
@@ -213,7 +217,9 @@ async def cancelled_in(turn: int, probe: Probe, listens_after: float | None) -> 
 
 
 @pytest.mark.parametrize("listens_after", [0.0, 0.05])
-def test_cancelled_at_any_moment_it_leaves_no_connection(listens_after: float) -> None:
+def test_a_probe_cancelled_at_any_turn_leaves_no_connection(
+    listens_after: float,
+) -> None:
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
         turn = 1
         while not runner.run(cancelled_in(turn, tcp("game"), listens_after)):

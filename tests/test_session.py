@@ -1,5 +1,5 @@
-"""The life of a session: where it may be used, how it ends, what it tells of itself,
-and the caller's own `http=`.
+"""The life of a session: where it can be used, how it ends, what it shows of itself,
+and a given `http=`.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from support.raw_server import (
     SILENT,
     TOKEN,
     Act,
-    Opened,
+    OpenSession,
     RawServer,
     answer,
     deploy,
+    each_http_session,
     failure,
+    idle_usage,
     operations,
     scripted,
     session,
-    used,
-    whose_http,
     with_http,
 )
 
@@ -43,11 +43,10 @@ from edgegap_async.errors import (
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
-HELD = answer(429, {"message": "no"}, retry_after="30")
 
 
 @operations
-async def test_after_the_end(name: str) -> None:
+async def test_calls_after_closing_raise_session_closed(name: str) -> None:
     async with scripted(GOOD) as (edgegap, server):
         await OPERATIONS[name](edgegap)
         usage = edgegap.usage()
@@ -60,7 +59,7 @@ async def test_after_the_end(name: str) -> None:
         assert (edgegap.usage(), len(server.arrivals)) == (usage, 1)
 
 
-async def test_closed_twice_it_leaves_what_it_shares_with_others_once() -> None:
+async def test_closing_twice_releases_shared_limits_once() -> None:
     async with (
         RawServer() as server,
         session(server.url) as edgegap,
@@ -74,13 +73,13 @@ async def test_closed_twice_it_leaves_what_it_shares_with_others_once() -> None:
         await GET(other)
 
 
-# the port for discarding, at which nobody listens
-NOWHERE = "http://127.0.0.1:9"
+# Nothing listens at the discard port.
+NO_SERVER = "http://127.0.0.1:9"
 
 
-def test_it_belongs_to_the_loop_of_its_first_call() -> None:
-    # made outside of a loop
-    edgegap = session(NOWHERE, retry=Retry(tries=1))
+def test_a_session_belongs_to_the_loop_of_its_first_call() -> None:
+    # The session is made outside of a loop.
+    edgegap = session(NO_SERVER, retry=Retry(tries=1))
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as home:
         assert isinstance(home.run(failure(GET(edgegap))), TransportError)
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as elsewhere:
@@ -95,11 +94,11 @@ def test_it_belongs_to_the_loop_of_its_first_call() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-# fork beside threads, which pytest may have
+# pytest may have threads, and Python warns about a fork beside threads.
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_after_a_fork_it_belongs_to_the_parent() -> None:
+def test_after_a_fork_a_session_belongs_to_the_parent() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        edgegap = session(NOWHERE, retry=Retry(tries=1))
+        edgegap = session(NO_SERVER, retry=Retry(tries=1))
         runner.run(failure(GET(edgegap)))
         child = os.fork()
         if not child:
@@ -113,7 +112,7 @@ def test_after_a_fork_it_belongs_to_the_parent() -> None:
         runner.run(edgegap.aclose())
 
 
-async def test_usage_and_repr() -> None:
+async def test_usage_and_repr_show_waiting_and_running_calls() -> None:
     limits = Limits(status=1, list=None, share=0.5)
     async with scripted(SILENT, REFUSED, limits=limits, retry=Retry(tries=1)) as (
         edgegap,
@@ -144,7 +143,10 @@ async def test_usage_and_repr() -> None:
         await failure(calls[1])
         calls[2].cancel()
         await asyncio.wait(calls)
-        assert (used(edgegap, "GET").sent, used(edgegap, "GET").refused) == (2, 1)
+        assert (
+            idle_usage(edgegap, "GET").sent,
+            idle_usage(edgegap, "GET").refused,
+        ) == (2, 1)
         await edgegap.aclose()
         assert repr(edgegap) == f"<EdgegapSession {server.url} closed>"
 
@@ -160,7 +162,7 @@ async def test_usage_and_repr() -> None:
         ([answer(404)], ["DEBUG", "DEBUG"]),
     ],
 )
-async def test_what_is_logged(
+async def test_attempts_are_logged_at_debug_and_retries_at_info(
     acts: list[Act], levels: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "edgegap_async")
@@ -172,7 +174,7 @@ async def test_what_is_logged(
     assert TOKEN not in caplog.text
 
 
-async def test_token_and_url_out_of_the_environment(
+async def test_token_and_url_are_read_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with RawServer() as server:
@@ -187,7 +189,7 @@ async def test_token_and_url_out_of_the_environment(
         ]
 
 
-async def test_their_middlewares_are_not_run_and_their_raise_for_status_is_overridden() -> (
+async def test_a_given_http_session_runs_no_middlewares_and_no_raise_for_status() -> (
     None
 ):
     runs = []
@@ -197,15 +199,15 @@ async def test_their_middlewares_are_not_run_and_their_raise_for_status_is_overr
         return await handler(request)
 
     refusal = answer(403, {"message": "not yours"})
-    theirs = {"middlewares": (middleware,), "raise_for_status": True}
-    async with with_http(refusal, http_options=theirs) as (edgegap, _):
+    options = {"middlewares": (middleware,), "raise_for_status": True}
+    async with with_http(refusal, http_options=options) as (edgegap, _):
         error = await failure(GET(edgegap))
         assert isinstance(error, Forbidden)
         assert (error.message, runs) == ("not yours", [])
 
 
-@whose_http
-async def test_redirects_are_not_followed(opened: Opened) -> None:
+@each_http_session
+async def test_redirects_are_not_followed(opened: OpenSession) -> None:
     async with opened(answer(302, "", location="/v1/status/other")) as (
         edgegap,
         server,
@@ -215,8 +217,8 @@ async def test_redirects_are_not_followed(opened: Opened) -> None:
         assert len(server.arrivals) == 2
 
 
-async def test_a_pool_that_is_too_small_is_told_once() -> None:
-    for limit, per_host, limits, told in [
+async def test_a_connection_pool_that_is_too_small_is_warned_about_once() -> None:
+    for limit, per_host, limits, warning in [
         (109, 0, None, "limit=110"),
         (0, 20, None, "limit=110"),
         (110, 0, None, None),
@@ -233,13 +235,13 @@ async def test_a_pool_that_is_too_small_is_told_once() -> None:
                 warnings.simplefilter("always")
                 edgegap = session(server.url, http=http, limits=limits)
                 await asyncio.gather(GET(edgegap), GET(edgegap))
-            assert [(told or "?") in str(each.message) for each in caught] == [
+            assert [(warning or "?") in str(each.message) for each in caught] == [
                 True
-            ] * bool(told)
+            ] * bool(warning)
             await edgegap.aclose()
 
 
-async def test_their_http_session_may_be_closed_under_it() -> None:
+async def test_a_closed_http_session_raises_session_closed() -> None:
     async with RawServer() as server:
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=POOL)
@@ -249,6 +251,6 @@ async def test_their_http_session_may_be_closed_under_it() -> None:
         error = await failure(deploy(edgegap))
         assert (type(error), error.request_sent) == (SessionClosed, False)
         await edgegap.aclose()
-        # it no longer has a say in the limits
+        # The closed session no longer shares the limits.
         async with session(server.url, limits=Limits(status=5)) as other:
             await GET(other)

@@ -1,5 +1,5 @@
-"""A session's own options are checked when it is made: tokens, URLs, limits, repeats,
-seconds.
+"""The options of a session are checked when it is made: token, base URL, limits, retry,
+timeouts, callbacks.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from edgegap_async import EdgegapSession, Limits, Retry
 
 
-async def nobody_awaits(_: object) -> None:
+async def coroutine_callback(_: object) -> None:
     raise AssertionError("it was called")
 
 
@@ -35,14 +35,16 @@ SESSIONS: list[tuple[str, dict[str, Any]]] = [
     ("attempt_timeout", {"attempt_timeout": -1}),
     ("attempt_timeout", {"attempt_timeout": None}),
     ("on_event", {"on_event": "print"}),
-    ("on_event", {"on_event": nobody_awaits}),
-    ("on_intent", {"on_intent": nobody_awaits}),
+    ("on_event", {"on_event": coroutine_callback}),
+    ("on_intent", {"on_intent": coroutine_callback}),
     ("webhooks", {"webhooks": "https://example.com"}),
 ]
 
 
 @pytest.mark.parametrize(("argument", "options"), SESSIONS)
-def test_a_session_checks_its_options(argument: str, options: dict[str, Any]) -> None:
+def test_an_invalid_session_option_is_named(
+    argument: str, options: dict[str, Any]
+) -> None:
     with pytest.raises(ValueError) as raised:
         EdgegapSession("secret-token", **options)
     assert str(raised.value).startswith(argument)
@@ -58,7 +60,7 @@ def test_a_session_checks_its_options(argument: str, options: dict[str, Any]) ->
         "http://LOCALHOST/",
     ],
 )
-def test_http_is_for_this_machine_or_who_insists(url: str) -> None:
+def test_plain_http_needs_loopback_or_allow_insecure(url: str) -> None:
     assert EdgegapSession("secret-token", base_url=url)
     assert EdgegapSession(
         "secret-token", base_url="http://api.internal:8080", allow_insecure=True
@@ -77,7 +79,7 @@ def test_http_is_for_this_machine_or_who_insists(url: str) -> None:
         {"burst": 0},
     ],
 )
-def test_limits_name_what_is_wrong(options: dict[str, Any]) -> None:
+def test_an_invalid_limit_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^limits: {next(iter(options))} "):
         Limits(**options)
 
@@ -85,12 +87,12 @@ def test_limits_name_what_is_wrong(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "options", [{"tries": 0}, {"backoff": 0}, {"backoff": "1"}, {"budget": -1}]
 )
-def test_retry_names_what_is_wrong(options: dict[str, Any]) -> None:
+def test_an_invalid_retry_option_is_named(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^retry: {next(iter(options))} "):
         Retry(**options)
 
 
-WRONG_TOKENS = [
+INVALID_TOKENS = [
     "",
     "  ",
     "aaaa\x00bbbb",
@@ -102,8 +104,8 @@ WRONG_TOKENS = [
 ]
 
 
-@pytest.mark.parametrize("token", WRONG_TOKENS)
-def test_a_wrong_token_is_refused_and_not_repeated(
+@pytest.mark.parametrize("token", INVALID_TOKENS)
+def test_an_invalid_token_is_rejected_and_not_shown(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match=r"^token ") as given:
@@ -117,7 +119,7 @@ def test_a_wrong_token_is_refused_and_not_repeated(
     )
 
 
-def test_a_missing_token_names_where_it_may_come_from(
+def test_a_missing_token_names_the_environment_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("EDGEGAP_API_TOKEN", raising=False)

@@ -1,6 +1,4 @@
-"""What a type checker makes of the public names: checked by mypy and pyright, never
-run.
-"""
+"""The types of the public names, checked by mypy and pyright and never run."""
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
@@ -57,7 +55,7 @@ from edgegap_async.probes import tcp
 from edgegap_async.webhooks import EventName, WebhookEvent, parse
 
 
-def making_a_session(http: aiohttp.ClientSession) -> None:
+def session_options(http: aiohttp.ClientSession) -> None:
     session = EdgegapSession(
         "token",
         base_url="https://api.edgegap.com",
@@ -149,7 +147,9 @@ async def deployments(session: EdgegapSession) -> None:
             assert_type(outcome, ReadyDeployment | EdgegapError)
 
 
-async def many(session: EdgegapSession, requests: AsyncIterator[DeployRequest]) -> None:
+async def deploying_many(
+    session: EdgegapSession, requests: AsyncIterator[DeployRequest]
+) -> None:
     async with session.deployments.deploy_many(
         requests,
         ready_timeout=None,
@@ -169,7 +169,7 @@ async def many(session: EdgegapSession, requests: AsyncIterator[DeployRequest]) 
         assert_type(outcomes.accepted, int)
 
 
-async def the_rest(session: EdgegapSession) -> None:
+async def other_resources(session: EdgegapSession) -> None:
     fleets, tags = session.private_fleets, session.tags
     variables = [EnvironmentVariable("KEY", "value", is_hidden=True)]
     assert_type(
@@ -256,14 +256,13 @@ def errors(refused: RateLimited, late: QueueTooLong, unready: ReadyTimeout) -> N
     assert_type(unready.status, DeploymentStatus | None)
 
 
-def rows() -> None:
-    """A row says what it takes and gives, and no more than that: a wider row would let
-    a wrong body pass.
+def endpoints() -> None:
+    """An endpoint has exactly the types of its body and its answer. A wider type would
+    accept a wrong body.
     """
     assert_type(DEPLOY, Endpoint[DeployRequest, DeploymentAccepted])
     assert_type(STATUS, Endpoint[None, DeploymentStatus])
-    # Both checkers complain of an ignore that is not needed, so the two lines below
-    # must be errors.
+    # Both type checkers report unused ignores, so the two lines below must be errors.
     wider: Endpoint[object, DeploymentTag] = TAG  # type: ignore[assignment]
     looser: Endpoint[None, object] = TAG  # type: ignore[assignment]
     assert wider is looser

@@ -15,14 +15,14 @@ from support.raw_server import (
     OPERATIONS,
     SILENT,
     Act,
-    Opened,
+    OpenSession,
     answer,
+    each_http_session,
+    idle_usage,
     never_accepts,
     operations,
     scripted,
     session,
-    used,
-    whose_http,
     with_http,
 )
 
@@ -51,8 +51,8 @@ async def ended(
     return error
 
 
-@whose_http
-async def test_aclose_ends_waiting_calls(opened: Opened) -> None:
+@each_http_session
+async def test_aclose_ends_waiting_calls(opened: OpenSession) -> None:
     acts = [answer(503, {"message": "no"}, retry_after="20"), HELD, SILENT, SILENT]
     async with opened(*acts) as (edgegap, server):
         pausing = asyncio.ensure_future(edgegap.tags.list("c065"))
@@ -112,10 +112,10 @@ async def test_closing_the_callers_http_session_ends_calls_without_a_retry(
         assert len(server.arrivals) == 1
 
 
-@whose_http
+@each_http_session
 @pytest.mark.parametrize("act", [GOOD, FAILED, REFUSED, HELD])
 async def test_a_session_closed_in_any_turn_sends_nothing_more(
-    opened: Opened, act: Act
+    opened: OpenSession, act: Act
 ) -> None:
     for turns in range(30):
         async with opened(act) as (edgegap, server):
@@ -128,11 +128,11 @@ async def test_a_session_closed_in_any_turn_sends_nothing_more(
             )
             await asyncio.sleep(40)
             assert len(server.arrivals) <= 1
-            used(edgegap, "GET")
+            idle_usage(edgegap, "GET")
 
 
 async def sent_after_the_close(
-    opened: Opened,
+    opened: OpenSession,
     acts: list[Act],
     starts: list[float],
     close: float,
@@ -161,7 +161,7 @@ async def sent_after_the_close(
         assert all(isinstance(call.exception(), EdgegapError | None) for call in calls)
         await asyncio.sleep(5)
         return (
-            max(len(server.arrivals), used(edgegap, "GET").sent)
+            max(len(server.arrivals), idle_usage(edgegap, "GET").sent)
             - usage.sent
             - usage.in_flight
         )
@@ -181,7 +181,7 @@ async def sent_after_the_close(
     st.sampled_from([1, 4, 20]),
 )
 def test_nothing_is_sent_after_closing(
-    opened: Opened,
+    opened: OpenSession,
     acts: list[Act],
     starts: list[float],
     close: float,

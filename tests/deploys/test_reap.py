@@ -1,5 +1,5 @@
-"""`reap`: what runs under tags is listed, or stopped, whatever the filter of the list
-is worth.
+"""`reap` lists or stops the servers with given tags, whether or not the filter of the
+list works.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from edgegap_async import EdgegapSession
 from edgegap_async.errors import EdgegapError, ServerError, Unauthorized
 from edgegap_async.simulator import Fault, Simulator
 
-MISREAD = [[], ["filters-ignored"], ["filters-refused"], ["filters-empty"]]
-misread = pytest.mark.parametrize(
+UNRELIABLE_FILTERS = [[], ["filters-ignored"], ["filters-refused"], ["filters-empty"]]
+unreliable_filters = pytest.mark.parametrize(
     "faults",
     [
         [Fault("list", kind, fields=fields) for kind in kinds]
-        for kinds in MISREAD
+        for kinds in UNRELIABLE_FILTERS
         for fields in ((), ("tags",))
     ][1:],
     ids=lambda faults: (
@@ -29,7 +29,7 @@ misread = pytest.mark.parametrize(
 
 
 async def started(edgegap: EdgegapSession, **tags: int) -> dict[str, set[str]]:
-    """So many under each tag."""
+    """Deploy so many servers with each tag and return their request IDs."""
     found: dict[str, set[str]] = {tag: set() for tag in tags}
     for tag, count in tags.items():
         for _ in range(count):
@@ -37,7 +37,7 @@ async def started(edgegap: EdgegapSession, **tags: int) -> dict[str, set[str]]:
     return found
 
 
-@misread
+@unreliable_filters
 async def test_a_dry_run_lists_and_stops_nothing(faults: list[Fault]) -> None:
     async with owning(faults) as (edgegap, sim):
         ids = await started(edgegap, a=3, b=2, c=4)
@@ -50,8 +50,8 @@ async def test_a_dry_run_lists_and_stops_nothing(faults: list[Fault]) -> None:
         assert sim.stopped() == set()
 
 
-@misread
-async def test_only_servers_under_the_tags_are_stopped(
+@unreliable_filters
+async def test_only_servers_with_the_tags_are_stopped(
     faults: list[Fault],
 ) -> None:
     async with owning(faults) as (edgegap, sim):
@@ -63,11 +63,11 @@ async def test_only_servers_under_the_tags_are_stopped(
         assert await edgegap.deployments.reap(["a"], dry_run=False) == ()
 
 
-async def test_servers_left_by_a_crash_are_found_by_their_tags() -> None:
-    told: list[str] = []
+async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> None:
+    intents: list[str] = []
     async with Simulator(delay_after=(5.0, 5.0)) as sim:
         async with EdgegapSession(
-            "t", base_url=sim.url, on_intent=told.append, cleanup_timeout=0
+            "t", base_url=sim.url, on_intent=intents.append, cleanup_timeout=0
         ) as dies:
             calls = [asyncio.ensure_future(deploy(dies)) for _ in range(8)]
             await asyncio.sleep(1)
@@ -75,12 +75,14 @@ async def test_servers_left_by_a_crash_are_found_by_their_tags() -> None:
         assert all(call.exception() for call in calls)
         assert len(forgotten(sim)) == 8
         async with EdgegapSession("t", base_url=sim.url) as edgegap:
-            assert len(await edgegap.deployments.reap(told, dry_run=False)) == 8
+            assert len(await edgegap.deployments.reap(intents, dry_run=False)) == 8
         assert forgotten(sim) == set()
 
 
-@misread
-async def test_many_pages_and_many_tags_are_reaped(faults: list[Fault]) -> None:
+@unreliable_filters
+async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
+    faults: list[Fault],
+) -> None:
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 100}
     async with owning(faults, options=options, limits=None) as (edgegap, sim):
         calls = (
@@ -99,10 +101,8 @@ async def test_many_pages_and_many_tags_are_reaped(faults: list[Fault]) -> None:
         assert sim.stopped() == set()
 
 
-async def test_an_incomplete_sweep_is_an_error() -> None:
-    """Of a list with more pages than a sweep reads, nobody may think that it was read
-    to its end.
-    """
+async def test_an_incomplete_list_is_an_error() -> None:
+    """A list with more pages than a sweep reads must not pass for a complete one."""
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 5}
     async with owning(Fault("list", "filters-empty"), options=options) as (edgegap, _):
         old = await started(edgegap, old=1)
@@ -119,7 +119,7 @@ async def test_an_incomplete_sweep_is_an_error() -> None:
 @pytest.mark.parametrize(
     "wrong", [[], (), "tag", [""], ["a", 5], None, {"a": 1}.values()]
 )
-async def test_reaping_without_tags_is_refused(wrong: Any) -> None:
+async def test_invalid_tags_stop_nothing(wrong: Any) -> None:
     async with owning() as (edgegap, sim):
         await started(edgegap, a=1)
         with pytest.raises(ValueError, match="tags"):
@@ -136,13 +136,13 @@ async def test_dry_run_must_be_a_bool() -> None:
         assert sim.stopped() == set()
 
 
-async def test_a_failing_list_is_raised() -> None:
+async def test_a_failing_list_is_an_error() -> None:
     async with owning(Fault("list", "503-before")) as (edgegap, _):
         with pytest.raises(ServerError):
             await edgegap.deployments.reap(["a"])
 
 
-async def test_a_failing_stop_is_raised_after_the_others_were_made() -> None:
+async def test_a_failing_stop_is_raised_after_the_other_servers_are_stopped() -> None:
     stopped: list[str] = []
 
     async def listed(_: web.Request) -> web.Response:
@@ -176,14 +176,14 @@ async def test_a_failing_stop_is_raised_after_the_others_were_made() -> None:
 @pytest.mark.parametrize(
     "kind", ["cut-after", "500-before", "502-after", "429", "hang-before"]
 )
-async def test_stops_that_fail_temporarily_are_retried(kind: str) -> None:
+async def test_transient_failures_of_stops_are_retried(kind: str) -> None:
     async with owning(Fault("stop", kind, times=6)) as (edgegap, sim):
         ids = await started(edgegap, a=4)
         await edgegap.deployments.reap(["a"], dry_run=False)
         assert sim.stopped() == ids["a"]
 
 
-async def test_private_fleets_are_reaped_too() -> None:
+async def test_deployments_of_private_fleets_are_reaped() -> None:
     async with owning() as (edgegap, sim):
         it = await edgegap.private_fleets.deploy(
             "game", "1", users=PLAYERS, private_host_ids=["h"]

@@ -59,7 +59,7 @@ async def test_responses_have_the_keys_and_types_of_the_reference_page(
         if "/self/" in operation.path:
             api.http.headers["Authorization"] = environment["ARBITRIUM_DELETE_TOKEN"]
         access_point = environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2]
-        path = operation.at(
+        path = operation.path_with(
             request_id=request_id,
             tag_name="old",
             fleet_name="f",

@@ -1,4 +1,4 @@
-"""An ASGI application in the loop of the test: called as it stands, or served on
+"""Runs an ASGI application on the loop of the test: called directly, or served on
 loopback with its lifespan.
 """
 
@@ -24,8 +24,8 @@ async def call(
     chunks: Iterable[bytes] = (b"",),
     **scope: Any,
 ) -> tuple[int, bytes]:
-    """The status and the body of its answer. What it does not read of the chunks is not
-    made.
+    """Call the application and return the status and the body of its response. Chunks
+    are produced only when the application reads them.
     """
     answer: list[Message] = []
     coming = iter(chunks)
@@ -63,18 +63,20 @@ async def call(
 
 
 @asynccontextmanager
-async def lived(app: App) -> AsyncIterator[dict[str, Any]]:
-    """The state that its lifespan makes, for as long as that lasts."""
+async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
+    """Run the application's lifespan around the block and yield the state that it
+    makes.
+    """
     state: dict[str, Any] = {}
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": ASGI, "state": state}
 
-    async def living() -> None:
+    async def run_lifespan() -> None:
         await app(scope, to_app.get, from_app.put)
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(living())
+        group.create_task(run_lifespan())
         await to_app.put({"type": "lifespan.startup"})
         assert await from_app.get() == {"type": "lifespan.startup.complete"}
         try:
@@ -84,10 +86,8 @@ async def lived(app: App) -> AsyncIterator[dict[str, Any]]:
             assert await from_app.get() == {"type": "lifespan.shutdown.complete"}
 
 
-class Served:
-    """Loopback in front of an application; `answers` are (path, status), in their
-    order.
-    """
+class LoopbackServer:
+    """Serves an application on loopback. `answers` are (path, status), in order."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -96,24 +96,24 @@ class Served:
         self.answers: list[tuple[str, int]] = []
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Hand a request on."""
+        """Pass a request to the application."""
         assert self.app
         body = await request.read()
-        status, told = await call(
+        status, text = await call(
             self.app, self.state, request.method, request.path, [body]
         )
         self.answers.append((request.path, status))
-        return web.Response(status=status, body=told)
+        return web.Response(status=status, body=text)
 
 
 @asynccontextmanager
-async def loopback() -> AsyncIterator[Served]:
-    """A URL first, so that an application can be told of it; give it `app` and `state`
-    before somebody calls.
+async def loopback() -> AsyncIterator[LoopbackServer]:
+    """Start the server before the application exists, so that the application can be
+    given the URL. Set `app` and `state` before the first request.
     """
     inner = web.Application()
     runner = web.AppRunner(inner, shutdown_timeout=0)
-    served = Served("")
+    served = LoopbackServer("")
     inner.router.add_route("*", "/{rest:.*}", served.answer)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

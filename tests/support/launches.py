@@ -1,4 +1,4 @@
-"""Launches on a simulator, as `launch` does them, for tests in virtual time."""
+"""Launches on a simulator in virtual time, as the `launch` command runs them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from edgegap_async.simulator import Simulator
 
 
 def matches(count: int) -> Sequence[Match]:
-    """So many."""
+    """So many matches of one player each."""
     return read(
         (b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)),
         "game",
@@ -22,7 +22,7 @@ def matches(count: int) -> Sequence[Match]:
 async def session(
     simulator: Simulator, limits: Limits | None = None
 ) -> AsyncIterator[EdgegapSession]:
-    """Start the simulator, and a session with it."""
+    """Start the simulator and open a session for it."""
     async with (
         simulator,
         EdgegapSession("made-up", base_url=simulator.url, limits=limits) as edgegap,
@@ -30,10 +30,10 @@ async def session(
         yield edgegap
 
 
-async def launched(
+async def launch_matches(
     simulator: Simulator, count: int, *, timeout: float | None = 300, stop: bool = False
 ) -> int:
-    """Launch so many matches on the simulator; the exit code."""
+    """Launch so many matches on the simulator and return the exit code."""
     async with session(simulator) as edgegap:
         return await run_launch(
             edgegap, matches(count), timeout=timeout, stop=stop, simulator=simulator

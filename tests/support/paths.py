@@ -1,4 +1,4 @@
-"""Where the parts of the repository are."""
+"""Paths of the repository."""
 
 from pathlib import Path
 

@@ -1,12 +1,12 @@
-"""A server of raw sockets that misbehaves by a script, and writes down all that
-arrives.
+"""A server on raw sockets that follows a script and records every request.
 
-    async with RawServer(answer(503), CUT, answer(200, body)) as server:   # three
-    requests; the last act goes on
+    # the first request gets a 503, the second a closed connection, all others a 200
+    async with RawServer(answer(503), CUT, answer(200, body)) as server:
 
-An act says what becomes of one request. The acts are used in the order in which
-requests arrive (those that are `UNREAD`: connections), and the last of them is used for
-all that follow.
+An act is the reaction to one request. Acts are used in the order in which requests
+arrive, those that are `unread` in the order of connections. The last act is used for
+all later requests.
+
 """
 
 import asyncio
@@ -30,35 +30,36 @@ import pytest
 from edgegap_async import EdgegapError, EdgegapSession, LimitUsage
 
 TOKEN = "made-up-token"
-# connections: what the documented limits need
+# Connections that the documented limits need.
 POOL = 110
 READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
 
 
 @dataclass(frozen=True)
 class Act:
-    """What becomes of a request: raw bytes after some seconds, and whether the
-    connection ends with that.
+    """The reaction to a request: the bytes to send, after how many seconds, and whether
+    the connection ends then.
     """
 
     raw: bytes = b""
     after: float = 0.0
-    # then nothing is said on this connection any more, but it stays open
+    # After this act, the connection stays open and nothing more is sent.
     silent: bool = False
     cut: bool = False
-    # acts on a connection as it is accepted; if it does not end there, requests follow
+    # The act applies to a connection as soon as it is accepted. If it does not end the
+    # connection, requests follow.
     unread: bool = False
-    # does not wait for the body of the request
+    # The act does not wait for the body of the request.
     headers_only: bool = False
 
     def later(self, seconds: float) -> "Act":
-        """The same after some seconds."""
+        """The same act after so many seconds."""
         return replace(self, after=seconds)
 
 
 def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
-    """A whole answer. A `str` or `bytes` body goes as it is, anything else as JSON;
-    `retry_after="3"` is a header.
+    """A complete response. A body of `str` or `bytes` is sent unchanged, any other as
+    JSON. `retry_after="3"` is a header.
     """
     data = (
         body
@@ -76,31 +77,31 @@ def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
 
 
 def half(status: int = 200, body: object = READY) -> Act:
-    """An answer that is cut in the middle of its body."""
+    """A response that ends in the middle of its body, with the connection."""
     head, _, data = answer(status, body).raw.partition(b"\r\n\r\n")
     return Act(head + b"\r\n\r\n" + data[: len(data) // 2], cut=True)
 
 
-def then_closed(act: Act) -> Act:
-    """The act, and then the connection is closed, which the answer did not say."""
+def closed_after(act: Act) -> Act:
+    """The act, after which the connection is closed without a `Connection: close`."""
     return replace(act, cut=True)
 
 
 ACCEPTED = answer(202, {"request_id": "c065"})
-# the request is read as a whole, and the connection cut
+# The request is read completely, then the connection is cut.
 CUT = Act(cut=True)
 CUT_UNREAD = Act(cut=True, unread=True)
 CUT_IN_BODY = Act(cut=True, headers_only=True)
 SILENT = Act(silent=True)
-# half an answer, and never the rest
+# The first half of a response, and never the rest.
 STUCK = replace(half(), cut=False, silent=True)
 GARBAGE = Act(b"\x16\x03\x01 this is not HTTP\r\n\r\n", cut=True)
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One request as it arrived; `time` is the loop's, `connection` the how-manieth it
-    came on.
+    """A request as it arrived, with the loop's time and the number of its connection,
+    counted from 1.
     """
 
     time: float
@@ -112,9 +113,9 @@ class Arrival:
 
 
 class RawServer:
-    """Listens on loopback while it is entered. `closed`: it refuses connections until
-    it is told to `listen`. `lists`: the act for each list, which leaves the script to
-    the other requests.
+    """Listens on loopback inside its `async with`. `closed`: it refuses connections
+    until `listen()` is called. `lists`: the act for each list of deployments; the
+    script is then for all other requests.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         bound = socket.socket()
-        # so that it can listen again while connections are open
+        # The server can then listen again while connections are open.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -146,7 +147,7 @@ class RawServer:
         await self._server.start_serving()
 
     def refuse(self) -> None:
-        """From now on, refuse connections. Those that were made go on."""
+        """From now on, refuse new connections. Open ones continue."""
         self._server.close()
 
     async def __aexit__(
@@ -162,7 +163,7 @@ class RawServer:
 
     @property
     def times(self) -> list[float]:
-        """When the requests arrived, in seconds after the first."""
+        """When the requests arrived, in seconds after the first one."""
         return [arrival.time - self.arrivals[0].time for arrival in self.arrivals]
 
     def _accept(
@@ -214,19 +215,19 @@ class RawServer:
 async def _perform(
     act: Act, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:
-    """Do it; True if the connection is at its end."""
+    """Perform the act; True if the connection ends with it."""
     await asyncio.sleep(act.after)
     writer.write(act.raw)
     await writer.drain()
     if act.silent:
-        # until the client closes it
+        # The connection stays open until the client closes it.
         await reader.read()
     return act.cut or act.silent
 
 
 def session(url: str, **options: Any) -> EdgegapSession:
-    """A session that talks to this URL; a deploy is sent as it stands, and what becomes
-    of it is told at once.
+    """A session for this URL. It sends deploys without a tag of its own, so that the
+    tests see the first outcome.
     """
     return EdgegapSession(TOKEN, base_url=url, **{"deploy_once": False, **options})
 
@@ -235,8 +236,8 @@ def session(url: str, **options: Any) -> EdgegapSession:
 async def scripted(
     *acts: Act, closed: bool = False, lists: Act | None = None, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """A server with this script, and a session with these options that talks to it.
-    What hangs, fails after a day.
+    """A server with this script and a session with these options. The block fails after
+    a day of virtual time, if something hangs.
     """
     async with (
         asyncio.timeout(24 * 60 * 60),
@@ -250,7 +251,7 @@ async def scripted(
 async def with_http(
     *acts: Act, http_options: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """As `scripted`, with an HTTP session of the caller's."""
+    """As `scripted`, with a given HTTP session, which must be open at the end."""
     async with (
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=POOL), **(http_options or {})
@@ -264,7 +265,7 @@ async def with_http(
 
 @contextmanager
 def never_accepts() -> Iterator[str]:
-    """A URL at which a connection is neither made nor refused: its queue is full."""
+    """A URL whose queue of connections is full, so that none is made or refused."""
     with socket.socket() as listening, socket.socket() as first:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -273,7 +274,7 @@ def never_accepts() -> Iterator[str]:
 
 
 def deploy(edgegap: EdgegapSession, size: int = 0, **options: Any) -> Awaitable[object]:
-    """With `size` bytes of environment."""
+    """Deploy with `size` bytes of environment variables."""
     variables = {f"V{number}": "x" * 4000 for number in range(size // 4000)}
     return edgegap.deployments.deploy(
         "game", "1", users=["203.0.113.7"], environment_variables=variables, **options
@@ -290,19 +291,23 @@ OPERATIONS: dict[str, Callable[..., Awaitable[object]]] = {
     ),
 }
 GET, DELETE = OPERATIONS["GET"], OPERATIONS["DELETE"]
-# to be sent twice
+# Operations that are safe to send twice, and those that aren't.
 SAFE, UNSAFE = ("GET", "DELETE"), ("deploy", "POST", "PATCH")
-# an answer to each of them
+# A valid answer to each of these operations.
 GOOD = answer(202, {"name": "a", **READY})
 operations = pytest.mark.parametrize("name", OPERATIONS)
-whose_http = pytest.mark.parametrize(
+each_http_session = pytest.mark.parametrize(
     "opened", [scripted, with_http], ids=["our http", "their http"]
 )
-Opened = Callable[..., AbstractAsyncContextManager[tuple[EdgegapSession, RawServer]]]
+OpenSession = Callable[
+    ..., AbstractAsyncContextManager[tuple[EdgegapSession, RawServer]]
+]
 
 
-def used(edgegap: EdgegapSession, name: str) -> LimitUsage:
-    """The usage of an operation's limit, at which nothing is under way."""
+def idle_usage(edgegap: EdgegapSession, name: str) -> LimitUsage:
+    """The usage of an operation's limit, under which no call may be waiting or in
+    flight.
+    """
     usage = edgegap.usage()[
         "status" if name == "GET" else "deploy" if name == "deploy" else "other"
     ]
@@ -311,7 +316,7 @@ def used(edgegap: EdgegapSession, name: str) -> LimitUsage:
 
 
 async def failure(awaitable: Awaitable[object]) -> EdgegapError:
-    """How it fails."""
+    """The error that the awaitable raises."""
     with pytest.raises(EdgegapError) as caught:
         await awaitable
     return caught.value

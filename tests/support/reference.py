@@ -1,5 +1,5 @@
-"""The reference page as data: read from its text, so that client and simulator can't be
-wrong together.
+"""The reference page as data, read from its text, so that client and simulator can't
+share an error.
 """
 
 import json
@@ -25,29 +25,29 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of the page. `path` is as it is written there; `query` names its
-    query parameters.
+    """An operation of the reference page. `path` is as written there, `query` holds the
+    names of its query parameters.
     """
 
     method: str
     path: str
     query: tuple[str, ...]
     headers: Mapping[str, str]
-    # None where the sample request has none
+    # None if the sample request has no body.
     body: Any
-    # None where the page says "No content"
+    # None if the page says "No content".
     answer: Any
 
     @property
     def key(self) -> str:
         return f"{self.method} {self.path}"
 
-    def at(self, **words: str) -> str:
-        """The path with its words filled in."""
+    def path_with(self, **path_params: str) -> str:
+        """The path with its parameters filled in."""
         path = self.path
-        for name, word in words.items():
+        for name, value in path_params.items():
             path = path.replace(
-                "{" + name.replace("fleet_name", "fleet-name") + "}", word
+                "{" + name.replace("fleet_name", "fleet-name") + "}", value
             )
         return path
 

@@ -1,4 +1,6 @@
-"""Samples of the reference page as structs, and what of a sample is not in its struct."""
+"""The samples of the reference page as structs, and a comparison of a struct with its
+sample.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -49,12 +51,12 @@ STRUCTS: dict[str, Any] = {
 
 
 def read(key: str, answer: Any) -> Any:
-    """An answer to the operation `key`, as its struct."""
+    """Decode an answer to the operation `key` as its struct."""
     return msgspec.json.decode(json.dumps(answer), type=STRUCTS[key])
 
 
 def status(**changes: Any) -> DeploymentStatus:
-    """The status sample with other values; `...` takes a key out."""
+    """The sample of a status with other values. `...` removes a key."""
     sample = BY_KEY[STATUS].answer | changes
     status: DeploymentStatus = read(
         STATUS, {key: value for key, value in sample.items() if value is not ...}
@@ -62,9 +64,9 @@ def status(**changes: Any) -> DeploymentStatus:
     return status
 
 
-def lost(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
-    """Where a struct does not hold what the sample holds: a key without attribute,
-    another value, a shorter list.
+def differences(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
+    """The paths at which a struct does not hold what its sample holds: a missing
+    attribute, another value, or a list of another length.
     """
     if isinstance(sample, dict):
         if not isinstance(value, Struct | Mapping):
@@ -76,21 +78,19 @@ def lost(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
                 if isinstance(value, Mapping)
                 else getattr(value, key, None)
             )
-            yield from lost(item, found, f"{where}.{key}")
+            yield from differences(item, found, f"{where}.{key}")
     elif isinstance(sample, list):
         if not isinstance(value, tuple | list) or len(value) != len(sample):
             yield where
             return
         for index, (item, found) in enumerate(zip(sample, value, strict=True)):
-            yield from lost(item, found, f"{where}[{index}]")
-    elif not same(sample, value):
+            yield from differences(item, found, f"{where}[{index}]")
+    elif not equal(sample, value):
         yield where
 
 
-def same(sample: Any, value: Any) -> bool:
-    """Whether a value says what its JSON said: "5" is 5, a time without zone is UTC,
-    anything else is itself.
-    """
+def equal(sample: Any, value: Any) -> bool:
+    """Whether a value equals its JSON: "5" equals 5, and a time without a zone is UTC."""
     if isinstance(value, datetime):
         return (
             isinstance(sample, str)
@@ -117,4 +117,4 @@ def _time(text: str) -> datetime:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:
             continue
-    raise ValueError(f"a time in a form that the page does not have: {text!r}")
+    raise ValueError(f"the reference page has no time in this form: {text!r}")

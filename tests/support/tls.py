@@ -1,4 +1,4 @@
-"""A server with a certificate that nobody trusts."""
+"""A server whose certificate no client trusts."""
 
 import asyncio
 import ssl
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-# made for these tests: self-signed, for localhost
+# Made for these tests: self-signed, for localhost.
 KEY_AND_CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgwpKDJQUrw0cMv1I2
@@ -29,7 +29,7 @@ Q35xpw==
 
 @asynccontextmanager
 async def untrusted(folder: Path) -> AsyncIterator[str]:
-    """Its URL."""
+    """Start the server and yield its URL."""
     (folder / "untrusted.pem").write_text(KEY_AND_CERTIFICATE)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "untrusted.pem")

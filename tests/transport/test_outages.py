@@ -25,13 +25,13 @@ from support.raw_server import (
     TOKEN,
     RawServer,
     answer,
+    each_http_session,
     failure,
+    idle_usage,
     never_accepts,
     operations,
     scripted,
     session,
-    used,
-    whose_http,
 )
 from support.tls import untrusted
 
@@ -164,7 +164,7 @@ async def test_deploy_many_ends_a_minute_after_the_last_connection() -> None:
 
 
 @operations
-@whose_http
+@each_http_session
 async def test_a_port_that_refuses_for_ten_seconds_ends_no_call(
     opened: Any, name: str
 ) -> None:
@@ -176,7 +176,7 @@ async def test_a_port_that_refuses_for_ten_seconds_ends_no_call(
         await call
         # the longest pause
         assert now() - began < OUTAGE + 2
-        assert len(server.arrivals) == used(edgegap, name).sent == 1
+        assert len(server.arrivals) == idle_usage(edgegap, name).sent == 1
 
 
 @operations
@@ -191,7 +191,7 @@ async def test_an_outage_lasts_until_the_deadline(name: str, timeout: float) -> 
         assert not error.request_sent
         assert isinstance(error.__cause__, TransportError)
         assert "Connect" in str(error.__cause__)
-        assert used(edgegap, name).sent == 0
+        assert idle_usage(edgegap, name).sent == 0
         # about one a second: no spin
         assert len(attempts) < 15 + 2 * timeout
 
@@ -307,7 +307,7 @@ async def test_an_invalid_certificate_is_raised_after_one_attempt(
         assert (error.permanent, error.request_sent) == (True, False)
         assert "certificate verify failed" in str(error)
         assert [event.kind for event in events] == ["attempt", "call"]
-        assert used(edgegap, name).sent == 0
+        assert idle_usage(edgegap, name).sent == 0
 
 
 async def test_a_certificate_other_than_the_expected_one_is_raised_after_one_attempt(

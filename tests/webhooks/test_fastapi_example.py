@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from support.asgi import App, Served, call, lived, loopback
+from support.asgi import App, LoopbackServer, call, lifespan, loopback
 from support.limiter_model import now
 from support.paths import ROOT
 from support.webhook_samples import BODY, SECRET, path, receiver
@@ -83,7 +83,7 @@ async def test_the_example_reads_no_more_than_a_mebibyte(app: App) -> None:
 @asynccontextmanager
 async def running(
     app: App, monkeypatch: pytest.MonkeyPatch, **options: Any
-) -> AsyncIterator[tuple[Simulator, Served]]:
+) -> AsyncIterator[tuple[Simulator, LoopbackServer]]:
     """The application, served where the simulated API reaches it."""
     async with (
         Simulator(ready_after=(3.0, 3.0), **options) as sim,
@@ -93,7 +93,7 @@ async def running(
         monkeypatch.setenv("EDGEGAP_BASE_URL", sim.url)
         monkeypatch.setenv("PUBLIC_URL", served.url)
         monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
-        async with lived(app) as state:
+        async with lifespan(app) as state:
             served.app, served.state = app, state
             yield sim, served
 

@@ -1,4 +1,4 @@
-"""`python -m edgegap_async` as processes of their own: real time, real signals."""
+"""`python -m edgegap_async` as a process, with real time and real signals."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from edgegap_async.simulator import Simulator
 LINES = "".join(
     f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(20)
 )
-# seconds, on a busy machine
-PATIENCE = 30
+# In seconds, generous for a busy machine.
+PROCESS_TIMEOUT = 30
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     } | variables
     command = [sys.executable, "-m", "edgegap_async", *args]
     pipe = subprocess.PIPE
-    # Whoever runs the tests in the background of a shell has them ignore SIGINT, and
-    # children inherit that.
+    # A shell makes its background processes ignore SIGINT, and their children inherit
+    # that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         started = subprocess.Popen(  # noqa: S603 - our own program
@@ -42,11 +42,11 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            # nothing, if it has ended
+            # This does nothing if the process has ended.
             process.kill()
 
 
-def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
+def test_simulate_prints_its_url_first_and_its_counts_last() -> None:
     options = (
         "--token",
         "made-up",
@@ -61,7 +61,9 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
     with program("simulate", *options) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
-        connection = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+        connection = HTTPConnection(
+            url.removeprefix("http://"), timeout=PROCESS_TIMEOUT
+        )
         for authorization in ("token wrong", "token made-up"):
             connection.request(
                 "GET", "/v1/locations", headers={"Authorization": authorization}
@@ -74,15 +76,15 @@ def test_simulate_tells_its_url_first_and_its_counts_last() -> None:
         )
         assert json.loads(connection.getresponse().read())["total_count"] == 20_000
         connection.request("GET", "/_simulator/counts")
-        asked = json.loads(connection.getresponse().read())
+        counts = json.loads(connection.getresponse().read())
         connection.close()
         process.send_signal(signal.SIGINT)
-        told, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
 
     assert process.returncode == 0
-    assert json.loads(told) == asked
-    assert asked["limits"]["other"]["arrivals"] == 2
-    assert asked["deployed"] == asked["running"] == []
+    assert json.loads(output) == counts
+    assert counts["limits"]["other"]["arrivals"] == 2
+    assert counts["deployed"] == counts["running"] == []
     assert not errors
 
 
@@ -91,24 +93,24 @@ def test_simulate_ends_on_sigterm() -> None:
         assert process.stdout
         process.stdout.readline()
         process.terminate()
-        told, _ = process.communicate(timeout=PATIENCE)
+        output, _ = process.communicate(timeout=PROCESS_TIMEOUT)
 
     assert process.returncode == 0
-    assert json.loads(told)["deployed"] == []
+    assert json.loads(output)["deployed"] == []
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_ctrl_c_stops_what_was_launched(loop: str) -> None:
+def test_ctrl_c_stops_the_launched_servers(loop: str) -> None:
     with program("launch", "-", "--simulate", "--loop", loop) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write(LINES)
         process.stdin.close()
-        # communicate() would flush it
+        # `communicate()` would flush a closed file.
         process.stdin = None
         ready = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
 
     assert process.returncode == 130
     assert "interrupted: nothing more is started" in errors
@@ -119,7 +121,7 @@ def test_ctrl_c_stops_what_was_launched(loop: str) -> None:
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
-def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -> None:
+def test_a_closed_pipe_prints_no_traceback(edgegap_simulator: Simulator) -> None:
     account = {
         "EDGEGAP_API_TOKEN": "made-up",
         "EDGEGAP_BASE_URL": edgegap_simulator.url,
@@ -134,7 +136,7 @@ def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -
         process.stdin.write(LINES.splitlines()[0])
         process.stdin.close()
         errors = process.stderr.read()
-        process.wait(timeout=PATIENCE)
+        process.wait(timeout=PROCESS_TIMEOUT)
 
     assert process.returncode == 1
     assert "standard output can't be written" in errors
@@ -143,13 +145,13 @@ def test_a_reader_that_goes_away_is_no_traceback(edgegap_simulator: Simulator) -
     assert "Exception" not in errors
 
 
-def test_ctrl_c_while_the_matches_are_read() -> None:
+def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     with program("launch", "-") as process:
         assert process.stderr
-        # it is about to read standard input, which says nothing
+        # The process now waits for standard input, which stays empty.
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
 
     assert "EDGEGAP_API_TOKEN is not set" in first
     assert process.returncode == 130

@@ -1,5 +1,5 @@
-"""`on_event`: one event for each attempt that came to an end and one for each call,
-whatever the end was.
+"""`on_event` receives one event for each attempt and one for each call, however it
+ended.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from support.raw_server import (
     answer,
     deploy,
     failure,
+    idle_usage,
     scripted,
     session,
-    used,
 )
 
 from edgegap_async import (
@@ -37,24 +37,24 @@ from edgegap_async import (
 from edgegap_async.errors import DeadlineExceeded, SessionClosed
 from edgegap_async.events import Event
 
-Told = tuple[str, int | str, int]
-FAILED, REFUSED, HELD = (
+Summary = tuple[str, int | str, int]
+FAILED, REFUSED, REFUSED_FOR_9_S = (
     answer(503, {"message": "no"}),
     answer(429),
     answer(429, retry_after="9"),
 )
-ONE = Limits(status=1)
+ONE_PER_SECOND = Limits(status=1)
 
 
-def told(events: list[Event]) -> list[Told]:
+def summaries(events: list[Event]) -> list[Summary]:
     return [(event.kind, event.outcome, event.attempt) for event in events]
 
 
-def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
-    """What a call tells whose attempts end so; the last of them is the call's own end
-    unless another is given.
+def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Summary]:
+    """The expected events of a call whose attempts end with `outcomes`. The call ends
+    as its last attempt did, unless `call` is given.
     """
-    each: list[Told] = [
+    each: list[Summary] = [
         ("attempt", outcome, number) for number, outcome in enumerate(outcomes, 1)
     ]
     return [*each, ("call", call or outcomes[-1], len(outcomes))]
@@ -74,7 +74,7 @@ def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
             deploy,
             attempts(429, 429, 429, 429, 202),
         ),
-        ([HELD, answer()], GET, attempts(429, 200)),
+        ([REFUSED_FOR_9_S, answer()], GET, attempts(429, 200)),
         ([CUT, answer()], GET, attempts("TransportError", 200)),
         ([CUT], GET, attempts("TransportError", "TransportError", "TransportError")),
         ([CUT], deploy, attempts("DeployOutcomeUnknown")),
@@ -82,8 +82,8 @@ def attempts(*outcomes: int | str, call: int | str | None = None) -> list[Told]:
         ([FAILED, SILENT], GET, attempts(503, "TransportError", "TransportError")),
     ],
 )
-async def test_what_is_told(
-    acts: list[Act], call: Callable[..., Awaitable[object]], expected: list[Told]
+async def test_each_attempt_and_each_call_is_one_event(
+    acts: list[Act], call: Callable[..., Awaitable[object]], expected: list[Summary]
 ) -> None:
     events: list[Event] = []
     options: dict[str, Any] = {
@@ -93,29 +93,29 @@ async def test_what_is_told(
     }
     async with scripted(*acts, **options) as (edgegap, server):
         await asyncio.gather(call(edgegap), return_exceptions=True)
-        assert told(events) == expected
+        assert summaries(events) == expected
         assert len(server.arrivals) == sum(event.kind == "attempt" for event in events)
         assert len({event.operation for event in events}) == 1
 
 
-async def test_the_deadline_and_what_never_goes_out() -> None:
+async def test_calls_that_are_never_sent_have_one_event() -> None:
     events: list[Event] = []
-    async with scripted(SILENT, limits=ONE, on_event=events.append) as (
+    async with scripted(SILENT, limits=ONE_PER_SECOND, on_event=events.append) as (
         edgegap,
         server,
     ):
         first = asyncio.ensure_future(failure(GET(edgegap, timeout=3)))
         await asyncio.sleep(1)
-        # in the queue
+        # It is still in the queue.
         assert isinstance(await failure(GET(edgegap, timeout=1)), DeadlineExceeded)
-        assert told(events) == [("call", "DeadlineExceeded", 0)]
+        assert summaries(events) == [("call", "DeadlineExceeded", 0)]
         assert isinstance(await first, DeadlineExceeded)
-        assert told(events)[1:] == attempts("DeadlineExceeded")
+        assert summaries(events)[1:] == attempts("DeadlineExceeded")
         del events[:]
         waiting = [asyncio.ensure_future(failure(GET(edgegap))) for _ in range(5)]
         await asyncio.sleep(0)
         assert isinstance(await failure(GET(edgegap, timeout=2)), QueueTooLong)
-        assert told(events) == [("call", "QueueTooLong", 0)]
+        assert summaries(events) == [("call", "QueueTooLong", 0)]
         with pytest.raises(ValueError, match="request_id"):
             await edgegap.deployments.status("")
         with pytest.raises(ValueError, match="timeout"):
@@ -125,7 +125,7 @@ async def test_the_deadline_and_what_never_goes_out() -> None:
         assert {type(error) for error in await asyncio.gather(*waiting)} == {
             SessionClosed
         }
-        assert told(events)[1:] == [("call", "SessionClosed", 0)] * 5
+        assert summaries(events)[1:] == [("call", "SessionClosed", 0)] * 5
         assert len(server.arrivals) == 1
 
 
@@ -133,19 +133,24 @@ async def test_the_deadline_and_what_never_goes_out() -> None:
 @pytest.mark.parametrize(
     ("act", "ends"),
     [
-        (SILENT, "gone"),
-        (STUCK, "gone"),
-        (GOOD.later(2), "gone"),
-        (HELD.later(0.5), 429),
+        (SILENT, "interrupted"),
+        (STUCK, "interrupted"),
+        (GOOD.later(2), "interrupted"),
+        (REFUSED_FOR_9_S.later(0.5), 429),
     ],
 )
-async def test_cut_short(act: Act, ends: int | str, how: str) -> None:
+async def test_cancelled_and_closed_calls_have_their_events(
+    act: Act, ends: int | str, how: str
+) -> None:
     events: list[Event] = []
     name = "CancelledError" if how == "cancelled" else "SessionClosed"
-    async with scripted(act, limits=ONE, on_event=events.append) as (edgegap, _):
+    async with scripted(act, limits=ONE_PER_SECOND, on_event=events.append) as (
+        edgegap,
+        _,
+    ):
         first = asyncio.ensure_future(GET(edgegap))
         await asyncio.sleep(0.5)
-        # never gets out of the queue
+        # It never leaves the queue.
         second = asyncio.ensure_future(GET(edgegap))
         await asyncio.sleep(0.5)
         if how == "cancelled":
@@ -158,21 +163,23 @@ async def test_cut_short(act: Act, ends: int | str, how: str) -> None:
             [event for event in events if event.attempt],
             [event for event in events if not event.attempt],
         )
-        assert told(begun) == attempts(name if ends == "gone" else ends, call=name)
-        assert told(queued) == [("call", name, 0)]
+        assert summaries(begun) == attempts(
+            name if ends == "interrupted" else ends, call=name
+        )
+        assert summaries(queued) == [("call", name, 0)]
         assert queued[0].queued == pytest.approx(0.5, abs=0.01)
         attempt, call = begun
         assert (
             attempt.round_trip
             == call.round_trip
-            == pytest.approx(1 if ends == "gone" else 0.5, abs=0.01)
+            == pytest.approx(1 if ends == "interrupted" else 0.5, abs=0.01)
         )
         assert (attempt.queued, call.queued + call.round_trip) == pytest.approx(
             (0, 1), abs=0.01
         )
 
 
-async def test_times_and_rate() -> None:
+async def test_events_hold_queue_time_round_trip_and_rate() -> None:
     events: list[Event] = []
     script = [answer().later(0.25), FAILED.later(0.5), answer().later(0.125)]
     async with scripted(
@@ -187,7 +194,7 @@ async def test_times_and_rate() -> None:
         )
         assert (failed.queued, failed.round_trip) == pytest.approx((0.5, 0.5), abs=0.01)
         assert good.round_trip == pytest.approx(0.125, abs=0.01)
-        # the slot of the first is back at 1.252
+        # The slot of the first request returns after 1.252 s.
         assert good.queued == pytest.approx(0.252, abs=0.01)
         assert second_call.queued == pytest.approx(failed.queued + good.queued)
         assert second_call.round_trip == pytest.approx(
@@ -197,7 +204,7 @@ async def test_times_and_rate() -> None:
             one.outcome = 500
 
 
-async def test_the_rate_in_use_after_it_was_cut() -> None:
+async def test_events_hold_the_rate_that_a_429_has_lowered() -> None:
     events: list[Event] = []
     script = [*[answer()] * 31, REFUSED, answer()]
     async with scripted(*script, on_event=events.append, limits=Limits(other=None)) as (
@@ -217,7 +224,7 @@ async def test_the_rate_in_use_after_it_was_cut() -> None:
         assert status[-1] == pytest.approx(edgegap.usage()["status"].rate, abs=0.001)
 
 
-ROWS: list[
+CALLS: list[
     tuple[Callable[[EdgegapSession], Awaitable[object]], str, str, str | None]
 ] = [
     (OPERATIONS["GET"], "deployments.status", "status", "c065"),
@@ -237,9 +244,9 @@ ROWS: list[
 
 
 @pytest.mark.parametrize(
-    ("call", "operation", "limit", "request_id"), ROWS, ids=[row[1] for row in ROWS]
+    ("call", "operation", "limit", "request_id"), CALLS, ids=[row[1] for row in CALLS]
 )
-async def test_what_it_is_about(
+async def test_events_name_operation_limit_and_request_id(
     call: Any, operation: str, limit: str, request_id: str | None
 ) -> None:
     events: list[Event] = []
@@ -252,7 +259,7 @@ async def test_what_it_is_about(
     ) as (edgegap, _):
         await call(edgegap)
         await failure(call(edgegap))
-    assert told(events) == [*attempts(202), *attempts(400)]
+    assert summaries(events) == [*attempts(202), *attempts(400)]
     assert {(event.operation, event.limit) for event in events} == {(operation, limit)}
     assert {event.request_id for event in events[:2]} == {request_id}
     assert {event.request_id for event in events[2:]} == {
@@ -260,7 +267,7 @@ async def test_what_it_is_about(
     }
 
 
-async def test_what_could_not_be_allocated_is_named() -> None:
+async def test_the_event_of_a_failed_allocation_names_the_deployment() -> None:
     events: list[Event] = []
     async with scripted(
         answer(422, {"message": "no room", "request_id": "abcd"}),
@@ -273,18 +280,14 @@ async def test_what_could_not_be_allocated_is_named() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_of_many_calls_at_once_none_is_forgotten(seed: int) -> None:
-    """Every attempt that arrives is told, and every call, with its attempts counted
-    from one.
-    """
-    # the backoff is drawn too
+async def test_every_attempt_of_many_concurrent_calls_has_its_event(seed: int) -> None:
+    """The attempts of each call are numbered from one."""
+    # Backoff is random too.
     random.seed(seed)
-    chance, events = random.Random(seed), list[Event]()
+    rng, events = random.Random(seed), list[Event]()
     good = answer(200, {"message": "it stops"})
     acts = [
-        chance.choice(
-            [FAILED, REFUSED, CUT, SILENT, answer(403), *[good.later(0.1)] * 4]
-        )
+        rng.choice([FAILED, REFUSED, CUT, SILENT, answer(403), *[good.later(0.1)] * 4])
         for _ in range(300)
     ]
     options: dict[str, Any] = {
@@ -299,13 +302,16 @@ async def test_of_many_calls_at_once_none_is_forgotten(seed: int) -> None:
             for name in names
         ]
         for call in calls[::7]:
-            asyncio.get_running_loop().call_later(chance.uniform(0, 3), call.cancel)
+            asyncio.get_running_loop().call_later(rng.uniform(0, 3), call.cancel)
         ended = await asyncio.gather(*calls, return_exceptions=True)
-        used(edgegap, "DELETE")
+        idle_usage(edgegap, "DELETE")
         arrived = [arrival.path.rpartition("/")[2] for arrival in server.arrivals]
     for name, end in zip(names, ended, strict=True):
         *tries, call = (event for event in events if event.request_id == name)
-        assert told(tries) == attempts(*(event.outcome for event in tries), call=1)[:-1]
+        assert (
+            summaries(tries)
+            == attempts(*(event.outcome for event in tries), call=1)[:-1]
+        )
         assert (call.kind, call.attempt, len(tries)) == (
             "call",
             arrived.count(name),
@@ -317,7 +323,7 @@ async def test_of_many_calls_at_once_none_is_forgotten(seed: int) -> None:
 
 
 @pytest.mark.parametrize("act", [GOOD, answer(404), CUT])
-async def test_what_it_raises_is_logged_and_harms_nothing(
+async def test_an_exception_in_on_event_is_logged_and_changes_nothing(
     act: Act, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: Event) -> None:
@@ -326,7 +332,7 @@ async def test_what_it_raises_is_logged_and_harms_nothing(
     async def outcome(**options: Any) -> object:
         async with scripted(act, retry=Retry(tries=1), **options) as (edgegap, _):
             ended = (await asyncio.gather(GET(edgegap), return_exceptions=True))[0]
-            used(edgegap, "GET")
+            idle_usage(edgegap, "GET")
             return repr(ended)
 
     caplog.set_level(logging.DEBUG, "edgegap_async")
@@ -344,7 +350,7 @@ async def test_what_it_raises_is_logged_and_harms_nothing(
 
 
 @pytest.mark.parametrize("wrong", ["print", 5, [print]])
-def test_what_can_t_be_called_is_refused(wrong: Any) -> None:
+def test_on_event_must_be_callable(wrong: Any) -> None:
     with pytest.raises(ValueError, match="on_event"):
         EdgegapSession("token", on_event=wrong)
 
@@ -358,7 +364,7 @@ def test_what_can_t_be_called_is_refused(wrong: Any) -> None:
         f"{{{TOKEN}",
     ],
 )
-async def test_the_token_is_in_no_event(status: int, body: object) -> None:
+async def test_no_event_contains_the_token(status: int, body: object) -> None:
     events: list[Event] = []
     options: dict[str, Any] = {
         "retry": Retry(tries=2),

@@ -1,4 +1,4 @@
-"""`reap`: what a process that died has left behind, against a simulator of its own."""
+"""`reap` finds the servers that a dead process left behind."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def run(*args: str) -> Result:
 
 
 def deployed(*tags: str) -> list[str]:
-    """A server for each tag; their request_ids."""
+    """Deploy a server for each tag and return the request IDs."""
 
     async def deploy() -> list[str]:
         async with EdgegapSession() as edgegap:
@@ -37,7 +37,7 @@ def deployed(*tags: str) -> list[str]:
     return asyncio.run(deploy())
 
 
-def test_it_lists_and_touches_nothing(account: Simulator) -> None:
+def test_reap_lists_and_stops_nothing(account: Simulator) -> None:
     first, second, _ = deployed("a", "b", "c")
 
     result = run("a", "b")
@@ -53,7 +53,7 @@ def test_it_lists_and_touches_nothing(account: Simulator) -> None:
     assert not account.stopped()
 
 
-def test_it_stops_what_it_finds(account: Simulator) -> None:
+def test_reap_with_stop_stops_the_servers_it_lists(account: Simulator) -> None:
     first, second, third = deployed("a", "b", "c")
 
     result = run("a", "b", "--stop")
@@ -68,7 +68,7 @@ def test_it_stops_what_it_finds(account: Simulator) -> None:
     assert third in account.running()
 
 
-def test_tags_come_from_standard_input_too(account: Simulator) -> None:
+def test_reap_reads_tags_from_standard_input(account: Simulator) -> None:
     first, second, third = deployed("a", "b", "c")
 
     result = CliRunner().invoke(
@@ -83,7 +83,7 @@ def test_tags_come_from_standard_input_too(account: Simulator) -> None:
     assert CliRunner().invoke(program, ["reap", "-"], input="\n").exit_code == 2
 
 
-def test_nothing_found_is_no_failure() -> None:
+def test_reap_that_finds_nothing_succeeds() -> None:
     result = run("a", "--stop")
 
     assert result.exit_code == 0
@@ -91,7 +91,7 @@ def test_nothing_found_is_no_failure() -> None:
     assert result.stderr == "found: 0 deployments; stopped: 0\n"
 
 
-def test_what_can_not_be_stopped_is_named(account: Simulator) -> None:
+def test_reap_names_servers_that_can_not_be_stopped(account: Simulator) -> None:
     first, second = deployed("a", "a")
     account.faults = [Fault("stop", "403-before", times=1)]
 
@@ -105,7 +105,7 @@ def test_what_can_not_be_stopped_is_named(account: Simulator) -> None:
 
 
 @pytest.mark.parametrize("tags", [(), ("",), ("x" * 41,)])
-def test_without_proper_tags_nothing_is_asked(
+def test_invalid_tags_send_no_request(
     tags: tuple[str, ...], account: Simulator
 ) -> None:
     result = run(*tags, "--stop")
@@ -115,7 +115,7 @@ def test_without_proper_tags_nothing_is_asked(
     assert account.arrivals("list") == 0
 
 
-def test_without_a_token_it_says_which_variable(
+def test_a_missing_token_names_its_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("EDGEGAP_API_TOKEN")
@@ -126,7 +126,7 @@ def test_without_a_token_it_says_which_variable(
     assert "EDGEGAP_API_TOKEN" in result.stderr
 
 
-def test_an_api_that_refuses_is_told(account: Simulator) -> None:
+def test_an_api_error_is_printed_without_the_token(account: Simulator) -> None:
     account.faults = [Fault("list", "403-before")]
 
     result = run("a")

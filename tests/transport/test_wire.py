@@ -1,5 +1,5 @@
-"""What is on the wire is what the reference page says: its paths, bodies, answers; none
-of it from our table.
+"""Requests and answers match the reference page. Nothing here is read from `endpoints`,
+so that client and tests can't share an error.
 """
 
 import json
@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from aiohttp import web
 from aioresponses import aioresponses
-from support.echo import Echo, echoing
+from support.recording_server import RecordingServer, recording_server
 from support.reference import BY_KEY, OPERATIONS, Operation
-from support.samples import STRUCTS, lost
+from support.samples import STRUCTS, differences
 from yarl import URL
 
 from edgegap_async import (
@@ -37,7 +37,12 @@ ID, HOST, TAG, FLEET = (
     "v1.0.0",
     "test-fleet",
 )
-WORDS = {"request_id": ID, "access_point_id": "7", "tag_name": TAG, "fleet_name": FLEET}
+PATH_PARAMS = {
+    "request_id": ID,
+    "access_point_id": "7",
+    "tag_name": TAG,
+    "fleet_name": FLEET,
+}
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
     "application": "my-app",
@@ -54,8 +59,8 @@ DEPLOY: dict[str, Any] = {
 }
 START, END = datetime(2021, 7, 10, tzinfo=UTC), "2021-07-19 00:00:00.00"
 Call = Callable[[EdgegapSession], Coroutine[Any, Any, Any]]
-# How each operation of the page is called with the page's own values, and the query
-# that these values make.
+# The call of each operation with the values of the reference page, and the query that
+# these values make.
 CALLS: dict[str, tuple[Call, dict[str, str]]] = {
     "POST /v2/deployments": (lambda s: s.deployments.deploy(**DEPLOY), {}),
     "GET /v1/status/{request_id}": (lambda s: s.deployments.status(ID), {}),
@@ -118,18 +123,18 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
         {},
     ),
 }
-EACH = pytest.mark.parametrize(
+each_operation = pytest.mark.parametrize(
     "operation", OPERATIONS, ids=lambda operation: operation.key
 )
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[Echo]:
-    async with echoing() as echo:
-        yield echo
+async def server() -> AsyncIterator[RecordingServer]:
+    async with recording_server() as server:
+        yield server
 
 
-def answered(operation: Operation) -> web.Response:
+def response_to(operation: Operation) -> web.Response:
     return (
         web.Response(status=204)
         if operation.answer is None
@@ -137,29 +142,29 @@ def answered(operation: Operation) -> web.Response:
     )
 
 
-def check(operation: Operation, value: Any) -> None:
-    """The answer is the struct of the page's sample, whole."""
+def check_answer(operation: Operation, value: Any) -> None:
+    """Check that the value is the struct of the reference page's sample, without loss."""
     if operation.answer is None:
         assert value is None
     else:
         assert type(value) is STRUCTS[operation.key]
-        assert list(lost(operation.answer, value)) == []
+        assert list(differences(operation.answer, value)) == []
 
 
-def test_every_operation_of_the_page_is_called_with_every_parameter_that_it_has() -> (
-    None
-):
+def test_the_calls_cover_every_operation_and_query_parameter() -> None:
     assert {key: tuple(query) for key, (_, query) in CALLS.items()} == {
         operation.key: operation.query for operation in OPERATIONS
     }
 
 
-@EACH
-async def test_the_request_and_the_answer_are_the_page_s(
+@each_operation
+async def test_each_request_and_answer_matches_the_reference(
     operation: Operation, wire: aioresponses
 ) -> None:
     call, query = CALLS[operation.key]
-    url = URL(f"https://api.edgegap.com{operation.at(**WORDS)}").with_query(query)
+    url = URL(
+        f"https://api.edgegap.com{operation.path_with(**PATH_PARAMS)}"
+    ).with_query(query)
     wire.add(
         url,
         method=operation.method,
@@ -167,7 +172,7 @@ async def test_the_request_and_the_answer_are_the_page_s(
         status=200 if operation.answer else 204,
     )
     async with EdgegapSession("my-token", deploy_once=False) as session:
-        check(operation, await call(session))
+        check_answer(operation, await call(session))
     (((method, sent_to), (request,)),) = wire.requests.items()
     assert (method, sent_to.with_query(None), dict(sent_to.query)) == (
         operation.method,
@@ -178,33 +183,33 @@ async def test_the_request_and_the_answer_are_the_page_s(
     assert (None if body is None else json.loads(body)) == operation.body
 
 
-@EACH
-async def test_the_bytes_that_arrive_are_the_page_s(
-    operation: Operation, echo: Echo
+@each_operation
+async def test_each_request_arrives_as_in_the_reference(
+    operation: Operation, server: RecordingServer
 ) -> None:
     call, query = CALLS[operation.key]
-    echo.answers = [answered(operation)]
+    server.answers = [response_to(operation)]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
-        check(operation, await call(session))
-    (seen,) = echo.seen
-    assert (seen.method, seen.path, dict(seen.query)) == (
+        check_answer(operation, await call(session))
+    (request,) = server.requests
+    assert (request.method, request.path, dict(request.query)) == (
         operation.method,
-        operation.at(**WORDS),
+        operation.path_with(**PATH_PARAMS),
         query,
     )
-    assert seen.json == operation.body
+    assert request.json == operation.body
     if operation.body is not None:
-        assert len(seen.body) == int(operation.headers["Content-Length"])
-        assert seen.headers["content-type"] == "application/json"
+        assert len(request.body) == int(operation.headers["Content-Length"])
+        assert request.headers["content-type"] == "application/json"
     else:
-        assert "content-type" not in seen.headers
+        assert "content-type" not in request.headers
     bare = "self/stop" in operation.path
-    assert seen.headers["authorization"] == (
+    assert request.headers["authorization"] == (
         "delete-token" if bare else "token my-token"
     )
-    assert seen.headers["user-agent"] == f"edgegap_async/{__version__}"
+    assert request.headers["user-agent"] == f"edgegap_async/{__version__}"
 
 
 @pytest.mark.parametrize(
@@ -219,20 +224,20 @@ async def test_the_bytes_that_arrive_are_the_page_s(
     ],
 )
 @pytest.mark.parametrize("source", ["argument", "environment"])
-async def test_a_token_is_sent_once_prefixed(
-    source: str, given: str, echo: Echo, monkeypatch: pytest.MonkeyPatch
+async def test_a_token_is_sent_with_one_prefix(
+    source: str, given: str, server: RecordingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGEGAP_BASE_URL", f" {echo.url}/ ")
+    monkeypatch.setenv("EDGEGAP_BASE_URL", f" {server.url}/ ")
     monkeypatch.setenv(
         "EDGEGAP_API_TOKEN", given if source == "environment" else "another"
     )
-    echo.answers = [web.json_response({"tags": []})]
+    server.answers = [web.json_response({"tags": []})]
     async with EdgegapSession(given if source == "argument" else None) as session:
         await session.tags.list(ID)
-    assert echo.seen[0].headers["authorization"] == "token my-token"
+    assert server.requests[0].headers["authorization"] == "token my-token"
 
 
-PATH_WORDS = [
+SEGMENTS = [
     "../x",
     "a/b",
     "ü",
@@ -245,36 +250,38 @@ PATH_WORDS = [
 ]
 
 
-@pytest.mark.parametrize("word", ["a b", "a\r\nb"])
-async def test_an_id_of_two_words_is_refused(word: str, echo: Echo) -> None:
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
-        with pytest.raises(ValueError, match="request_id"):
-            await session.tags.get(word, "v1")
-    assert not echo.seen
-
-
-@pytest.mark.parametrize("word", PATH_WORDS)
-async def test_whatever_the_word_it_stays_one_word_of_the_path(
-    word: str, echo: Echo
+@pytest.mark.parametrize("segment", ["a b", "a\r\nb"])
+async def test_an_id_with_white_space_inside_is_rejected(
+    segment: str, server: RecordingServer
 ) -> None:
-    echo.answers = [web.json_response({"name": "v1"})]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        with pytest.raises(ValueError, match="request_id"):
+            await session.tags.get(segment, "v1")
+    assert not server.requests
+
+
+@pytest.mark.parametrize("segment", SEGMENTS)
+async def test_a_path_parameter_stays_one_path_segment(
+    segment: str, server: RecordingServer
+) -> None:
+    server.answers = [web.json_response({"name": "v1"})]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
-        await session.tags.get(word, word)
-    (seen,) = echo.seen
-    assert (seen.path, seen.query) == (
-        f"/v1/deployments/{quote(word, '')}/tags/{quote(word, '')}",
+        await session.tags.get(segment, segment)
+    (request,) = server.requests
+    assert (request.path, request.query) == (
+        f"/v1/deployments/{quote(segment, '')}/tags/{quote(segment, '')}",
         [],
     )
 
 
 @pytest.mark.parametrize("prefix", ["", "/edgegap", "/a/b/"])
-async def test_a_base_url_may_have_a_path(prefix: str, echo: Echo) -> None:
-    echo.answers = [web.json_response({"tags": []})]
-    async with EdgegapSession("my-token", base_url=echo.url + prefix) as session:
+async def test_a_base_url_can_have_a_path(prefix: str, server: RecordingServer) -> None:
+    server.answers = [web.json_response({"tags": []})]
+    async with EdgegapSession("my-token", base_url=server.url + prefix) as session:
         await session.tags.list(ID)
-    assert echo.seen[0].path == f"{prefix.rstrip('/')}/v1/deployments/{ID}/tags"
+    assert server.requests[0].path == f"{prefix.rstrip('/')}/v1/deployments/{ID}/tags"
 
 
 @pytest.mark.parametrize(
@@ -289,15 +296,15 @@ async def test_a_base_url_may_have_a_path(prefix: str, echo: Echo) -> None:
         ("2021-07-10 00:00:00.00", "2021-07-10 00:00:00.00"),
     ],
 )
-async def test_metrics_times_are_sent_in_utc_and_in_the_page_s_form(
-    time: Any, text: str, echo: Echo
+async def test_metrics_times_are_sent_in_utc_in_the_reference_format(
+    time: Any, text: str, server: RecordingServer
 ) -> None:
-    echo.answers = [web.json_response({})]
+    server.answers = [web.json_response({})]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         await session.deployments.metrics(ID, start_time=time, end_time=time, raw=False)
-    assert echo.seen[0].query == [
+    assert server.requests[0].query == [
         ("start_time", text),
         ("end_time", text),
         ("raw", "false"),
@@ -308,19 +315,21 @@ async def test_metrics_times_are_sent_in_utc_and_in_the_page_s_form(
     ("storage", "text"),
     [(True, "true"), (False, "false"), ("my-storage", "my-storage")],
 )
-async def test_what_becomes_of_the_logs_is_said_in_the_query(
-    storage: Any, text: str, echo: Echo
+async def test_container_log_storage_is_sent_in_the_query(
+    storage: Any, text: str, server: RecordingServer
 ) -> None:
-    echo.answers = [web.json_response({"message": "x"}), web.Response(status=202)]
+    server.answers = [web.json_response({"message": "x"}), web.Response(status=202)]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         await session.deployments.stop(ID, container_log_storage=storage)
         await session.deployments.self_stop(
             ID, "stop-key", token="t", container_log_storage=storage
         )
-    assert [seen.query for seen in echo.seen] == [[("container_log_storage", text)]] * 2
-    assert echo.seen[1].path.endswith(f"/{ID}/stop-key")
+    assert [request.query for request in server.requests] == [
+        [("container_log_storage", text)]
+    ] * 2
+    assert server.requests[1].path.endswith(f"/{ID}/stop-key")
 
 
 VARIABLES = {"A": "", "B": "ü"}
@@ -342,23 +351,26 @@ USERS = BY_KEY["POST /v2/deployments"].body["users"]
     ],
     ids=["tuple", "list", "structs"],
 )
-async def test_players_are_told_in_whatever_form_they_are_at_hand(
-    users: Any, echo: Echo
+async def test_users_can_be_addresses_coordinates_or_structs(
+    users: Any, server: RecordingServer
 ) -> None:
-    echo.answers = [web.json_response({"request_id": "a69f8e3e0555"}, status=202)]
+    server.answers = [web.json_response({"request_id": "a69f8e3e0555"}, status=202)]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         await session.deployments.deploy(
             "app", "v1", users=users, tags=["a" * 40], environment_variables=VARIABLES
         )
-    assert echo.seen[0].json["users"] == USERS
-    told = [
+    assert server.requests[0].json["users"] == USERS
+    variables = [
         {"key": key, "value": value, "is_hidden": False}
         for key, value in VARIABLES.items()
     ]
-    assert (echo.seen[0].json["environment_variables"], echo.seen[0].json["tags"]) == (
-        told,
+    assert (
+        server.requests[0].json["environment_variables"],
+        server.requests[0].json["tags"],
+    ) == (
+        variables,
         ["a" * 40],
     )
 
@@ -372,8 +384,8 @@ BODIES = {
 }
 
 
-def test_a_body_that_arrives_is_read_back_whole() -> None:
-    """As the simulator does, with the same checks."""
+def test_request_bodies_decode_without_loss() -> None:
+    """The simulator decodes bodies with the same structs and checks."""
     assert set(BODIES) == {operation.key for operation in OPERATIONS if operation.body}
     for key, kind in BODIES.items():
         read = msgspec.json.decode(json.dumps(BY_KEY[key].body), type=kind)
@@ -399,20 +411,20 @@ def test_a_body_that_arrives_is_read_back_whole() -> None:
         ),
     ],
 )
-async def test_everything_is_stopped_for_who_says_so(
-    filters: Any, sent: Any, echo: Echo
+async def test_bulk_stop_of_everything_must_be_explicit(
+    filters: Any, sent: Any, server: RecordingServer
 ) -> None:
-    echo.answers = [web.Response(status=202)]
+    server.answers = [web.Response(status=202)]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         assert (
             await session.deployments.bulk_stop(filters, everything=True)
         ).processable == ()
-    assert echo.seen[0].json == {"filters": sent}
+    assert server.requests[0].json == {"filters": sent}
 
 
-async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:
+async def test_omitted_arguments_are_not_sent(server: RecordingServer) -> None:
     answers = [
         {"data": []},
         {"locations": []},
@@ -421,9 +433,9 @@ async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:
         {"data": []},
         {"request_id": "a69f8e3e0555"},
     ]
-    echo.answers = [web.json_response(answer) for answer in answers]
+    server.answers = [web.json_response(answer) for answer in answers]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         await session.deployments.list()
         await session.locations.list()
@@ -431,9 +443,9 @@ async def test_what_is_not_given_is_not_sent(echo: Echo) -> None:
         await session.deployments.stop(ID)
         await session.private_fleets.hosts(FLEET)
         await session.deployments.deploy("my-app", "v1", users=[ip_address("::1")])
-    assert all(seen.query == [] for seen in echo.seen)
+    assert all(request.query == [] for request in server.requests)
     user = {"user_type": "ip_address", "user_data": {"ip_address": "::1"}}
-    assert echo.seen[-1].json == {
+    assert server.requests[-1].json == {
         "application": "my-app",
         "version": "v1",
         "users": [user],

@@ -1,5 +1,5 @@
-"""Sent or not sent, and what follows from it: what is repeated, what it costs, whose
-slot comes back when.
+"""Whether a request was sent, and what follows: whether it is retried, and when its
+slot returns.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from support.raw_server import (
     Act,
     RawServer,
     answer,
+    closed_after,
     deploy,
     failure,
     half,
+    idle_usage,
     never_accepts,
     operations,
     scripted,
     session,
-    then_closed,
-    used,
 )
 
 from edgegap_async import Limits, Retry
@@ -57,13 +57,13 @@ LOST |= {"stuck": STUCK, "accepted late": Act(unread=True, after=40.0)}
 @operations
 @pytest.mark.parametrize("act", LOST.values(), ids=LOST)
 @pytest.mark.parametrize("timeout", [60, 5])
-async def test_without_an_answer_it_may_have_been_sent(
+async def test_a_request_without_an_answer_counts_as_sent(
     name: str, act: Act, timeout: float
 ) -> None:
     async with scripted(act, retry=ONCE) as (edgegap, server):
         error = await failure(OPERATIONS[name](edgegap, timeout=timeout))
         assert error.request_sent
-        assert used(edgegap, name).sent == 1
+        assert idle_usage(edgegap, name).sent == 1
         assert len(server.arrivals) <= 1
         if name == "deploy":
             assert isinstance(error, DeployOutcomeUnknown)
@@ -74,7 +74,7 @@ async def test_without_an_answer_it_may_have_been_sent(
 
 @operations
 @pytest.mark.parametrize("timeout", [60, 5])
-async def test_what_never_left_is_known_not_to_be_sent(
+async def test_a_request_without_a_connection_counts_as_not_sent(
     name: str, timeout: float
 ) -> None:
     with never_accepts() as url:
@@ -83,21 +83,31 @@ async def test_what_never_left_is_known_not_to_be_sent(
             session(url, retry=ONCE) as hanging,
         ):
             error = await failure(OPERATIONS[name](refused, timeout=timeout))
-            assert (type(error), error.request_sent, used(refused, name).sent) == (
+            assert (
+                type(error),
+                error.request_sent,
+                idle_usage(refused, name).sent,
+            ) == (
                 TransportError,
                 False,
                 0,
             )
             error = await failure(OPERATIONS[name](hanging, timeout=timeout))
             kind = DeadlineExceeded if timeout == 5 else TransportError
-            assert (type(error), error.request_sent, used(hanging, name).sent) == (
+            assert (
+                type(error),
+                error.request_sent,
+                idle_usage(hanging, name).sent,
+            ) == (
                 kind,
                 False,
                 0,
             )
 
 
-async def test_a_call_that_gets_no_connection_was_never_sent() -> None:
+async def test_a_request_that_waits_for_a_pooled_connection_counts_as_not_sent() -> (
+    None
+):
     connector = aiohttp.TCPConnector(limit=1)
     async with (
         RawServer(SILENT) as server,
@@ -109,15 +119,17 @@ async def test_a_call_that_gets_no_connection_was_never_sent() -> None:
             GET(edgegap), GET(edgegap), return_exceptions=True
         )
         assert [first.request_sent, second.request_sent] == [True, False]  # type: ignore[union-attr]
-        assert used(edgegap, "GET").sent == 1
+        assert idle_usage(edgegap, "GET").sent == 1
 
 
 @pytest.mark.parametrize(
     ("act", "wait"), [(None, 0.0), (CUT, 1.252), (answer(400), 1.002), (STUCK, 1.002)]
 )
-async def test_the_slot_comes_back(act: Act | None, wait: float) -> None:
-    """At once if it was never sent; a period after the answer; longer, if there was
-    none.
+async def test_a_slot_returns_when_its_request_can_no_longer_arrive(
+    act: Act | None, wait: float
+) -> None:
+    """At once if it was never sent, one period after the answer, and later without an
+    answer.
     """
     limits = Limits(status=10, burst=10)
     acts = [act] * 10 if act else []
@@ -137,13 +149,13 @@ async def test_the_slot_comes_back(act: Act | None, wait: float) -> None:
         await asyncio.gather(*(GET(edgegap) for _ in range(10)), return_exceptions=True)
         await server.listen()
         await GET(edgegap)
-        # Those that were never sent have still used the burst; the next one comes at
-        # the pace.
+        # Requests that were never sent have still used the burst, so the next one waits
+        # for the shaper.
         assert loop.time() - start == pytest.approx(max(wait, 1 / 11), abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["GET", "DELETE", "deploy"])
-async def test_cancelled_at_any_moment_it_gives_its_slot_back(name: str) -> None:
+async def test_a_call_cancelled_at_any_turn_returns_its_slot(name: str) -> None:
     for turns in range(30):
         async with scripted(
             answer(202), limits=Limits(deploy=1, status=1, other=1)
@@ -155,8 +167,8 @@ async def test_cancelled_at_any_moment_it_gives_its_slot_back(name: str) -> None
             assert (await asyncio.wait([call]))[0] == {call}
             assert call.cancelled() is not done
             await asyncio.sleep(0.5)
-            assert len(server.arrivals) <= used(edgegap, name).sent
-            assert used(edgegap, name).sent in ((1,) if done else (0, 1))
+            assert len(server.arrivals) <= idle_usage(edgegap, name).sent
+            assert idle_usage(edgegap, name).sent in ((1,) if done else (0, 1))
             await asyncio.sleep(2.5)
             await OPERATIONS[name](edgegap, timeout=0.01)
 
@@ -166,7 +178,9 @@ async def test_cancelled_at_any_moment_it_gives_its_slot_back(name: str) -> None
     [("queued", 0), ("connecting", 0), ("sent", 1), ("in the answer", 1)],
 )
 @pytest.mark.parametrize("name", ["GET", "DELETE", "deploy"])
-async def test_cancelled_where_it_waits(where: str, sent: int, name: str) -> None:
+async def test_a_cancelled_call_counts_as_sent_once_its_request_left(
+    where: str, sent: int, name: str
+) -> None:
     limits = Limits(deploy=1, status=1, other=1)
     act = STUCK if where == "in the answer" else SILENT
     with never_accepts() as hanging:
@@ -187,25 +201,27 @@ async def test_cancelled_where_it_waits(where: str, sent: int, name: str) -> Non
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-            assert used(edgegap, name).sent == sent + len(before)
+            assert idle_usage(edgegap, name).sent == sent + len(before)
             assert len(server.arrivals) == sent + len(before)
             await edgegap.aclose()
 
 
 @pytest.mark.parametrize("name", SAFE)
-@pytest.mark.parametrize("act", [CUT, CUT_UNREAD], ids=["in use", "at once"])
-async def test_aiohttps_own_resend_takes_a_slot_of_its_own(name: str, act: Act) -> None:
+@pytest.mark.parametrize(
+    "act", [CUT, CUT_UNREAD], ids=["while in use", "on connecting"]
+)
+async def test_a_resend_by_aiohttp_takes_a_slot_of_its_own(name: str, act: Act) -> None:
     acts = [answer(202), CUT, answer(202)] if act is CUT else [CUT_UNREAD, answer(202)]
     async with scripted(*acts, limits=Limits(status=1, other=1)) as (edgegap, server):
         for _ in range(2):
             await OPERATIONS[name](edgegap)
         times = server.times
-        assert used(edgegap, name).sent == 3
+        assert idle_usage(edgegap, name).sent == 3
         assert all(after - before > 1 for before, after in pairwise(times))
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-async def test_on_a_dead_connection_a_post_is_not_sent_twice(name: str) -> None:
+async def test_a_post_on_a_dead_connection_is_not_sent_twice(name: str) -> None:
     async with scripted(ACCEPTED, CUT, ACCEPTED) as (edgegap, server):
         await deploy(edgegap)
         error = await failure(OPERATIONS[name](edgegap))
@@ -213,21 +229,21 @@ async def test_on_a_dead_connection_a_post_is_not_sent_twice(name: str) -> None:
 
 
 @operations
-async def test_a_connection_that_ends_without_notice_costs_no_answer(name: str) -> None:
-    async with scripted(then_closed(GOOD)) as (edgegap, server):
+async def test_a_connection_closed_after_its_answer_loses_no_request(name: str) -> None:
+    async with scripted(closed_after(GOOD)) as (edgegap, server):
         for _ in range(5):
             await OPERATIONS[name](edgegap)
             await asyncio.sleep(0.01)
-        assert used(edgegap, name).sent == len(server.arrivals) == 5
+        assert idle_usage(edgegap, name).sent == len(server.arrivals) == 5
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("act", [CUT_IN_BODY, replace(SILENT, headers_only=True), CUT])
-# 16 MB are more than the kernel takes
+# 16 MB don't fit into the kernel's buffers.
 @pytest.mark.parametrize("size", [100_000, 16_000_000])
-async def test_of_a_long_body_a_part_counts_as_sent(act: Act, size: int) -> None:
+async def test_a_partly_sent_body_counts_as_sent(act: Act, size: int) -> None:
     async with scripted(act, ACCEPTED) as (edgegap, server):
         assert isinstance(await failure(deploy(edgegap, size)), DeployOutcomeUnknown)
-        assert (len(server.arrivals), used(edgegap, "deploy").sent) == (1, 1)
+        assert (len(server.arrivals), idle_usage(edgegap, "deploy").sent) == (1, 1)
         await deploy(edgegap, size)
         assert len(server.arrivals[1].body) > size

@@ -1,5 +1,5 @@
-"""A token made for the purpose goes nowhere but into its header, whatever a server or a
-proxy sends back.
+"""Tokens and webhook signatures appear in no error, log line, repr or URL, whatever a
+server or a proxy sends back.
 """
 
 import json
@@ -29,7 +29,7 @@ from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
 DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
-# Cut short, as parsers do with what they complain of, a token is still most of one.
+# Parsers shorten what they quote, and most of a token is still a leak.
 PARTS = {
     secret[at : at + 10]
     for secret in (TOKEN, DELETE_TOKEN)
@@ -67,8 +67,8 @@ def raw(start: str, body: str = "", *headers: str, length: int | None = None) ->
     return Act("\r\n".join([*head, "", body]).encode(), cut=True)
 
 
-def acts(secret: str) -> dict[str, Act]:
-    """What a server may make of a secret that it was sent."""
+def leaking_answers(secret: str) -> dict[str, Act]:
+    """Answers of servers that repeat a secret in every possible place."""
     echo = f"token {secret}"
     return {
         "json error": answer(
@@ -106,8 +106,8 @@ def acts(secret: str) -> dict[str, Act]:
     }
 
 
-def texts(error: BaseException | None) -> Iterator[str]:
-    """All that an error may show, or carry along: itself, and what it came from."""
+def shown_by(error: BaseException | None) -> Iterator[str]:
+    """Everything that an error can show, its causes and contexts included."""
     if error is None:
         return
     yield from traceback.format_exception(error)
@@ -121,8 +121,8 @@ def texts(error: BaseException | None) -> Iterator[str]:
     yield (
         pickle.dumps(error).decode("latin-1") if isinstance(error, EdgegapError) else ""
     )
-    yield from texts(error.__cause__)
-    yield from texts(error.__context__)
+    yield from shown_by(error.__cause__)
+    yield from shown_by(error.__context__)
 
 
 def leaks(*shown: str) -> list[str]:
@@ -130,23 +130,23 @@ def leaks(*shown: str) -> list[str]:
 
 
 @pytest.fixture
-def everything(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     caplog.set_level(logging.DEBUG)
     for name in ("edgegap_async", "asyncio", "aiohttp"):
         caplog.set_level(logging.DEBUG, name)
     return caplog
 
 
-@pytest.mark.parametrize("act", acts(""))
+@pytest.mark.parametrize("act", leaking_answers(""))
 @pytest.mark.parametrize("call", CALLS)
-async def test_no_error_and_no_log_line_repeats_a_token(
+async def test_no_error_and_no_log_line_contains_a_token(
     call: str,
     act: str,
-    everything: pytest.LogCaptureFixture,
+    all_logs: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     secret = DELETE_TOKEN if "self" in call else TOKEN
-    async with RawServer(acts(secret)[act]) as server:
+    async with RawServer(leaking_answers(secret)[act]) as server:
         monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
         monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
         async with EdgegapSession(
@@ -156,7 +156,7 @@ async def test_no_error_and_no_log_line_repeats_a_token(
                 await CALLS[call](session)
             assert (
                 leaks(
-                    *texts(raised.value),
+                    *shown_by(raised.value),
                     repr(session),
                     str(session),
                     repr(session.usage()),
@@ -165,17 +165,17 @@ async def test_no_error_and_no_log_line_repeats_a_token(
             )
         assert server.arrivals
         assert leaks(*(arrival.path for arrival in server.arrivals)) == []
-    lines = [repr(vars(record)) + record.getMessage() for record in everything.records]
+    lines = [repr(vars(record)) + record.getMessage() for record in all_logs.records]
     assert any("edgegap_async" in line for line in lines)
     assert leaks(*lines) == []
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_nor_does_a_connection_that_is_never_made(
-    call: str, everything: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_no_error_without_a_connection_contains_a_token(
+    call: str, all_logs: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as taken:
-        # and does not listen
+        # The port is bound and does not listen.
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{url}/v1/self/stop/c065/7")
@@ -185,18 +185,18 @@ async def test_nor_does_a_connection_that_is_never_made(
                 await CALLS[call](session)
         with pytest.raises(EdgegapError) as closed:
             await CALLS["status"](session)
-    assert leaks(*texts(raised.value), *texts(closed.value), repr(session)) == []
-    assert leaks(*(repr(vars(record)) for record in everything.records)) == []
+    assert leaks(*shown_by(raised.value), *shown_by(closed.value), repr(session)) == []
+    assert leaks(*(repr(vars(record)) for record in all_logs.records)) == []
 
 
-async def test_nor_does_a_session_of_the_caller_s(
-    everything: pytest.LogCaptureFixture,
+async def test_no_error_on_a_given_http_session_contains_a_token(
+    all_logs: pytest.LogCaptureFixture,
 ) -> None:
     async with (
-        RawServer(acts(TOKEN)["html"]) as server,
+        RawServer(leaking_answers(TOKEN)["html"]) as server,
         ClientSession(raise_for_status=True) as http,
     ):
-        # as many as a pool of 100 holds
+        # Half of the rate fits into aiohttp's default pool of 100 connections.
         limits = Limits(share=0.5)
         session = EdgegapSession(
             TOKEN, base_url=server.url, http=http, retry=Retry(tries=1), limits=limits
@@ -207,11 +207,11 @@ async def test_nor_does_a_session_of_the_caller_s(
         with pytest.raises(EdgegapError) as closed:
             await session.deployments.status("c065")
         await session.aclose()
-    assert leaks(*texts(raised.value), *texts(closed.value)) == []
-    assert leaks(*(repr(vars(record)) for record in everything.records)) == []
+    assert leaks(*shown_by(raised.value), *shown_by(closed.value)) == []
+    assert leaks(*(repr(vars(record)) for record in all_logs.records)) == []
 
 
-def test_what_holds_a_secret_does_not_show_it() -> None:
+def test_reprs_hide_secrets() -> None:
     container = Container(request_id="c065", delete_token=DELETE_TOKEN)
     variable = EnvironmentVariable("KEY", DELETE_TOKEN, is_hidden=True)
     reply = Reply(200, TOKEN.encode(), TOKEN)
@@ -226,11 +226,11 @@ def test_what_holds_a_secret_does_not_show_it() -> None:
     assert DELETE_TOKEN in repr(EnvironmentVariable("KEY", DELETE_TOKEN))
 
 
-def test_the_search_finds_what_it_is_for() -> None:
+def test_the_leak_search_finds_shortened_tokens_and_causes() -> None:
     error = EdgegapError("fine")
     error.__cause__ = ValueError(f"cut short: {TOKEN[:12]}")
-    assert leaks(*texts(error))
-    assert leaks(*texts(EdgegapError(DELETE_TOKEN)))
+    assert leaks(*shown_by(error))
+    assert leaks(*shown_by(EdgegapError(DELETE_TOKEN)))
 
 
 ECHOES: dict[str, tuple[int, Callable[[str], str]]] = {
@@ -251,16 +251,16 @@ ECHOES: dict[str, tuple[int, Callable[[str], str]]] = {
 
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("once", [True, False])
-async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
-    once: bool, echo: str, everything: pytest.LogCaptureFixture
+async def test_no_error_and_no_log_line_contains_a_webhook_signature(
+    once: bool, echo: str, all_logs: pytest.LogCaptureFixture
 ) -> None:
     signatures: set[str] = set()
     status, made = ECHOES[echo]
 
-    async def answer_with_it(request: web.BaseRequest) -> web.Response:
+    async def answer_with_the_url(request: web.BaseRequest) -> web.Response:
         body = await request.read()
         if not body:
-            # nobody can look for it
+            # The search for the deployment fails.
             return web.Response(status=503)
         signatures.update(re.findall("[0-9a-f]{64}", body.decode()))
         url = json.loads(body)["webhook_on_ready"]["url"]
@@ -269,7 +269,7 @@ async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
         )
 
     hooks = WebhookReceiver("https://matchmaker.example.com/hooks")
-    runner = web.ServerRunner(web.Server(answer_with_it), shutdown_timeout=0.001)
+    runner = web.ServerRunner(web.Server(answer_with_the_url), shutdown_timeout=0.001)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -280,11 +280,11 @@ async def test_no_error_and_no_log_line_repeats_what_signs_a_webhook(
         ) as session:
             with pytest.raises(EdgegapError) as raised:
                 await session.deployments.deploy("app", "v1", users=["::1"], once=once)
-            shown = [*texts(raised.value), repr(session), pretty_repr(hooks)]
+            shown = [*shown_by(raised.value), repr(session), pretty_repr(hooks)]
     finally:
         await runner.cleanup()
     assert len(signatures) == 3
-    shown += [repr(vars(record)) + record.getMessage() for record in everything.records]
+    shown += [repr(vars(record)) + record.getMessage() for record in all_logs.records]
     parts = {signature[:10] for signature in signatures}
     assert [text for text in shown if any(part in text for part in parts)] == []
     assert any("ready" in text and "/***" in text for text in shown)

@@ -1,4 +1,4 @@
-"""`python -m edgegap_async`: what a user types, reads and gets as an exit code."""
+"""`python -m edgegap_async`: its options, output and exit codes."""
 
 import asyncio
 import json
@@ -7,10 +7,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.paths import ROOT
 
 import edgegap_async
 from edgegap_async import __main__, __version__
@@ -20,7 +20,7 @@ from edgegap_async.cli.program import program
 from edgegap_async.cli.simulate import serve
 from edgegap_async.simulator import Simulator, VirtualTimeLoop
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "matches.jsonl"
+EXAMPLE = ROOT / "examples" / "matches.jsonl"
 LINE = '{"match_id": "%s", "players": ["192.0.2.1", {"latitude": 45.5, "longitude": -73.6}]}\n'
 
 
@@ -62,7 +62,7 @@ def test_the_example_is_launched_within_the_limits() -> None:
     assert "time to ready, from the sending of the deploy: p50 " in result.stderr
 
 
-def test_the_example_has_players_of_all_kinds() -> None:
+def test_the_example_has_players_of_every_kind() -> None:
     lines = [json.loads(line) for line in EXAMPLE.read_text().splitlines()]
 
     players = [player for line in lines for player in line["players"]]
@@ -74,7 +74,7 @@ def test_the_example_has_players_of_all_kinds() -> None:
     assert any("environment_variables" in line for line in lines)
 
 
-def test_both_sides_are_counted_in_the_summary() -> None:
+def test_the_summary_counts_requests_at_client_and_simulator() -> None:
     lines = run("launch", str(EXAMPLE), "--simulate", "--stop").stderr.splitlines()
 
     ours, theirs = (lines.index(line) for line in lines if line.endswith("429"))
@@ -84,7 +84,7 @@ def test_both_sides_are_counted_in_the_summary() -> None:
     assert lines[-1] == "stopped: 40 servers"
 
 
-def test_matches_come_from_standard_input() -> None:
+def test_matches_are_read_from_standard_input() -> None:
     result = run("launch", "-", "--simulate", stdin=LINE % "a" + "\n" + LINE % "b")
 
     assert result.exit_code == 0
@@ -94,7 +94,7 @@ def test_matches_come_from_standard_input() -> None:
     }
 
 
-def test_without_a_token_it_is_simulated_and_says_so() -> None:
+def test_without_a_token_a_launch_is_simulated_and_prints_it() -> None:
     result = run("launch", "-", stdin=LINE % "a")
 
     assert result.exit_code == 0
@@ -103,7 +103,7 @@ def test_without_a_token_it_is_simulated_and_says_so() -> None:
     )
 
 
-def test_simulated_it_uses_neither_token_nor_url_of_the_environment(
+def test_a_simulated_launch_ignores_token_and_url_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "not a token\x07")
@@ -125,9 +125,9 @@ def test_simulated_it_uses_neither_token_nor_url_of_the_environment(
     assert "not a token" not in result.output
 
 
-def test_with_a_token_it_talks_to_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_with_a_token_calls_the_api(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
-    # where nobody listens
+    # Nothing listens at this port.
     monkeypatch.setenv("EDGEGAP_BASE_URL", "http://127.0.0.1:1")
 
     result = run(
@@ -157,7 +157,7 @@ def test_with_a_token_it_talks_to_the_api(monkeypatch: pytest.MonkeyPatch) -> No
         (["--simulate", "--max-running", "0"], "--max-running"),
     ],
 )
-def test_wrong_options_start_nothing(
+def test_invalid_options_start_nothing(
     args: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
@@ -172,7 +172,7 @@ def test_wrong_options_start_nothing(
     "environment",
     [{"EDGEGAP_API_TOKEN": "two words"}, {"EDGEGAP_BASE_URL": "http://far.example"}],
 )
-def test_a_wrong_environment_starts_nothing(
+def test_an_invalid_environment_starts_nothing(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"EDGEGAP_API_TOKEN": "made-up", **environment}.items():
@@ -186,7 +186,7 @@ def test_a_wrong_environment_starts_nothing(
     assert "Error: " in result.stderr
 
 
-def test_every_bad_line_is_named_and_nothing_is_started() -> None:
+def test_all_invalid_lines_are_named_and_nothing_is_started() -> None:
     lines = [
         LINE % "a",
         "{\n",
@@ -255,7 +255,7 @@ def test_an_empty_file_is_an_error() -> None:
         ('{"match_id": "\udcff", "players": ["192.0.2.1"]}', "utf-8"),
     ],
 )
-def test_a_bad_line_is_told_by_its_field(line: str, problem: str) -> None:
+def test_an_invalid_line_names_its_field(line: str, problem: str) -> None:
     matches, (bad,) = read([b"\n", line.encode(errors="surrogateescape")], "game", "1")
 
     assert not matches
@@ -263,7 +263,7 @@ def test_a_bad_line_is_told_by_its_field(line: str, problem: str) -> None:
     assert problem in bad.problem
 
 
-def test_uvloop_is_imported_for_whom_asks_for_it(
+def test_uvloop_is_imported_only_on_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = loop_factory("uvloop")()
@@ -279,7 +279,7 @@ def test_uvloop_is_imported_for_whom_asks_for_it(
     assert "pip install uvloop" in result.stderr
 
 
-def test_ctrl_c_twice_is_still_130() -> None:
+def test_ctrl_c_twice_exits_with_130() -> None:
     def loop() -> asyncio.AbstractEventLoop:
         made = VirtualTimeLoop()
         for seconds in (1.1, 1.2):
@@ -294,14 +294,14 @@ def test_ctrl_c_twice_is_still_130() -> None:
     assert re.search(r"^running: \d+ servers: ", result.stderr, re.MULTILINE)
 
 
-def test_simulate_refuses_what_makes_no_sense() -> None:
+def test_simulate_rejects_a_range_that_ends_before_it_starts() -> None:
     result = run("simulate", "--ready-after", "5", "2")
 
     assert result.exit_code == 2
     assert "ready_after" in result.stderr
 
 
-def test_simulate_names_a_port_that_is_taken() -> None:
+def test_simulate_names_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("simulate", "--port", str(port))
@@ -310,7 +310,7 @@ def test_simulate_names_a_port_that_is_taken() -> None:
     assert f"can't listen on port {port}: " in result.stderr
 
 
-async def test_simulate_serves_until_it_is_interrupted(
+async def test_simulate_serves_until_interrupted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     simulator = Simulator()
@@ -321,7 +321,7 @@ async def test_simulate_serves_until_it_is_interrupted(
     assert capsys.readouterr().out == f"{simulator.url}\n"
 
 
-def test_version_and_help() -> None:
+def test_version_and_help_are_printed() -> None:
     assert __version__ in run("--version").stdout
     assert "launch" in run("--help").stdout
     assert "MATCHES.jsonl" in run("launch", "--help").stdout
@@ -329,9 +329,9 @@ def test_version_and_help() -> None:
 
 
 @pytest.fixture
-def forget_the_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def unload_the_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def forget() -> None:
-        # to be put back, as the modules are
+        # monkeypatch then restores the attribute together with the modules.
         monkeypatch.setattr(edgegap_async, "cli", edgegap_async.cli)
         for name in [
             name for name in sys.modules if name.startswith("edgegap_async.cli")
@@ -342,12 +342,12 @@ def forget_the_program(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_the_extra_it_says_how_to_install_it(
+def test_a_missing_cli_extra_names_the_install_command(
     missing: str,
-    forget_the_program: Callable[[], None],
+    unload_the_cli: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forget_the_program()
+    unload_the_cli()
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
@@ -355,14 +355,14 @@ def test_without_the_extra_it_says_how_to_install_it(
     with pytest.raises(SystemExit) as ended:
         __main__.main()
 
-    # a text is printed to stderr, and exits with 1
+    # `sys.exit` with a text prints it to stderr and exits with 1.
     assert 'pip install "edgegap-async[cli]"' in str(ended.value.code)
 
 
-def test_a_module_of_ours_that_is_missing_is_no_missing_extra(
-    forget_the_program: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+def test_a_missing_internal_module_is_not_reported_as_a_missing_extra(
+    unload_the_cli: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget_the_program()
+    unload_the_cli()
     monkeypatch.setitem(sys.modules, "edgegap_async.cli.run_launch", None)
 
     with pytest.raises(ModuleNotFoundError):

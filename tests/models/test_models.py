@@ -1,5 +1,5 @@
-"""What the API answers, as structs: every sample of the reference page, with nothing
-lost and nothing demanded.
+"""Answers as structs: each sample of the reference page decodes without loss, and
+almost every field may be missing.
 """
 
 import copy
@@ -15,27 +15,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.reference import BY_KEY, OPERATIONS
-from support.samples import STATUS, STRUCTS, lost, read, status
+from support.samples import STATUS, STRUCTS, differences, read, status
 
 from edgegap_async import DeploymentState
 from edgegap_async.models.location import Location
 
-# Without these an answer is no answer: which deployment, which host, which tag; and the
-# list in a list.
-IDENTITIES = {"request_id", "host_id", "name", "data", "locations", "tags"}
+# An answer must have the identity of its deployment, host or tag, and a list must have
+# its rows.
+REQUIRED = {"request_id", "host_id", "name", "data", "locations", "tags"}
 
 
-def places(sample: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to each value that belongs to a key, at any depth."""
+def key_paths(sample: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to each value that has a key, at any depth."""
     for key, item in sample.items() if isinstance(sample, dict) else enumerate(sample):
         if isinstance(key, str):
             yield (*path, key)
         if isinstance(item, dict | list):
-            yield from places(item, (*path, key))
+            yield from key_paths(item, (*path, key))
 
 
-def changed(sample: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """The sample with another value at a place, or with nothing there (`...`)."""
+def with_value(sample: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of the sample with another value at `path`, or without the key (`...`)."""
     sample = copy.deepcopy(sample)
     inner = sample
     for key in path[:-1]:
@@ -47,22 +47,22 @@ def changed(sample: Any, path: tuple[Any, ...], value: Any) -> Any:
     return sample
 
 
-def is_identity(key: str, path: tuple[Any, ...]) -> bool:
+def is_required(key: str, path: tuple[Any, ...]) -> bool:
     inside_port = "ports" in path
     own_tags = path != ("tags",) or "tags" not in BY_KEY[key].path
     return (
-        path[-1] in IDENTITIES
+        path[-1] in REQUIRED
         and not inside_port
         and not (path[-1] == "tags" and own_tags)
     )
 
 
-def test_the_page_has_sixteen_operations_and_its_samples_are_whole() -> None:
+def test_the_reference_has_sixteen_operations_with_complete_samples() -> None:
     assert len(OPERATIONS) == len(BY_KEY) == 16
     for operation in OPERATIONS:
         length = operation.headers.get("Content-Length")
         assert (operation.body is None) == (length is None)
-        # the page counts the bytes of the compact form
+        # The reference page counts the bytes of compact JSON.
         if length:
             assert len(json.dumps(operation.body, separators=(",", ":"))) == int(length)
     assert [key for key, operation in BY_KEY.items() if operation.answer is None] == [
@@ -71,25 +71,23 @@ def test_the_page_has_sixteen_operations_and_its_samples_are_whole() -> None:
 
 
 @pytest.mark.parametrize("key", STRUCTS)
-def test_a_sample_decodes_with_nothing_lost(key: str) -> None:
-    assert list(lost(BY_KEY[key].answer, read(key, BY_KEY[key].answer))) == []
+def test_a_sample_decodes_without_loss(key: str) -> None:
+    assert list(differences(BY_KEY[key].answer, read(key, BY_KEY[key].answer))) == []
 
 
-def unread(key: str, path: tuple[Any, ...]) -> Iterator[str]:
-    """What goes wrong where the value at a place of the sample is absent, null or
-    empty.
-    """
+def decoding_problems(key: str, path: tuple[Any, ...]) -> Iterator[str]:
+    """What goes wrong if the value at `path` of the sample is absent, null or empty."""
     sample = BY_KEY[key].answer
     place = "$" + "".join(
         f"[{step}]" if isinstance(step, int) else f".{step}" for step in path
     )
     for nothing in (..., None, ""):
         try:
-            answer = read(key, changed(sample, path, nothing))
+            answer = read(key, with_value(sample, path, nothing))
         except msgspec.ValidationError as error:
             yield f"{place} = {nothing!r}: {error}"
             continue
-        missed = list(lost(sample, answer))
+        missed = list(differences(sample, answer))
         yield from (
             f"{place} = {nothing!r} took {item} along"
             for item in missed
@@ -100,20 +98,21 @@ def unread(key: str, path: tuple[Any, ...]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("key", STRUCTS)
-def test_what_is_absent_null_or_empty_is_no_error_and_hides_nothing_else(
+def test_an_absent_null_or_empty_field_affects_no_other_field(
     key: str,
 ) -> None:
-    every = list(places(BY_KEY[key].answer))
-    identities = [path for path in every if is_identity(key, path)]
-    # The keys of `ports` are data, not fields: a port that is not there is another
-    # test.
+    every = list(key_paths(BY_KEY[key].answer))
+    required = [path for path in every if is_required(key, path)]
+    # The keys of `ports` are data and not fields, so they have a test of their own.
     fields = [
-        path for path in every if path not in identities and path[-2:-1] != ("ports",)
+        path for path in every if path not in required and path[-2:-1] != ("ports",)
     ]
-    assert [problem for path in fields for problem in unread(key, path)] == []
-    for path in identities:
+    assert [
+        problem for path in fields for problem in decoding_problems(key, path)
+    ] == []
+    for path in required:
         with pytest.raises(msgspec.ValidationError):
-            read(key, changed(BY_KEY[key].answer, path, ...))
+            read(key, with_value(BY_KEY[key].answer, path, ...))
 
 
 @pytest.mark.parametrize("form", ["Status.{}", "{}"])
@@ -121,7 +120,7 @@ def test_what_is_absent_null_or_empty_is_no_error_and_hides_nothing_else(
     "state",
     [state for state in DeploymentState if state is not DeploymentState.UNKNOWN],
 )
-def test_a_state_is_known_in_each_form(form: str, state: DeploymentState) -> None:
+def test_a_state_is_recognized_in_each_form(form: str, state: DeploymentState) -> None:
     for raw in (form.format(state.name), form.format(state.name.lower())):
         seen = status(current_status=raw)
         assert (seen.state, seen.current_status) == (state, raw)
@@ -131,7 +130,7 @@ def test_a_state_is_known_in_each_form(form: str, state: DeploymentState) -> Non
     "raw",
     ["Status.HIBERNATING", "HIBERNATING", "Status.", "", None, ..., "Status.UNKNOWN"],
 )
-def test_a_state_that_is_not_known_stays_readable(raw: Any) -> None:
+def test_an_unknown_state_keeps_its_text(raw: Any) -> None:
     seen = status(current_status=raw)
     assert (seen.state, seen.current_status) == (
         DeploymentState.UNKNOWN,
@@ -140,7 +139,7 @@ def test_a_state_that_is_not_known_stays_readable(raw: Any) -> None:
 
 
 @pytest.mark.parametrize("key", STRUCTS)
-def test_answers_are_frozen_ignore_what_is_new_and_survive_pickle(key: str) -> None:
+def test_answers_are_frozen_picklable_and_ignore_unknown_fields(key: str) -> None:
     sample = BY_KEY[key].answer
     answer = read(key, sample | {"brand_new": [{}]})
     assert answer == read(key, sample)
@@ -149,8 +148,8 @@ def test_answers_are_frozen_ignore_what_is_new_and_survive_pickle(key: str) -> N
         setattr(answer, next(iter(sample)), None)
 
 
-# a busy machine is no failure
-UNHURRIED = settings(deadline=None)
+# A busy machine must not fail a test.
+NO_DEADLINE = settings(deadline=None)
 LENIENT = {
     "sockets": int,
     "elapsed_time": int,
@@ -163,8 +162,7 @@ LENIENT = {
     "tags": tuple,
     "ports": Mapping,
 }
-# A given alphabet: all of Unicode would first be tabulated, for a second, on a machine
-# that has never done so.
+# A fixed alphabet, because Hypothesis spends a second on its table of all of Unicode.
 TEXTS = st.text("019-+:.eTZ aé\n\U0001f600", max_size=8)
 SCALARS = (
     st.none()
@@ -173,7 +171,7 @@ SCALARS = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS
 )
-NEARLY = st.sampled_from(
+ALMOST_VALID = st.sampled_from(
     [
         "",
         "5",
@@ -186,7 +184,7 @@ NEARLY = st.sampled_from(
     ]
 )
 VALUES = st.recursive(
-    SCALARS | NEARLY,
+    SCALARS | ALMOST_VALID,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -198,9 +196,9 @@ VALUES = st.recursive(
 )
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(LENIENT, VALUES)))
-def test_whatever_comes_is_refused_whole_or_is_of_its_type(
+def test_a_status_with_random_values_is_rejected_or_has_the_declared_types(
     changes: dict[str, Any],
 ) -> None:
     try:
@@ -219,35 +217,35 @@ def test_whatever_comes_is_refused_whole_or_is_of_its_type(
     assert isinstance(port, int)
 
 
-EVERYWHERE = [(key, path) for key in STRUCTS for path in places(BY_KEY[key].answer)]
+ALL_PATHS = [(key, path) for key in STRUCTS for path in key_paths(BY_KEY[key].answer)]
 
 
-@UNHURRIED
-@given(st.sampled_from(EVERYWHERE), VALUES)
-def test_whatever_stands_anywhere_the_answer_is_refused_whole_or_read(
+@NO_DEADLINE
+@given(st.sampled_from(ALL_PATHS), VALUES)
+def test_an_answer_with_any_value_anywhere_is_rejected_or_decoded(
     at: tuple[str, Any], value: Any
 ) -> None:
     key, path = at
     try:
-        answer = read(key, changed(BY_KEY[key].answer, path, value))
+        answer = read(key, with_value(BY_KEY[key].answer, path, value))
     except msgspec.ValidationError:
         return
     assert type(answer) is STRUCTS[key]
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(
     st.fixed_dictionaries(
         {}, optional=dict.fromkeys(LENIENT, st.sampled_from([None, ""]))
     )
 )
-def test_nothing_where_something_was_never_takes_the_answer_along(
+def test_null_and_empty_values_never_reject_a_status(
     changes: dict[str, Any],
 ) -> None:
     assert status(**changes).request_id == BY_KEY[STATUS].answer["request_id"]
 
 
-@UNHURRIED
+@NO_DEADLINE
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_means_the_same_as_text(number: float) -> None:
+def test_a_number_equals_its_text_form(number: float) -> None:
     assert status(sockets=str(number)).sockets == status(sockets=number).sockets

@@ -1,5 +1,5 @@
-"""Every call ends inside its deadline, early where it can't be met; and what 429 asks
-for is done.
+"""Every call ends within its deadline, early where the deadline can't be met, and
+`Retry-After` is obeyed.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from support.raw_server import (
     answer,
     deploy,
     failure,
+    idle_usage,
     never_accepts,
     operations,
     scripted,
     session,
-    used,
 )
 
 from edgegap_async import EdgegapSession, Limits, Retry
@@ -42,18 +42,18 @@ from edgegap_async.errors import (
 )
 
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
-# seconds: virtual time counts a microsecond for each turn of the loop
+# In seconds. Virtual time advances a microsecond with each turn of the loop.
 EXACT = 0.01
 
 
 @pytest.fixture(autouse=True)
-def same_chance() -> None:
-    # what the pauses before repeats are drawn from
+def fixed_seed() -> None:
+    # Backoff is random.
     random.seed(0)
 
 
 async def timed(awaitable: Awaitable[object]) -> tuple[EdgegapError | object, float]:
-    """What comes of it, and after how many seconds."""
+    """The result or the error, and the seconds that it took."""
     start = now()
     try:
         return await awaitable, now() - start
@@ -61,12 +61,12 @@ async def timed(awaitable: Awaitable[object]) -> tuple[EdgegapError | object, fl
         return error, now() - start
 
 
-def refused(seconds: float | str, **headers: str) -> Act:
-    """429 that names a time."""
+def rate_limited(seconds: float | str, **headers: str) -> Act:
+    """A 429 with `Retry-After`."""
     return answer(429, {"message": "no"}, retry_after=str(seconds), **headers)
 
 
-TROUBLE = {
+FAULTS = {
     "silent": SILENT,
     "stuck": STUCK,
     "cut": CUT,
@@ -74,27 +74,27 @@ TROUBLE = {
     "refused": REFUSED,
     "garbage": GARBAGE,
 }
-TROUBLE |= {
-    "refused for 3 s": refused(3),
-    "refused for long": refused(999),
+FAULTS |= {
+    "refused for 3 s": rate_limited(3),
+    "refused for long": rate_limited(999),
     "slow": FAILED.later(0.9),
 }
-TROUBLE |= {"late to accept": Act(unread=True, after=6.0), "closed": None}
+FAULTS |= {"late to accept": Act(unread=True, after=6.0), "closed": None}
 
 
 @operations
-@pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
-async def test_every_call_ends_inside_its_deadline(name: str, act: Act | None) -> None:
+@pytest.mark.parametrize("act", FAULTS.values(), ids=FAULTS)
+async def test_every_call_ends_within_its_deadline(name: str, act: Act | None) -> None:
     for timeout in (0.001, 0.7, 5.3, 20):
         async with scripted(*[act] if act else [], closed=act is None) as (edgegap, _):
             result, length = await timed(OPERATIONS[name](edgegap, timeout=timeout))
-            assert isinstance(result, EdgegapError) or act == TROUBLE["late to accept"]
+            assert isinstance(result, EdgegapError) or act == FAULTS["late to accept"]
             assert length <= timeout + EXACT
-            used(edgegap, name)
+            idle_usage(edgegap, name)
 
 
 @operations
-async def test_connecting_ends_inside_the_deadline(name: str) -> None:
+async def test_connecting_ends_at_the_deadline(name: str) -> None:
     with never_accepts() as url:
         async with session(url) as edgegap:
             error, length = await timed(OPERATIONS[name](edgegap, timeout=7.3))
@@ -105,7 +105,7 @@ async def test_connecting_ends_inside_the_deadline(name: str) -> None:
 
 
 @pytest.mark.parametrize("length", [5.3, 7.25, 12.75, 31.4])
-async def test_no_time_is_rounded(length: float) -> None:
+async def test_timeouts_are_not_rounded(length: float) -> None:
     async with scripted(SILENT, retry=Retry(tries=1), attempt_timeout=99) as (
         edgegap,
         _,
@@ -122,7 +122,7 @@ async def test_no_time_is_rounded(length: float) -> None:
         assert (await timed(GET(edgegap)))[1] == pytest.approx(length, abs=EXACT)
 
 
-async def test_one_exchange_or_the_whole_call() -> None:
+async def test_attempt_timeout_ends_an_attempt_and_timeout_the_whole_call() -> None:
     async with scripted(SILENT, attempt_timeout=2, timeout=30) as (edgegap, server):
         error, length = await timed(OPERATIONS["POST"](edgegap))
         assert (type(error), error.request_sent, length) == (
@@ -130,13 +130,13 @@ async def test_one_exchange_or_the_whole_call() -> None:
             True,
             pytest.approx(2, abs=EXACT),
         )
-        # it gets twice the time
+        # One attempt of a deploy gets twice `attempt_timeout`.
         error, length = await timed(deploy(edgegap))
         assert (type(error), length) == (
             DeployOutcomeUnknown,
             pytest.approx(4, abs=EXACT),
         )
-        # repeated, and no more than five times
+        # A GET is retried, up to five tries in total.
         error, length = await timed(GET(edgegap))
         assert (type(error), len(server.arrivals)) == (TransportError, 7)
         assert 10 <= length <= 14
@@ -149,38 +149,42 @@ async def test_one_exchange_or_the_whole_call() -> None:
         assert type(error.__cause__) is TransportError
 
 
-@pytest.mark.parametrize("theirs", [2.0, 99.0])
-def test_a_deadline_leaves_no_mark_on_the_task(theirs: float) -> None:
-    """Not even where the caller's own time-out comes in the same turn of the loop: then
-    that is what comes out.
+@pytest.mark.parametrize("caller_timeout", [2.0, 99.0])
+def test_an_expired_deadline_leaves_the_task_uncancelled(caller_timeout: float) -> None:
+    """If the caller's own timeout expires in the same turn of the loop, the caller gets
+    its own TimeoutError.
     """
 
     async def both() -> BaseException:
         async with scripted(SILENT, attempt_timeout=2) as (edgegap, _):
             asyncio.get_running_loop().call_later(1.9, stall, 1)
             with pytest.raises((TimeoutError, TransportError)) as caught:
-                async with asyncio.timeout(theirs):
+                async with asyncio.timeout(caller_timeout):
                     await OPERATIONS["POST"](edgegap)
             assert asyncio.current_task().cancelling() == 0
             return caught.value
 
-    assert type(run(both())) is (TimeoutError if theirs == 2 else TransportError)
+    assert type(run(both())) is (
+        TimeoutError if caller_timeout == 2 else TransportError
+    )
 
 
 @pytest.mark.parametrize(
     ("act", "kind"),
     [(FAILED, ServerError), (REFUSED, RateLimited), (CUT, TransportError)],
 )
-async def test_the_last_error_is_the_cause(act: Act, kind: type[EdgegapError]) -> None:
+async def test_deadline_exceeded_has_the_last_error_as_its_cause(
+    act: Act, kind: type[EdgegapError]
+) -> None:
     async with scripted(act, retry=Retry(tries=99, backoff=1)) as (edgegap, server):
         error = await failure(GET(edgegap, timeout=6))
         assert (type(error), type(error.__cause__)) == (DeadlineExceeded, kind)
-        # the last one, not a chain of them all
+        # Only the last error is kept, not a chain of all attempts.
         assert error.__cause__.__cause__ is None
         assert len(server.arrivals) > 2
 
 
-async def test_a_queue_that_is_too_long_is_told_at_once(
+async def test_a_queue_longer_than_the_deadline_is_reported_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "edgegap_async")
@@ -199,8 +203,8 @@ async def test_a_queue_that_is_too_long_is_told_at_once(
         assert len(server.arrivals) == 10
 
 
-async def test_a_deadline_may_pass_in_the_queue() -> None:
-    """A slot that does not come back is more than the most hopeful estimate can know."""
+async def test_a_deadline_can_pass_in_the_queue() -> None:
+    """The estimated wait can't know that the first call never returns its slot."""
     async with scripted(SILENT, GOOD, limits=Limits(status=1)) as (edgegap, server):
         first = asyncio.create_task(GET(edgegap, timeout=10))
         await asyncio.sleep(0)
@@ -215,7 +219,7 @@ async def test_a_deadline_may_pass_in_the_queue() -> None:
         await GET(edgegap)
 
 
-async def test_a_call_that_has_time_is_not_refused() -> None:
+async def test_a_call_whose_wait_fits_its_deadline_is_sent() -> None:
     async with scripted(limits=Limits(status=0.5)) as (edgegap, _):
         await GET(edgegap)
         await asyncio.sleep(1.9)
@@ -227,7 +231,7 @@ async def test_a_call_that_has_time_is_not_refused() -> None:
 
 
 @pytest.mark.parametrize("where", ["session", "call"])
-async def test_none_is_no_deadline(where: str) -> None:
+async def test_timeout_none_means_no_deadline(where: str) -> None:
     async with scripted(
         limits=Limits(status=0.002), timeout=None if where == "session" else 60
     ) as (edgegap, _):
@@ -241,7 +245,9 @@ async def test_none_is_no_deadline(where: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf"), "5", True, [1]])
-async def test_wrong_timeouts(wrong: object) -> None:
+async def test_invalid_timeouts_are_rejected_before_anything_is_sent(
+    wrong: object,
+) -> None:
     async with scripted() as (edgegap, server):
         for name in OPERATIONS:
             with pytest.raises(ValueError, match="timeout must be"):
@@ -254,33 +260,33 @@ async def test_wrong_timeouts(wrong: object) -> None:
         assert server.arrivals == []
 
 
-# the server's clock, which is not ours
+# The server's clock differs from the local one.
 DATE = datetime(2001, 1, 1, tzinfo=UTC)
 
 
-def http(date: datetime) -> str:
+def http_date(date: datetime) -> str:
     return format_datetime(date, usegmt=True)
 
 
 @pytest.mark.parametrize(
     ("act", "hold"),
     [
-        (refused(7), 7),
-        (refused(0.5), 0.5),
-        (refused(http(DATE + timedelta(seconds=7)), date=http(DATE)), 7),
-        (refused(http(DATE + timedelta(days=7)), date=http(DATE)), 60),
-        (refused(3600), 60),
-        (refused("next week"), None),
+        (rate_limited(7), 7),
+        (rate_limited(0.5), 0.5),
+        (rate_limited(http_date(DATE + timedelta(seconds=7)), date=http_date(DATE)), 7),
+        (rate_limited(http_date(DATE + timedelta(days=7)), date=http_date(DATE)), 60),
+        (rate_limited(3600), 60),
+        (rate_limited("next week"), None),
     ],
 )
-async def test_retry_after_holds_the_whole_bucket(
+async def test_retry_after_delays_every_call_under_the_same_limit(
     act: Act, hold: float | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with scripted(act, GOOD, timeout=None) as (edgegap, server):
         first = asyncio.create_task(GET(edgegap))
         await asyncio.sleep(0.25)
         others = [asyncio.create_task(GET(edgegap)) for _ in range(3)]
-        # another limit
+        # A deploy has another limit.
         assert (await timed(deploy(edgegap)))[1] < 0.1
         await asyncio.gather(first, *others)
         seen = [
@@ -294,9 +300,9 @@ async def test_retry_after_holds_the_whole_bucket(
         )
 
 
-async def test_a_date_without_a_date_is_read_by_our_clock() -> None:
+async def test_a_retry_after_date_without_a_date_header_uses_the_local_clock() -> None:
     async with scripted(
-        refused(http(datetime.now(UTC) + timedelta(seconds=20))), GOOD
+        rate_limited(http_date(datetime.now(UTC) + timedelta(seconds=20))), GOOD
     ) as (edgegap, server):
         await GET(edgegap)
         assert 15 < server.times[1] <= 20
@@ -305,10 +311,10 @@ async def test_a_date_without_a_date_is_read_by_our_clock() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "until"), [(10, 2, 10), (2, 5, 6), (5, 5, 6)]
 )
-async def test_not_before_moves_forward_only(
+async def test_a_shorter_retry_after_does_not_replace_a_longer_one(
     first: float, second: float, until: float
 ) -> None:
-    async with scripted(refused(first), refused(second).later(1), GOOD) as (
+    async with scripted(rate_limited(first), rate_limited(second).later(1), GOOD) as (
         edgegap,
         server,
     ):
@@ -318,7 +324,7 @@ async def test_not_before_moves_forward_only(
 
 @operations
 async def test_retry_after_past_the_deadline_ends_the_call_at_once(name: str) -> None:
-    async with scripted(refused(10)) as (edgegap, server):
+    async with scripted(rate_limited(10)) as (edgegap, server):
         error, length = await timed(OPERATIONS[name](edgegap, timeout=9))
         assert isinstance(error, RateLimited)
         assert (error.retry_after, length, len(server.arrivals)) == (
@@ -326,7 +332,7 @@ async def test_retry_after_past_the_deadline_ends_the_call_at_once(name: str) ->
             pytest.approx(0, abs=EXACT),
             1,
         )
-        # the hold is the others' too
+        # The next call under the same limit is delayed too.
         error, length = await timed(OPERATIONS[name](edgegap, timeout=9))
         assert isinstance(error, QueueTooLong)
         assert (error.wait, length, len(server.arrivals)) == (
@@ -336,9 +342,7 @@ async def test_retry_after_past_the_deadline_ends_the_call_at_once(name: str) ->
         )
 
 
-async def test_refused_without_a_time_it_waits_its_backoff_and_the_bucket_goes_on() -> (
-    None
-):
+async def test_a_429_without_retry_after_delays_only_its_own_call() -> None:
     async with scripted(REFUSED, GOOD, retry=Retry(backoff=8)) as (edgegap, server):
         first = asyncio.create_task(GET(edgegap))
         await asyncio.sleep(0.01)
@@ -347,8 +351,8 @@ async def test_refused_without_a_time_it_waits_its_backoff_and_the_bucket_goes_o
         assert 0.2 < server.times[2] <= 8
 
 
-@pytest.mark.parametrize("act", [REFUSED, refused(20), refused(59)])
-async def test_a_minute_of_refusals_ends_a_call_without_a_deadline(act: Act) -> None:
+@pytest.mark.parametrize("act", [REFUSED, rate_limited(20), rate_limited(59)])
+async def test_a_minute_of_429s_ends_a_call_without_a_deadline(act: Act) -> None:
     async with scripted(act) as (edgegap, server):
         error, length = await timed(GET(edgegap, timeout=None))
         assert isinstance(error, RateLimited)
@@ -357,13 +361,13 @@ async def test_a_minute_of_refusals_ends_a_call_without_a_deadline(act: Act) -> 
 
 
 @pytest.mark.parametrize("asked", [0, -5, "Mon, 01 Jan 2001 00:00:00 GMT"])
-async def test_retry_after_now_is_no_leave_to_hammer(asked: object) -> None:
-    async with scripted(*[refused(str(asked))] * 40, GOOD) as (edgegap, server):
+async def test_retry_after_zero_or_in_the_past_still_backs_off(asked: object) -> None:
+    async with scripted(*[rate_limited(str(asked))] * 40, GOOD) as (edgegap, server):
         await timed(GET(edgegap, timeout=10))
         assert len(server.arrivals) < 20
 
 
-async def test_503_may_name_a_time_too_for_its_own_call() -> None:
+async def test_retry_after_on_a_503_delays_only_its_own_call() -> None:
     act = answer(503, {"message": "no"}, retry_after="3")
     async with scripted(act, GOOD) as (edgegap, server):
         first = asyncio.create_task(GET(edgegap))

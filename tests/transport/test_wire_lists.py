@@ -1,4 +1,4 @@
-"""Lists: what a query looks like on the wire, one page, and all pages."""
+"""How list queries are sent, single pages, and iteration over all pages."""
 
 import json
 from collections.abc import AsyncIterator
@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from support.echo import Echo, echoing
+from support.recording_server import RecordingServer, recording_server
 
 from edgegap_async import EdgegapSession, ListFilter, ListQuery, OrderBy
 from edgegap_async.errors import NotFound
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[Echo]:
-    async with echoing() as echo:
-        yield echo
+async def server() -> AsyncIterator[RecordingServer]:
+    async with recording_server() as server:
+        yield server
 
 
 def page(*ids: str, has_next: bool | None = None, **pagination: Any) -> web.Response:
@@ -59,61 +59,67 @@ QUERIES = [
 ]
 
 
-@pytest.mark.parametrize(("query", "meant"), QUERIES)
-async def test_a_query_is_json_and_so_is_its_text(
-    query: ListQuery, meant: Any, echo: Echo
+@pytest.mark.parametrize(("query", "expected"), QUERIES)
+async def test_a_query_is_sent_as_json_and_a_text_unchanged(
+    query: ListQuery, expected: Any, server: RecordingServer
 ) -> None:
-    text = json.dumps(meant, ensure_ascii=False)
-    echo.answers = [page("a"), page("a")]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    text = json.dumps(expected, ensure_ascii=False)
+    server.answers = [page("a"), page("a")]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
         await session.deployments.list(query)
         await session.deployments.list(text)
-    assert [json.loads(dict(seen.query)["query"]) for seen in echo.seen] == [
-        meant,
-        meant,
+    assert [
+        json.loads(dict(request.query)["query"]) for request in server.requests
+    ] == [
+        expected,
+        expected,
     ]
-    assert echo.seen[1].query == [("query", text)]
+    assert server.requests[1].query == [("query", text)]
 
 
-async def test_page_and_limit_are_asked_for(echo: Echo) -> None:
-    echo.answers = [page("a"), page("b"), web.json_response({"data": []})]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+async def test_page_and_limit_are_sent(server: RecordingServer) -> None:
+    server.answers = [page("a"), page("b"), web.json_response({"data": []})]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
         first = await session.deployments.list("{}", page=2, limit=100)
         await session.deployments.list(limit=1)
         await session.private_fleets.hosts("f", page=3, limit=4)
     assert [row.request_id for row in first.data] == ["a"]
-    assert [seen.query for seen in echo.seen] == [
+    assert [request.query for request in server.requests] == [
         [("query", "{}"), ("page", "2"), ("limit", "100")],
         [("limit", "1")],
         [("page", "3"), ("limit", "4")],
     ]
 
 
-async def walk(session: EdgegapSession, *args: Any, **options: Any) -> list[str]:
+async def iterated_ids(
+    session: EdgegapSession, *args: Any, **options: Any
+) -> list[str]:
     return [
         summary.request_id
         async for summary in session.deployments.iterate(*args, **options)
     ]
 
 
-async def test_iterate_walks_all_pages_and_gives_none_twice(echo: Echo) -> None:
-    echo.answers = [
+async def test_iterate_yields_every_row_of_every_page_once(
+    server: RecordingServer,
+) -> None:
+    server.answers = [
         page("a", "b", has_next=True, number=1),
-        # meanwhile one more was deployed: all moved on by one
+        # A deployment was added meanwhile, so each row moved down by one.
         page("b", "c", "c", has_next=True, number=2),
         page("a", "d", has_next=False, number=3),
     ]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
-        assert await walk(
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        assert await iterated_ids(
             session, ListQuery([ListFilter("status", "eq", "ready")])
         ) == ["a", "b", "c", "d"]
-    asked = [dict(seen.query) for seen in echo.seen]
-    assert [(query["page"], query["limit"]) for query in asked] == [
+    queries = [dict(request.query) for request in server.requests]
+    assert [(query["page"], query["limit"]) for query in queries] == [
         ("1", "100"),
         ("2", "100"),
         ("3", "100"),
     ]
-    assert len({query["query"] for query in asked}) == 1
+    assert len({query["query"] for query in queries}) == 1
 
 
 @pytest.mark.parametrize(
@@ -129,36 +135,38 @@ async def test_iterate_walks_all_pages_and_gives_none_twice(echo: Echo) -> None:
     ],
     ids=["no pagination", "no next", "empty page", "pagination empty", "next unknown"],
 )
-async def test_iterate_ends(last: web.Response, echo: Echo) -> None:
-    echo.answers = [page("a", has_next=True), last]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
-        rows = await walk(session, page_size=7)
+async def test_iterate_ends_with_the_last_page(
+    last: web.Response, server: RecordingServer
+) -> None:
+    server.answers = [page("a", has_next=True), last]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        rows = await iterated_ids(session, page_size=7)
     assert rows in (["a"], ["a", "b"])
     assert (rows == ["a"]) == (b'"b"' not in (last.body or b""))
-    assert [dict(seen.query)["limit"] for seen in echo.seen] == ["7", "7"]
+    assert [dict(request.query)["limit"] for request in server.requests] == ["7", "7"]
 
 
-async def test_iterate_asks_for_no_page_before_it_is_needed(echo: Echo) -> None:
-    echo.answers = [page("a", "b", has_next=True), page("c")]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+async def test_iterate_requests_pages_only_when_needed(server: RecordingServer) -> None:
+    server.answers = [page("a", "b", has_next=True), page("c")]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
         rows = session.deployments.iterate()
-        assert echo.seen == []
+        assert server.requests == []
         assert [(await anext(rows)).request_id, (await anext(rows)).request_id] == [
             "a",
             "b",
         ]
-        assert len(echo.seen) == 1
+        assert len(server.requests) == 1
         assert (await anext(rows)).request_id == "c"
         with pytest.raises(StopAsyncIteration):
             await anext(rows)
 
 
-async def test_an_error_on_a_later_page_is_raised(echo: Echo) -> None:
-    echo.answers = [
+async def test_an_error_on_a_later_page_is_raised(server: RecordingServer) -> None:
+    server.answers = [
         page("a", has_next=True),
         web.json_response({"message": "gone"}, status=404),
     ]
-    async with EdgegapSession("my-token", base_url=echo.url) as session:
+    async with EdgegapSession("my-token", base_url=server.url) as session:
         rows = session.deployments.iterate()
         assert (await anext(rows)).request_id == "a"
         with pytest.raises(NotFound, match="gone"):

@@ -1,5 +1,5 @@
-"""What is repeated, how often, at whose cost; and what a repeated DELETE means that
-finds nothing.
+"""Which requests are retried, how often, what counts as a try, and what a retried
+DELETE means that finds nothing.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from support.raw_server import (
     answer,
     failure,
     half,
+    idle_usage,
     operations,
     scripted,
-    used,
 )
 
 from edgegap_async import Retry
@@ -40,30 +40,30 @@ ONCE = Retry(tries=1)
 
 
 @pytest.fixture(autouse=True)
-def same_chance() -> None:
-    # what the pauses before repeats are drawn from
+def fixed_seed() -> None:
+    # Backoff is random.
     random.seed(0)
 
 
-PASSING = {
+TRANSIENT = {
     str(status): answer(status, {"message": "no"})
     for status in (408, 500, 502, 503, 504)
 }
-PASSING |= {
+TRANSIENT |= {
     "HTML": answer(502, "<html>"),
     "cut": CUT,
     "half": half(),
     "garbage": GARBAGE,
 }
-FINAL = {
+PERMANENT = {
     str(status): answer(status, {"message": "no"})
     for status in (302, 400, 401, 403, 404, 409, 410, 422)
 }
 
 
 @operations
-@pytest.mark.parametrize("act", PASSING.values(), ids=PASSING)
-async def test_what_passes_is_repeated_unless_the_deed_could_be_done_twice(
+@pytest.mark.parametrize("act", TRANSIENT.values(), ids=TRANSIENT)
+async def test_transient_failures_are_retried_only_where_it_is_safe(
     name: str, act: Act
 ) -> None:
     async with scripted(act, act, GOOD) as (edgegap, server):
@@ -75,14 +75,14 @@ async def test_what_passes_is_repeated_unless_the_deed_could_be_done_twice(
             assert isinstance(error, DeployOutcomeUnknown) is (name == "deploy")
         assert (
             len(server.arrivals)
-            == used(edgegap, name).sent
+            == idle_usage(edgegap, name).sent
             == (3 if name in SAFE else 1)
         )
 
 
 @operations
-@pytest.mark.parametrize("act", FINAL.values(), ids=FINAL)
-async def test_an_answer_is_an_answer(name: str, act: Act) -> None:
+@pytest.mark.parametrize("act", PERMANENT.values(), ids=PERMANENT)
+async def test_permanent_errors_are_not_retried(name: str, act: Act) -> None:
     async with scripted(act) as (edgegap, server):
         error = await failure(OPERATIONS[name](edgegap))
         assert isinstance(error, ApiError | UnexpectedAnswer | DeployOutcomeUnknown)
@@ -94,27 +94,29 @@ FAILED = answer(503, {"message": "no"})
 
 
 @operations
-async def test_what_was_refused_is_repeated_at_no_cost(name: str) -> None:
+async def test_a_429_is_retried_without_using_a_try_or_the_budget(name: str) -> None:
     async with scripted(*[REFUSED] * 6, GOOD, retry=Retry(tries=2, budget=0)) as (
         edgegap,
         server,
     ):
         await OPERATIONS[name](edgegap)
-        assert (len(server.arrivals), used(edgegap, name).refused) == (7, 6)
+        assert (len(server.arrivals), idle_usage(edgegap, name).refused) == (7, 6)
 
 
 @operations
-async def test_what_was_never_sent_is_repeated_at_no_cost(name: str) -> None:
+async def test_a_request_that_was_never_sent_is_retried_without_using_the_budget(
+    name: str,
+) -> None:
     async with scripted(GOOD, closed=True, retry=Retry(budget=0)) as (edgegap, server):
         call = asyncio.ensure_future(OPERATIONS[name](edgegap))
         await asyncio.sleep(0.01)
         await server.listen()
         await call
-        assert len(server.arrivals) == used(edgegap, name).sent == 1
+        assert len(server.arrivals) == idle_usage(edgegap, name).sent == 1
 
 
 @operations
-async def test_with_one_try_nothing_is_repeated(name: str) -> None:
+async def test_with_one_try_nothing_is_retried(name: str) -> None:
     for acts in ([REFUSED], [CUT], [FAILED], []):
         async with scripted(*acts, GOOD, closed=not acts, retry=ONCE) as (
             edgegap,
@@ -128,23 +130,23 @@ async def test_with_one_try_nothing_is_repeated(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAFE)
-async def test_tries_and_budget(name: str) -> None:
+async def test_retries_end_with_their_tries_or_the_budget(name: str) -> None:
     async with scripted(FAILED, retry=Retry(tries=3)) as (edgegap, server):
         assert isinstance(await failure(OPERATIONS[name](edgegap)), ServerError)
         assert len(server.arrivals) == 3
     acts = [FAILED, GOOD, CUT, GOOD, FAILED, FAILED, FAILED]
     async with scripted(*acts, retry=Retry(budget=1)) as (edgegap, server):
-        # what was spent comes back with the success
+        # A success refills the budget by what its retry has spent.
         for _ in range(2):
             await OPERATIONS[name](edgegap)
         assert isinstance(await failure(OPERATIONS[name](edgegap)), ServerError)
         assert len(server.arrivals) == 6
-        # at once: nothing is left
+        # The budget is spent, so there is no retry.
         assert isinstance(await failure(OPERATIONS[name](edgegap)), ServerError)
         assert len(server.arrivals) == 7
 
 
-async def test_pauses_grow_and_are_drawn_at_random() -> None:
+async def test_backoff_is_exponential_with_full_jitter() -> None:
     async with scripted(
         FAILED, retry=Retry(tries=8, backoff=1, budget=1000), timeout=None
     ) as (edgegap, server):
@@ -170,27 +172,36 @@ GONE = {
 
 @pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
 @pytest.mark.parametrize(
-    "lost", [CUT, FAILED, half(), None], ids=["cut", "failed", "half", "first"]
+    "first_attempt",
+    [CUT, FAILED, half(), None],
+    ids=["cut", "failed", "half", "no first attempt"],
 )
-async def test_a_repeated_delete_that_finds_nothing_has_done_its_deed(
-    lost: Act | None, gone: Act
+async def test_a_retried_delete_that_finds_nothing_has_succeeded(
+    first_attempt: Act | None, gone: Act
 ) -> None:
-    async with scripted(*[lost] if lost else [], gone) as (edgegap, server):
-        if lost:
+    async with scripted(*[first_attempt] if first_attempt else [], gone) as (
+        edgegap,
+        server,
+    ):
+        if first_attempt:
             await DELETE(edgegap)
         else:
             assert isinstance(
                 await failure(DELETE(edgegap)), NotFound | Gone | BadRequest
             )
-        assert len(server.arrivals) == (2 if lost else 1)
+        assert len(server.arrivals) == (2 if first_attempt else 1)
 
 
-@pytest.mark.parametrize("known", [REFUSED, None], ids=["refused", "never sent"])
+@pytest.mark.parametrize(
+    "first_attempt", [REFUSED, None], ids=["refused", "never sent"]
+)
 @pytest.mark.parametrize("gone", GONE.values(), ids=GONE)
-async def test_a_delete_that_was_not_processed_before_is_told_the_truth(
-    known: Act | None, gone: Act
+async def test_a_delete_that_was_never_processed_raises_not_found(
+    first_attempt: Act | None, gone: Act
 ) -> None:
-    async with scripted(*[known] if known else [], gone, closed=known is None) as (
+    async with scripted(
+        *[first_attempt] if first_attempt else [], gone, closed=first_attempt is None
+    ) as (
         edgegap,
         server,
     ):
@@ -200,7 +211,7 @@ async def test_a_delete_that_was_not_processed_before_is_told_the_truth(
         assert isinstance(await failure(call), NotFound | Gone | BadRequest)
 
 
-async def test_another_bad_request_is_no_success() -> None:
+async def test_a_retried_delete_with_another_400_fails() -> None:
     async with scripted(CUT, answer(400, {"message": "no such storage"})) as (
         edgegap,
         _,

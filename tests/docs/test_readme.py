@@ -1,5 +1,5 @@
-"""The README: what it shows is what there is. `python tests/test_readme.py` writes its
-table of operations anew.
+"""What the README shows is correct. `python tests/docs/test_readme.py` writes its table
+of operations.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from edgegap_async import EdgegapSession
 from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT, Endpoint
 from edgegap_async.simulator import Simulator
 
-README = Path(__file__).parent.parent / "README.md"
+# Not from `support.paths`, which this file can't import when it runs as a program.
+README = Path(__file__).parent.parent.parent / "README.md"
 MARKERS = re.compile(
     r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL
 )
@@ -27,55 +28,57 @@ def operations() -> Iterator[str]:
     """The lines of the table."""
     yield "| call | request | limit |"
     yield "|---|---|---|"
-    renamed = {row.renamed for row in OPERATIONS if row.renamed}
-    for row in OPERATIONS:
+    renamed = {endpoint.renamed for endpoint in OPERATIONS if endpoint.renamed}
+    for endpoint in OPERATIONS:
         note = (
             ", its newer path: tried where the other answers 404 or 405"
-            if row in renamed
+            if endpoint in renamed
             else ""
         )
-        yield f"| `{row.call}`{note} | `{row.method} {row.path}` | {limit(row)} |"
+        yield f"| `{endpoint.call}`{note} | `{endpoint.method} {endpoint.path}` | {limit(endpoint)} |"
 
 
-def limit(row: Endpoint[Any, Any]) -> str:
-    """A limit in words."""
-    return f"{row.limit.rate:g}/s{', ours: none is documented' if row.limit is OTHER_LIMIT else ''}"
+def limit(endpoint: Endpoint[Any, Any]) -> str:
+    """A limit as text."""
+    return f"{endpoint.limit.rate:g}/s{', ours: none is documented' if endpoint.limit is OTHER_LIMIT else ''}"
 
 
-def written_anew(text: str) -> str:
-    """The README with the table as it should be."""
+def with_current_table(text: str) -> str:
+    """The README with the current table."""
     table = "\n".join([*operations(), ""])
     return MARKERS.sub(lambda found: found[1] + table + found[3], text)
 
 
 def blocks(language: str, text: str) -> list[str]:
-    """The fenced blocks in a language."""
+    """The fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 def section(title: str) -> str:
-    """What stands under a heading."""
+    """The text under a heading."""
     _, _, rest = README.read_text().partition(f"\n## {title}\n")
     return rest.partition("\n## ")[0]
 
 
-def test_the_table_is_that_of_the_operations() -> None:
-    assert README.read_text() == written_anew(README.read_text()), (
-        "run: python tests/test_readme.py"
+def test_the_operations_table_is_current() -> None:
+    assert README.read_text() == with_current_table(README.read_text()), (
+        "run: python tests/docs/test_readme.py"
     )
 
 
-def test_every_operation_is_there_by_the_name_it_has() -> None:
+def test_every_operation_exists_under_its_name() -> None:
     session = EdgegapSession("made-up")
-    for row in OPERATIONS:
-        namespace, _, method = row.call.partition(".")
+    for endpoint in OPERATIONS:
+        namespace, _, method = endpoint.call.partition(".")
         assert callable(getattr(getattr(session, namespace), method))
 
 
 @pytest.mark.parametrize(
     ("title", "extra"), [("Run it", "cli"), ("Test it", "cli,test")]
 )
-def test_one_line_does_it(title: str, extra: str) -> None:
+def test_each_command_is_one_line_that_installs_its_extra(
+    title: str, extra: str
+) -> None:
     (block,) = blocks("sh", section(title))
 
     (line,) = block.splitlines()
@@ -84,7 +87,7 @@ def test_one_line_does_it(title: str, extra: str) -> None:
     )
 
 
-def test_what_is_run_is_simulated() -> None:
+def test_the_run_command_is_simulated() -> None:
     (block,) = blocks("sh", section("Run it"))
 
     assert block.strip().endswith(
@@ -99,30 +102,30 @@ def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Si
     return edgegap_simulator
 
 
-def example(words: str) -> dict[str, Any]:
-    """Run the one Python example that holds these words."""
-    (code,) = (
-        block for block in blocks("python", README.read_text()) if words in block
-    )
-    # as a module has one
+def example(part: str) -> dict[str, Any]:
+    """Run the one Python example that contains this text."""
+    (code,) = (block for block in blocks("python", README.read_text()) if part in block)
+    # The names of a module include its own name.
     names: dict[str, Any] = {"__name__": README.stem}
     exec(compile(code, README.name, "exec"), names)  # noqa: S102 - it is our README
     return names
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
-def test_the_ten_lines(account: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_example_deploys_a_server(
+    account: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     example("(latitude, longitude)")
 
     assert len(account.running()) == 1
     assert capsys.readouterr().out.startswith(f"{account.deployed()[0]}.")
 
 
-def test_the_simulator_in_a_test() -> None:
+def test_the_simulator_example_runs() -> None:
     example("token-bucket")
 
 
-def test_the_lifespan_of_a_backend(account: Simulator) -> None:
+def test_the_lifespan_example_deploys_a_server(account: Simulator) -> None:
     names = example("lifespan")
 
     async def serve() -> dict[str, str]:
@@ -138,7 +141,7 @@ def test_the_lifespan_of_a_backend(account: Simulator) -> None:
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0.2, 0.2))
-def test_the_webhooks_of_a_backend(account: Simulator) -> None:
+def test_the_webhook_example_waits_without_polling(account: Simulator) -> None:
     names = example("receiver.routes()")
 
     async def serve() -> str:
@@ -153,7 +156,7 @@ def test_the_webhooks_of_a_backend(account: Simulator) -> None:
                 accepted = await deployments.deploy(
                     "my-game", "1.0", users=["203.0.113.7"]
                 )
-                # it is ready by then, and Edgegap has said so
+                # By then the server is ready and the webhook has arrived.
                 await asyncio.sleep(2)
                 ready = await deployments.wait_until_ready(accepted.request_id)
                 return str(ready.request_id)
@@ -165,13 +168,13 @@ def test_the_webhooks_of_a_backend(account: Simulator) -> None:
     assert account.arrivals("status") == account.arrivals("list") == 0
 
 
-def test_the_fixture_as_it_is_shown(
+def test_the_fixture_example_passes(
     edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example("test_my_matchmaker")["test_my_matchmaker"](edgegap_simulator, monkeypatch)
 
 
-def test_what_it_names_is_there() -> None:
+def test_every_linked_file_exists() -> None:
     for path in re.findall(
         r"\]\((?!https?:)([^)#]+)\)|`python ([\w/]+\.py)`", README.read_text()
     ):
@@ -179,4 +182,4 @@ def test_what_it_names_is_there() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(written_anew(README.read_text()))
+    README.write_text(with_current_table(README.read_text()))

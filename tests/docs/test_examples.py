@@ -1,22 +1,22 @@
-"""The examples run as they stand, in virtual time, and record what happened at the
+"""The examples run unchanged, in virtual time, and record what happened at the
 simulator.
 """
 
 import asyncio
 import runpy
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.limiter_model import run
+from support.paths import ROOT
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 TOKEN = "any-token"
 
 
-def recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What the `main` of an example gives when it is run as a program."""
+def result_of_main(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The result of an example's `main` when the example runs as a program."""
     results: list[object] = []
 
     def run_here(main: Coroutine[Any, Any, object]) -> None:
@@ -28,10 +28,10 @@ def recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return result
 
 
-def test_metrics_for_prometheus(
+def test_the_prometheus_example_counts_attempts_and_calls(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry = recorded("metrics_prometheus.py", monkeypatch)
+    registry = result_of_main("metrics_prometheus.py", monkeypatch)
     samples = [sample for family in registry.collect() for sample in family.samples]
     counts = {
         (sample.name, *sample.labels.values()): sample.value
@@ -65,10 +65,10 @@ def test_metrics_for_prometheus(
     assert all("request_id" not in sample.labels for sample in samples)
 
 
-def test_traces_with_opentelemetry(
+def test_the_opentelemetry_example_records_a_span_for_each_event(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spans = recorded("traces_opentelemetry.py", monkeypatch)
+    spans = result_of_main("traces_opentelemetry.py", monkeypatch)
     *events, match = spans
     assert [
         (span.name, span.attributes["http.response.status_code"]) for span in events
@@ -96,7 +96,7 @@ def test_traces_with_opentelemetry(
 
 
 @pytest.mark.parametrize("name", [path.name for path in EXAMPLES.glob("*.py")])
-def test_an_example_does_nothing_when_it_is_imported(
+def test_importing_an_example_does_nothing(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = runpy.run_path(str(EXAMPLES / name))

@@ -1,6 +1,4 @@
-"""A server on loopback that keeps what arrives, as it arrives, and answers what it is
-told.
-"""
+"""A server on loopback that records the requests and sends prepared responses."""
 
 import asyncio
 import json
@@ -14,11 +12,11 @@ from aiohttp.test_utils import RawTestServer
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One request as it arrived."""
+class RecordedRequest:
+    """A request as it arrived."""
 
     method: str
-    # as it was written, percent signs and all
+    # Not decoded: percent signs included.
     path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
@@ -29,21 +27,21 @@ class Seen:
         return json.loads(self.body or b"null")
 
 
-class Echo:
-    """A server that keeps what arrives, and answers what it is told."""
+class RecordingServer:
+    """Records the requests and sends `answers`, one for each."""
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
+        self.requests: list[RecordedRequest] = []
         self.answers: list[web.Response] = []
         self.url = ""
-        # seconds before each answer
+        # Seconds before each response.
         self.pause = 0.0
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         path = request.raw_path.partition("?")[0]
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.seen.append(
-            Seen(
+        self.requests.append(
+            RecordedRequest(
                 request.method,
                 path,
                 list(request.query.items()),
@@ -57,9 +55,9 @@ class Echo:
 
 
 @asynccontextmanager
-async def echoing() -> AsyncIterator[Echo]:
-    """A server that answers `echo.answers`, one after the other."""
-    echo = Echo()
-    async with RawTestServer(echo.handle) as server:
-        echo.url = str(server.make_url("")).rstrip("/")
-        yield echo
+async def recording_server() -> AsyncIterator[RecordingServer]:
+    """Start a server that sends `server.answers`, one after the other."""
+    server = RecordingServer()
+    async with RawTestServer(server.handle) as http:
+        server.url = str(http.make_url("")).rstrip("/")
+        yield server

@@ -1,5 +1,5 @@
-"""Errors: the tree is as drawn, each status has its class, and what a deploy leaves
-open is said.
+"""The error tree, the class of each status, and the errors of deploys with an unknown
+outcome.
 """
 
 import copy
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from support.echo import Echo, echoing
+from support.recording_server import RecordingServer, recording_server
 from support.samples import status
 
 from edgegap_async import EdgegapSession, Retry, errors
@@ -46,16 +46,16 @@ from edgegap_async.errors import (
     may_be_done,
 )
 
-_DRAWN = re.compile(r"^    ([| ]*)(?:[|`]-- )?([A-Z]\w+) {2,}(.*)$", re.MULTILINE)
+_TREE_LINE = re.compile(r"^    ([| ]*)(?:[|`]-- )?([A-Z]\w+) {2,}(.*)$", re.MULTILINE)
 
 
-def drawn() -> dict[str, tuple[str | None, set[str]]]:
-    """The tree in the docstring: each class with its parent and the attributes that the
-    text names.
+def documented_tree() -> dict[str, tuple[str | None, set[str]]]:
+    """The tree in the docstring of `errors`: each class with its parent and its
+    documented attributes.
     """
     path: list[tuple[int, str]] = []
     tree: dict[str, tuple[str | None, set[str]]] = {}
-    for line in _DRAWN.finditer(errors.__doc__ or ""):
+    for line in _TREE_LINE.finditer(errors.__doc__ or ""):
         depth = line.start(2) - line.start()
         path = [(at, name) for at, name in path if at < depth]
         tree[line[2]] = (
@@ -66,11 +66,11 @@ def drawn() -> dict[str, tuple[str | None, set[str]]]:
     return tree
 
 
-SEEN = status()
+LAST_STATUS = status()
 ONE_OF_EACH: list[EdgegapError] = [
     EdgegapError("text", request_sent=True),
     *(
-        kind("row", 418, "no", {"a": [1]})
+        kind("endpoint", 418, "no", {"a": [1]})
         for kind in (
             ApiError,
             *errors.BY_STATUS.values(),
@@ -80,13 +80,13 @@ ONE_OF_EACH: list[EdgegapError] = [
     ),
     errors.TransportError("cut", request_sent=True),
     errors.TransportError("refused"),
-    UnexpectedAnswer("row", 200, b"\xff<html>", "it is not UTF-8"),
-    DeployOutcomeUnknown("row: cut", tag="once-123456789abcdef"),
+    UnexpectedAnswer("endpoint", 200, b"\xff<html>", "it is not UTF-8"),
+    DeployOutcomeUnknown("endpoint: cut", tag="once-123456789abcdef"),
     errors.DeadlineExceeded("late", request_sent=True),
     errors.QueueTooLong("full", wait=1.5),
-    errors.ReadyTimeout("c065", 300.0, SEEN),
+    errors.ReadyTimeout("c065", 300.0, LAST_STATUS),
     errors.ReadyTimeout("c065", 300.0, None),
-    errors.DeploymentFailed("c065", "Pull image timeout exceeded", SEEN),
+    errors.DeploymentFailed("c065", "Pull image timeout exceeded", LAST_STATUS),
     errors.DeploymentFailed("c065", None),
     errors.DeploymentTerminated("c065"),
     errors.SessionClosed("closed"),
@@ -95,12 +95,12 @@ ONE_OF_EACH: list[EdgegapError] = [
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[Echo]:
-    async with echoing() as echo:
-        yield echo
+async def server() -> AsyncIterator[RecordingServer]:
+    async with recording_server() as server:
+        yield server
 
 
-def test_the_tree_is_as_drawn() -> None:
+def test_the_error_tree_matches_its_docstring() -> None:
     classes = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type)
     }
@@ -109,21 +109,21 @@ def test_the_tree_is_as_drawn() -> None:
         for name, kind in classes.items()
         if issubclass(kind, EdgegapError)
     }
-    assert {name: parent for name, (parent, _) in drawn().items()} == real
+    assert {name: parent for name, (parent, _) in documented_tree().items()} == real
     assert issubclass(errors.DeadlineExceeded, TimeoutError)
     assert issubclass(errors.WrongLoop, RuntimeError)
 
 
 @pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
-def test_an_error_survives_pickle_and_copy_with_all_that_the_drawing_says(
+def test_errors_keep_their_documented_attributes_through_pickle_and_copy(
     error: EdgegapError,
 ) -> None:
-    for twin in (
+    for clone in (
         pickle.loads(pickle.dumps(error)),  # noqa: S301 (our own)
         copy.copy(error),
         copy.deepcopy(error),
     ):
-        assert (type(twin), str(twin), twin.args, vars(twin)) == (
+        assert (type(clone), str(clone), clone.args, vars(clone)) == (
             type(error),
             str(error),
             error.args,
@@ -131,13 +131,13 @@ def test_an_error_survives_pickle_and_copy_with_all_that_the_drawing_says(
         )
     named = set[str]()
     for kind in type(error).__mro__:
-        named |= drawn().get(kind.__name__, (None, set[str]()))[1]
+        named |= documented_tree().get(kind.__name__, (None, set[str]()))[1]
     assert named
     assert named <= set(vars(error))
 
 
-def test_one_of_each_is_each() -> None:
-    assert {type(error).__name__ for error in ONE_OF_EACH} == set(drawn())
+def test_the_samples_cover_every_error_class() -> None:
+    assert {type(error).__name__ for error in ONE_OF_EACH} == set(documented_tree())
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,15 @@ def test_one_of_each_is_each() -> None:
         (599, ServerError),
     ],
 )
-async def test_each_status_has_its_class(
-    code: int, kind: type[ApiError], echo: Echo
+async def test_each_status_raises_its_own_error_class(
+    code: int, kind: type[ApiError], server: RecordingServer
 ) -> None:
     body = {"message": "because", "details": {"why": [1]}}
-    echo.answers = [web.json_response(body, status=code, headers={"Retry-After": "1"})]
+    server.answers = [
+        web.json_response(body, status=code, headers={"Retry-After": "1"})
+    ]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, retry=Retry(tries=1), deploy_once=False
+        "my-token", base_url=server.url, retry=Retry(tries=1), deploy_once=False
     ) as session:
         with pytest.raises(ApiError) as raised:
             await session.deployments.status("c065")
@@ -184,7 +186,7 @@ async def test_each_status_has_its_class(
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "{}", "[", '{"message": ["a"', "\xff"])
-def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
+def test_an_error_body_in_another_form_becomes_the_message(body: str) -> None:
     with pytest.raises(NotFound) as raised:
         read(STATUS, Reply(404, body.encode("latin-1")))
     assert raised.value.message == body.replace("\xff", "\ufffd")
@@ -193,22 +195,22 @@ def test_an_error_without_the_api_s_own_body_shows_what_came(body: str) -> None:
     assert len(str(raised.value)) < 500
 
 
-@pytest.mark.parametrize("row", [DEPLOY, FLEET_DEPLOY])
-def test_a_deploy_that_found_no_room_names_what_to_stop(row: Any) -> None:
+@pytest.mark.parametrize("endpoint", [DEPLOY, FLEET_DEPLOY])
+def test_a_failed_allocation_names_the_deployment_to_stop(endpoint: Any) -> None:
     with pytest.raises(AllocationFailed) as raised:
-        read(row, Reply(422, b'{"request_id": "bad1", "message": "no capacity"}'))
+        read(endpoint, Reply(422, b'{"request_id": "bad1", "message": "no capacity"}'))
     assert (raised.value.request_id, raised.value.message, raised.value.status) == (
         "bad1",
         "no capacity",
         422,
     )
     with pytest.raises(AllocationFailed) as raised:
-        read(row, Reply(422, b'{"message": "no capacity"}'))
+        read(endpoint, Reply(422, b'{"message": "no capacity"}'))
     assert raised.value.request_id is None
 
 
 HTML, JSON = b"<html>proxy</html>", b'{"message": "the API says so"}'
-OPEN = [
+MAY_HAVE_STARTED = [
     *(
         (code, body)
         for code in (200, 202)
@@ -232,13 +234,13 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("code", "body"), OPEN)
-def test_what_may_have_started_a_server_is_said_to_be_unknown(
+@pytest.mark.parametrize(("code", "body"), MAY_HAVE_STARTED)
+def test_a_deploy_that_may_have_started_a_server_raises_outcome_unknown(
     code: int, body: bytes
 ) -> None:
-    for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
+    for endpoint in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
         with pytest.raises(DeployOutcomeUnknown) as raised:
-            read(row, Reply(code, body))
+            read(endpoint, Reply(code, body))
         error = raised.value
         assert (error.tag, error.request_sent) == (None, True)
         assert isinstance(error.__cause__, ApiError | UnexpectedAnswer)
@@ -246,12 +248,12 @@ def test_what_may_have_started_a_server_is_said_to_be_unknown(
 
 
 @pytest.mark.parametrize(("code", "body"), REFUSED)
-def test_a_refused_deploy_is_a_plain_error_that_tells_if_it_may_be_done(
+def test_a_refused_deploy_raises_an_error_that_shows_whether_it_may_be_done(
     code: int, body: bytes
 ) -> None:
-    for row in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
+    for endpoint in (DEPLOY, FLEET_DEPLOY, FLEET_DEPLOY_RENAMED):
         with pytest.raises(EdgegapError) as raised:
-            read(row, Reply(code, body))
+            read(endpoint, Reply(code, body))
         error = raised.value
         assert isinstance(error, UnexpectedAnswer if code < 400 else ApiError)
         assert error.status == code
@@ -261,18 +263,18 @@ def test_a_refused_deploy_is_a_plain_error_that_tells_if_it_may_be_done(
 @pytest.mark.parametrize(
     ("code", "body"), [(202, HTML), (202, b""), (408, b""), (502, HTML), (500, JSON)]
 )
-async def test_a_session_sends_such_a_deploy_once_and_says_it(
-    code: int, body: bytes, echo: Echo
+async def test_a_deploy_with_an_unknown_outcome_is_sent_once(
+    code: int, body: bytes, server: RecordingServer
 ) -> None:
-    echo.answers = [
+    server.answers = [
         web.Response(status=code, body=body, headers={"Location": "/elsewhere"})
     ]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         with pytest.raises(DeployOutcomeUnknown):
             await session.deployments.deploy("app", "v1", users=["::1"])
-    assert len(echo.seen) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -287,29 +289,31 @@ async def test_a_session_sends_such_a_deploy_once_and_says_it(
         (500, "Bad Request ID provided", False),
     ],
 )
-def test_the_ways_of_being_gone(code: int, message: str, gone: bool) -> None:
+def test_is_gone_accepts_404_410_and_a_bad_request_id(
+    code: int, message: str, gone: bool
+) -> None:
     with pytest.raises(ApiError) as raised:
         read(STATUS, Reply(code, b'{"message": "%s"}' % message.encode()))
     assert is_gone(raised.value) is gone
 
 
-@pytest.mark.parametrize("row", [STOP, DELETE_TAG])
-def test_a_repeated_delete_that_finds_nothing_did_its_deed(row: Any) -> None:
+@pytest.mark.parametrize("endpoint", [STOP, DELETE_TAG])
+def test_a_retried_delete_that_finds_nothing_has_succeeded(endpoint: Any) -> None:
     for reply in (
         Reply(404, b""),
         Reply(410, b""),
         Reply(400, b'{"message": "Bad Request ID provided"}'),
     ):
-        assert not getattr(read(row, reply, repeated=True), "message", None)
+        assert not getattr(read(endpoint, reply, repeated=True), "message", None)
         with pytest.raises(ApiError):
-            read(row, reply)
+            read(endpoint, reply)
     with pytest.raises(Forbidden):
-        read(row, Reply(403, b""), repeated=True)
+        read(endpoint, Reply(403, b""), repeated=True)
 
 
 @pytest.mark.parametrize("code", [200, 202, 204])
 @pytest.mark.parametrize("body", [b"", b" \n"])
-def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(
+def test_an_empty_body_is_valid_where_every_field_is_optional(
     code: int, body: bytes
 ) -> None:
     assert read(STOP, Reply(code, body)).message is None
@@ -318,23 +322,25 @@ def test_an_empty_body_is_an_answer_where_nothing_has_to_be_told(
     assert read(DELETE_TAG, Reply(code, b'{"message": "deleted"}')) is None
 
 
-@pytest.mark.parametrize("row", [STATUS, LIST])
+@pytest.mark.parametrize("endpoint", [STATUS, LIST])
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b"<html>", b"[]", b"\xff", b'{"request_id": "c065"', b'{"data": 5}'],
 )
-def test_an_answer_without_its_identity_is_unexpected(row: Any, body: bytes) -> None:
+def test_an_answer_without_its_required_fields_is_unexpected(
+    endpoint: Any, body: bytes
+) -> None:
     with pytest.raises(UnexpectedAnswer) as raised:
-        read(row, Reply(200, body))
+        read(endpoint, Reply(200, body))
     assert (raised.value.status, raised.value.body, raised.value.operation) == (
         200,
         body,
-        str(row),
+        str(endpoint),
     )
     assert raised.value.request_sent
 
 
-def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
+def test_logs_that_are_not_utf_8_are_still_decoded() -> None:
     logs = read(CONTAINER_LOGS, Reply(200, b'{"logs": "caf\xe9", "encoding": "utf-8"}'))
     assert (logs.logs, logs.encoding) == ("caf\ufffd", "utf-8")
     with pytest.raises(UnexpectedAnswer):
@@ -348,7 +354,7 @@ def test_logs_that_are_not_utf_8_are_read_all_the_same() -> None:
         b'{"message": "a", "request_id": "b", "data": %s}' % (b"[" * 100_000),
     ],
 )
-def test_a_body_that_nobody_can_unpack_is_unexpected_too(body: bytes) -> None:
+def test_a_body_that_is_nested_too_deeply_is_unexpected(body: bytes) -> None:
     with pytest.raises(UnexpectedAnswer):
         read(STATUS, Reply(200, body))
     with pytest.raises(NotFound):
@@ -364,20 +370,20 @@ HUGE = "9" * 30
     "wait",
     ["", "soon", "nan", "1e999", f"Mon, 01 Jan {HUGE} 00:00:00 GMT", f"0 +{HUGE}"],
 )
-def test_a_retry_after_that_no_clock_can_hold_is_none(wait: str) -> None:
+def test_an_unreadable_retry_after_is_none(wait: str) -> None:
     asked = parse_retry_after(wait, None, datetime.now(UTC))
     with pytest.raises(RateLimited) as raised:
         read(STATUS, Reply(429, b"", retry_after=asked))
     assert raised.value.retry_after is None
 
 
-async def test_a_redirect_is_not_followed(echo: Echo) -> None:
-    echo.answers = [
-        web.Response(status=302, headers={"Location": f"{echo.url}/elsewhere"})
+async def test_a_redirect_is_not_followed(server: RecordingServer) -> None:
+    server.answers = [
+        web.Response(status=302, headers={"Location": f"{server.url}/elsewhere"})
     ]
     async with EdgegapSession(
-        "my-token", base_url=echo.url, deploy_once=False
+        "my-token", base_url=server.url, deploy_once=False
     ) as session:
         with pytest.raises(UnexpectedAnswer, match="redirect"):
             await session.deployments.status("c065")
-    assert [seen.path for seen in echo.seen] == ["/v1/status/c065"]
+    assert [request.path for request in server.requests] == ["/v1/status/c065"]

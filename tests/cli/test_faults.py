@@ -1,4 +1,4 @@
-"""`--fault`, of the simulator and of a launch on an embedded one."""
+"""`--fault` of `simulate` and of a simulated `launch`."""
 
 import json
 
@@ -41,7 +41,7 @@ def run(*args: str) -> Result:
         (["deploy:cut-after:0.6", "deploy:502-after:0.6"], "add up to 1.2"),
     ],
 )
-def test_a_wrong_fault_is_named_and_nothing_runs(
+def test_an_invalid_fault_is_named_and_nothing_runs(
     command: list[str], faults: list[str], problem: str
 ) -> None:
     result = run(*command, *(word for fault in faults for word in ("--fault", fault)))
@@ -51,7 +51,7 @@ def test_a_wrong_fault_is_named_and_nothing_runs(
     assert not result.stdout
 
 
-def test_all_kinds_are_listed() -> None:
+def test_simulate_lists_every_kind_of_fault() -> None:
     result = run("simulate", "--faults")
 
     assert result.exit_code == 0
@@ -62,7 +62,7 @@ def test_all_kinds_are_listed() -> None:
     )
 
 
-def test_a_launch_gets_its_servers_through_faults() -> None:
+def test_a_launch_gets_every_server_despite_faults() -> None:
     result = run(
         "launch",
         "-",
@@ -82,7 +82,7 @@ def test_a_launch_gets_its_servers_through_faults() -> None:
     )
 
 
-def test_a_fault_is_the_simulators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_needs_simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
 
     result = run(

@@ -1,4 +1,4 @@
-"""`launch`, in virtual time: the rate, what fails, what is told."""
+"""`launch` in virtual time: its rate, its failures, its output."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiolimiter import AsyncLimiter
 from rich.console import Console
-from support.launches import launched, matches, session
+from support.launches import launch_matches, matches, session
 from support.plain_client import Plain
 
 from edgegap_async import EdgegapSession, Limits
@@ -25,7 +25,7 @@ from edgegap_async.cli.summary import Outcome, percentile
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
-# seconds: what a server that counts by spacing with a tolerance of 10 ms puts up with
+# In seconds. A server that enforces spacing with a tolerance of 10 ms accepts it.
 JITTER = (0.0, 0.008)
 
 
@@ -39,7 +39,7 @@ JITTER = (0.0, 0.008)
         ("spacing", 1),
     ],
 )
-async def test_four_hundred_deploys_at_the_full_rate(
+async def test_400_deploys_run_at_the_full_rate_without_a_429(
     enforcement: Enforcement, burst: int | None
 ) -> None:
     simulator = Simulator(enforcement=enforcement, delay_before=JITTER)
@@ -61,7 +61,7 @@ async def test_four_hundred_deploys_at_the_full_rate(
         for limit, most in zip(counts, (40, 20, 10, 40), strict=True)
     ] == [True] * 4
 
-    # What anybody would write instead is refused by the same server.
+    # A plain AsyncLimiter gets 429s from the same server.
     other = Simulator(enforcement=enforcement, delay_before=JITTER)
     limiter = AsyncLimiter(40, 1)
     async with (
@@ -79,18 +79,18 @@ async def test_four_hundred_deploys_at_the_full_rate(
     assert other.refused("deploy") > 0
 
 
-async def test_the_server_of_a_match_that_fails_is_stopped(
+async def test_the_server_of_a_failed_match_is_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     simulator = Simulator(error_share=0.3, seed=4)
 
-    assert await launched(simulator, 20) == 1
+    assert await launch_matches(simulator, 20) == 1
 
-    told = capsys.readouterr()
-    servers = [json.loads(line) for line in told.out.splitlines()]
+    output = capsys.readouterr()
+    servers = [json.loads(line) for line in output.out.splitlines()]
     failed = [
         line.split(": ")[1]
-        for line in told.err.splitlines()
+        for line in output.err.splitlines()
         if line.startswith("  failed: ")
     ]
     assert 0 < len(failed) < 20
@@ -100,54 +100,56 @@ async def test_the_server_of_a_match_that_fails_is_stopped(
     assert set(simulator.deployed()) - simulator.stopped() == {
         server["request_id"] for server in servers
     }
-    assert f"stopped: {len(failed)} servers" in told.err
+    assert f"stopped: {len(failed)} servers" in output.err
 
 
-async def test_the_timeout_counts_from_the_sending_of_each_deploy(
+async def test_the_timeout_starts_when_each_deploy_is_sent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     simulator = Simulator(ready_after=(9, 9))
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    assert await launched(simulator, 80, timeout=5) == 1
+    assert await launch_matches(simulator, 80, timeout=5) == 1
 
-    # the last deploy is sent about two seconds after the first
+    # The last deploy is sent about two seconds after the first.
     assert 80 / 40 - 0.5 + 5 < loop.time() - began < 9
-    told = capsys.readouterr()
-    assert not told.out
-    assert told.err.count("was not ready in time, last seen ") == 80
-    assert "last seen Status.DEPLOYING" in told.err
+    output = capsys.readouterr()
+    assert not output.out
+    assert output.err.count("was not ready in time, last seen ") == 80
+    assert "last seen Status.DEPLOYING" in output.err
     assert len(simulator.stopped()) == 80
 
 
-async def test_a_deploy_that_took_longer_than_the_timeout_is_not_waited_for() -> None:
+async def test_a_deploy_slower_than_the_timeout_is_not_awaited() -> None:
     simulator = Simulator(delay_after=(2, 2))
 
-    assert await launched(simulator, 2, timeout=1) == 1
+    assert await launch_matches(simulator, 2, timeout=1) == 1
     assert simulator.arrivals("status") == 0
     assert len(simulator.stopped()) == 2
 
 
-async def test_without_a_timeout_it_waits_as_long_as_it_takes() -> None:
-    assert await launched(Simulator(ready_after=(900, 900)), 1, timeout=None) == 0
+async def test_without_a_timeout_a_launch_waits_without_end() -> None:
+    assert await launch_matches(Simulator(ready_after=(900, 900)), 1, timeout=None) == 0
 
 
-async def test_stop_stops_all_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_stop_stops_every_server_at_the_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     simulator = Simulator()
 
-    assert await launched(simulator, 5, stop=True) == 0
+    assert await launch_matches(simulator, 5, stop=True) == 0
 
     assert simulator.stopped() == set(simulator.deployed())
     assert capsys.readouterr().err.splitlines()[-1] == "stopped: 5 servers"
 
 
-async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
+async def test_max_running_caps_how_many_servers_exist() -> None:
     async def play(simulator: Simulator) -> None:
         async with EdgegapSession("another's", base_url=simulator.url) as other:
             before: frozenset[str] = frozenset()
             while True:
-                # longer than a server takes until it is ready
+                # Longer than a server needs to become ready.
                 await asyncio.sleep(6)
                 assert len(simulator.running()) <= 2
                 for request_id in before & simulator.running():
@@ -168,26 +170,26 @@ async def test_no_more_servers_exist_at_once_than_it_was_told() -> None:
     assert len(simulator.deployed()) == 7
 
 
-async def test_what_can_not_be_known_is_told(
+async def test_an_unknown_outcome_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # longer than an attempt of a deploy, and of a stop
+    # Longer than one attempt of a deploy or a stop.
     simulator = Simulator(delay_after=(40, 40))
 
-    assert await launched(simulator, 1) == 1
+    assert await launch_matches(simulator, 1) == 1
 
-    told = capsys.readouterr().err
-    assert "  failed: m0: the search for the tag once-" in told
-    assert "not known: m0: " in told
+    output = capsys.readouterr().err
+    assert "  failed: m0: the search for the tag once-" in output
+    assert "not known: m0: " in output
 
 
-async def test_when_nobody_reads_any_more_all_is_stopped(
+async def test_a_closed_standard_output_stops_every_server(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     simulator = Simulator()
-    with deaf_pipe() as pipe:
+    with unread_pipe() as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        assert await launched(simulator, 5) == 1
+        assert await launch_matches(simulator, 5) == 1
 
     assert simulator.stopped() == set(simulator.deployed())
     assert (
@@ -196,8 +198,8 @@ async def test_when_nobody_reads_any_more_all_is_stopped(
     )
 
 
-class Stubborn:
-    """An API that answers as it likes."""
+class FixedApi:
+    """An API that gives the same answers to all requests."""
 
     def __init__(self, deploy: tuple[int, object], state: str, stop: int) -> None:
         self.deploy, self.state, self.stop = deploy, state, stop
@@ -214,7 +216,7 @@ class Stubborn:
                 return web.json_response({"message": "as you like"}, status=self.stop)
 
 
-async def launched_by(api: Stubborn) -> int:
+async def launch_against(api: FixedApi) -> int:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", api.answer)
     async with (
@@ -228,57 +230,57 @@ ACCEPTED = (202, {"request_id": "c065"})
 
 
 @pytest.mark.parametrize(
-    ("api", "told"),
+    ("api", "expected"),
     [
         (
-            Stubborn((422, {"request_id": "c065", "message": "full"}), "ERROR", 200),
+            FixedApi((422, {"request_id": "c065", "message": "full"}), "ERROR", 200),
             "stopped: 1 servers",
         ),
-        (Stubborn(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
+        (FixedApi(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
         (
-            Stubborn(ACCEPTED, "ERROR", 403),
+            FixedApi(ACCEPTED, "ERROR", 403),
             "not known: m0: c065 could not be stopped: ",
         ),
-        (Stubborn(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
+        (FixedApi(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
     ],
     ids=["allocation failed", "stopped already", "can't be stopped", "terminated"],
 )
-async def test_what_is_left_of_a_failure(
-    api: Stubborn, told: str, capsys: pytest.CaptureFixture[str]
+async def test_a_failed_match_reports_what_became_of_its_server(
+    api: FixedApi, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert await launched_by(api) == 1
+    assert await launch_against(api) == 1
 
     lines = capsys.readouterr().err
-    assert told in lines
+    assert expected in lines
     assert ("running: 1 servers" in lines) == (api.stop == 403)
 
 
 @contextmanager
-def deaf_pipe() -> Iterator[object]:
-    """A text file that nobody reads."""
+def unread_pipe() -> Iterator[object]:
+    """A text file whose reader has closed it."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         yield pipe
 
 
-async def test_whatever_goes_wrong_no_server_is_left(
+async def test_an_unexpected_error_leaves_no_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     closed = StringIO()
-    # writing to it is a ValueError, which nobody expects
+    # Writing to a closed file raises an unexpected ValueError.
     closed.close()
     monkeypatch.setattr(sys, "stdout", closed)
     simulator = Simulator(ready_after=(1, 3))
 
     with pytest.raises(ExceptionGroup):
-        await launched(simulator, 5)
+        await launch_matches(simulator, 5)
 
     assert simulator.stopped() == set(simulator.deployed())
 
 
 class TestProgress:
-    def test_elsewhere_than_on_a_terminal_it_is_lines(
+    def test_without_a_terminal_progress_is_lines(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with progress_display(4, Console(file=StringIO())) as show:
@@ -290,7 +292,7 @@ class TestProgress:
             "3 of 4 deployed, 1 ready, 0 failed, 1 stopped\n",
         )
 
-    def test_on_a_terminal_it_is_a_bar(
+    def test_on_a_terminal_progress_is_a_bar(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
         terminal = StringIO()
@@ -306,7 +308,7 @@ class TestProgress:
         assert "3 of 4 deployed, 1 ready, 0 failed" in terminal.getvalue()
         assert "[bold] is no markup\n" in terminal.getvalue()
 
-    def test_the_bar_gives_way_to_what_shares_its_terminal(
+    def test_the_bar_does_not_overwrite_output_on_its_terminal(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys, "stdout", Terminal())
@@ -324,7 +326,7 @@ class Terminal(StringIO):
         return True
 
 
-def test_percentiles_are_values_that_occurred() -> None:
+def test_percentiles_are_observed_values() -> None:
     assert [percentile([3, 1, 2, 4], share) for share in (0.0, 0.5, 0.95, 1.0)] == [
         1,
         2,

@@ -1,6 +1,4 @@
-"""What goes out is checked before anything is sent: a `ValueError` that names the
-argument, and a silent wire.
-"""
+"""Arguments are checked before anything is sent. The ValueError names the argument."""
 
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Network
@@ -36,18 +34,18 @@ def fleet(**changes: Any) -> Call:
     )
 
 
-async def all_of(session: EdgegapSession, *args: Any, **kwargs: Any) -> list[Any]:
+async def iterate_all(session: EdgegapSession, *args: Any, **kwargs: Any) -> list[Any]:
     return [summary async for summary in session.deployments.iterate(*args, **kwargs)]
 
 
-def made(what: Callable[[], object]) -> Call:
+def constructing(what: Callable[[], object]) -> Call:
     async def make(session: EdgegapSession) -> object:
         return what()
 
     return make
 
 
-async def refusal(call: Call, wire: aioresponses) -> str:
+async def validation_error(call: Call, wire: aioresponses) -> str:
     async with EdgegapSession("secret-token") as session:
         with pytest.raises(ValueError) as raised:
             await call(session)
@@ -111,49 +109,51 @@ DEPLOYS = [
 
 
 @pytest.mark.parametrize(("argument", "changes"), DEPLOYS)
-async def test_both_deploys_check_alike(
+async def test_both_deploy_methods_reject_the_same_arguments(
     argument: str, changes: Any, wire: aioresponses
 ) -> None:
-    texts = [await refusal(call(**changes), wire) for call in (deploy, fleet)]
+    texts = [await validation_error(call(**changes), wire) for call in (deploy, fleet)]
     assert texts[0] == texts[1]
     assert texts[0].startswith(argument)
 
 
-WORDS: list[
+PATH_PARAMS: list[
     tuple[str, Callable[[EdgegapSession, Any], Coroutine[Any, Any, object]]]
 ] = [
-    ("request_id", lambda session, word: session.deployments.status(word)),
-    ("request_id", lambda session, word: session.deployments.stop(word)),
+    ("request_id", lambda session, value: session.deployments.status(value)),
+    ("request_id", lambda session, value: session.deployments.stop(value)),
     (
         "request_id",
-        lambda session, word: session.deployments.self_stop(word, 1, token="t"),
+        lambda session, value: session.deployments.self_stop(value, 1, token="t"),
     ),
     (
         "access_point_id",
-        lambda session, word: session.deployments.self_stop("id", word, token="t"),
+        lambda session, value: session.deployments.self_stop("id", value, token="t"),
     ),
-    ("request_id", lambda session, word: session.deployments.container_logs(word)),
-    ("request_id", lambda session, word: session.deployments.metrics(word)),
-    ("request_id", lambda session, word: session.deployments.wait_until_ready(word)),
-    ("fleet_name", lambda session, word: session.private_fleets.hosts(word)),
-    ("request_id", lambda session, word: session.tags.list(word)),
-    ("request_id", lambda session, word: session.tags.create(word, "v1")),
-    ("request_id", lambda session, word: session.tags.get(word, "v1")),
-    ("tag_name", lambda session, word: session.tags.get("id", word)),
-    ("request_id", lambda session, word: session.tags.update(word, "v1", name="v2")),
-    ("tag_name", lambda session, word: session.tags.update("id", word, name="v2")),
-    ("request_id", lambda session, word: session.tags.delete(word, "v1")),
-    ("tag_name", lambda session, word: session.tags.delete("id", word)),
+    ("request_id", lambda session, value: session.deployments.container_logs(value)),
+    ("request_id", lambda session, value: session.deployments.metrics(value)),
+    ("request_id", lambda session, value: session.deployments.wait_until_ready(value)),
+    ("fleet_name", lambda session, value: session.private_fleets.hosts(value)),
+    ("request_id", lambda session, value: session.tags.list(value)),
+    ("request_id", lambda session, value: session.tags.create(value, "v1")),
+    ("request_id", lambda session, value: session.tags.get(value, "v1")),
+    ("tag_name", lambda session, value: session.tags.get("id", value)),
+    ("request_id", lambda session, value: session.tags.update(value, "v1", name="v2")),
+    ("tag_name", lambda session, value: session.tags.update("id", value, name="v2")),
+    ("request_id", lambda session, value: session.tags.delete(value, "v1")),
+    ("tag_name", lambda session, value: session.tags.delete("id", value)),
 ]
 
 
-@pytest.mark.parametrize(("argument", "call"), WORDS)
-async def test_a_path_word_that_no_path_holds(
+@pytest.mark.parametrize(("argument", "call"), PATH_PARAMS)
+async def test_an_invalid_path_parameter_is_named(
     argument: str, call: Any, wire: aioresponses
 ) -> None:
-    for word in ("", " ", "\t\n", ".", "..", None, b"id", "\ud800"):
+    for value in ("", " ", "\t\n", ".", "..", None, b"id", "\ud800"):
         assert (
-            await refusal(lambda session, word=word: call(session, word), wire)
+            await validation_error(
+                lambda session, value=value: call(session, value), wire
+            )
         ).startswith(argument)  # type: ignore[misc]
 
 
@@ -188,12 +188,12 @@ CALLS: list[tuple[str, Call]] = [
     ("query", lambda session: session.deployments.list("")),
     ("query", lambda session: session.deployments.list("status eq ready")),
     ("query", lambda session: session.deployments.list({"filters": []})),  # type: ignore[arg-type]
-    ("query", lambda session: all_of(session, "{")),
+    ("query", lambda session: iterate_all(session, "{")),
     ("page", lambda session: session.deployments.list(page=0)),
     ("page", lambda session: session.private_fleets.hosts("f", page=True)),
     ("limit", lambda session: session.deployments.list(limit=-1)),
     ("limit", lambda session: session.private_fleets.hosts("f", limit=1.5)),  # type: ignore[arg-type]
-    ("page_size", lambda session: all_of(session, page_size=0)),
+    ("page_size", lambda session: iterate_all(session, page_size=0)),
     ("name", lambda session: session.tags.create("id", "a" * 41)),
     ("name", lambda session: session.tags.create("id", "")),
     ("name", lambda session: session.tags.update("id", "v1", name=" ")),
@@ -227,52 +227,55 @@ CALLS: list[tuple[str, Call]] = [
     ("timeout", lambda session: session.deployments.status("id", timeout=0)),
     ("timeout", lambda session: session.tags.list("id", timeout=float("inf"))),
     ("timeout", lambda session: session.deployments.wait_until_ready("id", timeout=-1)),
-    ("filter: field", made(lambda: BulkStopFilter("", ["x"]))),
-    ("filter: values", made(lambda: BulkStopFilter("request_id", "x"))),
-    ("filter: values", made(lambda: BulkStopFilter("request_id", [""]))),
-    ("filter: filter_type", made(lambda: BulkStopFilter("request_id", ["x"], "some"))),  # type: ignore[arg-type]
-    ("query: field", made(lambda: ListFilter("", "eq", "x"))),
-    ("query: operator", made(lambda: ListFilter("status", "", "x"))),
-    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "in", "x"))),
-    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "eq", ["x"]))),
-    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "nin", [""]))),
-    ("query: filter on 'tags'", made(lambda: ListFilter("tags", "in", None))),  # type: ignore[arg-type]
+    ("filter: field", constructing(lambda: BulkStopFilter("", ["x"]))),
+    ("filter: values", constructing(lambda: BulkStopFilter("request_id", "x"))),
+    ("filter: values", constructing(lambda: BulkStopFilter("request_id", [""]))),
+    (
+        "filter: filter_type",
+        constructing(lambda: BulkStopFilter("request_id", ["x"], "some")),
+    ),  # type: ignore[arg-type]
+    ("query: field", constructing(lambda: ListFilter("", "eq", "x"))),
+    ("query: operator", constructing(lambda: ListFilter("status", "", "x"))),
+    ("query: filter on 'tags'", constructing(lambda: ListFilter("tags", "in", "x"))),
+    ("query: filter on 'tags'", constructing(lambda: ListFilter("tags", "eq", ["x"]))),
+    ("query: filter on 'tags'", constructing(lambda: ListFilter("tags", "nin", [""]))),
+    ("query: filter on 'tags'", constructing(lambda: ListFilter("tags", "in", None))),  # type: ignore[arg-type]
     (
         "query",
-        made(
+        constructing(
             lambda: ListQuery(
                 [ListFilter("tags", "eq", "x"), ListFilter("tags", "eq", "y")]
             )
         ),
     ),
-    ("query", made(lambda: ListQuery([{"field": "tags"}]))),  # type: ignore[list-item]
-    ("query", made(lambda: ListQuery(order_by=["created_at"]))),  # type: ignore[list-item]
-    ("query: field", made(lambda: OrderBy(""))),
-    ("query: order", made(lambda: OrderBy("created_at", ""))),
-    ("resources: cpu_units", made(lambda: Resources(99, 100))),
-    ("resources: cpu_units", made(lambda: Resources("1024", 100))),  # type: ignore[arg-type]
-    ("resources: memory_mib", made(lambda: Resources(100, 99))),
-    ("resources: memory_mib", made(lambda: Resources(100, 201))),
-    ("users", made(lambda: IPAddressUser("nowhere"))),
-    ("users", made(lambda: GeoCoordinatesUser(0, 200))),
-    ("environment_variables: key", made(lambda: EnvironmentVariable("", "x"))),
+    ("query", constructing(lambda: ListQuery([{"field": "tags"}]))),  # type: ignore[list-item]
+    ("query", constructing(lambda: ListQuery(order_by=["created_at"]))),  # type: ignore[list-item]
+    ("query: field", constructing(lambda: OrderBy(""))),
+    ("query: order", constructing(lambda: OrderBy("created_at", ""))),
+    ("resources: cpu_units", constructing(lambda: Resources(99, 100))),
+    ("resources: cpu_units", constructing(lambda: Resources("1024", 100))),  # type: ignore[arg-type]
+    ("resources: memory_mib", constructing(lambda: Resources(100, 99))),
+    ("resources: memory_mib", constructing(lambda: Resources(100, 201))),
+    ("users", constructing(lambda: IPAddressUser("nowhere"))),
+    ("users", constructing(lambda: GeoCoordinatesUser(0, 200))),
+    ("environment_variables: key", constructing(lambda: EnvironmentVariable("", "x"))),
     (
         "environment_variables: is_hidden",
-        made(lambda: EnvironmentVariable("K", "x", "no")),
+        constructing(lambda: EnvironmentVariable("K", "x", "no")),
     ),  # type: ignore[arg-type]
-    ("webhook", made(lambda: Webhook("my-webhook.com"))),
-    ("webhook", made(lambda: Webhook("https://[my-webhook.com"))),
+    ("webhook", constructing(lambda: Webhook("my-webhook.com"))),
+    ("webhook", constructing(lambda: Webhook("https://[my-webhook.com"))),
 ]
 
 
 @pytest.mark.parametrize(("argument", "call"), CALLS)
-async def test_a_wrong_argument_is_named(
+async def test_an_invalid_argument_is_named(
     argument: str, call: Call, wire: aioresponses
 ) -> None:
-    assert (await refusal(call, wire)).startswith(argument)
+    assert (await validation_error(call, wire)).startswith(argument)
 
 
-def test_bounds_are_allowed() -> None:
+def test_values_at_the_bounds_are_accepted() -> None:
     assert Resources(100, 200)
     assert [
         GeoCoordinatesUser(90, -180),

@@ -1,6 +1,4 @@
-"""Every form that a value was seen in: the facts sheet's table "Values that vary", and
-what the user finds there.
-"""
+"""Values that the API writes in several forms are read into one type."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -16,7 +14,7 @@ from support.samples import (
     METRICS,
     TAG,
     TAGS,
-    lost,
+    differences,
     read,
     status,
 )
@@ -26,30 +24,32 @@ from edgegap_async import ReadyDeployment
 
 @pytest.mark.parametrize("field", ["sockets", "sockets_usage"])
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "expected"),
     [("5", 5), (5, 5), (None, None), (..., None), ("", None), ("many", None)],
 )
-def test_counts_come_as_text_or_number(
-    field: str, sent: Any, meant: int | None
+def test_counts_are_read_from_text_or_number(
+    field: str, sent: Any, expected: int | None
 ) -> None:
     value = getattr(status(**{field: sent}), field)
-    assert (value, type(value)) == (meant, type(meant))
+    assert (value, type(value)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"), [("10", 10), (10, 10), (None, None), ("", None)]
+    ("sent", "expected"), [("10", 10), (10, 10), (None, None), ("", None)]
 )
-def test_user_count_comes_as_text_or_number(sent: Any, meant: int | None) -> None:
+def test_user_count_is_read_from_text_or_number(
+    sent: Any, expected: int | None
+) -> None:
     (session,) = (
         status(sessions=[{"session_id": "abc123", "user_count": sent}]).sessions or ()
     )
-    assert session.user_count == meant
+    assert session.user_count == expected
     (session,) = status(sessions=[{"session_id": "abc123"}]).sessions or ()
     assert session.user_count is None
 
 
 @pytest.mark.parametrize("sent", ["45.3324097", 45.3324097])
-def test_coordinates_come_as_text_or_number(sent: Any) -> None:
+def test_coordinates_are_read_from_text_or_number(sent: Any) -> None:
     place = {"latitude": sent, "longitude": sent}
     (location,) = read(LOCATIONS, {"locations": [place]}).locations
     there = status(location=place).location
@@ -65,7 +65,7 @@ MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "expected"),
     [
         ("2025-11-29 22:35:31.971359", MOMENT.replace(microsecond=971359)),
         ("2025-11-29 22:35:31", MOMENT),
@@ -79,11 +79,11 @@ MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
         *((sent, None) for sent in (5, 1.5, True, [], {})),
     ],
 )
-def test_times_come_in_every_form_and_are_aware(
-    sent: Any, meant: datetime | None
+def test_times_are_read_in_every_form_as_aware_datetimes(
+    sent: Any, expected: datetime | None
 ) -> None:
-    told = {} if sent is ... else {"create_time": sent, "last_updated": sent}
-    tag = read(TAG, {"name": "v1", **told})
+    times_given = {} if sent is ... else {"create_time": sent, "last_updated": sent}
+    tag = read(TAG, {"name": "v1", **times_given})
     hosts = read(
         HOSTS, {"data": [{"host_id": "h", "created_at": None if sent is ... else sent}]}
     )
@@ -94,14 +94,16 @@ def test_times_come_in_every_form_and_are_aware(
     seen = status(start_time=sent, removal_time=sent)
     times = [seen.start_time, seen.removal_time, tag.create_time, tag.last_updated]
     times += [hosts.data[0].created_at, row.data[0].start_time]
-    assert times == [meant] * 6
+    assert times == [expected] * 6
     assert all(
-        time is None or time.utcoffset() == meant.utcoffset() for time in times if meant
+        time is None or time.utcoffset() == expected.utcoffset()
+        for time in times
+        if expected
     )
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "expected"),
     [
         (["a", "b"], ("a", "b")),
         ("a", ("a",)),
@@ -111,19 +113,19 @@ def test_times_come_in_every_form_and_are_aware(
         (..., ()),
     ],
 )
-def test_tags_are_always_a_tuple(sent: Any, meant: tuple[str, ...]) -> None:
-    assert status(tags=sent).tags == meant
+def test_tags_are_always_a_tuple(sent: Any, expected: tuple[str, ...]) -> None:
+    assert status(tags=sent).tags == expected
 
 
 @pytest.mark.parametrize("field", ["message", "messages"])
 @pytest.mark.parametrize("sent", ["hello", ["hello"]])
-def test_messages_come_as_a_text_or_as_a_list(field: str, sent: Any) -> None:
+def test_messages_are_read_from_a_text_or_a_list(field: str, sent: Any) -> None:
     key, rows = (LIST, "data") if field == "message" else (LOCATIONS, "locations")
     assert getattr(read(key, {rows: [], field: sent}), field) == ("hello",)
 
 
 @pytest.mark.parametrize("nothing", [None, "", ..., {}, "pending"])
-def test_before_placement_there_are_no_ports_and_no_location(nothing: Any) -> None:
+def test_before_placement_ports_and_location_are_empty(nothing: Any) -> None:
     seen = status(ports=nothing, location=nothing, fqdn="", public_ip=None)
     assert dict(seen.ports) == {}
     assert seen.location is None or nothing == {}
@@ -162,14 +164,14 @@ def test_an_address_is_found_by_key_then_name_then_internal_number(
 
 
 @pytest.mark.parametrize("fqdn", [None, "", ...])
-def test_an_address_without_a_name_is_the_ip(fqdn: Any) -> None:
+def test_an_address_without_an_fqdn_is_the_ip(fqdn: Any) -> None:
     assert status(fqdn=fqdn).address("web") == ("100.10.0.85", 31587)
     with pytest.raises(LookupError, match="neither an fqdn nor a public_ip"):
         status(fqdn=fqdn, public_ip="").address("web")
 
 
 @pytest.mark.parametrize("wanted", ["gameport", 1234, "late", "None"])
-def test_a_port_that_is_not_there_is_told_with_those_that_are(
+def test_the_error_for_an_unknown_port_lists_the_known_ports(
     wanted: str | int,
 ) -> None:
     with pytest.raises(LookupError) as raised:
@@ -181,25 +183,25 @@ def test_a_port_that_is_not_there_is_told_with_those_that_are(
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "expected"),
     [(65002, 65002), ("65002", 65002), (..., None), (None, None), ("", None)],
 )
-def test_a_proxy_port_comes_as_number_text_or_not_at_all(
-    sent: Any, meant: int | None
+def test_a_proxy_port_is_read_from_text_or_number(
+    sent: Any, expected: int | None
 ) -> None:
     port = {"external": 1} if sent is ... else {"external": 1, "proxy": sent}
-    assert status(ports={"web": port}).ports["web"].proxy == meant
+    assert status(ports={"web": port}).ports["web"].proxy == expected
 
 
 @pytest.mark.parametrize(
     "link", ["example.com:31669", "https://example.com:31587", None]
 )
-def test_a_link_stays_as_it_came(link: str | None) -> None:
+def test_a_link_is_unchanged(link: str | None) -> None:
     assert status(ports={"web": {"link": link}}).ports["web"].link == link
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "expected"),
     [
         (["2458", "0.5"], (2458, 0.5)),
         ([2458, None, 0.5], (2458, None, 0.5)),
@@ -210,11 +212,11 @@ def test_a_link_stays_as_it_came(link: str | None) -> None:
         ("none", ()),
     ],
 )
-def test_datasets_are_numbers(sent: Any, meant: tuple[Any, ...]) -> None:
-    assert read(METRICS, {"cpu": {"datasets": sent}}).cpu.datasets == meant
+def test_datasets_are_read_as_numbers(sent: Any, expected: tuple[Any, ...]) -> None:
+    assert read(METRICS, {"cpu": {"datasets": sent}}).cpu.datasets == expected
 
 
-def test_labels_and_timestamps_keep_their_places() -> None:
+def test_labels_and_timestamps_keep_their_positions() -> None:
     series = {
         "labels": ["00:00:00", 5, None],
         "timestamps": ["2021-07-14 14:17:37.711", None, ""],
@@ -233,7 +235,7 @@ def test_labels_and_timestamps_keep_their_places() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, "", "none"])
-def test_a_series_that_is_none_is_empty(nothing: Any) -> None:
+def test_a_missing_series_is_empty(nothing: Any) -> None:
     cpu = read(METRICS, {"cpu": {"labels": nothing, "timestamps": nothing}}).cpu
     assert (cpu.labels, cpu.datasets, cpu.timestamps) == ((), (), ())
     assert (
@@ -243,7 +245,7 @@ def test_a_series_that_is_none_is_empty(nothing: Any) -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, ...])
-def test_logs_without_a_crash(nothing: Any) -> None:
+def test_logs_without_a_crash_have_no_crash_data(nothing: Any) -> None:
     sample = {
         "logs": "x",
         "crash_data": nothing,
@@ -259,7 +261,7 @@ def test_logs_without_a_crash(nothing: Any) -> None:
     )
 
 
-def test_hosts_in_the_newer_form() -> None:
+def test_hosts_are_read_in_the_newer_form() -> None:
     (host,) = BY_KEY[HOSTS].answer["data"]
     newer = {
         key: value
@@ -276,19 +278,19 @@ def test_hosts_in_the_newer_form() -> None:
         "total_count": 2,
         "pagination": pages,
     }
-    assert list(lost(answer, read(HOSTS, answer))) == []
+    assert list(differences(answer, read(HOSTS, answer))) == []
 
 
 @pytest.mark.parametrize("count", [{"count": 1}, {"total_count": 1}])
-def test_tags_tell_their_number_under_either_name(count: dict[str, int]) -> None:
+def test_the_number_of_tags_is_read_under_either_name(count: dict[str, int]) -> None:
     answer = {"tags": [{"name": "a" * 40}], "pagination": {}} | count
-    assert list(lost(answer, read(TAGS, answer))) == []
+    assert list(differences(answer, read(TAGS, answer))) == []
 
 
 @pytest.mark.parametrize(
     "code", [msgspec.json, msgspec.msgpack], ids=["json", "msgpack"]
 )
-def test_a_status_can_be_written_and_read_again(code: Any) -> None:
+def test_a_status_survives_encoding_and_decoding(code: Any) -> None:
     before = status()
     assert before.start_time
     assert code.decode(code.encode(before), type=type(before)) == before
