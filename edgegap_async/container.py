@@ -1,5 +1,5 @@
-"""For code that runs inside a deployment: what Edgegap tells it, and how it stops
-itself. No API token is needed.
+"""For code that runs inside a deployment: its ARBITRIUM_* variables, and how it stops
+itself.
 """
 
 import os
@@ -106,7 +106,7 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
 
     Raises:
         ValueError: a variable is missing or wrong; the text names it.
-        EdgegapError: as the tree in `errors` tells.
+        EdgegapError: see the tree in `errors`.
     """
     url = api_url("ARBITRIUM_DELETE_URL", os.environ.get("ARBITRIUM_DELETE_URL"))
     token = token_text(

@@ -28,7 +28,7 @@ HIGHEST_PORT = 65535
 
 
 def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
-    """A probe that connects to a TCP port until somebody accepts, and hangs up at once.
+    """A probe that connects to a TCP port until it is accepted, and closes the connection at once.
 
     It tells no more than that: where the host accepts for the container, a game that
     does not listen yet looks as if it did; then write a probe that speaks the game's

@@ -216,7 +216,7 @@ class WebhookReceiver:
 
     def listen(self, listener: Listener) -> None:
         """From now on, call this with each event, each time that it comes. What it
-        raises is logged, and harms nobody.
+        raises is logged, and affects no other listener.
 
         Args:
             listener: a plain function that does not block: the answer to Edgegap waits

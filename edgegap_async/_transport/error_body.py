@@ -14,12 +14,12 @@ import msgspec
 EXCERPT = 200
 # levels of JSON; what lies deeper does not help a reader
 DEEPEST = 5
-# where a JSON error tells what is wrong, the usual place first
+# The keys of a JSON error that say what is wrong, the most usual first.
 _TEXT_KEYS = ("message", "errors", "error", "detail", "title")
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """What an error response tells. `from_api`: it has the API's own form."""
+    """The content of an error response. `from_api`: it has the API's own form."""
 
     message: str
     details: object = None
@@ -38,10 +38,10 @@ def read_error_body(body: bytes) -> ErrorBody:
     request_id = _request_id(decoded)
     if isinstance(message, str):
         return ErrorBody(message, details, request_id, from_api=True)
-    told = _telling_part(decoded)
-    if details is None and not isinstance(told, str):
-        details = told
-    text = _one_line(_readable(told)) if told else excerpt(body)
+    relevant = _relevant_part(decoded)
+    if details is None and not isinstance(relevant, str):
+        details = relevant
+    text = _one_line(_readable(relevant)) if relevant else excerpt(body)
     return ErrorBody(text, details, request_id)
 
 
@@ -55,7 +55,7 @@ def _one_line(text: str) -> str:
     return " ".join(text[: 2 * EXCERPT].split())[:EXCERPT]
 
 
-def _telling_part(decoded: object) -> object:
+def _relevant_part(decoded: object) -> object:
     fields = _fields(decoded)
     return next((fields[key] for key in _TEXT_KEYS if fields.get(key)), decoded)
 

@@ -59,15 +59,15 @@ def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
     return None
 
 
-def ready_by(told: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
+def ready_by(shown: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
     """The part of a status or a list row that players need."""
     return ReadyDeployment(
-        request_id=told.request_id,
-        fqdn=told.fqdn,
-        public_ip=told.public_ip,
-        ports=told.ports,
-        tags=told.tags,
-        start_time=told.start_time,
+        request_id=shown.request_id,
+        fqdn=shown.fqdn,
+        public_ip=shown.public_ip,
+        ports=shown.ports,
+        tags=shown.tags,
+        start_time=shown.start_time,
     )
 
 

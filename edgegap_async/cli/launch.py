@@ -104,7 +104,7 @@ def launch(
     players, IP addresses or {"latitude", "longitude"}; if wanted tags and
     environment_variables. All are checked before anything is started.
 
-    Each server is told on standard output as one JSON line as soon as it is ready. The
+    Each server is printed on standard output as one JSON line once it is ready. The
     server of a match that failed is stopped. Ctrl-C lets deploys that were sent finish,
     then stops all that was started; a second one ends at once.
 

@@ -58,17 +58,17 @@ def read(
 
 
 def _match(line: bytes, application: str, version: str) -> Match:
-    told = _decoder.decode(line)
-    if not told.match_id.strip():
+    parsed = _decoder.decode(line)
+    if not parsed.match_id.strip():
         raise ValueError("match_id: must not be empty")
     request = DeployRequest(
         application,
         version,
-        users=told.players,
-        environment_variables=told.environment_variables,
-        tags=told.tags,
+        users=parsed.players,
+        environment_variables=parsed.environment_variables,
+        tags=parsed.tags,
     )
-    return Match(told.match_id, request)
+    return Match(parsed.match_id, request)
 
 
 def _in_terms_of_the_file(problem: str) -> str:

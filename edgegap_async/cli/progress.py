@@ -130,8 +130,8 @@ async def keep_updating(
 
 
 def _words(outcome: Outcome) -> str:
-    words = f"{outcome.deployed} of {outcome.total} deployed, {outcome.ready} ready, {len(outcome.failures)} failed"
-    return f"{words}, {len(outcome.stopped)} stopped" if outcome.stopped else words
+    text = f"{outcome.deployed} of {outcome.total} deployed, {outcome.ready} ready, {len(outcome.failures)} failed"
+    return f"{text}, {len(outcome.stopped)} stopped" if outcome.stopped else text
 
 
 def _write(text: str) -> None:

@@ -21,11 +21,12 @@ from .options import INTERRUPTED, LoopFactory
 )
 @click.pass_context
 def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
-    """Find all that runs under any of these tags: those that `on_intent` was told, or
-    your own; - reads them from standard input, one a line. Those of a process that
-    lives name its servers too: with --stop they are stopped.
+    """Find the servers that run under any of these tags: those that `on_intent` was
+    called with, or your own. - reads tags from standard input, one on each line. A line
+    that can't be read is named, and the others are reaped. The tags of a process that
+    is still running name its servers too: with --stop they are stopped.
 
-    Each deployment is one JSON line on standard output. Nothing is stopped, unless with
+    Each deployment is one JSON line on standard output. Nothing is stopped without
     --stop.
 
     The token is taken from EDGEGAP_API_TOKEN.

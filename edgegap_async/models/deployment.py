@@ -1,5 +1,5 @@
-"""A deployment as the API tells of it: its status, its row in a list, its logs, and the
-answers to a stop.
+"""A deployment in the API's answers: its status, its row in a list, its logs, and the
+answers to stops.
 """
 
 from collections.abc import Sequence

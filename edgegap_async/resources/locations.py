@@ -34,7 +34,7 @@ class Locations:
             timeout: seconds for the whole call.
 
         Raises:
-            EdgegapError: as the tree in `errors` tells.
+            EdgegapError: see the tree in `errors`.
         """
         query = {
             "app": optional_text("app", app),

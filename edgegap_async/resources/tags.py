@@ -39,9 +39,9 @@ class Tags:
         priority: Priority = "foreground",
     ) -> DeploymentTag:
         """One tag of a deployment (GET /v1/deployments/{request_id}/tags/{tag_name})."""
-        words = {"request_id": request_id, "tag_name": tag_name}
+        path_params = {"request_id": request_id, "tag_name": tag_name}
         return await self._transport.call(
-            TAG, words, timeout=timeout, priority=priority
+            TAG, path_params, timeout=timeout, priority=priority
         )
 
     async def create(
@@ -76,9 +76,13 @@ class Tags:
         """Rename a tag of a deployment to `name` (PATCH
         /v1/deployments/{request_id}/tags/{tag_name}).
         """
-        words = {"request_id": request_id, "tag_name": tag_name}
+        path_params = {"request_id": request_id, "tag_name": tag_name}
         return await self._transport.call(
-            UPDATE_TAG, words, body=TagRequest(name), timeout=timeout, priority=priority
+            UPDATE_TAG,
+            path_params,
+            body=TagRequest(name),
+            timeout=timeout,
+            priority=priority,
         )
 
     async def delete(
@@ -92,7 +96,7 @@ class Tags:
         """Take a tag from a deployment (DELETE
         /v1/deployments/{request_id}/tags/{tag_name}).
         """
-        words = {"request_id": request_id, "tag_name": tag_name}
+        path_params = {"request_id": request_id, "tag_name": tag_name}
         await self._transport.call(
-            DELETE_TAG, words, timeout=timeout, priority=priority
+            DELETE_TAG, path_params, timeout=timeout, priority=priority
         )
