@@ -74,8 +74,15 @@ if TYPE_CHECKING:
     from .session import EdgegapSession
     from .webhooks import WebhookEvent, WebhookReceiver
 
-# Where a name is looked up, the light modules first: none of them imports the HTTP client
-# before `_limits`. A name is imported when it is first used.
+# Names whose module is imported without a search: the session, which imports most others,
+# and webhooks, which most sessions don't have.
+_DIRECT = {
+    "EdgegapSession": "session",
+    "WebhookEvent": "webhooks",
+    "WebhookReceiver": "webhooks",
+}
+# Where the other names are looked up, the light modules first: none of them imports the
+# HTTP client before `_limits`. A name is imported when it is first used.
 _MODULES = (
     "_version",
     "errors",
@@ -84,8 +91,6 @@ _MODULES = (
     "models.deploy",
     "models.deployment",
     "models.paging",
-    "webhooks",
-    "probes",
     "_limits.config",
     "_limits.queue",
     "_transport.retry",
@@ -96,7 +101,7 @@ _MODULES = (
     "_deploys.manager",
     "_deploys.pending",
     "resources._options",
-    "session",
+    "probes",
 )
 
 # Public modules, which are attributes too.
@@ -172,7 +177,8 @@ def __getattr__(name: str) -> object:
     if name in _SUBMODULES:
         return import_module(f".{name}", __name__)
     if name in __all__:
-        for module in _MODULES:
+        direct = _DIRECT.get(name)
+        for module in (direct,) if direct else _MODULES:
             found = import_module(f".{module}", __name__)
             if name in vars(found):
                 value: object = getattr(found, name)
