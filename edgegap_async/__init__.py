@@ -16,7 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import container, errors, events, probes, simulator, webhooks
+    from . import container as container
+    from . import errors as errors
+    from . import events as events
+    from . import probes as probes
+    from . import simulator as simulator
+    from . import webhooks as webhooks
     from ._deploys.batch import DeployOutcome, DeployStream
     from ._deploys.leases import OwnedDeployment
     from ._deploys.manager import Leftover
@@ -104,7 +109,7 @@ _MODULES = (
     "probes",
 )
 
-# Public modules, which are attributes too.
+# Public modules, as attributes. `import *` does not import them.
 _SUBMODULES = ("container", "errors", "events", "probes", "simulator", "webhooks")
 
 __all__ = [
@@ -164,12 +169,6 @@ __all__ = [
     "WebhookReceiver",
     "WrongLoop",
     "__version__",
-    "container",
-    "errors",
-    "events",
-    "probes",
-    "simulator",
-    "webhooks",
 ]
 
 
@@ -188,4 +187,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_SUBMODULES]

@@ -2,6 +2,7 @@
 namespaces.
 """
 
+import asyncio
 import os
 from collections.abc import Mapping
 from math import inf
@@ -122,6 +123,7 @@ class EdgegapSession:
             on_intent=on_intent,
             webhooks=_receiver(webhooks),
         )
+        self._closed = asyncio.Event()
         self.deployments: Deployments = Deployments(self._transport, self._deploys)
         self.locations: Locations = Locations(self._transport)
         self.private_fleets: PrivateFleets = PrivateFleets(
@@ -149,17 +151,22 @@ class EdgegapSession:
     async def aclose(self) -> None:
         """Close the session. Calls in progress end with `SessionClosed`. Orphaned
         servers are stopped, for at most `cleanup_timeout`; the rest is in `leftovers`.
-        Closing a second time does nothing. If it is cancelled meanwhile, it finishes
-        first, and then raises the cancellation.
+        Closing a second time only waits until the first has ended. If it is cancelled
+        meanwhile, it finishes first, and then raises the cancellation.
         """
         if self._transport.closed:
+            # Another task may still be closing it.
+            await self._closed.wait()
             return
         self._transport.abort()
         cancelled: BaseException | None = None
         try:
             cancelled = await self._deploys.aclose()
         finally:
-            cancelled = await self._transport.aclose() or cancelled
+            try:
+                cancelled = await self._transport.aclose() or cancelled
+            finally:
+                self._closed.set()
         if cancelled:
             raise cancelled
 

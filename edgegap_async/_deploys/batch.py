@@ -315,6 +315,12 @@ class DeployStream:
         if self._capacity:
             await self._capacity.watch()
 
+    def end(self) -> None:
+        """The block is left: start nothing more, even if the iterable of requests goes
+        on when it is cancelled.
+        """
+        self._withdrawn = True
+
     def stop_untaken(self) -> None:
         """Stop the servers of all outcomes that were not taken."""
         while not self._resolved.empty():
@@ -340,6 +346,7 @@ async def deploy_stream(
     try:
         yield outcomes
     finally:
+        outcomes.end()
         for task in tasks:
             task.cancel()
         end = asyncio.get_running_loop().time() + manager.cleanup_timeout

@@ -10,7 +10,7 @@ from copy import copy
 from typing import Any, TypeAlias, TypeVar
 
 import aiohttp
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 from yarl import URL
 
 from .._limits.config import Limits
@@ -45,7 +45,7 @@ Timeout: TypeAlias = float | UnsetType | None
 log = logging.getLogger("edgegap_async")
 # A deploy gets this many times the attempt_timeout: a slow answer to it would become an
 # unknown outcome.
-DEPLOY_ATTEMPTS_LAST = 2
+DEPLOY_TIMEOUT_FACTOR = 2
 # Seconds to close idle connections, which takes a few turns of the loop.
 CLOSE_TIMEOUT = 1.0
 # The statuses of an operation that the API has moved to another path.
@@ -137,48 +137,39 @@ class Transport:
             EdgegapError: see the tree in `errors.py`.
             Withdrawn: the deploy has started nothing, and must not be sent any more.
         """
-        call = self._call_renamed if endpoint.renamed else self._call
-        return call(
-            endpoint,
-            path_params or {},
-            body,
-            query or {},
-            timeout,
-            priority,
-            token,
-            progress,
+        path_params, query = path_params or {}, query or {}
+        request = self._prepare(
+            endpoint, path_params, body, query, timeout, token, progress
         )
+        if priority not in PRIORITIES:
+            one_of("priority", priority, PRIORITIES)
+        if endpoint.renamed is None:
+            return self._call(request, path_params, priority)
+        url = build_url(self._base, endpoint.renamed, path_params, query)
+        renamed = structs.replace(request, endpoint=endpoint.renamed, url=url)
+        return self._follow_rename(request, renamed, path_params, priority)
 
-    async def _call_renamed(
+    async def _follow_rename(
         self,
-        endpoint: Endpoint[B, T],
+        request: Request[B, T],
+        renamed: Request[B, T],
         path_params: Mapping[str, object],
-        body: B | None,
-        query: Mapping[str, str | None],
-        timeout: Timeout,
         priority: Priority,
-        token: str | None,
-        progress: Progress | None,
     ) -> T:
-        renamed = endpoint.renamed or endpoint
-        rest = (path_params, body, query)
-        deadline = Deadline.after(self.timeout_of(timeout))
+        """Call an operation under the path that the API serves it at."""
+        endpoint = request.endpoint
         if endpoint in self._moved:
-            return await self._call(
-                renamed, *rest, deadline.left(), priority, token, progress
-            )
+            return await self._call(renamed, path_params, priority)
         try:
-            return await self._call(
-                endpoint, *rest, deadline.left(), priority, token, progress
-            )
+            return await self._call(request, path_params, priority)
         except ApiError as error:
             if error.status not in MOVED:
                 raise
             first = error
+        if request.progress:
+            request.progress.retrying()
         try:
-            answer = await self._call(
-                renamed, *rest, deadline.left(), priority, token, progress
-            )
+            answer = await self._call(renamed, path_params, priority)
         except EdgegapError as error:
             if isinstance(error, ApiError) and error.status in MOVED:
                 raise first from None
@@ -191,18 +182,11 @@ class Transport:
 
     async def _call(
         self,
-        endpoint: Endpoint[B, T],
+        request: Request[B, T],
         path_params: Mapping[str, object],
-        body: B | None,
-        query: Mapping[str, str | None],
-        timeout: Timeout,
         priority: Priority,
-        token: str | None,
-        progress: Progress | None,
     ) -> T:
-        request = self._prepare(
-            endpoint, path_params, body, query, timeout, priority, token, progress
-        )
+        endpoint = request.endpoint
         limiter = self._budget.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
         trace = (
@@ -252,12 +236,9 @@ class Transport:
         body: B | None,
         query: Mapping[str, str | None],
         timeout: Timeout,
-        priority: Priority,
         token: str | None,
         progress: Progress | None,
     ) -> Request[B, T]:
-        if priority not in PRIORITIES:
-            one_of("priority", priority, PRIORITIES)
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, token)
         whole = self._timeout if timeout is UNSET else self.timeout_of(timeout)
@@ -270,7 +251,7 @@ class Transport:
             headers=own_headers,
             secret=token or self._token,
             deadline=Deadline(None if whole is None else now + whole, whole),
-            attempt_timeout=attempt * DEPLOY_ATTEMPTS_LAST
+            attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
             progress=progress,

@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 from support.deploy_many import faulty
-from support.owning import at_every_turn, deploy, forgotten, owning, running
+from support.limiter_model import now
+from support.owning import (
+    PLAYERS,
+    at_every_turn,
+    deploy,
+    forgotten,
+    owning,
+    running,
+)
 from support.raw_server import ACCEPTED, Act, RawServer, answer, never_accepts, session
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, Limits
 from edgegap_async.errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -351,3 +359,27 @@ def test_a_loop_shutdown_leaves_no_unnamed_server(
         if not {*edgegap_simulator.tags_of(it)} & named
     }
     assert lost == set()
+
+
+async def test_a_caller_that_leaves_before_the_renamed_path_is_tried_starts_nothing() -> (
+    None
+):
+    """The first path was answered 404, and the second waits for its slot."""
+    async with owning(
+        options={"fleet_deploy": "renamed"}, limits=Limits(deploy=1, burst=1)
+    ) as (edgegap, sim):
+        call = edgegap.private_fleets.deploy(
+            "game", "1", users=PLAYERS, private_host_ids=["h"], timeout=None
+        )
+        waiting = asyncio.create_task(call)
+        await asyncio.sleep(0.5)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await asyncio.sleep(0.01)
+        assert edgegap.usage()["deploy"].waiting == 0
+        await asyncio.sleep(60)
+        assert sim.deployed() == ()
+        began = now()
+        await edgegap.aclose()
+        assert now() - began < 1
+    assert edgegap.leftovers == ()

@@ -72,8 +72,7 @@ async def test_untaken_outcomes_are_stopped_without_once() -> None:
         assert edgegap.leftovers == ()
 
 
-async def test_a_stop_after_closing_adds_to_the_leftovers() -> None:
-    """Two blocks, one of which has a stop that fails: neither hides the other."""
+async def test_each_server_that_can_not_be_stopped_is_named() -> None:
     async with owning(
         Fault("stop", "503-before"), options=OPTIONS, cleanup_timeout=0.0
     ) as (edgegap, sim):

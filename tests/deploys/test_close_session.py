@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.limiter_model import STALLS, moments, plans, run, stall
+from support.owning import owning
 from support.raw_server import (
     CUT,
     GET,
@@ -202,3 +203,16 @@ def test_closing_as_a_retry_is_due_sends_nothing_more(act: Act) -> None:
             )
             <= 0
         )
+
+
+async def test_a_second_aclose_waits_for_the_first() -> None:
+    options = {"ready_after": (0.0, 0.0), "delay_after": (1.0, 1.0)}
+    async with owning(options=options) as (edgegap, sim):
+        accepted = await edgegap.deployments.deploy("g", "1", users=["192.0.2.1"])
+        async with edgegap.deployments.adopt(accepted.request_id):
+            first = asyncio.create_task(edgegap.aclose())
+            await asyncio.sleep(0.01)
+            await edgegap.aclose()
+            assert first.done()
+            assert sim.stopped() == {accepted.request_id}
+        await edgegap.aclose()

@@ -4,7 +4,7 @@ broken. No server is forgotten.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -462,3 +462,22 @@ def test_a_loop_shutdown_leaves_no_unnamed_server(
     assert asyncio.run(main()).cancelled()
     named = {request_id for request_id, _ in sessions[0].leftovers}
     assert forgotten(edgegap_simulator, taken) <= named
+
+
+async def test_requests_that_go_on_when_cancelled_start_nothing_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def stubborn() -> AsyncIterator[Any]:
+        for request in requests(50):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+            yield request
+
+    async with owning(options=AT_ONCE) as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(stubborn()) as outcomes:
+            taken = ids([await anext(outcomes)])
+        started = len(sim.deployed())
+        await asyncio.sleep(30)
+        assert len(sim.deployed()) == started < 10
+        assert "failed" not in caplog.text
+        assert forgotten(sim, taken) == set()

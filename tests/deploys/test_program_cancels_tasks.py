@@ -3,16 +3,12 @@ is still open: its background work goes on, and nothing waits forever.
 """
 
 import asyncio
-from pathlib import Path
 
 import pytest
 from support.owning import deploy, forgotten, owning
 
-import edgegap_async
 from edgegap_async import DeployOutcomeUnknown, DeployRequest
 from edgegap_async.simulator import Fault
-
-HOME = Path(edgegap_async.__file__).parent
 
 
 def cancel_all_of_the_sdk() -> int:
@@ -84,7 +80,7 @@ async def test_a_lost_deploy_is_found_by_a_search_that_was_cancelled() -> None:
 
 
 async def test_a_stop_that_was_cancelled_is_tried_again() -> None:
-    failing = Fault("stop", "503-before", seconds=None)
+    failing = Fault("stop", "503-before")
     async with owning(failing, options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
         with pytest.raises(ZeroDivisionError):
             async with edgegap.deployments.running("g", "1", users=["203.0.113.7"]):
