@@ -114,6 +114,7 @@ class Transport:
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         token: str | None = None,
+        repeat: bool = True,
         progress: Progress | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Call one operation of the API.
@@ -129,6 +130,8 @@ class Transport:
             priority: foreground or background, in the queue of its limit.
             token: authorizes this call instead of the session's token, without a
                 scheme.
+            repeat: send a lost GET or DELETE again. False: a caller who has to know
+                whether a 404 is the answer to the first attempt does it.
             progress: of a deploy. While a request of it is being sent, the deadline
                 does not cut it off.
 
@@ -141,6 +144,8 @@ class Transport:
         request = self._prepare(
             endpoint, path_params, body, query, timeout, token, progress
         )
+        if not repeat:
+            request = structs.replace(request, repeatable=False)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
         if endpoint.renamed is None:
@@ -254,6 +259,7 @@ class Transport:
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
+            repeatable=endpoint.repeatable,
             progress=progress,
         )
 
@@ -381,9 +387,7 @@ class Transport:
         trace: CallTrace | None,
     ) -> RetryState:
         """Wait before the next attempt, or raise the error that ends the call."""
-        state = state or RetryState(
-            request.endpoint.repeatable, self._retry, self._retry_budget
-        )
+        state = state or RetryState(request.repeatable, self._retry, self._retry_budget)
         progress, deadline = request.progress, request.deadline.at
         if progress:
             progress.failed(failure)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from math import inf
 
+from .._deploys.existence import Existence
 from .._transport.client import Transport
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
@@ -15,7 +16,6 @@ from ..errors import (
     DeploymentTerminated,
     EdgegapError,
     QueueTooLong,
-    is_gone,
     is_permanent,
 )
 from ..models.deployment import (
@@ -75,9 +75,14 @@ class Poller:
     """Takes polls, and resolves the waiters of the schedule."""
 
     def __init__(
-        self, transport: Transport, board: Schedule, trust: FilterHealth
+        self,
+        transport: Transport,
+        schedule: Schedule,
+        health: FilterHealth,
+        existence: Existence,
     ) -> None:
-        self._transport, self._schedule, self._health = transport, board, trust
+        self._transport, self._existence = transport, existence
+        self._schedule, self._health = schedule, health
         # Lists of those that are READY since the last other list. The fuller a page
         # was, the less it counts.
         self.ready_lists: float = 0
@@ -94,7 +99,7 @@ class Poller:
                 priority="background",
             )
         except EdgegapError as error:
-            self._failed(wait, error)
+            await self._failed(wait, error)
         else:
             self._seen(wait, status)
         finally:
@@ -113,10 +118,12 @@ class Poller:
             self._health.not_shown(wait.request_id, _now())
         self._schedule.resolve(wait, outcome)
 
-    def _failed(self, wait: Waiter, error: EdgegapError) -> None:
+    async def _failed(self, wait: Waiter, error: EdgegapError) -> None:
         wait.went_wrong(error)
         wait.failed_polls += 1
-        if isinstance(error, ApiError) and is_gone(error):
+        if isinstance(error, ApiError) and await self._existence.is_gone(
+            self._transport, wait.request_id, error, wait.deadline
+        ):
             gone = DeploymentTerminated(wait.request_id)
             gone.__cause__ = error
             self._schedule.resolve(wait, gone)

@@ -56,7 +56,7 @@ async def test_after_a_redeploy_only_the_orphan_is_stopped() -> None:
     async with hooked(lost(20.0)) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.deployed() == (accepted.request_id,)
-        sim.faults = DARK
+        sim.faults = [BLIND]
         await asyncio.sleep(30)
         assert sim.running() == {accepted.request_id}
         assert len(sim.stopped()) == 1
