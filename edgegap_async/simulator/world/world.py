@@ -119,10 +119,9 @@ class World:
         `gone` is `terminated`.
 
         Raises:
-            ApiError: There is no such deployment.
+            ApiError: There is no such deployment, or it is not visible yet.
         """
-        self._index.advance(now)
-        deployment, gone = self._known.get(request_id), self._options.gone
+        deployment, gone = self._visible(request_id, now), self._options.gone
         shows_ended = include_ended and gone == "terminated"
         if deployment and (deployment.phase is not Phase.ENDED or shows_ended):
             return deployment
@@ -136,10 +135,10 @@ class World:
         """Return a deployment that exists.
 
         Raises:
-            ApiError: 404 if it never existed, 410 if it has ended.
+            ApiError: 404 if it never existed or is not visible yet, 410 if it has
+                ended.
         """
-        self._index.advance(now)
-        deployment = self._known.get(request_id)
+        deployment = self._visible(request_id, now)
         if deployment is None:
             raise ApiError(404, f"Deployment {request_id} not found")
         if deployment.phase is Phase.ENDED:
@@ -222,6 +221,13 @@ class World:
             LookupError: It never existed.
         """
         return self._known[request_id]
+
+    def _visible(self, request_id: str, now: float) -> Deployment | None:
+        """Return a deployment, past or present, that the replica shows by now."""
+        self._index.advance(now)
+        deployment = self._known.get(request_id)
+        lag = self._options.replica_lag
+        return deployment if deployment and now >= deployment.created_at + lag else None
 
     def _ready_after(self, allocated: bool) -> float:
         # Drawn in any case: the random numbers of other deployments must not depend on
