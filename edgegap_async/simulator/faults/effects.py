@@ -1,4 +1,4 @@
-"""The effects of faults on a response, by kind, and on the filters of a list.
+"""The effects of faults on a response, by kind.
 
     request read -> counted -> effects `-before` -> operation -> effects `-after`
 
@@ -14,14 +14,10 @@ from typing import TypeAlias
 
 from aiohttp import web
 from msgspec import json
-from msgspec.structs import replace
 
-from ...models.paging import ListFilter, ListQuery
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
-from ..world.errors import ApiError
 from .broken import BrokenResponse, cut, half, hang
-from .fault import Fault
 
 _REASON = "refused by a fault"
 # The answer of a Kubernetes ingress that has no route for a request.
@@ -249,24 +245,3 @@ EFFECTS: Mapping[str, Effect] = {
     "twice-late-502": _twice_late(_502),
     "twice-late-hang": _twice_late(_hang),
 }
-
-
-def apply_filter_fault(query: ListQuery, fault: Fault) -> ListQuery:
-    """Return the query that a server with a fault of its filters carries out.
-
-    Raises:
-        ApiError: The fault is that such filters are refused.
-    """
-    match fault.kind:
-        case "filters-ignored":
-            kept = [
-                each
-                for each in query.filters
-                if fault.fields and each.field not in fault.fields
-            ]
-            return replace(query, filters=kept)
-        case "filters-refused":
-            names = ", ".join(fault.fields) or "any field"
-            raise ApiError(400, f"query: filters on {names} are not supported")
-        case _:
-            return replace(query, filters=[ListFilter("request_id", "in", ())])

@@ -10,7 +10,9 @@ from ...endpoints import OPERATIONS
 
 # Where in the processing of a request a fault applies. At most one fault applies at
 # each stage.
-Stage: TypeAlias = Literal["connection", "response", "lag", "filters", "webhook"]
+Stage: TypeAlias = Literal[
+    "connection", "response", "lag", "filters", "order", "tags", "webhook"
+]
 Detail: TypeAlias = Literal["seconds", "fields"]
 
 CALLS = tuple(dict.fromkeys(endpoint.call for endpoint in OPERATIONS))
@@ -21,6 +23,7 @@ TARGETS = (*CALLS, WEBHOOK)
 
 _ANY, _WEBHOOKS = frozenset(TARGETS), frozenset({WEBHOOK})
 _LISTS = frozenset({endpoints.LIST.call})
+_WITH_TAGS = _LISTS | {endpoints.STATUS.call}
 _DEPLOYS = frozenset(each.call for each in OPERATIONS if each.starts_server)
 _WITH_BODY = frozenset(each.call for each in OPERATIONS if each.returns is not NoneType)
 # The operations whose path names a deployment.
@@ -172,6 +175,33 @@ KINDS: Mapping[str, Kind] = {
     ),
     "filters-empty": Kind(
         "filters on FIELDS match nothing", "filters", "fields", _LISTS
+    ),
+    "filters-all-of": Kind(
+        "a filter with `in` on FIELDS means all of its values, not any of them",
+        "filters",
+        "fields",
+        _LISTS,
+    ),
+    "order-oldest-first": Kind(
+        "the list is oldest first, whatever order is requested",
+        "order",
+        operations=_LISTS,
+    ),
+    "order-shuffled": Kind(
+        "the list is in the order of the IDs, which are random",
+        "order",
+        operations=_LISTS,
+    ),
+    "tags-missing": Kind(
+        "rows and statuses without the field `tags`", "tags", operations=_WITH_TAGS
+    ),
+    "tags-null": Kind(
+        "rows and statuses in which `tags` is null", "tags", operations=_WITH_TAGS
+    ),
+    "tags-text": Kind(
+        'rows and statuses in which `tags` is one text: "a,b"',
+        "tags",
+        operations=_WITH_TAGS,
     ),
     "lost": Kind("a webhook is never sent", "webhook", operations=_WEBHOOKS),
     "duplicated": Kind(

@@ -20,7 +20,7 @@ from .clock import Clock
 from .deployment import Deployment, Phase, Tag
 from .errors import ApiError
 from .index import Index
-from .listing import Page, matching, page_of, to_stop
+from .listing import AS_DOCUMENTED, ListBehaviour, Page, matching, page_of, to_stop
 from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
@@ -99,16 +99,22 @@ class World:
         return found
 
     def page(
-        self, query: ListQuery, number: int, size: int, now: float, lag: float = 0.0
+        self,
+        query: ListQuery,
+        number: int,
+        size: int,
+        now: float,
+        behaviour: ListBehaviour = AS_DOCUMENTED,
     ) -> Page:
-        """Return one page of the deployments that exist, or existed `lag` seconds ago.
+        """Return one page of the deployments that exist, or existed before the lag.
 
         A size above the largest page size is reduced to it.
         """
         self._index.advance(now)
-        found = matching(self._index, query, self.clock, now, lag)
+        found = matching(self._index, query, self.clock, now, behaviour)
         size = min(size, self._options.max_page_size)
-        return page_of(found, query, number, size, self._options.newest_first)
+        newest_first = self._options.newest_first
+        return page_of(found, query, number, size, newest_first, behaviour.order)
 
     def find(
         self, request_id: str, now: float, *, include_ended: bool = False
