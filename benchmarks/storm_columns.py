@@ -102,6 +102,8 @@ TWICE = parse("""
     deploy:twice-late-502:0.0025:3 deploy:twice-late-hang:0.0025:3
 """)
 NO_TAGS = parse("list:tags-missing:0.34 list:tags-null:0.33 list:tags-text:0.33")
+ALL_OF = parse("list:filters-all-of")
+UNORDERED = parse("list:filters-ignored list:order-shuffled")
 # 5 % of the deploys are never answered; four out of five of them start a server.
 NO_ANSWER = parse("deploy:hang-after:0.04 deploy:hang-before:0.01")
 
@@ -125,6 +127,8 @@ COLUMNS = (
     Column("404 by a gateway", GATEWAY, SERVED, work="match"),
     Column("POST twice", TWICE, SERVED, closed="after"),
     Column("rows without tags", (*LOST, *NO_TAGS), SERVED, closed="after"),
+    Column("in means all of", (*LOST, *ALL_OF), SERVED, closed="after"),
+    Column("no filters, no order", (*LOST, *UNORDERED), SERVED, closed="after"),
     Column("lists lag 8 s", (*LOST, lag(8)), SERVED, closed="after"),
     Column("lists lag 20 s", (*LOST, lag(20)), SERVED, closed="after"),
     Column(

@@ -101,6 +101,38 @@ async def test_errors_are_counted_by_kind(storm: ModuleType) -> None:
     assert record.told(DeployOutcomeUnknown) == 0
 
 
+class Stub:
+    """A client of which caller 0 is served, and the others are not."""
+
+    def __init__(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    async def deploy(self, caller: int, timeout: float) -> str:
+        if caller == 1:
+            raise KeyError("untyped")
+        if caller == 2:
+            await asyncio.Event().wait()
+        return self._request_id
+
+
+async def test_a_call_that_does_not_end_is_counted_as_hung(storm: ModuleType) -> None:
+    sim = Simulator()
+    async with plain(sim) as api:
+        request_id = await api.deploy(tags=["caller-0"])
+        record = storm.Record(callers=3, served=1.0)
+        callers = import_module("storm_callers").Callers(
+            column(storm), sim, record, 0.0, 1
+        )
+        callers.start(Stub(request_id))
+        await callers.wait(1000)
+        callers.end()
+        found = storm.figures(column(storm), sim, record)
+    assert record.handed_out == [(0, request_id)]
+    assert (found["hung calls"], found["untyped errors"]) == (1, 1)
+    # Ends the call that hangs.
+    await callers.wait(1)
+
+
 def test_selected_columns_are_printed_beside_the_naive_client() -> None:
     program = str(BENCHMARKS / "deploy_storm.py")
     run = subprocess.run(  # noqa: S603 (our own)
