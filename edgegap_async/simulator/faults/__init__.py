@@ -2,8 +2,8 @@
 
 `Fault` is the value that a test writes, `KINDS` lists what can go wrong.
 `FaultInjector` decides which requests a fault hits, at each stage of a request. The
-effect on a connection or response is in `EFFECTS`, on a list query in
-`apply_filter_fault`, and on a webhook in `http/webhooks.py`.
+effect on a connection or response is in `EFFECTS`, on a list or the shown tags in
+`lists.py`, and on a webhook in `http/webhooks.py`.
 """
 
 from .fault import Fault
