@@ -104,6 +104,7 @@ class Sdk:
     async def aclose(self) -> None:
         await self._edgegap.aclose()
         self._record.leftovers = self._edgegap.leftovers
+        self._record.watched_tags = self._edgegap.watched_tags
 
 
 class Naive:

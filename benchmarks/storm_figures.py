@@ -41,6 +41,7 @@ class Record:
     hung: int = 0
     most_untaken: int = 0
     leftovers: tuple[tuple[str | None, str | None], ...] = ()
+    watched_tags: tuple[str, ...] = ()
     intents: list[str] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     lists: list[float] = field(default_factory=list)
@@ -125,8 +126,9 @@ def lost(found: Mapping[str, float]) -> float:
 
 
 def _is_named(request_id: str, sim: Simulator, record: Record) -> bool:
-    """Whether the session's leftovers name a server, by its ID or its tag."""
+    """Whether the session names a server, by its ID or its tag."""
     names = {name for pair in record.leftovers for name in pair if name}
+    names.update(record.watched_tags)
     return request_id in names or not names.isdisjoint(sim.tags_of(request_id))
 
 

@@ -100,7 +100,7 @@ class EdgegapSession:
         allow_insecure: bool = False,
         on_event: OnEvent | None = None,
         deploy_once: bool = True,
-        cleanup_timeout: float = 10.0,
+        cleanup_timeout: float = 8.0,
         on_intent: OnIntent | None = None,
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
@@ -142,11 +142,19 @@ class EdgegapSession:
         """After closing: what may still be running, as (request_id or None, tag or
         None). It is logged as a warning too.
 
-        A tag stands for a deploy whose outcome became unknown within the last five
-        minutes. No server was found under it, and none may ever appear;
-        `deployments.reap` searches again.
+        A tag stands for a deploy whose outcome is unknown. A server may be running under
+        it, or may turn up within five minutes; `deployments.reap` searches again.
         """
         return self._deploys.leftovers
+
+    @property
+    def watched_tags(self) -> tuple[str, ...]:
+        """After closing: the tags of the last five minutes under which no server was
+        found, so that their deploys were sent again. A server turns up under one only if
+        the API has processed a lost request very late. Give them to `deployments.reap`
+        after a few minutes to be sure.
+        """
+        return self._deploys.watched_tags
 
     async def aclose(self) -> None:
         """Close the session. Calls in progress end with `SessionClosed`. Orphaned

@@ -100,6 +100,7 @@ class DeployManager:
             self.watcher.until_ready, self.stop, cleanup_timeout
         )
         self.leftovers: tuple[Leftover, ...] = ()
+        self.watched_tags: tuple[str, ...] = ()
 
     def _background_transport(self) -> Transport:
         """The transport of work that outlives its callers, and `aclose` for a while.
@@ -201,7 +202,10 @@ class DeployManager:
             error = DeadlineExceeded(
                 f"the deploy can't end within its timeout of {pending.deadline}"
             )
-        cause = error.__cause__ = pending.failure
+        cause: BaseException | None = pending.failure
+        if isinstance(cause, DeployOutcomeUnknown):
+            cause = cause.__cause__ or cause
+        error.__cause__ = cause
         if not self._abandon(pending, task):
             return error
         error.request_sent = True
@@ -290,22 +294,19 @@ class DeployManager:
         search = self._tag_search
         return search is not None and search.appeared(request_id, nonce)
 
-    def _orphaned(self, request_id: str, tag: str, deploy: DeployRecord) -> None:
+    def _orphaned(self, request_id: str, tag: str, deploy: DeployRecord | None) -> None:
         """A server has turned up under a tag, and nobody waits for it.
 
         Args:
-            deploy: the record of the deploy that has sent the tag.
+            deploy: the record of the deploy that has sent the tag, if its outcome was
+                unknown so far. None: it has another server.
         """
-        unknown = deploy.tag == tag and deploy.state in (
-            DeployState.UNKNOWN,
-            DeployState.SEARCHING,
-        )
         known = self.records.get(request_id)
         if known and known.claimed:
-            if unknown:
+            if deploy:
                 # The caller has found it. It uses the permit of the deploy from now on.
                 known.on_final, deploy.on_final = deploy.on_final, None
-                deploy.on(Event.RELEASE)
+                deploy.on(Event.GONE)
             return
         log.warning(
             "deployment %s was started under the tag %s, and nobody waits for it",
@@ -313,9 +314,9 @@ class DeployManager:
             tag,
             extra={"request_id": request_id},
         )
-        record = deploy if unknown else DeployRecord(DeployState.STOPPING)
+        record = deploy or DeployRecord(DeployState.STOPPING)
         record.tag, record.request_id = tag, request_id
-        if unknown:
+        if deploy:
             record.on(Event.FOUND)
         self._stop_new(record)
 
@@ -475,6 +476,8 @@ class DeployManager:
             self.stopper.resume(self.records.in_state(DeployState.STOPPING))
         cancelled = await self._finish()
         self.leftovers = self._left()
+        if self._tag_search:
+            self.watched_tags = tuple(self._tag_search.watched_tags)
         cancelled = await self._end_tasks() or cancelled
         if self.leftovers:
             names = ", ".join(

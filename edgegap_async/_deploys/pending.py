@@ -102,9 +102,9 @@ class PendingDeploy:
             if self.record.state is DeployState.QUEUED:
                 self.record.on(Event.LEAVES)
             raise
-        except Exception:
-            # An error of `on_intent`.
-            self.record.on(Event.REFUSED)
+        except Exception as error:
+            # For example of `on_intent`.
+            self._failed(error)
             raise
         finally:
             self._ended()
@@ -208,7 +208,7 @@ class PendingDeploy:
         if self.record.tag:
             self.search.search_unwanted(self.record.tag, self.record)
 
-    def _failed(self, error: EdgegapError | Withdrawn) -> None:
+    def _failed(self, error: Exception) -> None:
         """The deploy has ended with an error."""
         record = self.record
         if isinstance(error, Withdrawn):
@@ -219,7 +219,12 @@ class PendingDeploy:
             self.search.forget(record.tag or "")
             record.request_id = error.request_id
             record.on(Event.NOT_ALLOCATED if error.request_id else Event.REFUSED)
-        elif record.tag and record.state in _UNDER_WAY and may_be_done(error):
+        elif (
+            record.tag
+            and record.state in _UNDER_WAY
+            and isinstance(error, EdgegapError)
+            and may_be_done(error)
+        ):
             record.on(Event.REFUSED_BY_GATEWAY)
             self.search.search_unwanted(record.tag, record)
         elif record.state in (DeployState.QUEUED, *_UNDER_WAY):

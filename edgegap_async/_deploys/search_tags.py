@@ -15,10 +15,10 @@ follows the lag of the lists, which deployments of this session show.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 
-from .state import DeployRecord
+from .state import ALIVE, DeployRecord
 
 # Seconds of the search window: before a lag was seen, and its bounds after that.
 SEARCH_WINDOW, SHORTEST_WINDOW, LONGEST_WINDOW = 5.0, 2.0, 30.0
@@ -144,8 +144,8 @@ class SearchTags:
         if entry.ended_at is None:
             entry.ended_at = now
         entry.until = now + LONGEST_CHECK
-        due = entry.ended_at + self.window(now)
-        self.put(entry, Knowledge.CHECKED, max(due, now))
+        self.put(entry, Knowledge.CHECKED, now)
+        entry.due = self._window_end(entry, entry.ended_at, now)
         if self._probe is None and now >= self._next_probe:
             self._probe, self._next_probe = entry, now + LAG_INTERVAL
             entry.due = now + FIRST_LAG_LOOK
@@ -189,6 +189,22 @@ class SearchTags:
         pause = LAG_LOOKS if entry is self._probe else INTERVAL_OF_OTHERS
         self.put(entry, entry.knowledge, now + pause)
 
+    def not_listed(self, asked: Collection[str], shown: Collection[str]) -> None:
+        """A list was asked for tags, and has shown some of them."""
+        probe = self._probe
+        if probe is None or probe.tag not in asked or probe.tag in shown:
+            return
+        if probe.record.state in ALIVE:
+            probe.misses += 1
+        else:
+            # It was stopped, so it may never be listed.
+            self._probe = None
+
+    @property
+    def probing(self) -> bool:
+        """Whether the lag of the lists is being measured."""
+        return self._probe is not None
+
     def end_probe(self) -> None:
         """The lag can't be measured, as lists fail or their filter does not work."""
         self._probe = None
@@ -210,15 +226,23 @@ class SearchTags:
         """Whether an answer that was asked for at this time can say that no server
         exists under a tag.
         """
-        return entry.ended_at is not None and asked >= entry.ended_at + self.window(
-            asked
+        ended_at = entry.ended_at
+        return ended_at is not None and asked >= self._window_end(
+            entry, ended_at, asked
         )
+
+    def _window_end(self, entry: SearchedTag, ended_at: float, now: float) -> float:
+        window = self.window(now)
+        if entry.knowledge is Knowledge.CHECKED:
+            # A proxy may be slower to repeat a request than lists are to show it.
+            window = max(window, SEARCH_WINDOW)
+        return ended_at + window
 
     def listed(self, entry: SearchedTag, now: float) -> None:
         """A list shows the server that was accepted under a tag."""
         if entry is self._probe and entry.ended_at is not None:
             self._probe = None
             self._lags.append((now, now - entry.ended_at))
-            due = max(entry.ended_at + self.window(now), now)
-            self.put(entry, entry.knowledge, due)
+            due = self._window_end(entry, entry.ended_at, now)
+            self.put(entry, entry.knowledge, max(due, now))
         entry.shown = True

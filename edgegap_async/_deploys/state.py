@@ -97,6 +97,8 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.ABSENT: _S.QUEUED,
         _E.GIVEN_UP: _S.FAILED,
         _E.INCONCLUSIVE: _S.UNKNOWN,
+        # The caller has found the server by itself.
+        _E.GONE: _S.ENDED,
         _E.LEAVES: _S.SEARCHING,
         _E.CLOSES: _S.SEARCHING,
         _E.LOOP_ENDS: _S.SEARCHING,
@@ -139,9 +141,7 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     # The tag is in `leftovers`.
     _S.UNKNOWN: {
         _E.FOUND: _S.STOPPING,
-        # The caller has found the server by itself.
-        _E.LEASE: _S.LEASED,
-        _E.RELEASE: _S.RELEASED,
+        # The caller has found the server by itself, or the quarantine is over.
         _E.GONE: _S.ENDED,
         _E.LEAVES: _S.UNKNOWN,
         _E.CLOSES: _S.UNKNOWN,
@@ -166,6 +166,8 @@ ENDS_WAIT = frozenset(
 )
 # A server may exist whose request_id is not known.
 MAY_HAVE_STARTED = frozenset({_S.SENDING, _S.SEARCHING, _S.UNKNOWN})
+# A server is running, and the session does not stop it.
+ALIVE = frozenset({_S.ACCEPTED, _S.LEASED, _S.RELEASED})
 # Nothing is running, or the caller has it alone.
 FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 

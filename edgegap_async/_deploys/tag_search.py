@@ -25,23 +25,26 @@ from .search_tags import (
     SearchedTag,
     SearchTags,
 )
-from .state import DeployRecord, DeployState, Event
+from .state import ALIVE, DeployRecord, DeployState, Event
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two searches while a tag is SEARCHED: quick at first, as the server is
 # listed at once if lists don't lag.
-FIRST_INTERVAL, FIRST_SECONDS, INTERVAL = 0.2, 1.0, 0.5
+FIRST_INTERVAL, FIRST_SECONDS, INTERVAL = 0.4, 1.0, 0.5
 # Seconds between two searches for other tags, and lists for each of those searches. The
 # list limit is needed for waiters too.
 BACKGROUND_PAUSE, MOST_BACKGROUND = 1.0, 2 * TAGS_PER_CALL
-# Seconds after the end of a request, and searches after its window without a usable
-# answer, after which the search is inconclusive. Both, as a process that was suspended
-# has not searched meanwhile.
-SEARCH_TIMEOUT, MOST_MISSES = 15.0, 3
+# Seconds after the end of a request after which the search is inconclusive: if lists
+# fail, and if they are answered but prove nothing, as when they lag.
+FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
+# Searches after the window that must have found out nothing by then. A process that was
+# suspended has not searched meanwhile.
+MOST_MISSES = 3
 # Seconds for one list: the next one knows more than a late one.
 LIST_TIMEOUT = 5.0
-# Seconds between two reads of all pages: while a tag is SEARCHED, and else.
-SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 1.0, 10.0
+# Seconds between two reads of all pages: once a tag that is SEARCHED may be absent, while
+# the lag is measured, and else.
+SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 1.0, 2.0, 10.0
 # Sweeps that must agree on an absence, as pages shift while deployments come and go.
 SWEEPS = 2
 # Known rows that must be in order before a sweep ends at an old row, and the seconds by
@@ -56,7 +59,6 @@ REFUSALS = (400, 414, 431)
 MOST_LOOKS = 20
 # Rows whose tags were asked for by status, and are remembered.
 MOST_STATUSES = 5000
-_ALIVE = (DeployState.ACCEPTED, DeployState.LEASED, DeployState.RELEASED)
 
 
 class Unresolved(Exception):
@@ -67,15 +69,15 @@ class TagSearch:
     """All tags that are searched for. `run` is the task that does it.
 
     Args:
-        on_orphan: called with the request_id, the tag and the record of the deploy of
-            each server that is nobody's.
+        on_orphan: called with the request_id and the tag of each server that is
+            nobody's, and with the record of the deploy if that has no other server.
     """
 
     def __init__(
         self,
         transport: Transport,
         records: Records,
-        on_orphan: Callable[[str, str, DeployRecord], object],
+        on_orphan: Callable[[str, str, DeployRecord | None], object],
     ) -> None:
         self._transport, self._records = transport, records
         self._on_orphan = on_orphan
@@ -191,6 +193,11 @@ class TagSearch:
         unknown = (*unwanted, *self._tags.of(Knowledge.QUARANTINED))
         return [entry.tag for entry in unknown if not entry.orphans]
 
+    @property
+    def watched_tags(self) -> list[str]:
+        """The tags under which no server was found, but under which one may turn up."""
+        return [entry.tag for entry in self._tags.of(Knowledge.WATCHED)]
+
     def claimed(self, tag: str) -> None:
         """A caller has found the server of an unknown outcome by itself."""
         entry = self._tags.get(tag)
@@ -252,14 +259,15 @@ class TagSearch:
 
     async def _search(self, entries: Sequence[SearchedTag], asked: float) -> None:
         unproven: list[SearchedTag] = []
+        timeout = UNPROVEN_TIMEOUT
         size = max(self._room - 1, 1)
         chunks = [entries[at : at + size] for at in range(0, len(entries), size)]
         for chunk in chunks if asked >= self._distrusted_until else ():
             proven = await self._ask_filter(chunk, asked)
-            if not proven:
-                self._tags.end_probe()
             if proven is None:
                 # Lists fail: the next search tries again.
+                self._tags.end_probe()
+                timeout = FAILING_TIMEOUT
                 break
             if proven:
                 self._answered(chunk, asked)
@@ -273,11 +281,15 @@ class TagSearch:
             if entry.knowledge is Knowledge.SEARCHED
             and self._tags.is_over(entry, asked)
         ]
-        interval = SWEEP_INTERVAL if searched else BACKGROUND_SWEEP_INTERVAL
+        interval = BACKGROUND_SWEEP_INTERVAL
+        if searched:
+            interval = SWEEP_INTERVAL
+        elif self._tags.probing:
+            interval = PROBE_SWEEP_INTERVAL
         if unproven and asked >= self._swept + interval:
             self._swept = asked
             await self._sweep(unproven, asked)
-        self._count_misses(entries, asked)
+        self._count_misses(entries, asked, timeout)
 
     async def _ask_filter(
         self,
@@ -308,6 +320,7 @@ class TagSearch:
             self._proven = max(self._proven, len(tags))
         if canary and canary.tag not in shown:
             self._canary = None
+        self._tags.not_listed(tags, shown)
         return bool(shown) or len(tags) <= self._proven
 
     def _refused(self, error: EdgegapError, tags: int, asked: float) -> bool | None:
@@ -327,7 +340,7 @@ class TagSearch:
         """A tag that a list must show, as its server exists."""
         entry = self._canary
         record = self._records.get(entry.request_id or "") if entry else None
-        if record is None or record.state not in _ALIVE:
+        if record is None or record.state not in ALIVE:
             self._canary = entry = None
         return entry
 
@@ -419,8 +432,10 @@ class TagSearch:
         elif entry.on_late and entry.on_late(request_id):
             self._tags.accepted(entry, request_id, _now())
         else:
+            unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
+            first = unknown and not entry.orphans
             entry.orphans.add(request_id)
-            self._on_orphan(request_id, entry.tag, entry.record)
+            self._on_orphan(request_id, entry.tag, entry.record if first else None)
 
     def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
         """A proven answer has shown all servers that exist under these tags."""
@@ -432,11 +447,9 @@ class TagSearch:
                     self._absent(entry)
             elif entry.until <= asked:
                 self._release(entry)
-            elif entry.knowledge is Knowledge.CHECKED:
-                if not entry.shown:
-                    entry.misses += 1
-                elif self._tags.is_over(entry, asked):
-                    self._tags.remove(entry)
+            elif entry.shown and self._tags.is_over(entry, asked):
+                # CHECKED: no second server was listed.
+                self._tags.remove(entry)
 
     def _absent(self, entry: SearchedTag) -> None:
         """No server exists under a tag that is SEARCHED, or all of them are orphaned."""
@@ -453,7 +466,9 @@ class TagSearch:
         if entry.record.state is DeployState.UNKNOWN and entry.record.tag == entry.tag:
             entry.record.on(Event.GONE)
 
-    def _count_misses(self, entries: Iterable[SearchedTag], asked: float) -> None:
+    def _count_misses(
+        self, entries: Iterable[SearchedTag], asked: float, timeout: float
+    ) -> None:
         """Count the searches after its window that have found out nothing about a tag."""
         for entry in entries:
             if (
@@ -463,7 +478,7 @@ class TagSearch:
             ):
                 continue
             entry.misses += 1
-            late = asked >= (entry.ended_at or asked) + SEARCH_TIMEOUT
+            late = asked >= (entry.ended_at or asked) + timeout
             if late and entry.misses >= MOST_MISSES:
                 self._inconclusive(entry)
 

@@ -28,11 +28,16 @@ TAG = re.compile("once-[0-9a-f]{15}")
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "processed-late": 2.0}
 # raised at once, whatever was started (test_refusals.py)
-REFUSED = {"401", "403-before", "403-after", "redirect-before", "redirect-after"}
+REFUSED = {"401", "403-before", "403-after", "redirect-before", "redirect-after"} | {
+    name for name in KINDS if name.startswith("404-")
+}
 KIND = [
     name
     for name, kind in KINDS.items()
-    if "deployments.deploy" in kind.operations and name not in {"422", *REFUSED}
+    if "deployments.deploy" in kind.operations
+    and name not in {"422", *REFUSED}
+    # These start two servers (tests/simulator/test_gateway_faults.py).
+    and not name.startswith("twice-")
 ]
 UNKNOWN = [kind for kind in KIND if kind not in KNOWN]
 # the deed is done all the same
