@@ -39,6 +39,7 @@ LAYERS = [
         "_transport",
         "_transport.deadlines",
         "_transport.error_body",
+        "_transport.loop_end",
         "_transport.retry",
     ),
     ("_transport.request", "_transport.response", "_transport.trace"),

@@ -12,8 +12,9 @@ The others are stopped at the end of the block.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from msgspec import Struct, structs
@@ -381,32 +382,48 @@ def _of_kind(request: object, kind: type[DeployRequest]) -> DeployRequest:
     return checked
 
 
-@asynccontextmanager
-async def deploy_stream(
-    manager: DeployManager,
-    endpoint: Endpoint[Any, DeploymentAccepted],
-    kind: type[DeployRequest],
-    requests: Requests,
-    plan: Plan,
-) -> AsyncGenerator[DeployStream, None]:
-    """The outcomes for as long as the block lasts."""
-    outcomes = DeployStream(manager, endpoint, kind, plan)
-    tasks = [
-        asyncio.create_task(work, name="edgegap deploy_many")
-        for work in (outcomes.run(requests), outcomes.watch())
-    ]
-    failed = True
-    try:
-        yield outcomes
-        failed = False
-    finally:
-        outcomes.end()
-        for task in tasks:
+class DeployBlock(AbstractAsyncContextManager[DeployStream]):
+    """The outcomes of a stream for as long as the block lasts.
+
+    Args:
+        endpoint: sends each request.
+        kind: what each request must be.
+    """
+
+    def __init__(
+        self,
+        manager: DeployManager,
+        endpoint: Endpoint[Any, DeploymentAccepted],
+        kind: type[DeployRequest],
+        requests: Requests,
+        plan: Plan,
+    ) -> None:
+        self._outcomes = DeployStream(manager, endpoint, kind, plan)
+        self._manager, self._requests = manager, requests
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> DeployStream:
+        if self._tasks:
+            raise RuntimeError("this block was entered before: make a new one")
+        self._tasks = [
+            asyncio.create_task(work, name="edgegap deploy_many")
+            for work in (self._outcomes.run(self._requests), self._outcomes.watch())
+        ]
+        return self._outcomes
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._outcomes.end()
+        for task in self._tasks:
             task.cancel()
-        end = asyncio.get_running_loop().time() + manager.cleanup_timeout
-        cancelled = await finish(tasks, end)
-        if not all(task.done() for task in tasks):
+        end = asyncio.get_running_loop().time() + self._manager.cleanup_timeout
+        cancelled = await finish(self._tasks, end)
+        if not all(task.done() for task in self._tasks):
             log.warning("the requests for deploy_many did not end when cancelled")
-        outcomes.close(failed=failed)
+        self._outcomes.close(failed=error is not None)
         if cancelled:
             raise cancelled

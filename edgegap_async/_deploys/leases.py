@@ -3,13 +3,15 @@ taken, or when the session is closed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeAlias
 
 from msgspec import structs
 
 from ..errors import DeploymentTerminated, SessionClosed, WrongLoop
+from ..models._check import optional_seconds
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
 from .state import DeployRecord, DeployState, Event
@@ -122,18 +124,62 @@ class Leases:
                 self._stop(record)
             raise
 
-    @asynccontextmanager
-    async def block(
+    async def ready(
         self, lease: Lease, request_id: str, ready_timeout: float | None
-    ) -> AsyncGenerator[OwnedDeployment, None]:
-        """A server that is stopped at the end of the block.
-
-        Leaving waits until the stop is accepted, at most `cleanup_timeout`; after that
-        the session goes on trying.
+    ) -> OwnedDeployment:
+        """The server of a block, once it is READY. If it does not become READY, it is
+        stopped.
         """
         try:
             ready = await self._wait(request_id, ready_timeout, None)
-            yield OwnedDeployment(lease=lease, **structs.asdict(ready))
-        finally:
-            if stopping := self.end(lease):
-                await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+        except BaseException:
+            await self.leave(lease)
+            raise
+        return OwnedDeployment(lease=lease, **structs.asdict(ready))
+
+    async def leave(self, lease: Lease) -> None:
+        """End a block. Waits until the stop is accepted, at most `cleanup_timeout`; after
+        that the session goes on trying.
+        """
+        if stopping := self.end(lease):
+            await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+
+
+# Starts or finds the server of a block: its lease and its request_id.
+Begin: TypeAlias = Callable[[], Awaitable[tuple[Lease, str]]]
+
+
+class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
+    """A server for as long as the block lasts.
+
+    It is no generator: the loop would close it at its end beside the session, which
+    stops the server anyway.
+
+    Args:
+        begin: called at the beginning of the block.
+        ready_timeout: seconds until the server is READY; None: no end.
+    """
+
+    def __init__(
+        self, leases: Leases, begin: Begin, ready_timeout: float | None
+    ) -> None:
+        self._leases, self._begin = leases, begin
+        self._ready_timeout = optional_seconds("ready_timeout", ready_timeout)
+        self._lease: Lease | None = None
+        self._entered = False
+
+    async def __aenter__(self) -> OwnedDeployment:
+        if self._entered:
+            raise RuntimeError("this block was entered before: make a new one")
+        self._entered = True
+        self._lease, request_id = await self._begin()
+        return await self._leases.ready(self._lease, request_id, self._ready_timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._lease:
+            await self._leases.leave(self._lease)

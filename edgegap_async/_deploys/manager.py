@@ -6,13 +6,13 @@ does not cut it off. `state.py` has the states.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
+from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
 from ..endpoints import Endpoint
@@ -23,13 +23,13 @@ from ..errors import (
     EdgegapError,
     SessionClosed,
 )
-from ..models._check import flag, one_of, optional_seconds
+from ..models._check import flag, one_of
 from ..models.deploy import DeploymentAccepted
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
 from .existence import Existence
-from .leases import Lease, Leases, OwnedDeployment, being_stopped
+from .leases import Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
 from .state import DeployRecord, DeployState, Event
@@ -99,6 +99,11 @@ class DeployManager:
         self.leases: Leases = Leases(
             self.watcher.until_ready, self.stop, cleanup_timeout
         )
+        # If nobody closes the session, it closes itself.
+        self._loop_end = LoopEnd(self._close)
+        transport.on_first_use = self._loop_end.watch
+        self._closed = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
         self.leftovers: tuple[Leftover, ...] = ()
         self.watched_tags: tuple[str, ...] = ()
 
@@ -357,8 +362,7 @@ class DeployManager:
         )
         return None
 
-    @asynccontextmanager
-    async def running(
+    def running(
         self,
         endpoint: Endpoint[D, DeploymentAccepted],
         body: D,
@@ -367,33 +371,34 @@ class DeployManager:
         timeout: Timeout,
         priority: Priority,
         once: bool | None,
-    ) -> AsyncGenerator[OwnedDeployment, None]:
+    ) -> ServerBlock:
         """A server for as long as the block lasts."""
-        optional_seconds("ready_timeout", ready_timeout)
-        lease = Lease(DeployRecord())
-        accepted = await self.deploy(
-            endpoint,
-            body,
-            timeout=timeout,
-            priority=priority,
-            once=once,
-            lease=lease,
-        )
-        async with self.leases.block(
-            lease, accepted.request_id, ready_timeout
-        ) as server:
-            yield server
 
-    @asynccontextmanager
-    async def adopted(
-        self, request_id: str, ready_timeout: float | None
-    ) -> AsyncGenerator[OwnedDeployment, None]:
-        """A server that exists already, for as long as the block lasts.
+        async def begin() -> tuple[Lease, str]:
+            lease = Lease(DeployRecord())
+            accepted = await self.deploy(
+                endpoint,
+                body,
+                timeout=timeout,
+                priority=priority,
+                once=once,
+                lease=lease,
+            )
+            return lease, accepted.request_id
 
-        Raises:
-            DeploymentTerminated: this session is stopping it.
+        return ServerBlock(self.leases, begin, ready_timeout)
+
+    def adopted(self, request_id: str, ready_timeout: float | None) -> ServerBlock:
+        """A server that exists already, for as long as the block lasts. Entering it
+        raises `DeploymentTerminated` if this session is stopping the server.
         """
-        optional_seconds("ready_timeout", ready_timeout)
+
+        async def begin() -> tuple[Lease, str]:
+            return self._adopt(request_id), request_id
+
+        return ServerBlock(self.leases, begin, ready_timeout)
+
+    def _adopt(self, request_id: str) -> Lease:
         self._callers.enter()
         self._background_transport()
         record = self.claim(request_id)
@@ -405,9 +410,7 @@ class DeployManager:
             record.claimed = True
             self.records.add(request_id, record)
         record.on(Event.LEASE)
-        lease = Lease(record)
-        async with self.leases.block(lease, request_id, ready_timeout) as server:
-            yield server
+        return Lease(record)
 
     async def until_ready(
         self,
@@ -461,12 +464,57 @@ class DeployManager:
         )
         self.gone(request_id)
 
-    async def aclose(self) -> asyncio.CancelledError | None:
-        """Finish what can be finished within `cleanup_timeout`, then name the rest.
-
-        Returns:
-            A cancellation that arrived meanwhile, for the caller to raise.
+    async def aclose(self) -> None:
+        """Close the session: finish what can be finished within `cleanup_timeout`, then
+        name the rest. After the loop of the session has ended, nothing can be stopped
+        any more. A second call waits for the first.
         """
+        if self._callers.closed:
+            # Another task may still be closing it.
+            await self._closed.wait()
+        elif self._callers.loop_ended:
+            self._discard()
+        else:
+            await self._close()
+
+    def close_soon(self) -> None:
+        """Nobody has closed the session, and it is garbage-collected."""
+        if self._callers.closed:
+            return
+        loop = self._callers.loop
+        if loop is None or loop.is_closed():
+            self._discard()
+        else:
+            # This may be another thread.
+            loop.call_soon_threadsafe(self._begin_closing)
+
+    def _begin_closing(self) -> None:
+        self._closing = asyncio.ensure_future(self._close())
+
+    def _discard(self) -> None:
+        self._callers.discard()
+        for record in self.records.in_state(DeployState.LEASED):
+            record.on(Event.LOOP_ENDS)
+        self.name_leftovers()
+        self._closed.set()
+
+    async def _close(self) -> None:
+        if self._callers.closed:
+            return
+        self._callers.abort()
+        cancelled: BaseException | None = None
+        try:
+            await self._loop_end.aclose()
+            cancelled = await self._stop_all()
+        finally:
+            try:
+                cancelled = await self._callers.aclose() or cancelled
+            finally:
+                self._closed.set()
+        if cancelled:
+            raise cancelled
+
+    async def _stop_all(self) -> asyncio.CancelledError | None:
         self.router.close()
         for task, pending in list(self._pending.items()):
             self._abandon(pending, task)
@@ -475,17 +523,20 @@ class DeployManager:
         if self._background is not None:
             self.stopper.resume(self.records.in_state(DeployState.STOPPING))
         cancelled = await self._finish()
+        self.name_leftovers()
+        return await self._end_tasks() or cancelled
+
+    def name_leftovers(self) -> None:
+        """Name what may still be running, as the session is closed."""
         self.leftovers = self._left()
         if self._tag_search:
             self.watched_tags = tuple(self._tag_search.watched_tags)
-        cancelled = await self._end_tasks() or cancelled
         if self.leftovers:
             names = ", ".join(
                 request_id or f"a server under the tag {tag}"
                 for request_id, tag in self.leftovers
             )
             log.warning("session closed: these may still be running: %s", names)
-        return cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
         """Wait for deploys, for searches without a caller, and for the stops that they

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..models.deploy import DeploymentAccepted
 from .capacity import CapacityLimiter
-from .state import DeployRecord, DeployState, Event
+from .state import UNDER_WAY, DeployRecord, DeployState, Event
 from .tag_search import TagSearch, Unresolved
 from .webhook_router import D, WebhookRouter
 
@@ -42,7 +42,6 @@ OnIntent: TypeAlias = Callable[[str], object]
 Send: TypeAlias = Callable[
     [Transport, str, float | None, "PendingDeploy"], Awaitable[DeploymentAccepted]
 ]
-_UNDER_WAY = (DeployState.SENDING, DeployState.SEARCHING)
 
 
 class PendingDeploy:
@@ -221,13 +220,13 @@ class PendingDeploy:
             record.on(Event.NOT_ALLOCATED if error.request_id else Event.REFUSED)
         elif (
             record.tag
-            and record.state in _UNDER_WAY
+            and record.state in UNDER_WAY
             and isinstance(error, EdgegapError)
             and may_be_done(error)
         ):
             record.on(Event.REFUSED_BY_GATEWAY)
             self.search.search_unwanted(record.tag, record)
-        elif record.state in (DeployState.QUEUED, *_UNDER_WAY):
+        elif record.state in (DeployState.QUEUED, *UNDER_WAY):
             self.search.forget(record.tag or "")
             record.on(Event.REFUSED)
 
@@ -236,7 +235,7 @@ class PendingDeploy:
         its answer is not awaited any longer.
         """
         record = self.record
-        if record.state not in _UNDER_WAY or not record.tag:
+        if record.state not in UNDER_WAY or not record.tag:
             return
         record.on(Event.SEARCH)
         entry = self.search.begin(record.tag, record)
@@ -278,7 +277,7 @@ class PendingDeploy:
     def ended(self, *, sent: bool) -> None:
         """An attempt has ended. If it was sent, its outcome decides what comes next."""
         self._ended()
-        if not sent and self.record.state in _UNDER_WAY:
+        if not sent and self.record.state in UNDER_WAY:
             self._not_done()
 
     def _not_done(self) -> None:
@@ -300,7 +299,7 @@ class PendingDeploy:
         Raises:
             Withdrawn: it must not.
         """
-        if self.record.state in _UNDER_WAY:
+        if self.record.state in UNDER_WAY:
             self._not_done()
         if self.record.withdrawn:
             raise Withdrawn("the deploy was withdrawn before it started anything")

@@ -164,6 +164,8 @@ ENDS_UNTAGGED = frozenset({_E.LOST, _E.REFUSED_BY_GATEWAY, _E.LOOP_ENDS})
 ENDS_WAIT = frozenset(
     {_E.REFUSED_BY_GATEWAY, _E.NOT_ALLOCATED, _E.LEAVES, _E.CLOSES, _E.LOOP_ENDS}
 )
+# A request was sent, and its outcome is not known so far.
+UNDER_WAY = frozenset({_S.SENDING, _S.SEARCHING})
 # A server may exist whose request_id is not known.
 MAY_HAVE_STARTED = frozenset({_S.SENDING, _S.SEARCHING, _S.UNKNOWN})
 # A server is running, and the session does not stop it.
@@ -187,7 +189,7 @@ def next_state(
     after = TRANSITIONS[state].get(event)
     if after is None:
         raise RuntimeError(f"a deploy that is {state.value} can't take: {event.value}")
-    if not tagged:
+    if not tagged and state in UNDER_WAY:
         after = _S.FAILED if event in ENDS_UNTAGGED else UNTAGGED.get(after, after)
     if not wanted and after is not state:
         after = UNWANTED.get(after, after)

@@ -94,7 +94,7 @@ class LimiterRegistry:
     def release(self, loop: asyncio.AbstractEventLoop, budget: Budget) -> None:
         """A session is closed."""
         budget.sessions -= 1
-        if not budget.sessions:
+        if not budget.sessions and not loop.is_closed():
             budget.keep(loop, lambda kept: self._drop(loop, kept))
 
     def _drop(self, loop: asyncio.AbstractEventLoop, budget: Budget) -> None:

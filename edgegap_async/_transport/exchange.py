@@ -8,6 +8,7 @@ their requests hold the token.
 import asyncio
 import logging
 import ssl
+import warnings
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from math import inf
@@ -238,6 +239,19 @@ class Exchange:
         connector = self._http.connector if self._http else None
         if isinstance(connector, aiohttp.TCPConnector):
             connector.clear_dns_cache()
+
+    def discard(self) -> None:
+        """Drop the HTTP session if it is ours, after its loop has ended."""
+        if not self._own or self._http is None:
+            return
+        self._closed = True
+        connector = self._http.connector
+        self._http.detach()
+        with warnings.catch_warnings():
+            # The session itself says that it was not closed.
+            warnings.simplefilter("ignore", ResourceWarning)
+            del connector
+        self._http = None
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 from msgspec import UNSET
 
-from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
+from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
@@ -219,7 +219,7 @@ class Deployments:
             max_running=max_running,
             priority=priority,
         )
-        return deploy_stream(self._manager, DEPLOY, DeployRequest, requests, plan)
+        return DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT

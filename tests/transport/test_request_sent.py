@@ -123,6 +123,7 @@ async def test_a_request_that_waits_for_a_pooled_connection_counts_as_not_sent()
         )
         assert [first.request_sent, second.request_sent] == [True, False]  # type: ignore[union-attr]
         assert idle_usage(edgegap, "GET").sent == 1
+        await edgegap.aclose()
 
 
 @pytest.mark.parametrize(
