@@ -58,7 +58,7 @@ class Target:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1),
-    help="Servers that may exist at once; the rest wait.",
+    help="Servers that may exist at once; the rest wait. With --stop, each is stopped as soon as it was ready.",
 )
 @click.option(
     "--burst",

@@ -12,13 +12,11 @@ from typing import TypeAlias, TypeVar
 from .._deploys.batch import DeployOutcome, DeployStream
 from ..errors import (
     AllocationFailed,
-    ApiError,
     DeploymentFailed,
     DeployOutcomeUnknown,
     EdgegapError,
     ReadyTimeout,
     Unauthorized,
-    is_gone,
 )
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
@@ -28,6 +26,8 @@ from .summary import Failure, Outcome, reason
 T = TypeVar("T")
 # The match_id, its server, and the seconds until it was READY.
 Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]
+# Seconds for each stop, with all retries.
+STOP_TIMEOUT = 60.0
 # Stops at a time: more than the limit has slots.
 STOPS = 100
 
@@ -41,6 +41,7 @@ class Launch:
         tell: called with each server as soon as it is READY. If it raises an `OSError`, the
             output can't be written, and the launch is interrupted.
         max_running: how many servers may exist at once; None: no bound.
+        stop_ready: stop each server as soon as it was READY.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Launch:
         timeout: float | None,
         tell: Tell,
         max_running: int | None = None,
+        stop_ready: bool = False,
     ) -> None:
         self.outcome: Outcome = Outcome(len(matches))
         self.interrupted: bool = False
@@ -64,7 +66,7 @@ class Launch:
             max_running=max_running,
         )
         self._match_ids = {id(match.request): match.match_id for match in matches}
-        self._tell = tell
+        self._tell, self._stop_ready = tell, stop_ready
         self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
@@ -118,6 +120,8 @@ class Launch:
             self.outcome.existing[server.request_id] = match_id
             if isinstance(server, ReadyDeployment) and not self.interrupted:
                 self._hand_out(match_id, server, settled.seconds or 0.0)
+                if self._stop_ready:
+                    stops.create_task(self._stop(server.request_id))
         elif error := settled.error:
             self._failed(match_id, error, stops)
 
@@ -167,14 +171,19 @@ class Launch:
         await _each(list(self.outcome.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
+        if request_id not in self.outcome.existing:
+            # It is stopped already.
+            return
         match_id = self.outcome.existing[request_id]
         try:
-            await self._session.deployments.stop(request_id, timeout=None)
+            await self._session.deployments.ensure_stopped(
+                request_id, timeout=STOP_TIMEOUT
+            )
         except EdgegapError as error:
-            if not (isinstance(error, ApiError) and is_gone(error)):
-                self._doubt(match_id, f"{request_id} could not be stopped: {error}")
-                return
-        self.outcome.stopped[request_id] = self.outcome.existing.pop(request_id)
+            self._doubt(match_id, f"{request_id} could not be stopped: {error}")
+            return
+        self.outcome.existing.pop(request_id, None)
+        self.outcome.stopped[request_id] = match_id
 
 
 async def _each(

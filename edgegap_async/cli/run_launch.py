@@ -69,7 +69,13 @@ async def run_launch(
 
     with progress_display(len(matches), Console(stderr=True)) as display:
         launch = Launch(
-            session, matches, timeout=timeout, tell=tell, max_running=max_running
+            session,
+            matches,
+            timeout=timeout,
+            tell=tell,
+            max_running=max_running,
+            # They would keep the others from being started.
+            stop_ready=stop and max_running is not None,
         )
         interruption = _Interruption(launch, display)
         with on_interrupt(interruption):
