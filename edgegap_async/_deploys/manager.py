@@ -254,11 +254,9 @@ class DeployManager:
             pending.search_beside()
             return True
         record.on(Event.LEAVES)
-        if record.state is DeployState.CANCELLED:
-            task.cancel()
-            return False
-        # Its answer has just arrived: `_run` stops the server.
-        return True
+        # If it has got its server, `_run` stops it.
+        task.cancel()
+        return record.state is not DeployState.CANCELLED
 
     async def _run(
         self, pending: PendingDeploy, transport: Transport, *, leased: bool
@@ -268,6 +266,11 @@ class DeployManager:
             accepted = await pending.run(transport, self._on_intent)
         except AllocationFailed:
             if record.state is DeployState.STOPPING:
+                self._stop_new(record)
+            raise
+        except asyncio.CancelledError:
+            if record.state in (DeployState.ACCEPTED, DeployState.STOPPING):
+                record.on(Event.STOP)
                 self._stop_new(record)
             raise
         now = asyncio.get_running_loop().time()

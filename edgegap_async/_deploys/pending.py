@@ -74,8 +74,8 @@ class PendingDeploy:
         # Under way.
         self._attempt: Attempt | None = None
         self._slow: asyncio.TimerHandle | None = None
-        # A server of an earlier attempt that has turned up, and its tag.
-        self._late: tuple[str, str] | None = None
+        # The server of an earlier attempt, which has turned up while this one waited.
+        self._late: DeploymentAccepted | None = None
 
     async def run(
         self, transport: Transport, on_intent: OnIntent | None
@@ -93,8 +93,8 @@ class PendingDeploy:
         try:
             return await self._attempts(transport, on_intent)
         except (Withdrawn, EdgegapError) as error:
-            if self._late and self.record.state is DeployState.QUEUED:
-                return self._found(*self._late)
+            if self._late:
+                return self._late
             self._failed(error)
             raise
         except asyncio.CancelledError:
@@ -161,12 +161,10 @@ class PendingDeploy:
         """
 
         def turned_up(request_id: str) -> bool:
-            record = self.record
-            if record.state is not DeployState.QUEUED or not record.wanted:
+            if self.record.state is not DeployState.QUEUED or self.record.withdrawn:
                 return False
-            if self._late is None:
-                self._late = (request_id, tag)
-            return self._late == (request_id, tag)
+            self._late = self._found(request_id, tag)
+            return True
 
         self.search.watch(tag, turned_up)
         self._router.over(tag)

@@ -230,6 +230,15 @@ class SearchTags:
             entry, ended_at, asked
         )
 
+    def next_window_end(self, now: float) -> float:
+        """When the next window of a tag that is SEARCHED ends."""
+        ends = (
+            self._window_end(entry, entry.ended_at, now)
+            for entry in self._by_knowledge[Knowledge.SEARCHED].values()
+            if entry.ended_at is not None
+        )
+        return min((end for end in ends if end > now), default=inf)
+
     def _window_end(self, entry: SearchedTag, ended_at: float, now: float) -> float:
         window = self.window(now)
         if entry.knowledge is Knowledge.CHECKED:

@@ -31,6 +31,7 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two searches while a tag is SEARCHED: quick at first, as the server is
 # listed at once if lists don't lag.
 FIRST_INTERVAL, FIRST_SECONDS, INTERVAL = 0.4, 1.0, 0.5
+SHORTEST_INTERVAL = 0.35
 # Seconds between two searches for other tags, and lists for each of those searches. The
 # list limit is needed for waiters too.
 BACKGROUND_PAUSE, MOST_BACKGROUND = 1.0, 2 * TAGS_PER_CALL
@@ -42,9 +43,9 @@ FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
 MOST_MISSES = 3
 # Seconds for one list: the next one knows more than a late one.
 LIST_TIMEOUT = 5.0
-# Seconds between two reads of all pages: once a tag that is SEARCHED may be absent, while
+# Seconds from one read of all pages to the next: once a tag that is SEARCHED may be absent, while
 # the lag is measured, and else.
-SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 1.0, 2.0, 10.0
+SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 0.4, 2.0, 10.0
 # Sweeps that must agree on an absence, as pages shift while deployments come and go.
 SWEEPS = 2
 # Known rows that must be in order before a sweep ends at an old row, and the seconds by
@@ -91,7 +92,9 @@ class TagSearch:
         self._distrusted_until = -inf
         # A tag whose server is listed.
         self._canary: SearchedTag | None = None
-        self._swept = -inf
+        self._searched_at = -inf
+        # When the last read of all pages has ended, and how long it took.
+        self._swept, self._sweep_took = -inf, 0.0
         # Held while a search is in progress.
         self._round = asyncio.Lock()
         # Only tags that are SEARCHED are searched for, as the session is being closed.
@@ -211,6 +214,7 @@ class TagSearch:
             began = _now()
             tags = self._tags.due(began, 0 if self._closing else MOST_BACKGROUND)
             if tags:
+                self._searched_at = began
                 try:
                     async with self._round:
                         await self._search(tags, began)
@@ -218,27 +222,27 @@ class TagSearch:
                     log.exception("tag search failed, retrying")
                 for entry in tags:
                     self._tags.asked(entry, began)
-            await self._idle(began)
+            await self._idle()
 
-    async def _idle(self, began: float) -> None:
+    async def _idle(self) -> None:
         """Wait until the next search is due, or a tag is added."""
-        pause = FIRST_INTERVAL
-        searched = self._tags.of(Knowledge.SEARCHED)
-        if searched:
-            newest_end = max(entry.ended_at or entry.sent_at for entry in searched)
-            if began - newest_end >= FIRST_SECONDS:
-                pause = INTERVAL
-            await asyncio.sleep(max(began + pause - _now(), 0.0))
+        now = _now()
+        if searched := self._tags.of(Knowledge.SEARCHED):
+            latest = max(entry.ended_at or entry.sent_at for entry in searched)
+            pause = FIRST_INTERVAL if now - latest < FIRST_SECONDS else INTERVAL
+            search_at = min(self._searched_at + pause, self._tags.next_window_end(now))
+            search_at = max(search_at, self._searched_at + SHORTEST_INTERVAL)
+            await asyncio.sleep(max(search_at - now, 0.0))
             return
-        due = self._tags.next_due()
-        end = inf if due is None else max(due, began + BACKGROUND_PAUSE)
+        due = None if self._closing else self._tags.next_due()
+        end = None if due is None else max(due, self._searched_at + BACKGROUND_PAUSE)
         try:
-            async with asyncio.timeout_at(None if end == inf else end):
+            async with asyncio.timeout_at(end):
                 await self._changed.wait()
         except TimeoutError:
             return
         # A burst of new tags shares the next search.
-        await asyncio.sleep(max(began + pause - _now(), 0.0))
+        await asyncio.sleep(max(self._searched_at + FIRST_INTERVAL - _now(), 0.0))
 
     async def check_all(self, seconds: float) -> None:
         """Look once for second servers under the tags that were accepted lately, as the
@@ -286,9 +290,10 @@ class TagSearch:
             interval = SWEEP_INTERVAL
         elif self._tags.probing:
             interval = PROBE_SWEEP_INTERVAL
-        if unproven and asked >= self._swept + interval:
-            self._swept = asked
+        # Half of the time is left for others who need lists.
+        if unproven and asked >= self._swept + max(interval, self._sweep_took):
             await self._sweep(unproven, asked)
+            self._swept, self._sweep_took = _now(), _now() - asked
         self._count_misses(entries, asked, timeout)
 
     async def _ask_filter(
@@ -429,9 +434,7 @@ class TagSearch:
         ):
             entry.request_id = request_id
             entry.found.set_result(request_id)
-        elif entry.on_late and entry.on_late(request_id):
-            self._tags.accepted(entry, request_id, _now())
-        else:
+        elif not (entry.on_late and entry.on_late(request_id)):
             unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
             first = unknown and not entry.orphans
             entry.orphans.add(request_id)

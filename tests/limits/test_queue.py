@@ -352,7 +352,8 @@ def methods(
 # background.
 WAITS = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
 ASK_FOR_THEMSELVES = {
-    f"deployments.{name}" for name in (*WAITS, "adopt", "ensure_stopped", "reap")
+    "private_fleets.adopt",
+    *(f"deployments.{name}" for name in (*WAITS, "adopt", "ensure_stopped", "reap")),
 }
 
 
