@@ -90,7 +90,9 @@ async def run_launch(
         click.echo(line, err=True)
     if interruption.count:
         return INTERRUPTED
-    return 0 if launch.outcome.complete else 1
+    # With --stop, what still runs was not stopped.
+    failed = stop and launch.outcome.existing
+    return 0 if launch.outcome.complete and not failed else 1
 
 
 def _let_go_of_stdout() -> None:

@@ -22,7 +22,7 @@ from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.cli.summary import Outcome, percentile
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
 # In seconds. A server that enforces spacing with a tolerance of 10 ms accepts it.
@@ -168,6 +168,29 @@ async def test_max_running_caps_how_many_servers_exist() -> None:
         assert not players.done()
         players.cancel()
     assert len(simulator.deployed()) == 7
+
+
+async def test_stop_with_max_running_serves_all_matches() -> None:
+    simulator = Simulator()
+    async with session(simulator) as edgegap:
+        code = await run_launch(
+            edgegap, matches(5), timeout=300, stop=True, max_running=2
+        )
+    assert code == 0
+    assert len(simulator.deployed()) == 5
+    assert simulator.stopped() == set(simulator.deployed())
+
+
+@pytest.mark.parametrize("kind", ["404-text", "404-html", "404-empty"])
+async def test_a_gateway_that_answers_the_stops_is_not_believed(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulator = Simulator(faults=[Fault("stop", kind)])
+    assert await launch_matches(simulator, 3, stop=True) == 1
+    assert len(simulator.running()) == 3
+    err = capsys.readouterr().err
+    assert "stopped: 3 servers" not in err
+    assert all(request_id in err for request_id in simulator.running())
 
 
 async def test_an_unknown_outcome_is_reported(

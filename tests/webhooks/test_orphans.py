@@ -93,6 +93,27 @@ async def test_a_webhook_with_a_foreign_id_stops_nothing(
         assert sim.tags_of(sim.deployed()[-1]) == (tags[1],)
 
 
+@pytest.mark.parametrize("seconds", [1.0, 40.0])
+async def test_a_replayed_ready_webhook_does_not_revive_a_server(
+    seconds: float,
+) -> None:
+    tags: list[str] = []
+    async with hooked(on_intent=tags.append, options={"ready_after": (1.0, 1.0)}) as (
+        edgegap,
+        sim,
+        hooks,
+    ):
+        server = (await deploy(edgegap)).request_id
+        assert isinstance(await told(edgegap, server), ReadyDeployment)
+        await asyncio.sleep(60)
+        async with EdgegapSession("another", base_url=sim.url) as another:
+            await another.deployments.ensure_stopped(server, wait=True)
+        await asyncio.sleep(seconds)
+        await come(hooks, "ready", tags[0], server)
+        outcome = await failure(edgegap.deployments.wait_until_ready(server))
+        assert isinstance(outcome, DeploymentTerminated)
+
+
 async def test_a_webhook_after_the_quarantine_stops_nothing() -> None:
     tags: list[str] = []
     async with hooked(lost(400.0), on_intent=tags.append, options=NEVER) as (
