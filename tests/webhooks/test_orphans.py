@@ -13,7 +13,12 @@ from support.raw_server import failure
 from support.webhook_samples import SECRET, receiver
 from support.webhook_session import DARK, NEVER, body, come, hooked, served, told
 
-from edgegap_async import DeployOutcomeUnknown, EdgegapSession, ReadyDeployment
+from edgegap_async import (
+    DeploymentTerminated,
+    DeployOutcomeUnknown,
+    EdgegapSession,
+    ReadyDeployment,
+)
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent, parse
 
@@ -104,7 +109,7 @@ async def test_a_replayed_ready_webhook_does_not_revive_a_server(
         hooks,
     ):
         server = (await deploy(edgegap)).request_id
-        assert isinstance(await told(edgegap, server), ReadyDeployment)
+        await edgegap.deployments.wait_until_ready(server)
         await asyncio.sleep(60)
         async with EdgegapSession("another", base_url=sim.url) as another:
             await another.deployments.ensure_stopped(server, wait=True)
