@@ -1,8 +1,10 @@
-"""The last webhook of each deployment: for waiters that join afterwards, and so that no
-waiter gets an outcome that is over.
+"""The last webhook of each deployment.
 
-Webhooks arrive out of order. One of an earlier stage than is known changes nothing but
-leads to a poll.
+Waiters that start after a webhook get its outcome. No waiter gets an outcome that is
+out of date, such as READY after a stop.
+
+Webhooks may arrive out of order. A webhook of an earlier stage than the known one only
+causes a poll.
 """
 
 from enum import IntEnum
@@ -13,31 +15,34 @@ from ..models.deployment import ReadyDeployment
 from .poller import outcome_of
 from .schedule import Goal, Outcome
 
-# Most sessions have no webhooks.
+# Most sessions use no webhooks, so they need not import that module.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent
 
-# Seconds for which READY and ERROR are still given to waiters that join afterwards.
+# Seconds for which READY and ERROR are reported to waiters that start later.
 FRESH = 30.0
-# Deployments that are remembered: two minutes of deploys at the full rate.
+# Deployments whose last event is kept: two minutes of deploys at the full rate.
 MOST_REMEMBERED = 5000
 
 
 class _Stage(IntEnum):
-    """The stage of a deployment. It never goes back."""
+    """The stage of a deployment. It never decreases."""
 
     READY = 0
     ERROR = 1
-    # Not by a webhook: a stop was accepted, or a poll has shown that it is gone.
+    # No webhook reports this stage. The API has accepted a stop, or a poll has shown
+    # that the deployment is gone.
     ENDING = 2
     TERMINATED = 3
 
 
 class _Last(NamedTuple):
-    """What is known of a deployment.
+    """The last event of a deployment.
 
     Attributes:
-        outcome: from a webhook, if it can be believed as it stands.
+        stage: the stage that it reports.
+        since: when it arrived, on the loop's clock.
+        outcome: the outcome that a webhook shows. None: only a poll can tell.
     """
 
     stage: _Stage
@@ -46,20 +51,20 @@ class _Last(NamedTuple):
 
 
 class RecentEvents:
-    """The last event of each deployment. Pure: the caller gives the time."""
+    """The last event of each deployment. The caller passes the time."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
     def receive(self, event: "WebhookEvent", now: float) -> None:
-        """A webhook of a deployment of this session has arrived."""
+        """Record a webhook of a deployment of this session."""
         self._put(
             event.request_id,
             _Last(_Stage[event.event.upper()], now, _outcome_of_event(event)),
         )
 
     def ends(self, request_id: str, now: float) -> None:
-        """A stop was accepted, or it is gone: from now on only its end is believed."""
+        """Record a stop or an end. From now on, only the end is an outcome."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
     def _put(self, request_id: str, news: _Last) -> None:
@@ -69,7 +74,7 @@ class RecentEvents:
             del self._last[next(iter(self._last))]
 
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
-        """The outcome that a waiter can have without a poll."""
+        """Return the outcome for a waiter, if it is known without a poll."""
         last = self._last.get(request_id)
         if last is None or (
             last.stage is not _Stage.TERMINATED
@@ -80,19 +85,20 @@ class RecentEvents:
 
 
 def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
-    """The outcome that a webhook shows, if its name, which is signed, and its body agree,
-    and it says where players connect to.
+    """Return the outcome that a webhook shows, or None.
 
-    The body of a webhook at the end was never published, so the name is enough there.
+    The name of the event is signed, its body is not. So both must agree, and READY must
+    come with an address. For `terminated`, the name is enough: Edgegap does not
+    document the body of that webhook.
     """
     if event.event == "terminated":
         return DeploymentTerminated(event.request_id)
     outcome = outcome_of(event.status, "ready")
     if event.event == "error":
         return outcome if isinstance(outcome, DeploymentFailed) else None
-    whole = (
+    complete = (
         isinstance(outcome, ReadyDeployment)
         and outcome.ports
         and (outcome.fqdn or outcome.public_ip)
     )
-    return outcome if whole else None
+    return outcome if complete else None
