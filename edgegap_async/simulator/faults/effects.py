@@ -3,7 +3,7 @@
     request read -> counted -> effects `-before` -> operation -> effects `-after`
 
 An effect decides whether to run the operation, and returns the response to send. If the
-operation ends in an error of the API, the effect breaks this error response.
+operation returns an error response, the effect applies to that response.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _HTML = (
 
 @dataclass(frozen=True, slots=True)
 class FaultContext:
-    """A request that a fault hits.
+    """A request with a fault.
 
     Args:
-        operation: Carries the request out, and returns its response.
-        unallocated: Does so as if no server could be allocated.
+        operation: Carries out the operation, and returns its response.
+        unallocated: Does the same as if no server could be allocated.
         path: The path of the request.
-        seconds: The detail of the fault.
+        seconds: The seconds of the fault.
         now: The current time.
         clock: Formats dates.
     """
@@ -140,7 +140,7 @@ def _body(
     return effect
 
 
-# JSON escapes quotes inside a string, so the searched bytes are never part of one.
+# JSON escapes quotes in strings, so these bytes are never part of a string.
 def _without_id(body: bytes) -> bytes:
     return body.replace(b'"request_id":', b'"id":')
 
@@ -179,7 +179,7 @@ def apply_filter_fault(query: ListQuery, fault: Fault) -> ListQuery:
     """Return the query that a server with a fault of its filters carries out.
 
     Raises:
-        ApiError: The fault is that such filters are refused.
+        ApiError: The fault makes the server refuse such filters.
     """
     match fault.kind:
         case "filters-ignored":

@@ -46,8 +46,10 @@ async def _json_errors(
     request: web.Request,
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:
-    """Give aiohttp's own errors (unknown path, wrong method, body too large) the API's
-    form.
+    """Give the errors of aiohttp the form of the API.
+
+    aiohttp itself responds to an unknown path, a wrong method or a body that is too
+    large.
     """
     try:
         return await handler(request)
