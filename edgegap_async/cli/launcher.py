@@ -1,8 +1,8 @@
-"""A launch: deploys a server for each match, waits until it is READY, and keeps track of
-what was started.
+"""A launch: deploys a server for each match, and waits until it is READY.
 
-`interrupt` withdraws queued deploys. A deploy in flight may start a server, so it is
-not cancelled: its outcome is awaited, and its server is stopped.
+It keeps a list of all servers that were started. `interrupt` withdraws queued deploys.
+A deploy in flight may start a server, so it is not cancelled: the launch waits for its
+outcome and stops its server.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from .matches import Match
 from .summary import Failure, Outcome, reason
 
 T = TypeVar("T")
-# The match_id, its server, and the seconds until it was READY.
-Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]
-# Stops at a time: more than the limit has slots.
+# It takes the match_id, its server, and the seconds until the server was READY.
+OnReady: TypeAlias = Callable[[str, ReadyDeployment, float], None]
+# Stops in progress at a time: more than the limit has slots.
 STOPS = 100
 
 
@@ -36,11 +36,13 @@ class Launch:
     """Launches matches through a session.
 
     Args:
-        timeout: seconds for each match, from the sending of its deploy until its server is
-            READY; None: no end.
-        tell: called with each server as soon as it is READY. If it raises an `OSError`, the
-            output can't be written, and the launch is interrupted.
-        max_running: how many servers may exist at once; None: no bound.
+        session: the session to use.
+        matches: the matches to launch.
+        timeout: seconds for each match, from its deploy until its server is READY.
+            None: no limit.
+        on_ready: called with each server as soon as it is READY. If it raises an
+            `OSError`, the output can't be written, and the launch is interrupted.
+        max_running: how many servers may exist at once. None: no bound.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Launch:
         matches: Sequence[Match],
         *,
         timeout: float | None,
-        tell: Tell,
+        on_ready: OnReady,
         max_running: int | None = None,
     ) -> None:
         self.outcome: Outcome = Outcome(len(matches))
@@ -64,12 +66,14 @@ class Launch:
             max_running=max_running,
         )
         self._match_ids = {id(match.request): match.match_id for match in matches}
-        self._tell = tell
+        self._on_ready = on_ready
         self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
-        """Launch all matches. Returns when each has its server or has failed, or when
-        the launch was interrupted.
+        """Launch all matches.
+
+        It returns when each match has its server or has failed. After an interrupt, it
+        returns when no deploy is in flight.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -77,10 +81,10 @@ class Launch:
             try:
                 async with asyncio.TaskGroup() as stops:
                     async for outcome in self._outcomes:
-                        self._settled(outcome, stops)
+                        self._process(outcome, stops)
             except BaseException:
                 for match_id in self.in_flight:
-                    self._doubt(
+                    self._add_unknown(
                         match_id,
                         "its deploy was in flight and may have started a server",
                     )
@@ -88,7 +92,7 @@ class Launch:
         self.outcome.seconds = loop.time() - began
 
     def interrupt(self) -> None:
-        """Start nothing more, and wait only for the deploys in flight."""
+        """Start no more servers, and wait only for the deploys in flight."""
         self.interrupted = True
         if self._outcomes:
             self._outcomes.withdraw(until_ready=False)
@@ -103,27 +107,27 @@ class Launch:
         )
 
     def so_far(self) -> Outcome:
-        """The outcome so far."""
+        """Return the outcome so far."""
         if self._outcomes:
             self.outcome.deployed = self._outcomes.accepted
         return self.outcome
 
-    def _settled(self, settled: DeployOutcome, stops: asyncio.TaskGroup) -> None:
-        match_id = self._match_ids[id(settled.request)]
-        if settled.seconds is not None:
-            sent = asyncio.get_running_loop().time() - settled.seconds
+    def _process(self, result: DeployOutcome, stops: asyncio.TaskGroup) -> None:
+        match_id = self._match_ids[id(result.request)]
+        if result.seconds is not None:
+            sent = asyncio.get_running_loop().time() - result.seconds
             self.outcome.first_sent = min(self.outcome.first_sent, sent)
             self.outcome.last_sent = max(self.outcome.last_sent, sent)
-        if server := settled.deployment:
+        if server := result.deployment:
             self.outcome.existing[server.request_id] = match_id
             if isinstance(server, ReadyDeployment) and not self.interrupted:
-                self._hand_out(match_id, server, settled.seconds or 0.0)
-        elif error := settled.error:
+                self._report(match_id, server, result.seconds or 0.0)
+        elif error := result.error:
             self._failed(match_id, error, stops)
 
-    def _hand_out(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
+    def _report(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
         try:
-            self._tell(match_id, server, seconds)
+            self._on_ready(match_id, server, seconds)
         except OSError as error:
             self.write_error = error
             self.interrupt()
@@ -133,8 +137,9 @@ class Launch:
     def _failed(
         self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
     ) -> None:
-        """Record the failure, and stop what is left of the server: no line on standard
-        output names it.
+        """Record a failure, and stop the server of the match if it has one.
+
+        No line on standard output names that server.
         """
         if isinstance(error, Unauthorized):
             self._refused(error)
@@ -142,7 +147,7 @@ class Launch:
         self.outcome.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
-                self._doubt(match_id, reason(error))
+                self._add_unknown(match_id, reason(error))
             case (
                 AllocationFailed(request_id=str(request_id))
                 | DeploymentFailed(request_id=request_id)
@@ -154,16 +159,16 @@ class Launch:
                 pass
 
     def _refused(self, error: Unauthorized) -> None:
-        """The API refuses the token, so all other matches would fail in the same way."""
+        """End the launch: with a refused token, all other matches would fail too."""
         if self.unauthorized is None and self._outcomes:
             self._outcomes.withdraw()
         self.unauthorized = error
 
-    def _doubt(self, match_id: str, reason: str) -> None:
+    def _add_unknown(self, match_id: str, reason: str) -> None:
         self.outcome.unknown.append(Failure(match_id, reason))
 
     async def stop_all(self) -> None:
-        """Stop all servers."""
+        """Stop all servers that were started and are not stopped yet."""
         await _each(list(self.outcome.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
@@ -172,7 +177,7 @@ class Launch:
             await self._session.deployments.stop(request_id, timeout=None)
         except EdgegapError as error:
             if not (isinstance(error, ApiError) and is_gone(error)):
-                self._doubt(match_id, f"{request_id} could not be stopped: {error}")
+                self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
                 return
         self.outcome.stopped[request_id] = self.outcome.existing.pop(request_id)
 
@@ -180,7 +185,7 @@ class Launch:
 async def _each(
     items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int
 ) -> None:
-    """Call `do` for all items, some at a time."""
+    """Call `do` for all items, at most `at_once` at a time."""
     pending = iter(items)
 
     async def work() -> None:

@@ -48,7 +48,7 @@ async def test_400_deploys_run_at_the_full_rate_without_a_429(
             edgegap,
             matches(400),
             timeout=300,
-            tell=lambda match_id, server, seconds: None,
+            on_ready=lambda match_id, server, seconds: None,
         )
         await launch.run()
 
@@ -180,7 +180,7 @@ async def test_an_unknown_outcome_is_reported(
 
     output = capsys.readouterr().err
     assert "  failed: m0: the search for the tag once-" in output
-    assert "not known: m0: " in output
+    assert "unknown: m0: " in output
 
 
 async def test_a_closed_standard_output_stops_every_server(
@@ -193,7 +193,7 @@ async def test_a_closed_standard_output_stops_every_server(
 
     assert simulator.stopped() == set(simulator.deployed())
     assert (
-        "standard output can't be written, so all servers are stopped"
+        "writing to standard output failed, stopping all servers"
         in capsys.readouterr().err
     )
 
@@ -239,7 +239,7 @@ ACCEPTED = (202, {"request_id": "c065"})
         (FixedApi(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
         (
             FixedApi(ACCEPTED, "ERROR", 403),
-            "not known: m0: c065 could not be stopped: ",
+            "unknown: m0: stop of c065 failed: ",
         ),
         (FixedApi(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
     ],
