@@ -202,7 +202,7 @@ class Poller:
             waiters: the waiters to look for, by request_id.
             only: list these deployments only, to see which of them exist.
         """
-        began, missing, strange = _now(), set(waiters), set[str]()
+        began, missing, foreign = _now(), set(waiters), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
@@ -211,10 +211,10 @@ class Poller:
                     waiter := self._schedule.get(row.request_id, "ready")
                 ):
                     self._schedule.resolve(waiter, ready_by(row))
-            strange.update(
+            foreign.update(
                 row.request_id for row in rows if only and row.request_id not in waiters
             )
-            return bool(strange) or not missing
+            return bool(foreign) or not missing
 
         if only:
             self.ready_lists = 0
@@ -230,11 +230,11 @@ class Poller:
         else:
             self._seen_to_exist(
                 waiters,
-                missing if complete and not strange else set(),
+                missing if complete and not foreign else set(),
                 began,
                 only=only,
             )
-            if strange:
+            if foreign:
                 self._health.distrust(began)
         finally:
             for waiter in waiters.values():

@@ -42,7 +42,7 @@ class _Last(NamedTuple):
     Attributes:
         stage: the stage that it reports.
         since: when it arrived, on the loop's clock.
-        outcome: the outcome that a webhook shows. None: only a poll can tell.
+        outcome: the outcome that a webhook shows. None: it needs a poll.
     """
 
     stage: _Stage

@@ -313,4 +313,4 @@ def optional_callables(**arguments: object) -> None:
         if value is not None and not callable(value):
             fail(name, f"must be callable, not {type(value).__name__}")
         if iscoroutinefunction(value):
-            fail(name, "must be a plain function: nobody would await it")
+            fail(name, "must be a plain function, as the SDK would not await it")

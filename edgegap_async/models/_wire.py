@@ -194,6 +194,6 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, types, read in self._readers:
-            came = getattr(self, name)
-            if type(came) in types:
-                force_setattr(self, name, read(came))
+            value = getattr(self, name)
+            if type(value) in types:
+                force_setattr(self, name, read(value))

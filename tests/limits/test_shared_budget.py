@@ -273,19 +273,19 @@ async def test_requests_in_flight_at_the_close_count_too(limits: Limits) -> None
 async def test_closing_one_session_does_not_affect_the_other() -> None:
     async with (
         RawServer(*[SILENT] * 5, answer()) as server,
-        session(server.url, limits=AT_ONCE) as stays,
+        session(server.url, limits=AT_ONCE) as staying,
     ):
-        goes = session(server.url, limits=AT_ONCE)
-        closing = started(5, goes)
+        leaving = session(server.url, limits=AT_ONCE)
+        closing = started(5, leaving)
         await asyncio.sleep(0.1)
         calls: list[Awaitable[object]] = []
         # The calls of both sessions alternate in the queue.
         for _ in range(30):
-            closing += started(1, goes)
-            calls += started(1, stays)
+            closing += started(1, leaving)
+            calls += started(1, staying)
         await asyncio.sleep(0.5)
         served = sum(call.done() for call in closing)
-        await goes.aclose()
+        await leaving.aclose()
         ended = await asyncio.gather(*closing, return_exceptions=True)
         assert sum(isinstance(each, SessionClosed) for each in ended) == 35 - served
         await asyncio.gather(*calls)
@@ -294,7 +294,7 @@ async def test_closing_one_session_does_not_affect_the_other() -> None:
         await asyncio.sleep(1.4)
         start = now()
         # No slot was lost.
-        await twenty(stays)
+        await twenty(staying)
         assert now() - start < 0.01
 
 

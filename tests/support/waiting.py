@@ -75,5 +75,5 @@ async def delays(
     return sorted(await asyncio.gather(*map(wait, ids)))
 
 
-def asked(sim: Simulator) -> int:
+def polls_of(sim: Simulator) -> int:
     return sim.arrivals("status") + sim.arrivals("list")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.limiter_model import now
 from support.raw_server import failure
-from support.waiting import accepted_deployments, asked, delays, start
+from support.waiting import accepted_deployments, delays, polls_of, start
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -31,7 +31,7 @@ async def test_a_hundred_waiters_share_a_few_requests_per_second(
         assert late[94] < 0.3
         assert late[-1] < 0.5
         # These are the requests of eight seconds.
-        assert asked(sim) < 60
+        assert polls_of(sim) < 60
 
 
 @pytest.mark.parametrize("many", [2, 5, 300])
@@ -39,7 +39,7 @@ async def test_all_waiters_are_resolved_soon(many: int) -> None:
     async with accepted_deployments(many) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[int(0.94 * many)] < 0.3
-        assert asked(sim) < 80
+        assert polls_of(sim) < 80
 
 
 TROUBLE: dict[str, tuple[Fault, ...]] = {
@@ -98,7 +98,7 @@ async def test_a_wrong_filter_is_noticed(kind: str, most: float) -> None:
         assert late[-1] < most
         # Once the fault is noticed, pages of all deployments resolve the waiters.
         assert late[39] < 0.3
-        assert asked(sim) < 250
+        assert polls_of(sim) < 250
 
 
 @pytest.mark.parametrize("size", [1, 10])
@@ -195,7 +195,7 @@ async def test_stops_by_others_are_noticed_among_many_slow_deployments() -> None
             if wait.done()
         )
         # These are a few requests per second.
-        assert asked(sim) < 3.5 * 140
+        assert polls_of(sim) < 3.5 * 140
         await asyncio.wait(waits)
 
 
@@ -224,7 +224,7 @@ async def test_fifty_waiters_for_one_deployment_cost_as_much_as_one() -> None:
                 *(edgegap.deployments.wait_until_ready(it) for _ in range(many))
             )
             assert {each.request_id for each in ready} == {it}
-            costs.append(asked(sim))
+            costs.append(polls_of(sim))
     assert costs[0] == costs[1] < 30
 
 
@@ -246,7 +246,7 @@ async def test_each_waiter_has_its_own_timeout_and_error() -> None:
             DeploymentFailed,
         ]
         assert len({id(end) for end in ends}) == 4
-        assert asked(sim) < 30
+        assert polls_of(sim) < 30
 
 
 async def test_without_waiters_nothing_is_polled() -> None:
@@ -265,15 +265,15 @@ async def test_without_waiters_nothing_is_polled() -> None:
         for wait in waits[:-1]:
             wait.cancel()
         await asyncio.wait(waits[:-1])
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(1.9)
         # Only one waiter is left.
-        assert 0 < asked(sim) - before < 12
+        assert 0 < polls_of(sim) - before < 12
         waits[-1].cancel()
         await asyncio.wait(waits)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(100)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
 
 
 @pytest.mark.slow
@@ -312,13 +312,13 @@ async def test_the_first_poll_waits_for_most_of_the_shortest_start() -> None:
     async with accepted_deployments(0, ready_after=(2.0, 2.0)) as (edgegap, sim, _):
         for number in range(3):
             request_id = await start(edgegap)
-            before = asked(sim)
+            before = polls_of(sim)
             waiting = asyncio.ensure_future(
                 edgegap.deployments.wait_until_ready(request_id)
             )
             await asyncio.sleep(1.5)
             # The first start shows how long one takes. Then the first poll is later.
-            assert (asked(sim) == before) == (number > 0)
+            assert (polls_of(sim) == before) == (number > 0)
             await waiting
             assert now() - (sim.ready_or_failed_at(request_id) or 0) < 0.3
 
@@ -360,9 +360,9 @@ async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
         async with edgegap.deployments.wait_many(ids) as outcomes:
             async for _ in outcomes:
                 break
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(10)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
         async with edgegap.deployments.wait_many(ids, timeout=None) as outcomes:
             await anext(outcomes)
             await edgegap.aclose()
@@ -375,7 +375,7 @@ async def test_wait_many_of_nothing_ends_at_once() -> None:
     async with accepted_deployments(0) as (edgegap, sim, _):
         async with edgegap.deployments.wait_many([]) as outcomes:
             assert [it async for it in outcomes] == []
-        assert asked(sim) == 0
+        assert polls_of(sim) == 0
 
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
@@ -488,4 +488,4 @@ async def test_wrong_arguments_are_refused_before_anything_is_sent(
                 "game", "1", users=["::1"], ready_timeout=-1
             ):
                 pass
-        assert (asked(sim), sim.deployed()) == (0, ())
+        assert (polls_of(sim), sim.deployed()) == (0, ())

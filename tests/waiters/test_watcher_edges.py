@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.limiter_model import now
 from support.raw_server import answer, failure, scripted
-from support.waiting import accepted_deployments, asked, delays, start
+from support.waiting import accepted_deployments, delays, polls_of, start
 from support.webhook_samples import receiver
 
 from edgegap_async import (
@@ -130,9 +130,9 @@ async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
     ):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
         await asyncio.sleep(80)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(60)
-        assert asked(sim) - before < 4 * 60
+        assert polls_of(sim) - before < 4 * 60
         assert (await waits)[-1] < 2.6
 
 
@@ -259,9 +259,9 @@ async def test_polls_end_with_the_last_waiter(many: int, lasts: float) -> None:
             task for task in asyncio.all_tasks() if task.get_name() == "edgegap watcher"
         ]
         await asyncio.sleep(0.1)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(30)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
 
 
 async def test_occasional_status_failures_cause_no_lists() -> None:
@@ -283,7 +283,7 @@ async def test_filters_stay_trusted_if_lists_lag() -> None:
         ids,
     ):
         assert (await delays(edgegap, sim, ids))[-1] < 3
-        assert asked(sim) < 180
+        assert polls_of(sim) < 180
 
 
 async def test_slow_statuses_are_polled_concurrently() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.limiter_model import moments, now
-from support.waiting import WAY, asked
+from support.waiting import WAY, polls_of
 
 from edgegap_async import EdgegapSession, Limits, ReadyDeployment
 from edgegap_async.errors import (
@@ -161,9 +161,9 @@ class Run:
                 group.create_task(self.call(caller))
         # Requests in progress are answered.
         await asyncio.sleep(1)
-        before = asked(self.sim)
+        before = polls_of(self.sim)
         await asyncio.sleep(100)
-        assert asked(self.sim) == before
+        assert polls_of(self.sim) == before
 
     async def stop(self, request_id: str, moment: float) -> None:
         await asyncio.sleep(moment)

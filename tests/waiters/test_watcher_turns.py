@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from support.owning import SteppingLoop
-from support.waiting import asked
+from support.waiting import polls_of
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentTerminated, EdgegapError, SessionClosed
@@ -99,9 +99,9 @@ async def act_in_turn(attempt: Attempt, beside: int, turn: int, action: str) -> 
             assert closing
         # Requests that are on their way arrive.
         await asyncio.sleep(0.1)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(5)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
         assert {
             usage.in_flight + usage.waiting for usage in edgegap.usage().values()
         } == {0}

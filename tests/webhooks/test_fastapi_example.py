@@ -32,8 +32,8 @@ def app() -> App:
 async def test_the_example_answers_204_to_an_event_and_404_to_anything_else(
     app: App,
 ) -> None:
-    hooks, heard = receiver(BASE), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(BASE), list[WebhookEvent]()
+    hooks.listen(events.append)
     good = path(hooks)
     for where, body, status in [
         (good, BODY, 204),
@@ -46,7 +46,7 @@ async def test_the_example_answers_204_to_an_event_and_404_to_anything_else(
             b"",
         )
     assert (await call(app, {"receiver": hooks}, "GET", good))[0] == 405
-    assert len(heard) == 1
+    assert len(events) == 1
 
 
 async def test_the_example_works_behind_a_root_path_and_a_proxy(

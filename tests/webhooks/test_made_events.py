@@ -108,16 +108,16 @@ async def test_a_terminated_webhook_never_expires() -> None:
         )
 
 
-@pytest.mark.parametrize("comes", ["before", "after"])
+@pytest.mark.parametrize("order", ["before the stop", "after the stop"])
 async def test_a_ready_webhook_of_a_stopped_server_is_ignored(
-    comes: str,
+    order: str,
 ) -> None:
     async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
         nonce, request_id = await new_deployment(edgegap)
-        if comes == "before":
+        if order == "before the stop":
             await send_webhook(hooks, "ready", nonce, request_id)
         await edgegap.deployments.ensure_stopped(request_id)
-        if comes == "after":
+        if order == "after the stop":
             await send_webhook(hooks, "ready", nonce, request_id)
         assert await current_outcome(edgegap, request_id) is None
         await send_webhook(hooks, "terminated", nonce, request_id)

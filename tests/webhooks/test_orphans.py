@@ -34,16 +34,16 @@ def late_deploy(seconds: float) -> Fault:
     return Fault("deploy", "processed-late", seconds=seconds, times=1)
 
 
-@pytest.mark.parametrize("comes", [1.0, 8.0, 30.0, 250.0])
+@pytest.mark.parametrize("after", [1.0, 8.0, 30.0, 250.0])
 async def test_a_webhook_of_an_orphaned_server_stops_that_server(
-    comes: float,
+    after: float,
 ) -> None:
-    async with hooked(late_deploy(comes), NO_SEARCH) as (edgegap, sim, _):
+    async with hooked(late_deploy(after), NO_SEARCH) as (edgegap, sim, _):
         began = now()
         unknown = await failure(deploy(edgegap, timeout=None))
         assert isinstance(unknown, DeployOutcomeUnknown)
         # The server is ready after three seconds.
-        await asyncio.sleep(max(began + comes + 3 - now(), 0) + 1)
+        await asyncio.sleep(max(began + after + 3 - now(), 0) + 1)
         assert sim.stopped() == {*sim.deployed()}
         assert len(sim.deployed()) == 1
     assert edgegap.leftovers == ()

@@ -196,7 +196,7 @@ async def test_a_waiter_that_joins_later_gets_the_earlier_webhook() -> None:
         assert isinstance(late, ReadyTimeout)
 
 
-async def test_lost_webhooks_are_made_up_for_by_polling() -> None:
+async def test_polling_makes_up_for_lost_webhooks() -> None:
     async with hooked() as (edgegap, sim, _):
         # This deployment shows that webhooks arrive.
         await start(edgegap)
@@ -251,7 +251,7 @@ async def test_webhooks_save_most_polls(many: int) -> None:
     assert with_hooks <= without / 4
 
 
-async def test_a_lost_error_webhook_is_made_up_for_among_many_waiters() -> None:
+async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
     async with hooked(Fault("webhook", "lost", 0.3), options=options) as (
         edgegap,

@@ -62,7 +62,7 @@ def _before_and_after(name: str, about: str) -> dict[str, Kind]:
 
 
 KINDS: Mapping[str, Kind] = {
-    "ok": Kind("nothing goes wrong: a step of a script", operations=_ANY),
+    "ok": Kind("no fault: a step of a script", operations=_ANY),
     **_before_and_after("cut", "the connection is closed without a response"),
     **_before_and_after("hang", "no response, and the connection stays open"),
     **_before_and_after("redirect", "307 to the same path"),
