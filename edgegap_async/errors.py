@@ -184,8 +184,10 @@ class UnexpectedAnswer(EdgegapError):
 
 
 class DeployOutcomeUnknown(EdgegapError):
-    """A deploy was sent, and may have started a server: search the list of deployments
-    before you deploy again.
+    """A deploy was sent, and may have started a server. The session stops that server if
+    it turns up within five minutes. It is yours if you find it by its tag, and wait for
+    it, adopt it or stop it through this session. Without a tag, search the list of
+    deployments before you deploy again.
 
     Attributes:
         tag: the tag that was sent with the deploy; None if there was none.
@@ -193,8 +195,13 @@ class DeployOutcomeUnknown(EdgegapError):
 
     def __init__(self, text: str, *, tag: str | None = None) -> None:
         super().__init__(
-            f"{text}; a server may have been started: look for it in the list of "
-            "deployments before deploying again",
+            f"{text}; a server may have been started: "
+            + (
+                "the session stops it if it turns up within five minutes, unless you "
+                f"find it under the tag {tag} and wait for it or adopt it"
+                if tag
+                else "look for it in the list of deployments before deploying again"
+            ),
             request_sent=True,
         )
         self.tag = tag
@@ -271,9 +278,10 @@ class DeploymentFailed(EdgegapError):
 class DeploymentTerminated(EdgegapError):
     """The deployment has ended, or never existed."""
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, text: str | None = None) -> None:
         super().__init__(
-            f"deployment {request_id} is gone: it was stopped, or never existed",
+            text
+            or f"deployment {request_id} is gone: it was stopped, or never existed",
             request_sent=True,
         )
         self.request_id = request_id

@@ -2,7 +2,6 @@
 namespaces.
 """
 
-import asyncio
 import os
 from collections.abc import Mapping
 from math import inf
@@ -100,7 +99,7 @@ class EdgegapSession:
         allow_insecure: bool = False,
         on_event: OnEvent | None = None,
         deploy_once: bool = True,
-        cleanup_timeout: float = 10.0,
+        cleanup_timeout: float = 8.0,
         on_intent: OnIntent | None = None,
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
@@ -123,7 +122,8 @@ class EdgegapSession:
             on_intent=on_intent,
             webhooks=_receiver(webhooks),
         )
-        self._closed = asyncio.Event()
+        # Nobody has called `aclose` so far.
+        self._open = True
         self.deployments: Deployments = Deployments(self._transport, self._deploys)
         self.locations: Locations = Locations(self._transport)
         self.private_fleets: PrivateFleets = PrivateFleets(
@@ -142,33 +142,43 @@ class EdgegapSession:
         """After closing: what may still be running, as (request_id or None, tag or
         None). It is logged as a warning too.
 
-        A tag stands for a deploy whose outcome became unknown within the last five
-        minutes. No server was found under it, and none may ever appear;
-        `deployments.reap` searches again.
+        A tag stands for a deploy whose outcome is unknown. A server may be running under
+        it, or may turn up within five minutes; `deployments.reap` searches again.
         """
         return self._deploys.leftovers
+
+    @property
+    def watched_tags(self) -> tuple[str, ...]:
+        """After closing: the tags of the last five minutes under which no server was
+        found, so that their deploys were sent again. A server turns up under one only if
+        the API has processed a lost request very late. Give them to `deployments.reap`
+        after a few minutes to be sure.
+        """
+        return self._deploys.watched_tags
 
     async def aclose(self) -> None:
         """Close the session. Calls in progress end with `SessionClosed`. Orphaned
         servers are stopped, for at most `cleanup_timeout`; the rest is in `leftovers`.
         Closing a second time only waits until the first has ended. If it is cancelled
         meanwhile, it finishes first, and then raises the cancellation.
+
+        After its loop has ended, it only releases what it holds. A session that nobody
+        has closed closes itself when its loop is shut down (`asyncio.run` does that).
         """
-        if self._transport.closed:
-            # Another task may still be closing it.
-            await self._closed.wait()
+        self._open = False
+        await self._deploys.aclose()
+
+    def __del__(self) -> None:
+        # It may have failed in its constructor.
+        if not getattr(self, "_open", False) or not self._transport.used:
             return
-        self._transport.abort()
-        cancelled: BaseException | None = None
-        try:
-            cancelled = await self._deploys.aclose()
-        finally:
-            try:
-                cancelled = await self._transport.aclose() or cancelled
-            finally:
-                self._closed.set()
-        if cancelled:
-            raise cancelled
+        warn(
+            f"{self!r} was not closed: use `async with`, or call `aclose()`",
+            ResourceWarning,
+            source=self,
+            stacklevel=1,
+        )
+        self._deploys.close_soon()
 
     async def __aenter__(self) -> Self:
         self._transport.enter()

@@ -1,19 +1,21 @@
 """`deploy_many`: requests go in, and an outcome for each comes out as it is known.
 
-    queued -> sent -> accepted -> ready -> resolved -> taken
+    queued -> sent -> accepted -> ready -> resolved -> taken -> released
        |        `-> refused, or started nothing: queued again
        `-> withdrawn
 
 Each request has one task, from its place in the queue to its outcome. Few are queued at
-a time, so memory is bounded by what is in progress. Servers whose outcomes were not
-taken when the block ends are stopped.
+a time, so memory is bounded by what is in progress. A server is the caller's once the
+task that took its outcome asks for the next one, or the block ends without an exception.
+The others are stopped at the end of the block.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, TypeAlias
 
 from msgspec import Struct, structs
 
@@ -21,13 +23,13 @@ from .._limits.queue import PRIORITIES, Priority
 from .._transport.deadlines import finish
 from .._transport.request import Withdrawn
 from ..endpoints import Endpoint
-from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
-from ..models._check import flag, instance, one_of, optional_seconds, whole_number
-from ..models.deploy import DeploymentAccepted, DeployRequest
+from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
+from ..models._check import fail, flag, instance, one_of, optional_seconds, whole_number
+from ..models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from ..models.deployment import ReadyDeployment
 from .leases import Lease
 from .manager import DeployManager
-from .state import DeployProgress, DeployState
+from .state import DeployRecord, DeployState
 
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -40,6 +42,9 @@ LAST_LOOK = 1.0
 # Outcomes that may wait to be taken. While there are more, no server is started, as a
 # slow consumer must not pay for more of them.
 MOST_UNTAKEN = 400
+# Requests that may be in progress or wait to be taken while no task asks for an outcome:
+# servers that take minutes to be READY have no outcome that shows a slow consumer.
+MOST_UNASKED = MOST_QUEUED + MOST_UNTAKEN
 
 
 class DeployOutcome(Struct, frozen=True):
@@ -86,8 +91,8 @@ class _Item:
 
     def __init__(self, request: DeployRequest) -> None:
         self.request = request
-        self.lease = Lease()
-        self.progress = DeployProgress()
+        self.record = DeployRecord()
+        self.lease = Lease(self.record)
 
 
 class DeployStream:
@@ -99,10 +104,12 @@ class DeployStream:
     def __init__(
         self,
         manager: DeployManager,
-        endpoint: Endpoint[DeployRequest, DeploymentAccepted],
+        endpoint: Endpoint[Any, DeploymentAccepted],
+        kind: type[DeployRequest],
         plan: Plan,
     ) -> None:
         self._manager, self._endpoint, self._plan = manager, endpoint, plan
+        self._kind = kind
         self._until_ready = plan.until_ready
         self._queue = asyncio.Semaphore(MOST_QUEUED)
         self._slots = asyncio.Semaphore(plan.concurrency) if plan.concurrency else None
@@ -112,7 +119,11 @@ class DeployStream:
         self._resolved: asyncio.Queue[
             tuple[DeployOutcome, Lease] | BaseException | None
         ] = asyncio.Queue()
-        self._taken = asyncio.Event()
+        # A task asks for an outcome.
+        self._asked = asyncio.Event()
+        self._asking = 0
+        # The server of the latest outcome that each task has taken.
+        self._taken: dict[asyncio.Task[object] | None, Lease] = {}
         self._items: dict[_Item, asyncio.Task[None]] = {}
         self._waits: set[asyncio.Timeout] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -131,7 +142,7 @@ class DeployStream:
         so far.
         """
         return tuple(
-            item.request for item in self._items if item.progress.may_have_started
+            item.request for item in self._items if item.record.may_have_started
         )
 
     def withdraw(self, *, until_ready: bool = True) -> None:
@@ -154,8 +165,8 @@ class DeployStream:
         if self._reader:
             self._reader.cancel()
         for item, task in self._items.items():
-            item.progress.withdrawn = True
-            if item.progress.state is DeployState.QUEUED:
+            item.record.withdrawn = True
+            if item.record.state is DeployState.QUEUED:
                 task.cancel()
 
     def __aiter__(self) -> AsyncIterator[DeployOutcome]:
@@ -173,20 +184,29 @@ class DeployStream:
             ExceptionGroup: `on_intent` failed. Nothing more is started, and servers
                 without an outcome are stopped.
         """
-        resolved = await self._resolved.get()
+        task = asyncio.current_task()
+        if previous := self._taken.pop(task, None):
+            _release(previous)
+        self._asking += 1
+        self._asked.set()
+        try:
+            resolved = await self._resolved.get()
+        finally:
+            self._asking -= 1
         if not isinstance(resolved, tuple):
             # For the next task that asks.
             self._resolved.put_nowait(None)
             raise resolved or StopAsyncIteration
         outcome, lease = resolved
-        self._taken.set()
+        state = lease.record.state
+        self._asked.set()
         if self._slots:
             self._slots.release()
-        if not self._manager.leases.release(lease) and outcome.deployment:
-            closed = SessionClosed(
-                "the session was closed, and the server is stopped", request_sent=True
-            )
-            return structs.replace(outcome, deployment=None, error=closed)
+        if state is DeployState.LEASED:
+            self._taken[task] = lease
+        elif outcome.deployment:
+            error = self._manager.not_yours(lease.record)
+            return structs.replace(outcome, deployment=None, error=error)
         return outcome
 
     async def run(self, requests: Requests) -> None:
@@ -226,17 +246,23 @@ class DeployStream:
             self._failure = error
 
     async def _start(self, request: DeployRequest, group: asyncio.TaskGroup) -> None:
-        item = _Item(instance("requests: each", request, DeployRequest))
-        while self._resolved.qsize() >= MOST_UNTAKEN:
-            self._taken.clear()
-            await self._taken.wait()
+        item = _Item(_of_kind(request, self._kind))
+        while self._is_full():
+            self._asked.clear()
+            await self._asked.wait()
         if self._slots:
             await self._slots.acquire()
         await self._queue.acquire()
         if self._capacity:
             await self._capacity.acquire()
+            self._capacity.use(item.record)
         if not self._withdrawn:
             self._items[item] = group.create_task(self._resolve(item))
+
+    def _is_full(self) -> bool:
+        untaken = self._resolved.qsize()
+        unasked = not self._asking and len(self._items) + untaken >= MOST_UNASKED
+        return unasked or untaken >= MOST_UNTAKEN
 
     async def _resolve(self, item: _Item) -> None:
         deployment: ReadyDeployment | DeploymentAccepted | None = None
@@ -256,7 +282,7 @@ class DeployStream:
             raise
         finally:
             self._items.pop(item, None)
-        sent_at = item.progress.sent_at
+        sent_at = item.record.sent_at
         now = asyncio.get_running_loop().time()
         took = None if sent_at is None else now - sent_at
         outcome = DeployOutcome(item.request, deployment, error, took)
@@ -271,19 +297,13 @@ class DeployStream:
                 priority=self._plan.priority,
                 once=None,
                 lease=item.lease,
-                progress=item.progress,
+                capacity=self._capacity,
             )
-        except BaseException:
-            if self._capacity:
-                self._capacity.release()
-            raise
         finally:
             self._queue.release()
         self._accepted += 1
-        if self._capacity:
-            self._capacity.started(accepted.request_id)
         if self._until_ready:
-            return await self._wait(accepted, item.progress.sent_at or 0.0)
+            return await self._wait(accepted, item.record.sent_at or 0.0)
         return accepted
 
     async def _wait(
@@ -321,38 +341,89 @@ class DeployStream:
         """
         self._withdrawn = True
 
-    def stop_untaken(self) -> None:
-        """Stop the servers of all outcomes that were not taken."""
+    def close(self, *, failed: bool) -> None:
+        """Stop the servers of all outcomes that were not taken.
+
+        Args:
+            failed: the block has ended with an exception, so the outcomes that are being
+                handled were not handled to the end.
+        """
         while not self._resolved.empty():
             left = self._resolved.get_nowait()
             if isinstance(left, tuple):
                 self._manager.leases.end(left[1])
         self._resolved.put_nowait(None)
+        for lease in self._taken.values():
+            if failed:
+                self._manager.leases.end(lease)
+            else:
+                _release(lease)
 
 
-@asynccontextmanager
-async def deploy_stream(
-    manager: DeployManager,
-    endpoint: Endpoint[DeployRequest, DeploymentAccepted],
-    requests: Requests,
-    plan: Plan,
-) -> AsyncGenerator[DeployStream, None]:
-    """The outcomes for as long as the block lasts."""
-    outcomes = DeployStream(manager, endpoint, plan)
-    tasks = [
-        asyncio.create_task(work, name="edgegap deploy_many")
-        for work in (outcomes.run(requests), outcomes.watch())
-    ]
-    try:
-        yield outcomes
-    finally:
-        outcomes.end()
-        for task in tasks:
+def _release(lease: Lease) -> None:
+    """The server is the caller's, unless it is being stopped."""
+    if lease.record.state is DeployState.LEASED:
+        lease.release()
+
+
+def _of_kind(request: object, kind: type[DeployRequest]) -> DeployRequest:
+    """A request that can be sent to the endpoint for this kind.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    checked = instance("requests: each", request, kind)
+    if isinstance(checked, FleetDeployRequest) and kind is not FleetDeployRequest:
+        fail(
+            "requests: each",
+            "is a FleetDeployRequest, whose hosts would be ignored: use "
+            "private_fleets.deploy_many",
+        )
+    return checked
+
+
+class DeployBlock(AbstractAsyncContextManager[DeployStream]):
+    """The outcomes of a stream for as long as the block lasts.
+
+    Args:
+        endpoint: sends each request.
+        kind: what each request must be.
+    """
+
+    def __init__(
+        self,
+        manager: DeployManager,
+        endpoint: Endpoint[Any, DeploymentAccepted],
+        kind: type[DeployRequest],
+        requests: Requests,
+        plan: Plan,
+    ) -> None:
+        self._outcomes = DeployStream(manager, endpoint, kind, plan)
+        self._manager, self._requests = manager, requests
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> DeployStream:
+        if self._tasks:
+            raise RuntimeError("this block was entered before: make a new one")
+        self._tasks = [
+            asyncio.create_task(work, name="edgegap deploy_many")
+            for work in (self._outcomes.run(self._requests), self._outcomes.watch())
+        ]
+        return self._outcomes
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._outcomes.end()
+        for task in self._tasks:
             task.cancel()
-        end = asyncio.get_running_loop().time() + manager.cleanup_timeout
-        cancelled = await finish(tasks, end)
-        if not all(task.done() for task in tasks):
+        end = asyncio.get_running_loop().time() + self._manager.cleanup_timeout
+        cancelled = await finish(self._tasks, end)
+        if not all(task.done() for task in self._tasks):
             log.warning("the requests for deploy_many did not end when cancelled")
-        outcomes.stop_untaken()
+        self._outcomes.close(failed=error is not None)
         if cancelled:
             raise cancelled

@@ -6,26 +6,30 @@ from collections import deque
 
 from .._transport.client import Transport
 from ..endpoints import STATUS
-from ..errors import ApiError, EdgegapError, SessionClosed, is_gone
+from ..errors import ApiError, EdgegapError, SessionClosed
 from ..models.deployment import DeploymentState
+from .existence import Existence
+from .state import DeployRecord, Event
 
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two polls for servers that have ended by themselves.
 POLL_INTERVAL = 10.0
 
 
 class CapacityLimiter:
-    """Permits for servers: acquired before a deploy, released once its server is gone.
+    """Permits for servers: acquired before a deploy, released once nothing of it can be
+    running any more.
 
     Args:
         transport: for status calls.
+        existence: judges answers that say "not found".
         total: how many servers may exist at once.
     """
 
-    def __init__(self, transport: Transport, total: int) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, existence: Existence, total: int) -> None:
+        self._transport, self._existence = transport, existence
         self._available = total
-        self._running: set[str] = set()
+        self._running: set[DeployRecord] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
@@ -52,30 +56,38 @@ class CapacityLimiter:
                 turn.set_result(None)
                 return
 
-    def started(self, request_id: str) -> None:
-        """A server uses a permit until it is gone."""
-        self._running.add(request_id)
+    def use(self, record: DeployRecord) -> None:
+        """A deploy uses a permit until its record is final."""
 
-    def gone(self, request_id: str) -> None:
-        """A stop was accepted, or the API says that the server is gone."""
-        if request_id in self._running:
-            self._running.discard(request_id)
+        def final() -> None:
+            self._running.discard(record)
             self.release()
+
+        record.on_final = final
+        self._running.add(record)
 
     async def watch(self) -> None:
         """While a deploy waits for a permit, poll for servers that have ended."""
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            for request_id in list(self._running) if self._waiting else ():
-                try:
-                    status = await self._transport.call(
-                        STATUS, {"request_id": request_id}, priority="background"
-                    )
-                    if status.state is DeploymentState.TERMINATED:
-                        self.gone(request_id)
-                except EdgegapError as error:
-                    if isinstance(error, ApiError) and is_gone(error):
-                        self.gone(request_id)
+            for record in list(self._running) if self._waiting else ():
+                ended = record.request_id and await self._has_ended(record.request_id)
+                # Another task may have noticed it meanwhile.
+                if ended and record in self._running:
+                    record.on(Event.GONE)
+
+    async def _has_ended(self, request_id: str) -> bool:
+        try:
+            status = await self._transport.call(
+                STATUS, {"request_id": request_id}, priority="background"
+            )
+        except ApiError as error:
+            return await self._existence.is_gone(
+                self._transport, request_id, error, None
+            )
+        except EdgegapError:
+            return False
+        return status.state is DeploymentState.TERMINATED
 
 
 async def _result(turn: asyncio.Future[None]) -> None:

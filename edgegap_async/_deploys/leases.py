@@ -3,26 +3,71 @@ taken, or when the session is closed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeAlias
 
 from msgspec import structs
 
 from ..errors import DeploymentTerminated, SessionClosed, WrongLoop
+from ..models._check import optional_seconds
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
+from .state import DeployRecord, DeployState, Event
 
 Wait: TypeAlias = Callable[
     [str, float | None, Probe | None], Awaitable[ReadyDeployment]
 ]
+# Stops the server of a record. None: there is nothing to stop, or the session is closed.
+Stop: TypeAlias = Callable[[DeployRecord], asyncio.Task[None] | None]
 
 
 class Lease:
-    """The session's responsibility for one server. `kept`: the user has taken over."""
+    """The session's responsibility for one server. A server may have several, of nested
+    blocks. It is the caller's once all of them are released.
+    """
 
-    def __init__(self) -> None:
-        self.kept: bool = False
+    __slots__ = ("_active", "_kept", "record")
+
+    def __init__(self, record: DeployRecord) -> None:
+        self.record: DeployRecord = record
+        self._active, self._kept = True, False
+        record.leases += 1
+
+    def release(self) -> None:
+        """The caller takes the server over.
+
+        Raises:
+            DeploymentTerminated: the session is stopping it, or it is gone.
+        """
+        if self._kept:
+            return
+        if not self._active or self.record.state is not DeployState.LEASED:
+            raise being_stopped(self.record)
+        self._end()
+        self._kept = True
+        if not self.record.leases:
+            self.record.on(Event.RELEASE)
+
+    def end(self) -> bool:
+        """The block has ended. Returns whether the server must be stopped."""
+        if not self._active:
+            return False
+        self._end()
+        return self.record.state is DeployState.LEASED
+
+    def _end(self) -> None:
+        self._active = False
+        self.record.leases -= 1
+
+
+def being_stopped(record: DeployRecord) -> DeploymentTerminated:
+    """The error of a caller who wants a server that is being stopped."""
+    request_id = record.request_id or ""
+    return DeploymentTerminated(
+        request_id, f"deployment {request_id} is being stopped by this session"
+    )
 
 
 class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
@@ -31,49 +76,34 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
     lease: Lease
 
     def keep(self) -> None:
-        """Take the server over: it is not stopped at the end of the block."""
-        self.lease.kept = True
+        """Take the server over: it is not stopped at the end of the block.
+
+        Raises:
+            DeploymentTerminated: the block has ended, or the session was closed, so the
+                server is being stopped.
+        """
+        self.lease.release()
 
 
 class Leases:
-    """The servers that the session must stop.
+    """Waits for the servers that the session must stop, and ends their blocks.
 
     Args:
         wait: waits until a server is READY, for a number of seconds.
-        stop: stops a server. Returns None if the session is closed: it is only named.
+        stop: stops a server.
         cleanup_timeout: seconds that leaving a block waits for its stop.
     """
 
-    def __init__(
-        self,
-        wait: Wait,
-        stop: Callable[[str, str | None], asyncio.Task[None] | None],
-        cleanup_timeout: float,
-    ) -> None:
+    def __init__(self, wait: Wait, stop: Stop, cleanup_timeout: float) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
-        # The request_id and the tag of each.
-        self._held: dict[Lease, tuple[str, str | None]] = {}
-
-    def acquire(self, lease: Lease, request_id: str, tag: str | None) -> None:
-        """From now on the session must stop this server."""
-        self._held[lease] = (request_id, tag)
-
-    def release(self, lease: Lease) -> bool:
-        """The caller takes the server over. Returns whether the session had it."""
-        return self._held.pop(lease, None) is not None
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
-        """Stop the server, unless there is none or the user keeps it."""
-        held = self._held.pop(lease, None)
-        return self._stop(*held) if held and not lease.kept else None
-
-    def end_all(self) -> None:
-        """Stop the servers of all blocks, as the session is closed."""
-        for lease in list(self._held):
-            self.end(lease)
+        """Stop a server, unless the caller has taken it over."""
+        return self._stop(lease.record) if lease.end() else None
 
     async def until_ready(
         self,
+        record: DeployRecord,
         request_id: str,
         timeout: float | None,
         probe: Probe | None,
@@ -91,21 +121,65 @@ class Leases:
             if stop_on_failure and not isinstance(
                 error, DeploymentTerminated | SessionClosed | WrongLoop
             ):
-                self._stop(request_id, None)
+                self._stop(record)
             raise
 
-    @asynccontextmanager
-    async def block(
+    async def ready(
         self, lease: Lease, request_id: str, ready_timeout: float | None
-    ) -> AsyncGenerator[OwnedDeployment, None]:
-        """A server that is stopped at the end of the block.
-
-        Leaving waits until the stop is accepted, at most `cleanup_timeout`; after that
-        the session goes on trying.
+    ) -> OwnedDeployment:
+        """The server of a block, once it is READY. If it does not become READY, it is
+        stopped.
         """
         try:
             ready = await self._wait(request_id, ready_timeout, None)
-            yield OwnedDeployment(lease=lease, **structs.asdict(ready))
-        finally:
-            if stopping := self.end(lease):
-                await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+        except BaseException:
+            await self.leave(lease)
+            raise
+        return OwnedDeployment(lease=lease, **structs.asdict(ready))
+
+    async def leave(self, lease: Lease) -> None:
+        """End a block. Waits until the stop is accepted, at most `cleanup_timeout`; after
+        that the session goes on trying.
+        """
+        if stopping := self.end(lease):
+            await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+
+
+# Starts or finds the server of a block: its lease and its request_id.
+Begin: TypeAlias = Callable[[], Awaitable[tuple[Lease, str]]]
+
+
+class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
+    """A server for as long as the block lasts.
+
+    It is no generator: the loop would close it at its end beside the session, which
+    stops the server anyway.
+
+    Args:
+        begin: called at the beginning of the block.
+        ready_timeout: seconds until the server is READY; None: no end.
+    """
+
+    def __init__(
+        self, leases: Leases, begin: Begin, ready_timeout: float | None
+    ) -> None:
+        self._leases, self._begin = leases, begin
+        self._ready_timeout = optional_seconds("ready_timeout", ready_timeout)
+        self._lease: Lease | None = None
+        self._entered = False
+
+    async def __aenter__(self) -> OwnedDeployment:
+        if self._entered:
+            raise RuntimeError("this block was entered before: make a new one")
+        self._entered = True
+        self._lease, request_id = await self._begin()
+        return await self._leases.ready(self._lease, request_id, self._ready_timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._lease:
+            await self._leases.leave(self._lease)

@@ -1,19 +1,18 @@
 """Runs the deploys of one session, and stops the servers that nobody uses.
 
 Each deploy runs in a task of the session, not of its caller, so a caller that leaves
-does not cut it off. `_deploys/__init__.py` has the states.
+does not cut it off. `state.py` has the states.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
-from weakref import WeakSet
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
+from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
 from ..endpoints import Endpoint
@@ -24,12 +23,16 @@ from ..errors import (
     EdgegapError,
     SessionClosed,
 )
-from ..models._check import flag, one_of, optional_seconds
+from ..models._check import flag, one_of
 from ..models.deploy import DeploymentAccepted
+from ..models.deployment import ReadyDeployment
+from ..probes import Probe
 from .capacity import CapacityLimiter
-from .leases import Lease, Leases, OwnedDeployment
-from .pending import OnIntent, PendingDeploy, pending_deploy
-from .state import DeployProgress, DeployState
+from .existence import Existence
+from .leases import Lease, Leases, ServerBlock, being_stopped
+from .pending import OnIntent, PendingDeploy, sender
+from .records import Records
+from .state import DeployRecord, DeployState, Event
 from .stopper import Stopper, ended, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter
@@ -45,7 +48,13 @@ RESUME_AFTER = 1.0
 # Seconds that cancelled tasks have to end. They only leave an exchange, so they need a
 # few turns of the loop.
 CANCEL_TIMEOUT = 1.0
+# The part of `cleanup_timeout` after which closing gives up the answers to deploys in
+# flight: the search windows of their tags begin then, and must end in time.
+GIVE_UP_AFTER = 0.25
+# Seconds for the last look at tags of deploys that were accepted.
+LAST_CHECK = 2.0
 Leftover: TypeAlias = tuple[str | None, str | None]
+_DONE = (DeployState.CANCELLED, DeployState.FAILED, DeployState.ENDED)
 
 
 class DeployManager:
@@ -78,18 +87,25 @@ class DeployManager:
         self._search_task: asyncio.Task[None] | None = None
         self._resuming: asyncio.TimerHandle | None = None
         self._pending: dict[asyncio.Task[DeploymentAccepted], PendingDeploy] = {}
+        self.records: Records = Records()
+        self.existence: Existence = Existence(self.records)
         self.stopper: Stopper = Stopper(
-            self._background_transport, self.gone, self._interrupted
+            self._background_transport, self.existence, self.gone, self._interrupted
         )
-        self._capacities: WeakSet[CapacityLimiter] = WeakSet()
-        self.watcher: Watcher = Watcher(transport)
+        self.watcher: Watcher = Watcher(transport, self.records, self.existence)
         self.router: WebhookRouter = WebhookRouter(
-            webhooks, transport.enter, self._receive, self._is_orphan
+            webhooks, transport.enter, self._receive, self.records, self._appeared
         )
         self.leases: Leases = Leases(
             self.watcher.until_ready, self.stop, cleanup_timeout
         )
+        # If nobody closes the session, it closes itself.
+        self._loop_end = LoopEnd(self._close)
+        transport.on_first_use = self._loop_end.watch
+        self._closed = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
         self.leftovers: tuple[Leftover, ...] = ()
+        self.watched_tags: tuple[str, ...] = ()
 
     def _background_transport(self) -> Transport:
         """The transport of work that outlives its callers, and `aclose` for a while.
@@ -104,7 +120,7 @@ class DeployManager:
         """The transport and the tag search of deploys."""
         transport = self._background_transport()
         if self._tag_search is None:
-            self._tag_search = TagSearch(transport, self.stop)
+            self._tag_search = TagSearch(transport, self.records, self._orphaned)
             self._start_search(self._tag_search)
         return transport, self._tag_search
 
@@ -132,7 +148,7 @@ class DeployManager:
             return
         if self._tag_search and self._search_task and self._search_task.done():
             self._start_search(self._tag_search)
-        self.stopper.resume()
+        self.stopper.resume(self.records.in_state(DeployState.STOPPING))
 
     async def deploy(
         self,
@@ -143,15 +159,16 @@ class DeployManager:
         priority: Priority,
         once: bool | None,
         lease: Lease | None = None,
-        progress: DeployProgress | None = None,
+        capacity: CapacityLimiter | None = None,
     ) -> DeploymentAccepted:
         """Deploy, for a caller who may leave at any moment.
 
         Args:
             once: search for the deploy if its outcome is unknown; None: as the session
                 was told.
-            lease: held by the session from the moment in which the server is known.
-            progress: follows the deploy.
+            lease: for a server that the session must stop. None: the server is the
+                caller's.
+            capacity: has given a permit for the server.
 
         Raises:
             Withdrawn: it has started nothing, and must not be sent any more.
@@ -159,16 +176,15 @@ class DeployManager:
         self._callers.enter()
         deadline = Deadline.after(self._callers.timeout_of(timeout))
         one_of("priority", priority, PRIORITIES)
-        if not (self._once if once is None else flag("once", once)):
-            return await self._deploy_without_tag(
-                endpoint, body, deadline, priority, lease, progress
-            )
-        progress = progress or DeployProgress()
-        pending = pending_deploy(
-            endpoint, body, priority, deadline, lease, progress, self.router
+        record = lease.record if lease else DeployRecord()
+        record.tagged = self._once if once is None else flag("once", once)
+        transport, search = self._enter()
+        send = sender(endpoint, body, priority, self.router)
+        pending = PendingDeploy(send, record, deadline, search, self.router, capacity)
+        task = asyncio.create_task(
+            self._run(pending, transport, leased=lease is not None),
+            name="edgegap deploy",
         )
-        self._enter()
-        task = asyncio.create_task(self._run(pending), name="edgegap deploy")
         self._pending[task] = pending
         task.add_done_callback(self._done)
         try:
@@ -176,66 +192,39 @@ class DeployManager:
         except asyncio.CancelledError:
             self._abandon(pending, task)
             raise
-        if task.done() and not task.cancelled() and progress.wanted:
+        if task.done() and not task.cancelled() and not pending.left:
             return task.result()
         raise self._caller_leaves(pending, task)
-
-    async def _deploy_without_tag(
-        self,
-        endpoint: Endpoint[D, DeploymentAccepted],
-        body: D,
-        deadline: Deadline,
-        priority: Priority,
-        lease: Lease | None,
-        progress: DeployProgress | None,
-    ) -> DeploymentAccepted:
-        """Deploy without a tag: an unknown outcome is raised, and without `progress`
-        the deadline cuts a request off.
-        """
-        self._background_transport()
-        with self.router.signed(body) as (signed, nonce):
-            try:
-                accepted = await self._callers.call(
-                    endpoint,
-                    body=signed,
-                    timeout=deadline.left(),
-                    priority=priority,
-                    progress=progress,
-                )
-            except EdgegapError:
-                if progress:
-                    progress.move(DeployState.FAILED)
-                raise
-            if progress:
-                progress.move(DeployState.ACCEPTED)
-            return self._accepted(accepted, nonce, lease)
 
     def _caller_leaves(
         self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]
     ) -> EdgegapError:
         """The error of a caller whose deploy has no result in time."""
         error: EdgegapError = SessionClosed("the session was closed during the deploy")
-        if task.cancelled() and pending.progress.wanted:
+        if task.cancelled() and not pending.left:
             error = EdgegapError("the program cancelled the task of the deploy")
         elif not self._callers.closed:
             error = DeadlineExceeded(
                 f"the deploy can't end within its timeout of {pending.deadline}"
             )
-        cause = error.__cause__ = pending.progress.failure
+        cause: BaseException | None = pending.failure
+        if isinstance(cause, DeployOutcomeUnknown):
+            cause = cause.__cause__ or cause
+        error.__cause__ = cause
         if not self._abandon(pending, task):
             return error
         error.request_sent = True
-        text = f"{error}, and it may have started a server, which the session stops"
+        text = str(error)
         if cause:
             text = f"{text}; the last failure: {cause}"
-        unknown = DeployOutcomeUnknown(text, tag=pending.tag)
+        unknown = DeployOutcomeUnknown(text, tag=pending.record.tag)
         unknown.__cause__ = error
         return unknown
 
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         pending = self._pending.pop(task)
-        self.router.over(pending.tag)
-        if pending.progress.wanted or task.cancelled():
+        self.router.over(pending.nonce)
+        if not pending.left or task.cancelled():
             return
         if (error := task.exception()) and not isinstance(error, Withdrawn):
             log.warning("deploy failed after its caller left: %s", error)
@@ -248,66 +237,124 @@ class DeployManager:
         Returns:
             Whether it may have started a server.
         """
-        pending.progress.abandon()
+        record = pending.record
+        pending.left = record.withdrawn = True
         if task.done():
             if not task.cancelled() and task.exception() is None:
-                if pending.lease:
-                    self.leases.release(pending.lease)
-                self.stop(task.result().request_id, pending.tag)
+                self.stop(record)
                 return True
-            return pending.progress.state is DeployState.UNKNOWN
-        if pending.progress.may_have_started:
+            return record.state not in _DONE
+        if pending.unsent:
+            # Only in the next turn: if it is sent in this one, it is searched for.
+            record.on(Event.LEAVES)
+            pending.give_up()
+            return False
+        if record.may_have_started:
+            record.on(Event.LEAVES)
+            pending.search_beside()
             return True
-        task.cancel()
-        return False
+        record.on(Event.LEAVES)
+        if record.state is DeployState.CANCELLED:
+            task.cancel()
+            return False
+        # Its answer has just arrived: `_run` stops the server.
+        return True
 
-    async def _run(self, pending: PendingDeploy) -> DeploymentAccepted:
-        transport, search = self._enter()
-        try:
-            accepted = await pending.run(transport, search, self._on_intent)
-        except AllocationFailed as failed:
-            failed.once_tag = pending.tag
-            if failed.request_id:
-                self.stop(failed.request_id, pending.tag)
-            raise
-        except asyncio.CancelledError:
-            unknown = pending.progress.state is DeployState.UNKNOWN
-            if unknown and not transport.closed:
-                # Not cancelled by this session, so the loop is being shut down around a
-                # session that nobody has closed.
-                await pending.stop_before_loop_ends(transport, search)
-            raise
-        if not pending.progress.wanted:
-            self.stop(accepted.request_id, pending.tag)
-            return accepted
-        return self._accepted(accepted, pending.tag, pending.lease)
-
-    def _accepted(
-        self, accepted: DeploymentAccepted, nonce: str, lease: Lease | None
+    async def _run(
+        self, pending: PendingDeploy, transport: Transport, *, leased: bool
     ) -> DeploymentAccepted:
-        request_id = accepted.request_id
-        hooked = self.router.answered(nonce, request_id)
-        self.watcher.accepted(request_id, hooked=hooked)
-        if lease:
-            self.leases.acquire(lease, request_id, accepted.once_tag)
+        record = pending.record
+        try:
+            accepted = await pending.run(transport, self._on_intent)
+        except AllocationFailed:
+            if record.state is DeployState.STOPPING:
+                self._stop_new(record)
+            raise
+        now = asyncio.get_running_loop().time()
+        record.seen_at = record.accepted_at = now
+        record.claimed = True
+        self.records.add(accepted.request_id, record)
+        self.router.answered(pending.nonce, record)
+        if record.state is DeployState.STOPPING:
+            self._stop_new(record)
+        elif record.state is DeployState.ACCEPTED:
+            record.on(Event.LEASE if leased else Event.RELEASE)
         return accepted
+
+    def _stop_new(self, record: DeployRecord) -> None:
+        """Stop a server that has just become known, and that nobody waits for."""
+        if record.request_id:
+            self.records.add(record.request_id, record)
+            record.seen_at = record.seen_at or asyncio.get_running_loop().time()
+            self._begin_stop(record)
 
     def _receive(self, event: "WebhookEvent") -> None:
         self.watcher.receive(event)
-        if event.event == "terminated":
-            self._release_capacity(event.request_id)
+        record = self.records.get(event.request_id)
+        terminated = event.event == "terminated"
+        if terminated and record and record.state is DeployState.RELEASED:
+            record.on(Event.GONE)
 
-    def _is_orphan(self, request_id: str, tag: str) -> bool:
+    def _appeared(self, request_id: str, nonce: str) -> bool:
         search = self._tag_search
-        return search is not None and search.appeared(request_id, tag)
+        return search is not None and search.appeared(request_id, nonce)
 
-    def stop(
-        self, request_id: str, tag: str | None = None
-    ) -> asyncio.Task[None] | None:
-        """Stop an orphaned server. If the session is closed, it can only be named."""
+    def _orphaned(self, request_id: str, tag: str, deploy: DeployRecord | None) -> None:
+        """A server has turned up under a tag, and nobody waits for it.
+
+        Args:
+            deploy: the record of the deploy that has sent the tag, if its outcome was
+                unknown so far. None: it has another server.
+        """
+        known = self.records.get(request_id)
+        if known and known.claimed:
+            if deploy:
+                # The caller has found it. It uses the permit of the deploy from now on.
+                known.on_final, deploy.on_final = deploy.on_final, None
+                deploy.on(Event.GONE)
+            return
+        log.warning(
+            "deployment %s was started under the tag %s, and nobody waits for it",
+            request_id,
+            tag,
+            extra={"request_id": request_id},
+        )
+        record = deploy or DeployRecord(DeployState.STOPPING)
+        record.tag, record.request_id = tag, request_id
+        if deploy:
+            record.on(Event.FOUND)
+        self._stop_new(record)
+
+    def not_yours(self, record: DeployRecord) -> EdgegapError:
+        """The error in place of a server that the session stops, or that has ended."""
+        if self._callers.closed:
+            return SessionClosed(
+                "the session was closed, and the server is stopped", request_sent=True
+            )
+        return being_stopped(record)
+
+    def claim(self, request_id: str) -> DeployRecord:
+        """The caller has this server: what it waits for, adopts or stops by its ID is
+        not stopped by the session as an orphan.
+        """
+        record = self.records.of(request_id)
+        record.claimed = True
+        return record
+
+    def stop(self, record: DeployRecord) -> asyncio.Task[None] | None:
+        """Stop a server that nobody uses. If the session is closed, it can only be
+        named.
+        """
+        if record.request_id is None or record.state in _DONE:
+            return None
+        record.on(Event.STOP)
+        return self._begin_stop(record)
+
+    def _begin_stop(self, record: DeployRecord) -> asyncio.Task[None] | None:
+        request_id = record.request_id or ""
         if not (self._background or self._callers).closed:
-            return self.stopper.stop(request_id, tag)
-        self.leftovers = (*self.leftovers, (request_id, tag))
+            return self.stopper.stop(request_id)
+        self.leftovers = (*self.leftovers, (request_id, record.tag))
         log.warning(
             "session closed: deployment %s may still be running",
             request_id,
@@ -315,8 +362,7 @@ class DeployManager:
         )
         return None
 
-    @asynccontextmanager
-    async def running(
+    def running(
         self,
         endpoint: Endpoint[D, DeploymentAccepted],
         body: D,
@@ -325,109 +371,230 @@ class DeployManager:
         timeout: Timeout,
         priority: Priority,
         once: bool | None,
-    ) -> AsyncGenerator[OwnedDeployment, None]:
+    ) -> ServerBlock:
         """A server for as long as the block lasts."""
-        optional_seconds("ready_timeout", ready_timeout)
-        lease = Lease()
-        accepted = await self.deploy(
-            endpoint,
-            body,
-            timeout=timeout,
-            priority=priority,
-            once=once,
-            lease=lease,
-        )
-        async with self.leases.block(
-            lease, accepted.request_id, ready_timeout
-        ) as server:
-            yield server
 
-    @asynccontextmanager
-    async def adopted(
-        self, request_id: str, ready_timeout: float | None
-    ) -> AsyncGenerator[OwnedDeployment, None]:
-        """A server that exists already, for as long as the block lasts."""
-        optional_seconds("ready_timeout", ready_timeout)
-        lease = Lease()
+        async def begin() -> tuple[Lease, str]:
+            lease = Lease(DeployRecord())
+            accepted = await self.deploy(
+                endpoint,
+                body,
+                timeout=timeout,
+                priority=priority,
+                once=once,
+                lease=lease,
+            )
+            return lease, accepted.request_id
+
+        return ServerBlock(self.leases, begin, ready_timeout)
+
+    def adopted(self, request_id: str, ready_timeout: float | None) -> ServerBlock:
+        """A server that exists already, for as long as the block lasts. Entering it
+        raises `DeploymentTerminated` if this session is stopping the server.
+        """
+
+        async def begin() -> tuple[Lease, str]:
+            return self._adopt(request_id), request_id
+
+        return ServerBlock(self.leases, begin, ready_timeout)
+
+    def _adopt(self, request_id: str) -> Lease:
         self._callers.enter()
         self._background_transport()
-        self.leases.acquire(lease, request_id, None)
-        async with self.leases.block(lease, request_id, ready_timeout) as server:
-            yield server
+        record = self.claim(request_id)
+        if record.state is DeployState.STOPPING:
+            raise being_stopped(record)
+        if record.state is DeployState.ENDED:
+            # The API decides whether it exists.
+            record = DeployRecord(DeployState.RELEASED)
+            record.claimed = True
+            self.records.add(request_id, record)
+        record.on(Event.LEASE)
+        return Lease(record)
+
+    async def until_ready(
+        self,
+        request_id: str,
+        timeout: float | None,
+        probe: Probe | None,
+        *,
+        stop_on_failure: bool,
+    ) -> ReadyDeployment:
+        """Wait until a server is READY, for a caller who has it."""
+        self._callers.enter()
+        return await self.leases.until_ready(
+            self.claim(request_id),
+            request_id,
+            timeout,
+            probe,
+            stop_on_failure=stop_on_failure,
+        )
 
     def capacity(self, total: int) -> CapacityLimiter:
         """A cap on how many servers exist at once."""
-        capacity = CapacityLimiter(self._callers, total)
-        self._capacities.add(capacity)
-        return capacity
+        return CapacityLimiter(self._callers, self.existence, total)
 
     def gone(self, request_id: str) -> None:
         """A stop was accepted, or the server is gone."""
         self.watcher.stopping(request_id)
-        self._release_capacity(request_id)
+        record = self.records.get(request_id)
+        if record and record.state not in _DONE:
+            record.on(Event.GONE)
 
-    def _release_capacity(self, request_id: str) -> None:
-        for capacity in self._capacities:
-            capacity.gone(request_id)
+    def stopped(self, request_id: str, *, certain: bool) -> None:
+        """A caller's own stop has succeeded.
+
+        Args:
+            certain: the API has accepted it. An empty answer may stand for a 404 after
+                an answer that was lost, so the session still stops what it has to.
+        """
+        record = self.claim(request_id)
+        if certain or record.state is DeployState.RELEASED:
+            self.gone(request_id)
 
     async def ensure_stopped(
         self, request_id: str, *, wait: bool, timeout: Timeout
     ) -> None:
         """Stop a server for a caller, and return when the stop is accepted."""
         seconds = self._callers.timeout_of(timeout)
-        await ensure_stopped(self._callers, request_id, wait=wait, timeout=seconds)
-        self.stopper.pending.pop(request_id, None)
+        self._callers.enter()
+        self.claim(request_id)
+        await ensure_stopped(
+            self._callers, self.existence, request_id, wait=wait, timeout=seconds
+        )
         self.gone(request_id)
 
-    async def aclose(self) -> asyncio.CancelledError | None:
-        """Finish what can be finished within `cleanup_timeout`, then name the rest.
-
-        Returns:
-            A cancellation that arrived meanwhile, for the caller to raise.
+    async def aclose(self) -> None:
+        """Close the session: finish what can be finished within `cleanup_timeout`, then
+        name the rest. After the loop of the session has ended, nothing can be stopped
+        any more. A second call waits for the first.
         """
+        if self._callers.closed:
+            # Another task may still be closing it.
+            await self._closed.wait()
+        elif self._callers.loop_ended:
+            self._discard()
+        else:
+            await self._close()
+
+    def close_soon(self) -> None:
+        """Nobody has closed the session, and it is garbage-collected."""
+        if self._callers.closed:
+            return
+        loop = self._callers.loop
+        if loop is None or loop.is_closed():
+            self._discard()
+        else:
+            # This may be another thread.
+            loop.call_soon_threadsafe(self._begin_closing)
+
+    def _begin_closing(self) -> None:
+        self._closing = asyncio.ensure_future(self._close())
+
+    def _discard(self) -> None:
+        self._callers.discard()
+        for record in self.records.in_state(DeployState.LEASED):
+            record.on(Event.LOOP_ENDS)
+        self.name_leftovers()
+        self._closed.set()
+
+    async def _close(self) -> None:
+        if self._callers.closed:
+            return
+        self._callers.abort()
+        cancelled: BaseException | None = None
+        try:
+            await self._loop_end.aclose()
+            cancelled = await self._stop_all()
+        finally:
+            try:
+                cancelled = await self._callers.aclose() or cancelled
+            finally:
+                self._closed.set()
+        if cancelled:
+            raise cancelled
+
+    async def _stop_all(self) -> asyncio.CancelledError | None:
         self.router.close()
         for task, pending in list(self._pending.items()):
             self._abandon(pending, task)
-        self.leases.end_all()
+        for record in self.records.in_state(DeployState.LEASED):
+            self.stop(record)
         if self._background is not None:
-            self.stopper.resume()
+            self.stopper.resume(self.records.in_state(DeployState.STOPPING))
         cancelled = await self._finish()
+        self.name_leftovers()
+        return await self._end_tasks() or cancelled
+
+    def name_leftovers(self) -> None:
+        """Name what may still be running, as the session is closed."""
         self.leftovers = self._left()
-        cancelled = await self._end_tasks() or cancelled
+        if self._tag_search:
+            self.watched_tags = tuple(self._tag_search.watched_tags)
         if self.leftovers:
             names = ", ".join(
                 request_id or f"a server under the tag {tag}"
                 for request_id, tag in self.leftovers
             )
             log.warning("session closed: these may still be running: %s", names)
-        return cancelled
 
     async def _finish(self) -> asyncio.CancelledError | None:
-        """Wait for deploys, for searches after refusals, and for the stops that they
+        """Wait for deploys, for searches without a caller, and for the stops that they
         lead to.
         """
-        end = asyncio.get_running_loop().time() + self.cleanup_timeout
+        now = asyncio.get_running_loop().time()
+        end = now + self.cleanup_timeout
+        check = self._last_check(end)
+        cancelled = await self._until_idle(
+            now + GIVE_UP_AFTER * self.cleanup_timeout, check
+        )
+        for pending in self._pending.values():
+            pending.give_up()
+        cancelled = await self._until_idle(end, check) or cancelled
+        for task in check:
+            task.cancel()
+        return await finish(check, end) or cancelled
+
+    def _last_check(self, end: float) -> Collection[asyncio.Task[None]]:
+        """Look once for second servers under tags that were accepted lately."""
+        search, transport = self._tag_search, self._background
+        seconds = min(LAST_CHECK, end - asyncio.get_running_loop().time())
+        if search is None or transport is None or transport.closed or seconds <= 0:
+            return ()
+        look = search.check_all(seconds)
+        return (asyncio.create_task(look, name="edgegap tag check"),)
+
+    async def _until_idle(
+        self, end: float, more: Collection[asyncio.Task[None]]
+    ) -> asyncio.CancelledError | None:
         cancelled: asyncio.CancelledError | None = None
-        while (
-            tasks := {*self._pending, *self.stopper.tasks, *self._searches}
-        ) and asyncio.get_running_loop().time() < end:
+        while asyncio.get_running_loop().time() < end:
+            tasks: list[asyncio.Future[Any]] = [
+                *self._pending,
+                *self.stopper.tasks,
+                *more,
+            ]
+            if self._tag_search:
+                tasks += self._tag_search.unwanted
+            if all(task.done() for task in tasks):
+                break
             cancelled = await finish(tasks, end) or cancelled
         return cancelled
 
-    @property
-    def _searches(self) -> list[asyncio.Task[None]]:
-        return self._tag_search.tasks if self._tag_search else []
-
     def _left(self) -> tuple[Leftover, ...]:
         """What may still be running."""
-        left: list[Leftover] = [*self.leftovers, *self.stopper.pending.items()]
+        left: list[Leftover] = [*self.leftovers]
         left += [
-            (None, pending.tag)
+            (record.request_id, record.tag)
+            for record in self.records.in_state(DeployState.STOPPING)
+        ]
+        left += [
+            (None, pending.record.tag)
             for pending in self._pending.values()
-            if pending.progress.may_have_started
+            if pending.record.may_have_started and pending.record.tag
         ]
         if self._tag_search:
-            left += [(None, tag) for tag in self._tag_search.unresolved_tags]
+            left += [(None, tag) for tag in self._tag_search.unknown_tags]
         return tuple(dict.fromkeys(left))
 
     async def _end_tasks(self) -> asyncio.CancelledError | None:
@@ -440,10 +607,11 @@ class DeployManager:
             *self._pending,
             *self.stopper.tasks,
             *self.watcher.tasks,
-            *self._searches,
         }
         if self._search_task:
             tasks.add(self._search_task)
+        if self._tag_search:
+            tasks |= self._tag_search.looks
         for task in tasks:
             task.cancel()
         end = asyncio.get_running_loop().time() + CANCEL_TIMEOUT

@@ -11,23 +11,21 @@ from msgspec import structs
 from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
-from .._transport.request import Withdrawn
+from .._transport.request import Attempt, Withdrawn
 from ..endpoints import Endpoint
 from ..errors import (
-    ApiError,
+    AllocationFailed,
     DeployOutcomeUnknown,
     EdgegapError,
-    UnexpectedAnswer,
     may_be_done,
 )
 from ..models.deploy import DeploymentAccepted
-from .leases import Lease
-from .state import DeployProgress, DeployState
-from .stopper import stop_tagged
-from .tag_search import SEARCH_WINDOW, TagSearch, Unresolved
+from .capacity import CapacityLimiter
+from .state import UNDER_WAY, DeployRecord, DeployState, Event
+from .tag_search import TagSearch, Unresolved
 from .webhook_router import D, WebhookRouter
 
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 # With "once-" before them 20 characters: the reference page allows no more in a tag.
 TAG_DIGITS = 15
 # Seconds that must be left for another deploy.
@@ -35,35 +33,52 @@ LEAST_TIME = 1.0
 # Attempts in a row that have started nothing. After so many the API is down, or each
 # answer is unreadable.
 MOST_ABSENT = 3
+# Seconds after which the tag of a request without an answer is searched for beside it.
+SLOW_ANSWER = 3.0
+# Seconds that a tag without a server keeps its capacity: the server may turn up late.
+ABSENT_HOLD = 30.0
 OnIntent: TypeAlias = Callable[[str], object]
+# Sends a deploy under a tag, with a timeout in seconds.
 Send: TypeAlias = Callable[
-    [Transport, str, float | None], Awaitable[DeploymentAccepted]
+    [Transport, str, float | None, "PendingDeploy"], Awaitable[DeploymentAccepted]
 ]
 
 
 class PendingDeploy:
-    """One deploy in progress.
+    """One deploy in progress. The transport reports its attempts to it (`Progress`).
 
     Args:
-        send: sends it under a tag, with a timeout, and reports to `progress`.
-        lease: held by the session from the moment in which the server is known.
+        send: sends it.
+        capacity: what its server needs a permit of; a permit was acquired already.
+
+    Attributes:
+        failure: of its latest attempt that failed.
+        left: the caller has left.
     """
 
     def __init__(
         self,
         send: Send,
-        progress: DeployProgress,
+        record: DeployRecord,
         deadline: Deadline,
-        lease: Lease | None,
+        search: TagSearch,
         router: WebhookRouter,
+        capacity: CapacityLimiter | None = None,
     ) -> None:
-        self.progress, self.deadline, self.lease = progress, deadline, lease
-        self._send, self._router = send, router
-        # Of the latest attempt.
-        self.tag: str = ""
+        self.record, self.deadline, self.search = record, deadline, search
+        self.failure: EdgegapError | None = None
+        self.left: bool = False
+        self._send, self._router, self._capacity = send, router, capacity
+        # Of the latest attempt, for webhooks.
+        self.nonce: str = ""
+        # Under way.
+        self._attempt: Attempt | None = None
+        self._slow: asyncio.TimerHandle | None = None
+        # A server of an earlier attempt that has turned up, and its tag.
+        self._late: tuple[str, str] | None = None
 
     async def run(
-        self, transport: Transport, search: TagSearch, on_intent: OnIntent | None
+        self, transport: Transport, on_intent: OnIntent | None
     ) -> DeploymentAccepted:
         """Send the deploy. If its outcome is unknown, search for its tag; if it has
         started nothing, send it again.
@@ -76,118 +91,244 @@ class PendingDeploy:
             Withdrawn: it has started nothing, and must not be sent again.
         """
         try:
-            accepted = await self._run(transport, search, on_intent)
-        except EdgegapError:
-            self.progress.move(DeployState.FAILED)
+            return await self._attempts(transport, on_intent)
+        except (Withdrawn, EdgegapError) as error:
+            if self._late and self.record.state is DeployState.QUEUED:
+                return self._found(*self._late)
+            self._failed(error)
             raise
-        except (Withdrawn, asyncio.CancelledError):
-            if self.progress.state is DeployState.QUEUED:
-                self.progress.move(DeployState.CANCELLED)
+        except asyncio.CancelledError:
+            if self.record.state is DeployState.QUEUED:
+                self.record.on(Event.LEAVES)
             raise
-        self.progress.move(DeployState.ACCEPTED)
-        search.exists(accepted.request_id)
-        return accepted
+        except Exception as error:
+            # For example of `on_intent`.
+            self._failed(error)
+            raise
+        finally:
+            self._ended()
 
-    async def _run(
-        self, transport: Transport, search: TagSearch, on_intent: OnIntent | None
+    async def _attempts(
+        self, transport: Transport, on_intent: OnIntent | None
     ) -> DeploymentAccepted:
         absent = 0
         while True:
-            tag = self.tag = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
-            if on_intent:
-                on_intent(tag)
+            tag = self.nonce = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
+            if self.record.tagged:
+                self.record.tag = tag
+                if on_intent:
+                    on_intent(tag)
             try:
-                accepted = await self._send(transport, tag, self.deadline.left())
-                return structs.replace(accepted, once_tag=tag)
+                accepted = await self._send(transport, tag, self.deadline.left(), self)
+                self._answered(tag, accepted.request_id, Event.ANSWERED)
+                once_tag = tag if self.record.tagged else None
+                return structs.replace(accepted, once_tag=once_tag)
             except DeployOutcomeUnknown as error:
                 cause = error.__cause__ or error
-            except (ApiError, UnexpectedAnswer) as refused:
-                if may_be_done(refused):
-                    search.search_unwanted(tag, self._sent_at)
-                    self._router.quarantined(tag)
-                raise
-            found = await self._resolve(search, tag, cause)
-            if found is not None:
-                return found
+                self.record.on(Event.LOST)
+                if not self.record.tagged:
+                    raise
+            request_id = await self._resolve(tag, cause)
+            if request_id is not None:
+                return self._found(request_id, tag)
             absent += 1
             left = self.deadline.left()
             late = left is not None and left < LEAST_TIME
-            if late or self.progress.withdrawn or absent >= MOST_ABSENT:
+            if late or self.record.withdrawn or absent >= MOST_ABSENT:
+                self.record.on(Event.GIVEN_UP)
+                self._absent(tag)
                 text = f"no server was found under the tag {tag} (attempt {absent})"
                 raise _unknown(text, tag, cause) from cause
-            self.progress.move(DeployState.QUEUED)
+            self.record.on(Event.ABSENT)
+            self._absent(tag)
             log.info("no server found under the tag %s: deploying again", tag)
+            await self._acquire_again()
 
-    @property
-    def _sent_at(self) -> float:
-        return self.progress.sent_at or 0.0
+    def _found(self, request_id: str, tag: str) -> DeploymentAccepted:
+        self.record.tag = self.nonce = tag
+        self._answered(tag, request_id, Event.FOUND)
+        return DeploymentAccepted(request_id=request_id, once_tag=tag)
 
-    async def _resolve(
-        self, search: TagSearch, tag: str, cause: BaseException
-    ) -> DeploymentAccepted | None:
+    def _answered(self, tag: str, request_id: str, event: Event) -> None:
+        self.record.request_id = request_id
+        self.record.on(event)
+        if self.record.tagged:
+            self.search.accepted(tag, self.record, request_id)
+
+    def _absent(self, tag: str) -> None:
+        """No server exists under a tag. One that turns up before another deploy is sent
+        is the answer; later it is orphaned.
+        """
+
+        def turned_up(request_id: str) -> bool:
+            record = self.record
+            if record.state is not DeployState.QUEUED or not record.wanted:
+                return False
+            if self._late is None:
+                self._late = (request_id, tag)
+            return self._late == (request_id, tag)
+
+        self.search.watch(tag, turned_up)
+        self._router.over(tag)
+
+    async def _acquire_again(self) -> None:
+        """The tag without a server keeps its permit for a while, so another deploy needs
+        one of its own.
+        """
+        if self._capacity is None:
+            return
+        self.record.on_final = None
+        loop = asyncio.get_running_loop()
+        loop.call_later(ABSENT_HOLD, self._capacity.release)
+        await self._capacity.acquire()
+        self._capacity.use(self.record)
+
+    async def _resolve(self, tag: str, cause: BaseException) -> str | None:
         """Search for the tag. None: nothing was started.
 
         Raises:
             DeployOutcomeUnknown: the search was inconclusive.
         """
         log.info("searching for the tag %s: %s", tag, cause)
-        self.progress.move(DeployState.SEARCHING)
         try:
-            request_id = await search.resolve(tag, self._sent_at)
+            return await self.search.resolve(tag, self.record)
         except Unresolved:
-            self._quarantine(search, tag)
+            self.record.on(Event.INCONCLUSIVE)
+            self.search.quarantine(tag, self.record)
             text = f"the search for the tag {tag} was inconclusive"
             raise _unknown(text, tag, cause) from cause
         except asyncio.CancelledError:
-            self._quarantine(search, tag)
-            self.progress.move(DeployState.UNKNOWN)
+            self._cut_off()
             raise
-        if request_id is None:
-            self._quarantine(search, tag)
-            return None
-        return DeploymentAccepted(request_id=request_id, once_tag=tag)
 
-    def _quarantine(self, search: TagSearch, tag: str) -> None:
-        search.quarantine(tag, self._sent_at)
-        self._router.quarantined(tag)
+    def _cut_off(self) -> None:
+        """The program has cancelled the task, perhaps as the loop is being shut down."""
+        self.record.on(Event.LOOP_ENDS)
+        if self.record.tag:
+            self.search.search_unwanted(self.record.tag, self.record)
 
-    async def stop_before_loop_ends(
-        self, transport: Transport, search: TagSearch
-    ) -> None:
-        """The loop is being shut down: stop the server, if one appears in time."""
-        if not self.tag:
+    def _failed(self, error: Exception) -> None:
+        """The deploy has ended with an error."""
+        record = self.record
+        if isinstance(error, Withdrawn):
+            if record.state is DeployState.QUEUED:
+                record.on(Event.LEAVES)
+        elif isinstance(error, AllocationFailed) and record.tagged:
+            error.once_tag = record.tag
+            self.search.forget(record.tag or "")
+            record.request_id = error.request_id
+            record.on(Event.NOT_ALLOCATED if error.request_id else Event.REFUSED)
+        elif (
+            record.tag
+            and record.state in UNDER_WAY
+            and isinstance(error, EdgegapError)
+            and may_be_done(error)
+        ):
+            record.on(Event.REFUSED_BY_GATEWAY)
+            self.search.search_unwanted(record.tag, record)
+        elif record.state in (DeployState.QUEUED, *UNDER_WAY):
+            self.search.forget(record.tag or "")
+            record.on(Event.REFUSED)
+
+    def search_beside(self) -> None:
+        """Search for the tag while its request is under way. If its server is listed,
+        its answer is not awaited any longer.
+        """
+        record = self.record
+        if record.state not in UNDER_WAY or not record.tag:
             return
-        # The tag search was cancelled too, so this only names the tag.
-        self._quarantine(search, self.tag)
-        if await stop_tagged(transport, self.tag, SEARCH_WINDOW):
-            search.quarantined.pop(self.tag, None)
+        record.on(Event.SEARCH)
+        entry = self.search.begin(record.tag, record)
+        entry.found.add_done_callback(lambda _: self.give_up())
+
+    def give_up(self) -> None:
+        """End the exchange in progress, if there is one, without an answer."""
+        if self._attempt:
+            self._attempt.give_up()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether the request in progress certainly was not processed so far."""
+        return self._attempt is not None and not self._attempt.sending
+
+    # What the transport reports.
+
+    def sending(self, now: float, attempt: Attempt) -> None:
+        """An attempt begins.
+
+        Raises:
+            Withdrawn: it must not, though it has a slot.
+        """
+        if self.record.withdrawn or self._late:
+            raise Withdrawn("the deploy was withdrawn before it started anything")
+        self.record.on(Event.SENT)
+        self.record.sent_at = now
+        self._attempt = attempt
+        if self.record.tagged:
+            loop = asyncio.get_running_loop()
+            self._slow = loop.call_later(SLOW_ANSWER, self.search_beside)
+
+    def _ended(self) -> None:
+        self._attempt = None
+        if self._slow:
+            self._slow.cancel()
+            self._slow = None
+
+    def ended(self, *, sent: bool) -> None:
+        """An attempt has ended. If it was sent, its outcome decides what comes next."""
+        self._ended()
+        if not sent and self.record.state in UNDER_WAY:
+            self._not_done()
+
+    def _not_done(self) -> None:
+        self.search.forget(self.record.tag or "")
+        self.record.on(Event.NOT_DONE)
+
+    def interrupted(self, *, sent: bool) -> None:
+        """A cancellation has ended an attempt."""
+        if sent:
+            self._cut_off()
+
+    def failed(self, error: EdgegapError) -> None:
+        """An attempt has failed."""
+        self.failure = error
+
+    def retrying(self) -> None:
+        """The attempts so far have started nothing, and another one follows.
+
+        Raises:
+            Withdrawn: it must not.
+        """
+        if self.record.state in UNDER_WAY:
+            self._not_done()
+        if self.record.withdrawn:
+            raise Withdrawn("the deploy was withdrawn before it started anything")
 
 
 def _unknown(text: str, tag: str, cause: BaseException) -> DeployOutcomeUnknown:
     return DeployOutcomeUnknown(f"{text}; the last failure: {cause}", tag=tag)
 
 
-def pending_deploy(
+def sender(
     endpoint: Endpoint[D, DeploymentAccepted],
     body: D,
     priority: Priority,
-    deadline: Deadline,
-    lease: Lease | None,
-    progress: DeployProgress,
     router: WebhookRouter,
-) -> PendingDeploy:
-    """A deploy of this body."""
+) -> Send:
+    """Sends a body to an endpoint, under one tag after the other."""
 
     async def send(
-        transport: Transport, tag: str, timeout: float | None
+        transport: Transport, tag: str, timeout: float | None, pending: PendingDeploy
     ) -> DeploymentAccepted:
-        tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        tagged = body
+        if pending.record.tagged:
+            tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
         return await transport.call(
             endpoint,
             body=router.sign(tagged, tag),
             timeout=timeout,
             priority=priority,
-            progress=progress,
+            progress=pending,
         )
 
-    return PendingDeploy(send, progress, deadline, lease, router)
+    return send

@@ -1,19 +1,24 @@
-"""The states of a deploy until its server is handed to the caller.
+"""The life of a deploy, from its place in the queue until its server has ended.
 
-QUEUED     waits for a slot, or for its next attempt; nothing was started
-SENDING    a request is being sent, or its answer is awaited
-SEARCHING  no usable answer came; its tag is searched for
-ACCEPTED   a server was started, and its request_id is known
-UNKNOWN    nobody can find out any more whether a server was started
-FAILED     the caller got an error
-CANCELLED  the caller left, and nothing was started
+QUEUED      waits for a slot, for its next attempt, or for capacity; nothing was started
+SENDING     a request is being sent, or its answer is awaited
+SEARCHING   its tag is searched for; a request may still be under way
+ACCEPTED    a server was started, and its request_id is known
+LEASED      the session must stop the server: at the end of a block, or because the
+            outcome was not taken
+RELEASED    the server is the caller's
+STOPPING    the session stops the server, and retries until the stop is accepted
+UNKNOWN     nobody can find out whether a server was started: its tag is in quarantine
+CANCELLED   the caller left, and nothing was started
+FAILED      the caller got an error, and nothing is running
+ENDED       the server was stopped, or is gone
+
+Beside the state there is one boolean, `wanted`: somebody waits for the deploy. Pure: no
+socket, no clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-
-from .._transport.request import Withdrawn
-from ..errors import EdgegapError
 
 
 class DeployState(Enum):
@@ -23,121 +28,261 @@ class DeployState(Enum):
     SENDING = "sending"
     SEARCHING = "searching"
     ACCEPTED = "accepted"
+    LEASED = "leased"
+    RELEASED = "released"
+    STOPPING = "stopping"
     UNKNOWN = "unknown"
-    FAILED = "failed"
     CANCELLED = "cancelled"
+    FAILED = "failed"
+    ENDED = "ended"
 
 
-TRANSITIONS: Mapping[DeployState, frozenset[DeployState]] = {
-    # A slot came; the deadline can't be met; the caller left.
-    DeployState.QUEUED: frozenset(
-        {DeployState.SENDING, DeployState.FAILED, DeployState.CANCELLED}
-    ),
-    # 429 or never sent; 202; no usable answer; refused; cut off by the loop's end.
-    DeployState.SENDING: frozenset(
-        {
-            DeployState.QUEUED,
-            DeployState.ACCEPTED,
-            DeployState.SEARCHING,
-            DeployState.FAILED,
-            DeployState.UNKNOWN,
-        }
-    ),
-    # Absent; found; inconclusive; cut off by the loop's end.
-    DeployState.SEARCHING: frozenset(
-        {
-            DeployState.QUEUED,
-            DeployState.ACCEPTED,
-            DeployState.FAILED,
-            DeployState.UNKNOWN,
-        }
-    ),
-    DeployState.ACCEPTED: frozenset(),
-    DeployState.UNKNOWN: frozenset(),
-    DeployState.FAILED: frozenset(),
-    DeployState.CANCELLED: frozenset(),
+class Event(Enum):
+    """What can happen to a deploy."""
+
+    SENT = "a slot came, and a request is being sent"
+    NOT_DONE = "429, or the request was never sent"
+    ANSWERED = "202 with a request_id"
+    REFUSED = "an error response, or an error before anything was sent"
+    REFUSED_BY_GATEWAY = "an error response that is not in the API's form"
+    NOT_ALLOCATED = "422 with the request_id of a deployment in ERROR"
+    LOST = "the request has ended without a usable answer"
+    SEARCH = "its tag is searched for while the request is still under way"
+    FOUND = "a list shows a server under its tag"
+    ABSENT = "no server exists under its tag"
+    GIVEN_UP = "absent, and it must not be deployed again"
+    INCONCLUSIVE = "the search could not find out"
+    LEASE = "the session becomes responsible for the server"
+    RELEASE = "the caller takes the server over"
+    STOP = "the server must be stopped: it has failed, or its block has ended"
+    GONE = "a stop was accepted, the server is gone, or its quarantine is over"
+    LEAVES = "the caller is cancelled or its deadline has passed"
+    CLOSES = "the session is closed"
+    LOOP_ENDS = "the event loop is shut down around an open session"
+
+
+_S, _E = DeployState, Event
+# The answers to a request that is under way.
+_ANSWERS: Mapping[Event, DeployState] = {
+    _E.NOT_DONE: _S.QUEUED,
+    _E.ANSWERED: _S.ACCEPTED,
+    _E.REFUSED: _S.FAILED,
+    _E.REFUSED_BY_GATEWAY: _S.SEARCHING,
+    _E.NOT_ALLOCATED: _S.STOPPING,
+    _E.LOST: _S.SEARCHING,
 }
-MAY_HAVE_STARTED = frozenset(
-    {DeployState.SENDING, DeployState.SEARCHING, DeployState.UNKNOWN}
+TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
+    _S.QUEUED: {
+        _E.SENT: _S.SENDING,
+        # A server of an earlier attempt has turned up after all.
+        _E.FOUND: _S.ACCEPTED,
+        _E.NOT_DONE: _S.QUEUED,
+        _E.REFUSED: _S.FAILED,
+        _E.LEAVES: _S.CANCELLED,
+        _E.CLOSES: _S.CANCELLED,
+        _E.LOOP_ENDS: _S.CANCELLED,
+    },
+    _S.SENDING: {
+        **_ANSWERS,
+        _E.SEARCH: _S.SEARCHING,
+        _E.LEAVES: _S.SEARCHING,
+        _E.CLOSES: _S.SEARCHING,
+        # The request is cut off. The session closes itself then, and searches for it.
+        _E.LOOP_ENDS: _S.SEARCHING,
+    },
+    _S.SEARCHING: {
+        **_ANSWERS,
+        _E.SEARCH: _S.SEARCHING,
+        _E.FOUND: _S.ACCEPTED,
+        _E.ABSENT: _S.QUEUED,
+        _E.GIVEN_UP: _S.FAILED,
+        _E.INCONCLUSIVE: _S.UNKNOWN,
+        # The caller has found the server by itself.
+        _E.GONE: _S.ENDED,
+        _E.LEAVES: _S.SEARCHING,
+        _E.CLOSES: _S.SEARCHING,
+        _E.LOOP_ENDS: _S.SEARCHING,
+    },
+    _S.ACCEPTED: {
+        _E.LEASE: _S.LEASED,
+        _E.RELEASE: _S.RELEASED,
+        _E.STOP: _S.STOPPING,
+        _E.GONE: _S.ENDED,
+        _E.LEAVES: _S.STOPPING,
+        _E.CLOSES: _S.STOPPING,
+        _E.LOOP_ENDS: _S.STOPPING,
+    },
+    _S.LEASED: {
+        _E.LEASE: _S.LEASED,
+        _E.RELEASE: _S.RELEASED,
+        _E.STOP: _S.STOPPING,
+        _E.GONE: _S.ENDED,
+        _E.LEAVES: _S.STOPPING,
+        _E.CLOSES: _S.STOPPING,
+        _E.LOOP_ENDS: _S.STOPPING,
+    },
+    _S.RELEASED: {
+        _E.LEASE: _S.LEASED,
+        _E.RELEASE: _S.RELEASED,
+        # `stop_on_failure`.
+        _E.STOP: _S.STOPPING,
+        _E.GONE: _S.ENDED,
+        _E.CLOSES: _S.RELEASED,
+        _E.LOOP_ENDS: _S.RELEASED,
+    },
+    # What is still in this state when the session is closed is in `leftovers`.
+    _S.STOPPING: {
+        _E.STOP: _S.STOPPING,
+        _E.GONE: _S.ENDED,
+        _E.LEAVES: _S.STOPPING,
+        _E.CLOSES: _S.STOPPING,
+        _E.LOOP_ENDS: _S.STOPPING,
+    },
+    # The tag is in `leftovers`.
+    _S.UNKNOWN: {
+        _E.FOUND: _S.STOPPING,
+        # The caller has found the server by itself, or the quarantine is over.
+        _E.GONE: _S.ENDED,
+        _E.LEAVES: _S.UNKNOWN,
+        _E.CLOSES: _S.UNKNOWN,
+        _E.LOOP_ENDS: _S.UNKNOWN,
+    },
+    **{
+        state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.LOOP_ENDS), state)
+        for state in (_S.CANCELLED, _S.FAILED, _S.ENDED)
+    },
+}
+# Where a deploy goes instead if nobody waits for it.
+UNWANTED: Mapping[DeployState, DeployState] = {
+    _S.QUEUED: _S.CANCELLED,
+    _S.ACCEPTED: _S.STOPPING,
+}
+# Without a tag of its own there is nothing to search for.
+UNTAGGED: Mapping[DeployState, DeployState] = {_S.SEARCHING: _S.SENDING}
+ENDS_UNTAGGED = frozenset({_E.LOST, _E.REFUSED_BY_GATEWAY, _E.LOOP_ENDS})
+# After these events the caller has its answer, or is not there any more.
+ENDS_WAIT = frozenset(
+    {_E.REFUSED_BY_GATEWAY, _E.NOT_ALLOCATED, _E.LEAVES, _E.CLOSES, _E.LOOP_ENDS}
 )
+# A request was sent, and its outcome is not known so far.
+UNDER_WAY = frozenset({_S.SENDING, _S.SEARCHING})
+# A server may exist whose request_id is not known.
+MAY_HAVE_STARTED = frozenset({_S.SENDING, _S.SEARCHING, _S.UNKNOWN})
+# A server is running, and the session does not stop it.
+ALIVE = frozenset({_S.ACCEPTED, _S.LEASED, _S.RELEASED})
+# Nothing is running, or the caller has it alone.
+FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 
 
-class DeployProgress:
-    """The state of one deploy, as the transport and its owner report it.
+def next_state(
+    state: DeployState, event: Event, *, wanted: bool = True, tagged: bool = True
+) -> DeployState:
+    """The state after an event.
+
+    Args:
+        wanted: somebody waits for the deploy, after this event.
+        tagged: the deploy has a tag of its own, to be searched for.
+
+    Raises:
+        RuntimeError: the table has no such transition.
+    """
+    after = TRANSITIONS[state].get(event)
+    if after is None:
+        raise RuntimeError(f"a deploy that is {state.value} can't take: {event.value}")
+    if not tagged and state in UNDER_WAY:
+        after = _S.FAILED if event in ENDS_UNTAGGED else UNTAGGED.get(after, after)
+    if not wanted and after is not state:
+        after = UNWANTED.get(after, after)
+    return after
+
+
+class DeployRecord:
+    """One deploy and its server, or a server that this session has learned of.
 
     Attributes:
-        wanted: a caller waits for the deploy.
-        withdrawn: it must not be sent any more. Without a caller, none is.
+        tag: of the latest attempt; None: without a tag of its own.
+        request_id: of its server, once it is known.
+        wanted: somebody waits for the deploy.
+        withdrawn: it must not be sent any more.
+        leases: how many blocks and outcomes hold the server.
+        claimed: somebody has the server: this session has handed it out, or the caller
+            has waited for it, adopted or stopped it by its ID.
         sent_at: when its latest request was sent, on the loop's clock; None if that
             request has started nothing.
-        failure: of its latest attempt that failed.
+        seen_at: when this session first saw that the server exists, on the loop's
+            clock; None: not known, so it counts as old.
+        accepted_at: when the server was accepted, if this session started it.
+        ready_after: seconds from then until it was known to be READY.
+        hooked: each change of the server sends a webhook.
+        nonce: of the attempt that started the server, in its webhooks.
+        on_final: called when nothing is running any more.
     """
 
-    __slots__ = ("failure", "sent_at", "state", "wanted", "withdrawn")
+    __slots__ = (
+        "accepted_at",
+        "claimed",
+        "hooked",
+        "last_event",
+        "leases",
+        "nonce",
+        "not_found",
+        "on_final",
+        "ready_after",
+        "request_id",
+        "seen_at",
+        "sent_at",
+        "state",
+        "tag",
+        "tagged",
+        "wanted",
+        "withdrawn",
+    )
 
-    def __init__(self) -> None:
-        self.state: DeployState = DeployState.QUEUED
+    def __init__(
+        self, state: DeployState = DeployState.QUEUED, *, tagged: bool = True
+    ) -> None:
+        self.state: DeployState = state
+        self.tagged: bool = tagged
+        self.tag: str | None = None
+        self.request_id: str | None = None
         self.wanted: bool = True
         self.withdrawn: bool = False
+        self.leases: int = 0
+        self.claimed: bool = False
         self.sent_at: float | None = None
-        self.failure: EdgegapError | None = None
+        self.seen_at: float | None = None
+        self.accepted_at: float | None = None
+        self.ready_after: float | None = None
+        self.hooked: bool = False
+        self.nonce: str | None = None
+        # The last event of a webhook (`_waiters/recent_events.py`).
+        self.last_event: object = None
+        # Answers in a row that say "not found", and when the first one came.
+        self.not_found: tuple[int, float] = (0, 0.0)
+        self.on_final: Callable[[], object] | None = None
 
     @property
     def may_have_started(self) -> bool:
         """Whether a server may exist whose request_id is not known."""
         return self.state in MAY_HAVE_STARTED
 
-    def move(self, state: DeployState) -> None:
-        """Change the state.
+    def on(self, event: Event) -> DeployState:
+        """Take an event.
+
+        Returns:
+            The state after it.
 
         Raises:
             RuntimeError: the table has no such transition.
         """
-        if state is self.state:
-            return
-        if state not in TRANSITIONS[self.state]:
-            raise RuntimeError(f"a deploy can't go from {self.state} to {state}")
-        self.state = state
-        if state is DeployState.QUEUED:
+        if event in ENDS_WAIT:
+            self.wanted = False
+        self.state = next_state(
+            self.state, event, wanted=self.wanted, tagged=self.tagged
+        )
+        if self.state is DeployState.QUEUED:
             self.sent_at = None
-
-    def abandon(self) -> None:
-        """The caller has left."""
-        self.wanted, self.withdrawn = False, True
-
-    def sending(self, now: float) -> None:
-        """An attempt begins.
-
-        Raises:
-            Withdrawn: it must not, though it has a slot.
-        """
-        self._check()
-        self.move(DeployState.SENDING)
-        self.sent_at = now
-
-    def ended(self, *, sent: bool) -> None:
-        """An attempt has ended. If it was sent, its owner decides what comes next."""
-        if not sent and self.state is DeployState.SENDING:
-            self.move(DeployState.QUEUED)
-
-    def interrupted(self, *, sent: bool) -> None:
-        """A cancellation has ended an attempt."""
-        if sent:
-            self.move(DeployState.UNKNOWN)
-
-    def failed(self, error: EdgegapError) -> None:
-        """An attempt has failed."""
-        self.failure = error
-
-    def retrying(self) -> None:
-        """The attempts so far have started nothing, and another one follows.
-
-        Raises:
-            Withdrawn: it must not.
-        """
-        self.move(DeployState.QUEUED)
-        self._check()
-
-    def _check(self) -> None:
-        if self.withdrawn:
-            raise Withdrawn("the deploy was withdrawn before it started anything")
+        if self.state in FINAL and self.on_final:
+            final, self.on_final = self.on_final, None
+            final()
+        return self.state

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .._transport.client import Transport
-from .._transport.queries import under_tags
 from ..endpoints import STATUS, STOP
 from ..errors import (
     ApiError,
@@ -15,23 +14,24 @@ from ..errors import (
     Forbidden,
     SessionClosed,
     UnexpectedAnswer,
-    is_gone,
     is_permanent,
 )
 from ..models.deployment import DeploymentState
+from .existence import Existence
+from .state import DeployRecord, DeployState
 
 T = TypeVar("T")
-log = logging.getLogger("edgegap_async")
+log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two tries to stop a server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
 class Stopper:
-    """The stops that are due. A server leaves `pending` once its stop is accepted or it
-    is gone.
+    """Stops the servers whose records are STOPPING.
 
     Args:
         transport: makes the transport for the stops, which outlives `aclose`.
+        existence: judges answers that say "not found".
         gone: called with the request_id of each server that was stopped.
         interrupted: called when a stop was cancelled before it was accepted.
     """
@@ -39,25 +39,35 @@ class Stopper:
     def __init__(
         self,
         transport: Callable[[], Transport],
-        gone: Callable[[str], None],
-        interrupted: Callable[[], None],
+        existence: Existence,
+        gone: Callable[[str], object],
+        interrupted: Callable[[], object],
     ) -> None:
-        self._transport, self._gone = transport, gone
-        self._interrupted = interrupted
+        self._transport, self._existence = transport, existence
+        self._gone, self._interrupted = gone, interrupted
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        # The tag of each server, by its request_id.
-        self.pending: dict[str, str | None] = {}
 
-    def stop(self, request_id: str, tag: str | None = None) -> asyncio.Task[None]:
+    def stop(self, request_id: str) -> asyncio.Task[None]:
         """Stop a server. The stopper owns the task."""
         if request_id in self._tasks:
             return self._tasks[request_id]
         task = self._tasks[request_id] = asyncio.create_task(
-            _stop(self._transport(), request_id), name=f"edgegap stop {request_id}"
+            self._stop(self._transport(), request_id),
+            name=f"edgegap stop {request_id}",
         )
-        self.pending[request_id] = tag
         task.add_done_callback(lambda done: self._done(request_id, done))
         return task
+
+    async def _stop(self, transport: Transport, request_id: str) -> None:
+        """Stop a server. A 403 is retried: it may come from a firewall, and pass."""
+        while True:
+            try:
+                return await ensure_stopped(
+                    transport, self._existence, request_id, timeout=None
+                )
+            except Forbidden as error:
+                _log_retry(request_id, error, LONGEST_PAUSE)
+                await transport.wait(asyncio.sleep(LONGEST_PAUSE), None)
 
     def _done(self, request_id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[request_id]
@@ -71,28 +81,18 @@ class Stopper:
                 extra={"operation": STOP.call, "request_id": request_id},
             )
         else:
-            self.pending.pop(request_id, None)
             self._gone(request_id)
 
-    def resume(self) -> None:
-        """Try each pending stop that no task is trying."""
-        for request_id, tag in list(self.pending.items()):
-            self.stop(request_id, tag)
+    def resume(self, records: list[DeployRecord]) -> None:
+        """Try each stop that is due and that no task is trying."""
+        for record in records:
+            if record.state is DeployState.STOPPING and record.request_id:
+                self.stop(record.request_id)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """The stops in progress."""
         return list(self._tasks.values())
-
-
-async def _stop(transport: Transport, request_id: str) -> None:
-    """Stop a server. A 403 is retried: it may come from a firewall, and pass."""
-    while True:
-        try:
-            return await ensure_stopped(transport, request_id, timeout=None)
-        except Forbidden as error:
-            _log_retry(request_id, error, LONGEST_PAUSE)
-            await transport.wait(asyncio.sleep(LONGEST_PAUSE), None)
 
 
 async def ended(task: asyncio.Task[T]) -> None:
@@ -102,35 +102,18 @@ async def ended(task: asyncio.Task[T]) -> None:
     await asyncio.wait({task})
 
 
-async def stop_tagged(transport: Transport, tag: str, window: float) -> bool:
-    """Stop the server that appears under a tag, before the loop is shut down.
-
-    Args:
-        window: seconds to look for it.
-
-    Returns:
-        Whether a server was found and stopped.
-    """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + window
-    while loop.time() < end:
-        try:
-            for row in await under_tags(transport, (tag,), window):
-                await ensure_stopped(transport, row.request_id, timeout=window)
-                return True
-        except EdgegapError as error:
-            log.info("stop failed, retrying: server under the tag %s: %s", tag, error)
-        await asyncio.sleep(FIRST_PAUSE)
-    log.warning("no server found under the tag %s before the loop was shut down", tag)
-    return False
-
-
 async def ensure_stopped(
-    transport: Transport, request_id: str, *, wait: bool = False, timeout: float | None
+    transport: Transport,
+    existence: Existence,
+    request_id: str,
+    *,
+    wait: bool = False,
+    timeout: float | None,
 ) -> None:
     """Return when a stop is accepted or the deployment is gone.
 
     Args:
+        existence: judges answers that say "not found".
         wait: return only when the deployment is gone.
         timeout: seconds; None: no end.
 
@@ -150,6 +133,7 @@ async def ensure_stopped(
                     {"request_id": request_id},
                     timeout=left,
                     priority="background",
+                    repeat=False,
                 )
                 accepted = True
             if not wait or (await _is_terminated(transport, request_id, left)):
@@ -162,7 +146,9 @@ async def ensure_stopped(
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
-            if isinstance(error, ApiError) and is_gone(error):
+            if isinstance(error, ApiError) and await existence.is_gone(
+                transport, request_id, error, deadline
+            ):
                 return
             _log_retry(request_id, error, pause)
         if not await transport.wait(asyncio.sleep(pause), deadline):

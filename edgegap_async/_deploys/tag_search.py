@@ -1,304 +1,509 @@
-"""Finds out whether a server exists under a tag. One search serves all tags.
+"""Searches for servers by the tags of their deploys. One search serves all tags.
 
-A tag whose outcome is unknown is searched for during a search window, together with all
-others, twice per second. A tag in quarantine is searched for every few seconds, and
-what appears under it is orphaned. A tag is *absent* only if an answer says so that was
-asked for after the end of the window: an answer by a filter that has shown one of our
-tags before, or else by pages newest first. If a deploy was refused by what may be a
-gateway, its tag is searched for in the same way, and what appears is orphaned.
+A tag is *absent* only if an answer says so that was asked for after its search window
+(`search_tags.py`), and that is proven: by a filter that shows in the same answer another
+tag which certainly exists, or that has shown one of as many tags before; or by pages
+newest first, twice. A row that does not tell its tags says nothing: its status does.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import pairwise
 from math import inf
 
 from .._transport.client import Transport
-from .._transport.queries import newest, tagged
-from ..errors import BadRequest, EdgegapError
+from .._transport.queries import TAGS_PER_CALL, newest, tagged
+from ..endpoints import STATUS
+from ..errors import ApiError, EdgegapError
 from ..models.deployment import DeploymentSummary
+from .records import Records
+from .search_tags import (
+    INTERVAL_OF_OTHERS,
+    QUARANTINE,
+    Knowledge,
+    SearchedTag,
+    SearchTags,
+)
+from .state import ALIVE, DeployRecord, DeployState, Event
 
-log = logging.getLogger("edgegap_async")
-
-# Seconds after which a server that was started is listed: lists lag, and a lost request
-# may arrive late.
-SEARCH_WINDOW = 5.0
-# Seconds after which the search is inconclusive, if no answer was usable.
-SEARCH_TIMEOUT = 15.0
-# Seconds between two searches.
-OPEN_INTERVAL, QUARANTINE_INTERVAL = 0.5, 5.0
-# Seconds that a tag stays in quarantine.
-QUARANTINE = 300.0
+log: logging.Logger = logging.getLogger("edgegap_async")
+# Seconds between two searches while a tag is SEARCHED: quick at first, as the server is
+# listed at once if lists don't lag.
+FIRST_INTERVAL, FIRST_SECONDS, INTERVAL = 0.4, 1.0, 0.5
+# Seconds between two searches for other tags, and lists for each of those searches. The
+# list limit is needed for waiters too.
+BACKGROUND_PAUSE, MOST_BACKGROUND = 1.0, 2 * TAGS_PER_CALL
+# Seconds after the end of a request after which the search is inconclusive: if lists
+# fail, and if they are answered but prove nothing, as when they lag.
+FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
+# Searches after the window that must have found out nothing by then. A process that was
+# suspended has not searched meanwhile.
+MOST_MISSES = 3
 # Seconds for one list: the next one knows more than a late one.
 LIST_TIMEOUT = 5.0
-# Seconds between two sweeps, which read several pages each.
-SWEEP_INTERVAL = 1.0
-# The request_ids that are remembered: some minutes of deploys at the full rate.
-MOST_KNOWN = 5000
+# Seconds between two reads of all pages: once a tag that is SEARCHED may be absent, while
+# the lag is measured, and else.
+SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 1.0, 2.0, 10.0
 # Sweeps that must agree on an absence, as pages shift while deployments come and go.
 SWEEPS = 2
+# Known rows that must be in order before a sweep ends at an old row, and the seconds by
+# which the order of acceptance may differ from that of creation.
+ORDERED_ROWS, ORDER_TOLERANCE = 5, 10.0
+# Seconds until a filter that was refused or ignored is tried again.
+DISTRUST = 60.0
+# Statuses of a filter that is refused, and of a URL that is too long.
+REFUSALS = (400, 414, 431)
+# Looks at a time at deployments that webhooks have named: a leaked URL must not cost
+# more.
+MOST_LOOKS = 20
+# Rows whose tags were asked for by status, and are remembered.
+MOST_STATUSES = 5000
 
 
 class Unresolved(Exception):
     """The search could not find out whether a server exists under the tag."""
 
 
-class _Open:
-    """A tag that is searched for. `unwanted`: no caller waits, so a server that appears
-    under it is orphaned.
-    """
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, since: float, *, unwanted: bool
-    ) -> None:
-        self.since = since
-        self.unwanted = unwanted
-        # Those that have appeared.
-        self.orphans: set[str] = set()
-        self.found: asyncio.Future[str | None] = loop.create_future()
-        self.window_end = loop.time() + SEARCH_WINDOW
-        self.timeout_at = loop.time() + SEARCH_TIMEOUT
-        self.sweeps = 0
-
-
-async def _wait(entry: _Open) -> None:
-    await entry.found
-
-
 class TagSearch:
     """All tags that are searched for. `run` is the task that does it.
 
     Args:
-        on_orphan: called with the request_id and the tag of each orphaned server.
+        on_orphan: called with the request_id and the tag of each server that is
+            nobody's, and with the record of the deploy if that has no other server.
     """
 
     def __init__(
-        self, transport: Transport, on_orphan: Callable[[str, str], object]
+        self,
+        transport: Transport,
+        records: Records,
+        on_orphan: Callable[[str, str, DeployRecord | None], object],
     ) -> None:
-        self._transport = transport
+        self._transport, self._records = transport, records
         self._on_orphan = on_orphan
-        self._open: dict[str, _Open] = {}
-        # The searches for which no caller waits, each with its tag.
-        self._unwanted: dict[asyncio.Task[None], str] = {}
-        # When each was sent, and when its quarantine ends.
-        self.quarantined: dict[str, tuple[float, float]] = {}
-        self._quarantine_searched = -inf
-        # The filter has shown one of our tags.
-        self._shown = False
-        # The filter has shown rows without the tags that were asked for.
-        self._ignored = False
-        # When each deployment was first known to exist, the latest last.
-        self._known: dict[str, float] = {}
-        self._swept = -inf
+        self._tags = SearchTags()
         self._changed = asyncio.Event()
+        # The largest number of tags of which a filter has shown one.
+        self._proven = 0
+        # Tags that fit into a URL.
+        self._room = TAGS_PER_CALL
+        # When the filter is trusted again.
+        self._distrusted_until = -inf
+        # A tag whose server is listed.
+        self._canary: SearchedTag | None = None
+        self._swept = -inf
+        # Held while a search is in progress.
+        self._round = asyncio.Lock()
+        # Only tags that are SEARCHED are searched for, as the session is being closed.
+        self._closing = False
+        # Looks at deployments that webhooks have named.
+        self.looks: set[asyncio.Task[None]] = set()
+        # The tags of rows that did not tell them; None: the status doesn't either.
+        self._by_status: dict[str, tuple[str, ...] | None] = {}
 
-    def exists(self, request_id: str) -> None:
-        """A deployment exists: a sweep for later tags can end where it is listed."""
-        self._known[request_id] = asyncio.get_running_loop().time()
-        if len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+    def begin(self, tag: str, record: DeployRecord) -> SearchedTag:
+        """Search for a tag, perhaps while its request is under way."""
+        entry = self._tags.get(tag)
+        if entry is None:
+            entry = self._new(tag, record)
+            self._tags.put(entry, Knowledge.SEARCHED, 0.0)
+            self._changed.set()
+        return entry
 
-    async def resolve(self, tag: str, since: float) -> str | None:
-        """The request_id of the deployment under a tag, or None if there is none.
+    def _new(self, tag: str, record: DeployRecord) -> SearchedTag:
+        return SearchedTag(tag, record, asyncio.get_running_loop().create_future())
 
-        Args:
-            since: when the deploy was sent, on the loop's clock.
+    async def resolve(self, tag: str, record: DeployRecord) -> str | None:
+        """The request_id of the server under a tag, or None if there is none. The
+        request has ended without a usable answer.
 
         Raises:
             Unresolved: the search was inconclusive.
         """
-        entry = self._enter(tag, since, unwanted=False)
-        try:
-            return await entry.found
-        finally:
-            del self._open[tag]
+        entry = self.begin(tag, record)
+        if entry.ended_at is None:
+            entry.ended_at = _now()
+        # Cancelling this wait does not end the search.
+        await asyncio.wait({entry.found})
+        return entry.found.result()
 
-    def _enter(self, tag: str, since: float, *, unwanted: bool) -> _Open:
-        loop = asyncio.get_running_loop()
-        entry = self._open[tag] = _Open(loop, since, unwanted=unwanted)
-        self._changed.set()
-        return entry
-
-    def search_unwanted(self, tag: str, since: float) -> None:
+    def search_unwanted(self, tag: str, record: DeployRecord) -> None:
         """Search for a tag during one search window, without a caller. A server that
-        appears is orphaned. If the search is inconclusive, the tag goes into quarantine.
+        exists is orphaned. If the search is inconclusive, the tag goes into quarantine.
         """
-        entry = self._enter(tag, since, unwanted=True)
-        search = asyncio.create_task(_wait(entry), name=f"edgegap search {tag}")
-        self._unwanted[search] = tag
-        search.add_done_callback(lambda done: self._unwanted_searched(done, entry))
+        entry = self.begin(tag, record)
+        entry.unwanted = True
+        if entry.ended_at is None:
+            entry.ended_at = _now()
 
-    def _unwanted_searched(self, search: asyncio.Task[None], entry: _Open) -> None:
-        tag = self._unwanted.pop(search)
-        del self._open[tag]
-        if (search.cancelled() or search.exception()) and not entry.orphans:
-            self.quarantine(tag, entry.since)
+    def accepted(self, tag: str, record: DeployRecord, request_id: str) -> None:
+        """The deploy under a tag has got its server."""
+        entry = self._tags.get(tag) or self._new(tag, record)
+        self._tags.accepted(entry, request_id, _now())
+        self._changed.set()
 
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """The searches for which no caller waits."""
-        return list(self._unwanted)
+    def forget(self, tag: str) -> None:
+        """Nothing was started under a tag, for certain."""
+        if entry := self._tags.get(tag):
+            self._tags.remove(entry)
 
-    @property
-    def unresolved_tags(self) -> list[str]:
-        """The tags without a caller under which a server may still appear."""
-        searched = self._unwanted.values()
-        return [
-            *(tag for tag in searched if not self._open[tag].orphans),
-            *self.quarantined,
-        ]
+    def watch(self, tag: str, on_late: Callable[[str], bool]) -> None:
+        """No server was found under a tag. One that turns up may be the answer."""
+        if entry := self._tags.get(tag):
+            entry.on_late, entry.until = on_late, _now() + QUARANTINE
+            self._tags.put(entry, Knowledge.WATCHED, _now() + INTERVAL_OF_OTHERS)
 
-    def quarantine(self, tag: str, since: float) -> None:
-        """A server that appears under the tag from now on is orphaned."""
-        self.quarantined[tag] = (since, asyncio.get_running_loop().time() + QUARANTINE)
+    def quarantine(self, tag: str, record: DeployRecord) -> None:
+        """A server that turns up under a tag from now on is orphaned."""
+        entry = self.begin(tag, record)
+        entry.ended_at = entry.ended_at or _now()
+        entry.until = _now() + QUARANTINE
+        self._tags.put(entry, Knowledge.QUARANTINED, _now())
         self._changed.set()
 
     def appeared(self, request_id: str, tag: str) -> bool:
-        """A webhook shows a server under a tag. Returns whether it is orphaned."""
-        entry = self._open.get(tag)
-        orphaned = tag in self.quarantined or (entry is not None and entry.unwanted)
-        if orphaned:
-            self._found(request_id, (tag,))
-        return orphaned
+        """A webhook shows a server under a tag. Its status decides whether that is so,
+        as anybody may know the URL of the webhook.
+
+        Returns:
+            Whether the tag is searched for.
+        """
+        entry = self._tags.get(tag)
+        if entry is None or entry.knowledge is Knowledge.CHECKED:
+            return False
+        if len(self.looks) < MOST_LOOKS:
+            look = asyncio.create_task(self._look(request_id), name="edgegap look")
+            self.looks.add(look)
+            look.add_done_callback(self.looks.discard)
+        return True
+
+    async def _look(self, request_id: str) -> None:
+        self._shown(request_id, await self._tags_by_status(request_id) or ())
+
+    @property
+    def unwanted(self) -> list[asyncio.Future[str | None]]:
+        """The searches for which no caller waits."""
+        searched = self._tags.of(Knowledge.SEARCHED)
+        return [entry.found for entry in searched if entry.unwanted]
+
+    @property
+    def unknown_tags(self) -> list[str]:
+        """The tags without a caller under which a server may still turn up."""
+        unwanted = (it for it in self._tags.of(Knowledge.SEARCHED) if it.unwanted)
+        unknown = (*unwanted, *self._tags.of(Knowledge.QUARANTINED))
+        return [entry.tag for entry in unknown if not entry.orphans]
+
+    @property
+    def watched_tags(self) -> list[str]:
+        """The tags under which no server was found, but under which one may turn up."""
+        return [entry.tag for entry in self._tags.of(Knowledge.WATCHED)]
+
+    def claimed(self, tag: str) -> None:
+        """A caller has found the server of an unknown outcome by itself."""
+        entry = self._tags.get(tag)
+        if entry and entry.knowledge is Knowledge.QUARANTINED:
+            self._tags.remove(entry)
 
     async def run(self) -> None:
         """Search while there are tags, and again when there are new ones."""
-        loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
-            if not self._open and not self.quarantined:
-                await self._changed.wait()
-            began = loop.time()
-            try:
-                await self._search(began)
-            except Exception:
-                log.exception("tag search failed, retrying")
-            pause = (
-                began
-                + (OPEN_INTERVAL if self._open else QUARANTINE_INTERVAL)
-                - loop.time()
-            )
-            if self._open:
-                await asyncio.sleep(max(pause, 0.0))
-            else:
-                await self._idle(max(pause, 0.0))
+            began = _now()
+            tags = self._tags.due(began, 0 if self._closing else MOST_BACKGROUND)
+            if tags:
+                try:
+                    async with self._round:
+                        await self._search(tags, began)
+                except Exception:
+                    log.exception("tag search failed, retrying")
+                for entry in tags:
+                    self._tags.asked(entry, began)
+            await self._idle(began)
 
-    async def _idle(self, pause: float) -> None:
-        """Wait until the quarantine is searched again, or a tag is added."""
+    async def _idle(self, began: float) -> None:
+        """Wait until the next search is due, or a tag is added."""
+        pause = FIRST_INTERVAL
+        searched = self._tags.of(Knowledge.SEARCHED)
+        if searched:
+            newest_end = max(entry.ended_at or entry.sent_at for entry in searched)
+            if began - newest_end >= FIRST_SECONDS:
+                pause = INTERVAL
+            await asyncio.sleep(max(began + pause - _now(), 0.0))
+            return
+        due = self._tags.next_due()
+        end = inf if due is None else max(due, began + BACKGROUND_PAUSE)
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout_at(None if end == inf else end):
                 await self._changed.wait()
         except TimeoutError:
-            pass
-
-    async def _search(self, asked: float) -> None:
-        tags = list(self._open)
-        if asked >= self._quarantine_searched + QUARANTINE_INTERVAL:
-            self._quarantine_searched = asked
-            tags += self.quarantined
-        if not tags:
             return
-        by_filter = await self._ask_filter(tags)
-        if not by_filter:
-            late = [
-                tag
-                for tag in tags
-                if tag in self.quarantined or self._is_due(tag, asked)
-            ]
-            if late and asked >= self._swept + SWEEP_INTERVAL:
-                self._swept = asked
-                await self._sweep(late, asked)
-        elif self._shown:
-            self._resolve_absent([tag for tag in tags if self._is_due(tag, asked)])
-            self._release(tags, asked)
-        self._time_out()
+        # A burst of new tags shares the next search.
+        await asyncio.sleep(max(began + pause - _now(), 0.0))
 
-    async def _ask_filter(self, tags: list[str]) -> bool:
-        """Search by the filter. Returns whether it can be trusted to show all tags."""
-        if self._ignored:
-            return False
+    async def check_all(self, seconds: float) -> None:
+        """Look once for second servers under the tags that were accepted lately, as the
+        session is being closed.
+        """
+        self._closing, began = True, _now()
+        async with self._round:
+            await self._check(self._tags.of(Knowledge.CHECKED), began, seconds)
+
+    async def _check(
+        self, entries: Sequence[SearchedTag], began: float, seconds: float
+    ) -> None:
+        for start in range(0, len(entries), self._room):
+            chunk = entries[start : start + self._room]
+            left = began + seconds - _now()
+            if left <= 0 or await self._ask_filter(chunk, began, left) is None:
+                return
+
+    async def _search(self, entries: Sequence[SearchedTag], asked: float) -> None:
+        unproven: list[SearchedTag] = []
+        timeout = UNPROVEN_TIMEOUT
+        size = max(self._room - 1, 1)
+        chunks = [entries[at : at + size] for at in range(0, len(entries), size)]
+        for chunk in chunks if asked >= self._distrusted_until else ():
+            proven = await self._ask_filter(chunk, asked)
+            if proven is None:
+                # Lists fail: the next search tries again.
+                self._tags.end_probe()
+                timeout = FAILING_TIMEOUT
+                break
+            if proven:
+                self._answered(chunk, asked)
+            else:
+                unproven += chunk
+        if asked < self._distrusted_until:
+            unproven = list(entries)
+        searched = [
+            entry
+            for entry in unproven
+            if entry.knowledge is Knowledge.SEARCHED
+            and self._tags.is_over(entry, asked)
+        ]
+        interval = BACKGROUND_SWEEP_INTERVAL
+        if searched:
+            interval = SWEEP_INTERVAL
+        elif self._tags.probing:
+            interval = PROBE_SWEEP_INTERVAL
+        if unproven and asked >= self._swept + interval:
+            self._swept = asked
+            await self._sweep(unproven, asked)
+        self._count_misses(entries, asked, timeout)
+
+    async def _ask_filter(
+        self,
+        entries: Sequence[SearchedTag],
+        asked: float,
+        timeout: float = LIST_TIMEOUT,
+    ) -> bool | None:
+        """Search by the filter.
+
+        Returns:
+            Whether the answer proves an absence; None: there was no answer.
+        """
+        canary = self._live_canary()
+        tags = [entry.tag for entry in entries]
+        if canary and canary.tag not in tags:
+            tags.append(canary.tag)
         try:
-            rows, works = await tagged(self._transport, tags, LIST_TIMEOUT)
-        except BadRequest:
-            self._ignored = True
-            return False
+            rows = await tagged(self._transport, tags, timeout)
         except EdgegapError as error:
-            log.info("tag search failed, retrying: %s", error)
+            return self._refused(error, len(tags), asked)
+        unclear = await self._read_rows(rows)
+        told = [row for row in rows if not row.tags_unknown]
+        if unclear or any(not set(row.tags) & set(tags) for row in told):
+            self._distrust(asked)
             return False
-        self._ignored = not works
-        self._shown = self._shown or (bool(rows) and not self._ignored)
-        for row in rows:
-            self._found(row.request_id, row.tags)
-        return self._shown and not self._ignored
+        shown = {tag for row in told for tag in row.tags} & set(tags)
+        if shown:
+            self._proven = max(self._proven, len(tags))
+        if canary and canary.tag not in shown:
+            self._canary = None
+        self._tags.not_listed(tags, shown)
+        return bool(shown) or len(tags) <= self._proven
 
-    def _is_due(self, tag: str, asked: float) -> bool:
-        return tag in self._open and asked >= self._open[tag].window_end
+    def _refused(self, error: EdgegapError, tags: int, asked: float) -> bool | None:
+        if isinstance(error, ApiError) and error.status in REFUSALS:
+            if tags > 1 and self._room > 1:
+                self._room = max(min(self._room, tags) // 2, 1)
+            else:
+                self._distrust(asked)
+            return False
+        log.info("tag search failed, retrying: %s", error)
+        return None
 
-    async def _sweep(self, tags: list[str], asked: float) -> None:
-        since = min(
-            self._open[tag].since if tag in self._open else self.quarantined[tag][0]
-            for tag in tags
-        )
+    def _distrust(self, asked: float) -> None:
+        self._distrusted_until, self._proven = asked + DISTRUST, 0
+
+    def _live_canary(self) -> SearchedTag | None:
+        """A tag that a list must show, as its server exists."""
+        entry = self._canary
+        record = self._records.get(entry.request_id or "") if entry else None
+        if record is None or record.state not in ALIVE:
+            self._canary = entry = None
+        return entry
+
+    async def _sweep(self, entries: Sequence[SearchedTag], asked: float) -> None:
+        """Search by pages, newest first."""
+        searched = [each for each in entries if each.knowledge is Knowledge.SEARCHED]
+        since = min((each.sent_at for each in searched or entries), default=0.0)
+        unclear = False
+        order: list[float] = []
+        pages: list[DeploymentSummary] = []
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
+            pages.extend(rows)
             for row in rows:
-                self._found(row.request_id, row.tags)
-            return bool(rows) and self._known.get(rows[-1].request_id, inf) < since
+                record = self._records.get(row.request_id)
+                if record and record.accepted_at is not None:
+                    order.append(record.accepted_at)
+            return _ends_before(order, since)
 
         try:
             complete = await newest(self._transport, take, LIST_TIMEOUT)
+            unclear = await self._read_rows(pages)
         except EdgegapError as error:
             log.info("tag search by pages failed, retrying: %s", error)
             return
-        if not complete:
+        if not complete or unclear:
             return
-        self._release(tags, asked)
-        for tag in tags:
-            if tag in self._open and self._is_due(tag, asked):
-                self._open[tag].sweeps += 1
-        self._resolve_absent(
-            [
-                tag
-                for tag in tags
-                if tag in self._open and self._open[tag].sweeps >= SWEEPS
-            ]
-        )
+        ready: list[SearchedTag] = []
+        for entry in entries:
+            if self._tags.is_over(entry, asked):
+                entry.sweeps += 1
+                if entry.sweeps >= SWEEPS:
+                    ready.append(entry)
+        self._answered(ready, asked)
 
-    def _found(self, request_id: str, tags: Iterable[str]) -> None:
-        for tag in tags:
-            entry = self._open.get(tag)
-            if entry and entry.unwanted:
-                if request_id not in entry.orphans:
-                    entry.orphans.add(request_id)
-                    log.info(
-                        "deployment %s was started by a deploy that was refused",
-                        request_id,
-                        extra={"request_id": request_id},
-                    )
-                    self._on_orphan(request_id, tag)
-            elif entry:
-                if not entry.found.done():
-                    entry.found.set_result(request_id)
-            elif self.quarantined.pop(tag, None) is not None:
-                self._on_orphan(request_id, tag)
+    async def _read_rows(self, rows: Sequence[DeploymentSummary]) -> bool:
+        """Note the servers that rows show. Returns whether the tags of one of them that
+        is not known to this session can't be found out.
+        """
+        unclear = False
+        for row in rows:
+            tags: Collection[str] | None = row.tags
+            if row.tags_unknown:
+                record = self._records.get(row.request_id)
+                if record and record.claimed:
+                    continue
+                tags = await self._tags_by_status(row.request_id)
+            if tags is None:
+                unclear = True
+            else:
+                self._shown(row.request_id, tags)
+        return unclear
 
-    def _resolve_absent(self, tags: Iterable[str]) -> None:
-        for tag in tags:
-            if tag in self._open and not self._open[tag].found.done():
-                self._open[tag].found.set_result(None)
+    async def _tags_by_status(self, request_id: str) -> tuple[str, ...] | None:
+        if request_id in self._by_status:
+            return self._by_status[request_id]
+        try:
+            status = await self._transport.call(
+                STATUS,
+                {"request_id": request_id},
+                timeout=LIST_TIMEOUT,
+                priority="background",
+            )
+        except EdgegapError:
+            return None
+        tags = None if status.tags_unknown else status.tags
+        self._by_status[request_id] = tags
+        if len(self._by_status) > MOST_STATUSES:
+            del self._by_status[next(iter(self._by_status))]
+        return tags
 
-    def _release(self, tags: Iterable[str], asked: float) -> None:
-        """A quarantine ends with a usable answer, and not before."""
+    def _shown(self, request_id: str, tags: Iterable[str]) -> None:
+        """A server exists under these tags."""
         for tag in tags:
-            if tag in self.quarantined and self.quarantined[tag][1] <= asked:
-                del self.quarantined[tag]
-
-    def _time_out(self) -> None:
-        now = asyncio.get_running_loop().time()
-        for tag, entry in self._open.items():
-            if entry.found.done():
+            if (entry := self._tags.get(tag)) is None:
                 continue
-            if entry.orphans and entry.window_end <= now:
-                entry.found.set_result(None)
-            elif entry.timeout_at <= now:
-                entry.found.set_exception(Unresolved(tag))
+            if request_id == entry.request_id:
+                self._tags.listed(entry, _now())
+                self._canary = entry
+            elif request_id not in entry.orphans:
+                self._found(entry, request_id)
+
+    def _found(self, entry: SearchedTag, request_id: str) -> None:
+        if entry.knowledge is Knowledge.SEARCHED and not (
+            entry.unwanted or entry.found.done()
+        ):
+            entry.request_id = request_id
+            entry.found.set_result(request_id)
+        elif entry.on_late and entry.on_late(request_id):
+            self._tags.accepted(entry, request_id, _now())
+        else:
+            unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
+            first = unknown and not entry.orphans
+            entry.orphans.add(request_id)
+            self._on_orphan(request_id, entry.tag, entry.record if first else None)
+
+    def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
+        """A proven answer has shown all servers that exist under these tags."""
+        for entry in entries:
+            if self._tags.get(entry.tag) is not entry:
+                continue
+            if entry.knowledge is Knowledge.SEARCHED:
+                if self._tags.is_over(entry, asked):
+                    self._absent(entry)
+            elif entry.until <= asked:
+                self._release(entry)
+            elif entry.shown and self._tags.is_over(entry, asked):
+                # CHECKED: no second server was listed.
+                self._tags.remove(entry)
+
+    def _absent(self, entry: SearchedTag) -> None:
+        """No server exists under a tag that is SEARCHED, or all of them are orphaned."""
+        if not entry.found.done():
+            entry.found.set_result(None)
+        if entry.unwanted:
+            self._tags.remove(entry)
+            if entry.record.state is DeployState.SEARCHING:
+                entry.record.on(Event.ABSENT)
+
+    def _release(self, entry: SearchedTag) -> None:
+        """The time of a tag is over."""
+        self._tags.remove(entry)
+        if entry.record.state is DeployState.UNKNOWN and entry.record.tag == entry.tag:
+            entry.record.on(Event.GONE)
+
+    def _count_misses(
+        self, entries: Iterable[SearchedTag], asked: float, timeout: float
+    ) -> None:
+        """Count the searches after its window that have found out nothing about a tag."""
+        for entry in entries:
+            if (
+                entry.knowledge is not Knowledge.SEARCHED
+                or entry.found.done()
+                or not self._tags.is_over(entry, asked)
+            ):
+                continue
+            entry.misses += 1
+            late = asked >= (entry.ended_at or asked) + timeout
+            if late and entry.misses >= MOST_MISSES:
+                self._inconclusive(entry)
+
+    def _inconclusive(self, entry: SearchedTag) -> None:
+        if not entry.unwanted:
+            entry.found.set_exception(Unresolved(entry.tag))
+            return
+        entry.found.set_result(None)
+        if entry.orphans:
+            self._tags.remove(entry)
+        else:
+            entry.record.on(Event.INCONCLUSIVE)
+            self.quarantine(entry.tag, entry.record)
+
+
+def _ends_before(order: Sequence[float], since: float) -> bool:
+    """Whether rows newest first have come to one that is older than `since`. Known rows
+    must show that the order was honoured.
+    """
+    return (
+        len(order) >= ORDERED_ROWS
+        and order[-1] < since - ORDER_TOLERANCE
+        and all(newer >= older - ORDER_TOLERANCE for newer, older in pairwise(order))
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

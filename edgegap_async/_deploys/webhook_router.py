@@ -5,20 +5,21 @@ arrives
 
 before the answer      is kept until the answer is there
 after the answer       counts, if it is from the deployment in the answer
-in quarantine          is from an orphaned server, which is stopped
+without an answer      makes the search for its tag look at its deployment, if there is
+                       a search. It stops nothing itself, as anybody may know its URL
 otherwise              is ignored: the attempt failed, or is another process's
 """
 
 import logging
-import os
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
 from ..models.deploy import DeployRequest
+from .records import Records
+from .state import DeployRecord
 
 # Most sessions have no webhooks.
 if TYPE_CHECKING:
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=DeployRequest)
 log: logging.Logger = logging.getLogger("edgegap_async")
-# Attempts that are remembered: eight minutes of deploys at the full rate. Older ones
-# are polled.
-MOST_ANSWERED = 20_000
 # Webhooks of one attempt that are kept until its answer. There should be three.
 MOST_EARLY = 8
-NONCE_BYTES = 12
 FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
 
@@ -53,8 +50,9 @@ class WebhookRouter:
         receiver: the user's; None: there are no webhooks.
         enter: raises if the session is closed or belongs to another loop.
         receive: called with each webhook of a deployment of this session.
-        is_orphan: called with the request_id and the nonce of a webhook whose attempt
-            has no answer. Returns whether that attempt was in quarantine.
+        records: know the nonce of each deployment.
+        appeared: called with the request_id and the nonce of a webhook whose attempt
+            has no answer. Returns whether the nonce is searched for.
     """
 
     def __init__(
@@ -62,27 +60,14 @@ class WebhookRouter:
         receiver: "WebhookReceiver | None",
         enter: Callable[[], object],
         receive: "Callable[[WebhookEvent], object]",
-        is_orphan: Callable[[str, str], bool],
+        records: Records,
+        appeared: Callable[[str, str], bool],
     ) -> None:
         self._receiver, self._enter = receiver, enter
-        self._receive, self._is_orphan = receive, is_orphan
+        self._receive, self._records, self._appeared = receive, records, appeared
         # By nonce.
         self._open: dict[str, _OpenAttempt] = {}
-        # The nonce of each request_id.
-        self._answered: dict[str, str] = {}
         self._listening = False
-
-    @contextmanager
-    def signed(self, body: D) -> Generator[tuple[D, str], None, None]:
-        """`sign` for an attempt that is over at the end of the block.
-
-        Yields the body and the nonce of the attempt.
-        """
-        nonce = os.urandom(NONCE_BYTES).hex()
-        try:
-            yield self.sign(body, nonce), nonce
-        finally:
-            self.over(nonce)
 
     def sign(self, body: D, nonce: str) -> D:
         """Add the URLs that the user has not set. The attempt is open until `over`."""
@@ -99,29 +84,17 @@ class WebhookRouter:
         self._open[nonce] = _OpenAttempt(complete=len(urls) == len(FIELDS))
         return structs.replace(body, **urls)
 
-    def answered(self, nonce: str, request_id: str) -> bool:
-        """An attempt has got its deployment.
-
-        Returns:
-            Whether each change of the deployment sends a webhook.
-        """
-        attempt = self._open.pop(nonce, None)
-        if attempt is None:
-            return False
-        self._answered[request_id] = nonce
-        if len(self._answered) > MOST_ANSWERED:
-            del self._answered[next(iter(self._answered))]
-        self._replay(attempt)
-        return attempt.complete
-
-    def quarantined(self, nonce: str) -> None:
-        """The outcome of an attempt is unknown: its webhooks are from an orphan."""
+    def answered(self, nonce: str, record: DeployRecord) -> None:
+        """An attempt has got its deployment."""
+        record.nonce = nonce
         if attempt := self._open.pop(nonce, None):
+            record.hooked = attempt.complete
             self._replay(attempt)
 
     def over(self, nonce: str) -> None:
-        """An attempt has ended; if it has no answer by now, it gets none."""
-        self._open.pop(nonce, None)
+        """An attempt has ended. If it has no answer by now, it gets none."""
+        if attempt := self._open.pop(nonce, None):
+            self._replay(attempt)
 
     def _replay(self, attempt: _OpenAttempt) -> None:
         for event in attempt.early:
@@ -140,27 +113,15 @@ class WebhookRouter:
             self._attribute(event)
 
     def _attribute(self, event: "WebhookEvent") -> None:
-        if self._answered.get(event.request_id) == event.nonce:
+        record = self._records.get(event.request_id)
+        if record and record.nonce == event.nonce:
             self._receive(event)
-        elif not self._may_be_orphan(event) or not self._is_orphan(
-            event.request_id, event.nonce
-        ):
+        elif not self._appeared(event.request_id, event.nonce):
             log.debug(
                 "webhook ignored: %s is not from a deploy of this session",
                 event.event,
                 extra={"request_id": event.request_id},
             )
-
-    def _may_be_orphan(self, event: "WebhookEvent") -> bool:
-        """Whether its server may have been started by an attempt in quarantine.
-
-        The nonce of such an attempt is its tag. A server that has other tags, or that
-        was handed out, is not one.
-        """
-        tags = event.status.tags
-        return (
-            not tags or event.nonce in tags
-        ) and event.request_id not in self._answered
 
     def close(self) -> None:
         """Stop listening."""

@@ -105,7 +105,7 @@ class LimiterRegistry:
     def release(self, loop: asyncio.AbstractEventLoop, budget: Budget) -> None:
         """Return the budget of a session that closes."""
         budget.sessions -= 1
-        if not budget.sessions:
+        if not budget.sessions and not loop.is_closed():
             budget.keep(loop, lambda kept: self._drop(loop, kept))
 
     def _drop(self, loop: asyncio.AbstractEventLoop, budget: Budget) -> None:

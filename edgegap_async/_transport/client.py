@@ -5,7 +5,7 @@ an error of ours.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,6 +33,7 @@ from ..events import OnEvent
 from ..models._check import one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .exchange import Exchange, NoResponse
+from .loop_end import is_ended
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
@@ -62,6 +63,9 @@ class Transport:
             use.
         timeout: seconds for a call as a whole; None: no end.
         attempt_timeout: seconds for one exchange.
+
+    Attributes:
+        on_first_use: called in the loop of the first call.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Transport:
             http, self.connections, session_headers(f"{scheme}{token}")
         )
         self._on_event = on_event
+        self.on_first_use: Callable[[], object] | None = None
         self._retry = retry
         self._retry_budget = RetryBudget(retry.budget)
         self._timeout = timeout
@@ -114,6 +119,7 @@ class Transport:
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         token: str | None = None,
+        repeat: bool = True,
         progress: Progress | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Call one operation of the API.
@@ -129,6 +135,8 @@ class Transport:
             priority: foreground or background, in the queue of its limit.
             token: authorizes this call instead of the session's token, without a
                 scheme.
+            repeat: send a lost GET or DELETE again. False: a caller who has to know
+                whether a 404 is the answer to the first attempt does it.
             progress: of a deploy. While a request of it is being sent, the deadline
                 does not cut it off.
 
@@ -141,6 +149,8 @@ class Transport:
         request = self._prepare(
             endpoint, path_params, body, query, timeout, token, progress
         )
+        if not repeat:
+            request = structs.replace(request, repeatable=False)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
         if endpoint.renamed is None:
@@ -254,6 +264,7 @@ class Transport:
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
+            repeatable=endpoint.repeatable,
             progress=progress,
         )
 
@@ -265,6 +276,8 @@ class Transport:
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
         if self.closed or self._exchange.closed:
+            if self._loop is not None:
+                self._bind()
             raise SessionClosed("the session is closed: make a new one")
         return self._bind()
 
@@ -275,6 +288,8 @@ class Transport:
                 loop, self.base_url, self._token, self._limits
             )
             self._loop, self._forks = loop, fork_count()
+            if self.on_first_use:
+                self.on_first_use()
         elif self._loop is not loop or self._forks != fork_count():
             raise WrongLoop(
                 "the session was first used in another event loop or process: "
@@ -381,9 +396,7 @@ class Transport:
         trace: CallTrace | None,
     ) -> RetryState:
         """Wait before the next attempt, or raise the error that ends the call."""
-        state = state or RetryState(
-            request.endpoint.repeatable, self._retry, self._retry_budget
-        )
+        state = state or RetryState(request.repeatable, self._retry, self._retry_budget)
         progress, deadline = request.progress, request.deadline.at
         if progress:
             progress.failed(failure)
@@ -447,6 +460,28 @@ class Transport:
         self.closed = True
         self._waits.end_all(now)
         self._exchange_timeouts.expire_all()
+
+    @property
+    def loop_ended(self) -> bool:
+        """Whether its loop has ended, so that nothing can be sent any more."""
+        return is_ended(self._loop)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop of the first call."""
+        return self._loop
+
+    @property
+    def used(self) -> bool:
+        """Whether there was a call."""
+        return self._loop is not None
+
+    def discard(self) -> None:
+        """Release everything, in place of `aclose` after the loop has ended."""
+        self.closed = True
+        self._exchange.discard()
+        if self._loop is not None:
+            REGISTRY.release(self._loop, self._budget)
 
     async def aclose(self) -> asyncio.CancelledError | None:
         """Close the HTTP session if it is ours, and leave the shared budget.

@@ -8,11 +8,10 @@ becomes a time-out where it was entered.
 import asyncio
 from collections.abc import Awaitable, Collection
 from math import inf
-from typing import TypeVar
+from typing import Any
 
 from msgspec import Struct
 
-T = TypeVar("T")
 # Seconds that `left` gives when the deadline has passed: a call with so little time ends
 # at once, and says why.
 NO_TIME = 0.001
@@ -59,8 +58,16 @@ class ExchangeTimeout:
 
     def expire(self) -> None:
         """Cancel the task."""
-        self.expired = True
-        self._task.cancel()
+        if not self.expired:
+            self.expired = True
+            self._task.cancel()
+
+    def describe(self, started: float) -> str:
+        """Why the exchange has ended."""
+        taken = asyncio.get_running_loop().time() - started
+        given_up = taken < self.when - started
+        problem = "it was given up after" if given_up else "it took longer than"
+        return f"{problem} {min(taken, self.when - started):.3g} s"
 
     def uncancel(self) -> None:
         """Take the cancellation back, as callers around this one count them."""
@@ -168,7 +175,7 @@ class OpenWaits:
 
 
 async def finish(
-    tasks: Collection[asyncio.Task[T]], end: float
+    tasks: Collection[asyncio.Future[Any]], end: float
 ) -> asyncio.CancelledError | None:
     """Wait for tasks until `end`, even if the caller is cancelled meanwhile.
 

@@ -8,14 +8,16 @@ their requests hold the token.
 import asyncio
 import logging
 import ssl
+import warnings
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from math import inf
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
 from .._limits.limiter import Limiter
-from .deadlines import ExchangeTimeouts
+from .deadlines import ExchangeTimeout, ExchangeTimeouts
 from .request import B, Request, T
 from .response import Reply
 from .retry import parse_retry_after
@@ -55,7 +57,12 @@ class SingleDispatch(aiohttp.UploadTracker):
 
     One object is both tracker and middleware, as one is made for each attempt. A
     request's middlewares replace those of the HTTP session.
+
+    Attributes:
+        begun: a part of the body may have been sent.
     """
+
+    begun = False
 
     def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -73,7 +80,41 @@ class SingleDispatch(aiohttp.UploadTracker):
     def sent(self) -> bool:
         """False is certain. A body that is still being written counts as sent."""
         upload = self.upload_complete
-        return not upload.done() or upload.exception() is None
+        error = upload.exception() if upload.done() else None
+        # The writing was cancelled, perhaps after the last byte.
+        aborted = isinstance(error, aiohttp.UploadAbortedError)
+        return error is None or (aborted and self.begun)
+
+
+class TrackedBody(aiohttp.BytesPayload):
+    """A body that notes when the writing of it begins, on a connection that was made."""
+
+    def __init__(self, data: bytes, dispatch: SingleDispatch) -> None:
+        super().__init__(data)
+        self._dispatch = dispatch
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write the body."""
+        self._dispatch.begun = True
+        await super().write_with_length(writer, content_length)
+
+
+class InFlight:
+    """An exchange while it is under way, for the owner of a deploy."""
+
+    def __init__(self, dispatch: SingleDispatch, timeout: ExchangeTimeout) -> None:
+        self._dispatch, self._timeout = dispatch, timeout
+
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the body may have been sent. False: it is not processed."""
+        return self._dispatch.begun
+
+    def give_up(self) -> None:
+        """End the exchange as if its time were over."""
+        self._timeout.expire()
 
 
 class Exchange:
@@ -123,11 +164,11 @@ class Exchange:
         self, request: Request[B, T], dispatch: SingleDispatch
     ) -> Awaitable[aiohttp.ClientResponse]:
         http = self._http or self._open()
-        headers = request.headers
+        headers, data = request.headers, request.data
         return http.request(
             request.endpoint.method,
             request.url,
-            data=request.data,
+            data=None if data is None else TrackedBody(data, dispatch),
             headers=headers if self._own else {**self._headers, **headers},
             timeout=UNTIMED,
             allow_redirects=False,
@@ -159,7 +200,8 @@ class Exchange:
         permanent = False
         timeout = timeouts.enter(request.end(started))
         try:
-            request.sending(started)
+            if request.progress:
+                request.progress.sending(started, InFlight(dispatch, timeout))
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
             body = await response.read()
@@ -169,7 +211,7 @@ class Exchange:
             if not timeout.is_only_cause():
                 request.interrupted(sent=dispatch.sent)
                 raise
-            problem = f"it took longer than {timeout.when - started:.3g} s"
+            problem = timeout.describe(started)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _describe(error)
             permanent = not dispatch.sent and _is_permanent(error)
@@ -197,6 +239,19 @@ class Exchange:
         connector = self._http.connector if self._http else None
         if isinstance(connector, aiohttp.TCPConnector):
             connector.clear_dns_cache()
+
+    def discard(self) -> None:
+        """Drop the HTTP session if it is ours, after its loop has ended."""
+        if not self._own or self._http is None:
+            return
+        self._closed = True
+        connector = self._http.connector
+        self._http.detach()
+        with warnings.catch_warnings():
+            # The session itself says that it was not closed.
+            warnings.simplefilter("ignore", ResourceWarning)
+            del connector
+        self._http = None
 
     async def aclose(self) -> None:
         """Close the HTTP session if it is ours."""

@@ -60,23 +60,20 @@ async def in_state(
 
 async def tagged(
     transport: Transport, tags: Sequence[str], timeout: float
-) -> tuple[list[DeploymentSummary], bool]:
-    """The rows that the filter shows for any of these tags, and whether it works: it
-    shows other rows if the server ignores it.
+) -> list[DeploymentSummary]:
+    """The rows that the filter shows for any of these tags, at most `TAGS_PER_CALL`. A
+    server that ignores the filter shows other rows.
     """
-    deadline = Deadline.after(timeout)
+    deadline, wanted = Deadline.after(timeout), set(tags)
     rows: list[DeploymentSummary] = []
-    for start in range(0, len(tags), TAGS_PER_CALL):
-        some = tuple(tags[start : start + TAGS_PER_CALL])
-        query = ListQuery(filters=(ListFilter("tags", "in", some),))
-        for number in range(1, LONGEST_SWEEP + 1):
-            page = await _page(transport, query, number, deadline)
-            rows += page.data
-            if any(not set(row.tags) & set(some) for row in page.data):
-                return rows, False
-            if is_last(page):
-                break
-    return rows, True
+    query = ListQuery(filters=(ListFilter("tags", "in", tuple(tags)),))
+    for number in range(1, LONGEST_SWEEP + 1):
+        page = await _page(transport, query, number, deadline)
+        rows += page.data
+        strange = any(not wanted.intersection(row.tags) for row in page.data)
+        if strange or is_last(page):
+            break
+    return rows
 
 
 async def newest(
@@ -108,6 +105,68 @@ async def newest(
     return False
 
 
+async def existing(
+    transport: Transport, request_ids: Collection[str], timeout: float
+) -> Collection[str] | None:
+    """Those of these deployments that a list shows.
+
+    A list that shows none of them proves nothing by itself: its filter may be ignored,
+    or match nothing. So it must show one that certainly exists.
+
+    Returns:
+        None: no list could be proven.
+    """
+    deadline, asked = Deadline.after(timeout), set(request_ids)
+    shown, filters = await _by_id(transport, asked, deadline)
+    if filters and shown:
+        return shown
+    # Anything that exists will do to prove the filter, if it is not asked for anyway.
+    query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
+    page = await _page(transport, query, 1, deadline)
+    rows = {row.request_id for row in page.data}
+    if rows and is_last(page):
+        return asked & rows
+    if other := next(iter(rows - asked), None):
+        shown, filters = await _by_id(transport, {other, *asked}, deadline)
+        if filters and other in shown:
+            return shown - {other}
+    return await _in_all_pages(transport, asked, deadline)
+
+
+async def _by_id(
+    transport: Transport, request_ids: Collection[str], deadline: Deadline
+) -> tuple[set[str], bool]:
+    """Those of these IDs that a filter shows, and whether it shows nothing else."""
+    query = ListQuery(filters=(ListFilter("request_id", "in", tuple(request_ids)),))
+    shown: set[str] = set()
+    for number in range(1, LONGEST_SWEEP + 1):
+        try:
+            page = await _page(transport, query, number, deadline)
+        except BadRequest:
+            return shown, False
+        shown.update(row.request_id for row in page.data)
+        if not shown <= set(request_ids):
+            return shown, False
+        if is_last(page):
+            break
+    return shown, True
+
+
+async def _in_all_pages(
+    transport: Transport, request_ids: Collection[str], deadline: Deadline
+) -> Collection[str] | None:
+    """Those of these IDs that are in any page. None: there are no rows or too many."""
+    rows: set[str] = set()
+
+    def take(page: Sequence[DeploymentSummary]) -> bool:
+        rows.update(row.request_id for row in page)
+        return False
+
+    left = deadline.left()
+    complete = await newest(transport, take, left or 0.0)
+    return {*request_ids} & rows if complete and rows else None
+
+
 async def under_tags(
     transport: Transport, tags: Sequence[str], timeout: float
 ) -> tuple[DeploymentSummary, ...]:
@@ -116,18 +175,24 @@ async def under_tags(
     If the filter shows none, all pages are read: a filter that matches nothing, is
     ignored or refused must not hide a server.
     """
-    wanted = set(tags)
+    wanted, deadline = set(tags), Deadline.after(timeout)
+    rows: list[DeploymentSummary] = []
+    works = True
     try:
-        rows, works = await tagged(transport, tags, timeout)
+        for start in range(0, len(tags), TAGS_PER_CALL):
+            some = tags[start : start + TAGS_PER_CALL]
+            shown = await tagged(transport, some, deadline.left() or timeout)
+            works = works and all(set(some) & set(row.tags) for row in shown)
+            rows += shown
     except BadRequest:
-        rows, works = [], False
+        works = False
     if not rows or not works:
 
         def take(page: Sequence[DeploymentSummary]) -> bool:
             rows.extend(page)
             return False
 
-        await newest(transport, take, timeout, ALL_PAGES)
+        await newest(transport, take, deadline.left() or timeout, ALL_PAGES)
     return tuple(
         {row.request_id: row for row in rows if wanted & set(row.tags)}.values()
     )

@@ -23,12 +23,27 @@ class Withdrawn(Exception):
     """The deploy has started nothing, and must not be sent any more."""
 
 
+class Attempt(Protocol):
+    """One attempt of a call while it is under way."""
+
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the body was sent. False: it can't have been processed, if
+        it is given up now.
+        """
+        ...
+
+    def give_up(self) -> None:
+        """End it without an answer, as a time-out does."""
+        ...
+
+
 class Progress(Protocol):
     """Follows the attempts of a deploy. While a request is being sent, neither the
     deadline nor the caller cuts it off, as it may start a server.
     """
 
-    def sending(self, now: float) -> None:
+    def sending(self, now: float, attempt: Attempt) -> None:
         """An attempt begins. Raises `Withdrawn` if it must not."""
         ...
 
@@ -57,6 +72,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     Attributes:
         secret: the token that authorizes it.
         attempt_timeout: seconds for one attempt.
+        repeatable: a lost attempt may be sent again.
     """
 
     endpoint: Endpoint[B, T]
@@ -66,6 +82,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     secret: str
     deadline: Deadline
     attempt_timeout: float
+    repeatable: bool
     progress: Progress | None = None
 
     def end(self, started: float) -> float:
@@ -73,11 +90,6 @@ class Request(Struct, Generic[B, T], frozen=True):
         end = started + self.attempt_timeout
         deadline = self.deadline.at
         return end if deadline is None or self.progress else min(end, deadline)
-
-    def sending(self, now: float) -> None:
-        """An attempt begins."""
-        if self.progress:
-            self.progress.sending(now)
 
     def interrupted(self, *, sent: bool) -> None:
         """A cancellation has ended an attempt."""

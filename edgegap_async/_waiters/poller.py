@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from math import inf
 
+from .._deploys.existence import Existence
 from .._transport.client import Transport
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
@@ -13,7 +14,6 @@ from ..errors import (
     DeploymentTerminated,
     EdgegapError,
     QueueTooLong,
-    is_gone,
     is_permanent,
 )
 from ..models.deployment import (
@@ -79,9 +79,14 @@ class Poller:
     """
 
     def __init__(
-        self, transport: Transport, schedule: Schedule, health: FilterHealth
+        self,
+        transport: Transport,
+        schedule: Schedule,
+        health: FilterHealth,
+        existence: Existence,
     ) -> None:
-        self._transport, self._schedule, self._health = transport, schedule, health
+        self._transport, self._existence = transport, existence
+        self._schedule, self._health = schedule, health
         self.ready_lists: float = 0
 
     async def poll_status(self, waiter: Waiter) -> None:
@@ -96,7 +101,7 @@ class Poller:
                 priority="background",
             )
         except EdgegapError as error:
-            self._failed(waiter, error)
+            await self._failed(waiter, error)
         else:
             self._seen(waiter, status)
         finally:
@@ -118,10 +123,12 @@ class Poller:
             self._health.not_shown(waiter.request_id, _now())
         self._schedule.resolve(waiter, outcome)
 
-    def _failed(self, waiter: Waiter, error: EdgegapError) -> None:
+    async def _failed(self, waiter: Waiter, error: EdgegapError) -> None:
         waiter.record_failure(error)
         waiter.failed_polls += 1
-        if isinstance(error, ApiError) and is_gone(error):
+        if isinstance(error, ApiError) and await self._existence.is_gone(
+            self._transport, waiter.request_id, error, waiter.deadline
+        ):
             gone = DeploymentTerminated(waiter.request_id)
             gone.__cause__ = error
             self._schedule.resolve(waiter, gone)

@@ -10,6 +10,7 @@ causes a poll.
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._deploys.records import Records
 from ..errors import DeploymentFailed, DeploymentTerminated
 from ..models.deployment import ReadyDeployment
 from .poller import outcome_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 # Seconds for which READY and ERROR are reported to waiters that start later.
 FRESH = 30.0
-# Deployments whose last event is kept: two minutes of deploys at the full rate.
-MOST_REMEMBERED = 5000
 
 
 class _Stage(IntEnum):
@@ -51,31 +50,43 @@ class _Last(NamedTuple):
 
 
 class RecentEvents:
-    """The last event of each deployment. The caller passes the time."""
+    """The last event of each deployment. The caller passes the time.
 
-    def __init__(self) -> None:
-        self._last: dict[str, _Last] = {}
+    Args:
+        records: the records in which the events are kept.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
 
     def receive(self, event: "WebhookEvent", now: float) -> None:
         """Record a webhook of a deployment of this session."""
-        self._put(
-            event.request_id,
-            _Last(_Stage[event.event.upper()], now, _outcome_of_event(event)),
-        )
+        outcome = _outcome_of_event(event)
+        record = self._records.of(event.request_id)
+        if isinstance(outcome, ReadyDeployment) and record.ready_after is not None:
+            # The event is late or sent again. The server may be gone by now, so a poll
+            # decides.
+            outcome = None
+        self._put(event.request_id, _Last(_Stage[event.event.upper()], now, outcome))
+
+    def _last(self, request_id: str) -> _Last | None:
+        record = self._records.get(request_id)
+        last = record.last_event if record else None
+        return last if isinstance(last, _Last) else None
 
     def ends(self, request_id: str, now: float) -> None:
         """Record a stop or an end. From now on, only the end is an outcome."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
     def _put(self, request_id: str, news: _Last) -> None:
-        last = self._last.pop(request_id, None)
-        self._last[request_id] = last if last and last.stage > news.stage else news
-        if len(self._last) > MOST_REMEMBERED:
-            del self._last[next(iter(self._last))]
+        last = self._last(request_id)
+        again = last and last.stage is news.stage and last.outcome
+        if not again and (last is None or last.stage <= news.stage):
+            self._records.of(request_id).last_event = news
 
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
         """Return the outcome for a waiter, if it is known without a poll."""
-        last = self._last.get(request_id)
+        last = self._last(request_id)
         if last is None or (
             last.stage is not _Stage.TERMINATED
             and (goal == "stopped" or now - last.since >= FRESH)

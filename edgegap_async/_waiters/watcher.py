@@ -14,6 +14,8 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from .._deploys.existence import Existence
+from .._deploys.records import Records
 from .._transport.client import Transport
 from ..errors import (
     DeadlineExceeded,
@@ -46,40 +48,31 @@ FIRST_POLL = 0.8
 LATEST_FIRST_POLL = 2.0
 # How many times to READY are kept.
 STARTS = 20
-# Deployments whose start is kept: two minutes of deploys at the full rate.
-MOST_ACCEPTED = 5000
 
 
 class Watcher:
-    """The waiters of a session, and the task that polls for them."""
+    """The waiters of a session, and the task that polls for them.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    Args:
+        records: the records of the session's deployments.
+        existence: decides whether a 404 means that a deployment is gone.
+    """
+
+    def __init__(
+        self, transport: Transport, records: Records, existence: Existence
+    ) -> None:
+        self._transport, self._records = transport, records
         self._schedule, self._health = Schedule(), FilterHealth()
-        self._poller = Poller(transport, self._schedule, self._health)
+        self._poller = Poller(transport, self._schedule, self._health, existence)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         # Status polls in progress.
         self._single: set[asyncio.Task[None]] = set()
         # Lists and sweeps in progress.
         self._lists: set[asyncio.Task[None]] = set()
-        # The time at which each deploy was accepted, and whether Edgegap sends webhooks
-        # for it.
-        self._accepted: dict[str, tuple[float, bool]] = {}
-        self._events = RecentEvents()
+        self._events = RecentEvents(records)
         # Seconds from the acceptance of a deploy to READY.
         self._starts: deque[float] = deque(maxlen=STARTS)
-
-    def accepted(self, request_id: str, *, hooked: bool) -> None:
-        """Record an accepted deploy of this session.
-
-        Args:
-            request_id: its deployment.
-            hooked: whether Edgegap sends webhooks for it.
-        """
-        self._accepted[request_id] = (asyncio.get_running_loop().time(), hooked)
-        if len(self._accepted) > MOST_ACCEPTED:
-            del self._accepted[next(iter(self._accepted))]
 
     def receive(self, event: "WebhookEvent") -> None:
         """Process a webhook of a deployment of this session."""
@@ -204,7 +197,10 @@ class Watcher:
         return WaitHandle(waiter, future, timeout, deadline)
 
     def _new(self, request_id: str, goal: Goal, now: float) -> Waiter:
-        accepted, hooked = self._accepted.get(request_id, (-inf, False))
+        record = self._records.get(request_id)
+        accepted, hooked = -inf, False
+        if record and record.accepted_at is not None and record.ready_after is None:
+            accepted, hooked = record.accepted_at, record.hooked
         first = accepted + min(
             FIRST_POLL * min(self._starts, default=0.0), LATEST_FIRST_POLL
         )
@@ -265,9 +261,11 @@ class Watcher:
         return late
 
     def _learn(self, request_id: str) -> None:
-        since, _ = self._accepted.pop(request_id, (None, False))
-        if since is not None:
-            self._starts.append(asyncio.get_running_loop().time() - since)
+        record = self._records.get(request_id)
+        if record is None or record.accepted_at is None or record.ready_after:
+            return
+        record.ready_after = asyncio.get_running_loop().time() - record.accepted_at
+        self._starts.append(record.ready_after)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:

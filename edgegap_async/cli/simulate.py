@@ -70,6 +70,12 @@ SECONDS = click.FloatRange(min=0)
     default=0,
     help="Deployments of neighbours: READY from the start, never ending.",
 )
+@click.option(
+    "--replica-lag",
+    type=SECONDS,
+    default=0.0,
+    help="Seconds after a deploy in which calls with its ID are answered with 404.",
+)
 @fault_option("A fault")
 @click.option(
     "--faults",
@@ -91,6 +97,7 @@ def simulate(
     delay_after: tuple[float, float],
     seed: int,
     neighbours: int,
+    replica_lag: float,
     faults: Sequence[Fault],
 ) -> None:
     """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
@@ -111,6 +118,7 @@ def simulate(
             delay_after=delay_after,
             seed=seed,
             neighbours=neighbours,
+            replica_lag=replica_lag,
             faults=faults,
         )
         asyncio.run(serve(simulator))

@@ -74,10 +74,21 @@ def _integer(value: float | str | None) -> int | None:
     return number if isinstance(number, int) else None
 
 
+class Unlisted(tuple[str, ...]):
+    """Texts that did not come as a list: left out, null, or one text, which may be
+    several joined.
+    """
+
+    __slots__ = ()
+
+
+NOTHING = Unlisted()
+
+
 def _texts(value: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(value or ())
+        return Unlisted((value,)) if value else NOTHING
+    return NOTHING if value is None else tuple(value)
 
 
 def _several(value: Sequence[T] | None) -> Sequence[T]:

@@ -8,7 +8,18 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 from ._check import fail, instances, sequence, text
-from ._wire import Answer, ByName, Integer, Maybe, RequestId, Several, Texts, Time
+from ._wire import (
+    NOTHING,
+    Answer,
+    ByName,
+    Integer,
+    Maybe,
+    RequestId,
+    Several,
+    Texts,
+    Time,
+    Unlisted,
+)
 from .location import Location
 from .paging import CHECKS, Pagination
 
@@ -79,8 +90,13 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
     fqdn: str | None = None
     public_ip: str | None = None
     ports: ByName[Port] = field(default_factory=dict[str, Port])
-    tags: Texts = ()
+    tags: Texts = NOTHING
     start_time: Time = None
+
+    @property
+    def tags_unknown(self) -> bool:
+        """The answer does not tell the tags in a form that can be relied on."""
+        return isinstance(self.tags, Unlisted)
 
     def address(self, port: str | int) -> tuple[str, int]:
         """Return the (host, port) that players connect to.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 from msgspec import UNSET
 
-from .._deploys.batch import DeployStream, Plan, Requests, deploy_stream
+from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
@@ -219,7 +219,7 @@ class Deployments:
             max_running=max_running,
             priority=priority,
         )
-        return deploy_stream(self._manager, DEPLOY, requests, plan)
+        return DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
@@ -263,7 +263,7 @@ class Deployments:
         if probe is not None and not callable(probe):
             fail("probe", "must be an async callable that takes a ReadyDeployment")
         request_id = identifier("request_id", request_id)
-        return await self._manager.leases.until_ready(
+        return await self._manager.until_ready(
             request_id,
             optional_seconds("timeout", timeout),
             probe,
@@ -291,6 +291,8 @@ class Deployments:
             identifier("request_ids: each", request_id)
             for request_id in sequence("request_ids", request_ids)
         ]
+        for request_id in wanted:
+            self._manager.claim(request_id)
         return self._manager.watcher.many(wanted, optional_seconds("timeout", timeout))
 
     async def wait_until_stopped(
@@ -426,7 +428,7 @@ class Deployments:
             timeout=timeout,
             priority=priority,
         )
-        self._manager.gone(request_id)
+        self._manager.stopped(request_id, certain=result.message is not None)
         return result
 
     async def self_stop(
@@ -488,9 +490,12 @@ class Deployments:
                 "filter",
                 "may mean every deployment there is; say everything=True if you mean it",
             )
-        return await self._transport.call(
+        result = await self._transport.call(
             BULK_STOP, body=body, timeout=timeout, priority=priority
         )
+        for stopped in result.processable:
+            self._manager.stopped(stopped.request_id, certain=True)
+        return result
 
     async def list(
         self,

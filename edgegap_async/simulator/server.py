@@ -135,6 +135,10 @@ class Simulator:
         fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
             `renamed`, or `both`.
         faults: The faults to inject, such as `[Fault("deploy", "cut-after", 0.05)]`.
+        replica_lag: The seconds after a deploy in which all calls with its ID are
+            answered as if it were unknown, as by a replica that lags. A stop in this
+            time has no effect. Lists and bulk stops are not affected: for these, use
+            the fault `lag`.
         neighbours: The number of deployments of neighbours: other users of the same
             organization. They are READY, older than all others, and never end by
             themselves. Lists show them, and a stop can stop them. `deployed` and
@@ -166,6 +170,7 @@ class Simulator:
         max_page_size: int = 100,
         fleet_deploy: FleetPath = "both",
         faults: Sequence[Fault] = (),
+        replica_lag: float = 0.0,
         neighbours: int = 0,
     ) -> None:
         self._seed, self._port = seed, port
@@ -179,6 +184,7 @@ class Simulator:
             newest_first=newest_first,
             max_page_size=max_page_size,
             neighbours=neighbours,
+            replica_lag=replica_lag,
         )
         self._server_options = ServerOptions(
             token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after

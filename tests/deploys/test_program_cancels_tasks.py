@@ -33,18 +33,20 @@ async def test_deploy_many_ends_when_all_tasks_are_cancelled(
     kind: str, seconds: float
 ) -> None:
     async with owning(Fault("deploy", kind)) as (edgegap, sim):
+        taken: list[str] = []
 
         async def consume() -> None:
             async with edgegap.deployments.deploy_many(requests(3)) as outcomes:
                 await asyncio.sleep(seconds)
                 assert cancel_all_of_the_sdk() > 2
-                async for _ in outcomes:
-                    pass
+                async for outcome in outcomes:
+                    server = outcome.deployment
+                    taken.append(server.request_id)
 
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(consume(), 120)
         await asyncio.sleep(60)
-        assert forgotten(sim) == set()
+        assert forgotten(sim, taken) == set()
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.5, 3.0])

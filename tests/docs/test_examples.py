@@ -36,7 +36,9 @@ def test_the_prometheus_example_counts_attempts_and_calls(
     counts = {
         (sample.name, *sample.labels.values()): sample.value
         for sample in samples
+        # The tags of the deploys are looked at in the background.
         if sample.name.endswith("_total")
+        and "deployments.list" not in sample.labels.values()
     }
     assert counts == {
         ("edgegap_attempts_total", "deployments.deploy", "202"): 20,
@@ -69,7 +71,7 @@ def test_the_opentelemetry_example_records_a_span_for_each_event(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spans = result_of_main("traces_opentelemetry.py", monkeypatch)
-    *events, match = spans
+    *events, match = [span for span in spans if "deployments.list" not in span.name]
     assert [
         (span.name, span.attributes["http.response.status_code"]) for span in events
     ] == [

@@ -29,6 +29,8 @@ import pytest
 from edgegap_async import EdgegapError, EdgegapSession, LimitUsage
 
 TOKEN = "made-up-token"
+# Seconds after which a request of a deploy is given up.
+DEPLOY_ENDS = 31
 # Connections that the documented limits need.
 POOL = 110
 READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
@@ -335,6 +337,12 @@ def idle_usage(edgegap: EdgegapSession, name: str) -> LimitUsage:
     ]
     assert (usage.in_flight, usage.waiting) == (0, 0)
     return usage
+
+
+async def ended_in_background(name: str) -> None:
+    """Wait until a deploy whose caller has left has ended: it is not cut off."""
+    if name == "deploy":
+        await asyncio.sleep(DEPLOY_ENDS)
 
 
 async def failure(awaitable: Awaitable[object]) -> EdgegapError:

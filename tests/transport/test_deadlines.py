@@ -22,6 +22,7 @@ from support.raw_server import (
     Act,
     answer,
     deploy,
+    ended_in_background,
     failure,
     idle_usage,
     never_accepts,
@@ -90,6 +91,7 @@ async def test_every_call_ends_within_its_deadline(name: str, act: Act | None) -
             result, length = await timed(OPERATIONS[name](edgegap, timeout=timeout))
             assert isinstance(result, EdgegapError) or act == FAULTS["late to accept"]
             assert length <= timeout + EXACT
+            await ended_in_background(name)
             idle_usage(edgegap, name)
 
 

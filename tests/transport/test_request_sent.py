@@ -26,6 +26,7 @@ from support.raw_server import (
     answer,
     closed_after,
     deploy,
+    ended_in_background,
     failure,
     half,
     idle_usage,
@@ -63,6 +64,7 @@ async def test_a_request_without_an_answer_counts_as_sent(
     async with scripted(act, retry=ONCE) as (edgegap, server):
         error = await failure(OPERATIONS[name](edgegap, timeout=timeout))
         assert error.request_sent
+        await ended_in_background(name)
         assert idle_usage(edgegap, name).sent == 1
         assert len(server.arrivals) <= 1
         if name == "deploy":
@@ -93,6 +95,7 @@ async def test_a_request_without_a_connection_counts_as_not_sent(
                 0,
             )
             error = await failure(OPERATIONS[name](hanging, timeout=timeout))
+            await ended_in_background(name)
             kind = DeadlineExceeded if timeout == 5 else TransportError
             assert (
                 type(error),
@@ -120,6 +123,7 @@ async def test_a_request_that_waits_for_a_pooled_connection_counts_as_not_sent()
         )
         assert [first.request_sent, second.request_sent] == [True, False]  # type: ignore[union-attr]
         assert idle_usage(edgegap, "GET").sent == 1
+        await edgegap.aclose()
 
 
 @pytest.mark.parametrize(
@@ -167,10 +171,14 @@ async def test_a_call_cancelled_at_any_turn_returns_its_slot(name: str) -> None:
             assert (await asyncio.wait([call]))[0] == {call}
             assert call.cancelled() is not done
             await asyncio.sleep(0.5)
-            assert len(server.arrivals) <= idle_usage(edgegap, name).sent
+            # The server of a deploy whose caller has left is stopped.
+            stops = name == "deploy" and len(server.arrivals) > 1
+            assert len(server.arrivals) - stops <= idle_usage(edgegap, name).sent
             assert idle_usage(edgegap, name).sent in ((1,) if done else (0, 1))
             await asyncio.sleep(2.5)
             await OPERATIONS[name](edgegap, timeout=0.01)
+        # The next server may get the same port, and would share the budget.
+        await asyncio.sleep(3)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +209,7 @@ async def test_a_cancelled_call_counts_as_sent_once_its_request_left(
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
+            await ended_in_background(name)
             assert idle_usage(edgegap, name).sent == sent + len(before)
             assert len(server.arrivals) == sent + len(before)
             await edgegap.aclose()

@@ -179,7 +179,8 @@ async def test_each_request_and_answer_matches_the_reference(
         url.with_query(None),
         query,
     )
-    body = request.kwargs["data"]
+    data = request.kwargs["data"]
+    body = None if data is None else data.decode()
     assert (None if body is None else json.loads(body)) == operation.body
 
 

@@ -66,7 +66,7 @@ async def test_after_a_redeploy_only_the_orphan_is_stopped() -> None:
     async with hooked(late_deploy(20.0)) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.deployed() == (accepted.request_id,)
-        sim.faults = NO_POLLS
+        sim.faults = [NO_SEARCH]
         await asyncio.sleep(30)
         assert sim.running() == {accepted.request_id}
         assert len(sim.stopped()) == 1

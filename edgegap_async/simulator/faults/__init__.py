@@ -2,8 +2,8 @@
 
 `Fault` is the value that a test writes. `KINDS` lists all kinds of fault.
 `FaultInjector` selects the requests with a fault, at each stage of a request. The
-effect on a connection or a response is in `EFFECTS`, the effect on a list query in
-`apply_filter_fault`, and the effect on a webhook in `http/webhooks.py`.
+effect on a connection or a response is in `EFFECTS`, the effect on a list or on the
+tags of an answer in `lists.py`, and the effect on a webhook in `http/webhooks.py`.
 """
 
 from .fault import Fault

@@ -59,17 +59,6 @@ async def hang(request: web.BaseRequest) -> None:
             return
 
 
-def cut_then(action: Callable[[], object], seconds: float) -> Send:
-    """Close the connection, and run an action some seconds later."""
-
-    async def send(request: web.BaseRequest) -> None:
-        await cut(request)
-        await asyncio.sleep(seconds)
-        action()
-
-    return send
-
-
 def half(response: JsonResponse, *, stalled: bool) -> Send:
     """Send a response with half of its body.
 

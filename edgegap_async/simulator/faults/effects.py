@@ -1,4 +1,4 @@
-"""The effects of faults on a response, by kind, and on the filters of a list.
+"""The effects of faults on a response, by kind.
 
     request read -> counted -> effects `-before` -> operation -> effects `-after`
 
@@ -14,16 +14,14 @@ from typing import TypeAlias
 
 from aiohttp import web
 from msgspec import json
-from msgspec.structs import replace
 
-from ...models.paging import ListFilter, ListQuery
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
-from ..world.errors import ApiError
-from .broken import BrokenResponse, cut, cut_then, half, hang
-from .fault import Fault
+from .broken import BrokenResponse, cut, half, hang
 
 _REASON = "refused by a fault"
+# The answer of a Kubernetes ingress that has no route for a request.
+_NO_ROUTE = "default backend - 404"
 _HTML = (
     "<html><head><title>{0}</title></head>"
     "<body><center><h1>{0}</h1></center></body></html>\r\n"
@@ -36,16 +34,21 @@ class FaultContext:
 
     Args:
         operation: Carries out the operation, and returns its response.
-        unallocated: Does the same as if no server could be allocated.
+        operation_later: Carries out the operation after some seconds, unless the
+            simulator ends before.
+        unallocated: Carries out the operation as if no server could be allocated.
         path: The path of the request.
+        request_id: The deployment that the path names. Empty if it names none.
         seconds: The seconds of the fault.
         now: The current time.
         clock: Formats dates.
     """
 
     operation: Callable[[], JsonResponse]
+    operation_later: Callable[[float], None]
     unallocated: Callable[[], JsonResponse]
     path: str
+    request_id: str
     seconds: float
     now: float
     clock: Clock
@@ -87,6 +90,23 @@ def _unauthorized(_: FaultContext) -> web.Response:
     return to_aiohttp(JsonResponse(401, {"message": "Invalid token"}))
 
 
+def _text_404(_: FaultContext) -> web.Response:
+    return web.Response(status=404, text=_NO_ROUTE)
+
+
+def _empty_404(_: FaultContext) -> web.Response:
+    return web.Response(status=404)
+
+
+def _json_404(_: FaultContext) -> web.Response:
+    return to_aiohttp(JsonResponse(404, {"message": "Not Found"}))
+
+
+def _not_found(context: FaultContext) -> web.Response:
+    message = f"Deployment {context.request_id} not found"
+    return to_aiohttp(JsonResponse(404, {"message": message}))
+
+
 def _redirect(context: FaultContext) -> web.Response:
     return web.Response(status=307, headers={"Location": context.path})
 
@@ -112,7 +132,38 @@ async def _late(context: FaultContext) -> web.Response:
 
 
 async def _processed_late(context: FaultContext) -> web.Response:
-    return BrokenResponse(cut_then(context.operation, context.seconds))
+    context.operation_later(context.seconds)
+    return BrokenResponse(cut)
+
+
+async def _twice_first(context: FaultContext) -> web.Response:
+    response = context.operation()
+    context.operation_later(context.seconds)
+    return to_aiohttp(response)
+
+
+async def _twice_second(context: FaultContext) -> web.Response:
+    context.operation()
+    await asyncio.sleep(context.seconds)
+    return to_aiohttp(context.operation())
+
+
+def _twice(response: _Response) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        context.operation()
+        context.operation_later(context.seconds)
+        return response(context)
+
+    return effect
+
+
+def _twice_late(response: _Response) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        for _ in range(2):
+            context.operation_later(context.seconds)
+        return response(context)
+
+    return effect
 
 
 async def _unallocated(context: FaultContext) -> web.Response:
@@ -149,15 +200,30 @@ def _not_utf8(body: bytes) -> bytes:
     return body.replace(b':"', b':"\xff') if b':"' in body else body + b"\xff"
 
 
+def _cut(_: FaultContext) -> web.Response:
+    return BrokenResponse(cut)
+
+
+def _hang(_: FaultContext) -> web.Response:
+    return BrokenResponse(hang)
+
+
+_502 = _html(HTTPStatus.BAD_GATEWAY)
+
 EFFECTS: Mapping[str, Effect] = {
-    **_before_and_after("cut", lambda _: BrokenResponse(cut)),
-    **_before_and_after("hang", lambda _: BrokenResponse(hang)),
+    **_before_and_after("cut", _cut),
+    **_before_and_after("hang", _hang),
     **_before_and_after("redirect", _redirect),
     "401": _before(_unauthorized),
     **_before_and_after("403", _html(HTTPStatus.FORBIDDEN)),
+    "404-text": _before(_text_404),
+    "404-html": _before(_html(HTTPStatus.NOT_FOUND)),
+    "404-empty": _before(_empty_404),
+    "404-json": _before(_json_404),
+    "not-found": _before(_not_found),
     **_before_and_after("408", _html(HTTPStatus.REQUEST_TIMEOUT)),
     **_before_and_after("500", _server_error),
-    **_before_and_after("502", _html(HTTPStatus.BAD_GATEWAY)),
+    **_before_and_after("502", _502),
     **_before_and_after("503", _html(HTTPStatus.SERVICE_UNAVAILABLE)),
     **_before_and_after("504", _html(HTTPStatus.GATEWAY_TIMEOUT)),
     "429": _before(_429),
@@ -172,25 +238,10 @@ EFFECTS: Mapping[str, Effect] = {
     "empty": _body(lambda _: b""),
     "no-id": _body(_without_id),
     "422": _unallocated,
+    "twice-first": _twice_first,
+    "twice-second": _twice_second,
+    "twice-502": _twice(_502),
+    "twice-hang": _twice(_hang),
+    "twice-late-502": _twice_late(_502),
+    "twice-late-hang": _twice_late(_hang),
 }
-
-
-def apply_filter_fault(query: ListQuery, fault: Fault) -> ListQuery:
-    """Return the query that a server with a fault of its filters carries out.
-
-    Raises:
-        ApiError: The fault makes the server refuse such filters.
-    """
-    match fault.kind:
-        case "filters-ignored":
-            kept = [
-                each
-                for each in query.filters
-                if fault.fields and each.field not in fault.fields
-            ]
-            return replace(query, filters=kept)
-        case "filters-refused":
-            names = ", ".join(fault.fields) or "any field"
-            raise ApiError(400, f"query: filters on {names} are not supported")
-        case _:
-            return replace(query, filters=[ListFilter("request_id", "in", ())])

@@ -33,19 +33,27 @@ class Fault:
                          processed-late (takes seconds), dead-connection
         wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
                          -before and -after; 422 (only deploys); 429, 429-seconds,
-                         429-date (the last two take seconds)
+                         429-date (the last two take seconds); 404-text, 404-html,
+                         404-empty, 404-json (as from a gateway); not-found (as from
+                         the API)
+        sent twice       twice-first, twice-second, twice-502, twice-hang,
+                         twice-late-502, twice-late-hang (only deploys; all take
+                         seconds)
         broken response  late (takes seconds), truncated, stalled, not-json,
                          invalid-utf8, empty, no-id
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
-                         filters-empty (these three may take fields)
+                         filters-empty, filters-all-of (these four may take fields),
+                         order-oldest-first, order-shuffled
+        wrong tags       tags-missing, tags-null, tags-text (lists and statuses)
         webhooks         lost, duplicated, late, reordered (the last two take seconds)
         none             ok
 
     With `-before`, the operation is not carried out. With `-after`, it is. Shares add
     up: two faults with a share of 0.05 affect one request in ten, each of them half of
-    these. Faults at different stages are independent: a list can lag, apply its filters
-    wrongly and fail at once. A `processed-late` operation that is still pending when
-    the simulator ends is never carried out.
+    these. Faults at different stages are independent: a list can lag, have wrong
+    filters, a wrong order and wrong tags, and fail, all at once. An operation that is
+    due later, and is still pending when the simulator ends, is never carried out. A
+    request that a proxy sends twice counts once.
 
     Args:
         operation: The SDK method, such as "private_fleets.deploy". Or only its last

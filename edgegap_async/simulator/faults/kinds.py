@@ -9,7 +9,9 @@ from ... import endpoints
 from ...endpoints import OPERATIONS
 
 # The stages of a request. At most one fault applies at each stage.
-Stage: TypeAlias = Literal["connection", "response", "lag", "filters", "webhook"]
+Stage: TypeAlias = Literal[
+    "connection", "response", "lag", "filters", "order", "tags", "webhook"
+]
 Detail: TypeAlias = Literal["seconds", "fields"]
 
 CALLS = tuple(dict.fromkeys(endpoint.call for endpoint in OPERATIONS))
@@ -20,8 +22,13 @@ TARGETS = (*CALLS, WEBHOOK)
 
 _ANY, _WEBHOOKS = frozenset(TARGETS), frozenset({WEBHOOK})
 _LISTS = frozenset({endpoints.LIST.call})
+_WITH_TAGS = _LISTS | {endpoints.STATUS.call}
 _DEPLOYS = frozenset(each.call for each in OPERATIONS if each.starts_server)
 _WITH_BODY = frozenset(each.call for each in OPERATIONS if each.returns is not NoneType)
+# The operations whose path names a deployment.
+_ON_DEPLOYMENT = frozenset(
+    each.call for each in OPERATIONS if "{request_id}" in each.path
+)
 _WITH_ID = _DEPLOYS | {
     each.call
     for each in (
@@ -61,6 +68,15 @@ def _before_and_after(name: str, about: str) -> dict[str, Kind]:
     }
 
 
+def _twice(about: str) -> Kind:
+    """Make a kind in which a proxy sends one deploy twice."""
+    return Kind(
+        f"a proxy sends the request twice, so two deployments start; {about}",
+        detail="seconds",
+        operations=_DEPLOYS,
+    )
+
+
 KINDS: Mapping[str, Kind] = {
     "ok": Kind("no fault: a step of a script", operations=_ANY),
     **_before_and_after("cut", "the connection is closed without a response"),
@@ -68,6 +84,23 @@ KINDS: Mapping[str, Kind] = {
     **_before_and_after("redirect", "307 to the same path"),
     "401": Kind("401 in the API's form: the token was revoked; nothing is carried out"),
     **_before_and_after("403", "403 and HTML, as from a firewall"),
+    "404-text": Kind(
+        '404 and the text "default backend - 404", as from a load balancer; '
+        "the operation is not carried out"
+    ),
+    "404-html": Kind(
+        "404 and HTML, as from a gateway; the operation is not carried out"
+    ),
+    "404-empty": Kind("404 without a body; the operation is not carried out"),
+    "404-json": Kind(
+        '404 and {"message": "Not Found"}, as from a gateway; '
+        "the operation is not carried out"
+    ),
+    "not-found": Kind(
+        "404 in the API's form, as if there were no such deployment; "
+        "the operation is not carried out",
+        operations=_ON_DEPLOYMENT,
+    ),
     **_before_and_after("408", "408 and HTML"),
     **_before_and_after("500", "500 in the API's form"),
     **_before_and_after("502", "502 and HTML"),
@@ -114,6 +147,20 @@ KINDS: Mapping[str, Kind] = {
         "no server can be allocated: 422, and a deployment in ERROR",
         operations=_DEPLOYS,
     ),
+    "twice-first": _twice(
+        "the response has the ID of the first, the second starts SECONDS later"
+    ),
+    "twice-second": _twice(
+        "the second starts SECONDS later, and the response has its ID"
+    ),
+    "twice-502": _twice("the response is 502, the second starts SECONDS later"),
+    "twice-hang": _twice(
+        "no response, and the connection stays open; the second starts SECONDS later"
+    ),
+    "twice-late-502": _twice("the response is 502, both start SECONDS later"),
+    "twice-late-hang": _twice(
+        "no response, and the connection stays open; both start SECONDS later"
+    ),
     "dead-connection": Kind(
         "a reused connection is reset, and the request on it is not read",
         "connection",
@@ -127,6 +174,33 @@ KINDS: Mapping[str, Kind] = {
     ),
     "filters-empty": Kind(
         "filters on FIELDS match nothing", "filters", "fields", _LISTS
+    ),
+    "filters-all-of": Kind(
+        "a filter with `in` on FIELDS means all of its values, not any of them",
+        "filters",
+        "fields",
+        _LISTS,
+    ),
+    "order-oldest-first": Kind(
+        "the list is oldest first, whatever order is requested",
+        "order",
+        operations=_LISTS,
+    ),
+    "order-shuffled": Kind(
+        "the list is in the order of the IDs, which are random",
+        "order",
+        operations=_LISTS,
+    ),
+    "tags-missing": Kind(
+        "rows and statuses without the field `tags`", "tags", operations=_WITH_TAGS
+    ),
+    "tags-null": Kind(
+        "rows and statuses in which `tags` is null", "tags", operations=_WITH_TAGS
+    ),
+    "tags-text": Kind(
+        'rows and statuses in which `tags` is one text: "a,b"',
+        "tags",
+        operations=_WITH_TAGS,
     ),
     "lost": Kind("a webhook is never sent", "webhook", operations=_WEBHOOKS),
     "duplicated": Kind(

@@ -1,5 +1,7 @@
 """JSON bodies as plain dicts, with exactly the keys of the samples in the reference."""
 
+from collections.abc import Sequence
+
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
 from ..world.listing import Page
@@ -127,11 +129,11 @@ def row(it: Deployment, now: float, clock: Clock) -> Json:
     }
 
 
-def page(found: Page, now: float, clock: Clock) -> Json:
-    """Return one page of a list."""
+def page(found: Page, rows: Sequence[Json]) -> Json:
+    """Return one page of a list, with the row of each of its deployments."""
     has_next, has_previous = found.number < found.pages, found.number > 1
     return {
-        "data": [row(it, now, clock) for it in found.items],
+        "data": rows,
         "total_count": found.total,
         "pagination": {
             "number": found.number,

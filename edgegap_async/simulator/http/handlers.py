@@ -4,7 +4,7 @@ An operation is synchronous. It takes a `Call`, reads or changes the world, and 
 the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -16,9 +16,7 @@ from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
-from ..faults.effects import apply_filter_fault
-from ..faults.fault import Fault
-from ..faults.kinds import Stage
+from ..faults.lists import PickFault, apply_list_faults, apply_tags_fault
 from ..world.clock import DATE_FORMAT
 from ..world.deployment import Deployment, Phase
 from ..world.errors import ApiError
@@ -56,7 +54,7 @@ class Call:
     path_params: Mapping[str, str]
     query: Mapping[str, str]
     authorization: str
-    pick_fault: Callable[[Stage, Collection[str]], Fault | None]
+    pick_fault: PickFault
     allocated: bool = True
 
     def deployment(self) -> Deployment:
@@ -117,7 +115,9 @@ def _deploy(call: Call, body: DeployRequest) -> JsonResponse:
 def _status(call: Call) -> JsonResponse:
     request_id = call.path_params["request_id"]
     found = call.world.find(request_id, call.now, include_ended=True)
-    return JsonResponse(200, bodies.status(found, call.now, call.world.clock))
+    shown = bodies.status(found, call.now, call.world.clock)
+    fault = call.pick_fault("tags", ())
+    return JsonResponse(200, apply_tags_fault(shown, found.tags, fault))
 
 
 def _stop(call: Call) -> JsonResponse:
@@ -161,19 +161,15 @@ def _list(call: Call) -> JsonResponse:
         query = _LIST_QUERY.decode(call.query.get("query", "{}"))
     except (DecodeError, UnicodeDecodeError) as error:
         raise ApiError(400, f"query: {error}") from None
-    if query.filters:
-        fields = [each.field for each in query.filters]
-        if fault := call.pick_fault("filters", fields):
-            query = apply_filter_fault(query, fault)
-    lag = _lag(call)
+    query, behaviour = apply_list_faults(query, call.pick_fault)
     number, size = _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE)
-    page = call.world.page(query, number, size, call.now, lag)
-    return JsonResponse(200, bodies.page(page, call.now - lag, call.world.clock))
-
-
-def _lag(call: Call) -> float:
-    fault = call.pick_fault("lag", ())
-    return (fault.seconds or 0.0) if fault else 0.0
+    page = call.world.page(query, number, size, call.now, behaviour)
+    as_of, fault = call.now - behaviour.lag, call.pick_fault("tags", ())
+    rows = [
+        apply_tags_fault(bodies.row(it, as_of, call.world.clock), it.tags, fault)
+        for it in page.items
+    ]
+    return JsonResponse(200, bodies.page(page, rows))
 
 
 def _count(call: Call, name: str, default: int) -> int:

@@ -150,13 +150,25 @@ class RequestPipeline:
         return await EFFECTS[fault.kind](
             FaultContext(
                 operation=run,
+                operation_later=partial(self._run_later, run),
                 unallocated=partial(run, allocated=False),
                 path=str(request.rel_url),
+                request_id=request.match_info.get("request_id", ""),
                 seconds=fault.seconds or 0.0,
                 now=self._loop.time(),
                 clock=self._world.clock,
             )
         )
+
+    def _run_later(self, run: Callable[[], JsonResponse], seconds: float) -> None:
+        async def wait_and_run() -> None:
+            await asyncio.sleep(seconds)
+            run()
+
+        if seconds > 0:
+            self._tasks.add(self._loop.create_task(wait_and_run()))
+        else:
+            run()
 
     def _run(
         self,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ...models.deployment import BulkStopFilter
 from ...models.paging import ListFilter, ListQuery
@@ -40,8 +40,30 @@ _PHASES = {state.lower(): Phase.STARTING for state in STARTING_STATES} | {
     "terminating": Phase.STOPPING,
     "terminated": Phase.ENDED,
 }
+ListOrder: TypeAlias = Literal["requested", "oldest-first", "shuffled"]
+
 _by_arrival = attrgetter("number")
+# IDs are random, so this order has nothing to do with the arrival.
+_shuffled = attrgetter("request_id")
 _indexed_phase: _PhaseOf = attrgetter("phase")
+
+
+@dataclass(frozen=True, slots=True)
+class ListBehaviour:
+    """How the server carries out the query of a list; by default, as documented.
+
+    Args:
+        lag: The list is so many seconds old.
+        all_of: The fields on which a filter with `in` means all of its values.
+        order: The order of the list: the requested one, or one that is always the same.
+    """
+
+    lag: float = 0.0
+    all_of: frozenset[str] = frozenset()
+    order: ListOrder = "requested"
+
+
+AS_DOCUMENTED = ListBehaviour()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +77,11 @@ class Page:
 
 
 def matching(
-    index: Index, query: ListQuery, clock: Clock, now: float, lag: float = 0.0
+    index: Index,
+    query: ListQuery,
+    clock: Clock,
+    now: float,
+    behaviour: ListBehaviour = AS_DOCUMENTED,
 ) -> list[Deployment]:
     """Return the deployments that pass every filter, in the order of arrival.
 
@@ -65,9 +91,15 @@ def matching(
     Raises:
         ApiError: The API does not know a filter.
     """
+    lag = behaviour.lag
     as_of = now - lag
     phase_of: _PhaseOf = (lambda it: it.phase_at(as_of)) if lag else _indexed_phase
     predicates = [_predicate(each, clock, as_of, phase_of) for each in query.filters]
+    predicates += [
+        _all_of(each)
+        for each in query.filters
+        if each.operator == "in" and each.field in behaviour.all_of
+    ]
     # The index knows only the current phases.
     sets = [
         candidates
@@ -103,13 +135,19 @@ def page_of(
     number: int,
     size: int,
     newest_first: bool,
+    order: ListOrder = "requested",
 ) -> Page:
     """Return the page with this number, from 1. After the last page, it is empty.
+
+    `found` is in the order of arrival.
 
     Raises:
         ApiError: The API does not know the order.
     """
-    if _newest_first(query, newest_first):
+    requested_newest_first = _newest_first(query, newest_first)
+    if order == "shuffled":
+        found.sort(key=_shuffled)
+    elif order == "requested" and requested_newest_first:
         found.reverse()
     pages = max(1, -(-len(found) // size))
     return Page(found[(number - 1) * size : number * size], len(found), number, pages)
@@ -172,6 +210,13 @@ def _predicate(
     wanted = _wanted(filter_)
     negated = filter_.operator in ("neq", "nin")
     return lambda it: wanted.isdisjoint(values(it)) is negated
+
+
+def _all_of(filter_: ListFilter) -> _Predicate:
+    """Test for all values of a filter; the field is one of `_FIELDS`."""
+    _, values = _FIELDS[filter_.field]
+    wanted = _wanted(filter_)
+    return lambda it: wanted.issubset(values(it))
 
 
 def _check_operator(filter_: ListFilter, operators: tuple[str, ...]) -> None:

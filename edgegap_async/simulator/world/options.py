@@ -46,6 +46,7 @@ class WorldOptions:
     newest_first: bool = True
     max_page_size: int = 100
     neighbours: int = 0
+    replica_lag: float = 0.0
 
     def __post_init__(self) -> None:
         check_delay("ready_after", self.ready_after)
@@ -69,4 +70,8 @@ class WorldOptions:
         if self.neighbours < 0:
             raise ValueError(
                 f"neighbours must be a number of deployments, not {self.neighbours!r}"
+            )
+        if not 0 <= self.replica_lag < inf:
+            raise ValueError(
+                f"replica_lag must be a number of seconds, not {self.replica_lag!r}"
             )

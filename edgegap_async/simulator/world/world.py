@@ -20,7 +20,7 @@ from .clock import Clock
 from .deployment import Deployment, Phase, Tag
 from .errors import ApiError
 from .index import Index
-from .listing import Page, matching, page_of, to_stop
+from .listing import AS_DOCUMENTED, ListBehaviour, Page, matching, page_of, to_stop
 from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
@@ -102,16 +102,22 @@ class World:
         return found
 
     def page(
-        self, query: ListQuery, number: int, size: int, now: float, lag: float = 0.0
+        self,
+        query: ListQuery,
+        number: int,
+        size: int,
+        now: float,
+        behaviour: ListBehaviour = AS_DOCUMENTED,
     ) -> Page:
-        """Return a page of the deployments that existed `lag` seconds ago.
+        """Return a page of the deployments that existed when the list was current.
 
         A size above the largest page size is reduced to it.
         """
         self._index.advance(now)
-        found = matching(self._index, query, self.clock, now, lag)
+        found = matching(self._index, query, self.clock, now, behaviour)
         size = min(size, self._options.max_page_size)
-        return page_of(found, query, number, size, self._options.newest_first)
+        newest_first = self._options.newest_first
+        return page_of(found, query, number, size, newest_first, behaviour.order)
 
     def find(
         self, request_id: str, now: float, *, include_ended: bool = False
@@ -122,10 +128,9 @@ class World:
         the option `gone` is `terminated`.
 
         Raises:
-            ApiError: There is no such deployment.
+            ApiError: There is no such deployment, or it is not visible yet.
         """
-        self._index.advance(now)
-        deployment, gone = self._known.get(request_id), self._options.gone
+        deployment, gone = self._visible(request_id, now), self._options.gone
         shows_ended = include_ended and gone == "terminated"
         if deployment and (deployment.phase is not Phase.ENDED or shows_ended):
             return deployment
@@ -139,10 +144,10 @@ class World:
         """Return a deployment that exists.
 
         Raises:
-            ApiError: 404 if it never existed, 410 if it has ended.
+            ApiError: 404 if it never existed or is not visible yet, 410 if it has
+                ended.
         """
-        self._index.advance(now)
-        deployment = self._known.get(request_id)
+        deployment = self._visible(request_id, now)
         if deployment is None:
             raise ApiError(404, f"Deployment {request_id} not found")
         if deployment.phase is Phase.ENDED:
@@ -225,6 +230,13 @@ class World:
             LookupError: It never existed.
         """
         return self._known[request_id]
+
+    def _visible(self, request_id: str, now: float) -> Deployment | None:
+        """Return a deployment, past or present, that the replica shows by now."""
+        self._index.advance(now)
+        deployment = self._known.get(request_id)
+        lag = self._options.replica_lag
+        return deployment if deployment and now >= deployment.created_at + lag else None
 
     def _ready_after(self, allocated: bool) -> float:
         # It draws in any case: the random numbers of other deployments must not depend

@@ -1,0 +1,77 @@
+"""What a session knows about each deployment: one bounded record by request_id.
+
+It serves everything that asks about a deployment: who must stop it (`leases`,
+`stopper`), how old it is (`existence`), which webhooks are its own (`webhook_router`),
+and when it can be READY (`_waiters/watcher.py`).
+"""
+
+from collections.abc import Iterable
+from math import inf
+
+from .state import DeployRecord, DeployState
+
+# More than the session can deploy in two minutes. Records that the session must not
+# lose, as it has to stop their servers, are kept beyond that.
+MOST_RECORDS = 10_000
+_DUE = frozenset({DeployState.LEASED, DeployState.STOPPING})
+
+
+class Records:
+    """The record of each deployment that this session has seen."""
+
+    def __init__(self) -> None:
+        # The latest last.
+        self._records: dict[str, DeployRecord] = {}
+
+    def get(self, request_id: str) -> DeployRecord | None:
+        """The record of a deployment, if there is one."""
+        return self._records.get(request_id)
+
+    def add(self, request_id: str, record: DeployRecord) -> None:
+        """A deploy of this session has got its server."""
+        record.request_id = request_id
+        if known := self._records.pop(request_id, None):
+            record.last_event = record.last_event or known.last_event
+        self._records[request_id] = record
+        self._evict()
+
+    def of(self, request_id: str) -> DeployRecord:
+        """The record of a deployment, perhaps of one that is not of this session."""
+        if record := self._records.get(request_id):
+            return record
+        record = DeployRecord(DeployState.RELEASED)
+        self.add(request_id, record)
+        return record
+
+    def seen(self, request_ids: Iterable[str], now: float) -> None:
+        """Answers of the API show these deployments."""
+        for request_id in request_ids:
+            record = self.of(request_id)
+            if record.seen_at is None:
+                record.seen_at = now
+
+    def age(self, request_id: str, now: float) -> float:
+        """Seconds since this session first saw that a deployment exists. If it never
+        has, the age is infinite; if a stop of it was accepted too, as nothing is lost
+        then if the deployment is believed to be gone.
+        """
+        record = self._records.get(request_id)
+        if record is None or record.seen_at is None:
+            return inf
+        if record.state is DeployState.ENDED:
+            return inf
+        return now - record.seen_at
+
+    def in_state(self, state: DeployState) -> list[DeployRecord]:
+        """The records in a state."""
+        return [each for each in self._records.values() if each.state is state]
+
+    def _evict(self) -> None:
+        if len(self._records) <= MOST_RECORDS:
+            return
+        oldest = next(
+            (key for key, each in self._records.items() if each.state not in _DUE),
+            None,
+        )
+        if oldest is not None:
+            del self._records[oldest]

@@ -1,0 +1,248 @@
+"""The tags of deploys, and what is known about each. Pure: no socket; the caller gives
+the time.
+
+SEARCHED     no usable answer came: does a server exist under it? A request may still be
+             under way
+CHECKED      a server was accepted: a second one, of a proxy that sent the POST twice, is
+             orphaned
+WATCHED      no server existed: one that turns up late is orphaned, or is the answer if
+             nothing was deployed in its place so far
+QUARANTINED  the search was inconclusive: a server that turns up is orphaned
+
+The search window is the time after which a server that was started must be listed. It
+follows the lag of the lists, which deployments of this session show.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection
+from enum import Enum
+
+from .state import ALIVE, DeployRecord
+
+# Seconds of the search window: before a lag was seen, and its bounds after that.
+SEARCH_WINDOW, SHORTEST_WINDOW, LONGEST_WINDOW = 5.0, 2.0, 30.0
+# The window is so many seconds and so many times the largest lag of the last minutes.
+WINDOW_MARGIN, WINDOW_FACTOR, LAGS_KEPT = 1.0, 2.0, 600.0
+# Seconds that a tag is watched or in quarantine.
+QUARANTINE = 300.0
+# Seconds that an accepted tag is checked at most: it may have been stopped meanwhile.
+LONGEST_CHECK = 60.0
+# Seconds between two measurements of the lag, and until a deployment is first asked for.
+LAG_INTERVAL, FIRST_LAG_LOOK, LAG_LOOKS = 30.0, 0.3, 0.5
+# Seconds between two searches for a tag that is not SEARCHED.
+INTERVAL_OF_OTHERS = 5.0
+
+
+class Knowledge(Enum):
+    """What is known about a tag."""
+
+    SEARCHED = "searched"
+    CHECKED = "checked"
+    WATCHED = "watched"
+    QUARANTINED = "quarantined"
+
+
+class SearchedTag:
+    """A tag, and the deploy that it belongs to.
+
+    Attributes:
+        sent_at: when the deploy was sent, on the loop's clock.
+        ended_at: when its request had ended or was given up; None: it is under way.
+        request_id: the server that was handed out under it.
+        orphans: other servers under it, which are stopped.
+        misses: searches after the window that found out nothing.
+        sweeps: complete reads of all pages, after the window, without it.
+        found: the request_id, or None if no server exists, while the tag is SEARCHED.
+        unwanted: no caller waits for the server, so it is orphaned.
+        on_late: called with the request_id of a server that turns up while the tag is
+            watched. Returns whether it is the answer.
+        due: when it is searched for next.
+        shown: a list has shown the server that was accepted.
+    """
+
+    __slots__ = (
+        "due",
+        "ended_at",
+        "found",
+        "knowledge",
+        "misses",
+        "on_late",
+        "orphans",
+        "record",
+        "request_id",
+        "sent_at",
+        "shown",
+        "sweeps",
+        "tag",
+        "until",
+        "unwanted",
+    )
+
+    def __init__(
+        self, tag: str, record: DeployRecord, found: asyncio.Future[str | None]
+    ) -> None:
+        self.tag: str = tag
+        self.record: DeployRecord = record
+        self.sent_at: float = record.sent_at or 0.0
+        self.found: asyncio.Future[str | None] = found
+        self.unwanted: bool = False
+        self.knowledge: Knowledge = Knowledge.SEARCHED
+        self.ended_at: float | None = None
+        self.request_id: str | None = None
+        self.orphans: set[str] = set()
+        self.misses: int = 0
+        self.sweeps: int = 0
+        self.on_late: Callable[[str], bool] | None = None
+        self.due: float = self.sent_at
+        self.until: float = self.sent_at + QUARANTINE
+        self.shown: bool = False
+
+
+class SearchTags:
+    """All tags of a session that are searched for, by what is known about them."""
+
+    def __init__(self) -> None:
+        # Within each of them the next one that is due comes first.
+        self._by_knowledge: dict[Knowledge, dict[str, SearchedTag]] = {
+            each: {} for each in Knowledge
+        }
+        # The lags that were seen, and when.
+        self._lags: deque[tuple[float, float]] = deque()
+        self._next_probe: float = 0.0
+        self._probe: SearchedTag | None = None
+
+    def __bool__(self) -> bool:
+        return any(self._by_knowledge.values())
+
+    def get(self, tag: str) -> SearchedTag | None:
+        """What is known about a tag."""
+        for entries in self._by_knowledge.values():
+            if tag in entries:
+                return entries[tag]
+        return None
+
+    def put(self, entry: SearchedTag, knowledge: Knowledge, due: float) -> None:
+        """This is known about a tag from now on. It goes to the end of its queue."""
+        self._by_knowledge[entry.knowledge].pop(entry.tag, None)
+        entry.knowledge, entry.due = knowledge, due
+        self._by_knowledge[knowledge][entry.tag] = entry
+
+    def remove(self, entry: SearchedTag) -> None:
+        """The tag is not searched for any more."""
+        self._by_knowledge[entry.knowledge].pop(entry.tag, None)
+        if self._probe is entry:
+            self._probe = None
+
+    def of(self, knowledge: Knowledge) -> list[SearchedTag]:
+        """The tags about which this is known."""
+        return list(self._by_knowledge[knowledge].values())
+
+    def accepted(self, entry: SearchedTag, request_id: str, now: float) -> None:
+        """A server was accepted under a tag. It is checked once, after the window."""
+        entry.request_id, entry.on_late = request_id, None
+        if entry.ended_at is None:
+            entry.ended_at = now
+        entry.until = now + LONGEST_CHECK
+        self.put(entry, Knowledge.CHECKED, now)
+        entry.due = self._window_end(entry, entry.ended_at, now)
+        if self._probe is None and now >= self._next_probe:
+            self._probe, self._next_probe = entry, now + LAG_INTERVAL
+            entry.due = now + FIRST_LAG_LOOK
+
+    def due(self, now: float, most: int) -> list[SearchedTag]:
+        """The tags to search for now: all that are SEARCHED, and some of the others."""
+        others: list[SearchedTag] = []
+        for knowledge in (
+            Knowledge.CHECKED,
+            Knowledge.WATCHED,
+            Knowledge.QUARANTINED,
+        ):
+            for entry in self._by_knowledge[knowledge].values():
+                if len(others) >= most or entry.due > now:
+                    break
+                others.append(entry)
+        if (
+            most
+            and self._probe
+            and self._probe.due <= now
+            and self._probe not in others
+        ):
+            others.append(self._probe)
+        return [*self._by_knowledge[Knowledge.SEARCHED].values(), *others]
+
+    def next_due(self) -> float | None:
+        """When the next tag that is not SEARCHED is due; None: there is none."""
+        dues = [
+            next(iter(entries.values())).due
+            for entries in self._by_knowledge.values()
+            if entries
+        ]
+        if self._probe:
+            dues.append(self._probe.due)
+        return min(dues, default=None)
+
+    def asked(self, entry: SearchedTag, now: float) -> None:
+        """A search for a tag has ended, with or without an answer."""
+        if entry.knowledge is Knowledge.SEARCHED or self.get(entry.tag) is not entry:
+            return
+        pause = LAG_LOOKS if entry is self._probe else INTERVAL_OF_OTHERS
+        self.put(entry, entry.knowledge, now + pause)
+
+    def not_listed(self, asked: Collection[str], shown: Collection[str]) -> None:
+        """A list was asked for tags, and has shown some of them."""
+        probe = self._probe
+        if probe is None or probe.tag not in asked or probe.tag in shown:
+            return
+        if probe.record.state in ALIVE:
+            probe.misses += 1
+        else:
+            # It was stopped, so it may never be listed.
+            self._probe = None
+
+    @property
+    def probing(self) -> bool:
+        """Whether the lag of the lists is being measured."""
+        return self._probe is not None
+
+    def end_probe(self) -> None:
+        """The lag can't be measured, as lists fail or their filter does not work."""
+        self._probe = None
+
+    def window(self, now: float) -> float:
+        """Seconds after the end of a request until its server must be listed."""
+        while self._lags and self._lags[0][0] < now - LAGS_KEPT:
+            self._lags.popleft()
+        lags = [lag for _, lag in self._lags]
+        if (probe := self._probe) and probe.ended_at is not None and probe.misses:
+            # It is not listed yet.
+            lags.append(now - probe.ended_at)
+        if not lags:
+            return SEARCH_WINDOW
+        window = WINDOW_MARGIN + WINDOW_FACTOR * max(lags)
+        return min(max(window, SHORTEST_WINDOW), LONGEST_WINDOW)
+
+    def is_over(self, entry: SearchedTag, asked: float) -> bool:
+        """Whether an answer that was asked for at this time can say that no server
+        exists under a tag.
+        """
+        ended_at = entry.ended_at
+        return ended_at is not None and asked >= self._window_end(
+            entry, ended_at, asked
+        )
+
+    def _window_end(self, entry: SearchedTag, ended_at: float, now: float) -> float:
+        window = self.window(now)
+        if entry.knowledge is Knowledge.CHECKED:
+            # A proxy may be slower to repeat a request than lists are to show it.
+            window = max(window, SEARCH_WINDOW)
+        return ended_at + window
+
+    def listed(self, entry: SearchedTag, now: float) -> None:
+        """A list shows the server that was accepted under a tag."""
+        if entry is self._probe and entry.ended_at is not None:
+            self._probe = None
+            self._lags.append((now, now - entry.ended_at))
+            due = self._window_end(entry, entry.ended_at, now)
+            self.put(entry, entry.knowledge, max(due, now))
+        entry.shown = True

@@ -1,0 +1,76 @@
+"""The effects of faults on lists and tags.
+
+A fault changes the query of a list, the behaviour of the server that carries it out, or
+the tags of an answer.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeAlias
+
+from msgspec.structs import replace
+
+from ...models.paging import ListFilter, ListQuery
+from ..http.responses import Json
+from ..world.errors import ApiError
+from ..world.listing import ListBehaviour, ListOrder
+from .fault import Fault
+from .kinds import Stage
+
+PickFault: TypeAlias = Callable[[Stage, Collection[str]], Fault | None]
+
+_ORDERS: Mapping[str, ListOrder] = {
+    "order-oldest-first": "oldest-first",
+    "order-shuffled": "shuffled",
+}
+
+
+def apply_list_faults(
+    query: ListQuery, pick_fault: PickFault
+) -> tuple[ListQuery, ListBehaviour]:
+    """Return the query that the server carries out, and how it does so.
+
+    Raises:
+        ApiError: The fault makes the server refuse such filters.
+    """
+    fields = [each.field for each in query.filters]
+    wrong = pick_fault("filters", fields) if fields else None
+    all_of = frozenset[str]()
+    if wrong and wrong.kind == "filters-all-of":
+        all_of = frozenset(wrong.fields or fields)
+    elif wrong:
+        query = _with_wrong_filters(query, wrong)
+    lag, order = pick_fault("lag", ()), pick_fault("order", ())
+    return query, ListBehaviour(
+        lag=(lag.seconds or 0.0) if lag else 0.0,
+        all_of=all_of,
+        order=_ORDERS[order.kind] if order else "requested",
+    )
+
+
+def apply_tags_fault(shown: Json, tags: Iterable[str], fault: Fault | None) -> Json:
+    """Return a status, or a row of a list, with its tags as the server shows them."""
+    if fault is None:
+        return shown
+    match fault.kind:
+        case "tags-missing":
+            return {key: value for key, value in shown.items() if key != "tags"}
+        case "tags-null":
+            return {**shown, "tags": None}
+        case _:
+            return {**shown, "tags": ",".join(tags)}
+
+
+def _with_wrong_filters(query: ListQuery, fault: Fault) -> ListQuery:
+    match fault.kind:
+        case "filters-ignored":
+            kept = [
+                each
+                for each in query.filters
+                if fault.fields and each.field not in fault.fields
+            ]
+            return replace(query, filters=kept)
+        case "filters-refused":
+            names = ", ".join(fault.fields) or "any field"
+            raise ApiError(400, f"query: filters on {names} are not supported")
+        case _:
+            return replace(query, filters=[ListFilter("request_id", "in", ())])
