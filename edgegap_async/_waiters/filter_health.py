@@ -7,7 +7,7 @@ shows nothing means nothing. This module does no I/O and reads no clock.
 from collections.abc import Collection
 from math import inf
 
-# Characters of IDs in a URL of 6,000 bytes: about 280 IDs.
+# Characters of IDs in a URL of 6,000 bytes: about 260 IDs of 12 characters.
 ROOM = 5600
 # Characters of IDs. If the API refuses even a list with fewer, its length is not the
 # cause.
@@ -55,7 +55,7 @@ class FilterHealth:
         """The deployments that the next list must show."""
         return tuple(self._expected)
 
-    def filters(self, now: float) -> bool:
+    def filters_trusted(self, now: float) -> bool:
         """Return whether the filters are trusted."""
         return now >= self._until
 
@@ -78,7 +78,7 @@ class FilterHealth:
         if self.room < LEAST_ROOM:
             self.distrust(now)
 
-    def lists(self, now: float) -> bool:
+    def lists_work(self, now: float) -> bool:
         """Return whether to poll lists now. While they fail, they are polled rarely."""
         return not self.failing or now >= self._retry_at
 

@@ -23,7 +23,7 @@ from ..models.deployment import (
     ReadyDeployment,
 )
 from .filter_health import FilterHealth
-from .schedule import MISSING, Goal, ListState, Outcome, Schedule, Waiter, size
+from .schedule import MISSING, Goal, Outcome, PolledState, Schedule, Waiter, size
 
 # Seconds for a list, with its time in the queue. If a list takes longer, statuses may
 # show the result earlier.
@@ -107,7 +107,7 @@ class Poller:
         finally:
             waiter.polling, waiter.due = (
                 False,
-                began + self._schedule.pace(waiter, began),
+                began + self._schedule.interval(waiter, began),
             )
 
     def _seen(self, waiter: Waiter, status: DeploymentStatus) -> None:
@@ -138,12 +138,12 @@ class Poller:
             now = _now()
             self._schedule.end_before(now + error.wait, waiter, now)
 
-    async def poll_list(self, chunk: dict[str, Waiter], state: ListState) -> None:
+    async def poll_list(self, chunk: dict[str, Waiter], state: PolledState) -> None:
         """Poll which deployments are in a state.
 
         Args:
             chunk: the waiters to list, by request_id.
-            state: "ready" or "error".
+            state: the state that the list is filtered by.
         """
         began = _now()
         for waiter in chunk.values():
@@ -157,14 +157,16 @@ class Poller:
             for waiter in chunk.values():
                 waiter.listing = False
                 if state == "error":
-                    waiter.error_due = began + self._schedule.error_pace(waiter, began)
+                    waiter.error_due = began + self._schedule.error_interval(
+                        waiter, began
+                    )
                 else:
                     waiter.due = (
-                        -inf if more else began + self._schedule.pace(waiter, began)
+                        -inf if more else began + self._schedule.interval(waiter, began)
                     )
 
     async def _ask_list(
-        self, chunk: dict[str, Waiter], state: ListState, began: float
+        self, chunk: dict[str, Waiter], state: PolledState, began: float
     ) -> bool:
         """Return whether further pages may show more deployments of these waiters."""
         asked = {*chunk, *(self._health.expected if state == "ready" else ())}
@@ -202,14 +204,15 @@ class Poller:
         else:
             self._health.failed(_now())
 
-    async def sweep(self, waiters: dict[str, Waiter], *, only: bool) -> None:
+    async def sweep(self, waiters: dict[str, Waiter], *, filtered: bool) -> None:
         """Read pages, newest first, until they have shown all of these waiters.
 
         Args:
             waiters: the waiters to look for, by request_id.
-            only: list these deployments only, to see which of them exist.
+            filtered: whether the pages are filtered by these IDs, to see which of them
+                exist.
         """
-        began, missing, foreign = _now(), set(waiters), set[str]()
+        began, missing, unrequested = _now(), set(waiters), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
@@ -218,36 +221,38 @@ class Poller:
                     waiter := self._schedule.get(row.request_id, "ready")
                 ):
                     self._schedule.resolve(waiter, ready_by(row))
-            foreign.update(
-                row.request_id for row in rows if only and row.request_id not in waiters
+            unrequested.update(
+                row.request_id
+                for row in rows
+                if filtered and row.request_id not in waiters
             )
-            return bool(foreign) or not missing
+            return bool(unrequested) or not missing
 
-        if only:
+        if filtered:
             self.ready_lists = 0
         try:
             complete = await newest(
                 self._transport,
                 take,
                 LIST_TIMEOUT,
-                request_ids=tuple(waiters) if only else None,
+                request_ids=tuple(waiters) if filtered else None,
             )
         except EdgegapError as error:
-            self._list_failed(waiters, error, tuple(waiters) if only else ())
+            self._list_failed(waiters, error, tuple(waiters) if filtered else ())
         else:
             self._seen_to_exist(
                 waiters,
-                missing if complete and not foreign else set(),
+                missing if complete and not unrequested else set(),
                 began,
-                only=only,
+                filtered=filtered,
             )
-            if foreign:
+            if unrequested:
                 self._health.distrust(began)
         finally:
             for waiter in waiters.values():
                 waiter.listing, waiter.due = (
                     False,
-                    began + self._schedule.pace(waiter, began),
+                    began + self._schedule.interval(waiter, began),
                 )
 
     def _seen_to_exist(
@@ -256,7 +261,7 @@ class Poller:
         missing: Collection[str],
         began: float,
         *,
-        only: bool,
+        filtered: bool,
     ) -> None:
         """Record which deployments the pages have shown, and which not."""
         self._health.answered()
@@ -265,7 +270,7 @@ class Poller:
                 # The deployment is gone, or not listed yet, or it moved to another page
                 # between two requests.
                 self._schedule.poll_soon(waiter)
-            elif only:
+            elif filtered:
                 # The deployment exists. Another list shows whether it is in ERROR.
                 waiter.polled_at = began
 

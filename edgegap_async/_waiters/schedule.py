@@ -14,8 +14,9 @@ from ..errors import EdgegapError
 from ..models.deployment import DeploymentStatus, ReadyDeployment
 
 Goal: TypeAlias = Literal["ready", "stopped"]
-# The state that a list is filtered by.
-ListState: TypeAlias = Literal["ready", "error", "any"]
+# The state that a list is filtered by. "any": the list is not filtered by a state.
+PolledState: TypeAlias = Literal["ready", "error"]
+ListState: TypeAlias = PolledState | Literal["any"]
 Outcome: TypeAlias = ReadyDeployment | EdgegapError
 # The result None means that no poll can end before the deadline.
 WaitFuture: TypeAlias = asyncio.Future[Outcome | None]
@@ -30,10 +31,10 @@ MISSES = 5
 # Seconds between two polls of a deployment that sends webhooks.
 SAFETY_NET = 3.0
 # Lists of deployments in ERROR are this many times rarer than those of READY ones.
-ERROR_PACE = 8
+ERROR_INTERVALS = 8
 # A list must show that a deployment exists after so many seconds, or after so many
 # intervals if they are longer.
-OVERDUE, OVERDUE_PACE = 10.0, 15
+OVERDUE, OVERDUE_INTERVALS = 10.0, 15
 # Seconds after which a status is polled, until a list has shown a deployment of a
 # waiter.
 UNPROVEN = 1.0
@@ -65,7 +66,9 @@ def _by_polled(waiter: "Waiter") -> float:
 
 
 def _by_overdue(waiter: "Waiter") -> float:
-    return waiter.polled_at + max(OVERDUE, OVERDUE_PACE * waiter.pace(waiter.polled_at))
+    return waiter.polled_at + max(
+        OVERDUE, OVERDUE_INTERVALS * waiter.interval(waiter.polled_at)
+    )
 
 
 _WHEN: Mapping[ListState, Callable[["Waiter"], float]] = {
@@ -113,7 +116,7 @@ class Waiter:
         # Whether Edgegap sends webhooks for this deployment.
         self.hooked: bool = hooked
         self.due: float = due
-        self.error_due: float = due + ERROR_PACE * FASTEST
+        self.error_due: float = due + ERROR_INTERVALS * FASTEST
         # The time of the last status poll.
         self.polled_at: float = now
         # Failed status polls in a row.
@@ -153,7 +156,7 @@ class Waiter:
             self.polling and now - self.polled_at >= STATUS_TIMEOUT
         )
 
-    def pace(self, now: float) -> float:
+    def interval(self, now: float) -> float:
         """Return the seconds between two polls."""
         return min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
 
@@ -181,7 +184,7 @@ class Schedule:
         self._waiters: dict[Goal, dict[str, Waiter]] = {"ready": {}, "stopped": {}}
         # Waiters to poll out of turn, in order.
         self._soon: dict[Waiter, None] = {}
-        self._next_overdue = -inf
+        self._next_unproven = -inf
         # Missing webhooks in a row.
         self._missed = MISSES
         # The time of the next list with fewer IDs than fit into a URL.
@@ -229,13 +232,15 @@ class Schedule:
         """
         return self._missed < MISSES
 
-    def pace(self, waiter: Waiter, now: float) -> float:
+    def interval(self, waiter: Waiter, now: float) -> float:
         """Return the seconds between two polls of a waiter."""
         return (
-            SAFETY_NET if waiter.hooked and self.webhooks_arrive else waiter.pace(now)
+            SAFETY_NET
+            if waiter.hooked and self.webhooks_arrive
+            else waiter.interval(now)
         )
 
-    def error_pace(self, waiter: Waiter, now: float) -> float:
+    def error_interval(self, waiter: Waiter, now: float) -> float:
         """Return the seconds between two lists of deployments in ERROR.
 
         While webhooks arrive, lists only make up for lost ones, so both kinds of lists
@@ -244,13 +249,13 @@ class Schedule:
         return (
             SAFETY_NET
             if waiter.hooked and self.webhooks_arrive
-            else ERROR_PACE * waiter.pace(now)
+            else ERROR_INTERVALS * waiter.interval(now)
         )
 
     @property
     def lists_between(self) -> int:
         """Lists of READY deployments between two other lists."""
-        return 1 if self.webhooks_arrive else ERROR_PACE
+        return 1 if self.webhooks_arrive else ERROR_INTERVALS
 
     def receive(self, waiter: Waiter, outcome: Outcome | None) -> None:
         """Resolve a waiter by a webhook, or poll it soon if there is no outcome."""
@@ -318,11 +323,11 @@ class Schedule:
         if (
             not alone
             and not proven
-            and now >= self._next_overdue
-            and (overdue := self._overdue(now))
+            and now >= self._next_unproven
+            and (unproven := self._unproven(now))
         ):
             # It goes before the waiters for an end, of which there may be many.
-            return overdue
+            return unproven
         singly: list[Waiter] = [
             *self._waiters["stopped"].values(),
             *(self.ready.values() if alone else ()),
@@ -330,12 +335,13 @@ class Schedule:
         due = [waiter for waiter in singly if waiter.due <= now and not waiter.polling]
         return min(due, key=_by_due, default=None)
 
-    def _overdue(self, now: float) -> Waiter | None:
+    def _unproven(self, now: float) -> Waiter | None:
+        """Return the waiter to check by its status, as no list has proven to work."""
         free = [waiter for waiter in self.ready.values() if not waiter.polling]
         oldest = min(free, key=_by_polled) if free else None
         if oldest is None or now - oldest.polled_at < UNPROVEN:
             return None
-        self._next_overdue = now + self.pace(oldest, now)
+        self._next_unproven = now + self.interval(oldest, now)
         return oldest
 
     def _in_lists(self, now: float) -> bool:

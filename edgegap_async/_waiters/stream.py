@@ -2,14 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeAlias
 
 from .schedule import Outcome, WaitFuture, WaitHandle
 
-Until: TypeAlias = Callable[
-    [Coroutine[object, object, None], float | None], Awaitable[bool]
-]
+Until: TypeAlias = Callable[[Awaitable[object], float | None], Awaitable[bool]]
 
 
 class ReadyStream:
@@ -21,7 +19,8 @@ class ReadyStream:
 
     Args:
         handles: the waits. They share one deadline.
-        until: awaits a coroutine until a deadline at most.
+        until: waits for an awaitable until a deadline, and returns whether it ended in
+            time.
         result: returns the outcome of a wait, and ends the wait.
     """
 
@@ -51,7 +50,7 @@ class ReadyStream:
         while self._remaining:
             if not self._resolved:
                 self._changed.clear()
-                if not await self._until(_set(self._changed), self._deadline):
+                if not await self._until(self._changed.wait(), self._deadline):
                     self._resolved.extend(self._remaining)
             # A future that ended after the time-out is in `_resolved` twice.
             elif handle := self._remaining.pop(self._resolved.popleft(), None):
@@ -60,7 +59,3 @@ class ReadyStream:
                     self._changed.set()
                 return handle.waiter.request_id, self._result(handle)
         raise StopAsyncIteration
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -161,7 +161,7 @@ class Watcher:
     ) -> tuple[WaitHandle, Outcome]:
         handle = self._join(request_id, goal, timeout)
         try:
-            await self._transport.wait(_over(handle.future), handle.deadline)
+            await self._transport.wait(handle.future, handle.deadline)
             return handle, self._result(handle)
         finally:
             self._leave(handle)
@@ -317,14 +317,14 @@ class Watcher:
             waiter.poll_task = self._begin(
                 group, self._single, partial(self._poller.poll_status, waiter)
             )
-        if not health.lists(now):
+        if not health.lists_work(now):
             return
-        if not health.filters(now):
+        if not health.filters_trusted(now):
             if not self._lists and (waiters := schedule.next_sweep(now)):
                 self._begin(
                     group,
                     self._lists,
-                    partial(self._poller.sweep, waiters, only=False),
+                    partial(self._poller.sweep, waiters, filtered=False),
                 )
             return
         while len(self._lists) < (1 if health.failing else MOST_LISTS) and (
@@ -341,7 +341,7 @@ class Watcher:
         for state in (*rest, "ready"):
             if chunk := self._schedule.next_list(now, self._health.room, state):
                 if state == "any":
-                    return partial(self._poller.sweep, chunk, only=True)
+                    return partial(self._poller.sweep, chunk, filtered=True)
                 return partial(self._poller.poll_list, chunk, state)
         return None
 
@@ -374,7 +374,3 @@ def _status_timeout(waiter: Waiter, now: float) -> EdgegapError | None:
         return None
     text = f"the status of {waiter.request_id} was not answered within {now - waiter.polled_at:.3g} s"
     return DeadlineExceeded(text, request_sent=True)
-
-
-async def _over(future: WaitFuture) -> None:
-    await future

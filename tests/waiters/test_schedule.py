@@ -19,7 +19,7 @@ from edgegap_async._waiters.filter_health import (
     FilterHealth,
 )
 from edgegap_async._waiters.schedule import (
-    ERROR_PACE,
+    ERROR_INTERVALS,
     FASTEST,
     MISSES,
     OVERDUE,
@@ -89,12 +89,12 @@ async def test_a_webhook_during_a_poll_is_not_counted_as_missed() -> None:
         schedule.receive(handle.waiter, ready)
         schedule.resolve(handle.waiter, ready)
     assert schedule.webhooks_arrive
-    assert schedule.pace(handle.waiter, 0.0) == SAFETY_NET
+    assert schedule.interval(handle.waiter, 0.0) == SAFETY_NET
     for _ in range(MISSES):
         assert schedule.webhooks_arrive
         schedule.resolve(add_waiter(schedule, "a", hooked=True).waiter, ready)
     assert not schedule.webhooks_arrive
-    assert schedule.pace(handle.waiter, 0.0) == FASTEST
+    assert schedule.interval(handle.waiter, 0.0) == FASTEST
 
 
 def test_lists_that_are_too_long_are_halved_once() -> None:
@@ -104,16 +104,16 @@ def test_lists_that_are_too_long_are_halved_once() -> None:
     assert health.room == ROOM // 2
     health.refused(ROOM // 4, 0.0)
     assert health.room == ROOM // 8
-    assert health.filters(0.0)
+    assert health.filters_trusted(0.0)
 
 
 def test_filters_are_not_trusted_after_a_short_list_was_refused() -> None:
     health = FilterHealth()
     health.refused(2 * LEAST_ROOM, 10.0)
-    assert health.filters(10.0)
+    assert health.filters_trusted(10.0)
     health.refused(2 * LEAST_ROOM - 1, 10.0)
-    assert not health.filters(10.0 + DISTRUST - 0.1)
-    assert health.filters(10.0 + DISTRUST)
+    assert not health.filters_trusted(10.0 + DISTRUST - 0.1)
+    assert health.filters_trusted(10.0 + DISTRUST)
     assert health.room == ROOM
 
 
@@ -149,7 +149,7 @@ async def test_a_list_that_is_not_full_waits_until_it_is_due() -> None:
     assert schedule.next_due(1.1) == 1.0 + FASTEST
     # Lists of deployments in ERROR are rarer.
     assert len(schedule.next_list(1.1, ROOM, "error")) == 0
-    assert len(schedule.next_list(1.0 + ERROR_PACE * FASTEST, ROOM, "error")) == 2
+    assert len(schedule.next_list(1.0 + ERROR_INTERVALS * FASTEST, ROOM, "error")) == 2
 
 
 async def test_an_id_longer_than_a_url_is_still_listed() -> None:
@@ -228,7 +228,7 @@ def check_list(
 ) -> bool:
     """Check a list of a and b. Return whether the filters are trusted."""
     health.judge(shown, ["a", "b", *health.expected], began, sound=sound, full=full)
-    return health.filters(began)
+    return health.filters_trusted(began)
 
 
 def test_filters_are_not_trusted_after_a_list_with_foreign_rows() -> None:
@@ -277,10 +277,10 @@ def test_lists_become_rare_after_three_failures() -> None:
     health.answered()
     for _ in range(3):
         assert not health.failing
-        assert health.lists(0.0)
+        assert health.lists_work(0.0)
         health.failed(0.0)
     assert health.failing
-    assert not health.lists(RETRY_AFTER_FAILURE - 0.1)
-    assert health.lists(RETRY_AFTER_FAILURE)
+    assert not health.lists_work(RETRY_AFTER_FAILURE - 0.1)
+    assert health.lists_work(RETRY_AFTER_FAILURE)
     assert check_list(health, began=0.0)
     assert not health.failing
