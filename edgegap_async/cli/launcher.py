@@ -23,7 +23,7 @@ from ..errors import (
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
 from .matches import Match
-from .summary import Failure, Outcome, reason
+from .summary import Failure, LaunchResult, reason
 
 T = TypeVar("T")
 # It takes the match_id, its server, and the seconds until the server was READY.
@@ -54,7 +54,7 @@ class Launch:
         on_ready: OnReady,
         max_running: int | None = None,
     ) -> None:
-        self.outcome: Outcome = Outcome(len(matches))
+        self.result: LaunchResult = LaunchResult(len(matches))
         self.interrupted: bool = False
         self.write_error: OSError | None = None
         self.unauthorized: Unauthorized | None = None
@@ -89,7 +89,7 @@ class Launch:
                         "its deploy was in flight and may have started a server",
                     )
                 raise
-        self.outcome.seconds = loop.time() - began
+        self.result.seconds = loop.time() - began
 
     def interrupt(self) -> None:
         """Start no more servers, and wait only for the deploys in flight."""
@@ -106,23 +106,23 @@ class Launch:
             else []
         )
 
-    def so_far(self) -> Outcome:
-        """Return the outcome so far."""
+    def so_far(self) -> LaunchResult:
+        """Return the result so far."""
         if self._outcomes:
-            self.outcome.deployed = self._outcomes.accepted
-        return self.outcome
+            self.result.deployed = self._outcomes.accepted
+        return self.result
 
-    def _process(self, result: DeployOutcome, stops: asyncio.TaskGroup) -> None:
-        match_id = self._match_ids[id(result.request)]
-        if result.seconds is not None:
-            sent = asyncio.get_running_loop().time() - result.seconds
-            self.outcome.first_sent = min(self.outcome.first_sent, sent)
-            self.outcome.last_sent = max(self.outcome.last_sent, sent)
-        if server := result.deployment:
-            self.outcome.existing[server.request_id] = match_id
+    def _process(self, outcome: DeployOutcome, stops: asyncio.TaskGroup) -> None:
+        match_id = self._match_ids[id(outcome.request)]
+        if outcome.seconds is not None:
+            sent = asyncio.get_running_loop().time() - outcome.seconds
+            self.result.first_sent = min(self.result.first_sent, sent)
+            self.result.last_sent = max(self.result.last_sent, sent)
+        if server := outcome.deployment:
+            self.result.existing[server.request_id] = match_id
             if isinstance(server, ReadyDeployment) and not self.interrupted:
-                self._report(match_id, server, result.seconds or 0.0)
-        elif error := result.error:
+                self._report(match_id, server, outcome.seconds or 0.0)
+        elif error := outcome.error:
             self._failed(match_id, error, stops)
 
     def _report(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
@@ -132,7 +132,7 @@ class Launch:
             self.write_error = error
             self.interrupt()
         else:
-            self.outcome.waits.append(seconds)
+            self.result.waits.append(seconds)
 
     def _failed(
         self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
@@ -144,7 +144,7 @@ class Launch:
         if isinstance(error, Unauthorized):
             self._refused(error)
             return
-        self.outcome.failures.append(Failure(match_id, reason(error)))
+        self.result.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
                 self._add_unknown(match_id, reason(error))
@@ -153,7 +153,7 @@ class Launch:
                 | DeploymentFailed(request_id=request_id)
                 | ReadyTimeout(request_id=request_id)
             ):
-                self.outcome.existing[request_id] = match_id
+                self.result.existing[request_id] = match_id
                 stops.create_task(self._stop(request_id))
             case _:
                 pass
@@ -165,21 +165,21 @@ class Launch:
         self.unauthorized = error
 
     def _add_unknown(self, match_id: str, reason: str) -> None:
-        self.outcome.unknown.append(Failure(match_id, reason))
+        self.result.unknown.append(Failure(match_id, reason))
 
     async def stop_all(self) -> None:
         """Stop all servers that were started and are not stopped yet."""
-        await _each(list(self.outcome.existing), self._stop, STOPS)
+        await _each(list(self.result.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
-        match_id = self.outcome.existing[request_id]
+        match_id = self.result.existing[request_id]
         try:
             await self._session.deployments.stop(request_id, timeout=None)
         except EdgegapError as error:
             if not (isinstance(error, ApiError) and is_gone(error)):
                 self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
                 return
-        self.outcome.stopped[request_id] = self.outcome.existing.pop(request_id)
+        self.result.stopped[request_id] = self.result.existing.pop(request_id)
 
 
 async def _each(

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .summary import Outcome
+from .summary import LaunchResult
 
 # Seconds between two lines. More lines would fill a log.
 PLAIN_PERIOD = 5.0
@@ -44,7 +44,7 @@ class ProgressDisplay(Protocol):
         """Write a message for the user."""
         ...
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
         ...
 
@@ -62,9 +62,9 @@ class Plain:
         """Write a message for the user."""
         click.echo(text, err=True)
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
-        self.say(_summary(outcome))
+        self.say(_summary(result))
 
 
 class Bar:
@@ -91,11 +91,11 @@ class Bar:
         """Write a message for the user above the bar."""
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
-        done = outcome.ready + len(outcome.failures)
+        done = result.ready + len(result.failures)
         self._progress.update(
-            self._task, completed=done, description=_summary(outcome), refresh=True
+            self._task, completed=done, description=_summary(result), refresh=True
         )
 
 
@@ -127,7 +127,7 @@ def progress_display(
 
 
 async def keep_updating(
-    display: ProgressDisplay, so_far: Callable[[], Outcome]
+    display: ProgressDisplay, so_far: Callable[[], LaunchResult]
 ) -> None:
     """Update the display periodically, until cancelled."""
     while True:
@@ -135,9 +135,9 @@ async def keep_updating(
         display.update(so_far())
 
 
-def _summary(outcome: Outcome) -> str:
-    text = f"{outcome.deployed} of {outcome.total} deployed, {outcome.ready} ready, {len(outcome.failures)} failed"
-    return f"{text}, {len(outcome.stopped)} stopped" if outcome.stopped else text
+def _summary(result: LaunchResult) -> str:
+    text = f"{result.deployed} of {result.total} deployed, {result.ready} ready, {len(result.failures)} failed"
+    return f"{text}, {len(result.stopped)} stopped" if result.stopped else text
 
 
 def _write(text: str) -> None:

@@ -82,13 +82,13 @@ async def run_launch(
         click.echo(f"launch ended: {launch.unauthorized}", err=True)
         if not launch.so_far().deployed:
             return NOTHING_STARTED
-    for line in summary(launch.outcome, session.usage(), simulator):
+    for line in summary(launch.result, session.usage(), simulator):
         click.echo(line, err=True)
-    for line in stopped_lines(launch.outcome, by_name=launch.interrupted):
+    for line in stopped_lines(launch.result, by_name=launch.interrupted):
         click.echo(line, err=True)
     if interruption.count:
         return INTERRUPTED
-    return 0 if launch.outcome.complete else 1
+    return 0 if launch.result.complete else 1
 
 
 def _discard_stdout() -> None:
@@ -106,7 +106,7 @@ async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             ticker = group.create_task(keep_updating(display, launch.so_far))
-            display.say(f"launching {launch.outcome.total} matches")
+            display.say(f"launching {launch.result.total} matches")
             try:
                 await launch.run()
             except Exception:
@@ -122,6 +122,6 @@ async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
                 await launch.stop_all()
             ticker.cancel()
     except BaseException:
-        for line in stopped_lines(launch.outcome, by_name=True):
+        for line in stopped_lines(launch.result, by_name=True):
             display.say(line)
         raise

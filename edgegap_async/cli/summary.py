@@ -38,8 +38,8 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """The outcome of a launch so far. Times are in seconds.
+class LaunchResult:
+    """The result of a launch so far. Times are in seconds.
 
     Attributes:
         total: how many matches there are.
@@ -114,22 +114,21 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def summary(
-    outcome: Outcome,
+    result: LaunchResult,
     usage: Mapping[LimitName, LimitUsage],
     simulator: ServerCounts | None = None,
 ) -> Iterator[str]:
     """Yield the lines of the summary."""
     yield (
-        f"{outcome.ready} of {outcome.total} matches have their server, {len(outcome.failures)} failed, "
-        f"in {outcome.seconds:.1f} s"
+        f"{result.ready} of {result.total} matches have their server, {len(result.failures)} failed, "
+        f"in {result.seconds:.1f} s"
     )
     yield from (
-        f"  failed: {failure.match_id}: {failure.reason}"
-        for failure in outcome.failures
+        f"  failed: {failure.match_id}: {failure.reason}" for failure in result.failures
     )
-    if outcome.last_sent:
-        yield f"deploys: all sent within {outcome.last_sent - outcome.first_sent:.1f} s"
-    if waits := outcome.waits:
+    if result.last_sent:
+        yield f"deploys: all sent within {result.last_sent - result.first_sent:.1f} s"
+    if waits := result.waits:
         p50, p95 = percentile(waits, 0.5), percentile(waits, 0.95)
         yield f"time from deploy to ready: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
     yield from _table(
@@ -162,16 +161,16 @@ def _table(title: str, rows: Iterable[tuple[str, int, int, int]]) -> Iterator[st
     )
 
 
-def stopped_lines(outcome: Outcome, *, by_name: bool) -> Iterator[str]:
+def stopped_lines(result: LaunchResult, *, by_name: bool) -> Iterator[str]:
     """Yield lines about stopped servers, running servers and unknown outcomes.
 
     Args:
         by_name: list each server with its match, not only their number.
     """
-    for state, servers in (("stopped", outcome.stopped), ("running", outcome.existing)):
+    for state, servers in (("stopped", result.stopped), ("running", result.existing)):
         if servers:
             names = ", ".join(
                 f"{request_id} ({match_id})" for request_id, match_id in servers.items()
             )
             yield f"{state}: {len(servers)} servers{f': {names}' if by_name else ''}"
-    yield from (f"unknown: {each.match_id}: {each.reason}" for each in outcome.unknown)
+    yield from (f"unknown: {each.match_id}: {each.reason}" for each in result.unknown)

@@ -21,7 +21,7 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
-from edgegap_async.cli.summary import Outcome, percentile
+from edgegap_async.cli.summary import LaunchResult, percentile
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
@@ -52,8 +52,8 @@ async def test_400_deploys_run_at_the_full_rate_without_a_429(
         )
         await launch.run()
 
-    assert launch.outcome.complete
-    assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
+    assert launch.result.complete
+    assert launch.result.last_sent - launch.result.first_sent <= 1.05 * 400 / 40
     counts = simulator.counts()["limits"].values()
     assert [limit["refused"] for limit in counts] == [0, 0, 0, 0]
     assert [
@@ -285,7 +285,7 @@ class TestProgress:
     ) -> None:
         with progress_display(4, Console(file=StringIO())) as show:
             show.line("{}")
-            show.update(Outcome(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
+            show.update(LaunchResult(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
 
         assert capsys.readouterr() == (
             "{}\n",
@@ -300,7 +300,7 @@ class TestProgress:
             4, Console(file=terminal, force_terminal=True, width=120)
         ) as show:
             show.line("{}")
-            show.update(Outcome(4, deployed=3, waits=[1.0]))
+            show.update(LaunchResult(4, deployed=3, waits=[1.0]))
             show.say("[bold] is no markup")
 
         assert capsys.readouterr().out == "{}\n"
