@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
 
-from .models._check import fail, http_url
+from .models._check import bare_http_url, fail
 from .models.deploy import Webhook
 from .models.deployment import DeploymentStatus
 
@@ -317,14 +317,7 @@ def _notify(listener: Listener, event: WebhookEvent) -> None:
 
 def _split(base_url: str) -> tuple[str, str]:
     """Return the scheme and host of a URL, and its path without a trailing slash."""
-    parts = http_url("base_url", base_url)
-    if (
-        parts.username is not None
-        or parts.password is not None
-        or parts.query
-        or parts.fragment
-    ):
-        fail("base_url", "must not hold a user name, a password, a query or a fragment")
+    parts = bare_http_url("base_url", base_url)
     path = parts.path.rstrip("/")
     if not _FRONT.fullmatch(path):
         fail(

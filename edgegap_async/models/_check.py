@@ -229,13 +229,9 @@ def http_url(argument: str, value: object) -> SplitResult:
     return parts
 
 
-def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """Check a URL that a token may be sent to.
-
-    Plain http is allowed only to this machine, or with `allow_insecure`.
-    """
-    url = stripped(text(argument, value)).rstrip("/")
-    parts = http_url(argument, url)
+def bare_http_url(argument: str, value: object) -> SplitResult:
+    """Return the parts of an http or https URL that has only a host and a path."""
+    parts = http_url(argument, value)
     if (
         parts.username is not None
         or parts.password is not None
@@ -243,6 +239,15 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         or parts.fragment
     ):
         fail(argument, "must not hold a user name, a password, a query or a fragment")
+    return parts
+
+
+def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
+    """Check a URL that a token may be sent to.
+
+    Plain http is allowed only to this machine, or with `allow_insecure`.
+    """
+    parts = bare_http_url(argument, stripped(text(argument, value)).rstrip("/"))
     if (
         parts.scheme == "http"
         and not allow_insecure

@@ -152,6 +152,10 @@ else:
     _Webhook = Webhook | None
 
 
+# The fields of a deploy that hold the URL of a webhook.
+WEBHOOK_FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
+
+
 def _user(value: object) -> ByAddress | ByCoordinates:
     match value:
         case str() | IPv4Address() | IPv6Address():
@@ -232,7 +236,7 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
             flag("require_cached_locations", self.require_cached_locations)
         if self.resources is not None and not isinstance(self.resources, Resources):
             fail("resources", "must be a Resources")
-        for name in ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated"):
+        for name in WEBHOOK_FIELDS:
             force_setattr(self, name, _webhook(name, getattr(self, name)))
 
 
