@@ -28,6 +28,8 @@ YOUNG = 30.0
 ENOUGH_ANSWERS, LEAST_SPAN = 3, 10.0
 # Seconds for the lists of one confirmation.
 CONFIRM_TIMEOUT = 10.0
+# Seconds until the list is asked for: many may be in doubt at the same time.
+GATHER = 0.5
 # IDs per confirmation: as many as fit into a URL.
 MOST_IDS = 200
 
@@ -94,7 +96,8 @@ class Existence:
         return future.result() if future.done() else None
 
     async def _ask(self, transport: Transport) -> None:
-        """Ask one list for all that wait."""
+        """Ask one list for all that wait, and for those that come in a moment."""
+        await asyncio.sleep(GATHER)
         asked = list(self._unconfirmed)[:MOST_IDS]
         shown: Collection[str] | None = None
         try:

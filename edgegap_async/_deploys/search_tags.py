@@ -15,8 +15,10 @@ follows the lag of the lists, which deployments of this session show.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from itertools import islice
+from math import inf
 
 from .state import ALIVE, DeployRecord
 
@@ -28,6 +30,8 @@ WINDOW_MARGIN, WINDOW_FACTOR, LAGS_KEPT = 1.0, 2.0, 600.0
 QUARANTINE = 300.0
 # Seconds that an accepted tag is checked at most: it may have been stopped meanwhile.
 LONGEST_CHECK = 60.0
+# Seconds that a tag which is CHECKED waits for others, to share a list with them.
+GATHER = 3.0
 # Seconds between two measurements of the lag, and until a deployment is first asked for.
 LAG_INTERVAL, FIRST_LAG_LOOK, LAG_LOOKS = 30.0, 0.3, 0.5
 # Seconds between two searches for a tag that is not SEARCHED.
@@ -153,29 +157,24 @@ class SearchTags:
     def due(self, now: float, most: int) -> list[SearchedTag]:
         """The tags to search for now: all that are SEARCHED, and some of the others."""
         others: list[SearchedTag] = []
-        for knowledge in (
-            Knowledge.CHECKED,
-            Knowledge.WATCHED,
-            Knowledge.QUARANTINED,
-        ):
-            for entry in self._by_knowledge[knowledge].values():
-                if len(others) >= most or entry.due > now:
+        for knowledge, entries in self._by_knowledge.items():
+            if knowledge is Knowledge.SEARCHED or _first_due(knowledge, entries) > now:
+                continue
+            left = most - len(others)
+            for entry in islice(entries.values(), left):
+                if entry.due > now:
                     break
                 others.append(entry)
-        if (
-            most
-            and self._probe
-            and self._probe.due <= now
-            and self._probe not in others
-        ):
-            others.append(self._probe)
+        probe = self._probe
+        if probe and probe.due <= now and most and probe not in others:
+            others.append(probe)
         return [*self._by_knowledge[Knowledge.SEARCHED].values(), *others]
 
     def next_due(self) -> float | None:
-        """When the next tag that is not SEARCHED is due; None: there is none."""
+        """When to search next, if no tag is SEARCHED; None: no tag is known."""
         dues = [
-            next(iter(entries.values())).due
-            for entries in self._by_knowledge.values()
+            _first_due(knowledge, entries)
+            for knowledge, entries in self._by_knowledge.items()
             if entries
         ]
         if self._probe:
@@ -246,3 +245,11 @@ class SearchTags:
             due = self._window_end(entry, entry.ended_at, now)
             self.put(entry, entry.knowledge, max(due, now))
         entry.shown = True
+
+
+def _first_due(knowledge: Knowledge, entries: Mapping[str, SearchedTag]) -> float:
+    """When the tags of a queue are to be searched for."""
+    first = next(iter(entries.values()), None)
+    if first is None:
+        return inf
+    return first.due + (GATHER if knowledge is Knowledge.CHECKED else 0.0)

@@ -117,19 +117,18 @@ async def existing(
         None: no list could be proven.
     """
     deadline, asked = Deadline.after(timeout), set(request_ids)
-    shown, filters = await _by_id(transport, asked, deadline)
-    if filters and shown:
-        return shown
-    # Anything that exists will do to prove the filter, if it is not asked for anyway.
+    # The newest deployments will do, if they are not asked for anyway.
     query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
     page = await _page(transport, query, 1, deadline)
     rows = {row.request_id for row in page.data}
     if rows and is_last(page):
         return asked & rows
-    if other := next(iter(rows - asked), None):
-        shown, filters = await _by_id(transport, {other, *asked}, deadline)
-        if filters and other in shown:
-            return shown - {other}
+    other = next(iter(rows - asked), None)
+    shown, filters = await _by_id(
+        transport, {*asked, *([other] if other else [])}, deadline
+    )
+    if filters and shown:
+        return shown & asked
     return await _in_all_pages(transport, asked, deadline)
 
 

@@ -62,7 +62,7 @@ class Target:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1),
-    help="Most servers that exist at once; other matches wait.",
+    help="Most servers that exist at once; other matches wait. With --stop, each server is stopped once it was ready.",
 )
 @click.option(
     "--burst",

@@ -12,13 +12,11 @@ from typing import TypeAlias, TypeVar
 from .._deploys.batch import DeployOutcome, DeployStream
 from ..errors import (
     AllocationFailed,
-    ApiError,
     DeploymentFailed,
     DeployOutcomeUnknown,
     EdgegapError,
     ReadyTimeout,
     Unauthorized,
-    is_gone,
 )
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
@@ -28,6 +26,8 @@ from .summary import Failure, LaunchResult, reason
 T = TypeVar("T")
 # It takes the match_id, its server, and the seconds until the server was READY.
 OnReady: TypeAlias = Callable[[str, ReadyDeployment, float], None]
+# Seconds for each stop, with all retries.
+STOP_TIMEOUT = 60.0
 # Stops in progress at a time: more than the limit has slots.
 STOPS = 100
 
@@ -43,6 +43,7 @@ class Launch:
         on_ready: called with each server as soon as it is READY. If it raises an
             `OSError`, the output can't be written, and the launch is interrupted.
         max_running: how many servers may exist at once. None: no bound.
+        stop_ready: stop each server once it was READY.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Launch:
         timeout: float | None,
         on_ready: OnReady,
         max_running: int | None = None,
+        stop_ready: bool = False,
     ) -> None:
         self.result: LaunchResult = LaunchResult(len(matches))
         self.interrupted: bool = False
@@ -66,7 +68,7 @@ class Launch:
             max_running=max_running,
         )
         self._match_ids = {id(match.request): match.match_id for match in matches}
-        self._on_ready = on_ready
+        self._on_ready, self._stop_ready = on_ready, stop_ready
         self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
@@ -122,6 +124,8 @@ class Launch:
             self.result.existing[server.request_id] = match_id
             if isinstance(server, ReadyDeployment) and not self.interrupted:
                 self._report(match_id, server, outcome.seconds or 0.0)
+                if self._stop_ready:
+                    stops.create_task(self._stop(server.request_id))
         elif error := outcome.error:
             self._failed(match_id, error, stops)
 
@@ -172,14 +176,19 @@ class Launch:
         await _each(list(self.result.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
+        if request_id not in self.result.existing:
+            # It is stopped already.
+            return
         match_id = self.result.existing[request_id]
         try:
-            await self._session.deployments.stop(request_id, timeout=None)
+            await self._session.deployments.ensure_stopped(
+                request_id, timeout=STOP_TIMEOUT
+            )
         except EdgegapError as error:
-            if not (isinstance(error, ApiError) and is_gone(error)):
-                self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
-                return
-        self.result.stopped[request_id] = self.result.existing.pop(request_id)
+            self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
+            return
+        self.result.existing.pop(request_id, None)
+        self.result.stopped[request_id] = match_id
 
 
 async def _each(

@@ -74,6 +74,8 @@ async def run_launch(
             timeout=timeout,
             on_ready=on_ready,
             max_running=max_running,
+            # Servers that are ready would prevent further deploys.
+            stop_ready=stop and max_running is not None,
         )
         interruption = _Interruption(launch, display)
         with on_interrupt(interruption):

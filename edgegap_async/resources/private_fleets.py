@@ -6,11 +6,13 @@ from typing import Unpack
 
 from msgspec import UNSET
 
+from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
+from ..models._check import identifier
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHosts
 from ._options import READY_TIMEOUT, DeployOptions, page_query
@@ -88,6 +90,49 @@ class PrivateFleets:
             timeout=timeout,
             priority=priority,
             once=once,
+        )
+
+    def deploy_many(
+        self,
+        requests: Requests,
+        *,
+        until_ready: bool = True,
+        ready_timeout: float | None = READY_TIMEOUT,
+        stop_on_failure: bool = True,
+        concurrency: int | None = None,
+        max_running: int | None = None,
+        priority: Priority = "foreground",
+    ) -> AbstractAsyncContextManager[DeployStream]:
+        """The same as `deployments.deploy_many`, on private fleets.
+
+        Args:
+            requests: an iterable, asynchronous or not, of `FleetDeployRequest`.
+
+        The other arguments, and what it raises, are those of `deployments.deploy_many`.
+        """
+        plan = Plan(
+            until_ready=until_ready,
+            ready_timeout=ready_timeout,
+            stop_on_failure=stop_on_failure,
+            concurrency=concurrency,
+            max_running=max_running,
+            priority=priority,
+        )
+        return DeployBlock(
+            self._manager, FLEET_DEPLOY, FleetDeployRequest, requests, plan
+        )
+
+    def adopt(
+        self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
+        """The same as `deployments.adopt`: a deployment on a private fleet is polled and
+        stopped like any other.
+
+        Args:
+            ready_timeout: seconds until it is READY; None: no end.
+        """
+        return self._manager.adopted(
+            identifier("request_id", request_id), ready_timeout
         )
 
     async def hosts(

@@ -364,7 +364,7 @@ def methods(
 WAITING = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
 WITHOUT_PRIORITY = {
     f"deployments.{name}" for name in (*WAITING, "adopt", "ensure_stopped", "reap")
-}
+} | {"private_fleets.adopt"}
 
 
 async def begin(asked: Any) -> object:

@@ -1,0 +1,182 @@
+"""A "not found" that comes too early, or from a gateway, is not the end of a server."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from support.deploy_many import requests
+from support.owning import deploy, forgotten, owning, running
+from support.raw_server import RawServer, answer, failure, session
+
+from edgegap_async import EdgegapSession
+from edgegap_async.errors import DeadlineExceeded, DeploymentTerminated
+from edgegap_async.simulator import Fault, Simulator
+
+# Replicas lag: the first requests for a deployment are answered 404.
+LAGS: dict[str, dict[str, Any]] = {
+    "1 s": {"replica_lag": 1.0},
+    "10 s": {"replica_lag": 10.0},
+    "1 s, and it ends with 410": {"replica_lag": 1.0, "gone": "410"},
+}
+lagging = pytest.mark.parametrize("options", LAGS.values(), ids=LAGS)
+GATEWAY = ("404-text", "404-html", "404-empty", "404-json")
+gateways = pytest.mark.parametrize("kind", GATEWAY)
+
+
+@lagging
+async def test_a_caller_that_leaves_leaves_no_server(options: dict[str, Any]) -> None:
+    async with owning(options={"delay_after": (0.5, 0.5), **options}) as (edgegap, sim):
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        await asyncio.sleep(40)
+        assert len(sim.deployed()) == 1
+        assert forgotten(sim) == set()
+
+
+@lagging
+async def test_a_block_waits_for_its_server_and_stops_it(
+    options: dict[str, Any],
+) -> None:
+    async with owning(options={"ready_after": (0.0, 0.0), **options}) as (edgegap, sim):
+        async with running(edgegap) as server:
+            assert sim.running() == {server.request_id}
+        await asyncio.sleep(40)
+        assert forgotten(sim) == set()
+
+
+@lagging
+async def test_deploy_many_serves_and_stops_all(options: dict[str, Any]) -> None:
+    async with owning(options={"ready_after": (0.0, 0.0), **options}) as (edgegap, sim):
+        many = edgegap.deployments.deploy_many(requests(20))
+        async with many as outcomes:
+            taken = [await anext(outcomes) for _ in range(5)]
+        assert [outcome.error for outcome in taken] == [None] * 5
+        await asyncio.sleep(60)
+        held = [outcome.deployment.request_id for outcome in taken]
+        assert forgotten(sim, held) == set()
+
+
+async def test_closing_in_the_lag_names_the_server() -> None:
+    options = {"delay_after": (0.5, 0.5), "replica_lag": 60.0}
+    async with owning(options=options) as (edgegap, sim):
+        call = asyncio.ensure_future(deploy(edgegap))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        await asyncio.sleep(1)
+        await edgegap.aclose()
+        assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)
+        assert len(edgegap.leftovers) == 1
+
+
+async def test_a_deployment_of_unknown_age_is_gone_at_once() -> None:
+    async with owning() as (edgegap, _):
+        began = asyncio.get_running_loop().time()
+        await edgegap.deployments.ensure_stopped("another", wait=True)
+        with pytest.raises(DeploymentTerminated):
+            await edgegap.deployments.wait_until_ready("another")
+        assert asyncio.get_running_loop().time() - began < 0.1
+
+
+async def old_server(edgegap: EdgegapSession, sim: Simulator) -> str:
+    """A server that is too old to be "not visible yet"."""
+    server = await deploy(edgegap)
+    await asyncio.sleep(40)
+    assert server.request_id in sim.running()
+    return str(server.request_id)
+
+
+@gateways
+async def test_a_stop_answered_by_a_gateway_is_retried(kind: str) -> None:
+    async with owning() as (edgegap, sim):
+        request_id = await old_server(edgegap, sim)
+        sim.faults = [Fault("stop", kind, times=3)]
+        await edgegap.deployments.ensure_stopped(request_id)
+        assert sim.stopped() == {request_id}
+
+
+@gateways
+async def test_a_gateway_that_answers_every_stop_never_stops_a_server(
+    kind: str,
+) -> None:
+    async with owning() as (edgegap, sim):
+        request_id = await old_server(edgegap, sim)
+        sim.faults = [Fault("stop", kind)]
+        error = await failure(
+            edgegap.deployments.ensure_stopped(request_id, timeout=60)
+        )
+        assert isinstance(error, DeadlineExceeded)
+        async with edgegap.deployments.adopt(request_id):
+            pass
+        await edgegap.aclose()
+        assert edgegap.leftovers[0][0] == request_id
+        assert sim.running() == {request_id}
+
+
+@gateways
+@pytest.mark.parametrize("faults", [(), ("filters-ignored",), ("filters-empty",)])
+async def test_a_wait_outlasts_a_gateway(kind: str, faults: tuple[str, ...]) -> None:
+    options = {"ready_after": (60.0, 60.0), "neighbours": 3}
+    async with owning(options=options) as (edgegap, sim):
+        request_id = await old_server(edgegap, sim)
+        sim.faults = [
+            Fault("status", kind, times=6),
+            *(Fault("list", name) for name in faults),
+        ]
+        ready = await edgegap.deployments.wait_until_ready(request_id)
+        assert ready.request_id == request_id
+
+
+@gateways
+async def test_a_list_confirms_that_a_deployment_is_gone(kind: str) -> None:
+    """The gateway says so too, and this time it is true."""
+    async with owning(options={"neighbours": 3, "stop_takes": 0.0}) as (edgegap, sim):
+        request_id = await old_server(edgegap, sim)
+        async with EdgegapSession("another", base_url=sim.url) as another:
+            await another.deployments.stop(request_id)
+        sim.faults = [Fault("status", kind), Fault("stop", kind)]
+        await edgegap.deployments.ensure_stopped(request_id, timeout=20)
+        with pytest.raises(DeploymentTerminated):
+            await edgegap.deployments.wait_until_ready(request_id, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("body", "gone"),
+    [
+        ({"message": "Not Found"}, True),
+        ("default backend - 404", False),
+        ("", False),
+    ],
+)
+async def test_without_a_list_only_the_form_of_the_api_counts(
+    body: object, gone: bool
+) -> None:
+    """Three times within ten seconds."""
+    lists = answer(200, {"data": []})
+    async with (
+        RawServer(answer(404, body), lists=lists) as server,
+        session(server.url) as edgegap,
+    ):
+        began = asyncio.get_running_loop().time()
+        stopping = edgegap.deployments.ensure_stopped("c065", timeout=60)
+        if gone:
+            await stopping
+            assert asyncio.get_running_loop().time() - began >= 10
+        else:
+            assert isinstance(await failure(stopping), DeadlineExceeded)
+
+
+async def test_many_stops_share_the_lists_that_confirm_them() -> None:
+    """A gateway answers all, and all are gone."""
+    async with owning(options={"neighbours": 3, "stop_takes": 0.0}) as (edgegap, sim):
+        servers = [await old_server(edgegap, sim)]
+        servers += [(await deploy(edgegap)).request_id for _ in range(99)]
+        await asyncio.sleep(40)
+        async with EdgegapSession("another", base_url=sim.url) as another:
+            await asyncio.gather(*(another.deployments.stop(it) for it in servers))
+        before = sim.arrivals("list")
+        sim.faults = [Fault("stop", "404-text")]
+        await asyncio.gather(
+            *(edgegap.deployments.ensure_stopped(it, timeout=60) for it in servers)
+        )
+        assert sim.arrivals("list") - before < 20
