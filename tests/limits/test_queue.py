@@ -386,6 +386,15 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
                 "foreground",
             ), name
             taking.add(name)
+            required = {
+                parameter.name
+                for parameter in inspect.signature(call).parameters.values()
+                if parameter.default is inspect.Parameter.empty
+                and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+            }
+            assert required <= set(ARGUMENTS), (
+                f"add {required - set(ARGUMENTS)} of {name} to ARGUMENTS"
+            )
     assert {
         name for name, _, _ in methods(EdgegapSession("token"))
     } - taking == WITHOUT_PRIORITY

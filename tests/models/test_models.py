@@ -58,7 +58,9 @@ def is_required(key: str, path: tuple[Any, ...]) -> bool:
 
 
 def test_the_reference_has_sixteen_operations_with_complete_samples() -> None:
-    assert len(OPERATIONS) == len(BY_KEY) == 16
+    assert len(OPERATIONS) == len(BY_KEY) == 16, (
+        "after a change of reference.txt, correct the number here"
+    )
     for operation in OPERATIONS:
         length = operation.headers.get("Content-Length")
         assert (operation.body is None) == (length is None)
