@@ -3,15 +3,15 @@
 This module does no I/O and reads no clock: the caller passes the time.
 
 The limiter keeps the documented limit. So a 429 means that the server counts in another
-way, that its limit is lower, or that another client uses part of it:
+way, that its limit is lower, or that another client uses part of the limit:
 
-    first 429       The burst ends, and requests leave at an even pace: some servers
-                    check the time between requests. If the limiter was saturated, the
-                    number of requests admitted in the last second is the server's
-                    limit. The rate is set a little below, after a pause in which the
-                    server's window runs empty. Saturated means that calls waited during
-                    the whole last second, or that calls wait and half of the limit was
-                    admitted.
+    first 429       Bursts are turned off, and requests are spaced evenly, because some
+                    servers check the time between two requests. If the limiter was
+                    saturated, the number of requests admitted in the last second is
+                    taken as the server's limit. The rate is set a little below it. A
+                    pause comes first, until the server no longer counts the requests of
+                    that second. Saturated means that calls waited during the whole last
+                    second, or that calls wait and half of the limit was admitted.
     further 429s    The rate is cut, once for all requests sent before the cut.
     each second     The rate grows a little, up to the documented limit.
     5 minutes       Without a 429 in this time, the documented rate and the burst apply
@@ -40,7 +40,7 @@ CUT = 0.85
 # The rate grows by so many requests per second each second, or by that share of the
 # limit if it is more.
 GROWTH, GROWTH_SHARE = 0.25, 1 / 160
-# Seconds after which the server's window of one second has room again.
+# Seconds after which the server's window of one second has room for new requests.
 EMPTYING = 0.9
 # Seconds without a 429 after which the documented limit applies again: another client
 # may have caused the 429s.

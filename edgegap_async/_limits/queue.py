@@ -102,7 +102,7 @@ class PriorityQueue:
         return heappop(foreground)[1] if foreground else None
 
     def ahead(self, priority: Priority) -> int:
-        """Return how many calls will at least get their turn before a newcomer."""
+        """Return how many calls are certain to be served before a new call."""
         if priority == "foreground":
             return self.waiting["foreground"]
         behind = self.waiting["background"]

@@ -1,17 +1,20 @@
-"""The shaper of a limit, the only user of aiolimiter: a burst, then an even pace."""
+"""The shaper of a limit: it allows a burst of requests, then spaces them evenly.
+
+This is the only module that uses aiolimiter.
+"""
 
 from aiolimiter import AsyncLimiter
 
 # Steps of the binary search for the available tokens. Ten find them to a thousandth of
 # the burst.
 PRECISION = 10
-# The bucket is kept if the refill rate changes by less than this part: on average, a
-# new bucket costs half of the time between two requests.
+# A change of the refill rate by less than this share keeps the bucket. A new bucket
+# delays the next request, on average by half of the time between two requests.
 TOLERANCE = 0.02
 
 
 class BurstShaper:
-    """Paces the requests that have a slot.
+    """Delays requests that have a slot, so that they are sent evenly after a burst.
 
     Args:
         burst: how many requests may be sent at once after a pause. 0: any number.
@@ -63,8 +66,8 @@ class BurstShaper:
     async def reshape(self, burst: int, refill: float) -> None:
         """Change the burst and the refill rate.
 
-        An `AsyncLimiter` can't change its rate, so a new one replaces it. The new one
-        starts full, so its burst is taken from it at once.
+        An `AsyncLimiter` can't change its rate, so a new one replaces it. A new one
+        starts full and would allow another burst, so all its tokens are taken first.
         """
         self._burst, self._refill = burst, refill
         self._bucket = _bucket(burst, refill)

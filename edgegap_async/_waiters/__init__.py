@@ -3,7 +3,9 @@
 A thousand waiters cost a few requests per second in total. The poller runs in the
 background while there are waiters.
 
-The next poll depends on the waiters (`schedule.py`):
+`watcher.py` decides which kind of poll is next (`_plan`: status polls, lists or pages of
+all deployments; `_next_list`: which kind of list). `schedule.py` decides which
+deployments it is for. `poller.py` sends it. The rules:
 
     one waiter      The poller polls its status. If the status is not available, it also
                     polls lists.
