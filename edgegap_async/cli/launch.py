@@ -62,7 +62,7 @@ class Target:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1),
-    help="Most servers that exist at once; other matches wait. With --stop, each server is stopped once it was ready.",
+    help="Most servers that exist at once; other matches wait. With --stop, each is stopped as soon as it is ready.",
 )
 @click.option(
     "--burst",

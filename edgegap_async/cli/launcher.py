@@ -43,7 +43,7 @@ class Launch:
         on_ready: called with each server as soon as it is READY. If it raises an
             `OSError`, the output can't be written, and the launch is interrupted.
         max_running: how many servers may exist at once. None: no bound.
-        stop_ready: stop each server once it was READY.
+        stop_ready: stop each server as soon as it is READY.
     """
 
     def __init__(
