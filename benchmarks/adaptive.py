@@ -1,14 +1,15 @@
-"""A real limit that is lower than documented, counted in another way, or spent by
-somebody else too.
+"""Measures how the rate adapts to a limit that is lower than documented, counted in
+another way, or also used by another client.
 
     python benchmarks/adaptive.py [--seconds 120]
 
-The server admits 25 deploys a second where 40 are documented, under each way to count,
-with and without `Retry-After: 1`; callers are never out of work. In virtual time, on
-real sockets, 10 to 30 ms away. Printed: refusals in the first minute / a minute after
-it / share of the 25 reached in the second half. Beside the SDK's rule the same client
-with other rules: none, stopping for a second at every 429, and the adaptive rule of
-botocore as published. Exits with 1 where the SDK misses a goal.
+The server admits 25 deploys per second, although 40 are documented. It runs with each
+way to count, with and without `Retry-After: 1`. Callers always have work. Time is
+virtual, sockets are real, and a round trip takes 10 to 30 ms. The output is: refusals in
+the first minute / refusals per minute afterwards / the share of the 25 that is reached
+in the second half. The same client also runs with other rules: none, a stop of one
+second after every 429, and the adaptive rule of botocore as published. The exit code is
+1 if the SDK misses a goal.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 REAL, DOCUMENTED = 25.0, 40.0
 CALLERS = 60
-# seconds in each direction
+# Seconds in each direction.
 WAY = (0.005, 0.015)
 RULES: tuple[Enforcement, ...] = (
     "fixed-window",
@@ -43,7 +44,7 @@ RULES: tuple[Enforcement, ...] = (
     "token-bucket",
     "spacing",
 )
-# refusals
+# The most refusals in the first minute, and per minute afterwards.
 FIRST_MINUTE, PER_MINUTE = 12, 6
 JITTER, SPACING_REFUSALS = 0.005, 20
 
@@ -305,7 +306,7 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=120.0)
     given = parser.parse_args()
-    # a line for each refusal
+    # Otherwise, each refusal would be logged.
     logging.disable(logging.CRITICAL)
     random.seed(1)
     good = [spacing(), lower_limit(given.seconds)]

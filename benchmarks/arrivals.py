@@ -1,8 +1,7 @@
-"""A server in a process of its own that writes down when requests arrive, and how that
-looks to a limit.
+"""A server in a process of its own that records when requests arrive, and functions that
+compare the arrivals with a limit.
 
-It is no part of the SDK and shares nothing with it: a plain aiohttp server that answers
-every deploy.
+It shares no code with the SDK: it is a plain aiohttp server that answers every deploy.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from urllib.request import urlopen
 from aiohttp import web
 
 DEPLOY = "/v2/deployments"
-# seconds, both ways together: half of it passes before a request counts
+# Seconds of a round trip. A request counts after half of it.
 DELAYS = {
     "2 ms": lambda: 0.002,
     "30 ms": lambda: 0.030,
@@ -31,7 +30,7 @@ DELAYS = {
     "200-300 ms": lambda: random.uniform(0.2, 0.3),
     "300 ms": lambda: 0.300,
 }
-# seconds that the first request of a connection loses to its handshakes
+# Seconds that the handshakes of a new connection take.
 SLOW_CONNECTION = (0.1, 0.3)
 
 

@@ -1,11 +1,13 @@
-"""Far away from the server: how much of the limit is reached, and is it still held?
+"""Measures how much of the limit is reached far away from the server, and checks that
+the limit is still kept.
 
     python benchmarks/far.py [--seconds 30] [--runs 40]
 
-First on real sockets, 200 to 300 ms away (half of it before a request counts), measured
-after the first ten answers per slot: with slots that come back early, and in the plain
-form. Then many runs over mixes of latency in virtual time, of which none may ever show
-one request more than the limit in any second.
+First it uses real sockets with a round trip of 200 to 300 ms, half of which passes
+before a request counts. It measures after the first ten answers per slot, once with
+slots that come back early and once without. Then it runs many mixes of latency in
+virtual time. In none of them may the server count one request more than the limit in
+any second.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from limits import CALLERS, RATE
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
-# seconds in which even the plain form gets its ten answers per slot
+# Seconds in which each slot gets ten answers, even if slots don't come back early.
 LEARNING = 16.0
 GOAL = 0.90
 # Seconds for one direction; each run draws from one of them.

@@ -1,12 +1,12 @@
-"""Are the documented limits held at the server, and how much of them is reached?
+"""Checks whether limiters keep the documented limit at the server, and measures how much
+of it they reach.
 
     python benchmarks/limits.py [--seconds 20] [--loop asyncio|uvloop|both]
 
-A saturated client for each limiter, each with a server in a process of its own; the
-deploy limit, 40 a second. Prints arrivals in the busiest second / share of the limit
-reached / refusals. Exits with 1 where ours fails its goal, and says that the run is
-void where a bare `AsyncLimiter(40, 1)` did not break the limit under the same
-conditions.
+Each limiter has a saturated client, and a server in a process of its own. The limit is
+that of deploys, 40 per second. The output is: arrivals in the busiest second / the share
+of the limit that is reached / refusals. The exit code is 1 if ours misses its goal. The
+run is void if a bare `AsyncLimiter(40, 1)` keeps the limit under the same conditions.
 """
 
 import argparse
@@ -24,18 +24,18 @@ from arrivals import DELAYS, DEPLOY, busiest_second, fetch, server, share
 from edgegap_async import EdgegapError, EdgegapSession, Limits
 
 RATE = 40
-# at any time, per process: three seconds' worth, so that the limit is what they wait
-# for
+# Calls in progress at any time, per process. They are the work of three seconds, so the
+# limit is the bottleneck.
 CALLERS = 120
-# seconds that something else keeps the event loop busy, once a second
+# Seconds for which other code blocks the event loop, once per second.
 STALL = 0.100
-# seconds after the first arrival that the share leaves out: the cold start
+# Seconds after the first arrival that do not count for the share: the cold start.
 SKIP = 1.0
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """Conditions, and the share of the limit that ours has to reach under them."""
+    """Conditions, and the share of the limit that ours must reach under them."""
 
     name: str
     delays: str

@@ -1,14 +1,15 @@
-"""What a call costs beside what anybody would write by hand: aiohttp's default session,
-msgspec into the same struct.
+"""Compares the CPU time of a call with that of handwritten code, which uses aiohttp's
+default session and decodes into the same struct with msgspec.
 
     python benchmarks/overhead.py [--rounds 30] [--loop asyncio|uvloop]
 
-CPU seconds of the client's process, 32 calls in flight, the server in a process of its
-own, the variants in turn, round by round; printed is the median of the rounds' ratios
-to the code by hand. The SDK's limits are so high that nothing waits; their cost counts.
-A status is asked of a thousand deployments in turn: yarl, which parses a URL for who
-writes it by hand, remembers the last few hundred. Then the time to import the package
-beside that of what it imports. Exits with 1 where the SDK costs more than its goal.
+It measures the CPU seconds of the client's process with 32 calls in flight. The server
+has a process of its own. Each round runs all variants in turn, and the output is the
+median of the ratios to the handwritten code. The SDK's limits are so high that no call
+waits, but the cost of its limiters counts. Status calls go through a thousand
+deployments, because yarl caches the last few hundred URLs that the handwritten code
+makes it parse. Then the time to import the package is compared with that of its
+dependencies. The exit code is 1 if the SDK costs more than its goal.
 """
 
 import argparse
@@ -35,14 +36,14 @@ from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
 
 IN_FLIGHT = 32
-# a round: some tenths of a second of CPU
+# Calls per round, which take some tenths of a second of CPU time.
 CALLS = {"status": 640, "list": 96}
 DEPLOYMENTS = 1000
 GOAL, IMPORT_GOAL = 1.15, 1.1
-# requests per second
+# Requests per second.
 HIGH = 1e8
-# glibc gives large blocks back to the kernel and takes them again; the page faults
-# would drown what is measured.
+# By default, glibc returns large blocks to the kernel and requests them again. The page
+# faults would take longer than the measured code.
 QUIET_ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000",
     "MALLOC_MMAP_THRESHOLD_": "1000000000",
@@ -188,7 +189,7 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
             "the SDK": sdk(edgegap),
         }
         costs: dict[str, list[float]] = {variant: [] for variant in variants}
-        # the first warms up
+        # The first round warms up, and does not count.
         for _ in range(rounds + 1):
             for variant, call in variants.items():
                 costs[variant].append(await cpu_per_call(call, CALLS[name]))
@@ -203,8 +204,8 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
 
 
 def imports(rounds: int) -> float:
-    """The time to import the package and what a user names first, as a part of what it
-    imports; all compiled.
+    """Return the time to import the package with its usual names, relative to that of
+    its dependencies. All modules are compiled before.
     """
     ours = "from edgegap_async import EdgegapSession, EdgegapError, Limits, Retry, DeploymentStatus"
     with TemporaryDirectory() as compiled:
@@ -214,7 +215,7 @@ def imports(rounds: int) -> float:
             "PYTHONPYCACHEPREFIX": compiled,
         }
         ratios: list[float] = []
-        # the first compiles
+        # The first round compiles, and does not count.
         for _ in range(rounds + 1):
             times: list[float] = []
             for code in (ours, "import aiohttp, msgspec, aiolimiter"):

@@ -1,16 +1,17 @@
-"""How late those who wait for servers learn that these are ready, and what it costs.
+"""Measures how late waiters learn that their servers are ready, and what it costs.
 
     python benchmarks/readiness.py [--waiters 1 5 100 1000 5000] [--seeds 1] [--chart
     benchmarks/results/readiness.svg]
 
-Against the simulator, in virtual time, 5 to 30 ms away: all are deployed beforehand and
-all wait at once, then they become ready over 2 to 8 seconds; alone, and with 20,000
-running servers of others in the organization. One poll per waiter (what anybody would
-write, a second between two, through the same limiters), the watcher, and the watcher
-with webhooks of which a tenth is lost: their delays stand by themselves. Then 1,000
-servers from nothing, deployed at the documented rate. Each figure is the worst of all
-seeds. Exits with 1 where a goal is missed, a limit is passed or anything is refused.
-`--chart` needs the extra `bench`.
+It uses the simulator in virtual time. Each request and each answer takes 5 to 30 ms.
+First, all servers are deployed, all waiters wait at once, and the servers become ready
+over 2 to 8 seconds. This is measured in an organization without other servers, and in
+one with 20,000 running servers of neighbours. It is measured for one poll loop per
+waiter (a second between two polls, through the same limiters), for the watcher, and for
+the watcher with webhooks. A tenth of the webhooks is lost, and the delays of these
+waiters are shown separately. Then 1,000 servers are deployed at the documented rate.
+Each figure is the worst of all seeds. The exit code is 1 if a goal is missed, a limit is
+exceeded or any request is refused. `--chart` needs the extra `bench`.
 """
 
 import argparse
@@ -45,29 +46,29 @@ from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 from edgegap_async.webhooks import WebhookEvent, WebhookReceiver
 
 WAITERS = (1, 5, 100, 1000, 5000)
-# waiters, with whom it is also measured what filters that are ignored do
+# With so many waiters, it also measures a server that ignores list filters.
 IGNORED = 100
-# that a row of the table has at least: a few waiters have many rounds, one after the
-# other
+# The least number of delays per row of the table. Few waiters have many rounds, one
+# after the other.
 DELAYS = 200
 OTHERS = 20_000
-# seconds in each direction
+# Seconds in each direction.
 WAY = (0.005, 0.03)
-# seconds after all have begun to wait
+# Seconds from the start of all waits until a server is ready.
 BECOME_READY = (2.0, 8.0)
-# a second, beforehand: nothing is measured of them
+# Deploys per second before the waits. They are not measured.
 DEPLOYS = 500.0
-# waiters that poll with others in the organization
+# The most poll loops that are measured with neighbours in the organization.
 MOST_POLLS = 1000
-# seconds between two polls of one waiter
+# Seconds between two polls of one waiter.
 POLL_PAUSE = 1.0
-# of the webhooks
+# The share of webhooks that are lost.
 LOST = 0.1
-# servers from nothing
+# The servers that are deployed at the documented rate.
 RAMP = 1000
-# seconds from the deploy
+# Seconds from the deploy of such a server until it is ready.
 RAMP_READY = (2.0, 5.0)
-# seconds, p95
+# The p95 of the delays, in seconds.
 RAMP_GOALS: dict[How, float] = {
     "watcher": 0.5,
     "watcher and webhooks": GOAL_WITH_WEBHOOKS,
@@ -75,7 +76,7 @@ RAMP_GOALS: dict[How, float] = {
 
 
 async def poll(edgegap: EdgegapSession, request_id: str) -> None:
-    """What anybody would write."""
+    """Poll the status of one deployment until it is READY."""
     while True:
         status = await edgegap.deployments.status(request_id, timeout=None)
         if status.state is DeploymentState.READY:
@@ -85,20 +86,20 @@ async def poll(edgegap: EdgegapSession, request_id: str) -> None:
 
 @dataclass
 class Scene:
-    """A simulator, a session of it, and what was learned when."""
+    """A simulator, its session, and the times at which servers were known to be ready."""
 
     sim: Simulator
     edgegap: EdgegapSession
     known: dict[str, float] = field(default_factory=dict)
-    # whose webhook came
-    heard: set[str] = field(default_factory=set)
+    # The deployments whose webhook arrived.
+    notified: set[str] = field(default_factory=set)
 
-    def hear(self, event: WebhookEvent) -> None:
-        """For the receiver to call."""
-        self.heard.add(event.request_id)
+    def on_webhook(self, event: WebhookEvent) -> None:
+        """Record a webhook of the receiver."""
+        self.notified.add(event.request_id)
 
     async def deploy(self) -> str:
-        """Start one."""
+        """Start one server, and return its request_id."""
         return (
             await self.edgegap.deployments.deploy(
                 "app", "1", users=["203.0.113.7"], timeout=None
@@ -114,26 +115,26 @@ class Scene:
         self.known[request_id] = asyncio.get_running_loop().time()
 
     async def figures(self, how: How) -> Figures:
-        """All of them, at the end."""
+        """Return the figures of all waits, at the end."""
         sim, lost = self.sim, set[str]()
         if how == "watcher and webhooks":
-            # those that a look has overtaken are not lost
+            # A webhook that arrives after a poll is not lost.
             await asyncio.sleep(1)
-            lost = self.known.keys() - self.heard
+            lost = self.known.keys() - self.notified
             assert len(lost) == sim.webhooks()["lost"]
         late = {
             request_id: at - (sim.ready_or_failed_at(request_id) or inf)
             for request_id, at in self.known.items()
         }
         assert min(late.values()) > 0
-        told = [delay for request_id, delay in late.items() if request_id not in lost]
-        untold = [late[request_id] for request_id in lost]
+        others = [delay for request_id, delay in late.items() if request_id not in lost]
+        without_webhook = [late[request_id] for request_id in lost]
         return Figures(
-            p50=percentile(told, 0.5),
-            p95=percentile(told, 0.95),
-            longest=percentile(told, 1.0),
-            lost_p95=percentile(untold, 0.95),
-            lost_longest=percentile(untold, 1.0),
+            p50=percentile(others, 0.5),
+            p95=percentile(others, 0.95),
+            longest=percentile(others, 1.0),
+            lost_p95=percentile(without_webhook, 0.95),
+            lost_longest=percentile(without_webhook, 1.0),
             requests=(sim.arrivals("status") + sim.arrivals("list")) / len(late),
             deploys=sim.busiest_second("deploy"),
             statuses=sim.busiest_second("status"),
@@ -144,17 +145,17 @@ class Scene:
 
 @asynccontextmanager
 async def receiving(seed: int) -> AsyncIterator[WebhookReceiver]:
-    """Receives webhooks, as far away as the API is."""
+    """Yield a receiver of webhooks, which take as long as requests to the API."""
     chance = random.Random(seed)
 
     @web.middleware
-    async def on_the_way(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def delayed(request: web.Request, handler: Handler) -> web.StreamResponse:
         await asyncio.sleep(chance.uniform(*WAY))
         return await handler(request)
 
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     receiver = WebhookReceiver(f"http://127.0.0.1:{listening.getsockname()[1]}")
-    app = web.Application(middlewares=[on_the_way])
+    app = web.Application(middlewares=[delayed])
     app.add_routes(receiver.routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -169,7 +170,7 @@ async def receiving(seed: int) -> AsyncIterator[WebhookReceiver]:
 async def scene(
     run: Run, seed: int, ready_after: Callable[[], float], deploys: float
 ) -> AsyncIterator[Scene]:
-    """The API, with so many deploys a second, and a client as the run has it."""
+    """Yield a simulator that admits so many deploys per second, and its client."""
     faults = [Fault("webhook", "lost", LOST)] + [
         Fault("list", "filters-ignored")
     ] * run.ignored
@@ -194,12 +195,12 @@ async def scene(
         )
         it = Scene(sim, await stack.enter_async_context(client))
         if receiver:
-            receiver.listen(it.hear)
+            receiver.listen(it.on_webhook)
         yield it
 
 
 async def measure(run: Run, seed: int) -> Figures:
-    """All deployed, all waiting, and when each was known."""
+    """Deploy all servers, wait for all of them, and return the figures."""
     loop, chance, begin = asyncio.get_running_loop(), random.Random(seed), 0.0
 
     def ready_after() -> float:
@@ -217,8 +218,11 @@ async def measure(run: Run, seed: int) -> Figures:
 
 
 async def ramp(how: How, seed: int) -> tuple[Figures, float, float]:
-    """From nothing, at the documented rate: also the seconds until the last is known,
-    and how many there may be.
+    """Deploy and wait at the documented rate.
+
+    Returns:
+        The figures, the seconds until the last server is known to be ready, and the
+        most seconds that this may take.
     """
     loop, chance, starts = (
         asyncio.get_running_loop(),
@@ -243,12 +247,12 @@ async def ramp(how: How, seed: int) -> tuple[Figures, float, float]:
 
 
 def runs(waiters: Collection[int]) -> list[Run]:
-    """All rows, in order."""
+    """Return all rows of the table, in order."""
     rows: list[Run] = []
     for n in waiters:
         rows += [Run(how, n) for how in HOWS]
-        # What others run is nothing to one who asks for a status; five thousand of them
-        # take long to show it.
+        # Servers of neighbours do not matter to status polls. With 5,000 poll loops, it
+        # would take long to show that.
         rows += [Run(how, n, OTHERS) for how in (HOWS if n <= MOST_POLLS else HOWS[1:])]
         rows += [Run(how, n, OTHERS, ignored=True) for how in HOWS[1:] if n == IGNORED]
     return rows
@@ -257,7 +261,7 @@ def runs(waiters: Collection[int]) -> list[Run]:
 def waiting(
     rows: list[Run], seeds: list[int], runner: asyncio.Runner
 ) -> dict[Run, Figures]:
-    """The table of those who wait at once, printed as it is measured."""
+    """Measure waiters that wait at once, and print their table row by row."""
     print(f"| waiters | neighbours | way | {HEAD} |\n|{'---|' * 11}")
     measured: dict[Run, Figures] = {}
     for run in rows:
@@ -271,7 +275,9 @@ def waiting(
 
 
 def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
-    """The table of servers from nothing; whether the goals are reached."""
+    """Print the table of deploys at the documented rate. Return whether all goals are
+    reached.
+    """
     print(
         f"\n| {RAMP:,} from nothing | all known after, s | at most | {HEAD} |\n|{'---|' * 11}"
     )
@@ -281,7 +287,7 @@ def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
         figures = worst([each for each, _, _ in results])
         _, took, may = max(results, key=lambda result: result[1] - result[2])
         goal = RAMP_GOALS.get(how, inf)
-        # The last one may be one whose webhook is lost: what that costs has no goal.
+        # The webhook of the last server may be lost, and that delay has no goal.
         most, late = (f"{may:.2f}", took > may) if how == "watcher" else ("", False)
         print(
             f"| {how} | {took:.2f}{' FAILED' * late} | {most} | {figures.cells(goal)} |",
@@ -292,7 +298,7 @@ def ramping(seeds: list[int], runner: asyncio.Runner) -> bool:
 
 
 def main() -> None:
-    """Both tables, and the chart."""
+    """Print both tables, and draw the chart."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

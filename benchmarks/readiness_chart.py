@@ -33,13 +33,15 @@ LEGEND = "     ".join(
         "rings: p95 of the tenth whose webhook is lost",
     )
 )
-# nothing that differs between two runs with the same figures
+# Without these entries, two runs with the same figures make the same file.
 SAME_FILE = {"Date": None, "Creator": None}
 
 
 def draw(path: Path, measured: Mapping[Run, Figures]) -> None:
-    """Write the chart, of those with filters that are obeyed: alone or among others,
-    whichever is worse.
+    """Write the chart.
+
+    It leaves out runs in which filters are ignored, and shows the worse one of the runs
+    with and without neighbours.
     """
     mpl.rcParams.update({"svg.hashsalt": "readiness", "font.size": 11})
     mpl.rcParams.update(

@@ -1,6 +1,4 @@
-"""The table of `readiness.py`: what its rows are, what stands in them, and what is
-asked for.
-"""
+"""The table of `readiness.py`: its rows, its figures and its goals."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,9 +7,9 @@ from typing import Literal, NamedTuple
 
 from edgegap_async.endpoints import DEPLOY_LIMIT, LIST_LIMIT, STATUS_LIMIT
 
-# seconds, p95, filters obeyed
+# The p95 of the delays in seconds, by the number of waiters. Filters work.
 GOALS = {1: 0.3, 5: 0.3, 100: 0.3, 1000: 0.7, 5000: 2.5}
-# of those that were not lost
+# The same if the webhook was not lost.
 GOAL_WITH_WEBHOOKS = 0.2
 How = Literal["a poll each", "watcher", "watcher and webhooks"]
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT)
@@ -26,12 +24,12 @@ class Run:
     how: How
     waiters: int
     neighbours: int = 0
-    # filters of lists are
+    # Whether the server ignores list filters.
     ignored: bool = False
 
     @property
     def goal(self) -> float:
-        """The p95 that is asked for, in seconds."""
+        """The highest p95 that is allowed, in seconds."""
         if self.how == "watcher and webhooks":
             return GOAL_WITH_WEBHOOKS
         return (
@@ -42,8 +40,10 @@ class Run:
 
 
 class Figures(NamedTuple):
-    """What was measured: seconds from ready to known, of those whose webhook was lost
-    too, and what it cost.
+    """The figures of a run.
+
+    They are the seconds from ready to known, the same for waiters whose webhook was lost,
+    and the number of requests.
     """
 
     p50: float
@@ -51,9 +51,9 @@ class Figures(NamedTuple):
     longest: float
     lost_p95: float
     lost_longest: float
-    # for each server
+    # Requests per server.
     requests: float
-    # in the busiest second
+    # Requests in the busiest second.
     deploys: float
     statuses: float
     lists: float
@@ -61,7 +61,7 @@ class Figures(NamedTuple):
 
     @property
     def held(self) -> bool:
-        """Whether no limit was passed, and nothing was refused."""
+        """Whether no limit was exceeded, and no request was refused."""
         busiest = zip((self.deploys, self.statuses, self.lists), LIMITS, strict=True)
         return not self.refused and all(
             most <= (limit.rate or inf) for most, limit in busiest

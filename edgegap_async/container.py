@@ -1,6 +1,4 @@
-"""For code that runs inside a deployment: its ARBITRIUM_* variables, and how it stops
-itself.
-"""
+"""For code that runs inside a deployment: its ARBITRIUM_* variables, and its stop."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +18,7 @@ from .models.deployment import Port, StopResult
 from .models.location import Location
 
 T = TypeVar("T")
-# seconds, as a session's own
+# Seconds for the stop, and for each attempt: the defaults of a session.
 STOP_TIMEOUT, ATTEMPT_TIMEOUT = 60.0, 15.0
 
 
@@ -29,8 +27,9 @@ class _PortsMapping(Answer, frozen=True, kw_only=True):
 
 
 class Container(Answer, frozen=True, kw_only=True):
-    """The ARBITRIUM_* variables of a deployment's container. Its repr hides the delete
-    token.
+    """The ARBITRIUM_* variables of the container of a deployment.
+
+    Its repr hides the delete token.
     """
 
     request_id: str
@@ -44,7 +43,10 @@ class Container(Answer, frozen=True, kw_only=True):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Container":
-        """Read the variables from `environ`, or from the process's own.
+        """Read the variables.
+
+        Args:
+            environ: the variables. None: those of the process.
 
         Raises:
             ValueError: a variable is missing or can't be read; the text names it.
@@ -76,7 +78,7 @@ class Container(Answer, frozen=True, kw_only=True):
         return f"Container({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        # msgspec's own, which rich asks for, would show the delete token.
+        # rich calls this method. The one of msgspec would show the delete token.
         return [
             ("request_id", self.request_id),
             ("public_ip", self.public_ip),
@@ -94,15 +96,15 @@ def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
 
 
 async def stop_self(container_log_storage: bool | str | None = None) -> StopResult:
-    """Stop the deployment that this code runs in (DELETE
-    /v1/self/stop/{request_id}/{access_point_id}).
+    """Stop the deployment in which this code runs.
 
-    It goes by ARBITRIUM_DELETE_URL and ARBITRIUM_DELETE_TOKEN, which Edgegap puts into
-    the container.
+    It calls DELETE /v1/self/stop/{request_id}/{access_point_id} with
+    ARBITRIUM_DELETE_URL and ARBITRIUM_DELETE_TOKEN, which Edgegap sets in the
+    container.
 
     Args:
-        container_log_storage: True or False, or the name of the endpoint storage that
-            keeps the logs.
+        container_log_storage: whether to keep the logs, or the name of the endpoint
+            storage that keeps them. None: the API decides.
 
     Raises:
         ValueError: a variable is missing or wrong; the text names it.
@@ -113,7 +115,7 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
         "ARBITRIUM_DELETE_TOKEN", os.environ.get("ARBITRIUM_DELETE_TOKEN")
     )
     parts = urlsplit(url)
-    row = Endpoint(
+    endpoint = Endpoint(
         "DELETE", parts.path, NoneType, StopResult, OTHER_LIMIT, "container.stop_self"
     )
     transport = Transport(
@@ -126,7 +128,9 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
         attempt_timeout=ATTEMPT_TIMEOUT,
     )
     try:
-        return await transport.call(row, query=log_storage_query(container_log_storage))
+        return await transport.call(
+            endpoint, query=log_storage_query(container_log_storage)
+        )
     finally:
         transport.abort()
         await transport.aclose()

@@ -1,9 +1,9 @@
-"""THE TABLE: the limits, then one row per operation. No path and no rate is written
+"""The table: the limits, then one row per operation. No path and no rate is written
 anywhere else.
 
-The client (URL, decoder, limiter), the simulator (routes, body decoder, the same limit
-enforced), the README and the tests read it. A new operation is a row here, its struct
-in `models/`, its method in `resources/` and its handler in `simulator/http/`.
+The client (URL, decoder, limiter), the simulator (routes, body decoder, the enforced
+limit), the README and the tests read it. CONTRIBUTING.md lists all places that a new
+operation needs.
 """
 
 from types import NoneType
@@ -28,7 +28,7 @@ from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 LimitName: TypeAlias = Literal["deploy", "status", "list", "other"]
 Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
-# Invariant on purpose: with covariance a wrong body would pass both type checkers.
+# Both are invariant: with covariance, the type checkers would accept a wrong body.
 B = TypeVar("B")
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ class Limit(Struct, frozen=True):
     """A limit of the API.
 
     Attributes:
-        rate: requests per second; None: no limit.
-        burst: how many of them at once; None: the limiter decides.
+        rate: requests per second. None: no limit.
+        burst: how many requests may be sent at once. None: the limiter decides.
     """
 
     name: LimitName
@@ -50,12 +50,14 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
     """One operation of the API: a row of the table.
 
     Attributes:
-        path: `{name}` is the syntax of aiohttp's router, so client and simulator use the
-            string as it stands.
-        call: the method of the session that serves the operation.
-        starts_server: a lost answer may have started a server that costs money.
-        lossy_text: the answer may hold bytes that are not UTF-8, and is still wanted.
-        renamed: the operation under the path that the API may serve it at by now.
+        path: with parameters as `{name}`, the syntax of aiohttp's router.
+        takes: the struct of the body. `NoneType`: there is no body.
+        returns: the struct of the answer. `NoneType`: the answer has no body.
+        call: the method of the session that calls the operation.
+        starts_server: whether a request whose answer was lost may have started a server,
+            which costs money.
+        lossy_text: whether an answer with bytes that are not UTF-8 is decoded anyway.
+        renamed: the same operation under another path, which the API may use instead.
     """
 
     method: Method
@@ -82,7 +84,7 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
 DEPLOY_LIMIT = Limit("deploy", 40)
 STATUS_LIMIT = Limit("status", 20)
 LIST_LIMIT = Limit("list", 10)
-# The API states none for these rows; 40/s is ours.
+# The API documents no limit for these operations. 40/s is our choice.
 OTHER_LIMIT = Limit("other", 40)
 
 # fmt: off
@@ -95,7 +97,7 @@ LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, 
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list")
 CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", lossy_text=True)
 METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics")
-# The same operation under the path that the official file has had since 2026-02-20.
+# The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
 FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True)
 FLEET_DEPLOY = Endpoint("POST", "/v2/private-fleets:deploy", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, renamed=FLEET_DEPLOY_RENAMED)
 FLEET_HOSTS = Endpoint("GET", "/v2/private-fleets/{fleet_name}/hosts", NoneType, FleetHosts, LIST_LIMIT, "private_fleets.hosts")

@@ -11,7 +11,9 @@
     |   |-- Conflict              409
     |   |-- Gone                  410
     |   |-- AllocationFailed      422 to a deploy, no server available: .request_id
-    |   |-- RateLimited           429, for longer than the call could wait
+    |   |-- RateLimited           429, and no retry: Retry-After ends after the deadline,
+    |   |                         tries is 1, or 429s for a minute without a deadline.
+    |   |                         Otherwise the cause of DeadlineExceeded, QueueTooLong
     |   `-- ServerError           5xx
     |-- TransportError            no answer: connection refused, closed, or too slow;
     |                             .permanent: an invalid certificate
@@ -138,7 +140,11 @@ class AllocationFailed(ApiError):
 
 
 class RateLimited(ApiError):
-    """429, for longer than the call could wait."""
+    """429, and the call is not retried: `Retry-After` ends after its deadline,
+    `Retry(tries=1)` turns retries off, or a call without a deadline got nothing but 429s
+    for a minute. If the deadline passes during the retries, the call raises
+    `DeadlineExceeded` or `QueueTooLong`, with the last `RateLimited` as its `__cause__`.
+    """
 
     hint = (
         "other clients of the organization use the same limit: give each process its "

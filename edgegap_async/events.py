@@ -1,7 +1,7 @@
-"""What a session reports of its calls while they happen: `EdgegapSession(on_event=...)`.
+"""Events for metrics and traces of a session: `EdgegapSession(on_event=...)`.
 
-One `Event` for each attempt that ends, and one for each call that ends. For metrics and
-traces; see `examples/`.
+A session reports an `Event` at the end of each attempt and at the end of each call. See
+`examples/`.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,21 @@ from .endpoints import LimitName
 
 
 class Event(Struct, frozen=True):
-    """An attempt or a call that has ended. Times are in seconds.
+    """The end of an attempt or of a call.
 
     Attributes:
+        kind: "attempt" or "call".
         operation: the method of the session, such as "deployments.status".
-        queued: seconds in the queue of the limit, with the pauses before retries. Of a
-            call: the sum over its attempts; so is `round_trip`.
-        outcome: the status of the answer, or the name of the error's class if there was
-            none.
-        attempt: the number of the attempt, from 1. Of a call: how many there were.
-        rate: requests per second that the limit allows at the moment.
+        limit: the limit that the operation counts for.
+        queued: seconds in the queue of the limit, and in pauses before retries. For a
+            call: the sum over its attempts.
+        round_trip: seconds from the request to the answer. For a call: the sum over its
+            attempts.
+        outcome: the HTTP status of the answer. Without an answer: the name of the class
+            of the error.
+        attempt: the number of the attempt, from 1. For a call: the number of attempts.
+        request_id: the deployment that the call is about, if it is known.
+        rate: requests per second that the limit allows at the moment. None: no limit.
     """
 
     kind: Literal["attempt", "call"]

@@ -1,13 +1,16 @@
-"""READY is not "the game listens": probes, which `wait_until_ready` awaits once the API
-says READY.
+"""Probes: checks that the game server of a READY deployment accepts players.
 
-A probe is an async callable that is given the `ReadyDeployment`. It returns when the
-game is there (what it returns is not looked at), and what it raises goes to who waits.
-It need not end by itself: when the wait's time is over, it is cancelled.
+READY does not mean that the game listens already. So `wait_until_ready` can await a
+probe after READY.
+
+A probe is an async callable that takes a `ReadyDeployment`. It returns once the game
+accepts players; its return value is ignored. If it raises an error, the wait raises
+that error. A probe need not end by itself: the time-out of the wait cancels it.
 
     async def answers(server: ReadyDeployment) -> None:
         host, port = server.address("gameport")
-        while not await ping(host, port):  # what your game understands
+        # `ping` stands for a request in the protocol of your game.
+        while not await ping(host, port):
             await asyncio.sleep(0.2)
 
     await edgegap.deployments.wait_until_ready(request_id, probe=answers)
@@ -22,26 +25,30 @@ from .models._check import seconds, text, whole_number
 from .models.deployment import ReadyDeployment
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
-# Seconds between two tries. Most games listen within the first.
+# Seconds between two attempts: the first, the longest, and the growth. Most games
+# listen within the first.
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5
 HIGHEST_PORT = 65535
 
 
 def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
-    """A probe that connects to a TCP port until it is accepted, and closes the connection at once.
+    """Return a probe that waits until a TCP port accepts a connection.
 
-    It tells no more than that: where the host accepts for the container, a game that
-    does not listen yet looks as if it did; then write a probe that speaks the game's
-    protocol. For UDP there is no such probe at all.
+    The probe closes the connection at once. It sends no request to the API.
 
-    The probe raises LookupError, which names the ports there are, if the deployment has
-    no such port.
+    An accepted connection does not prove that the game listens: the host may accept
+    connections for the container before. In that case, write a probe that uses the
+    protocol of the game. UDP has no connections, so a game on UDP needs its own probe
+    too.
+
+    The probe raises LookupError if the deployment has no such port. The text lists the
+    known ports.
 
     Args:
-        port: its key, its name or its internal number, as for
+        port: the key of the port, its name or its internal number, as for
             `ReadyDeployment.address`.
-        timeout: seconds for one try to connect; the deployment's name may stand for
-            several addresses, each a try.
+        timeout: seconds for each attempt to connect. If the host name has several
+            addresses, each of them is an attempt.
 
     Raises:
         ValueError: an argument is wrong.
@@ -52,33 +59,33 @@ def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
         whole_number("port", port, 1, HIGHEST_PORT)
     seconds("timeout", timeout)
 
-    async def connects(server: ReadyDeployment) -> None:
+    async def connect(server: ReadyDeployment) -> None:
         host, number = server.address(port)
         pause = FIRST_PAUSE
         while not await _accepts(host, number, timeout):
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
 
-    return connects
+    return connect
 
 
 async def _accepts(host: str, port: int, timeout: float) -> bool:
-    """Whether one of the host's addresses accepts a connection."""
+    """Return whether one of the addresses of a host accepts a connection."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        # The name does not exist yet, or no resolver answers. TimeoutError is an
-        # OSError.
+        # The name does not exist yet, or no resolver answers. This includes
+        # TimeoutError.
         return False
-    # One after the other: an address family without a route uses up its own time, not
-    # the other's.
+    # Each address has a time-out of its own. So an address family without a route does
+    # not use up the time of the other one.
     for *_, address in found:
         try:
             async with asyncio.timeout(timeout):
-                # It waits for nothing after it has the connection, so a cancellation
-                # can't come between.
+                # `create_connection` does not suspend once the connection is open, so a
+                # cancellation can't leak the connection.
                 transport, _ = await loop.create_connection(
                     asyncio.Protocol, str(address[0]), port
                 )

@@ -1,13 +1,16 @@
-"""Webhooks: signed URLs go out with a deploy, events come in.
+"""Webhooks: a deploy sends signed URLs to Edgegap, and a receiver verifies each call.
 
-Edgegap signs nothing and sends no secret, so the URL itself is the signature:
+Edgegap does not sign its webhooks and sends no secret with them. So the URL holds a
+signature:
 
-    {base_url}/{event}/{nonce}/{HMAC-SHA256 of "{event}/{nonce}" under the secret, in
-    hex}
+    {base_url}/{event}/{nonce}/{signature}
 
-What does not verify changes nothing. What does is still no more than a hint: Edgegap
-tries once, so a webhook may be lost, doubled, late, out of order, or earlier than the
-answer of the deploy that asked for it.
+The signature is the HMAC-SHA256 of "{event}/{nonce}" with the secret of the receiver as
+its key, in hex.
+
+Webhooks that fail verification are ignored. A verified webhook is still only a hint.
+Edgegap does not retry, so a webhook may be lost, duplicated, late or out of order. It
+may also arrive before the answer of its deploy.
 """
 
 import asyncio
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
 
-from .models._check import fail, http_url
+from .models._check import bare_http_url, fail
 from .models.deploy import Webhook
 from .models.deployment import DeploymentStatus
 
@@ -29,13 +32,13 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# Bytes; a status has a few thousand.
+# Bytes of a body. A status has a few thousand.
 LONGEST_BODY = 1024 * 1024
-# Bytes: 128 bits can't be guessed.
+# Bytes of a secret: nobody can guess 128 bits.
 SHORTEST_SECRET = 16
-# Bytes: the length of SHA-256.
+# Bytes of a random secret: as long as a SHA-256 hash.
 OWN_SECRET = 32
-# Seconds for a body to arrive. Edgegap itself gives up after so many.
+# Seconds in which a body must arrive. Edgegap itself gives up after so many.
 LONGEST_READ = 10.0
 
 EventName: TypeAlias = Literal["ready", "error", "terminated"]
@@ -43,18 +46,23 @@ EVENTS: frozenset[str] = frozenset({"ready", "error", "terminated"})
 _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
 _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
-# Characters that no proxy writes in another form, and no segment that stands for
-# another.
+# The path of a base URL. Proxies don't rewrite these characters, and the segments "."
+# and ".." are excluded, as proxies resolve them.
 _FRONT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 _statuses = msgspec.json.Decoder(DeploymentStatus)
 
 
 class WebhookEvent(msgspec.Struct, frozen=True, gc=False):
-    """A webhook that a receiver has signed the URL of.
+    """A verified webhook.
 
-    `event` and `nonce` are what the URL says, which is signed; `status` is what the
-    body says, and `request_id` is the body's. msgspec encodes and decodes it, as JSON
-    and as msgpack, so it can be handed to another process.
+    msgspec can encode and decode it as JSON and as msgpack, to send it to another
+    process.
+
+    Attributes:
+        event: the event in the URL, which is signed.
+        nonce: the nonce in the URL, which is signed.
+        request_id: the deployment in the body, which is not signed.
+        status: the body.
     """
 
     event: EventName
@@ -67,9 +75,7 @@ Listener: TypeAlias = Callable[[WebhookEvent], object]
 
 
 class WebhookUrls(TypedDict):
-    """The URLs of one deploy, under the names of its arguments: `deploy(...,
-    **receiver.urls(nonce))`.
-    """
+    """The webhook arguments of a deploy: `deploy(..., **receiver.urls(nonce))`."""
 
     webhook_on_ready: Webhook
     webhook_on_error: Webhook
@@ -77,14 +83,17 @@ class WebhookUrls(TypedDict):
 
 
 def parse(body: bytes | bytearray) -> DeploymentStatus:
-    """Read the body of a webhook, which is that of GET /v1/status/{request_id}. It
-    verifies nothing.
+    """Decode the body of a webhook, without any verification.
 
-    All but the request_id may be absent.
+    The body has the form of the answer to GET /v1/status/{request_id}. All fields but
+    the request_id may be absent.
+
+    Args:
+        body: at most 1 MiB.
 
     Raises:
-        ValueError: it is no such status, or longer than 1 MiB. The text does not repeat
-            the body.
+        ValueError: the body is not a status, or longer than 1 MiB. The text does not
+            repeat the body.
     """
     if not isinstance(body, bytes | bytearray):
         fail("body", f"must be bytes, not {type(body).__name__}")
@@ -97,32 +106,34 @@ def parse(body: bytes | bytearray) -> DeploymentStatus:
     except RecursionError:
         problem = "is nested too deeply"
     except msgspec.DecodeError as error:
-        problem = f"is no status of a deployment: {error}"
-    # Raised here, as msgspec's errors hold parts of the body.
+        problem = f"is not the status of a deployment: {error}"
+    # It is raised outside of the except blocks, so that its context is not the error of
+    # msgspec, which holds parts of the body.
     raise ValueError(f"body {problem}")
 
 
 class WebhookReceiver:
-    """Signs the URLs that Edgegap calls, and verifies what comes in under them.
+    """Signs the URLs of webhooks, and verifies the webhooks that arrive at them.
 
-    It keeps nothing of a webhook: the same one twice is the same event twice, and who
-    listens decides what that means. Several sessions may listen to one receiver, on the
-    event loop on which `handle` is called.
+    A receiver keeps no state. If the same webhook arrives twice, the listeners get two
+    equal events. Several sessions may listen to one receiver, on the event loop that
+    calls `handle`.
 
     Args:
-        base_url: where Edgegap reaches this program, http or https. Its path, if it has
-            one, stands before each webhook's own.
-        secret: what signs, at least 16 bytes. Processes that share it verify each
-            other's URLs. None: a random one, for a program of one process.
+        base_url: the http or https URL at which Edgegap can reach this program. The
+            paths of webhooks begin with its path.
+        secret: the key of the signatures, at least 16 bytes. Processes with the same
+            secret can verify each other's URLs. None: a random secret, for a program
+            with one process.
 
     Raises:
-        ValueError: one of them is wrong; the text does not repeat the secret.
+        ValueError: an argument is wrong. The text does not repeat the secret.
     """
 
     def __init__(self, base_url: str, *, secret: str | bytes | None = None) -> None:
         self._origin, path = _split(base_url)
-        # What may stand before the event: the whole path, or a part of it from a slash
-        # to its end, or nothing.
+        # The allowed texts before the event: a mount or a proxy may have removed
+        # leading segments of the path, or all of them.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
         self._secret = (
             secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
@@ -133,14 +144,14 @@ class WebhookReceiver:
         return f"<WebhookReceiver at {self._origin}>"
 
     def urls(self, nonce: str) -> WebhookUrls:
-        """The URLs for one attempt to deploy.
+        """Return the webhook arguments for one deploy.
 
         Args:
-            nonce: what its events bear: 1 to 64 letters (A-Z, a-z), digits, `-` and
-                `_`. No secret.
+            nonce: a text that identifies the deploy, and that its events will have. 1
+                to 64 ASCII letters, digits, hyphens and underscores. It is not secret.
 
         Raises:
-            ValueError: it is another text.
+            ValueError: the nonce is another text.
         """
         if not isinstance(nonce, str) or not re.fullmatch(_NONCE, nonce):
             fail(
@@ -162,22 +173,24 @@ class WebhookReceiver:
         return hmac.digest(self._secret, f"{event}/{nonce}".encode(), "sha256").hex()
 
     async def handle(self, path: str, body: bytes | bytearray) -> WebhookEvent | None:
-        """Verify a POST that came in, and tell it to all who listen.
+        """Verify a POST request, and pass its event to all listeners.
 
-        It waits for nothing. A body without a request_id is no event, not even under a
-        signed URL: there would be nothing to compare with the answer that this attempt
-        to deploy got. (What Edgegap sends at the end of a deployment was never
-        published. Should that bear no request_id, the end is found by polling.)
+        It never suspends. A body without a request_id is not an event, even under a
+        signed URL: a session could not compare it with the answer to its deploy.
+        (Edgegap does not document the webhook for the end of a deployment. If its body
+        has no request_id, a session finds the end by polling.)
 
         Args:
-            path: the request's path as it came, without its query. The whole, or what
-                is left where a mount or a proxy has cut off segments of base_url's path
-                from the front.
-            body: what came with it. Read no more than 1 MiB of it, and one byte, so
-                that too much is noticed.
+            path: the path of the request, not decoded and without the query. A mount or
+                a proxy may have removed leading segments of base_url's path.
+            body: the body of the request. Read at most 1 MiB and one byte of it, so
+                that a longer body is noticed.
 
         Returns:
-            The event. None: it is none of ours, so answer 404.
+            The event. None: the webhook failed verification, so answer 404.
+
+        Raises:
+            ValueError: an argument has the wrong type.
         """
         if not isinstance(path, str):
             fail("path", f"must be a string, not {type(path).__name__}")
@@ -185,66 +198,75 @@ class WebhookReceiver:
             fail("body", f"must be bytes, not {type(body).__name__}")
         signed = self._verify(path)
         if signed is None:
-            log.debug(
-                "a webhook was refused: its path is not one that this receiver has signed"
-            )
+            log.debug("webhook refused: its path has no valid signature")
             return None
         name, nonce = signed
         try:
             status = parse(body)
         except ValueError as problem:
-            log.debug("the webhook %s for %s was refused: its %s", name, nonce, problem)
+            log.debug(
+                "webhook refused: its %s",
+                problem,
+                extra={"event": name, "nonce": nonce},
+            )
             return None
         event = WebhookEvent(name, nonce, status.request_id, status)
-        log.debug("the webhook %s for %s came from %s", name, nonce, event.request_id)
+        log.debug(
+            "webhook received: %s",
+            name,
+            extra={"event": name, "nonce": nonce, "request_id": event.request_id},
+        )
         for listener in tuple(self._listeners):
-            _tell(listener, event)
+            _notify(listener, event)
         return event
 
     def _verify(self, path: str) -> tuple[EventName, str] | None:
-        """The event and the nonce of a path that this receiver has signed."""
+        """Return the event and the nonce of a signed path, or None."""
         found = _PATH.fullmatch(path)
         if found is None:
             return None
         front, event, nonce, signature = found.groups()
-        # Compared first, whatever the rest is, so that the time it takes reveals
-        # nothing.
+        # The signature is compared first in any case, so that the time of the
+        # comparison reveals nothing.
         genuine = hmac.compare_digest(signature, self._sign(event, nonce))
         if not genuine or event not in EVENTS or front not in self._fronts:
             return None
         return cast("EventName", event), nonce
 
     def listen(self, listener: Listener) -> None:
-        """From now on, call this with each event, each time that it comes. What it
-        raises is logged, and affects no other listener.
+        """Call a function with each event from now on.
+
+        If it raises an error, the error is logged, and other listeners are still
+        called.
 
         Args:
-            listener: a plain function that does not block: the answer to Edgegap waits
-                for it. It is held until `unlisten`.
+            listener: a plain function that does not block, as the answer to Edgegap
+                waits for it. The receiver keeps a reference to it until `unlisten`.
 
         Raises:
-            ValueError: it can't be called, or its call would have to be awaited.
+            ValueError: the listener is not callable, or it is a coroutine function.
         """
         if not callable(listener) or inspect.iscoroutinefunction(listener):
             fail("listener", "must be a plain function that takes a WebhookEvent")
         self._listeners[listener] = None
 
     def unlisten(self, listener: Listener) -> None:
-        """Call it no more. It is nothing to the receiver then, as is one that never
-        listened.
+        """Stop calling a listener, and drop the reference to it.
+
+        A function that is not a listener is ignored.
         """
         self._listeners.pop(listener, None)
 
     def routes(self) -> "list[web.RouteDef]":
-        """Routes for aiohttp.web: `app.add_routes(receiver.routes())`, also in an
-        application below another.
+        """Return routes for aiohttp.web: `app.add_routes(receiver.routes())`.
 
-        They answer a POST with 204 if it is an event, with 404 otherwise. A body is
-        read only under a signed path, and no more than 1 MiB of it, whatever the
-        application's `client_max_size`.
+        The application may be a subapplication. The routes answer a POST request with
+        204 if it is an event, and with 404 otherwise. They read a body only at a signed
+        path, and at most 1 MiB of it, whatever the `client_max_size` of the
+        application.
 
-        Access logs, aiohttp's own among them, hold whole paths, and so the signatures.
-        Who reads them can send what looks like a webhook of that deployment.
+        Access logs, including those of aiohttp, hold whole paths with their signatures.
+        With such a path, a reader of the logs could forge a webhook of that deploy.
         """
         from aiohttp import web
 
@@ -269,7 +291,7 @@ class WebhookReceiver:
 
 
 async def _bounded(chunks: AsyncIterator[bytes]) -> bytearray:
-    """All of it, or enough to know that it is too long."""
+    """Return the whole body, or enough of it to notice that it is too long."""
     body = bytearray()
     async for chunk in chunks:
         body += chunk
@@ -278,25 +300,24 @@ async def _bounded(chunks: AsyncIterator[bytes]) -> bytearray:
     return body
 
 
-def _tell(listener: Listener, event: WebhookEvent) -> None:
+def _notify(listener: Listener, event: WebhookEvent) -> None:
     try:
         listener(event)
     except Exception:
         log.exception(
-            "a listener failed at the webhook %s for %s", event.event, event.nonce
+            "webhook listener failed: %s",
+            event.event,
+            extra={
+                "event": event.event,
+                "nonce": event.nonce,
+                "request_id": event.request_id,
+            },
         )
 
 
 def _split(base_url: str) -> tuple[str, str]:
-    """Scheme and host, and the path without a slash at its end."""
-    parts = http_url("base_url", base_url)
-    if (
-        parts.username is not None
-        or parts.password is not None
-        or parts.query
-        or parts.fragment
-    ):
-        fail("base_url", "must not hold a user name, a password, a query or a fragment")
+    """Return the scheme and host of a URL, and its path without a trailing slash."""
+    parts = bare_http_url("base_url", base_url)
     path = parts.path.rstrip("/")
     if not _FRONT.fullmatch(path):
         fail(
@@ -307,7 +328,7 @@ def _split(base_url: str) -> tuple[str, str]:
 
 
 def _key(secret: object) -> bytes:
-    # Without an error of the encoder, which would hold the secret.
+    # With "surrogatepass", the encoder raises no error, which would hold the secret.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):
         fail("secret", f"must be text or bytes, not {type(secret).__name__}")

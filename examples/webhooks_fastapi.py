@@ -96,5 +96,5 @@ async def body_of(request: Request) -> bytearray:
 if __name__ == "__main__":
     import uvicorn
 
-    # it would hold the signed paths
+    # An access log would hold the signed paths.
     uvicorn.run(app, access_log=False)

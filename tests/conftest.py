@@ -1,6 +1,4 @@
-"""Shared by all tests: virtual time, and a check after each test that it left nothing
-behind.
-"""
+"""Fixtures of all tests: virtual time, and a check that nothing is left behind."""
 
 import asyncio
 import inspect

@@ -1,20 +1,22 @@
-"""The documented limits hold at the server: no window of one second ever sees more than
-N requests, at close to the full rate.
+"""Limiters that keep the documented limits as the server counts them.
+
+The server never counts more than N requests in any second, and the client still reaches
+nearly the full rate.
 
 A client-side token bucket set to 40/s can let 79 requests through in its first second:
-it starts full and keeps refilling. Even paced requests arrive bunched after jitter. So
-each limit has three parts, in this order:
+it starts full and keeps refilling. An even pace alone is not enough either: with
+jitter, paced requests arrive bunched. So each limit has three parts, in this order:
 
-    queue     two priorities, first come, first served. A retry keeps the place of its
-              first attempt. The background gets at least one slot in ten
-    slots     the guarantee: N slots for N requests per second. A slot comes back one
-              period after its *answer* arrived. The server had counted the request
-              before it answered, so it never counts N + 1 in one second
-    shaper    an aiolimiter bucket: a short burst, then an even pace a little above the
-              limit, which the slots hold
+    queue     It has two priorities, each first come, first served. A retry keeps the
+              place of its first attempt. The background gets at least one slot in ten.
+    slots     They guarantee the limit: N slots for N requests per second. A slot comes
+              back one period after the *answer* to its request. The server counted the
+              request before it answered, so it never counts N + 1 in one second.
+    shaper    An aiolimiter bucket allows a short burst, then an even pace a little
+              above the limit. The slots keep the limit itself.
 
-Far from the server, a slot comes back early by most of the shortest round trip that was
-seen. The rate, and with it N and the shaper, follows the limit that is actually enforced
-(`adaptive.py`). Sessions with the same token and base URL share one budget
+With a long round trip, slots come back early by most of the shortest round trip so far
+(`measurements.py`). The rate, N and the shaper adapt to the limit that is actually
+enforced (`adaptive.py`). Sessions with the same token and base URL share one budget
 (`registry.py`).
 """

@@ -1,41 +1,49 @@
-"""The rate at which a limit may be used at the moment. Pure: the caller gives the time.
+"""The current rate of a limit. It adapts to the limit that is actually enforced.
 
-While the documented limit is held, a 429 means that the server counts in another way,
-that its limit is lower, or that another client spends from it:
+This module does no I/O and reads no clock: the caller passes the time.
 
-    the first           no burst any more: an even pace, which a server that counts by
-                        spacing wants. If calls wait, and did so for the whole last
-                        second or had half of the limit through, the requests that were
-                        admitted in that second are its limit: the rate is set a little
-                        below, after a pause in which its window runs empty
-    each further one    the rate is cut, once for all requests sent before the cut
-    each second         a little is given back, never above the documented limit
-    minutes without     everything is as at first
+The limiter keeps the documented limit. So a 429 means that the server counts in another
+way, that its limit is lower, or that another client uses part of the limit:
 
-Sporadic refusals, which have nothing to do with our rate, cut it all the same: with one
-in a hundred, a quarter of the limit is left. That is the price of finding a limit that
-is really lower with so few refusals.
+    first 429       Bursts are turned off, and requests are spaced evenly, because some
+                    servers check the time between two requests. If the limiter was
+                    saturated, the number of requests admitted in the last second is
+                    taken as the server's limit. The rate is set a little below it. A
+                    pause comes first, until the server no longer counts the requests of
+                    that second. Saturated means that calls waited during the whole last
+                    second, or that calls wait and half of the limit was admitted.
+    further 429s    The rate is cut, once for all requests sent before the cut.
+    each second     The rate grows a little, up to the documented limit.
+    5 minutes       Without a 429 in this time, the documented rate and the burst apply
+                    again.
+
+Sporadic 429s, which have nothing to do with our rate, cut it too: if one answer in a
+hundred is a 429, a quarter of the limit is left. This is the cost of finding a lower
+limit with few refused requests.
 """
 
 from math import ceil, floor, inf, sqrt
 
 from ..endpoints import Limit
 
-# Seconds: uvloop's clock counts whole milliseconds. Without this, 41 requests of 40 were
-# measured.
+# Seconds: uvloop's clock counts whole milliseconds. Without this margin, 41
+# requests in a second were measured at a limit of 40.
 CLOCK_GRAIN = 0.002
-# The shaper refills a tenth faster than the limit. Refilled at exactly the rate, the
-# time of a stall would be lost.
+# The shaper refills a tenth faster than the limit. At exactly the rate of the limit, it
+# could never make up for a stall.
 HEADROOM = 1.1
-# The part of the requests admitted in the last second that is safe to begin with.
+# After the first 429, the rate is this part of the requests admitted in the last
+# second.
 MEASURED = 0.95
+# A further 429 multiplies the rate by this.
 CUT = 0.85
-# Requests per second, given back each second; of a larger limit, that share of it.
+# The rate grows by so many requests per second each second, or by that share of the
+# limit if it is more.
 GROWTH, GROWTH_SHARE = 0.25, 1 / 160
-# Seconds after which a window of one second has room again.
+# Seconds after which the server's window of one second has room for new requests.
 EMPTYING = 0.9
-# Seconds without a 429 after which everything is as at first: the load may have been
-# another client's.
+# Seconds without a 429 after which the documented limit applies again: another client
+# may have caused the 429s.
 QUIET = 300.0
 WHY_NONE, WHY_LIMIT = "no limit", "the session's limits"
 WHY_EVEN = "429: sent at an even pace"
@@ -43,11 +51,11 @@ WHY_LESS = "429: the server admits less than the limit"
 
 
 class AdaptiveRate:
-    """The rate, the burst and the slots in use."""
+    """The current rate, burst and number of slots of a limit."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = inf if limit.rate is None else limit.rate
-        # The addend makes up for binary fractions: 0.7 * 40 is 28, not 27.
+        # The addend makes up for rounding errors: 0.7 * 40 must give 28 slots, not 27.
         self.most_slots: float = (
             inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
         )
@@ -59,7 +67,7 @@ class AdaptiveRate:
         self._since = 0.0
         self._cut_at = -inf
         self._measured = False
-        # Whether it differs from what the limit says.
+        # Whether the rate or the burst differs from the documented limit.
         self.adapted: bool = False
         self.full_period: float = (
             0.0
@@ -68,13 +76,13 @@ class AdaptiveRate:
         )
 
     def rate(self, now: float) -> float:
-        """Requests per second."""
+        """Return the requests per second that are allowed at the moment."""
         if self._rate == self.limit:
             return self.limit
         return min(self.limit, self._rate + self._growth * max(0.0, now - self._since))
 
     def why(self, now: float) -> str:
-        """Why the rate and the burst are what they are."""
+        """Return the reason for the current rate and burst."""
         if self.limit == inf:
             return WHY_NONE
         if self.rate(now) < self.limit:
@@ -82,7 +90,7 @@ class AdaptiveRate:
         return WHY_EVEN if self.burst < self._full_burst else WHY_LIMIT
 
     def relax(self, now: float) -> None:
-        """After a long time without a 429, everything is as at first."""
+        """Restore the documented limit after a long time without a 429."""
         if self.adapted and now - self._cut_at > QUIET and self.rate(now) == self.limit:
             self.burst, self._rate, self.adapted, self._measured = (
                 self._full_burst,
@@ -92,7 +100,10 @@ class AdaptiveRate:
             )
 
     def slots(self, now: float) -> float:
-        """How many requests may be in flight or cooling."""
+        """Return how many slots there are: in flight, cooling down or free.
+
+        A slot cools down from the answer to its request until it comes back.
+        """
         return (
             min(self.most_slots, ceil(self.rate(now)))
             if self.adapted
@@ -100,8 +111,9 @@ class AdaptiveRate:
         )
 
     def period(self, now: float) -> float:
-        """Seconds from an answer until its slot comes back: never under one, or N + 1
-        would pass in a second.
+        """Return the seconds from an answer until its slot comes back.
+
+        They are at least 1 s. With less, N + 1 requests could pass in one second.
         """
         return (
             max(1.0, self.slots(now) / self.rate(now)) + CLOCK_GRAIN
@@ -110,18 +122,19 @@ class AdaptiveRate:
         )
 
     def refill(self, now: float) -> float:
-        """Requests per second that the shaper lets through after its burst."""
+        """Return the requests per second that the shaper admits after its burst."""
         return self.rate(now) * (HEADROOM if self.burst > 1 else 1.0)
 
     def soonest(self, now: float, count: float) -> float:
-        """Seconds in which so many requests can be sent, if nothing more is refused
-        meanwhile.
+        """Return the fewest seconds in which `count` requests can be sent.
+
+        It assumes that no further 429 arrives.
         """
         rate = self.refill(now)
         if count <= 0 or self._rate == self.limit:
             return max(0.0, count / rate)
         growth = self._growth
-        # Seconds until the limit is reached again.
+        # Seconds until the rate has grown to the limit.
         growing = (self.limit - rate) / growth
         sent_meanwhile = (rate + self.limit) / 2 * growing
         if count >= sent_meanwhile:
@@ -131,15 +144,17 @@ class AdaptiveRate:
     def refused(
         self, now: float, sent: float, admitted: int, waiting_since: float | None
     ) -> float:
-        """A 429 has arrived.
+        """Adapt to a 429.
 
         Args:
-            sent: when its request was sent.
+            now: the time, on the loop's clock.
+            sent: when the refused request was sent, on the same clock.
             admitted: requests that were admitted in the last second.
-            waiting_since: since when calls have waited all the time; None: they did not.
+            waiting_since: the time since which the queue has never been empty. None: no
+                call waits.
 
         Returns:
-            Seconds to hold the limiter.
+            Seconds in which the limiter must send nothing.
         """
         if self.limit == inf or sent < self._cut_at:
             return 0.0
@@ -157,7 +172,6 @@ class AdaptiveRate:
         return 0.0
 
     def _set(self, now: float, rate: float) -> None:
-        # At less than a tenth of the limit, it would take minutes to find out that more
-        # is allowed.
+        # Below a tenth of the limit, the rate would need minutes to grow back.
         self._rate = min(self.limit, max(rate, self.limit / 10))
         self._since = now

@@ -1,4 +1,4 @@
-"""The limits that a session keeps, and how it uses them."""
+"""The limits that a session keeps, and statistics of their use."""
 
 from msgspec import Struct
 
@@ -15,18 +15,23 @@ from ..models._check import fail, flag, number, whole_number
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The limits that a session keeps, in requests per second; None: no limit.
+    """The limits that a session keeps.
 
     Args:
-        deploy, status, list, other: the documented limits unless given.
-        share: this process's part of the organization's budget, above 0 and up to 1.
-        burst: how many requests may be sent at once after a pause, for each limit at
-            most its rate. Not given: a quarter of the limit. 1 paces evenly, for a
-            server that counts by spacing.
-        early_return: make up for a long round trip: once it is known, a slot comes back
-            earlier by most of it. Off, answers after 300 ms leave three quarters of the
-            limit. If the round trip suddenly becomes much shorter, the limit may be
-            passed for a moment.
+        deploy, status, list, other: requests per second. None: no limit. By default,
+            the documented limits.
+        share: the part of each limit that this process may use, above 0 and up to 1.
+            Several processes with one token divide the limits that way.
+        burst: how many requests may be sent at once after a pause. It is at most the
+            rate of the limit. None: a quarter of the limit. 1: an even pace, for a
+            server that checks the time between requests.
+        early_return: make up for a long round trip. Once the round trip is known, a
+            slot comes back earlier by most of it. Without this, a round trip of 300 ms
+            leaves three quarters of the limit. With it, the limit may be exceeded for a
+            moment if the round trip suddenly becomes much shorter.
+
+    Raises:
+        ValueError: an argument is wrong; the text names it.
     """
 
     deploy: float | None = DEPLOY_LIMIT.rate
@@ -38,8 +43,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     early_return: bool = True
 
     def __post_init__(self) -> None:
-        # Requests per second: one in a quarter of an hour, and more than any machine
-        # sends.
+        # Requests per second. The least is one in a quarter of an hour, the most is
+        # more than any machine can send.
         least, most = 0.001, 1e9
         for limit in LIMITS:
             rate: object = getattr(self, limit.name)
@@ -53,24 +58,28 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def off(cls) -> "Limits":
-        """No limits at all, for a server that has none."""
+        """Return limits that limit nothing, for a server without limits."""
         return cls(deploy=None, status=None, list=None, other=None)
 
     def kept(self, name: LimitName) -> Limit:
-        """What this process keeps of the limit called `name`."""
+        """Return the limit called `name`, times this process's share."""
         rate: float | None = getattr(self, name)
         return Limit(name, None if rate is None else rate * self.share, self.burst)
 
 
 class LimitUsage(Struct, frozen=True):
-    """How a limit is used.
+    """Statistics of a limit.
 
     Attributes:
-        rate: requests per second that are allowed at the moment; None: no limit.
-        burst: how many may be sent at once.
-        why: why the rate and the burst are what they are.
-        expected_wait: seconds that a call made now waits at least.
-        busiest_second: the most requests that were sent in any second.
+        rate: requests per second that are allowed at the moment. None: no limit.
+        burst: how many requests may be sent at once after a pause.
+        why: the reason for the current rate and burst.
+        waiting: calls in the queue.
+        in_flight: requests that were sent and have no answer yet.
+        expected_wait: seconds that a call made now must wait at least.
+        sent: requests sent so far.
+        refused: answers with status 429 so far.
+        busiest_second: the most requests that were sent within any second.
     """
 
     rate: float | None

@@ -1,6 +1,6 @@
-"""Keeps one limit: the queue, the slots and the shaper together.
+"""A limiter: a queue, slots and a shaper. See `_limits/__init__.py`.
 
-Only the head of the queue meets the slots and the shaper. See `_limits/__init__.py`.
+Only the call at the head of the queue waits for a slot and for the shaper.
 """
 
 import asyncio
@@ -17,11 +17,14 @@ from .shaper import BurstShaper
 
 
 class Limiter:
-    """Keeps one limit. `try_acquire` or `acquire` a slot, send, and report what came of
-    it: `answered`, `given_up` or `never_sent`.
+    """Keeps one limit.
+
+    A caller takes a slot with `try_acquire` or `acquire`, and sends its request. It
+    then reports the result with `answered`, `given_up` or `never_sent`.
 
     Args:
-        early_return: whether slots come back early, far from the server.
+        limit: the limit to keep.
+        early_return: whether slots come back early if the round trip is long.
     """
 
     def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
@@ -29,29 +32,30 @@ class Limiter:
         self.queue: PriorityQueue = PriorityQueue()
         self.ticket: Callable[[], int] = self.queue.ticket
         self._rate = AdaptiveRate(limit)
-        # The most requests that are in flight at a time.
+        # The most requests that may be in flight at a time.
         self.slots: float = self._rate.most_slots
         self._shaper = BurstShaper(self._rate.burst, self._rate.refill(0.0))
-        # Slots in flight or cooling.
+        # Slots that are in flight or cool down.
         self._in_use = 0
-        # When slots come back, the earliest first.
+        # The times at which slots come back, the earliest first.
         self._returns: deque[float] = deque()
-        # What the head of the queue waits for.
+        # Wakes the call at the head of the queue.
         self._wakeup: asyncio.Future[None] | None = None
         self._not_before = 0.0
         self._round_trips = RoundTrips(self.slots, early_return=early_return)
         self._traffic = Traffic()
-        # When a slot was last taken, and in which loop.
+        # The time at which a slot was last taken, and the loop of this limiter.
         self._latest = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         # The clock of that loop, once it is known.
         self._time: Callable[[], float] = _running_time
 
     async def try_acquire(self) -> float | None:
-        """Take a slot if that needs no waiting. It never suspends.
+        """Take a slot if one is free at once. It never suspends.
 
         Returns:
-            When it was taken, on the loop's clock.
+            The time at which the slot was taken, on the loop's clock. None: a call must
+            wait, so no slot was taken.
         """
         now = self._time()
         if (
@@ -70,8 +74,13 @@ class Limiter:
         return now
 
     async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
-        """Wait for the head of the queue, a slot and the shaper. If it is cancelled
-        meanwhile, it has taken nothing.
+        """Wait for the head of the queue, a slot and the shaper.
+
+        A cancelled call has taken nothing.
+
+        Args:
+            ticket: the place in the queue, from `ticket()`.
+            priority: background calls get one slot in ten while both priorities wait.
         """
         await self.queue.enter(ticket, priority)
         try:
@@ -80,9 +89,7 @@ class Limiter:
             self.queue.leave(priority)
 
     async def _proceed(self) -> None:
-        """At the head of the queue: a slot, the shaper, and no sooner than the API has
-        asked for.
-        """
+        """Take a slot and pass the shaper, but not before the end of a hold."""
         loop = asyncio.get_running_loop()
         while not self._take(loop.time()):
             early = self._round_trips.early
@@ -92,8 +99,8 @@ class Limiter:
             while loop.time() < self._not_before:
                 await self._sleep(self._not_before)
                 if loop.time() >= self._not_before:
-                    # The shaper has filled up meanwhile. After a stop, the pace is even
-                    # again.
+                    # The shaper has refilled during the hold. A second pass keeps the
+                    # pace even after it.
                     await self._pass_shaper()
         except BaseException:
             self._in_use -= 1
@@ -108,8 +115,8 @@ class Limiter:
         await self._shaper.acquire()
 
     def _take(self, now: float) -> bool:
-        # With the round trip as it is known now: one that became shorter counts for
-        # earlier answers too.
+        # The current round trip decides, for earlier answers too: it may have become
+        # shorter since.
         due = now + self._round_trips.early
         while self._returns and self._returns[0] <= due:
             self._returns.popleft()
@@ -121,7 +128,7 @@ class Limiter:
         return True
 
     def _is_stale(self, now: float) -> bool:
-        """Whether the shaper is that of another rate or burst."""
+        """Return whether the shaper has an outdated rate or burst."""
         if not self._rate.adapted and not self._shaper.differs(
             self._rate.burst, self._rate.refill(now)
         ):
@@ -149,11 +156,11 @@ class Limiter:
         self._traffic.start(now)
 
     def answered(self, sent: float, *, refused: bool = False) -> None:
-        """The headers of an answer have arrived.
+        """Report that the headers of an answer have arrived.
 
         Args:
-            sent: when its request was sent, on the loop's clock.
-            refused: it is a 429.
+            sent: the time at which its request was sent, on the loop's clock.
+            refused: whether the answer is a 429.
         """
         now = self._time()
         self._round_trips.add(now - sent)
@@ -166,21 +173,21 @@ class Limiter:
         self._give_back(now + (rate.period(now) if rate.adapted else rate.full_period))
 
     def _refused(self, now: float, sent: float) -> float:
-        # The requests that were admitted show the limit only if nothing was held
-        # meanwhile.
+        # The number of admitted requests shows the server's limit only if the limiter
+        # was not on hold.
         held = now - self._not_before < 1
         waiting_since = None if held else self.queue.waiting_since
         admitted = self._traffic.admitted_lately(now)
         return self._rate.refused(now, sent, admitted, waiting_since)
 
     def given_up(self) -> None:
-        """The request was sent and is not waited for. It may still be on its way."""
+        """Report that the caller gave up a request, which may still be on its way."""
         now = asyncio.get_running_loop().time()
         doubt = self._round_trips.longest + self._round_trips.early
         self._give_back(now + self._rate.period(now) + doubt)
 
     def never_sent(self) -> None:
-        """The request was never sent, so the slot is free at once."""
+        """Report that the request was never sent. Its slot is free at once."""
         self._give_back(0.0)
         self._traffic.sent -= 1
 
@@ -195,14 +202,16 @@ class Limiter:
             _wake(self._wakeup)
 
     def hold(self, seconds: float) -> None:
-        """Send nothing for so many seconds. The end of a hold only ever moves forward."""
+        """Send nothing for so many seconds. An earlier, longer hold stays in force."""
         if seconds > 0:
             now = asyncio.get_running_loop().time()
             self._not_before = max(self._not_before, now + seconds)
 
     def idle_at(self, now: float) -> float:
-        """When all slots will be back and nothing is held, on the loop's clock; for
-        requests in flight at the latest.
+        """Return when all slots will be back and no hold is in force.
+
+        A time on the loop's clock. With requests in flight, it is the latest possible
+        one.
         """
         in_flight = self._traffic.in_flight
         latest = now + self._rate.period(now) + LONGEST_DOUBT if in_flight else 0.0
@@ -212,8 +221,12 @@ class Limiter:
     def shortest_wait(
         self, priority: Priority = "foreground", *, newcomer: bool = True
     ) -> float:
-        """Seconds that a call made now waits if everything goes as well as it can. A
-        retry may go before all others.
+        """Return the fewest seconds that a call made now must wait.
+
+        Args:
+            priority: the priority of the call.
+            newcomer: whether the call joins at the end of the queue. A retry may have
+                the first place in it.
         """
         now = asyncio.get_running_loop().time()
         wait = max(0.0, self._not_before - now)
@@ -225,14 +238,14 @@ class Limiter:
 
     @property
     def _in_its_loop(self) -> bool:
-        """Whether this runs in the limiter's loop. Another one has another clock."""
+        """Whether this runs in the limiter's loop. Another loop has another clock."""
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
             return False
 
     def _now(self) -> float:
-        """The time of the limiter's loop; elsewhere, that of its last request."""
+        """Return the time of the limiter's loop, or, elsewhere, of its last request."""
         return asyncio.get_running_loop().time() if self._in_its_loop else self._latest
 
     def _expected_wait(self, waiting: int) -> float:
@@ -244,11 +257,11 @@ class Limiter:
 
     @property
     def rate(self) -> float | None:
-        """Requests per second at the moment; None: no limit."""
+        """Requests per second that are allowed at the moment. None: no limit."""
         return None if self.limit.rate is None else self._rate.rate(self._now())
 
     def usage(self) -> LimitUsage:
-        """How the limit is used."""
+        """Return statistics of the limit."""
         waiting = sum(self.queue.waiting.values())
         return LimitUsage(
             rate=self.rate,

@@ -1,14 +1,15 @@
-"""What a limiter learns from its own requests: round trips, and requests per second."""
+"""Measurements of a limiter: round trips, and requests per second."""
 
 from collections import deque
 from math import inf
 
-# Seconds that a request which was given up may still be on its way.
+# Seconds for which a request that the caller gave up may still be on its way.
 SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0
-# Answers per slot before slots come back early. After fewer, 41 requests of 40 do occur.
+# Answers per slot before slots come back early. After fewer, the server does sometimes
+# count 41 requests in a second at a limit of 40.
 LEARNING = 10
-# Slots come back early by this part of the shortest round trip less so many seconds: the
-# way may become shorter still.
+# Slots come back early by this part of the shortest round trip, after so many seconds
+# are subtracted from it: the round trip may become even shorter.
 EARLY, EARLY_MARGIN = 0.9, 0.010
 
 
@@ -16,12 +17,13 @@ class RoundTrips:
     """The shortest and the longest round trip so far.
 
     Args:
-        slots: of the limiter.
-        early_return: whether slots come back early at all.
+        slots: how many slots the limiter has.
+        early_return: whether slots may come back early.
 
     Attributes:
-        early: seconds by which slots come back before their time.
-        longest: seconds; also how long a request that was given up may be on its way.
+        early: seconds by which slots come back early.
+        longest: the longest round trip in seconds, between 0.25 and 2. A request that
+            the caller gave up may be on its way for as long.
     """
 
     def __init__(self, slots: float, *, early_return: bool) -> None:
@@ -33,7 +35,7 @@ class RoundTrips:
         self._early_return = early_return
 
     def add(self, seconds: float) -> None:
-        """An answer has arrived after so many seconds."""
+        """Record an answer that arrived after so many seconds."""
         self._answers += 1
         if (
             seconds < self._shortest
@@ -55,12 +57,12 @@ class Traffic:
 
     def __init__(self) -> None:
         self.in_flight = self.sent = self.refused = self.busiest_second = 0
-        # Times within the last second.
+        # The times of the requests of the last second.
         self._started: deque[float] = deque()
         self._admitted: deque[float] = deque()
 
     def start(self, now: float) -> None:
-        """A request is sent."""
+        """Count a request that is sent now."""
         self.in_flight += 1
         started = self._started
         started.append(now)
@@ -70,12 +72,12 @@ class Traffic:
             self.busiest_second = len(started)
 
     def admit(self, now: float) -> None:
-        """An answer other than 429 has arrived."""
+        """Count an answer other than 429."""
         admitted = self._admitted
         admitted.append(now)
         while admitted[0] <= now - 1:
             admitted.popleft()
 
     def admitted_lately(self, now: float) -> int:
-        """How many were admitted within the last second."""
+        """Return how many requests were admitted within the last second."""
         return sum(time > now - 1 for time in self._admitted)

@@ -1,8 +1,8 @@
-"""The queue of a limit: first come, first served, in two priorities.
+"""The queue of a limit, with two priorities. Each is first come, first served.
 
-A flag says that a call is at the head. It stays up while the head passes from one call
-to the next, so that newcomers in between can't overtake. While both priorities wait, one
-turn in ten is the background's.
+One call at a time is at the head of the queue. The flag `busy` stays set while the head
+passes from one call to the next, so that no newcomer can overtake. While both
+priorities wait, the background gets one turn in ten.
 """
 
 import asyncio
@@ -14,20 +14,26 @@ from typing import Literal, TypeAlias
 Priority: TypeAlias = Literal["foreground", "background"]
 
 PRIORITIES: tuple[Priority, ...] = ("foreground", "background")
-# Foreground turns before one for the background, while both wait.
+# Foreground turns before a background turn, while both priorities wait.
 FOREGROUND_TURNS = 9
 
 
 class PriorityQueue:
-    """The calls that wait. `busy`: a call is at the head, whether or not others wait."""
+    """The calls that wait for a slot of a limit.
+
+    Attributes:
+        busy: whether a call is at the head.
+        ticket: returns the next place in the queue. A call keeps its place for all its
+            attempts.
+        waiting: how many calls of each priority wait, with the one at the head.
+        waiting_since: the time since which the queue has never been empty. None: it is
+            empty.
+    """
 
     def __init__(self) -> None:
         self.busy: bool = False
-        # A place in the queue, which a call keeps for all its attempts.
         self.ticket: Callable[[], int] = count().__next__
-        # With the head.
         self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}
-        # Since when at least one call has waited all the time.
         self.waiting_since: float | None = None
         self._waiters: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {
             "foreground": [],
@@ -36,8 +42,9 @@ class PriorityQueue:
         self._foreground_turns = 0
 
     async def enter(self, ticket: int, priority: Priority) -> None:
-        """Wait for the head of the queue, and keep it until `leave`. If it is cancelled
-        meanwhile, it has taken nothing.
+        """Wait for the head of the queue, and keep it until `leave`.
+
+        A cancelled call leaves the queue as if it had never entered.
         """
         if self.waiting_since is None:
             self.waiting_since = asyncio.get_running_loop().time()
@@ -58,15 +65,13 @@ class PriorityQueue:
         try:
             await waiter
         except BaseException:
-            # The turn came in the instant of the cancellation.
+            # The call got its turn just before the cancellation.
             if waiter.done() and not waiter.cancelled():
                 self._pass_on()
             raise
 
     def leave(self, priority: Priority) -> None:
-        """Leave the head, with a slot or without. The next call has it before any other
-        runs.
-        """
+        """Leave the head of the queue, and pass it to the next call at once."""
         self._remove(priority)
         self._pass_on()
 
@@ -83,7 +88,7 @@ class PriorityQueue:
 
     def _next(self) -> asyncio.Future[None] | None:
         for waiters in self._waiters.values():
-            # A cancelled call leaves its future behind.
+            # The futures of cancelled calls stay in the heap.
             while waiters and waiters[0][1].done():
                 heappop(waiters)
         foreground, background = (
@@ -97,7 +102,7 @@ class PriorityQueue:
         return heappop(foreground)[1] if foreground else None
 
     def ahead(self, priority: Priority) -> int:
-        """How many calls will at least go before a newcomer."""
+        """Return how many calls are certain to be served before a new call."""
         if priority == "foreground":
             return self.waiting["foreground"]
         behind = self.waiting["background"]

@@ -1,10 +1,13 @@
-"""One budget per process: sessions on one loop with the same token and base URL share
-their limiters.
+"""Limiters shared per token: sessions on one loop with the same token and base URL
+share one budget.
 
-A session per web request is a common mistake, and limiters of its own for each would
-allow twice the limit. So the limiters outlive the last session until their last slot is
-back. The registry holds them only weakly: the sessions hold them, and after these a
-timer of the loop, so they go with a loop that ends before.
+A session per web request is a common mistake. If each session had limiters of its own,
+two of them could send twice the limit. So the limiters outlive the last session until
+their last slot is back.
+
+The registry holds only weak references. The open sessions hold the limiters. After the
+last session, a timer of the loop holds them, so that they are freed with the loop if it
+ends first.
 """
 
 import asyncio
@@ -19,7 +22,13 @@ from .limiter import Limiter
 
 
 class Budget:
-    """The limiters of one token at one base URL, and how many sessions use them."""
+    """The limiters of one token at one base URL.
+
+    Attributes:
+        limits: the limits that they keep.
+        sessions: how many open sessions use them.
+        limiters: one per limit, by its name.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits: Limits = limits
@@ -35,8 +44,9 @@ class Budget:
     def keep(
         self, loop: asyncio.AbstractEventLoop, drop: Callable[["Budget"], None]
     ) -> None:
-        """Keep the limiters until the last slot is back, for the next session. The
-        timer holds what it calls.
+        """Keep the limiters for the next session until their last slot is back.
+
+        The timer holds a reference to this budget. `drop` is called at the end.
         """
         if self._keeper:
             self._keeper.cancel()
@@ -60,7 +70,7 @@ class LimiterRegistry:
         return len(self._budgets)
 
     def on(self, loop: asyncio.AbstractEventLoop) -> WeakValueDictionary[bytes, Budget]:
-        """The budgets of one loop."""
+        """Return the budgets of one loop."""
         return self._budgets.get(loop, WeakValueDictionary[bytes, Budget]())
 
     def acquire(
@@ -70,13 +80,14 @@ class LimiterRegistry:
         token: str,
         limits: Limits,
     ) -> Budget:
-        """The budget that a session uses from now on.
+        """Return the budget for a session that opens.
 
         Raises:
-            ValueError: another session is open there with other limits.
+            ValueError: a session with the same token and base URL is open with other
+                limits.
         """
         budgets = self._budgets.setdefault(loop, WeakValueDictionary())
-        # The token itself is kept nowhere.
+        # The registry keeps a hash of the token, never the token itself.
         key = sha256(f"{base_url} {token}".encode()).digest()
         budget = budgets.get(key)
         if budget is None:
@@ -92,7 +103,7 @@ class LimiterRegistry:
         return budget
 
     def release(self, loop: asyncio.AbstractEventLoop, budget: Budget) -> None:
-        """A session is closed."""
+        """Return the budget of a session that closes."""
         budget.sessions -= 1
         if not budget.sessions and not loop.is_closed():
             budget.keep(loop, lambda kept: self._drop(loop, kept))
@@ -108,8 +119,10 @@ class LimiterRegistry:
 
 
 def _successor(budget: Budget, limits: Limits, now: float) -> Budget:
-    """A budget with other limits. What the one before it has sent still counts at the
-    server.
+    """Return a budget with other limits, which replaces `budget`.
+
+    The server still counts the requests of the old budget, so the new one waits until
+    the slots of the old one are back.
     """
     fresh = Budget(limits)
     for name, limiter in fresh.limiters.items():
@@ -122,12 +135,14 @@ _forks: list[int] = []
 
 
 def fork_count() -> int:
-    """How many forks lie between this process and the one that imported this module. A
-    process ID would be a system call.
+    """Return how many forks lie between this process and the one that imported this.
+
+    A session compares it to notice a fork. `os.getpid` would be a system call each
+    time.
     """
     return len(_forks)
 
 
-# Everywhere but on Windows.
+# Windows has no fork.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _forks.append(os.getpid()))

@@ -1,36 +1,41 @@
-"""All that is said to aiolimiter: a short burst, then an even pace."""
+"""The shaper of a limit: it allows a burst of requests, then spaces them evenly.
+
+This is the only module that uses aiolimiter.
+"""
 
 from aiolimiter import AsyncLimiter
 
-# Halvings by which the available tokens are estimated: to a thousandth of the burst.
+# Steps of the binary search for the available tokens. Ten find them to a thousandth of
+# the burst.
 PRECISION = 10
-# A refill rate that differs by less keeps its bucket, as a new one costs half a turn of
-# it.
+# A change of the refill rate by less than this share keeps the bucket. A new bucket
+# delays the next request, on average by half of the time between two requests.
 TOLERANCE = 0.02
 
 
 class BurstShaper:
-    """Shapes the requests that the slots let through.
+    """Delays requests that have a slot, so that they are sent evenly after a burst.
 
     Args:
-        burst: how many requests may be sent at once after a pause; 0: any number.
+        burst: how many requests may be sent at once after a pause. 0: any number.
         refill: requests per second after the burst.
     """
 
     def __init__(self, burst: int, refill: float) -> None:
         self._bucket = _bucket(burst, refill)
         self._burst, self._refill = burst, refill
-        # Tokens that are known to be available. They stay so until they are taken.
+        # Tokens that are certainly available, until a call takes them.
         self._known = 0.0
 
     @property
     def unlimited(self) -> bool:
-        """Whether it lets everything through."""
+        """Whether the shaper delays no request."""
         return self._bucket is None
 
     def try_reserve(self) -> bool:
-        """Reserve a token if one is certainly available. `acquire` then takes it
-        without waiting.
+        """Reserve a token if one is certainly available.
+
+        After True, `acquire` takes the token without waiting.
         """
         if self._bucket is None:
             return True
@@ -46,18 +51,23 @@ class BurstShaper:
             await self._bucket.acquire()
 
     def forget(self) -> None:
-        """The head of the queue takes a token that a newcomer may know of."""
+        """Forget which tokens are certainly available.
+
+        The head of the queue calls it before it takes a token that may be among them.
+        """
         self._known = 0.0
 
     def differs(self, burst: int, refill: float) -> bool:
-        """Whether another burst or pace is wanted."""
+        """Return whether these values differ from the current ones."""
         if self._bucket is None:
             return False
         return self._burst != burst or abs(refill - self._refill) >= TOLERANCE * refill
 
     async def reshape(self, burst: int, refill: float) -> None:
-        """Follow another rate. An `AsyncLimiter` can't change its pace, and a new one
-        starts with its burst, so that is taken from it.
+        """Change the burst and the refill rate.
+
+        An `AsyncLimiter` can't change its rate, so a new one replaces it. A new one
+        starts full and would allow another burst, so all its tokens are taken first.
         """
         self._burst, self._refill = burst, refill
         self._bucket = _bucket(burst, refill)
@@ -65,8 +75,10 @@ class BurstShaper:
             await self._bucket.acquire(burst)
 
     def available(self) -> float:
-        """The tokens that are available, rather a little more: aiolimiter only tells
-        whether an amount is there.
+        """Return the available tokens, rounded up to a thousandth of the burst.
+
+        aiolimiter only reports whether a given amount is available, so this is a binary
+        search.
         """
         if self._bucket is None:
             return 0.0
@@ -85,8 +97,10 @@ def _bucket(burst: int, refill: float) -> AsyncLimiter | None:
 
 
 def _certain(bucket: AsyncLimiter) -> float:
-    """Tokens that are certainly available: all, one or none, as asking costs as much as
-    taking.
+    """Return a number of tokens that are certainly available: all, one or none.
+
+    A more exact search would cost more than it saves: a question to aiolimiter takes as
+    long as an `acquire`.
     """
     for amount in (bucket.max_rate, 1.0):
         if bucket.has_capacity(amount):

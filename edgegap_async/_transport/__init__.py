@@ -9,13 +9,26 @@
 
 Each attempt takes a slot of its own and is one arrival at the server.
 
-What happens on a 429:
+What happens on a 429, frame by frame:
 
-1. `exchange` sees the status with the headers. It returns the slot as for any answer and
-   reports the refusal to the limiter, which adapts its rate (`_limits/adaptive.py`).
-   `Retry-After` is parsed and clamped here, once, and holds the limiter until then.
+1. `Exchange.run` gets the status with the headers. `_on_headers` calls
+   `Limiter.answered`, which returns the slot as for any answer and adapts the rate
+   (`AdaptiveRate.refused`). With a `Retry-After`, parsed and clamped once, it also calls
+   `Limiter.hold`: no call under this limit is sent before its end.
 2. `response.read` raises `RateLimited`.
-3. `RetryState` asks for another attempt: a refusal costs nothing, as nothing was done.
-   The call goes back to its place in the queue. It ends at its deadline, or, without
-   one, after a minute of nothing but refusals.
+3. `Transport._call` catches it and calls `_pause`, which asks `RetryState.pause` for the
+   seconds until the next attempt. A refusal counts as no try and costs nothing of the
+   retry budget, as the API has done nothing.
+4. `_pause` sleeps for these seconds. They are 0 if a longer `Retry-After` holds the
+   limiter anyway. Then `_call` tries again: `_queue` waits for a slot, at the place in
+   the queue that the call has had from its first attempt.
+
+What the caller gets, if no attempt succeeds:
+
+    DeadlineExceeded    The deadline passes during the retries. Its cause is the last
+                        `RateLimited`.
+    QueueTooLong        The next slot would come after the deadline. The same cause.
+    RateLimited         There is no further attempt: the `Retry-After` ends after the
+                        deadline, `Retry(tries=1)` turns retries off, or a call without a
+                        deadline got nothing but 429s for a minute.
 """

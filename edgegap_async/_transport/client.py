@@ -251,7 +251,7 @@ class Transport:
     ) -> Request[B, T]:
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, token)
-        whole = self._timeout if timeout is UNSET else self.timeout_of(timeout)
+        whole = self.timeout_of(timeout)
         now = self.enter().time()
         attempt = self._attempt_timeout
         return Request(
@@ -275,7 +275,7 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
-        if self.closed or self._exchange.closed:
+        if self._over:
             if self._loop is not None:
                 self._bind()
             raise SessionClosed("the session is closed: make a new one")

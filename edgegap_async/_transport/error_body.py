@@ -1,25 +1,34 @@
-"""The body of an error response, whatever its form: pure, no socket.
+"""Reads the body of an error response. This module does no I/O.
 
-{"message": text, "details": any}       the API's own form
-{"message": {...}}, {"errors": [...]}, {"detail": ...}
-                                        other JSON, of the API or of a gateway
-HTML, text, nothing                     of a proxy or a gateway
+A body has one of these forms:
+
+    {"message": "...", "details": ...}    the form of the API
+    {"message": {...}}                    other JSON, from the API or a gateway, also
+                                          {"errors": [...]} or {"detail": ...}
+    HTML, text or nothing                 from a proxy or a gateway
 """
 
 from typing import cast
 
 import msgspec
 
-# characters of a body in an error's text
+# Characters of a body in the text of an error.
 EXCERPT = 200
-# levels of JSON; what lies deeper does not help a reader
+# Levels of JSON in the text of an error. Deeper levels do not help a reader.
 DEEPEST = 5
-# The keys of a JSON error that say what is wrong, the most usual first.
+# The keys of a JSON error that may hold its message, the most usual first.
 _TEXT_KEYS = ("message", "errors", "error", "detail", "title")
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The content of an error response. `from_api`: it has the API's own form."""
+    """The content of an error response.
+
+    Attributes:
+        message: a readable text in one line.
+        details: the details of the error, as decoded from JSON.
+        request_id: the deployment that the error is about.
+        from_api: whether the body has the form of the API.
+    """
 
     message: str
     details: object = None
@@ -28,7 +37,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 def read_error_body(body: bytes) -> ErrorBody:
-    """The body as readable text, with what can be decoded of it."""
+    """Read a body, and decode as much of it as possible."""
     try:
         decoded: object = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -46,12 +55,12 @@ def read_error_body(body: bytes) -> ErrorBody:
 
 
 def excerpt(body: bytes) -> str:
-    """The start of a body that is not JSON, as text in one line."""
+    """Return the start of a body as text in one line."""
     return _one_line(body[: 2 * EXCERPT].decode("utf-8", "replace"))
 
 
 def _one_line(text: str) -> str:
-    # an error is a line of a log
+    # The text of an error becomes a line in a log.
     return " ".join(text[: 2 * EXCERPT].split())[:EXCERPT]
 
 
@@ -61,17 +70,17 @@ def _relevant_part(decoded: object) -> object:
 
 
 def _fields(value: object) -> dict[str, object]:
-    """Those of a JSON object; of anything else none."""
+    """Return the fields of a JSON object, and none for other values."""
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _items(value: object) -> list[object]:
-    """Those of a JSON array; of anything else none."""
+    """Return the items of a JSON array, and none for other values."""
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _readable(value: object, depth: int = 0) -> str:
-    """`{"a": ["x", "y"]}` as `a: x; y`."""
+    """Write a JSON value as text: `{"a": ["x", "y"]}` as `a: x; y`."""
     if isinstance(value, str):
         return value
     fields, items = _fields(value), _items(value)
@@ -85,8 +94,10 @@ def _readable(value: object, depth: int = 0) -> str:
 
 
 def _request_id(value: object) -> str | None:
-    """The ID of the deployment that the body is about: at the top level, or directly in
-    one of the usual parts. An ID elsewhere may be that of another deployment.
+    """Return the ID of the deployment that the body is about, or None.
+
+    The ID is at the top level, or directly in one of the usual parts. An ID elsewhere
+    may be that of another deployment.
     """
     fields = _fields(value)
     parts = [fields.get(key) for key in ("details", *_TEXT_KEYS)]

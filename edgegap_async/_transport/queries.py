@@ -70,8 +70,8 @@ async def tagged(
     for number in range(1, LONGEST_SWEEP + 1):
         page = await _page(transport, query, number, deadline)
         rows += page.data
-        strange = any(not wanted.intersection(row.tags) for row in page.data)
-        if strange or is_last(page):
+        unrequested = any(not wanted.intersection(row.tags) for row in page.data)
+        if unrequested or is_last(page):
             break
     return rows
 

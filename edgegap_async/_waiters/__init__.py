@@ -1,16 +1,28 @@
-"""A thousand waiters cost a few requests per second in total: all waiters of a session
-share one poller, which runs in the background while anybody waits.
+"""Waiting for deployments: one poller per session serves all waiters.
 
-How the next poll is chosen (`schedule.py`):
+A thousand waiters cost a few requests per second in total. The poller runs in the
+background while there are waiters.
 
-    one waiter      its status; if that is not available, lists too
-    two or more     lists of those that are READY, with as many IDs as fit into a URL;
-                    less often lists of those in ERROR, and of those that exist
-    out of turn     the status of one: after a webhook or a stop, if no list shows it,
-                    and now and then until a list has shown anything
+`watcher.py` decides which kind of poll is next (`_plan`: status polls, lists or pages of
+all deployments; `_next_list`: which kind of list). `schedule.py` decides which
+deployments it is for. `poller.py` sends it. The rules:
 
-Each is polled a quarter of a second after its last poll began, and less often the longer
-it takes. A list filter is trusted only while it shows what a status shows
-(`filter_health.py`); else pages are read newest first. Webhooks resolve waiters at once,
-and make polls rarer while they arrive (`recent_events.py`).
+    one waiter      The poller polls its status. If the status is not available, it also
+                    polls lists.
+    two or more     The poller lists which of their deployments are READY, with as many
+                    IDs as fit into a URL. Less often it lists which are in ERROR, and
+                    which exist.
+    out of turn     The poller polls a single status after a webhook or a stop, or if no
+                    list shows the deployment. Until a list has shown any deployment, it
+                    also polls a status now and then.
+
+The next poll of a waiter is due a quarter of a second after its last one began, and
+later the longer it waits.
+
+The poller trusts the list filters only while lists show the deployments whose statuses
+are READY (`filter_health.py`). Otherwise it reads pages of all deployments, newest
+first.
+
+Webhooks resolve waiters at once. While they arrive, polls are less frequent
+(`recent_events.py`).
 """

@@ -1,44 +1,53 @@
-"""Whether a list can be trusted when it shows nothing: its filters may be ignored,
-refused, or match nothing. Pure.
+"""Checks whether the list filters work.
+
+A server may ignore a filter, refuse it, or match nothing with it. Then a list that
+shows nothing means nothing. This module does no I/O and reads no clock.
 """
 
 from collections.abc import Collection
 from math import inf
 
-# Characters of IDs in a URL of 6,000 bytes: about 280 IDs.
+# Characters of IDs in a URL of 6,000 bytes: about 260 IDs of 12 characters.
 ROOM = 5600
-# If even so few are refused, their number is not the cause.
+# Characters of IDs. If the API refuses even a list with fewer, its length is not the
+# cause.
 LEAST_ROOM = 400
-# Seconds after which a list must show what a status has shown: lists lag.
+# Seconds after which a list must show a deployment whose status is READY. Lists lag
+# behind statuses.
 LAG = 3.0
-# Seconds until the filters are tried again.
+# Seconds until filters that do not work are used again.
 DISTRUST = 60.0
-# Lists in a row that fail, after which each status is polled.
+# So many failed lists in a row make the poller poll each status.
 FAILING = 3
-# Seconds until a list is tried again then.
+# Seconds between two lists then.
 RETRY_AFTER_FAILURE = 2.0
+# Deployments that a list must show at a time. Their IDs take room in its filter.
 MOST_EXPECTED = 20
 
 
 class FilterHealth:
-    """How the lists have behaved so far."""
+    """The results of the lists so far.
+
+    Attributes:
+        proven: a filtered list has shown a deployment of a waiter.
+        room: how many characters of IDs fit into a URL.
+    """
 
     def __init__(self) -> None:
-        # A list of those in a state has shown one of ours.
         self.proven: bool = False
         self.room: int = ROOM
         self._failures = 0
-        # When lists that fail are tried again.
+        # The time of the next list while lists fail.
         self._retry_at = -inf
-        # When the filters are trusted again.
+        # The time at which the filters are trusted again.
         self._until = -inf
-        # Deployments that are READY by their status, and since when, that no list has
-        # shown.
+        # Deployments whose status is READY, but that no list has shown, with the time
+        # of that status.
         self._expected: dict[str, float] = {}
 
     @property
     def failing(self) -> bool:
-        """Whether lists do not work at all at the moment."""
+        """Whether all lists fail at the moment."""
         return self._failures >= FAILING
 
     @property
@@ -46,12 +55,12 @@ class FilterHealth:
         """The deployments that the next list must show."""
         return tuple(self._expected)
 
-    def filters(self, now: float) -> bool:
-        """Whether the filters are trusted."""
+    def filters_trusted(self, now: float) -> bool:
+        """Return whether the filters are trusted."""
         return now >= self._until
 
     def distrust(self, now: float) -> None:
-        """The filters do not work."""
+        """Stop trusting the filters for a minute."""
         self._until, self._expected, self.proven, self.room = (
             now + DISTRUST,
             {},
@@ -60,33 +69,35 @@ class FilterHealth:
         )
 
     def refused(self, size: int, now: float) -> None:
-        """A list with so many characters of IDs was refused, for its length or for its
-        filters.
+        """Record that the API refused a list, for its length or for its filters.
+
+        Args:
+            size: characters of IDs in its URL.
         """
         self.room = min(self.room, size // 2)
         if self.room < LEAST_ROOM:
             self.distrust(now)
 
-    def lists(self, now: float) -> bool:
-        """Whether to ask for lists. Lists that fail are asked for now and then."""
+    def lists_work(self, now: float) -> bool:
+        """Return whether to poll lists now. While they fail, they are polled rarely."""
         return not self.failing or now >= self._retry_at
 
     def failed(self, now: float) -> None:
-        """A list had no answer, or an error."""
+        """Record a list that had no answer, or an error."""
         self._failures += 1
         self._retry_at = now + RETRY_AFTER_FAILURE
 
     def answered(self) -> None:
-        """A list was answered."""
+        """Record a list that was answered."""
         self._failures = 0
 
     def not_shown(self, request_id: str, now: float) -> None:
-        """A status says READY, and no list has shown it."""
+        """Record a deployment whose status is READY, but that no list has shown."""
         if len(self._expected) < MOST_EXPECTED:
             self._expected.setdefault(request_id, now)
 
     def forget(self, request_id: str) -> None:
-        """It is being stopped, so no list must show it."""
+        """No longer expect a deployment in a list: it is stopped, or was shown."""
         self._expected.pop(request_id, None)
 
     def judge(
@@ -98,13 +109,14 @@ class FilterHealth:
         sound: bool,
         full: bool,
     ) -> None:
-        """Judge the filters by what a list has shown.
+        """Check the filters by the rows of a list.
 
         Args:
-            asked: the IDs that it was filtered by.
-            began: when it was asked for.
-            sound: all rows are in the state that was asked for.
-            full: there are more rows than it showed.
+            shown: the IDs of its rows.
+            asked: the IDs of its filter.
+            began: when its request began.
+            sound: all rows have the state of its filter.
+            full: there are more rows on further pages.
         """
         self.answered()
         if not sound or not set(shown) <= set(asked):

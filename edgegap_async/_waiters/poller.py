@@ -1,6 +1,4 @@
-"""Polls one status, a filtered list, or all pages newest first, and resolves the
-waiters by what is shown.
-"""
+"""Polls statuses, filtered lists and pages of all deployments, and resolves waiters."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -25,22 +23,23 @@ from ..models.deployment import (
     ReadyDeployment,
 )
 from .filter_health import FilterHealth
-from .schedule import MISSING, Goal, ListState, Outcome, Schedule, Waiter, size
+from .schedule import MISSING, Goal, Outcome, PolledState, Schedule, Waiter, size
 
-# Seconds for a list, with its time in the queue. Meanwhile a status may show more.
+# Seconds for a list, with its time in the queue. If a list takes longer, statuses may
+# show the result earlier.
 LIST_TIMEOUT = 10.0
-# A full page counts as this part of a list: the more a page shows, the rarer are the
-# lists of those in ERROR.
+# A full page counts as this part of a list. So lists of deployments in ERROR are rarer
+# while many deployments become READY.
 FULL_COUNTS = 0.25
-# The statuses of a refused filter, and of a URL that is too long.
+# HTTP statuses with which the API refuses a filter or a URL that is too long.
 REFUSALS = (400, 414, 431)
 
 
 def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
-    """The outcome that a status shows, or None.
+    """Return the outcome that a status shows, or None.
 
-    The state decides. `running` and `error` count only if the state is a word that this
-    version does not know.
+    The state decides. `running` and `error` count only if this version of the SDK does
+    not know the state.
     """
     state = status.state
     unknown = state is DeploymentState.UNKNOWN
@@ -60,7 +59,7 @@ def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
 
 
 def ready_by(shown: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
-    """The part of a status or a list row that players need."""
+    """Return the part of a status or a list row that players need to connect."""
     return ReadyDeployment(
         request_id=shown.request_id,
         fqdn=shown.fqdn,
@@ -72,7 +71,12 @@ def ready_by(shown: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
 
 
 class Poller:
-    """Takes polls, and resolves the waiters of the schedule."""
+    """Sends polls, and resolves the waiters of a schedule.
+
+    Attributes:
+        ready_lists: lists of READY deployments since the last other list. A full page
+            counts less than an empty one.
+    """
 
     def __init__(
         self,
@@ -83,98 +87,106 @@ class Poller:
     ) -> None:
         self._transport, self._existence = transport, existence
         self._schedule, self._health = schedule, health
-        # Lists of those that are READY since the last other list. The fuller a page
-        # was, the less it counts.
         self.ready_lists: float = 0
 
-    async def poll_status(self, wait: Waiter) -> None:
+    async def poll_status(self, waiter: Waiter) -> None:
         """Poll the status of one waiter."""
         began = _now()
-        left = None if wait.deadline is None else max(wait.deadline - began, 0.001)
+        left = None if waiter.deadline is None else max(waiter.deadline - began, 0.001)
         try:
             status = await self._transport.call(
                 STATUS,
-                {"request_id": wait.request_id},
+                {"request_id": waiter.request_id},
                 timeout=left,
                 priority="background",
             )
         except EdgegapError as error:
-            await self._failed(wait, error)
+            await self._failed(waiter, error)
         else:
-            self._seen(wait, status)
+            self._seen(waiter, status)
         finally:
-            wait.polling, wait.due = False, began + self._schedule.pace(wait, began)
+            waiter.polling, waiter.due = (
+                False,
+                began + self._schedule.interval(waiter, began),
+            )
 
-    def _seen(self, wait: Waiter, status: DeploymentStatus) -> None:
-        wait.last, wait.failed_polls = status, 0
-        outcome = outcome_of(status, wait.goal)
+    def _seen(self, waiter: Waiter, status: DeploymentStatus) -> None:
+        waiter.last, waiter.failed_polls = status, 0
+        outcome = outcome_of(status, waiter.goal)
         if outcome is None:
             return
         if (
-            wait.listed
-            and wait in self._schedule
+            waiter.listed
+            and waiter in self._schedule
             and isinstance(outcome, ReadyDeployment)
         ):
-            self._health.not_shown(wait.request_id, _now())
-        self._schedule.resolve(wait, outcome)
+            self._health.not_shown(waiter.request_id, _now())
+        self._schedule.resolve(waiter, outcome)
 
-    async def _failed(self, wait: Waiter, error: EdgegapError) -> None:
-        wait.went_wrong(error)
-        wait.failed_polls += 1
+    async def _failed(self, waiter: Waiter, error: EdgegapError) -> None:
+        waiter.record_failure(error)
+        waiter.failed_polls += 1
         if isinstance(error, ApiError) and await self._existence.is_gone(
-            self._transport, wait.request_id, error, wait.deadline
+            self._transport, waiter.request_id, error, waiter.deadline
         ):
-            gone = DeploymentTerminated(wait.request_id)
+            gone = DeploymentTerminated(waiter.request_id)
             gone.__cause__ = error
-            self._schedule.resolve(wait, gone)
+            self._schedule.resolve(waiter, gone)
         elif is_permanent(error):
-            self._schedule.resolve(wait, error)
+            self._schedule.resolve(waiter, error)
         elif isinstance(error, QueueTooLong):
             now = _now()
-            self._schedule.end_before(now + error.wait, wait, now)
+            self._schedule.end_before(now + error.wait, waiter, now)
 
-    async def poll_list(self, chunk: dict[str, Waiter], word: ListState) -> None:
-        """Poll a list of those that are in a state."""
+    async def poll_list(self, chunk: dict[str, Waiter], state: PolledState) -> None:
+        """Poll which deployments are in a state.
+
+        Args:
+            chunk: the waiters to list, by request_id.
+            state: the state that the list is filtered by.
+        """
         began = _now()
-        for wait in chunk.values():
-            wait.listed = True
+        for waiter in chunk.values():
+            waiter.listed = True
         more = False
-        if word == "error":
+        if state == "error":
             self.ready_lists = 0
         try:
-            more = await self._ask_list(chunk, word, began)
+            more = await self._ask_list(chunk, state, began)
         finally:
-            for wait in chunk.values():
-                wait.listing = False
-                if word == "error":
-                    wait.error_due = began + self._schedule.error_pace(wait, began)
+            for waiter in chunk.values():
+                waiter.listing = False
+                if state == "error":
+                    waiter.error_due = began + self._schedule.error_interval(
+                        waiter, began
+                    )
                 else:
-                    wait.due = (
-                        -inf if more else began + self._schedule.pace(wait, began)
+                    waiter.due = (
+                        -inf if more else began + self._schedule.interval(waiter, began)
                     )
 
     async def _ask_list(
-        self, chunk: dict[str, Waiter], word: ListState, began: float
+        self, chunk: dict[str, Waiter], state: PolledState, began: float
     ) -> bool:
-        """Returns whether there are more rows than the page showed."""
-        asked = {*chunk, *(self._health.expected if word == "ready" else ())}
+        """Return whether further pages may show more deployments of these waiters."""
+        asked = {*chunk, *(self._health.expected if state == "ready" else ())}
         try:
-            page = await in_state(self._transport, asked, word, LIST_TIMEOUT)
+            page = await in_state(self._transport, asked, state, LIST_TIMEOUT)
         except EdgegapError as error:
             self._list_failed(chunk, error, asked)
             return False
         full = not is_last(page)
-        sound = word == "error" or all(row.ready is not False for row in page.data)
+        sound = state == "error" or all(row.ready is not False for row in page.data)
         shown = [row.request_id for row in page.data]
         self._health.judge(shown, asked, began, sound=sound, full=full)
         for row in page.data:
-            wait = chunk.get(row.request_id)
-            if wait and row.ready and word == "ready":
-                self._schedule.resolve(wait, ready_by(row))
-            elif wait and sound:
-                # The row lacks what only a status shows.
-                self._schedule.poll_soon(wait)
-        if word == "ready":
+            waiter = chunk.get(row.request_id)
+            if waiter and row.ready and state == "ready":
+                self._schedule.resolve(waiter, ready_by(row))
+            elif waiter and sound:
+                # The row lacks details that only a status has.
+                self._schedule.poll_soon(waiter)
+        if state == "ready":
             self.ready_lists += (
                 FULL_COUNTS
                 if full
@@ -183,71 +195,84 @@ class Poller:
         return full and bool({*shown} & {*chunk})
 
     def _list_failed(
-        self, waits: dict[str, Waiter], error: EdgegapError, asked: Collection[str]
+        self, waiters: dict[str, Waiter], error: EdgegapError, asked: Collection[str]
     ) -> None:
-        for wait in waits.values():
-            wait.went_wrong(error)
+        for waiter in waiters.values():
+            waiter.record_failure(error)
         if asked and isinstance(error, ApiError) and error.status in REFUSALS:
             self._health.refused(size(asked), _now())
         else:
             self._health.failed(_now())
 
-    async def sweep(self, waits: dict[str, Waiter], *, only: bool) -> None:
-        """Read pages newest first, until all of these were seen.
+    async def sweep(self, waiters: dict[str, Waiter], *, filtered: bool) -> None:
+        """Read pages, newest first, until they have shown all of these waiters.
 
         Args:
-            only: ask for a list of these alone.
+            waiters: the waiters to look for, by request_id.
+            filtered: whether the pages are filtered by these IDs, to see which of them
+                exist.
         """
-        began, missing, strange = _now(), set(waits), set[str]()
+        began, missing, unrequested = _now(), set(waiters), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
                 missing.discard(row.request_id)
-                if row.ready and (wait := self._schedule.get(row.request_id, "ready")):
-                    self._schedule.resolve(wait, ready_by(row))
-            strange.update(
-                row.request_id for row in rows if only and row.request_id not in waits
+                if row.ready and (
+                    waiter := self._schedule.get(row.request_id, "ready")
+                ):
+                    self._schedule.resolve(waiter, ready_by(row))
+            unrequested.update(
+                row.request_id
+                for row in rows
+                if filtered and row.request_id not in waiters
             )
-            return bool(strange) or not missing
+            return bool(unrequested) or not missing
 
-        if only:
+        if filtered:
             self.ready_lists = 0
         try:
             complete = await newest(
                 self._transport,
                 take,
                 LIST_TIMEOUT,
-                request_ids=tuple(waits) if only else None,
+                request_ids=tuple(waiters) if filtered else None,
             )
         except EdgegapError as error:
-            self._list_failed(waits, error, tuple(waits) if only else ())
+            self._list_failed(waiters, error, tuple(waiters) if filtered else ())
         else:
             self._seen_to_exist(
-                waits, missing if complete and not strange else set(), began, only=only
+                waiters,
+                missing if complete and not unrequested else set(),
+                began,
+                filtered=filtered,
             )
-            if strange:
+            if unrequested:
                 self._health.distrust(began)
         finally:
-            for wait in waits.values():
-                wait.listing, wait.due = False, began + self._schedule.pace(wait, began)
+            for waiter in waiters.values():
+                waiter.listing, waiter.due = (
+                    False,
+                    began + self._schedule.interval(waiter, began),
+                )
 
     def _seen_to_exist(
         self,
-        waits: dict[str, Waiter],
+        waiters: dict[str, Waiter],
         missing: Collection[str],
         began: float,
         *,
-        only: bool,
+        filtered: bool,
     ) -> None:
-        """Note which waiters the pages have shown, and which not."""
+        """Record which deployments the pages have shown, and which not."""
         self._health.answered()
-        for request_id, wait in waits.items():
-            if request_id in missing and began - wait.polled_at >= MISSING:
-                # It is gone, or not listed yet, or the pages have shifted meanwhile.
-                self._schedule.poll_soon(wait)
-            elif only:
-                # Another list shows those in ERROR.
-                wait.polled_at = began
+        for request_id, waiter in waiters.items():
+            if request_id in missing and began - waiter.polled_at >= MISSING:
+                # The deployment is gone, or not listed yet, or it moved to another page
+                # between two requests.
+                self._schedule.poll_soon(waiter)
+            elif filtered:
+                # The deployment exists. Another list shows whether it is in ERROR.
+                waiter.polled_at = began
 
 
 def _now() -> float:

@@ -1,8 +1,10 @@
-"""The last webhook of each deployment: for waiters that join afterwards, and so that no
-waiter gets an outcome that is over.
+"""The last webhook of each deployment.
 
-Webhooks arrive out of order. One of an earlier stage than is known changes nothing but
-leads to a poll.
+Waiters that start after a webhook get its outcome. No waiter gets an outcome that is
+out of date, such as READY after a stop.
+
+Webhooks may arrive out of order. A webhook of an earlier stage than the known one only
+causes a poll.
 """
 
 from enum import IntEnum
@@ -14,29 +16,32 @@ from ..models.deployment import ReadyDeployment
 from .poller import outcome_of
 from .schedule import Goal, Outcome
 
-# Most sessions have no webhooks.
+# Most sessions use no webhooks, so they need not import that module.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent
 
-# Seconds for which READY and ERROR are still given to waiters that join afterwards.
+# Seconds for which READY and ERROR are reported to waiters that start later.
 FRESH = 30.0
 
 
 class _Stage(IntEnum):
-    """The stage of a deployment. It never goes back."""
+    """The stage of a deployment. It never decreases."""
 
     READY = 0
     ERROR = 1
-    # Not by a webhook: a stop was accepted, or a poll has shown that it is gone.
+    # No webhook reports this stage. The API has accepted a stop, or a poll has shown
+    # that the deployment is gone.
     ENDING = 2
     TERMINATED = 3
 
 
 class _Last(NamedTuple):
-    """What is known of a deployment.
+    """The last event of a deployment.
 
     Attributes:
-        outcome: from a webhook, if it can be believed as it stands.
+        stage: the stage that it reports.
+        since: when it arrived, on the loop's clock.
+        outcome: the outcome that a webhook shows. None: it needs a poll.
     """
 
     stage: _Stage
@@ -45,21 +50,22 @@ class _Last(NamedTuple):
 
 
 class RecentEvents:
-    """The last event of each deployment. Pure: the caller gives the time.
+    """The last event of each deployment. The caller passes the time.
 
     Args:
-        records: where it is kept.
+        records: the records in which the events are kept.
     """
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
     def receive(self, event: "WebhookEvent", now: float) -> None:
-        """A webhook of a deployment of this session has arrived."""
+        """Record a webhook of a deployment of this session."""
         outcome = _outcome_of_event(event)
         record = self._records.of(event.request_id)
         if isinstance(outcome, ReadyDeployment) and record.ready_after is not None:
-            # Late, or sent again: the server may be gone by now, so a poll decides.
+            # The event is late or sent again. The server may be gone by now, so a poll
+            # decides.
             outcome = None
         self._put(event.request_id, _Last(_Stage[event.event.upper()], now, outcome))
 
@@ -69,7 +75,7 @@ class RecentEvents:
         return last if isinstance(last, _Last) else None
 
     def ends(self, request_id: str, now: float) -> None:
-        """A stop was accepted, or it is gone: from now on only its end is believed."""
+        """Record a stop or an end. From now on, only the end is an outcome."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
     def _put(self, request_id: str, news: _Last) -> None:
@@ -79,7 +85,7 @@ class RecentEvents:
             self._records.of(request_id).last_event = news
 
     def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
-        """The outcome that a waiter can have without a poll."""
+        """Return the outcome for a waiter, if it is known without a poll."""
         last = self._last(request_id)
         if last is None or (
             last.stage is not _Stage.TERMINATED
@@ -90,19 +96,20 @@ class RecentEvents:
 
 
 def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
-    """The outcome that a webhook shows, if its name, which is signed, and its body agree,
-    and it says where players connect to.
+    """Return the outcome that a webhook shows, or None.
 
-    The body of a webhook at the end was never published, so the name is enough there.
+    The name of the event is signed, its body is not. So both must agree, and READY must
+    come with an address. For `terminated`, the name is enough: Edgegap does not
+    document the body of that webhook.
     """
     if event.event == "terminated":
         return DeploymentTerminated(event.request_id)
     outcome = outcome_of(event.status, "ready")
     if event.event == "error":
         return outcome if isinstance(outcome, DeploymentFailed) else None
-    whole = (
+    complete = (
         isinstance(outcome, ReadyDeployment)
         and outcome.ports
         and (outcome.fqdn or outcome.public_ip)
     )
-    return outcome if whole else None
+    return outcome if complete else None

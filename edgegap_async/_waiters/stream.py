@@ -1,64 +1,61 @@
-"""`wait_many`: an outcome for each deployment, in the order in which they are known."""
+"""The stream of `wait_many`: one outcome per deployment, as soon as it is known."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeAlias
 
 from .schedule import Outcome, WaitFuture, WaitHandle
 
-Until: TypeAlias = Callable[
-    [Coroutine[object, object, None], float | None], Awaitable[bool]
-]
+Until: TypeAlias = Callable[[Awaitable[object], float | None], Awaitable[bool]]
 
 
 class ReadyStream:
-    """The outcomes of `wait_many`, as (request_id, outcome): an asynchronous iterator, from
-    which several tasks may take.
+    """The outcomes of `wait_many`, as pairs (request_id, outcome).
 
-    When the time is over or the session is closed, the rest have that as their outcome.
+    An asynchronous iterator. Several tasks may iterate over it at once, and each
+    outcome goes to one of them. After the time-out or the end of the session, the
+    remaining outcomes are the errors for that.
 
     Args:
-        until: waits no longer than a deadline, which all waits share.
-        tell: returns the outcome of a wait, and ends it.
+        handles: the waits. They share one deadline.
+        until: waits for an awaitable until a deadline, and returns whether it ended in
+            time.
+        result: returns the outcome of a wait, and ends the wait.
     """
 
     def __init__(
         self,
-        places: Collection[WaitHandle],
+        handles: Collection[WaitHandle],
         until: Until,
-        tell: Callable[[WaitHandle], Outcome],
+        result: Callable[[WaitHandle], Outcome],
     ) -> None:
-        self._until, self._tell = until, tell
-        self._left = {place.caller: place for place in places}
-        self._deadline = next((place.deadline for place in places), None)
-        self._settled: deque[WaitFuture] = deque()
+        self._until, self._result = until, result
+        self._remaining = {handle.future: handle for handle in handles}
+        self._deadline = next((handle.deadline for handle in handles), None)
+        self._resolved: deque[WaitFuture] = deque()
         self._changed = asyncio.Event()
-        for caller in self._left:
-            caller.add_done_callback(self._settle)
+        for future in self._remaining:
+            future.add_done_callback(self._mark_resolved)
 
-    def _settle(self, caller: WaitFuture) -> None:
-        self._settled.append(caller)
+    def _mark_resolved(self, future: WaitFuture) -> None:
+        self._resolved.append(future)
         self._changed.set()
 
     def __aiter__(self) -> AsyncIterator[tuple[str, Outcome]]:
         return self
 
     async def __anext__(self) -> tuple[str, Outcome]:
-        """The next outcome."""
-        while self._left:
-            if not self._settled:
+        """Return the next (request_id, outcome)."""
+        while self._remaining:
+            if not self._resolved:
                 self._changed.clear()
-                if not await self._until(_set(self._changed), self._deadline):
-                    self._settled.extend(self._left)
-            elif place := self._left.pop(self._settled.popleft(), None):
-                # Its time may have been over before.
-                if not self._left:
-                    # For other tasks that take.
+                if not await self._until(self._changed.wait(), self._deadline):
+                    self._resolved.extend(self._remaining)
+            # A future that ended after the time-out is in `_resolved` twice.
+            elif handle := self._remaining.pop(self._resolved.popleft(), None):
+                if not self._remaining:
+                    # Other tasks that iterate must end, too.
                     self._changed.set()
-                return place.wait.request_id, self._tell(place)
+                return handle.waiter.request_id, self._result(handle)
         raise StopAsyncIteration
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()

@@ -1,5 +1,6 @@
-"""The watcher behind `wait_until_ready`: one task polls for all waiters of a session,
-in the background, while anybody waits. See `_waiters/__init__.py`.
+"""The watcher of a session: one background task polls for all waiters.
+
+It runs only while there are waiters. See `_waiters/__init__.py`.
 """
 
 import asyncio
@@ -31,29 +32,30 @@ from .recent_events import RecentEvents
 from .schedule import Goal, ListState, Outcome, Schedule, Waiter, WaitFuture, WaitHandle
 from .stream import ReadyStream
 
-# Most sessions have no webhooks.
+# Most sessions use no webhooks, so they need not import that module.
 if TYPE_CHECKING:
     from ..webhooks import WebhookEvent
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# Polls and lists in progress at a time. A waiter whose poll is queued for a slot can't
-# join a list any more.
+# Status polls and lists in progress at a time. A bound is needed: while a poll waits
+# for a slot, its waiter can't be part of a list.
 MOST_POLLS, MOST_LISTS = 20, 4
-# The first poll comes after this part of the shortest time to READY that was seen.
-# Before, there is nothing to see.
+# The first poll is due after this part of the shortest recent time to READY. An earlier
+# poll would find nothing.
 FIRST_POLL = 0.8
-# Seconds: a server whose image is cached may be quicker than all before it.
+# Seconds after which the first poll is due at the latest: a deployment whose image is
+# cached may be faster than all before it.
 LATEST_FIRST_POLL = 2.0
-# Times to READY that are remembered.
+# How many times to READY are kept.
 STARTS = 20
 
 
 class Watcher:
-    """The waiters of one session, and the task that polls for them.
+    """The waiters of a session, and the task that polls for them.
 
     Args:
-        records: know when each deployment was accepted.
-        existence: judges answers that say "not found".
+        records: the records of the session's deployments.
+        existence: decides whether a 404 means that a deployment is gone.
     """
 
     def __init__(
@@ -64,59 +66,66 @@ class Watcher:
         self._poller = Poller(transport, self._schedule, self._health, existence)
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        # Status polls.
+        # Status polls in progress.
         self._single: set[asyncio.Task[None]] = set()
+        # Lists and sweeps in progress.
         self._lists: set[asyncio.Task[None]] = set()
         self._events = RecentEvents(records)
-        # Seconds from accepted to READY.
+        # Seconds from the acceptance of a deploy to READY.
         self._starts: deque[float] = deque(maxlen=STARTS)
 
     def receive(self, event: "WebhookEvent") -> None:
-        """A webhook of a deployment of this session has arrived."""
+        """Process a webhook of a deployment of this session."""
         request_id, now = event.request_id, asyncio.get_running_loop().time()
         self._schedule.webhook_arrived()
         self._events.receive(event, now)
         self._health.forget(request_id)
-        for wait in self._schedule.find(request_id):
-            outcome = self._events.outcome(request_id, wait.goal, now)
-            if wait.listed and isinstance(outcome, ReadyDeployment):
-                # A list may still show it, which proves the filter without a poll.
+        for waiter in self._schedule.find(request_id):
+            outcome = self._events.outcome(request_id, waiter.goal, now)
+            if waiter.listed and isinstance(outcome, ReadyDeployment):
+                # A later list should show the deployment. If so, the filter works, and
+                # no status poll is needed to check it.
                 self._health.not_shown(request_id, now)
-            self._schedule.receive(wait, outcome)
+            self._schedule.receive(waiter, outcome)
         self._changed.set()
 
     def stopping(self, request_id: str) -> None:
-        """A stop was accepted, or the deployment is gone."""
+        """Record that a stop was accepted, or that a deployment is gone."""
         self._events.ends(request_id, asyncio.get_running_loop().time())
         self._health.forget(request_id)
-        for wait in self._schedule.find(request_id):
-            self._schedule.poll_soon(wait)
+        for waiter in self._schedule.find(request_id):
+            self._schedule.poll_soon(waiter)
         self._changed.set()
 
     async def until_ready(
         self, request_id: str, timeout: float | None, probe: Probe | None = None
     ) -> ReadyDeployment:
-        """Wait until a deployment is READY, and until the probe has returned.
+        """Wait until a deployment is READY and its probe has returned.
 
         Args:
-            timeout: seconds; None: no end.
+            request_id: the deployment.
+            timeout: seconds. None: no limit.
+            probe: awaited once the deployment is READY.
 
         Raises:
-            DeploymentFailed, DeploymentTerminated: it will never be READY.
-            ReadyTimeout: it is not READY in time.
+            DeploymentFailed, DeploymentTerminated: the deployment will never be READY.
+            ReadyTimeout: the deployment is not READY in time, or its probe takes too
+                long.
         """
-        place, outcome = await self._until(request_id, "ready", timeout)
+        handle, outcome = await self._until(request_id, "ready", timeout)
         if isinstance(outcome, EdgegapError):
             raise outcome
-        if probe and not await self._passed(probe, outcome, place):
-            raise self._timeout_error(place, probing=True)
+        if probe and not await self._passed(probe, outcome, handle):
+            raise self._timeout_error(handle, probing=True)
         return outcome
 
     async def _passed(
-        self, probe: Probe, server: ReadyDeployment, place: WaitHandle
+        self, probe: Probe, server: ReadyDeployment, handle: WaitHandle
     ) -> bool:
-        """Whether the probe ends in time. A TimeoutError of its own is an error of the
-        probe, not the end of the wait.
+        """Return whether the probe ends in time.
+
+        A TimeoutError that the probe itself raises is raised to the caller. It does not
+        count as the time-out of the wait.
         """
         own: list[TimeoutError] = []
 
@@ -126,7 +135,7 @@ class Watcher:
             except TimeoutError as error:
                 own.append(error)
 
-        ended = await self._transport.wait(ask(), place.deadline)
+        ended = await self._transport.wait(ask(), handle.deadline)
         if own:
             raise own[0]
         return ended
@@ -135,10 +144,11 @@ class Watcher:
         """Wait until a deployment is gone.
 
         Args:
-            timeout: seconds; None: no end.
+            request_id: the deployment.
+            timeout: seconds. None: no limit.
 
         Raises:
-            DeadlineExceeded: it is not gone in time.
+            DeadlineExceeded: the deployment is not gone in time.
         """
         _, outcome = await self._until(request_id, "stopped", timeout)
         if isinstance(outcome, EdgegapError) and not isinstance(
@@ -149,40 +159,42 @@ class Watcher:
     async def _until(
         self, request_id: str, goal: Goal, timeout: float | None
     ) -> tuple[WaitHandle, Outcome]:
-        place = self._join(request_id, goal, timeout)
+        handle = self._join(request_id, goal, timeout)
         try:
-            await self._transport.wait(_over(place.caller), place.deadline)
-            return place, self._result(place)
+            await self._transport.wait(handle.future, handle.deadline)
+            return handle, self._result(handle)
         finally:
-            self._leave(place)
+            self._leave(handle)
 
     @asynccontextmanager
     async def many(
         self, request_ids: Iterable[str], timeout: float | None
     ) -> AsyncGenerator[ReadyStream, None]:
-        """The outcomes of many waits, in the order in which they are known."""
-        places = [
+        """Open a stream of the outcomes of many waits for READY."""
+        handles = [
             self._join(request_id, "ready", timeout)
             for request_id in dict.fromkeys(request_ids)
         ]
         try:
-            yield ReadyStream(places, self._transport.wait, self._result)
+            yield ReadyStream(handles, self._transport.wait, self._result)
         finally:
-            for place in places:
-                self._leave(place)
+            for handle in handles:
+                self._leave(handle)
 
     def _join(self, request_id: str, goal: Goal, timeout: float | None) -> WaitHandle:
         loop = self._transport.enter()
         now = loop.time()
         deadline = None if timeout is None else now + timeout
-        wait = self._schedule.get(request_id, goal) or self._new(request_id, goal, now)
-        caller: WaitFuture = loop.create_future()
-        wait.callers[caller] = deadline
+        waiter = self._schedule.get(request_id, goal) or self._new(
+            request_id, goal, now
+        )
+        future: WaitFuture = loop.create_future()
+        waiter.callers[future] = deadline
         if outcome := self._events.outcome(request_id, goal, now):
-            self._schedule.receive(wait, outcome)
+            self._schedule.receive(waiter, outcome)
         else:
             self._wake()
-        return WaitHandle(wait, caller, timeout, deadline)
+        return WaitHandle(waiter, future, timeout, deadline)
 
     def _new(self, request_id: str, goal: Goal, now: float) -> Waiter:
         record = self._records.get(request_id)
@@ -192,60 +204,60 @@ class Watcher:
         first = accepted + min(
             FIRST_POLL * min(self._starts, default=0.0), LATEST_FIRST_POLL
         )
-        wait = Waiter(
+        waiter = Waiter(
             request_id,
             goal,
             now,
             now if goal == "stopped" else max(now, first),
             hooked=hooked,
         )
-        self._schedule.add(wait)
-        return wait
+        self._schedule.add(waiter)
+        return waiter
 
-    def _leave(self, place: WaitHandle) -> None:
-        wait = place.wait
-        self._schedule.leave(wait, place.caller)
-        if not wait.callers and wait.look:
-            # It would take a slot from others.
-            wait.look.cancel()
+    def _leave(self, handle: WaitHandle) -> None:
+        waiter = handle.waiter
+        self._schedule.leave(waiter, handle.future)
+        if not waiter.callers and waiter.poll_task:
+            # The poll would take a slot that others need.
+            waiter.poll_task.cancel()
         if not self._schedule:
             self._changed.set()
 
-    def _result(self, place: WaitHandle) -> Outcome:
-        """The outcome for a caller whose wait has ended."""
-        self._leave(place)
-        caller = place.caller
-        outcome = caller.result() if caller.done() and not caller.cancelled() else None
+    def _result(self, handle: WaitHandle) -> Outcome:
+        """End the wait of a caller, and return its outcome."""
+        self._leave(handle)
+        future = handle.future
+        outcome = future.result() if future.done() and not future.cancelled() else None
         if outcome is None:
-            return self._timeout_error(place)
+            return self._timeout_error(handle)
         if isinstance(outcome, ReadyDeployment):
             self._learn(outcome.request_id)
             return outcome
         if isinstance(outcome, DeploymentTerminated):
             self._events.ends(outcome.request_id, asyncio.get_running_loop().time())
-        # Each caller raises an error of its own.
+        # Each caller raises its own copy: a raised error collects its own traceback.
         own = copy(outcome)
         own.__cause__ = outcome.__cause__
         return own
 
     def _timeout_error(
-        self, place: WaitHandle, *, probing: bool = False
+        self, handle: WaitHandle, *, probing: bool = False
     ) -> EdgegapError:
-        wait = place.wait
+        waiter = handle.waiter
         if self._transport.closed:
             return SessionClosed(
-                f"the session was closed while {wait.request_id} was waited for"
+                f"the session was closed during the wait for {waiter.request_id}"
             )
         late: EdgegapError = ReadyTimeout(
-            wait.request_id, place.timeout or 0.0, wait.last, probing=probing
+            waiter.request_id, handle.timeout or 0.0, waiter.last, probing=probing
         )
-        if wait.goal == "stopped":
-            text = f"deployment {wait.request_id} was not gone within {place.timeout or 0:g} s"
+        if waiter.goal == "stopped":
+            text = f"deployment {waiter.request_id} was not gone within {handle.timeout or 0:g} s"
             late = DeadlineExceeded(text, request_sent=True)
-        late.__cause__ = wait.failure or _status_timeout(
-            wait, asyncio.get_running_loop().time()
+        late.__cause__ = waiter.failure or _status_timeout(
+            waiter, asyncio.get_running_loop().time()
         )
-        log.info("wait failed: %s", late, extra={"request_id": wait.request_id})
+        log.info("wait failed: %s", late, extra={"request_id": waiter.request_id})
         return late
 
     def _learn(self, request_id: str) -> None:
@@ -257,7 +269,7 @@ class Watcher:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """The tasks that end with the session."""
+        """The tasks that must end with the session."""
         return [self._task] if self._task else []
 
     def _wake(self) -> None:
@@ -273,7 +285,7 @@ class Watcher:
         if not task.cancelled() and (error := task.exception()):
             log.error("watcher crashed", exc_info=error)
         elif self._schedule and not self._transport.closed:
-            # A waiter has joined in the last moment.
+            # A waiter was added after the task had decided to end.
             self._wake()
 
     async def _run(self) -> None:
@@ -290,33 +302,35 @@ class Watcher:
                         await self._changed.wait()
                 except TimeoutError:
                     pass
-            for look in self._single | self._lists:
-                look.cancel()
+            for poll in self._single | self._lists:
+                poll.cancel()
 
     def _plan(self, group: asyncio.TaskGroup, now: float) -> None:
-        """Start all polls that are due."""
-        board, trust = self._schedule, self._health
+        """Start all polls that are due now."""
+        schedule, health = self._schedule, self._health
         while len(self._single) < MOST_POLLS:
-            wait = board.next_status(now, proven=trust.proven, failing=trust.failing)
-            if wait is None:
-                break
-            wait.look = self._begin(
-                group, self._single, partial(self._poller.poll_status, wait)
+            waiter = schedule.next_status(
+                now, proven=health.proven, failing=health.failing
             )
-        if not trust.lists(now):
+            if waiter is None:
+                break
+            waiter.poll_task = self._begin(
+                group, self._single, partial(self._poller.poll_status, waiter)
+            )
+        if not health.lists_work(now):
             return
-        if not trust.filters(now):
-            if not self._lists and (waits := board.next_sweep(now)):
+        if not health.filters_trusted(now):
+            if not self._lists and (waiters := schedule.next_sweep(now)):
                 self._begin(
                     group,
                     self._lists,
-                    partial(self._poller.sweep, waits, only=False),
+                    partial(self._poller.sweep, waiters, filtered=False),
                 )
             return
-        while len(self._lists) < (1 if trust.failing else MOST_LISTS) and (
-            look := self._next_list(now)
+        while len(self._lists) < (1 if health.failing else MOST_LISTS) and (
+            poll := self._next_list(now)
         ):
-            self._begin(group, self._lists, look)
+            self._begin(group, self._lists, poll)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
         rest: tuple[ListState, ...] = (
@@ -324,43 +338,39 @@ class Watcher:
             if self._poller.ready_lists >= self._schedule.lists_between
             else ()
         )
-        for word in (*rest, "ready"):
-            if chunk := self._schedule.next_list(now, self._health.room, word):
-                if word == "any":
-                    return partial(self._poller.sweep, chunk, only=True)
-                return partial(self._poller.poll_list, chunk, word)
+        for state in (*rest, "ready"):
+            if chunk := self._schedule.next_list(now, self._health.room, state):
+                if state == "any":
+                    return partial(self._poller.sweep, chunk, filtered=True)
+                return partial(self._poller.poll_list, chunk, state)
         return None
 
     def _begin(
         self,
         group: asyncio.TaskGroup,
-        under_way: set[asyncio.Task[None]],
-        look: Callable[[], Awaitable[None]],
+        in_progress: set[asyncio.Task[None]],
+        poll: Callable[[], Awaitable[None]],
     ) -> asyncio.Task[None]:
-        task = group.create_task(self._logged(look))
-        under_way.add(task)
+        task = group.create_task(self._logged(poll))
+        in_progress.add(task)
 
         def over(task: asyncio.Task[None]) -> None:
-            under_way.discard(task)
+            in_progress.discard(task)
             self._changed.set()
 
         task.add_done_callback(over)
         return task
 
-    async def _logged(self, look: Callable[[], Awaitable[None]]) -> None:
+    async def _logged(self, poll: Callable[[], Awaitable[None]]) -> None:
         try:
-            await look()
+            await poll()
         except Exception:
             log.exception("poll crashed, retrying")
 
 
-def _status_timeout(wait: Waiter, now: float) -> EdgegapError | None:
-    """The error of a status poll that has no answer so far."""
-    if not wait.status_unavailable(now):
+def _status_timeout(waiter: Waiter, now: float) -> EdgegapError | None:
+    """Return an error for a status poll that has no answer so far."""
+    if not waiter.status_unavailable(now):
         return None
-    text = f"the status of {wait.request_id} was not answered within {now - wait.polled_at:.3g} s"
+    text = f"the status of {waiter.request_id} was not answered within {now - waiter.polled_at:.3g} s"
     return DeadlineExceeded(text, request_sent=True)
-
-
-async def _over(caller: WaitFuture) -> None:
-    await caller

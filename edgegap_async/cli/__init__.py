@@ -1,3 +1,1 @@
-"""`python -m edgegap_async ...`: launch servers for matches, or run the simulator.
-Needs the extra `cli`.
-"""
+"""The command line, `python -m edgegap_async`. It needs the extra `cli`."""

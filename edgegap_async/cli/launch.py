@@ -1,4 +1,4 @@
-"""`launch`: a server for each match of a file."""
+"""`launch`: launches a server for each match of a file."""
 
 import asyncio
 import os
@@ -27,14 +27,16 @@ from .run_launch import run_launch
 from .simulate import ENFORCEMENTS
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
-# Application, version and token of a simulated launch, which ignores them.
+# Application, version and token of a simulated launch. The simulator accepts any.
 SIMULATED = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is launched, and where: on an embedded simulator if there is one, else by
-    the API.
+    """The application to launch, and the API to launch it with.
+
+    Attributes:
+        simulator: an embedded simulator. None: the real API.
     """
 
     application: str
@@ -45,25 +47,27 @@ class Target:
 
 @click.command(short_help="Launch a server for each match of a file.")
 @click.argument("matches", metavar="MATCHES.jsonl", type=click.File("rb"))
-@click.option("--application", help="What to run; needed unless simulated.")
-@click.option("--version", help="Which version of it; needed unless simulated.")
+@click.option("--application", help="Application to run; required unless simulated.")
+@click.option(
+    "--version", help="Version of the application; required unless simulated."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
     show_default=True,
-    help="Seconds for each match, from the sending of its deploy until its server is ready.",
+    help="Seconds for each match, from its deploy until its server is ready.",
 )
-@click.option("--stop", is_flag=True, help="Stop all servers again at the end.")
+@click.option("--stop", is_flag=True, help="Stop all servers at the end.")
 @click.option(
     "--max-running",
     type=click.IntRange(min=1),
-    help="Servers that may exist at once; the rest wait. With --stop, each is stopped as soon as it was ready.",
+    help="Most servers that exist at once; other matches wait. With --stop, each is stopped as soon as it is ready.",
 )
 @click.option(
     "--burst",
     type=click.IntRange(min=1),
-    help="Requests that may go at once after a pause; 1 paces evenly.",
+    help="Most requests sent at once after a pause; 1 means an even pace.",
 )
 @click.option(
     "--simulate",
@@ -73,9 +77,9 @@ class Target:
 @click.option(
     "--enforcement",
     type=click.Choice(ENFORCEMENTS),
-    help="How the simulator counts.  [sliding-window]",
+    help="How the simulator counts requests.  [sliding-window]",
 )
-@fault_option("What goes wrong on the simulator")
+@fault_option("A fault of the simulator")
 @click.option(
     "--loop",
     type=click.Choice(LOOPS),
@@ -100,15 +104,15 @@ def launch(
 ) -> None:
     """Launch a server for each match of a file, at the full documented rate.
 
-    Each line of MATCHES.jsonl (- reads standard input) is a JSON object: match_id;
-    players, IP addresses or {"latitude", "longitude"}; if wanted tags and
-    environment_variables. All are checked before anything is started.
+    Each line of MATCHES.jsonl (- reads standard input) is a JSON object with match_id
+    and players: IP addresses or {"latitude", "longitude"}. It may have tags and
+    environment_variables. All lines are checked before any server is started.
 
-    Each server is printed on standard output as one JSON line once it is ready. The
-    server of a match that failed is stopped. Ctrl-C lets deploys that were sent finish,
-    then stops all that was started; a second one ends at once.
+    Each server is printed on standard output as one JSON line once it is ready. If a
+    match fails, its server is stopped. Ctrl-C waits for the deploys in flight, then
+    stops all servers; a second Ctrl-C ends the program at once.
 
-    The token is taken from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
+    The token is read from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
     Without a token and without --application, the launch is simulated.
 
     Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
@@ -123,7 +127,7 @@ def launch(
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_launch(target, checked, timeout, stop, max_running))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        # Ctrl-C came before anything was started, or twice.
+        # Ctrl-C was pressed before any server was started, or twice.
         code = INTERRUPTED
     context.exit(code)
 
@@ -147,7 +151,7 @@ def _target(
         for option, given in (("--enforcement", enforcement), ("--fault", faults)):
             if given:
                 raise click.UsageError(
-                    f"{option} is the simulator's: it needs --simulate"
+                    f"{option} configures the simulator, so it requires --simulate"
                 )
         return Target(
             _needed("--application", application),
@@ -177,7 +181,7 @@ def _target(
 
 def _needed(option: str, value: str | None) -> str:
     if not (value or "").strip():
-        raise click.UsageError(f"{option} is needed, except with --simulate")
+        raise click.UsageError(f"{option} is required, except with --simulate")
     return str(value)
 
 
@@ -208,7 +212,7 @@ async def _launch(
         if simulator := target.simulator:
             await stack.enter_async_context(simulator)
         try:
-            # Where these are None, the session takes them from the environment.
+            # If these are None, the session reads them from the environment.
             session = EdgegapSession(
                 SIMULATED if simulator else None,
                 base_url=simulator.url if simulator else None,

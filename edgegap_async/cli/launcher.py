@@ -1,8 +1,8 @@
-"""A launch: deploys a server for each match, waits until it is READY, and keeps track of
-what was started.
+"""A launch: deploys a server for each match, and waits until it is READY.
 
-`interrupt` withdraws queued deploys. A deploy in flight may start a server, so it is
-not cancelled: its outcome is awaited, and its server is stopped.
+It keeps a list of all servers that were started. `interrupt` withdraws queued deploys.
+A deploy in flight may start a server, so it is not cancelled: the launch waits for its
+outcome and stops its server.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from ..errors import (
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
 from .matches import Match
-from .summary import Failure, Outcome, reason
+from .summary import Failure, LaunchResult, reason
 
 T = TypeVar("T")
-# The match_id, its server, and the seconds until it was READY.
-Tell: TypeAlias = Callable[[str, ReadyDeployment, float], None]
+# It takes the match_id, its server, and the seconds until the server was READY.
+OnReady: TypeAlias = Callable[[str, ReadyDeployment, float], None]
 # Seconds for each stop, with all retries.
 STOP_TIMEOUT = 60.0
-# Stops at a time: more than the limit has slots.
+# Stops in progress at a time: more than the limit has slots.
 STOPS = 100
 
 
@@ -36,12 +36,14 @@ class Launch:
     """Launches matches through a session.
 
     Args:
-        timeout: seconds for each match, from the sending of its deploy until its server is
-            READY; None: no end.
-        tell: called with each server as soon as it is READY. If it raises an `OSError`, the
-            output can't be written, and the launch is interrupted.
-        max_running: how many servers may exist at once; None: no bound.
-        stop_ready: stop each server as soon as it was READY.
+        session: the session to use.
+        matches: the matches to launch.
+        timeout: seconds for each match, from its deploy until its server is READY.
+            None: no limit.
+        on_ready: called with each server as soon as it is READY. If it raises an
+            `OSError`, the output can't be written, and the launch is interrupted.
+        max_running: how many servers may exist at once. None: no bound.
+        stop_ready: stop each server as soon as it is READY.
     """
 
     def __init__(
@@ -50,11 +52,11 @@ class Launch:
         matches: Sequence[Match],
         *,
         timeout: float | None,
-        tell: Tell,
+        on_ready: OnReady,
         max_running: int | None = None,
         stop_ready: bool = False,
     ) -> None:
-        self.outcome: Outcome = Outcome(len(matches))
+        self.result: LaunchResult = LaunchResult(len(matches))
         self.interrupted: bool = False
         self.write_error: OSError | None = None
         self.unauthorized: Unauthorized | None = None
@@ -66,12 +68,14 @@ class Launch:
             max_running=max_running,
         )
         self._match_ids = {id(match.request): match.match_id for match in matches}
-        self._tell, self._stop_ready = tell, stop_ready
+        self._on_ready, self._stop_ready = on_ready, stop_ready
         self._outcomes: DeployStream | None = None
 
     async def run(self) -> None:
-        """Launch all matches. Returns when each has its server or has failed, or when
-        the launch was interrupted.
+        """Launch all matches.
+
+        It returns when each match has its server or has failed. After an interrupt, it
+        returns when no deploy is in flight.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -79,18 +83,18 @@ class Launch:
             try:
                 async with asyncio.TaskGroup() as stops:
                     async for outcome in self._outcomes:
-                        self._settled(outcome, stops)
+                        self._process(outcome, stops)
             except BaseException:
                 for match_id in self.in_flight:
-                    self._doubt(
+                    self._add_unknown(
                         match_id,
                         "its deploy was in flight and may have started a server",
                     )
                 raise
-        self.outcome.seconds = loop.time() - began
+        self.result.seconds = loop.time() - began
 
     def interrupt(self) -> None:
-        """Start nothing more, and wait only for the deploys in flight."""
+        """Start no more servers, and wait only for the deploys in flight."""
         self.interrupted = True
         if self._outcomes:
             self._outcomes.withdraw(until_ready=False)
@@ -104,92 +108,93 @@ class Launch:
             else []
         )
 
-    def so_far(self) -> Outcome:
-        """The outcome so far."""
+    def so_far(self) -> LaunchResult:
+        """Return the result so far."""
         if self._outcomes:
-            self.outcome.deployed = self._outcomes.accepted
-        return self.outcome
+            self.result.deployed = self._outcomes.accepted
+        return self.result
 
-    def _settled(self, settled: DeployOutcome, stops: asyncio.TaskGroup) -> None:
-        match_id = self._match_ids[id(settled.request)]
-        if settled.seconds is not None:
-            sent = asyncio.get_running_loop().time() - settled.seconds
-            self.outcome.first_sent = min(self.outcome.first_sent, sent)
-            self.outcome.last_sent = max(self.outcome.last_sent, sent)
-        if server := settled.deployment:
-            self.outcome.existing[server.request_id] = match_id
+    def _process(self, outcome: DeployOutcome, stops: asyncio.TaskGroup) -> None:
+        match_id = self._match_ids[id(outcome.request)]
+        if outcome.seconds is not None:
+            sent = asyncio.get_running_loop().time() - outcome.seconds
+            self.result.first_sent = min(self.result.first_sent, sent)
+            self.result.last_sent = max(self.result.last_sent, sent)
+        if server := outcome.deployment:
+            self.result.existing[server.request_id] = match_id
             if isinstance(server, ReadyDeployment) and not self.interrupted:
-                self._hand_out(match_id, server, settled.seconds or 0.0)
+                self._report(match_id, server, outcome.seconds or 0.0)
                 if self._stop_ready:
                     stops.create_task(self._stop(server.request_id))
-        elif error := settled.error:
+        elif error := outcome.error:
             self._failed(match_id, error, stops)
 
-    def _hand_out(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
+    def _report(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
         try:
-            self._tell(match_id, server, seconds)
+            self._on_ready(match_id, server, seconds)
         except OSError as error:
             self.write_error = error
             self.interrupt()
         else:
-            self.outcome.waits.append(seconds)
+            self.result.waits.append(seconds)
 
     def _failed(
         self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
     ) -> None:
-        """Record the failure, and stop what is left of the server: no line on standard
-        output names it.
+        """Record a failure, and stop the server of the match if it has one.
+
+        No line on standard output names that server.
         """
         if isinstance(error, Unauthorized):
             self._refused(error)
             return
-        self.outcome.failures.append(Failure(match_id, reason(error)))
+        self.result.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
-                self._doubt(match_id, reason(error))
+                self._add_unknown(match_id, reason(error))
             case (
                 AllocationFailed(request_id=str(request_id))
                 | DeploymentFailed(request_id=request_id)
                 | ReadyTimeout(request_id=request_id)
             ):
-                self.outcome.existing[request_id] = match_id
+                self.result.existing[request_id] = match_id
                 stops.create_task(self._stop(request_id))
             case _:
                 pass
 
     def _refused(self, error: Unauthorized) -> None:
-        """The API refuses the token, so all other matches would fail in the same way."""
+        """End the launch: with a refused token, all other matches would fail too."""
         if self.unauthorized is None and self._outcomes:
             self._outcomes.withdraw()
         self.unauthorized = error
 
-    def _doubt(self, match_id: str, reason: str) -> None:
-        self.outcome.unknown.append(Failure(match_id, reason))
+    def _add_unknown(self, match_id: str, reason: str) -> None:
+        self.result.unknown.append(Failure(match_id, reason))
 
     async def stop_all(self) -> None:
-        """Stop all servers."""
-        await _each(list(self.outcome.existing), self._stop, STOPS)
+        """Stop all servers that were started and are not stopped yet."""
+        await _each(list(self.result.existing), self._stop, STOPS)
 
     async def _stop(self, request_id: str) -> None:
-        if request_id not in self.outcome.existing:
+        if request_id not in self.result.existing:
             # It is stopped already.
             return
-        match_id = self.outcome.existing[request_id]
+        match_id = self.result.existing[request_id]
         try:
             await self._session.deployments.ensure_stopped(
                 request_id, timeout=STOP_TIMEOUT
             )
         except EdgegapError as error:
-            self._doubt(match_id, f"{request_id} could not be stopped: {error}")
+            self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
             return
-        self.outcome.existing.pop(request_id, None)
-        self.outcome.stopped[request_id] = match_id
+        self.result.existing.pop(request_id, None)
+        self.result.stopped[request_id] = match_id
 
 
 async def _each(
     items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int
 ) -> None:
-    """Call `do` for all items, some at a time."""
+    """Call `do` for all items, at most `at_once` at a time."""
     pending = iter(items)
 
     async def work() -> None:

@@ -1,4 +1,4 @@
-"""The lines of a file or a pipe, as people and shells write them. Pure."""
+"""Reads the lines of a file or a pipe, in the encodings that shells write."""
 
 import codecs
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 @dataclass(frozen=True, slots=True)
 class BadLine:
-    """A line that can't be used, by its number, from 1."""
+    """A line that can't be used. Its number counts from 1."""
 
     number: int
     problem: str
@@ -20,11 +20,12 @@ class BadLine:
 
 
 def numbered_lines(source: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """All lines that are not blank, with their numbers, in UTF-8 and without byte order
-    marks.
+    """Yield all lines that are not blank, with their numbers.
+
+    The lines are in UTF-8, without byte order marks.
 
     Raises:
-        UnicodeDecodeError: the source is UTF-16, but not to its end.
+        UnicodeDecodeError: the source starts as UTF-16, but is not valid UTF-16.
     """
     chunks = list(source)
     if chunks and chunks[0].startswith(_UTF_16):

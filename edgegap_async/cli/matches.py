@@ -1,5 +1,6 @@
-"""Reads the file of matches, one on each line. All lines are checked before anything is
-started. Pure.
+"""Reads a file of matches, one per line.
+
+All lines are checked before any server is started.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,14 +14,14 @@ from .lines import BadLine, numbered_lines
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One line: a match, and its deploy, which is checked."""
+    """A match, and its checked deploy request."""
 
     match_id: str
     request: DeployRequest
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    # An unknown field is refused: a misspelt "tags" would start servers without them.
+    # Unknown fields are refused: a misspelt "tags" would start servers without tags.
     match_id: str
     players: tuple[str | GeoCoordinatesUser, ...]
     tags: tuple[str, ...] | None = None
@@ -33,11 +34,14 @@ _decoder = msgspec.json.Decoder(_Line)
 def read(
     lines: Iterable[bytes], application: str, version: str
 ) -> tuple[list[Match], list[BadLine]]:
-    """All matches, and all lines that can't be used. Blank lines are skipped.
+    """Read all matches. Blank lines are skipped.
 
     Args:
-        lines: of the file.
+        lines: the lines of the file.
         application, version: what the deploys run.
+
+    Returns:
+        The matches, and the lines that can't be used.
     """
     matches: list[Match] = []
     bad: list[BadLine] = []
@@ -51,7 +55,7 @@ def read(
                 )
         except (ValueError, msgspec.DecodeError) as error:
             # A UnicodeDecodeError is a ValueError.
-            bad.append(BadLine(number, _in_terms_of_the_file(str(error))))
+            bad.append(BadLine(number, _with_field_names(str(error))))
         else:
             matches.append(match)
     return matches, bad
@@ -71,8 +75,8 @@ def _match(line: bytes, application: str, version: str) -> Match:
     return Match(parsed.match_id, request)
 
 
-def _in_terms_of_the_file(problem: str) -> str:
-    """The SDK calls `users` what the file calls `players`."""
+def _with_field_names(problem: str) -> str:
+    """Name the field of the file: `players` are the `users` of the SDK."""
     return (
         problem.replace("users", "players", 1)
         if problem.startswith("users")

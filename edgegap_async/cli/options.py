@@ -1,4 +1,4 @@
-"""What several commands share: the event loop, Ctrl-C, the faults of a simulator."""
+"""Options of several commands: the event loop, Ctrl-C, and faults of a simulator."""
 
 import asyncio
 import signal
@@ -15,15 +15,16 @@ F = TypeVar("F", bound=Callable[..., object])
 LoopName: TypeAlias = Literal["asyncio", "uvloop"]
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = ("asyncio", "uvloop")
-# The exit code of a program that Ctrl-C ended.
+# The exit code after Ctrl-C.
 INTERRUPTED = 130
-# The exit code of a launch that has started nothing, as of wrong arguments.
+# The exit code of a launch that has started no server. It is also that of wrong
+# arguments.
 NOTHING_STARTED = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def loop_factory(name: LoopName) -> LoopFactory:
-    """The factory of an event loop. uvloop is imported only if it is asked for."""
+    """Return the factory of an event loop. It imports uvloop only if it is needed."""
     if name == "asyncio":
         return asyncio.new_event_loop
     try:
@@ -37,13 +38,14 @@ def loop_factory(name: LoopName) -> LoopFactory:
 
 @contextmanager
 def on_interrupt(call: Callable[[], None]) -> Generator[None, None, None]:
-    """Call this in the loop at each Ctrl-C or SIGTERM. Afterwards the signals have
-    their earlier handlers again.
+    """Call a function in the loop at each Ctrl-C and SIGTERM, within the block.
+
+    At the end, the signals get their earlier handlers back.
     """
     loop = asyncio.get_running_loop()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # Wakes the loop up, whatever it waits for. add_signal_handler is for Unix only.
+        # It wakes up the loop. `add_signal_handler` exists on Unix only.
         loop.call_soon_threadsafe(call)
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
@@ -64,7 +66,7 @@ def _parse(
 
 
 def fault_option(about: str) -> Callable[[F], F]:
-    """The option `--fault`, which may be repeated. `about` begins its help."""
+    """Return the option `--fault`. Its help begins with `about`."""
     return click.option(
         "--fault",
         "faults",
@@ -77,7 +79,7 @@ def fault_option(about: str) -> Callable[[F], F]:
 
 
 def list_kinds(context: click.Context, param: click.Parameter, wanted: bool) -> None:
-    """Print all kinds of fault, one on each line, and exit."""
+    """Print all kinds of fault, one per line, and exit."""
     if not wanted or context.resilient_parsing:
         return
     width = max(map(len, KINDS))

@@ -1,4 +1,4 @@
-"""The program: its name and its commands."""
+"""The program and its commands."""
 
 import click
 

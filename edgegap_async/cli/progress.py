@@ -1,5 +1,6 @@
-"""The progress of a launch, on standard error: a live bar on a terminal, else a line
-now and then.
+"""Shows the progress of a launch on standard error.
+
+On a terminal it is a live bar, elsewhere a line every few seconds.
 """
 
 import asyncio
@@ -18,52 +19,56 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .summary import Outcome
+from .summary import LaunchResult
 
-# Seconds between two lines, so that a log is not filled.
+# Seconds between two lines. More lines would fill a log.
 PLAIN_PERIOD = 5.0
-# Seconds between two frames of the bar: smooth to the eye.
+# Seconds between two updates of the bar.
 BAR_PERIOD = 0.1
 
 
 class ProgressDisplay(Protocol):
-    """A display of the progress."""
+    """A display of the progress.
+
+    Attributes:
+        period: seconds between two updates.
+    """
 
     period: float
 
     def line(self, text: str) -> None:
-        """The JSON line of a server, to standard output."""
+        """Write the JSON line of a server to standard output."""
         ...
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Write a message for the user."""
         ...
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
         ...
 
 
 class Plain:
-    """A line now and then."""
+    """A line every few seconds."""
 
     period = PLAIN_PERIOD
 
     def line(self, text: str) -> None:
-        """The JSON line of a server, to standard output."""
+        """Write the JSON line of a server to standard output."""
         _write(text)
 
     def say(self, text: str) -> None:
-        """A line for the user."""
+        """Write a message for the user."""
         click.echo(text, err=True)
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
-        self.say(_words(outcome))
+        self.say(_summary(result))
 
 
 class Bar:
-    """A live bar. Lines are printed above it."""
+    """A live bar. Messages are printed above it."""
 
     period = BAR_PERIOD
 
@@ -73,8 +78,9 @@ class Bar:
         self._task = progress.add_task("", total=total)
 
     def line(self, text: str) -> None:
-        """The JSON line of a server, to standard output; on a terminal it goes above
-        the bar.
+        """Write the JSON line of a server to standard output.
+
+        If that is a terminal, the line is printed above the bar.
         """
         if sys.stdout.isatty():
             self.say(text)
@@ -82,14 +88,14 @@ class Bar:
             _write(text)
 
     def say(self, text: str) -> None:
-        """A line for the user, above the bar."""
+        """Write a message for the user above the bar."""
         self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    def update(self, outcome: Outcome) -> None:
+    def update(self, result: LaunchResult) -> None:
         """Show the progress."""
-        done = outcome.ready + len(outcome.failures)
+        done = result.ready + len(result.failures)
         self._progress.update(
-            self._task, completed=done, description=_words(outcome), refresh=True
+            self._task, completed=done, description=_summary(result), refresh=True
         )
 
 
@@ -97,7 +103,7 @@ class Bar:
 def progress_display(
     total: int, console: Console
 ) -> Generator[ProgressDisplay, None, None]:
-    """The display that suits the console."""
+    """Yield a display for the console: a bar on a terminal, lines elsewhere."""
     if not console.is_terminal:
         yield Plain()
         return
@@ -107,8 +113,8 @@ def progress_display(
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    # Its own refresh would run in a thread. Standard output may be a file, so it is not
-    # redirected.
+    # The automatic refresh of rich would run in a thread. Standard output may be a
+    # file, so rich must not redirect it.
     with Progress(
         *columns,
         console=console,
@@ -121,19 +127,19 @@ def progress_display(
 
 
 async def keep_updating(
-    display: ProgressDisplay, so_far: Callable[[], Outcome]
+    display: ProgressDisplay, so_far: Callable[[], LaunchResult]
 ) -> None:
-    """Update the display again and again, until cancelled."""
+    """Update the display periodically, until cancelled."""
     while True:
         await asyncio.sleep(display.period)
         display.update(so_far())
 
 
-def _words(outcome: Outcome) -> str:
-    text = f"{outcome.deployed} of {outcome.total} deployed, {outcome.ready} ready, {len(outcome.failures)} failed"
-    return f"{text}, {len(outcome.stopped)} stopped" if outcome.stopped else text
+def _summary(result: LaunchResult) -> str:
+    text = f"{result.deployed} of {result.total} deployed, {result.ready} ready, {len(result.failures)} failed"
+    return f"{text}, {len(result.stopped)} stopped" if result.stopped else text
 
 
 def _write(text: str) -> None:
-    # It flushes.
+    # Unlike `print`, it flushes: the reader of a pipe gets each server at once.
     click.echo(text)

@@ -1,4 +1,4 @@
-"""`reap`: finds the servers that a process that died has left running, and stops them."""
+"""`reap`: finds and stops the servers that a dead process has left running."""
 
 import asyncio
 import sys
@@ -14,24 +14,26 @@ from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, LoopFactory
 
 
-@click.command(short_help="Find what runs under tags, and stop it.")
+@click.command(short_help="Find servers by their tags, and stop them.")
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
 @click.option(
-    "--stop", is_flag=True, help="Stop what is found; without it nothing is touched."
+    "--stop", is_flag=True, help="Stop these servers; without it, only list them."
 )
 @click.pass_context
 def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
-    """Find the servers that run under any of these tags: those that `on_intent` was
-    called with, or your own. - reads tags from standard input, one on each line. A line
-    that can't be read is named, and the others are reaped. The tags of a process that
-    is still running name its servers too: with --stop they are stopped.
+    """Find the servers with any of these tags: those that `on_intent` received, or your
+    own.
 
-    Each deployment is one JSON line on standard output. Nothing is stopped without
-    --stop.
+    - reads tags from standard input, one per line. Lines that can't be read are
+    reported and skipped. Do not use the tags of a process that still runs: --stop would
+    stop its servers too.
 
-    The token is taken from EDGEGAP_API_TOKEN.
+    Each deployment is printed as one JSON line on standard output. Nothing is stopped
+    without --stop.
 
-    Exit code: 0, all was found, and stopped if asked; 1, something could not be; 2,
+    The token is read from EDGEGAP_API_TOKEN.
+
+    Exit code: 0, success; 1, a line could not be read or a server not be stopped; 2,
     wrong arguments; 130, interrupted.
     """
     factory: LoopFactory | None = context.obj
@@ -54,8 +56,9 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
 
 
 def _read(bad: list[BadLine]) -> list[str]:
-    """The tags on standard input, one on each line. A line that holds none is added to
-    `bad`, and does not keep the others from being reaped.
+    """Read the tags on standard input, one per line.
+
+    Lines that can't be read are added to `bad`.
     """
     tags: list[str] = []
     try:
@@ -76,7 +79,7 @@ async def _reap(tags: Sequence[str], stop: bool) -> int:
             click.echo(msgspec.json.encode(row).decode())
         if not stop:
             click.echo(
-                f"found: {len(found)} deployments; nothing was stopped, which needs --stop",
+                f"found: {len(found)} deployments; none was stopped, as --stop was not given",
                 err=True,
             )
             return 0

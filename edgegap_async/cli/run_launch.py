@@ -1,4 +1,4 @@
-"""Runs a launch for a user: progress, Ctrl-C, the summary."""
+"""Runs a launch with its progress, Ctrl-C handling and summary."""
 
 import asyncio
 import os
@@ -18,24 +18,22 @@ from .summary import ServerCounts, ready_line, stopped_lines, summary
 
 
 class _Interruption:
-    """Handles Ctrl-C: the first one interrupts the launch, the second one ends
-    everything.
-    """
+    """Handles Ctrl-C: the first interrupts the launch, the second ends the program."""
 
     def __init__(self, launch: Launch, display: ProgressDisplay) -> None:
         self.count = 0
         self._launch = launch
-        self._show = display
+        self._display = display
         self._task = asyncio.current_task()
 
     def __call__(self) -> None:
         self.count += 1
         if self.count == 1:
             self._launch.interrupt()
-            waited_for = len(self._launch.in_flight)
-            self._show.say(
-                f"interrupted: nothing more is started; {waited_for} deploys in flight are waited for, "
-                "then all servers are stopped (once more to end at once)"
+            in_flight = len(self._launch.in_flight)
+            self._display.say(
+                f"interrupted: waiting for {in_flight} deploys in flight, then stopping all "
+                "servers; press Ctrl-C again to end at once"
             )
         elif self._task:
             self._task.cancel()
@@ -53,18 +51,20 @@ async def run_launch(
     """Launch the matches, and return the exit code.
 
     Args:
-        session: of the SDK.
-        matches: what to launch.
-        timeout: seconds for each, from the sending of its deploy until it is ready.
-        stop: stop all servers again.
-        max_running: how many servers may exist at once.
-        simulator: what counts at the other end.
+        session: the session to use.
+        matches: the matches to launch.
+        timeout: seconds for each match, from its deploy until its server is ready.
+            None: no limit.
+        stop: stop all servers at the end.
+        max_running: how many servers may exist at once. None: no bound.
+        simulator: the simulator, whose counts are part of the summary.
 
     Raises:
-        CancelledError: Ctrl-C came twice; it has said what is left.
+        CancelledError: Ctrl-C was pressed twice. The servers that are left have been
+            printed.
     """
 
-    def tell(match_id: str, server: ReadyDeployment, seconds: float) -> None:
+    def on_ready(match_id: str, server: ReadyDeployment, seconds: float) -> None:
         display.line(ready_line(match_id, server, seconds))
 
     with progress_display(len(matches), Console(stderr=True)) as display:
@@ -72,9 +72,9 @@ async def run_launch(
             session,
             matches,
             timeout=timeout,
-            tell=tell,
+            on_ready=on_ready,
             max_running=max_running,
-            # They would keep the others from being started.
+            # Servers that are ready would prevent further deploys.
             stop_ready=stop and max_running is not None,
         )
         interruption = _Interruption(launch, display)
@@ -84,46 +84,48 @@ async def run_launch(
         click.echo(f"launch ended: {launch.unauthorized}", err=True)
         if not launch.so_far().deployed:
             return NOTHING_STARTED
-    for line in summary(launch.outcome, session.usage(), simulator):
+    for line in summary(launch.result, session.usage(), simulator):
         click.echo(line, err=True)
-    for line in stopped_lines(launch.outcome, by_name=launch.interrupted):
+    for line in stopped_lines(launch.result, by_name=launch.interrupted):
         click.echo(line, err=True)
     if interruption.count:
         return INTERRUPTED
     # With --stop, what still runs was not stopped.
-    failed = stop and launch.outcome.existing
-    return 0 if launch.outcome.complete and not failed else 1
+    failed = stop and launch.result.existing
+    return 0 if launch.result.complete and not failed else 1
 
 
-def _let_go_of_stdout() -> None:
-    """Discard the buffer of standard output. Flushing it would fail once more when the
-    interpreter exits, and change the exit code.
+def _discard_stdout() -> None:
+    """Discard the buffer of standard output.
+
+    The interpreter flushes the buffer at its exit. That would fail again, and change
+    the exit code.
     """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             ticker = group.create_task(keep_updating(display, launch.so_far))
-            display.say(f"launching {launch.outcome.total} matches")
+            display.say(f"launching {launch.result.total} matches")
             try:
                 await launch.run()
             except Exception:
-                # Whatever went wrong, no server is left running.
+                # After any error, no server may be left running.
                 await launch.stop_all()
                 raise
             if launch.write_error:
                 display.say(
-                    f"standard output can't be written, so all servers are stopped: {launch.write_error}"
+                    f"writing to standard output failed, stopping all servers: {launch.write_error}"
                 )
-                _let_go_of_stdout()
+                _discard_stdout()
             if stop or launch.interrupted:
                 await launch.stop_all()
             ticker.cancel()
     except BaseException:
-        for line in stopped_lines(launch.outcome, by_name=True):
+        for line in stopped_lines(launch.result, by_name=True):
             display.say(line)
         raise

@@ -1,4 +1,4 @@
-"""`simulate`: the simulator as a process of its own, for clients in any language."""
+"""`simulate`: runs the simulator in its own process, for clients in any language."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacin
 SECONDS = click.FloatRange(min=0)
 
 
-@click.command(short_help="Run Edgegap's API on this machine.")
+@click.command(short_help="Run a simulator of Edgegap's API.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Port on 127.0.0.1; a free one unless given.",
+    help="Port on 127.0.0.1; by default a free one.",
 )
-@click.option("--token", help="The only token to accept; any unless given.")
+@click.option("--token", help="The only token to accept; by default any.")
 @click.option(
     "--enforcement",
     type=click.Choice(ENFORCEMENTS),
@@ -33,7 +33,7 @@ SECONDS = click.FloatRange(min=0)
 @click.option(
     "--retry-after",
     type=SECONDS,
-    help="Seconds to write into Retry-After of a 429; none unless given.",
+    help="Seconds in the Retry-After of a 429; by default no such header.",
 )
 @click.option(
     "--ready-after",
@@ -47,14 +47,14 @@ SECONDS = click.FloatRange(min=0)
     "--error-share",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Share of deployments that end in error instead.",
+    help="Share of deployments that end in ERROR instead.",
 )
 @click.option(
     "--delay-before",
     type=(SECONDS, SECONDS),
     default=(0.0, 0.0),
     metavar="LEAST MOST",
-    help="Seconds before a request counts.",
+    help="Seconds before a request counts against its limit.",
 )
 @click.option(
     "--delay-after",
@@ -63,20 +63,20 @@ SECONDS = click.FloatRange(min=0)
     metavar="LEAST MOST",
     help="Seconds from the operation to its response.",
 )
-@click.option("--seed", type=int, default=0, help="Of all that is left to chance.")
+@click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
 @click.option(
     "--neighbours",
     type=click.IntRange(min=0),
     default=0,
-    help="Deployments of neighbours, which are READY already and never end.",
+    help="Deployments of neighbours: READY from the start, never ending.",
 )
 @click.option(
     "--replica-lag",
     type=SECONDS,
     default=0.0,
-    help="Seconds after a deploy for which calls with its ID answer 404.",
+    help="Seconds after a deploy in which calls with its ID are answered with 404.",
 )
-@fault_option("What goes wrong")
+@fault_option("A fault")
 @click.option(
     "--faults",
     "list_faults",
@@ -100,11 +100,11 @@ def simulate(
     replica_lag: float,
     faults: Sequence[Fault],
 ) -> None:
-    """Run Edgegap's API on this machine, until Ctrl-C or SIGTERM.
+    """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
-    The first line on standard output is its URL, for EDGEGAP_BASE_URL; the last one,
-    when it ends, is what it has counted, as JSON. GET /_simulator/counts answers the
-    same while it runs.
+    The first line on standard output is its URL, for EDGEGAP_BASE_URL. The last line,
+    at its end, is its counts as JSON. While it runs, GET /_simulator/counts returns the
+    same.
     """
     try:
         simulator = Simulator(
@@ -132,7 +132,7 @@ def simulate(
 
 
 async def serve(simulator: Simulator) -> None:
-    """Tell the simulator's URL, and run it until Ctrl-C or SIGTERM."""
+    """Print the URL of the simulator, and run it until Ctrl-C or SIGTERM."""
     ended = asyncio.Event()
     with on_interrupt(ended.set):
         async with simulator:

@@ -1,4 +1,4 @@
-"""The summary of a launch. Pure."""
+"""The summary of a launch. This module does no I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ class ServerCounts(Protocol):
     """The counts of a simulator."""
 
     def arrivals(self, limit: LimitName) -> int:
-        """Requests under a limit, refused ones too."""
+        """Return how many requests arrived under a limit, including refused ones."""
         ...
 
     def busiest_second(self, limit: LimitName) -> int:
-        """The most of them in any second."""
+        """Return the most of these requests in any second."""
         ...
 
     def refused(self, limit: LimitName) -> int:
-        """How many of them were answered 429."""
+        """Return how many of these requests got a 429."""
         ...
 
 
@@ -38,23 +38,29 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """The outcome of a launch so far. Times are in seconds.
+class LaunchResult:
+    """The result of a launch so far. Times are in seconds.
 
     Attributes:
-        existing: the servers that were started and not stopped since.
+        total: how many matches there are.
+        deployed: how many deploys were accepted.
+        waits: the time from each deploy until its server was READY.
+        failures: the matches without a server.
+        existing: the servers that were started and are not stopped: the match_id of
+            each request_id.
+        stopped: the stopped servers, in the same form.
+        unknown: matches whose server may have been started, or may still run.
+        first_sent, last_sent: when the first and the last deploy were sent, on the
+            loop's clock.
+        seconds: how long the launch took.
     """
 
     total: int
     deployed: int = 0
-    # From the sending of each deploy until its server was READY.
     waits: list[float] = field(default_factory=list[float])
     failures: list[Failure] = field(default_factory=list[Failure])
-    # request_id -> match_id
     existing: dict[str, str] = field(default_factory=dict[str, str])
-    # the same
     stopped: dict[str, str] = field(default_factory=dict[str, str])
-    # A server may have been started, or may still be running.
     unknown: list[Failure] = field(default_factory=list[Failure])
     first_sent: float = inf
     last_sent: float = 0.0
@@ -62,18 +68,20 @@ class Outcome:
 
     @property
     def ready(self) -> int:
-        """How many matches have their server."""
+        """The number of matches that have their server."""
         return len(self.waits)
 
     @property
     def complete(self) -> bool:
-        """Whether every match got its server."""
+        """Whether every match has its server."""
         return self.ready == self.total
 
 
 def reason(error: EdgegapError) -> str:
-    """Why a match has no server. The errors' own texts advise to stop what is left,
-    which the launch does itself.
+    """Return the reason why a match has no server.
+
+    The texts of these errors advise to stop the server. The launch does that itself, so
+    it uses other texts.
     """
     match error:
         case DeploymentFailed():
@@ -88,7 +96,7 @@ def reason(error: EdgegapError) -> str:
 
 
 def ready_line(match_id: str, server: ReadyDeployment, seconds: float) -> str:
-    """The JSON line of a match whose server is ready."""
+    """Return the JSON line of a match whose server is ready."""
     line = {
         "match_id": match_id,
         "request_id": server.request_id,
@@ -101,29 +109,28 @@ def ready_line(match_id: str, server: ReadyDeployment, seconds: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that `share` of all values do not exceed."""
+    """Return the smallest value that `share` of all values do not exceed."""
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def summary(
-    outcome: Outcome,
+    result: LaunchResult,
     usage: Mapping[LimitName, LimitUsage],
     simulator: ServerCounts | None = None,
 ) -> Iterator[str]:
-    """The lines that end a launch."""
+    """Yield the lines of the summary."""
     yield (
-        f"{outcome.ready} of {outcome.total} matches have their server, {len(outcome.failures)} failed, "
-        f"in {outcome.seconds:.1f} s"
+        f"{result.ready} of {result.total} matches have their server, {len(result.failures)} failed, "
+        f"in {result.seconds:.1f} s"
     )
     yield from (
-        f"  failed: {failure.match_id}: {failure.reason}"
-        for failure in outcome.failures
+        f"  failed: {failure.match_id}: {failure.reason}" for failure in result.failures
     )
-    if outcome.last_sent:
-        yield f"deploys: all sent within {outcome.last_sent - outcome.first_sent:.1f} s"
-    if waits := outcome.waits:
+    if result.last_sent:
+        yield f"deploys: all sent within {result.last_sent - result.first_sent:.1f} s"
+    if waits := result.waits:
         p50, p95 = percentile(waits, 0.5), percentile(waits, 0.95)
-        yield f"time to ready, from the sending of the deploy: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
+        yield f"time from deploy to ready: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
     yield from _table(
         "requests per limit",
         (
@@ -133,7 +140,7 @@ def summary(
     )
     if simulator is not None:
         yield from _table(
-            "as the simulator counted",
+            "counted by the simulator",
             (
                 (
                     name,
@@ -154,19 +161,16 @@ def _table(title: str, rows: Iterable[tuple[str, int, int, int]]) -> Iterator[st
     )
 
 
-def stopped_lines(outcome: Outcome, *, by_name: bool) -> Iterator[str]:
-    """The lines that name the servers that were stopped or are running, and unknown
-    outcomes.
+def stopped_lines(result: LaunchResult, *, by_name: bool) -> Iterator[str]:
+    """Yield lines about stopped servers, running servers and unknown outcomes.
 
     Args:
-        by_name: name each server, with its match.
+        by_name: list each server with its match, not only their number.
     """
-    for word, servers in (("stopped", outcome.stopped), ("running", outcome.existing)):
+    for state, servers in (("stopped", result.stopped), ("running", result.existing)):
         if servers:
             names = ", ".join(
                 f"{request_id} ({match_id})" for request_id, match_id in servers.items()
             )
-            yield f"{word}: {len(servers)} servers{f': {names}' if by_name else ''}"
-    yield from (
-        f"not known: {doubt.match_id}: {doubt.reason}" for doubt in outcome.unknown
-    )
+            yield f"{state}: {len(servers)} servers{f': {names}' if by_name else ''}"
+    yield from (f"unknown: {each.match_id}: {each.reason}" for each in result.unknown)

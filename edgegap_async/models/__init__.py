@@ -1,1 +1,1 @@
-"""Typed requests and answers, one file per noun."""
+"""Typed requests and answers of the API, one file per noun."""

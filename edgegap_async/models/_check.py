@@ -1,5 +1,7 @@
-"""Checks of arguments. A wrong argument is a `ValueError` that names it, before
-anything is sent.
+"""Checks of arguments, before anything is sent.
+
+Each check returns the checked value. A wrong argument raises a `ValueError` whose text
+names the argument.
 """
 
 import re
@@ -14,19 +16,23 @@ T = TypeVar("T")
 # The version of the API at the end of a base URL, with the slashes around it.
 _VERSION = re.compile(r"/+v\d+/*$", re.IGNORECASE)
 # The path of a proxy before the version: plain segments, none of them a version, "." or
-# "..". Anything else would make each call a 404, and a 404 to a stop means "gone".
+# "..". With any other path, each call would get a 404, and a 404 to a stop means that
+# the deployment is gone.
 _PREFIX = re.compile(
     r"(/(?!v\d[\w.]*(/|$)|\.{1,2}(/|$))[\w.~-]+)*", re.IGNORECASE | re.ASCII
 )
 
 
 def fail(argument: str, problem: str) -> NoReturn:
-    """Refuse an argument. The text does not repeat a value that may be a secret."""
+    """Raise a `ValueError` that names an argument and its problem.
+
+    A `problem` must not repeat a value that may be a secret.
+    """
     raise ValueError(f"{argument} {problem}")
 
 
 def text(argument: str, value: object) -> str:
-    """A string that is not empty."""
+    """Check a string that is not empty."""
     if not isinstance(value, str) or not value.strip():
         fail(argument, f"must be a string that is not empty, not {value!r}")
     return encodable(argument, value)
@@ -35,7 +41,8 @@ def text(argument: str, value: object) -> str:
 # Unicode categories: separators, control characters, and format characters such as the
 # byte order mark and the zero-width space.
 _BLANK = ("Z", "Cc", "Cf")
-# What a label may hold between its ends: a space, and the joiners of emoji.
+# The blank characters that a label may hold between its ends: a space, and the joiners
+# of emoji.
 _INSIDE = (" ", "\u200c", "\u200d")
 
 
@@ -44,7 +51,7 @@ def _is_blank(character: str) -> bool:
 
 
 def stripped(value: str) -> str:
-    """Text without white space, control characters and byte order marks at its ends."""
+    """Remove white space, control and format characters from both ends of a text."""
     start, end = 0, len(value)
     while start < end and _is_blank(value[start]):
         start += 1
@@ -54,7 +61,7 @@ def stripped(value: str) -> str:
 
 
 def identifier(argument: str, value: object) -> str:
-    """An ID, stripped. It comes from a file or a pipe as often as from the API."""
+    """Check an ID, and strip it: users often read IDs from files and pipes."""
     checked = _single_line(argument, value, inside=())
     if checked in (".", ".."):
         fail(argument, f"must not be {checked!r}: a path can't hold it")
@@ -62,7 +69,7 @@ def identifier(argument: str, value: object) -> str:
 
 
 def label(argument: str, value: object) -> str:
-    """A tag or a name, stripped. It may hold spaces."""
+    """Check a tag or a name, and strip it. It may hold spaces."""
     return _single_line(argument, value, inside=_INSIDE)
 
 
@@ -75,7 +82,7 @@ def _single_line(argument: str, value: object, inside: Sequence[str]) -> str:
 
 
 def encodable(argument: str, value: str) -> str:
-    """A string that UTF-8 can hold: half of a surrogate pair can't be sent."""
+    """Check that UTF-8 can encode a string: half of a surrogate pair can't be sent."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -84,12 +91,12 @@ def encodable(argument: str, value: str) -> str:
 
 
 def optional_text(argument: str, value: object) -> str | None:
-    """A string that is not empty, or None."""
+    """Check a string that is not empty, or None."""
     return None if value is None else text(argument, value)
 
 
 def flag(argument: str, value: object) -> bool:
-    """True or False, and no text: "false" would count as true."""
+    """Check True or False. A text is refused, as "false" would count as true."""
     if not isinstance(value, bool):
         fail(argument, f"must be True or False, not {value!r}")
     return value
@@ -98,7 +105,7 @@ def flag(argument: str, value: object) -> bool:
 def whole_number(
     argument: str, value: object, least: int, most: int | None = None
 ) -> int:
-    """An int between `least` and `most`, both allowed."""
+    """Check an int from `least` to `most`, both included. None: no upper bound."""
     if (
         not isinstance(value, int)
         or isinstance(value, bool)
@@ -111,7 +118,7 @@ def whole_number(
 
 
 def number(argument: str, value: object, least: float, most: float) -> float:
-    """A number between `least` and `most`, both allowed."""
+    """Check a number from `least` to `most`, both included."""
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
@@ -122,12 +129,12 @@ def number(argument: str, value: object, least: float, most: float) -> float:
 
 
 def optional_seconds(argument: str, value: object) -> float | None:
-    """Seconds, or None where there is no end."""
+    """Check a number of seconds above zero. None means that there is no time limit."""
     return None if value is None else seconds(argument, value)
 
 
 def seconds(argument: str, value: object, *, zero: bool = False) -> float:
-    """A number of seconds: finite, and more than zero unless `zero`."""
+    """Check a finite number of seconds above zero. `zero`: zero is allowed, too."""
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
@@ -142,9 +149,9 @@ def seconds(argument: str, value: object, *, zero: bool = False) -> float:
 
 
 def tag_name(argument: str, value: object) -> str:
-    """A tag: 20 characters by the reference page, 40 by the newer specification; the
-    wider bound is refused.
-    """
+    """Check the name of a tag."""
+    # The reference page allows 20 characters, the newer specification 40. Only a name
+    # that both forbid is refused.
     longest = 40
     tag = label(argument, value)
     if len(tag) > longest:
@@ -153,8 +160,9 @@ def tag_name(argument: str, value: object) -> str:
 
 
 def sequence(argument: str, value: object) -> tuple[object, ...]:
-    """The items of a list, tuple or other iterable that is no bare string and no
-    mapping.
+    """Return the items of a list, a tuple or another iterable.
+
+    Bare strings, bytes and mappings are refused.
     """
     if not _is_sequence(value):
         fail(argument, f"must be a sequence, not {value!r}")
@@ -162,7 +170,7 @@ def sequence(argument: str, value: object) -> tuple[object, ...]:
 
 
 def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
-    """The items of a sequence, each of them a `kind`."""
+    """Return the items of a sequence, all of which must be instances of `kind`."""
     items: tuple[T, ...] = ()
     for item in sequence(argument, value):
         if not isinstance(item, kind):
@@ -179,8 +187,9 @@ def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
 
 
 def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
-    """The parameter of a stop that says what becomes of the logs: true, false, or the
-    name of a storage.
+    """Build the query of a stop: whether the API keeps the logs of the container.
+
+    True or False, or the name of an endpoint storage. None: the API decides.
     """
     word = (
         str(storage).lower()
@@ -191,8 +200,9 @@ def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
 
 
 def token_text(argument: str, value: object) -> str:
-    """A secret for a header, without the white space that is pasted with it. No error
-    repeats it.
+    """Check a secret for a header, and strip the white space pasted around it.
+
+    No error repeats the secret.
     """
     token = value.strip() if isinstance(value, str) else ""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -201,7 +211,10 @@ def token_text(argument: str, value: object) -> str:
 
 
 def http_url(argument: str, value: object) -> SplitResult:
-    """The parts of an http or https URL; no error repeats it, as it may hold a secret."""
+    """Return the parts of an http or https URL.
+
+    No error repeats the URL, as it may hold a secret.
+    """
     url = text(argument, value)
     problem = "must be an http or https URL"
     try:
@@ -209,19 +222,16 @@ def http_url(argument: str, value: object) -> SplitResult:
         sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         (parts.hostname or "").encode("idna")
     except ValueError:
-        # brackets that don't match, a port that is no number, a host that can't be one
+        # Brackets don't match, the port is not a number, or the host name is invalid.
         fail(argument, problem)
     if not sound or not url.isprintable() or " " in url or "\\" in url:
         fail(argument, problem)
     return parts
 
 
-def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """A URL that a token may be sent to: https, or this machine, unless
-    `allow_insecure`.
-    """
-    url = stripped(text(argument, value)).rstrip("/")
-    parts = http_url(argument, url)
+def bare_http_url(argument: str, value: object) -> SplitResult:
+    """Return the parts of an http or https URL that has only a host and a path."""
+    parts = http_url(argument, value)
     if (
         parts.username is not None
         or parts.password is not None
@@ -229,6 +239,15 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         or parts.fragment
     ):
         fail(argument, "must not hold a user name, a password, a query or a fragment")
+    return parts
+
+
+def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
+    """Check a URL that a token may be sent to.
+
+    Plain http is allowed only to this machine, or with `allow_insecure`.
+    """
+    parts = bare_http_url(argument, stripped(text(argument, value)).rstrip("/"))
     if (
         parts.scheme == "http"
         and not allow_insecure
@@ -237,13 +256,14 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         fail(
             argument, f"must be https: the token would go to {parts.hostname} in clear"
         )
-    # One spelling for one server, as its sessions share a budget.
+    # One spelling per server, as sessions with the same URL share a budget.
     return parts._replace(netloc=_netloc(parts)).geturl()
 
 
 def _netloc(parts: SplitResult) -> str:
-    """Host and port in one spelling: lower case, without a trailing dot and without the
-    default port.
+    """Return host and port in one spelling.
+
+    The host is in lower case, without a trailing dot. The default port is left out.
     """
     host = (parts.hostname or "").rstrip(".")
     if ":" in host:
@@ -253,8 +273,9 @@ def _netloc(parts: SplitResult) -> str:
 
 
 def api_base_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """The URL of an API. The paths of operations begin with their version, so a version
-    at its end is dropped.
+    """Check the base URL of an API, and drop a version at its end.
+
+    The paths of the operations begin with their own version.
     """
     url = api_url(argument, value, allow_insecure=allow_insecure)
     while version := _VERSION.search(url):
@@ -273,28 +294,28 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def instance(argument: str, value: object, kind: type[T]) -> T:
-    """A value of this class."""
+    """Check that a value is an instance of `kind`."""
     if not isinstance(value, kind):
         fail(argument, f"must be a {kind.__name__}, not {type(value).__name__}")
     return value
 
 
 def optional_instance(argument: str, value: T | None, kind: type[T]) -> T | None:
-    """A `kind`, or None."""
+    """Check that a value is an instance of `kind`, or None."""
     return None if value is None else instance(argument, value, kind)
 
 
 def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
-    """One of a few words."""
+    """Check that a value is one of the allowed ones."""
     if value not in allowed:
         fail(argument, f"must be one of {', '.join(map(str, allowed))}, not {value!r}")
     return value
 
 
 def optional_callables(**arguments: object) -> None:
-    """Each argument is a plain callable, not a coroutine function, or None."""
+    """Check that each argument is None or a callable that is no coroutine function."""
     for name, value in arguments.items():
         if value is not None and not callable(value):
             fail(name, f"must be callable, not {type(value).__name__}")
         if iscoroutinefunction(value):
-            fail(name, "must be a plain function: nobody would await it")
+            fail(name, "must be a plain function, as the SDK would not await it")

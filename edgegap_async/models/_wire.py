@@ -1,24 +1,24 @@
-"""What the API may send for a value, and what the attribute then holds.
+"""Types of the fields of answers, for values that the API writes in several ways.
 
-A type checker sees the right column, msgspec the left one; a reader turns the one into
-the other right after decoding:
+    type         the API sends                              the attribute holds
+    ----------   ----------------------------------------   -------------------------
+    Time         null, "", "2025-11-29 22:35:31.971359",    an aware datetime or None
+                 "2025-11-26T16:32:30Z"
+    Integer      null, "", 5, "5"                           an int or None
+    Real         null, "", 45.5, "45.3324097"               a float or None
+    Texts        null, "", "text", ["text"]                 a tuple of strings
+    Numbers      null, "", [45.5, "5", null]                a tuple of numbers or None
+    Labels       null, "", ["text", 5, null]                a tuple of strings or None
+    Times        null, "", [times as above]                 a tuple of datetimes or None
+    Several[X]   null, "", [...]                            a tuple of X
+    ByName[X]    null, "", {...}                            a mapping of names to X
+    Maybe[X]     null, "", true, {...}, [...]               an X or None
 
-    null, "", "2025-11-29 22:35:31.971359", "2025-11-26T16:32:30Z"      Time: an aware
-    datetime or None
-    null, "", 5, "5"                                                    Integer: int or
-    None
-    null, "", 45.5, "45.3324097"                                        Real: float or
-    None
-    null, "", "text", ["text"]                                          Texts: a tuple
-    null, "", [...]                                                     Several[X]: a
-    tuple
-    null, "", {...}                                                     ByName[X]: a
-    mapping
-    null, "", true, {...}, [...]                                        Maybe[X]: what X
-    says, or None
+msgspec decodes the middle column. `Answer` converts each value right after decoding. A
+type checker sees the right column.
 
-What can't be read is None: a number nobody can read must not take the whole answer with
-it.
+A number or a time that can't be read becomes None, so that one bad value does not make
+the whole answer unreadable.
 """
 
 import inspect
@@ -59,7 +59,7 @@ def _real(value: float | str | None) -> float | None:
 def _number(value: float | str | None) -> int | float | None:
     if isinstance(value, str):
         try:
-            # exact, however long
+            # Exact for numbers of any length, which a float is not.
             return int(value)
         except ValueError:
             pass
@@ -120,8 +120,12 @@ def _none_if_text(_: str) -> None:
 
 
 class _Reads:
-    """A reader, and the types of what may come that it has to look at: most values are
-    what they should be.
+    """Converts a value of a field.
+
+    Args:
+        read: the conversion.
+        types: the decoded types that need the conversion. Most values have the right
+            type already, and are left as they are.
     """
 
     def __init__(self, read: Callable[..., object], *types: type) -> None:
@@ -129,7 +133,7 @@ class _Reads:
         self.types = frozenset(types)
 
 
-# an identity: an answer without it is no answer
+# An answer without the ID of its deployment is of no use, so it fails to decode.
 RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]
 
 if TYPE_CHECKING:
@@ -144,8 +148,8 @@ if TYPE_CHECKING:
     ByName: TypeAlias = Mapping[str, T]
     Maybe: TypeAlias = T | None
 else:
-    # As msgpack, which has times, a struct of ours comes with a datetime; msgspec has
-    # no union of that and a string.
+    # msgpack has times: an answer encoded as msgpack holds a datetime where JSON holds
+    # a string. msgspec has no union of a datetime and a string.
     Time = Annotated[object, _Reads(_time, str, datetime, bool, int, float, list, dict)]
     Integer = Annotated[int | float | str | None, _Reads(_integer, str, float)]
     Real = Annotated[int | float | str | None, _Reads(_real, str, int)]
@@ -180,11 +184,12 @@ else:
 
 
 class Answer(Struct, frozen=True, gc=False, kw_only=True):
-    """Base of all that the API answers: frozen, unknown fields ignored, variants read
-    as the table above says.
+    """Base of all answers of the API.
 
-    `gc=False` because answers hold no cycles: it halves the time to decode a large
-    page.
+    Answers are frozen. Unknown fields are ignored. Fields are converted as in the table
+    at the top of this module.
+
+    `gc=False`: answers hold no cycles, and it halves the time to decode a large page.
     """
 
     _readers: ClassVar[
@@ -200,6 +205,6 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
 
     def __post_init__(self) -> None:
         for name, types, read in self._readers:
-            came = getattr(self, name)
-            if type(came) in types:
-                force_setattr(self, name, read(came))
+            value = getattr(self, name)
+            if type(value) in types:
+                force_setattr(self, name, read(value))

@@ -1,6 +1,6 @@
-"""What a deploy takes: the arguments become checked bodies here, and nowhere else.
+"""Bodies of a deploy, and its answer.
 
-A body checks and completes itself when it is made; it holds what goes over the wire.
+A body checks its arguments when it is made, and converts them to what is sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from ._wire import Answer, RequestId
 
 
 class IPAddressUser(Struct, frozen=True):
-    """A player known by an IPv4 or IPv6 address."""
+    """A player, given by an IPv4 or IPv6 address."""
 
     ip_address: str
 
@@ -40,7 +40,7 @@ class IPAddressUser(Struct, frozen=True):
 
 
 class GeoCoordinatesUser(Struct, frozen=True):
-    """A player known by coordinates, in degrees."""
+    """A player, given by coordinates in degrees."""
 
     latitude: float
     longitude: float
@@ -63,8 +63,12 @@ class ByCoordinates(Struct, frozen=True, tag_field="user_type", tag="geo_coordin
 
 
 class EnvironmentVariable(Struct, frozen=True):
-    """A variable for the container; `is_hidden` keeps its value out of the dashboard. A
-    value holds up to 4 KB.
+    """An environment variable of the container.
+
+    Args:
+        key: its name.
+        value: up to 4 KB; may be empty.
+        is_hidden: keep the value out of Edgegap's dashboard, and out of this repr.
     """
 
     key: str
@@ -82,15 +86,15 @@ class EnvironmentVariable(Struct, frozen=True):
         return f"EnvironmentVariable({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        # msgspec's own, which rich asks for, would show the hidden value.
+        # rich calls this method. The one of msgspec would show the hidden value.
         value = "***" if self.is_hidden else self.value
         return [("key", self.key), ("value", value), ("is_hidden", self.is_hidden)]
 
 
 class Webhook(Struct, frozen=True):
-    """A URL that Edgegap calls once, without a signature and without a second try.
+    """A URL that Edgegap calls once, without a signature and without a retry.
 
-    Its repr ends with the host: the rest is where a secret has to be.
+    Its repr shows only the scheme and the host: the rest may hold a secret.
     """
 
     url: str
@@ -103,14 +107,17 @@ class Webhook(Struct, frozen=True):
         return f"Webhook({name}={shown!r})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        # msgspec's own, which rich asks for, would show all of it.
+        # rich calls this method. The one of msgspec would show the whole URL.
         parts = http_url("webhook", self.url)
         return [("url", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***")]
 
 
 class Resources(Struct, frozen=True):
-    """Resources in place of the version's: `cpu_units` (1024 is one core) and
-    `memory_mib`, at most twice as many.
+    """Resources that replace those of the application version.
+
+    Args:
+        cpu_units: at least 100; 1024 units are one core.
+        memory_mib: MiB, at least 100 and at most twice `cpu_units`.
     """
 
     cpu_units: int
@@ -135,7 +142,7 @@ User: TypeAlias = (
 EnvironmentVariables: TypeAlias = Mapping[str, str] | Sequence[EnvironmentVariable]
 
 if TYPE_CHECKING:
-    # What a caller may give; the body turns it into the wire form on the other side.
+    # The types that a caller may pass. The body converts them to the types below.
     _Users: TypeAlias = Sequence[User]
     _Variables: TypeAlias = EnvironmentVariables | None
     _Webhook: TypeAlias = Webhook | str | None
@@ -143,6 +150,10 @@ else:
     _Users = tuple[ByAddress | ByCoordinates, ...]
     _Variables = tuple[EnvironmentVariable, ...] | None
     _Webhook = Webhook | None
+
+
+# The fields of a deploy that hold the URL of a webhook.
+WEBHOOK_FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
 
 def _user(value: object) -> ByAddress | ByCoordinates:
@@ -156,7 +167,7 @@ def _user(value: object) -> ByAddress | ByCoordinates:
         case GeoCoordinatesUser():
             user = ByCoordinates(value)
         case ByAddress() | ByCoordinates():
-            # of a body that was decoded
+            # The body was decoded, so its users have their wire form.
             user = value
         case _:
             fail(
@@ -187,8 +198,7 @@ def _webhook(argument: str, given: object) -> Webhook | None:
 
 
 class DeployRequest(Struct, frozen=True, omit_defaults=True):
-    """What one deployment is asked to be. Made from the arguments of
-    `deployments.deploy`, it checks them.
+    """The body of a deploy. It checks and converts the arguments of `deployments.deploy`.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
@@ -226,13 +236,16 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
             flag("require_cached_locations", self.require_cached_locations)
         if self.resources is not None and not isinstance(self.resources, Resources):
             fail("resources", "must be a Resources")
-        for name in ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated"):
+        for name in WEBHOOK_FIELDS:
             force_setattr(self, name, _webhook(name, getattr(self, name)))
 
 
 class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only=True):
-    """A `DeployRequest` for a private fleet; `private_host_ids` in order of preference,
-    overflow goes to the cloud.
+    """The body of a deploy to a private fleet.
+
+    Args:
+        private_host_ids: the hosts to deploy to, in order of preference. If they are
+            full, the deployment goes to the cloud.
     """
 
     private_host_ids: Sequence[str]
@@ -247,8 +260,11 @@ class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only
 
 
 class DeploymentAccepted(Answer, frozen=True, kw_only=True):
-    """The deployment exists under `request_id`; it is not ready yet. `once_tag`: the
-    tag that the SDK sent with it.
+    """A deployment that exists, but is not ready yet.
+
+    Attributes:
+        request_id: its ID.
+        once_tag: the unique tag that the SDK sent with the deploy, if it sent one.
     """
 
     request_id: RequestId

@@ -1,6 +1,4 @@
-"""A deployment in the API's answers: its status, its row in a list, its logs, and the
-answers to stops.
-"""
+"""Answers about deployments: status, rows of lists, logs and stops."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -27,8 +25,10 @@ from .paging import CHECKS, Pagination
 
 
 class DeploymentState(Enum):
-    """Where in its life a deployment is. UNKNOWN: a word this version does not know;
-    the raw text is kept beside it.
+    """The state of a deployment.
+
+    UNKNOWN: this version of the SDK does not know the state. `current_status` holds its
+    text.
     """
 
     INITIALIZING = "INITIALIZING"
@@ -44,8 +44,9 @@ class DeploymentState(Enum):
 
     @classmethod
     def of(cls, raw: str | None) -> "DeploymentState":
-        """The state that `Status.READY`, `READY` or `ready` means; UNKNOWN for any
-        other text.
+        """Return the state for `Status.READY`, `READY` or `ready`.
+
+        Any other text is UNKNOWN.
         """
         return _STATES.get((raw or "").rpartition(".")[2].upper(), cls.UNKNOWN)
 
@@ -54,8 +55,9 @@ _STATES = {state.value: state for state in DeploymentState}
 
 
 class Port(Answer, frozen=True, kw_only=True):
-    """A port of a deployment: `external` is what players connect to, `internal` what
-    the game listens on.
+    """A port of a deployment.
+
+    Players connect to `external`. The game listens on `internal`.
     """
 
     external: Integer = None
@@ -79,8 +81,9 @@ class DeploymentSession(Answer, frozen=True, kw_only=True):
 
 
 class ReadyDeployment(Answer, frozen=True, kw_only=True):
-    """What players need to connect: what a status and a list row both tell.
-    `start_time` is when it became ready.
+    """What players need to connect to a deployment. Statuses and list rows both hold it.
+
+    `start_time` is the time when the deployment became ready.
     """
 
     request_id: RequestId
@@ -96,12 +99,14 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
         return isinstance(self.tags, Unlisted)
 
     def address(self, port: str | int) -> tuple[str, int]:
-        """The (host, port) that players connect to, for a port by its key, its name or
-        its internal number.
+        """Return the (host, port) that players connect to.
+
+        Args:
+            port: the key of a port, its name, or its internal number.
 
         Raises:
-            LookupError: there is no such port; the text names those there are. Or
-                nothing is placed yet.
+            LookupError: there is no such port; the text lists the known ports. Or the
+                deployment has no host yet.
         """
         wanted = str(port)
         ports = self.ports.values()
@@ -134,8 +139,9 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
 
 
 class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
-    """All that the API tells of one deployment. `elapsed_time` in seconds,
-    `max_duration` in minutes.
+    """The full status of a deployment.
+
+    `elapsed_time` is in seconds, `max_duration` in minutes.
     """
 
     app_name: str | None = None
@@ -163,20 +169,21 @@ class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
 
 
 class DeploymentSummary(ReadyDeployment, frozen=True, kw_only=True):
-    """A deployment's row in a list. Pending and failed look alike here: both are just
-    not `ready`.
+    """A row in a list of deployments.
+
+    A row does not distinguish pending from failed deployments: both are not `ready`.
     """
 
     ready: Maybe[bool] = None
     sockets: Integer = None
     sockets_usage: Integer = None
     is_joinable_by_session: Maybe[bool] = None
-    # not documented, but read by official code
+    # Not documented, but official code of Edgegap reads it.
     status: str | None = None
 
 
 class DeploymentPage(Answer, frozen=True, kw_only=True):
-    """One page of deployments; `total_count` counts all that match."""
+    """A page of deployments. `total_count` counts all matches, on all pages."""
 
     data: tuple[DeploymentSummary, ...]
     total_count: Integer = None
@@ -185,8 +192,9 @@ class DeploymentPage(Answer, frozen=True, kw_only=True):
 
 
 class StopResult(Answer, frozen=True, kw_only=True):
-    """The stop is accepted; before READY or ERROR it is carried out once one of them is
-    reached.
+    """The API has accepted a stop.
+
+    A deployment that is not READY or in ERROR yet is stopped once it is.
     """
 
     message: str | None = None
@@ -194,8 +202,12 @@ class StopResult(Answer, frozen=True, kw_only=True):
 
 
 class BulkStopFilter(Struct, frozen=True):
-    """Which deployments a bulk stop means: `field` is `request_id` or
-    `deployment_tags`.
+    """A condition on the deployments that a bulk stop stops.
+
+    Args:
+        field: `request_id` or `deployment_tags`.
+        values: the IDs or tags to compare with.
+        filter_type: a deployment must match any, all or none (`not`) of the values.
     """
 
     field: str
@@ -228,13 +240,13 @@ class BulkStopRequest(Struct, frozen=True):
 
 
 class Processable(Answer, frozen=True, kw_only=True):
-    """A deployment that a bulk stop takes."""
+    """A deployment that a bulk stop will stop."""
 
     request_id: RequestId
 
 
 class BulkStopResult(Answer, frozen=True, kw_only=True):
-    """What will be stopped. Which IDs could not be stopped, the API does not tell."""
+    """The deployments that will be stopped. The API does not list the others."""
 
     processable: Several[Processable] = ()
 
@@ -248,8 +260,9 @@ class CrashData(Answer, frozen=True, kw_only=True):
 
 
 class ContainerLogs(Answer, frozen=True, kw_only=True):
-    """What the container wrote. Gone when the deployment stops, unless an endpoint
-    storage is set.
+    """The output of a container.
+
+    It is lost when the deployment stops, unless an endpoint storage keeps it.
     """
 
     logs: str | None = None

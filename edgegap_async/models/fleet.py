@@ -1,5 +1,7 @@
-"""Hosts of a private fleet. The reference page has `pin` and `delete_schedules`, the
-newer specification the rest.
+"""Hosts of a private fleet.
+
+The reference page documents `pin` and `delete_schedules`, the newer specification the
+other fields.
 """
 
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ from .paging import Pagination
 
 
 class Beacon(Answer, frozen=True, kw_only=True):
-    """Where a host answers pings."""
+    """The address at which a host answers pings."""
 
     tcp_port: Integer = None
     udp_port: Integer = None
@@ -17,7 +19,7 @@ class Beacon(Answer, frozen=True, kw_only=True):
 
 
 class Pin(Answer, frozen=True, kw_only=True):
-    """The place and the size that a host was ordered for."""
+    """The location and the size that were ordered for a host."""
 
     label: str | None = None
     latitude: Real = None
@@ -31,15 +33,17 @@ class Pin(Answer, frozen=True, kw_only=True):
 
 
 class DeleteSchedule(Answer, frozen=True, kw_only=True):
-    """When a host is to be deleted."""
+    """The time at which a host will be deleted."""
 
     uuid: str | None = None
     scheduled_at: Time = None
 
 
 class FleetHost(Answer, frozen=True, kw_only=True):
-    """One host. `centroid` and `fleet_host_specifications` are passed on as they came:
-    their form is not published.
+    """A host of a private fleet.
+
+    `centroid` and `fleet_host_specifications` are not converted, as Edgegap does not
+    document their fields.
     """
 
     host_id: str
@@ -65,8 +69,10 @@ class FleetHost(Answer, frozen=True, kw_only=True):
 
 
 class FleetHosts(Answer, frozen=True, kw_only=True):
-    """The hosts of a fleet; the reference page gives them all at once, the newer
-    specification in pages.
+    """The hosts of a fleet.
+
+    The API sends all hosts at once according to the reference page, and pages of them
+    according to the newer specification.
     """
 
     data: tuple[FleetHost, ...]

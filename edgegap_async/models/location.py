@@ -1,10 +1,10 @@
-"""Where servers can run: GET /v1/locations, and the place of a deployment."""
+"""Locations of deployments, and those that can be deployed to."""
 
 from ._wire import Answer, Maybe, Real, Texts
 
 
 class Location(Answer, frozen=True, kw_only=True):
-    """A place: of a deployment, or one that can be deployed to. Coordinates in degrees."""
+    """A location. Its coordinates are in degrees."""
 
     city: str | None = None
     country: str | None = None
@@ -16,7 +16,7 @@ class Location(Answer, frozen=True, kw_only=True):
 
 
 class LocationTag(Answer, frozen=True, kw_only=True):
-    """A key and a value that Edgegap put on a location."""
+    """A tag that Edgegap has put on a location."""
 
     key: str | None = None
     value: str | None = None
@@ -30,7 +30,7 @@ class AvailableLocation(Location, frozen=True, kw_only=True):
 
 
 class Locations(Answer, frozen=True, kw_only=True):
-    """All locations that fit the question."""
+    """All locations that match the query (GET /v1/locations)."""
 
     locations: tuple[AvailableLocation, ...]
     messages: Texts = ()

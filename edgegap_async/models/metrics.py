@@ -1,10 +1,10 @@
-"""Metrics of a deployment: series of (label, value, time)."""
+"""Metrics of a deployment: series of labels, values and times."""
 
 from ._wire import Answer, Labels, Maybe, Numbers, Times
 
 
 class MetricSeries(Answer, frozen=True, kw_only=True):
-    """One series; the three tuples run in parallel."""
+    """A series. Items with the same index in the three tuples belong together."""
 
     labels: Labels = ()
     datasets: Numbers = ()
@@ -12,7 +12,7 @@ class MetricSeries(Answer, frozen=True, kw_only=True):
 
 
 class TotalMetrics(Answer, frozen=True, kw_only=True):
-    """What went over the network and the disk since the start."""
+    """Network and disk traffic since the deployment started."""
 
     receive_total: Maybe[MetricSeries] = None
     transmit_total: Maybe[MetricSeries] = None
@@ -21,7 +21,7 @@ class TotalMetrics(Answer, frozen=True, kw_only=True):
 
 
 class NetworkMetrics(Answer, frozen=True, kw_only=True):
-    """What goes over the network at a time."""
+    """Network traffic over time."""
 
     receive: Maybe[MetricSeries] = None
     transmit: Maybe[MetricSeries] = None

@@ -1,4 +1,4 @@
-"""Pages, and the query that a list of deployments takes."""
+"""Pages of lists, and the query of a list of deployments."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,8 +8,8 @@ from msgspec.structs import force_setattr
 from ._check import fail, identifier, instances, label, sequence, text
 from ._wire import Answer, Integer, Maybe
 
-# The fields whose values come from files and pipes. A value with a line end would match
-# nothing, without an error.
+# Users read the values of these fields from files and pipes. A value with a line end
+# would match nothing, and the API would report no error.
 CHECKS: Mapping[str, Callable[[str, object], str]] = {
     "request_id": identifier,
     "tags": label,
@@ -18,14 +18,15 @@ CHECKS: Mapping[str, Callable[[str, object], str]] = {
 
 
 class Paginator(Answer, frozen=True, kw_only=True):
-    """How many pages there are."""
+    """The number of pages."""
 
     num_pages: Integer = None
 
 
 class Pagination(Answer, frozen=True, kw_only=True):
-    """Where in the pages an answer stands. All absent where an operation does not page
-    (`{}`).
+    """The position of a page among all pages.
+
+    All fields are None if the operation has no pages (`{}`).
     """
 
     number: Integer = None
@@ -37,11 +38,16 @@ class Pagination(Answer, frozen=True, kw_only=True):
 
 
 class ListFilter(Struct, frozen=True):
-    """One condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
+    """A condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
 
-    Known fields and operators: status eq, neq; request_id, tags, application, version
-    eq, neq, in, nin; fleet_name, host_name also ilike (with %); created_at eq, gte, lte
-    (ISO 8601). `in` and `nin` take a sequence. Others are passed on as they are.
+    Known fields and their operators:
+
+    - status: eq, neq
+    - request_id, tags, application, version: eq, neq, in, nin
+    - fleet_name, host_name: eq, neq, in, nin, and ilike with % as a wildcard
+    - created_at, in ISO 8601: eq, gte, lte
+
+    `in` and `nin` take a sequence. Other fields and operators are sent unchecked.
     """
 
     field: str
@@ -80,8 +86,9 @@ class OrderBy(Struct, frozen=True):
 
 
 class ListQuery(Struct, frozen=True, omit_defaults=True):
-    """Which deployments to list, and in which order; at most one filter per field, as
-    the API takes no more.
+    """The filters and the order of a list of deployments.
+
+    The API takes at most one filter per field.
     """
 
     filters: Sequence[ListFilter] = ()

@@ -18,7 +18,7 @@ class TagRequest(Struct, frozen=True):
 
 
 class DeploymentTag(Answer, frozen=True, kw_only=True):
-    """One tag."""
+    """A tag of a deployment."""
 
     name: str
     create_time: Time = None
@@ -26,8 +26,10 @@ class DeploymentTag(Answer, frozen=True, kw_only=True):
 
 
 class DeploymentTags(Answer, frozen=True, kw_only=True):
-    """The tags of a deployment; their number is `count` on the reference page,
-    `total_count` in the specification.
+    """The tags of a deployment.
+
+    Their number is `count` on the reference page, and `total_count` in the newer
+    specification.
     """
 
     tags: tuple[DeploymentTag, ...]

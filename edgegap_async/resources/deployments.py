@@ -15,7 +15,7 @@ from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
-from .._transport.queries import under_tags
+from .._transport.queries import is_last, under_tags
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
@@ -550,7 +550,7 @@ class Deployments:
                 if summary.request_id not in seen:
                     seen.add(summary.request_id)
                     yield summary
-            if not page.data or page.pagination is None or not page.pagination.has_next:
+            if is_last(page):
                 return
             number, stale = number + 1, 0 if fresh else stale + 1
 

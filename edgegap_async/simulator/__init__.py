@@ -1,16 +1,16 @@
-"""Edgegap's API on loopback for tests, demos and load tests, and an event loop in
-virtual time.
+"""A simulator of Edgegap's API on loopback, for tests, demos and load tests. Also an
+event loop in virtual time.
 
-    server.py         `Simulator`: options, counts, start and end
-    rate_limits.py    how requests are counted against the limits
-    http/             from a request to its response, and webhooks
+    server.py         `Simulator`: its options, counts, start and end
+    rate_limits.py    counts requests against the limits
+    http/             processes requests, and sends webhooks
     world/            the state: deployments, tags, fleets; no I/O
-    faults/           what goes wrong on request
+    faults/           injects faults
     virtual_time.py   `VirtualTimeLoop`
     plugin.py         the pytest fixture `edgegap_simulator`
 
-Each name is imported on first use: every pytest run loads the plugin and with it this
-package.
+Each name is imported on first use, as every pytest run loads the plugin and this
+package with it.
 """
 
 from importlib import import_module

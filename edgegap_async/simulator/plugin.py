@@ -1,8 +1,10 @@
-"""The pytest fixture `edgegap_simulator`: the API on loopback, for tests of any kind.
+"""The pytest fixture `edgegap_simulator`: a simulator of the API on loopback.
 
-The fixture is synchronous and its server runs in a thread, so it needs no async plugin
-and serves any client, also one in another process. Every pytest run in an environment
-with this package imports this module, so it imports nothing heavy.
+The fixture is synchronous, and its server runs in a thread. So it needs no async
+plugin, and it serves any client, even one in another process.
+
+Every pytest run in an environment with this package imports this module. So it imports
+nothing that takes long.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from .server import Simulator
 
 _MARKER = (
-    "edgegap_simulator(**options): the arguments with which the fixture "
-    "edgegap_simulator makes its Simulator: error_share=0.5, ..."
+    "edgegap_simulator(**options): arguments of the Simulator of the fixture "
+    "edgegap_simulator, such as error_share=0.5"
 )
 
 
@@ -51,13 +53,14 @@ def edgegap_simulator_made(request: pytest.FixtureRequest) -> Simulator:
 
 @pytest.fixture
 def edgegap_simulator(edgegap_simulator_made: Simulator) -> Iterator[Simulator]:
-    """A running `Simulator` in real time: set your client's base URL to its `.url`,
-    then check its counts.
+    """Run a `Simulator` in real time, and yield it.
 
-    Configure it with the marker `@pytest.mark.edgegap_simulator(error_share=0.5)`,
-    which takes the arguments of `Simulator` by name. Markers of the class and module
-    apply too; the closest one has precedence. Or override the fixture
-    `edgegap_simulator_made` and return your own.
+    Set the base URL of your client to its `.url`. Then check its counts.
+
+    The marker `@pytest.mark.edgegap_simulator(error_share=0.5)` takes the arguments of
+    `Simulator` by name. Markers of the class and of the module apply too; the closest
+    one has precedence. To use a simulator of your own, override the fixture
+    `edgegap_simulator_made`.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -86,7 +89,7 @@ def _serve(simulator: Simulator, started: Future[Callable[[], object]]) -> None:
             started.set_result(lambda: loop.call_soon_threadsafe(stopped.set))
             await stopped.wait()
 
-    # A fixed loop, whatever loop the tests have configured.
+    # It does not depend on the loop that the tests have configured.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         try:
             runner.run(serve())

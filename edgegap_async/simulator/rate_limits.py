@@ -1,8 +1,8 @@
-"""How the server counts requests against its limits, in one of five ways.
+"""Counts requests against the limits, in one of five ways.
 
-The way of the real API is not documented, so it is an option. The caller passes the
-time in seconds. Nothing is shared with the client's rate limiter, so that client and
-simulator can't be wrong together.
+Edgegap does not document how its API counts, so it is an option. The caller passes the
+time in seconds. This module shares no code with the limiter of the client, so that a
+bug can't affect both.
 """
 
 from collections import deque
@@ -16,22 +16,23 @@ Enforcement: TypeAlias = Literal[
 ]
 Rates: TypeAlias = Mapping[LimitName, float | None]
 
-# In seconds. asyncio fires a timer up to one tick of its clock early, and sums of
-# floats are off by less than that. Two requests sent one second apart must not count as
-# being within one second.
+# In seconds. asyncio may fire a timer one tick of its clock early, and rounding errors
+# of sums are smaller than a tick. Two requests that are sent one second apart must not
+# count as two requests within one second.
 _TICK = 1e-9
-# In seconds. A server without tolerance refuses requests that were evenly paced but met
-# the network's jitter: at 5 ms of jitter 106 of 400. No real API could work like that.
+# In seconds. A server without tolerance refuses evenly paced requests because of jitter
+# in the network: with 5 ms of jitter, it refuses 106 of 400. No real API could work
+# like that.
 SPACING_TOLERANCE = 0.010
 
 
 class Rule(Protocol):
-    """A way to count."""
+    """A way to count requests."""
 
     def admits(self, now: float) -> bool:
-        """Whether a request that arrives now is within the limit.
+        """Return whether a request that arrives now is within the limit.
 
-        A refused request does not use the limit.
+        A refused request does not count against the limit.
         """
         ...
 
@@ -44,9 +45,9 @@ class _Off:
 
 
 class _FixedWindow:
-    """N requests per whole second of the server's clock.
+    """Admits N requests per whole second of the server's clock.
 
-    Around the start of a second, 2 N requests can pass within one second.
+    Around the start of a second, it can admit 2 N requests within one second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -64,7 +65,7 @@ class _FixedWindow:
 
 
 class _SlidingWindow:
-    """N requests in any second."""
+    """Admits N requests in any second."""
 
     def __init__(self, rate: float) -> None:
         self._most, self._length = _per_window(rate)
@@ -81,7 +82,7 @@ class _SlidingWindow:
 class _TokenBucket:
     """A token bucket that holds the tokens of one second.
 
-    After a pause, 2 N requests can pass within one second.
+    After a pause, it can admit 2 N requests within one second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -100,9 +101,9 @@ class _TokenBucket:
 
 
 class _Spacing:
-    """One request every 1/N seconds, at most `tolerance` seconds early.
+    """Admits one request every 1/N seconds, at most `tolerance` seconds early.
 
-    An early request does not move the times of the following ones.
+    An early request does not change when the following ones are due.
     """
 
     def __init__(self, rate: float, tolerance: float) -> None:
@@ -143,8 +144,8 @@ class EnforcedLimit:
     def admit(self, now: float) -> bool:
         """Count a request, and return whether it is admitted."""
         self.arrivals += 1
-        # The fullest window of one second can be moved until its last arrival is at its
-        # end, so it is enough to look at the second before each arrival.
+        # Some window of one second with the most arrivals ends with an arrival. So it
+        # is enough to count the arrivals in the second before each one.
         _drop_old(self._last_second, now, 1.0)
         self._last_second.append(now)
         self.busiest_second = max(self.busiest_second, len(self._last_second))
@@ -155,7 +156,7 @@ class EnforcedLimit:
     def count_refusal(self) -> None:
         """Count an admitted request as refused, because a fault refused it.
 
-        It has used the limit all the same.
+        It still counts against the limit.
         """
         self.refused += 1
 
@@ -178,8 +179,8 @@ def enforced_limits(
 
     Args:
         enforcement: How requests are counted.
-        rates: Requests per second in place of the documented ones, by limit; None means
-            no limit.
+        rates: Requests per second that replace the documented ones, by limit. None
+            means no limit.
         tolerance: How many seconds early `spacing` admits a request.
 
     Raises:
@@ -225,9 +226,9 @@ def _rule(enforcement: Enforcement, rate: float | None, tolerance: float) -> Rul
 
 
 def _per_window(rate: float) -> tuple[int, float]:
-    """Return how many requests pass per window, and its length in seconds.
+    """Return how many requests a window admits, and its length in seconds.
 
-    Below one request per second the window grows, as there are no half requests.
+    For a limit below one request per second, the window is longer than a second.
     """
     return max(1, int(rate)), max(1.0, 1 / rate)
 

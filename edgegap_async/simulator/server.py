@@ -32,8 +32,8 @@ _HOST = "127.0.0.1"
 # A thousand clients may connect in one turn of the loop. The kernel reduces this to its
 # own maximum.
 _BACKLOG = 65_535
-# In seconds: how long aiohttp waits for handlers at the end. None are left by then, and
-# 0 would mean no timeout.
+# In seconds: how long aiohttp waits for handlers at the end. All of them have ended by
+# then, and 0 would mean no time-out.
 _SHUTDOWN_TIMEOUT = 0.001
 
 
@@ -50,7 +50,7 @@ class Counts(TypedDict):
 
 @dataclass(slots=True)
 class _Server:
-    """The parts of a simulator that was started. They can be read after its end."""
+    """The parts of a started simulator. They can be read after its end."""
 
     url: str
     world: World
@@ -61,7 +61,7 @@ class _Server:
     ended_at: float | None = None
 
     def now(self) -> float:
-        """Return the time, which stands still after the end."""
+        """Return the time. After the end, it is the time of the end."""
         return self.loop.time() if self.ended_at is None else self.ended_at
 
     async def aclose(self) -> None:
@@ -72,39 +72,42 @@ class _Server:
                 await site.stop()
             await self.pipeline.aclose()
             await self.runner.cleanup()
-            # Webhooks come last, as any request may schedule one.
+            # Webhooks are closed last, as any request may schedule one.
             await self.webhooks.aclose()
 
 
 class Simulator:
-    """Edgegap's dedicated-server API on loopback.
+    """A simulator of Edgegap's API for dedicated servers, on loopback.
 
         async with Simulator(error_share=0.1) as sim:
             async with EdgegapSession("any-token", base_url=sim.url) as edgegap:
                 ...
 
-    Deployments start, become READY or fail, and stop. The documented limits are
-    enforced. Nothing leaves the machine. Time is the running loop's, so under
-    `VirtualTimeLoop` a day passes at once. A simulator can be entered once.
+    Deployments start, become READY or fail, and stop. The simulator enforces the
+    documented limits. It never contacts the real API. It uses the clock of the running
+    loop, so a simulated day takes no real time under `VirtualTimeLoop`. A simulator can
+    be entered once.
 
     Lists show the deployments that are not TERMINATED. A deployment must pass all
-    filters of a list or bulk stop; a bulk stop without filters stops all. Every name is
-    a private fleet with three hosts, created on first use; a deploy to an unknown host
-    goes to the cloud. A self-stop takes only the delete token of its deployment (see
-    `environment`). Every request counts under its limit, whatever its result.
+    filters of a list or a bulk stop. A bulk stop without filters stops all deployments.
+    Every name is a private fleet with three hosts, which is created on first use. A
+    deploy to an unknown host goes to the cloud. A self-stop accepts only the delete
+    token of its deployment (see `environment`). Every request counts against its limit,
+    whatever its result.
 
-    The webhooks of a deploy are sent when it becomes READY, becomes ERROR, or is
-    TERMINATED: one POST with the body of a status, ten seconds for the response, two
-    hundred at a time. They can arrive before the deploy's own response. A deployment
-    that is stopped before it is READY or ERROR sends only its end.
+    The simulator sends the webhooks of a deployment when it becomes READY, becomes
+    ERROR, or is TERMINATED. Each webhook is one POST with the body of a status. It
+    waits ten seconds for the response, and sends at most two hundred webhooks at a
+    time. A webhook may arrive before the response to its deploy. A deployment that is
+    stopped before it is READY or ERROR sends only the webhook of its end.
 
     `GET /_simulator/counts` returns `counts()` as JSON; it needs no token and does not
     count.
 
     Args:
-        token: The API token to accept; None accepts any. The header `Authorization:
-            token <token>` is required either way.
-        seed: The seed of all random numbers: the same seed gives the same IDs, times
+        token: The API token to accept. None accepts any token. The header
+            `Authorization: token <token>` is required in both cases.
+        seed: The seed of all random numbers. The same seed gives the same IDs, times
             and failures.
         ready_after: Seconds from the deploy until READY: a range, or a callable that
             returns them.
@@ -112,33 +115,35 @@ class Simulator:
             to 1.
         enforcement: How requests are counted: `off`, `fixed-window`, `sliding-window`,
             `token-bucket` or `spacing`.
-        rates: Requests per second in place of the documented limits: `{"deploy": 25}`;
-            None means no limit.
+        rates: Requests per second that replace the documented limits, such as
+            `{"deploy": 25}`. None means no limit.
         spacing_tolerance: How many seconds early `spacing` admits a request.
-        retry_after: Seconds in the `Retry-After` of a 429; None omits the header.
+        retry_after: Seconds in the `Retry-After` of a 429. None omits the header.
         retry_after_form: The form of that header: `seconds`, or `date` (in whole
             seconds, with a `Date` header).
         delay_before: Seconds before a request counts: a range, or a callable that
             returns them.
-        delay_after: Seconds from the operation until its response, likewise.
-        port: The port to listen on; 0 takes a free one.
+        delay_after: Seconds from the operation until its response, in the same form.
+        port: The port to listen on. 0 selects a free one.
         stop_takes: Seconds from the beginning of a stop until TERMINATED.
         gone: The response to a status call for a deployment that has ended: `404`,
             `410`, `400` (with the message that clients look for), or 200 and TERMINATED
             (`terminated`). Other calls respond the same, or 404. An ID that never
             existed is 404, or 400 with `400`. Stops always respond 410 and 404.
-        newest_first: The order of a list that requests none.
-        max_page_size: The largest page; a larger size is reduced to it.
+        newest_first: The order of a list whose query requests no order.
+        max_page_size: The largest page size. A larger requested size is reduced to it.
         fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
             `renamed`, or `both`.
-        faults: What goes wrong: `[Fault("deploy", "cut-after", 0.05)]`.
-        replica_lag: For so many seconds after a deploy, all calls with its ID respond
-            as if it were unknown, as behind a replica that lags. A stop then has no
-            effect. Lists and bulk stops are not affected: see the fault `lag`.
+        faults: The faults to inject, such as `[Fault("deploy", "cut-after", 0.05)]`.
+        replica_lag: The seconds after a deploy in which all calls with its ID are
+            answered as if it were unknown, as by a replica that lags. A stop in this
+            time has no effect. Lists and bulk stops are not affected: for these, use
+            the fault `lag`.
         neighbours: The number of deployments of neighbours: other users of the same
             organization. They are READY, older than all others, and never end by
-            themselves. Lists show them and stops stop them. `deployed` and `running`
-            omit them; `stopped` does not, so that tests notice who stops them.
+            themselves. Lists show them, and a stop can stop them. `deployed` and
+            `running` omit them. `stopped` includes them, so that a test notices if
+            its program stops them.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -198,9 +203,9 @@ class Simulator:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """The faults that can still hit, each with the `times` that are left.
+        """The faults that can still occur, each with its remaining `times`.
 
-        They can be replaced at any time, for the requests from then on.
+        They can be replaced at any time. The new faults apply to later requests.
 
         Raises:
             ValueError: The shares of faults that exclude each other add up to more than
@@ -214,7 +219,7 @@ class Simulator:
         self._injector.faults = faults
 
     def faulted(self) -> dict[str, int]:
-        """Return how often each kind of fault has hit."""
+        """Return how often each kind of fault has occurred."""
         return self._injector.hits()
 
     def busiest_second(self, limit: LimitName) -> int:
@@ -237,14 +242,14 @@ class Simulator:
         return self._started.world.deployed()
 
     def running(self) -> frozenset[str]:
-        """Return the IDs of what was deployed here and is not TERMINATED.
+        """Return the IDs of the deployments made here that are not TERMINATED.
 
-        After the end of the block, this is the state at its end.
+        After the end of the `async with` block, this is the state at its end.
         """
         return self._started.world.running(self._started.now())
 
     def stopped(self) -> frozenset[str]:
-        """Return the IDs of all whose stop was accepted, complete or not.
+        """Return the IDs of all deployments with an accepted stop, complete or not.
 
         Deployments of neighbours are included.
         """
@@ -253,7 +258,7 @@ class Simulator:
     def ready_or_failed_at(self, request_id: str) -> float | None:
         """Return the loop's time at which a deployment became READY or ERROR.
 
-        None means that it is neither yet.
+        None means that it is neither of them yet.
 
         Raises:
             LookupError: There was never a deployment with this ID.
@@ -288,10 +293,10 @@ class Simulator:
         }
 
     def environment(self, request_id: str) -> dict[str, str]:
-        """Return the environment of a deployment's container.
+        """Return the environment variables of a deployment's container.
 
-        It holds ARBITRIUM_*, with the delete URL and token, and the variables of the
-        deploy request.
+        They are the ARBITRIUM_* variables, with the delete URL and token, and those of
+        the deploy request.
 
         Raises:
             LookupError: There was never a deployment with this ID.
@@ -332,7 +337,8 @@ class Simulator:
     ) -> None:
         """Stop listening, and close all connections.
 
-        A cancellation meanwhile is raised afterwards; closing takes only a moment.
+        If it is cancelled, it raises CancelledError only after everything is closed,
+        which takes little time.
         """
         closing = asyncio.create_task(self._started.aclose())
         try:

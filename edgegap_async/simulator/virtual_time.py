@@ -1,14 +1,14 @@
 """An event loop in virtual time: a wait of twenty seconds takes no real time.
 
-After the callbacks of each turn:
+After the callbacks of each turn, the loop does the first of these that applies:
 
-    a job in a thread?   -> wait for it; the clock runs in real time
-    a socket is ready?   -> run its callbacks; the clock stands still
-    a timer is set?      -> the clock jumps to it
-    none of these        -> wait for a socket; the clock stands still
+    a job runs in a thread   -> wait for it; the clock runs in real time
+    a socket is ready        -> run its callbacks; the clock does not move
+    a timer is set           -> set the clock to its time
+    none of these            -> wait for a socket; the clock does not move
 
-Sockets are real, so client and server must share the loop: it can't know that a peer
-elsewhere is about to respond.
+Sockets are real. So client and server must share the loop: it can't know that a peer in
+another process is about to respond.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ from typing import TypeVar, TypeVarTuple
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
-# In seconds: about the cost of one turn of a real loop. Code that polls the clock until
-# it moves (aiolimiter rounds a wait down and checks again) would spin forever under a
-# clock that stands still between jumps.
+# In seconds: about the duration of one turn of a real loop. aiolimiter, for example,
+# rounds a wait down and then checks the clock again. If the clock did not move between
+# two jumps, such code would loop forever.
 _TURN = 1e-6
-# In seconds. Not zero, as no real monotonic clock starts there, and low, so that
-# rounding does not lose a nanosecond.
+# In seconds. No real monotonic clock starts at zero. The value is low, so that rounding
+# errors stay below a nanosecond.
 _START = 1000.0
-# In seconds. On loopback the kernel delivers bytes within the sender's system call. A
-# busy kernel takes some ten microseconds more. Each jump of the clock pays this, so it
-# must be short.
+# In seconds. On loopback, the kernel delivers bytes within the system call of the
+# sender. A busy kernel may take some ten microseconds more. Each jump of the clock
+# takes this time, so it must be short.
 _GRACE = 1e-4
-# The loop's own wake-up pipe is always registered; each further descriptor is a
+# The wake-up pipe of the loop is always registered. Each further descriptor is a
 # transport or a listening socket.
 _OWN_DESCRIPTORS = 1
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """A selector whose clock jumps where a real one would wait."""
+    """A selector that moves its clock forward instead of waiting for a timer."""
 
     def __init__(self, grace: float) -> None:
         super().__init__()
         self.now = _START
         # The number of jobs in threads. Real work takes real time.
         self.threads = 0
-        # Up to this real time, the clock has followed the real one.
+        # The real time at which the clock was last updated while threads run.
         self._followed = 0.0
         self._grace = grace
 
@@ -68,7 +68,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         return events
 
     def thread_started(self) -> None:
-        # Counted from here, not from the next wait: the job starts at once.
+        # The job starts at once, so its time counts from here, not from the next
+        # `select`.
         if not self.threads:
             self._followed = time.perf_counter()
         self.threads += 1
@@ -82,10 +83,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._followed = real
 
     def _linger(self) -> list[tuple[selectors.SelectorKey, int]]:
-        """Poll for a moment; epoll itself can't wait less than a millisecond."""
+        """Poll for a moment. epoll itself can't wait for less than a millisecond."""
         until = time.perf_counter() + self._grace
         while True:
-            # Lets the kernel's threads run, in case they hold the bytes.
+            # A thread of the kernel may have to run before it delivers the bytes.
             time.sleep(0)
             events = super().select(0)
             if events or time.perf_counter() >= until:
@@ -93,15 +94,17 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop in virtual time: when it is idle, its clock jumps to the
-    next timer.
+    """An asyncio event loop in virtual time.
 
-    Tests of code that waits then take no time, and each run gives the same times. Real
-    sockets on loopback work if both ends are on this loop, so a client and the
+    When the loop is idle, its clock jumps to the next timer. So tests of code that
+    waits take no time, and each run gives the same times.
+
+    Real sockets on loopback work if both ends are on this loop. So a client and the
     `Simulator` can be tested together. While a job runs in a thread (`run_in_executor`,
     `asyncio.to_thread`, a host name look-up), the clock runs in real time. Without a
-    timer or a ready socket the loop waits in real time. It does not wait for other
-    processes, nor for threads that no code awaits: for them the clock is far too fast.
+    timer or a ready socket, the loop waits in real time. It does not wait for other
+    processes, nor for threads that no code awaits. They would see a clock that is far
+    too fast.
 
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
             runner.run(main())
@@ -112,8 +115,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             return {"virtual": VirtualTimeLoop}
 
     Args:
-        grace: Real seconds for which open connections are polled before each jump, in
-            case bytes are still on their way through the kernel.
+        grace: Real seconds for which open connections are polled before each jump of
+            the clock, as bytes may still be on their way through the kernel.
     """
 
     def __init__(self, grace: float = _GRACE) -> None:
@@ -123,7 +126,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Return the virtual time in seconds.
 
-        It advances by jumps, and by about a microsecond with each turn of the loop.
+        It jumps to timers, and advances by a microsecond with each turn of the loop.
         """
         return self._clock.now
 
@@ -143,11 +146,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _thread_done(self, _: object) -> None:
         self._clock.thread_ended()
 
-    # `Runner` joins the threads with a timeout, which must be in real time.
+    # `Runner` joins the threads with a time-out, which must be in real time.
     if sys.version_info >= (3, 12):
 
         async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-            """Join the threads; `timeout` is in real seconds."""
+            """Join the threads. `timeout` is in real seconds."""
             self._clock.thread_started()
             try:
                 await super().shutdown_default_executor(timeout)

@@ -97,4 +97,6 @@ def test_fault_needs_simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     assert result.exit_code == 2
-    assert "--fault is the simulator's: it needs --simulate" in result.stderr
+    assert (
+        "--fault configures the simulator, so it requires --simulate" in result.stderr
+    )

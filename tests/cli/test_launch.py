@@ -21,7 +21,7 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
-from edgegap_async.cli.summary import Outcome, percentile
+from edgegap_async.cli.summary import LaunchResult, percentile
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
@@ -48,12 +48,12 @@ async def test_400_deploys_run_at_the_full_rate_without_a_429(
             edgegap,
             matches(400),
             timeout=300,
-            tell=lambda match_id, server, seconds: None,
+            on_ready=lambda match_id, server, seconds: None,
         )
         await launch.run()
 
-    assert launch.outcome.complete
-    assert launch.outcome.last_sent - launch.outcome.first_sent <= 1.05 * 400 / 40
+    assert launch.result.complete
+    assert launch.result.last_sent - launch.result.first_sent <= 1.05 * 400 / 40
     counts = simulator.counts()["limits"].values()
     assert [limit["refused"] for limit in counts] == [0, 0, 0, 0]
     assert [
@@ -203,7 +203,7 @@ async def test_an_unknown_outcome_is_reported(
 
     output = capsys.readouterr().err
     assert "  failed: m0: the search for the tag once-" in output
-    assert "not known: m0: " in output
+    assert "unknown: m0: " in output
 
 
 async def test_a_closed_standard_output_stops_every_server(
@@ -216,7 +216,7 @@ async def test_a_closed_standard_output_stops_every_server(
 
     assert simulator.stopped() == set(simulator.deployed())
     assert (
-        "standard output can't be written, so all servers are stopped"
+        "writing to standard output failed, stopping all servers"
         in capsys.readouterr().err
     )
 
@@ -262,7 +262,7 @@ ACCEPTED = (202, {"request_id": "c065"})
         (FixedApi(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
         (
             FixedApi(ACCEPTED, "ERROR", 403),
-            "not known: m0: c065 could not be stopped: ",
+            "unknown: m0: stop of c065 failed: ",
         ),
         (FixedApi(ACCEPTED, "TERMINATED", 200), "failed: m0: deployment c065 is gone"),
     ],
@@ -308,7 +308,7 @@ class TestProgress:
     ) -> None:
         with progress_display(4, Console(file=StringIO())) as show:
             show.line("{}")
-            show.update(Outcome(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
+            show.update(LaunchResult(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
 
         assert capsys.readouterr() == (
             "{}\n",
@@ -323,7 +323,7 @@ class TestProgress:
             4, Console(file=terminal, force_terminal=True, width=120)
         ) as show:
             show.line("{}")
-            show.update(Outcome(4, deployed=3, waits=[1.0]))
+            show.update(LaunchResult(4, deployed=3, waits=[1.0]))
             show.say("[bold] is no markup")
 
         assert capsys.readouterr().out == "{}\n"

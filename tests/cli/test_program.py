@@ -59,7 +59,7 @@ def test_the_example_is_launched_within_the_limits() -> None:
     )
     assert all(2 <= server["seconds"] < 10 for server in servers)
     assert "40 of 40 matches have their server, 0 failed" in result.stderr
-    assert "time to ready, from the sending of the deploy: p50 " in result.stderr
+    assert "time from deploy to ready: p50 " in result.stderr
 
 
 def test_the_example_has_players_of_every_kind() -> None:
@@ -146,11 +146,11 @@ def test_a_launch_with_a_token_calls_the_api(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["--version", "1"], "--application is needed"),
-        (["--application", "game", "--version", " "], "--version is needed"),
+        (["--version", "1"], "--application is required"),
+        (["--application", "game", "--version", " "], "--version is required"),
         (
             ["--application", "game", "--version", "1", "--enforcement", "off"],
-            "--enforcement is the simulator's",
+            "--enforcement configures the simulator",
         ),
         (["--simulate", "--timeout", "0"], "--timeout"),
         (["--simulate", "--burst", "0"], "--burst"),

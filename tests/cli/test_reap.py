@@ -48,7 +48,7 @@ def test_reap_lists_and_stops_nothing(account: Simulator) -> None:
     assert {tag for line in lines for tag in line["tags"]} >= {"a", "b"}
     assert (
         result.stderr
-        == "found: 2 deployments; nothing was stopped, which needs --stop\n"
+        == "found: 2 deployments; none was stopped, as --stop was not given\n"
     )
     assert not account.stopped()
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from edgegap_async import EdgegapSession
 from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT, Endpoint
 from edgegap_async.simulator import Simulator
 
@@ -64,13 +63,6 @@ def test_the_operations_table_is_current() -> None:
     assert README.read_text() == with_current_table(README.read_text()), (
         "run: python tests/docs/test_readme.py"
     )
-
-
-def test_every_operation_exists_under_its_name() -> None:
-    session = EdgegapSession("made-up")
-    for endpoint in OPERATIONS:
-        namespace, _, method = endpoint.call.partition(".")
-        assert callable(getattr(getattr(session, namespace), method))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""A real limit that is lower than documented, counted in another way, or far away: what
-the SDK makes of it.
+"""The SDK adapts to a limit that is lower than documented or counted in another way,
+and to a long round trip.
 
-As a user sees it: a session under load, what arrives at the simulator, and what
-`usage()` says. The same is measured for longer, and beside other rules, by
-`benchmarks/adaptive.py` and `benchmarks/far.py`.
+The tests put a session under load, count the requests that arrive at the simulator, and
+check `usage()`. `benchmarks/adaptive.py` and `benchmarks/far.py` measure the same for
+longer and with other rules.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from edgegap_async import (
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
-# seconds until a request counts
+# Seconds until a request arrives at the server.
 WAY = (0.0, 0.01)
-# requests per second that always go, and that come back each second
+# Requests per second: the lowest rate, and its growth in each second.
 SLOWEST, GROWTH = 4, 0.25
 Call = Callable[[EdgegapSession], Awaitable[object]]
 
@@ -45,7 +45,7 @@ def start_one(edgegap: EdgegapSession) -> Awaitable[object]:
 async def load(
     edgegap: EdgegapSession, seconds: float, call: Call = start_one, callers: int = 50
 ) -> None:
-    """Callers that are never out of work, for so long."""
+    """Keep so many callers busy without a pause, for some seconds."""
 
     async def caller() -> None:
         while True:
@@ -100,8 +100,7 @@ async def test_a_limit_lower_than_documented_is_found(
         assert used(edgegap).burst == 1
         assert "429" in used(edgegap).why
 
-    # Nothing is refused any more, and so the rate comes back by and by: to the limit,
-    # and not above.
+    # No further 429 arrives, so the rate grows back to the limit, and not above it.
     last = used(edgegap).rate
     for _ in range(120):
         await asyncio.sleep(1)
@@ -150,8 +149,11 @@ async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
     async with simulator, session(simulator.url, limits=Limits(deploy=300)) as edgegap:
 
         async def refuse_for_a_moment() -> tuple[int, float, float, float]:
-            """How many were refused, how many admitted in the second before, and the
-            rate before and after.
+            """Refuse all requests for less than a round trip.
+
+            Returns:
+                How many were refused, how many were admitted in the second before, and
+                the rate before and after.
             """
             by_then = simulator.arrivals("deploy")
             await asyncio.sleep(1)
@@ -161,7 +163,7 @@ async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
             )
             rate = used(edgegap).rate
             simulator.faults = [Fault("deploy", "429")]
-            # less than a round trip: all of them are sent before the first answer
+            # Less than a round trip: all requests are sent before the first 429.
             await asyncio.sleep(0.25)
             simulator.faults = []
             await asyncio.sleep(0.3)
@@ -193,7 +195,7 @@ async def test_the_first_refusal_ends_bursts() -> None:
         Simulator(enforcement="spacing") as simulator,
         session(simulator.url) as edgegap,
     ):
-        # a match of five each second: nobody ever waits for long
+        # Five deploys each second: no call ever waits for long.
         for _ in range(20):
             await asyncio.gather(*(deploy(edgegap) for _ in range(5)))
             refused.append(simulator.refused("deploy"))
@@ -240,7 +242,7 @@ async def test_without_load_only_further_refusals_cut_the_rate() -> None:
 
 
 @pytest.mark.parametrize(("quiet", "at_once"), [(290, 1), (310, 10)])
-async def test_minutes_without_a_429_restore_the_limit(
+async def test_five_minutes_without_a_429_restore_the_limit(
     quiet: float, at_once: int
 ) -> None:
     async with scripted(answer(429, {"message": "no"}), answer()) as (edgegap, server):
@@ -290,7 +292,7 @@ async def test_early_return_makes_up_for_a_long_round_trip(
     ) as simulator:
         async with session(simulator.url, limits=Limits(early_return=early)) as edgegap:
             busy = asyncio.ensure_future(load(edgegap, 37, list_all, 30))
-            # ten answers for each slot
+            # After ten answers per slot, slots come back early.
             await asyncio.sleep(16)
             by_then = simulator.arrivals("list")
             await asyncio.sleep(20)

@@ -1,8 +1,7 @@
-"""The limiter against a network that delays, a loop that stalls and callers that go
-away: all in virtual time.
+"""The limiter with a network that delays, a loop that stalls and callers that are
+cancelled, in virtual time.
 
-No plan here has ten answers for each slot: until so many are seen, a limiter knows
-nothing of the distance.
+No plan here has ten answers per slot. So slots never come back early in these tests.
 """
 
 import asyncio
@@ -29,23 +28,28 @@ from support.limiter_model import (
 
 from edgegap_async._limits.limiter import Limiter
 
-# seconds after it was given up in which a request may still arrive
+# Seconds for which a request may still arrive after its caller gave it up.
 ALLOWANCE = 0.25
 
 
 @dataclass(frozen=True)
 class Call:
-    """When a request is made, how long it takes there and back, and when somebody loses
-    patience; in seconds.
+    """A request of a plan. Times are in seconds.
+
+    Attributes:
+        start: when the call is made.
+        there, back: how long the request and its answer are on their way.
+        patience: how long the caller waits for the answer.
+        leaves: the caller leaves without having sent anything.
+        cancelled: seconds from the start until the call is cancelled. None: never.
+        refused: the answer is a 429.
     """
 
     start: float
     there: float
     back: float
     patience: float
-    # without having sent anything
     leaves: bool
-    # after its start
     cancelled: float | None
     refused: bool
 
@@ -67,7 +71,7 @@ ADMITTED, ANY = calls_of(st.just(False)), calls_of(st.booleans())
 
 
 async def perform(call: Call, limiter: Limiter, arrivals: list[float]) -> None:
-    """One call; `arrivals` gets the time at which the server counts it."""
+    """Make a call, and add the time at which the server counts it to `arrivals`."""
     await asyncio.sleep(call.start)
     await slot(limiter)
     granted = now()
@@ -93,7 +97,7 @@ async def perform(call: Call, limiter: Limiter, arrivals: list[float]) -> None:
 async def carry_out(
     calls: list[Call], stalls: list[tuple[float, float]], limiter: Limiter
 ) -> list[float]:
-    """All of a plan; the arrivals at the server."""
+    """Carry out a plan, and return the arrivals at the server."""
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
     for start, length in stalls:
@@ -140,17 +144,17 @@ def test_no_slot_is_lost_by_cancellation(
     assert (used.usage().waiting, used.usage().in_flight) == (0, 0)
 
 
-@pytest.mark.parametrize("who", range(6))
-def test_a_call_may_be_cancelled_in_any_turn(who: int) -> None:
+@pytest.mark.parametrize("which", range(6))
+def test_a_call_cancelled_in_any_turn_of_the_loop_loses_no_slot(which: int) -> None:
     async def cancelled_after(turns: int) -> list[float]:
         limiter = made(2, 1)
         tasks = [asyncio.create_task(slot(limiter)) for _ in range(6)]
         await asyncio.sleep(0.499)
-        # what the head waits for, and the cancellation, come in the same turns
+        # The slot of the head and the cancellation come in the same turns of the loop.
         stall(0.1)
         for _ in range(turns):
             await asyncio.sleep(0)
-        tasks[who].cancel()
+        tasks[which].cancel()
         await asyncio.sleep(0)
         for task in tasks:
             await asyncio.wait([task])
@@ -170,8 +174,9 @@ Acquire = Callable[[int], Awaitable[None]]
 async def granted_order(
     acquire: Acquire, starts: list[float], stalls: list[tuple[float, float]]
 ) -> list[int]:
-    """The order in which calls were granted, each told by its place in the order in
-    which they asked.
+    """Return the order in which calls got their slots.
+
+    A call is given by its place in the order of the calls.
     """
     asked, granted = 0, list[int]()
     loop = asyncio.get_running_loop()
@@ -189,7 +194,7 @@ async def granted_order(
     return granted
 
 
-def ours(rate: float) -> Acquire:
+def own_limiter(rate: float) -> Acquire:
     limiter = made(rate)
 
     async def acquire(_: int) -> None:
@@ -205,7 +210,7 @@ def test_first_come_first_served(
     starts: list[float], stalls: list[tuple[float, float]]
 ) -> None:
     async def order() -> list[int]:
-        return await granted_order(ours(8), starts, stalls)
+        return await granted_order(own_limiter(8), starts, stalls)
 
     assert run(order()) == list(range(len(starts)))
 
@@ -213,10 +218,10 @@ def test_first_come_first_served(
 def test_newcomers_after_a_stall_do_not_overtake() -> None:
     async def order(limiter: str) -> list[int]:
         bare = AsyncLimiter(10, 1)
-        acquire = ours(10) if limiter == "ours" else lambda _: bare.acquire()
+        acquire = own_limiter(10) if limiter == "own" else lambda _: bare.acquire()
         return await granted_order(acquire, [0.0] * 20 + [0.5] * 12, [(0.25, 0.3)])
 
-    assert run(order("ours")) == list(range(32))
+    assert run(order("own")) == list(range(32))
     assert run(order("bare")) != list(range(32))
 
 
@@ -240,7 +245,7 @@ def test_a_retry_keeps_its_place_in_the_queue() -> None:
         await asyncio.gather(*others)
         return granted
 
-    # What is already at the head stays there.
+    # The call that is already at the head stays there.
     assert run(order()) == ["first", "0", "1", "again", "2", "3", "4", "5"]
 
 
@@ -254,7 +259,7 @@ def test_a_retry_keeps_its_place_in_the_queue() -> None:
         max_size=60,
     )
 )
-def test_the_first_burst_is_what_the_shaper_allows(
+def test_the_shaper_alone_bounds_the_first_burst(
     plan: list[tuple[float, str]],
 ) -> None:
     async def follow() -> None:

@@ -1,5 +1,5 @@
-"""Two lanes before each limit: a tenth for the background when both are full; no turn
-is lost, whoever goes.
+"""The queue of each limit has two priorities. While both wait, the background gets one
+slot in ten. No call is lost when others are cancelled.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from edgegap_async._limits.queue import Priority, PriorityQueue
 from edgegap_async.endpoints import OPERATIONS
 from edgegap_async.events import Event
 
-LANES: tuple[Priority, ...] = get_args(Priority)
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
 class Load:
-    """Status calls whose request IDs tell their lane and their place in it."""
+    """Status calls. The request_id holds the priority and the place among its calls."""
 
     def __init__(self, edgegap: EdgegapSession) -> None:
         self.asked: list[str] = []
-        # of the foreground
+        # Seconds that calls of the foreground took.
         self.waits: list[float] = []
         self._edgegap = edgegap
         self._numbers = count()
@@ -60,18 +60,18 @@ class Load:
             await asyncio.gather(asyncio.sleep(pause), self.call(priority))
 
 
-def lane_of(name: str) -> str:
+def priority_of(name: str) -> str:
     return name.partition("-")[0]
 
 
-def in_lane(lane: str, names: list[str]) -> list[str]:
-    return [name for name in names if lane_of(name) == lane]
+def with_priority(priority: str, names: list[str]) -> list[str]:
+    return [name for name in names if priority_of(name) == priority]
 
 
 async def arrived(
     callers: Callable[[Load], list[Awaitable[None]]],
 ) -> tuple[Load, list[str]]:
-    """What arrives in thirty seconds of load, in order."""
+    """Return the calls that arrive in thirty seconds of load, in order."""
     async with scripted() as (edgegap, server):
         load = Load(edgegap)
         await asyncio.gather(*callers(load))
@@ -83,65 +83,72 @@ async def arrived(
         assert busiest_second(server.times) <= 20
     names = [path.rpartition("/")[2] for path in paths]
     assert len(names) >= 0.97 * 20 * 30
-    for lane in LANES:
-        mine = in_lane(lane, names)
-        assert mine == in_lane(lane, load.asked)[: len(mine)]
+    for priority in PRIORITIES:
+        own = with_priority(priority, names)
+        assert own == with_priority(priority, load.asked)[: len(own)]
     return load, names
 
 
 async def test_under_full_load_the_background_gets_a_tenth() -> None:
     _, names = await arrived(
-        lambda load: [load.caller(lane) for lane in LANES for _ in range(30)]
+        lambda load: [load.caller(each) for each in PRIORITIES for _ in range(30)]
     )
-    lanes = [lane_of(name) for name in names]
-    # at once, before there was a queue
-    assert lanes[:5] == ["foreground"] * 5
-    tens = [Counter(lanes[at : at + 10]) for at in range(5, len(lanes) - 10)]
+    order = [priority_of(name) for name in names]
+    # The first burst was sent before there was a queue.
+    assert order[:5] == ["foreground"] * 5
+    tens = [Counter(order[at : at + 10]) for at in range(5, len(order) - 10)]
     assert all(ten == {"foreground": 9, "background": 1} for ten in tens[10:])
 
 
 @pytest.mark.parametrize("others", [0, 1])
-async def test_the_background_gets_all_that_the_foreground_leaves(others: int) -> None:
+async def test_the_background_gets_all_slots_that_the_foreground_does_not_use(
+    others: int,
+) -> None:
     def callers(load: Load) -> list[Awaitable[None]]:
         background = [load.caller("background") for _ in range(30)]
         return [load.caller("foreground", 0.2), *background] if others else background
 
     load, names = await arrived(callers)
-    assert len(in_lane("foreground", names)) in (149 * others, 150 * others)
-    # behind thirty of the background it would be 1.5 s
+    assert len(with_priority("foreground", names)) in (149 * others, 150 * others)
+    # A call behind thirty of the background would take 1.5 s.
     assert max(load.waits, default=0) < 0.4
 
 
-@pytest.mark.parametrize("lane", LANES)
-async def test_a_retry_keeps_its_place_in_its_priority(lane: Priority) -> None:
+@pytest.mark.parametrize("priority", PRIORITIES)
+async def test_a_retry_keeps_its_place_in_its_priority(priority: Priority) -> None:
     script = [answer(503, {"message": "no"}), answer()]
     async with scripted(
         *script, limits=Limits(status=2, burst=1), retry=Retry(backoff=0.001)
     ) as (edgegap, server):
         load = Load(edgegap)
         await asyncio.gather(
-            *map(load.call, (lane, *["foreground"] * 25, *["background"] * 4))
+            *map(load.call, (priority, *["foreground"] * 25, *["background"] * 4))
         )
         names = [arrival.path.rpartition("/")[2] for arrival in server.arrivals]
     first = load.asked[0]
     again = names.index(first, 1)
-    for each in LANES:
-        assert [name for name in in_lane(each, names) if name != first] == in_lane(
-            each, load.asked
-        )[each == lane :]
-    if lane == "foreground":
-        # the next one was head by then
+    for each in PRIORITIES:
+        assert [
+            name for name in with_priority(each, names) if name != first
+        ] == with_priority(each, load.asked)[each == priority :]
+    if priority == "foreground":
+        # The next call was at the head by then.
         assert again == 2
     else:
-        assert in_lane("background", names)[1] == first
-        # that head, and nine
+        assert with_priority("background", names)[1] == first
+        # The call at the head goes first, and nine of the foreground.
         assert 10 <= again - 1 <= 11
 
 
 @dataclass(frozen=True)
 class Stay:
-    """When somebody asks, for how long they are head, how often, and when they are
-    cancelled; in seconds.
+    """The stay of a call at the head of the queue. Times are in seconds.
+
+    Attributes:
+        start: when the call enters the queue.
+        length: for how long it is at the head.
+        times: how often it enters.
+        cancelled: seconds from the start until it is cancelled. None: never.
     """
 
     priority: Priority
@@ -153,7 +160,7 @@ class Stay:
 
 STAYS = st.builds(
     Stay,
-    st.sampled_from(LANES),
+    st.sampled_from(PRIORITIES),
     moments(0.4),
     moments(0.1),
     st.integers(1, 2),
@@ -166,7 +173,7 @@ async def carried_out(
     stalls: list[tuple[float, float]],
     stay: Callable[[Stay], Coroutine[Any, Any, None]],
 ) -> None:
-    """All of a plan; whoever is not cancelled comes to an end."""
+    """Carry out a plan, and check that each call ends or is cancelled."""
     loop = asyncio.get_running_loop()
     for start, length in stalls:
         loop.call_later(start, stall, length)
@@ -182,11 +189,11 @@ async def carried_out(
 
 
 @dataclass
-class Desk:
-    """PriorityQueue, and who waits before them, by their place in the order of asking."""
+class QueueModel:
+    """A `PriorityQueue`, and the calls that wait in it, by their tickets."""
 
-    lanes: PriorityQueue = field(default_factory=PriorityQueue)
-    # heads by then
+    queue: PriorityQueue = field(default_factory=PriorityQueue)
+    # With the number of calls that were at the head when they entered.
     waiting: dict[int, tuple[Priority, int, asyncio.Task[None]]] = field(
         default_factory=dict
     )
@@ -195,11 +202,11 @@ class Desk:
 
     def granted(self, ticket: int, priority: Priority) -> None:
         del self.waiting[ticket]
-        # Whoever asked before the last one became head was there when this one was
-        # chosen.
-        for other, (lane, since, task) in self.waiting.items():
+        # A call that entered before the last one got to the head was in the queue when
+        # this one was chosen. So it must not have a lower ticket.
+        for other, (its_priority, since, task) in self.waiting.items():
             assert (
-                lane != priority
+                its_priority != priority
                 or since >= self.heads
                 or task.cancelling()
                 or other > ticket
@@ -208,11 +215,11 @@ class Desk:
 
     async def stay(self, each: Stay) -> None:
         await asyncio.sleep(each.start)
-        ticket = self.lanes.ticket()
+        ticket = self.queue.ticket()
         for _ in range(each.times):
             self.waiting[ticket] = each.priority, self.heads, asyncio.current_task()
             try:
-                await self.lanes.enter(ticket, each.priority)
+                await self.queue.enter(ticket, each.priority)
             except asyncio.CancelledError:
                 self.waiting.pop(ticket, None)
                 raise
@@ -223,7 +230,7 @@ class Desk:
                 await asyncio.sleep(each.length)
             finally:
                 self.inside -= 1
-                self.lanes.leave(each.priority)
+                self.queue.leave(each.priority)
 
 
 @plans
@@ -232,40 +239,40 @@ def test_no_call_is_lost_or_overtaken_in_the_queue(
     stays: list[Stay], stalls: list[tuple[float, float]]
 ) -> None:
     async def all_of_them() -> PriorityQueue:
-        desk = Desk()
-        await carried_out(stays, stalls, desk.stay)
-        return desk.lanes
+        model = QueueModel()
+        await carried_out(stays, stalls, model.stay)
+        return model.queue
 
-    lanes = run(all_of_them())
-    assert (lanes.busy, lanes.waiting, lanes.waiting_since) == (
+    queue = run(all_of_them())
+    assert (queue.busy, queue.waiting, queue.waiting_since) == (
         False,
-        dict.fromkeys(LANES, 0),
+        dict.fromkeys(PRIORITIES, 0),
         None,
     )
 
 
 @pytest.mark.parametrize("turns", range(6))
-def test_a_turn_given_back_stays_in_its_priority(turns: int) -> None:
+def test_the_turn_of_a_cancelled_call_stays_in_its_priority(turns: int) -> None:
     async def order() -> list[str]:
-        lanes, heads, soon = PriorityQueue(), list[str](), asyncio.Event()
+        queue, heads, soon = PriorityQueue(), list[str](), asyncio.Event()
 
         async def stay(name: str, priority: Priority) -> None:
-            await lanes.enter(lanes.ticket(), priority)
+            await queue.enter(queue.ticket(), priority)
             heads.append(name)
             if name == "foreground-9":
-                # the next turn is the background's
+                # The next turn is one of the background.
                 soon.set()
             try:
                 await asyncio.sleep(0)
             finally:
-                lanes.leave(priority)
+                queue.leave(priority)
 
-        names = [f"{lane}-{number}" for lane in LANES for number in range(30)]
+        names = [f"{each}-{number}" for each in PRIORITIES for number in range(30)]
         tasks = {
-            name: asyncio.create_task(stay(name, lane))
+            name: asyncio.create_task(stay(name, each))
             for name in names
-            for lane in LANES
-            if lane in name
+            for each in PRIORITIES
+            if each in name
         }
         await soon.wait()
         for _ in range(turns):
@@ -276,7 +283,7 @@ def test_a_turn_given_back_stays_in_its_priority(turns: int) -> None:
 
     heads = run(order())
     places = [
-        place for place, name in enumerate(heads) if lane_of(name) == "background"
+        place for place, name in enumerate(heads) if priority_of(name) == "background"
     ]
     assert len(heads) in (59, 60)
     assert places[:2] == [10, 20]
@@ -309,7 +316,7 @@ def test_no_slot_is_lost_in_the_limiter(
             0,
             len(sent),
         )
-        assert limiter.queue.waiting == dict.fromkeys(LANES, 0)
+        assert limiter.queue.waiting == dict.fromkeys(PRIORITIES, 0)
         await asyncio.sleep(AT_REST)
         assert await pace(limiter, 15) == pytest.approx(
             await pace(made(5, burst), 15), abs=0.005
@@ -318,25 +325,25 @@ def test_no_slot_is_lost_in_the_limiter(
     run(afterwards())
 
 
-SAID: dict[str, Any] = {
+ARGUMENTS: dict[str, Any] = {
     "request_id": "c065",
     "access_point_id": 7,
     "token": "delete-token",
     "fleet_name": "fleet",
 }
-SAID |= {
+ARGUMENTS |= {
     "application": "game",
     "version": "1",
     "users": ["203.0.113.7"],
     "private_host_ids": ["host"],
 }
-SAID |= {"requests": [], "name": "a", "tag_name": "b", "everything": True}
+ARGUMENTS |= {"requests": [], "name": "a", "tag_name": "b", "everything": True}
 
 
 def methods(
     edgegap: EdgegapSession,
 ) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
-    """Every method of the namespaces, and arguments that it takes."""
+    """Yield each public method of the namespaces, with arguments that it takes."""
     for name, space in vars(edgegap).items():
         for method, call in inspect.getmembers(space, callable):
             if not f"{name}{method}".startswith("_") and not method.startswith("_"):
@@ -344,21 +351,24 @@ def methods(
                 yield (
                     f"{name}.{method}",
                     call,
-                    {word: value for word, value in SAID.items() if word in parameters},
+                    {
+                        key: value
+                        for key, value in ARGUMENTS.items()
+                        if key in parameters
+                    },
                 )
 
 
-# What waits for a server, stops it or looks for it asks for itself, so always in the
-# background.
-WAITS = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
-ASK_FOR_THEMSELVES = {
-    "private_fleets.adopt",
-    *(f"deployments.{name}" for name in (*WAITS, "adopt", "ensure_stopped", "reap")),
-}
+# Methods that wait for a server, stop it or search for it send their requests in the
+# background, so they take no priority.
+WAITING = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
+WITHOUT_PRIORITY = {
+    f"deployments.{name}" for name in (*WAITING, "adopt", "ensure_stopped", "reap")
+} | {"private_fleets.adopt"}
 
 
-async def begun(asked: Any) -> object:
-    """What comes of a call first, be it awaited, iterated or entered."""
+async def begin(asked: Any) -> object:
+    """Await, iterate or enter a call, and return its first result."""
     if inspect.isasyncgen(asked):
         return await anext(asked)
     return await (
@@ -376,9 +386,18 @@ def test_every_method_that_calls_the_api_takes_a_priority() -> None:
                 "foreground",
             ), name
             taking.add(name)
+            required = {
+                parameter.name
+                for parameter in inspect.signature(call).parameters.values()
+                if parameter.default is inspect.Parameter.empty
+                and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+            }
+            assert required <= set(ARGUMENTS), (
+                f"add {required - set(ARGUMENTS)} of {name} to ARGUMENTS"
+            )
     assert {
         name for name, _, _ in methods(EdgegapSession("token"))
-    } - taking == ASK_FOR_THEMSELVES
+    } - taking == WITHOUT_PRIORITY
     assert {row.call for row in OPERATIONS} < taking
 
 
@@ -393,7 +412,7 @@ async def test_a_wrong_priority_is_refused_before_anything_is_sent(
         edgegap,
         server,
     ):
-        # the next slots come after a second
+        # The next slots come back after a second.
         if queue:
             first = [
                 deploy(edgegap),
@@ -404,9 +423,9 @@ async def test_a_wrong_priority_is_refused_before_anything_is_sent(
             await asyncio.gather(*first, return_exceptions=True)
             assert len(server.arrivals) == 4
         before = len(server.arrivals), len(events)
-        for name, call, words in methods(edgegap):
-            if name not in ASK_FOR_THEMSELVES:
+        for name, call, arguments in methods(edgegap):
+            if name not in WITHOUT_PRIORITY:
                 with pytest.raises(ValueError, match="priority"):
-                    await begun(call(**words, priority=priority))
+                    await begin(call(**arguments, priority=priority))
         assert (len(server.arrivals), len(events)) == before
         assert all(usage.waiting == 0 for usage in edgegap.usage().values())

@@ -1,6 +1,4 @@
-"""One budget per process: sessions on one loop with the same token and base URL keep
-the limits together.
-"""
+"""Sessions on one loop with the same token and base URL share one budget."""
 
 import asyncio
 import gc
@@ -27,20 +25,20 @@ from edgegap_async._limits.registry import REGISTRY
 from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
-# a second's worth of status calls
+# All status calls of one second may be sent at once.
 AT_ONCE = Limits(burst=20)
 OTHER = Limits(burst=19)
-# seconds after an answer in which its slot is back
+# Seconds from an answer until its slot is back.
 BACK = 1.002
 
 
 def kept() -> dict[bytes, Any]:
-    """The budgets that this loop has."""
+    """Return the budgets of this loop."""
     return REGISTRY.on(asyncio.get_running_loop())
 
 
 def timers() -> int:
-    """How many callbacks the loop has to call later."""
+    """Return how many timers the loop has."""
     scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())[
         "_scheduled"
     ]
@@ -119,7 +117,7 @@ async def test_other_limits_are_refused_while_a_session_is_open(other: Limits) -
         await refused.aclose()
 
 
-@pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "others"])
+@pytest.mark.parametrize("limits", [AT_ONCE, OTHER], ids=["the same", "other"])
 @pytest.mark.parametrize("end", ["answered", "in flight", "in flight on their http"])
 async def test_requests_before_a_close_still_count(limits: Limits, end: str) -> None:
     first = answer() if end == "answered" else SILENT
@@ -190,7 +188,7 @@ async def test_a_budget_belongs_to_a_token_and_a_base_url(
         )
 
 
-async def test_no_budget_is_kept_after_its_last_slot_is_back() -> None:
+async def test_a_budget_is_freed_once_its_last_slot_is_back() -> None:
     async with RawServer() as server:
         idle = timers()
         async with session(server.url) as edgegap, session(server.url) as second:
@@ -234,7 +232,7 @@ async def test_one_timer_waits_for_the_last_slot() -> None:
         assert not kept()
 
 
-async def test_closing_with_requests_in_flight() -> None:
+async def test_a_budget_outlives_requests_that_were_in_flight_at_the_close() -> None:
     async with RawServer(SILENT) as server:
         async with session(server.url) as edgegap:
             calls = started(3, edgegap)
@@ -242,7 +240,7 @@ async def test_closing_with_requests_in_flight() -> None:
         await asyncio.gather(*calls, return_exceptions=True)
         assert len(server.arrivals) == 3
         await asyncio.sleep(BACK)
-        # they may still be on their way
+        # The requests may still be on their way.
         assert len(kept()) == 1
         await asyncio.sleep(0.4)
         assert not kept()
@@ -275,28 +273,28 @@ async def test_requests_in_flight_at_the_close_count_too(limits: Limits) -> None
 async def test_closing_one_session_does_not_affect_the_other() -> None:
     async with (
         RawServer(*[SILENT] * 5, answer()) as server,
-        session(server.url, limits=AT_ONCE) as stays,
+        session(server.url, limits=AT_ONCE) as staying,
     ):
-        goes = session(server.url, limits=AT_ONCE)
-        under_way = started(5, goes)
+        leaving = session(server.url, limits=AT_ONCE)
+        closing = started(5, leaving)
         await asyncio.sleep(0.1)
         calls: list[Awaitable[object]] = []
-        # in the queue they take turns
+        # The calls of both sessions alternate in the queue.
         for _ in range(30):
-            under_way += started(1, goes)
-            calls += started(1, stays)
+            closing += started(1, leaving)
+            calls += started(1, staying)
         await asyncio.sleep(0.5)
-        served = sum(call.done() for call in under_way)
-        await goes.aclose()
-        ended = await asyncio.gather(*under_way, return_exceptions=True)
+        served = sum(call.done() for call in closing)
+        await leaving.aclose()
+        ended = await asyncio.gather(*closing, return_exceptions=True)
         assert sum(isinstance(each, SessionClosed) for each in ended) == 35 - served
         await asyncio.gather(*calls)
         assert len(server.arrivals) == 35 + served
         assert busiest_second(server.times) <= 20
         await asyncio.sleep(1.4)
         start = now()
-        # no slot was lost
-        await twenty(stays)
+        # No slot was lost.
+        await twenty(staying)
         assert now() - start < 0.01
 
 
@@ -308,7 +306,7 @@ async def test_a_session_that_was_never_used_has_usage() -> None:
             assert len(kept()) == 1
             assert edgegap.usage()["status"].sent == 0
         assert not kept()
-        # and never closed
+        # A session that is never used and never closed does not hold its limits.
         session(server.url, limits=OTHER)
         async with session(server.url, limits=AT_ONCE) as edgegap:
             await GET(edgegap)
@@ -353,5 +351,5 @@ def test_the_budgets_of_an_ended_loop_are_forgotten() -> None:
     for _ in range(5):
         run(program())
     gc.collect()
-    # the last one may go when the next one comes
+    # The last loop may be freed only when the next one is made.
     assert len(REGISTRY) <= before + 1

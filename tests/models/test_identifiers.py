@@ -1,5 +1,5 @@
-"""IDs and tags come from files and pipes: white space, control characters and byte order
-marks around them never change which deployment is meant.
+"""Users read IDs and tags from files and pipes. White space, control characters and
+byte order marks around them never change which deployment a call is about.
 """
 
 import asyncio
@@ -67,14 +67,14 @@ async def test_an_id_with_white_space_inside_is_refused_by_name(
 
 
 @around
-async def test_ensure_stopped_stops_the_server_that_a_line_names(ends: str) -> None:
+async def test_ensure_stopped_accepts_an_id_with_a_line_end(ends: str) -> None:
     async with owning() as (edgegap, sim):
         accepted = await edgegap.deployments.deploy("g", "1", users=["192.0.2.1"])
         await edgegap.deployments.ensure_stopped(accepted.request_id + ends, wait=True)
         assert sim.stopped() == {accepted.request_id}
 
 
-async def test_adopt_stops_the_server_that_a_line_names() -> None:
+async def test_adopt_accepts_an_id_with_a_line_end() -> None:
     async with owning() as (edgegap, sim):
         accepted = await edgegap.deployments.deploy("g", "1", users=["192.0.2.1"])
         async with edgegap.deployments.adopt(f"{accepted.request_id}\n") as server:
@@ -82,7 +82,7 @@ async def test_adopt_stops_the_server_that_a_line_names() -> None:
         assert sim.stopped() == {accepted.request_id}
 
 
-async def test_reap_reads_an_open_file(tmp_path: Path) -> None:
+async def test_reap_accepts_an_open_file_of_tags(tmp_path: Path) -> None:
     tags = tmp_path / "tags"
     tags.write_bytes("\ufefffirst\r\n\r\n  second\n".encode())
     async with owning() as (edgegap, sim):
@@ -97,7 +97,7 @@ async def test_reap_reads_an_open_file(tmp_path: Path) -> None:
 
 
 @around
-def test_bodies_and_filters_hold_what_is_meant(ends: str) -> None:
+def test_bodies_and_filters_hold_stripped_texts(ends: str) -> None:
     request: Any = DeployRequest(
         f"{ends}game{ends}", f"1{ends}", users=["192.0.2.1"], tags=[f"a b{ends}"]
     )

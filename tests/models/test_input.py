@@ -1,4 +1,4 @@
-"""Arguments are checked before anything is sent. The ValueError names the argument."""
+"""Arguments are checked before anything is sent. Each ValueError names its argument."""
 
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Network
@@ -38,9 +38,9 @@ async def iterate_all(session: EdgegapSession, *args: Any, **kwargs: Any) -> lis
     return [summary async for summary in session.deployments.iterate(*args, **kwargs)]
 
 
-def constructing(what: Callable[[], object]) -> Call:
+def constructing(construct: Callable[[], object]) -> Call:
     async def make(session: EdgegapSession) -> object:
-        return what()
+        return construct()
 
     return make
 

@@ -1,5 +1,5 @@
-"""Answers as structs: each sample of the reference page decodes without loss, and
-almost every field may be missing.
+"""Each sample of the reference page decodes without loss, and almost every field of it
+may be missing.
 """
 
 import copy
@@ -26,7 +26,7 @@ REQUIRED = {"request_id", "host_id", "name", "data", "locations", "tags"}
 
 
 def key_paths(sample: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path to each value that has a key, at any depth."""
+    """Return the path to each value that has a key, at any depth."""
     for key, item in sample.items() if isinstance(sample, dict) else enumerate(sample):
         if isinstance(key, str):
             yield (*path, key)
@@ -35,7 +35,7 @@ def key_paths(sample: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 
 
 def with_value(sample: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy of the sample with another value at `path`, or without the key (`...`)."""
+    """Copy the sample with another value at `path`, or without the key (`...`)."""
     sample = copy.deepcopy(sample)
     inner = sample
     for key in path[:-1]:
@@ -58,7 +58,9 @@ def is_required(key: str, path: tuple[Any, ...]) -> bool:
 
 
 def test_the_reference_has_sixteen_operations_with_complete_samples() -> None:
-    assert len(OPERATIONS) == len(BY_KEY) == 16
+    assert len(OPERATIONS) == len(BY_KEY) == 16, (
+        "after a change of reference.txt, correct the number here"
+    )
     for operation in OPERATIONS:
         length = operation.headers.get("Content-Length")
         assert (operation.body is None) == (length is None)
@@ -76,7 +78,7 @@ def test_a_sample_decodes_without_loss(key: str) -> None:
 
 
 def decoding_problems(key: str, path: tuple[Any, ...]) -> Iterator[str]:
-    """What goes wrong if the value at `path` of the sample is absent, null or empty."""
+    """Describe each problem if the value at `path` is absent, null or empty."""
     sample = BY_KEY[key].answer
     place = "$" + "".join(
         f"[{step}]" if isinstance(step, int) else f".{step}" for step in path
@@ -89,7 +91,7 @@ def decoding_problems(key: str, path: tuple[Any, ...]) -> Iterator[str]:
             continue
         missed = list(differences(sample, answer))
         yield from (
-            f"{place} = {nothing!r} took {item} along"
+            f"{place} = {nothing!r} also removed {item}"
             for item in missed
             if not item.startswith(place)
         )
@@ -148,7 +150,7 @@ def test_answers_are_frozen_picklable_and_ignore_unknown_fields(key: str) -> Non
         setattr(answer, next(iter(sample)), None)
 
 
-# A busy machine must not fail a test.
+# A slow machine must not fail a test.
 NO_DEADLINE = settings(deadline=None)
 LENIENT = {
     "sockets": int,
@@ -162,7 +164,7 @@ LENIENT = {
     "tags": tuple,
     "ports": Mapping,
 }
-# A fixed alphabet, because Hypothesis spends a second on its table of all of Unicode.
+# A fixed alphabet: Hypothesis needs a second to build its table of all of Unicode.
 TEXTS = st.text("019-+:.eTZ aé\n\U0001f600", max_size=8)
 SCALARS = (
     st.none()

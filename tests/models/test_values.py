@@ -1,4 +1,4 @@
-"""Values that the API writes in several forms are read into one type."""
+"""The SDK reads values that the API writes in several forms into one type."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

@@ -1,5 +1,6 @@
-"""Runs an ASGI application on the loop of the test: called directly, or served on
-loopback with its lifespan.
+"""Runs an ASGI application on the loop of the test.
+
+A test calls it directly, or serves it on loopback with its lifespan.
 """
 
 import asyncio
@@ -24,8 +25,9 @@ async def call(
     chunks: Iterable[bytes] = (b"",),
     **scope: Any,
 ) -> tuple[int, bytes]:
-    """Call the application and return the status and the body of its response. Chunks
-    are produced only when the application reads them.
+    """Call the application, and return the status and the body of its response.
+
+    The chunks of the request's body are produced when the application reads them.
     """
     answer: list[Message] = []
     coming = iter(chunks)
@@ -64,9 +66,7 @@ async def call(
 
 @asynccontextmanager
 async def lifespan(app: App) -> AsyncIterator[dict[str, Any]]:
-    """Run the application's lifespan around the block and yield the state that it
-    makes.
-    """
+    """Run the lifespan of the application around the block, and yield its state."""
     state: dict[str, Any] = {}
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
@@ -108,8 +108,9 @@ class LoopbackServer:
 
 @asynccontextmanager
 async def loopback() -> AsyncIterator[LoopbackServer]:
-    """Start the server before the application exists, so that the application can be
-    given the URL. Set `app` and `state` before the first request.
+    """Start the server before the application exists, so that the URL is known.
+
+    Set `app` and `state` before the first request.
     """
     inner = web.Application()
     runner = web.AppRunner(inner, shutdown_timeout=0)

@@ -1,4 +1,4 @@
-"""Requests, outcomes and faults that the tests of deploys share."""
+"""Requests, outcomes and faults for the tests of `deploy_many`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator

@@ -10,7 +10,7 @@ from edgegap_async.simulator import Simulator
 
 
 def matches(count: int) -> Sequence[Match]:
-    """So many matches of one player each."""
+    """Make so many matches with one player each."""
     return read(
         (b'{"match_id": "m%d", "players": ["192.0.2.1"]}' % n for n in range(count)),
         "game",

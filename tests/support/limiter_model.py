@@ -1,5 +1,5 @@
-"""What the tests of the limiter share: a loop that stalls, the one place that knows how
-a slot is taken, and windows.
+"""Helpers of the limiter's tests: a loop that stalls, calls that take slots, and counts
+of requests per second.
 """
 
 import asyncio
@@ -14,15 +14,14 @@ from edgegap_async.endpoints import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")
-# seconds after which everything is back: a period, the longest allowance, the shape
+# Seconds after which all slots are back and the shaper is full: a period, the longest
+# time that a request may be on its way, and the time to refill.
 AT_REST = 4.0
 plans = settings(max_examples=200, deadline=None)
 
 
 class Loop(VirtualTimeLoop):
-    """Virtual time, of which a stall takes some: other code keeps the loop from
-    running.
-    """
+    """A virtual-time loop that can stall, as if other code blocked it."""
 
     lost = 0.0
 
@@ -31,7 +30,7 @@ class Loop(VirtualTimeLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """What hangs, fails after a day."""
+    """Run a coroutine in virtual time. A test that hangs fails after a day."""
 
     async def within_a_day() -> T:
         async with asyncio.timeout(24 * 60 * 60):
@@ -56,13 +55,14 @@ def made(rate: float | None, burst: int | None = None) -> Limiter:
 
 
 async def slot(limiter: Limiter, ticket: int | None = None) -> None:
-    """How a slot is taken: the one place that knows."""
+    """Wait for a slot."""
     await limiter.acquire(limiter.ticket() if ticket is None else ticket)
 
 
 def moments(most: float) -> st.SearchStrategy[float]:
-    """Seconds from 0 to `most`, on a grid, so that things often happen in the same
-    instant.
+    """Generate seconds from 0 to `most`.
+
+    They are multiples of 20 ms, so that events often happen at the same time.
     """
     return st.integers(0, round(most * 50)).map(lambda steps: steps / 50)
 
@@ -77,7 +77,7 @@ def busiest_second(times: list[float]) -> int:
 
 
 async def pace(limiter: Limiter, count: int) -> list[float]:
-    """When `count` calls that wait for nothing else are granted, in seconds from now."""
+    """Take slots one after another, and return when each was granted, in seconds."""
     start, times = now(), []
     for _ in range(count):
         await slot(limiter)

@@ -1,5 +1,7 @@
-"""Who has which server: what the tests of ownership share. All against the simulator,
-in virtual time.
+"""Helpers of the tests of deploys: which servers exist, and which of them a caller
+owns.
+
+All of them use the simulator in virtual time.
 """
 
 import asyncio
@@ -13,7 +15,8 @@ from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 
 PLAYERS = ["203.0.113.7"]
-# seconds, a look-up more than it lasts: what turns up later is not looked for any more
+# Seconds after which the SDK no longer searches for the server of a lost deploy. It is
+# longer than the quarantine by one search.
 QUARANTINE = 310
 
 
@@ -31,8 +34,14 @@ async def owning(
     options: dict[str, Any] | None = None,
     **session: Any,
 ) -> AsyncIterator[tuple[EdgegapSession, Simulator]]:
-    """A session and its simulator, on which these faults strike. What hangs, fails
-    after a day.
+    """Open a session on a simulator with these faults.
+
+    A test that hangs fails after a day.
+
+    Args:
+        faults: faults of the simulator.
+        options: further arguments of the simulator.
+        session: arguments of the session.
     """
     flat = [
         each
@@ -48,18 +57,19 @@ async def owning(
 
 
 def forgotten(sim: Simulator, held: Iterable[str] = ()) -> set[str]:
-    """What was started and not stopped, and nobody has."""
+    """Return the servers that were started, are not stopped, and no caller owns."""
     return {*sim.deployed()} - sim.stopped() - {*held}
 
 
-# Seconds that the clock moves in a turn in which a task is cancelled: a loop that never
-# rests does not jump to its next timer.
+# Seconds by which the clock moves in a turn in which a task is cancelled. A loop that
+# is never idle does not jump to its next timer.
 BUSY_TURN = 0.001
 
 
 class SteppingLoop(VirtualTimeLoop):
-    """Does something before the turns of the loop with these numbers, counted from
-    `begin`.
+    """A virtual-time loop that calls functions before given turns.
+
+    Turns are counted from `begin`.
     """
 
     def __init__(self) -> None:
@@ -69,7 +79,7 @@ class SteppingLoop(VirtualTimeLoop):
         self._stubborn: list[asyncio.Task[Any]] = []
 
     def cancel_every_turn(self, task: asyncio.Task[Any]) -> None:
-        """Cancel a task on each turn until it has ended, as anyio's cancel scopes do."""
+        """Cancel a task in each turn until it has ended, as anyio does."""
         self._stubborn.append(task)
 
     def begin(self, dues: dict[int, Callable[[], object]]) -> None:
@@ -81,7 +91,7 @@ class SteppingLoop(VirtualTimeLoop):
             due()
         self._stubborn = [task for task in self._stubborn if not task.done()]
         for task in self._stubborn:
-            # As anyio does: not a task that is about to run anyway.
+            # Like anyio, it does not cancel a task that is about to run.
             waiter = task._fut_waiter  # type: ignore[attr-defined]
             if waiter is None or not waiter.done():
                 task.cancel()
@@ -122,7 +132,7 @@ async def _struck(
         dues: dict[int, Callable[[], object]] = dict.fromkeys(steps, act)
         loop.begin(dues)
         await asyncio.wait([task])
-        # it ended before
+        # The attempt ended before the first step.
         over = min(steps) in dues
         dues.clear()
         held = (
@@ -130,7 +140,7 @@ async def _struck(
         )
         await asyncio.gather(*closing)
         if not closing:
-            # what was sent is answered, found and stopped
+            # In this time, deploys in flight are answered, found and stopped.
             await asyncio.sleep(10)
         left = forgotten(sim, [held] if isinstance(held, str) else taken)
         await edgegap.aclose()
@@ -153,11 +163,25 @@ def at_every_turn(
     taken: set[str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], int]:
-    """Cancel an attempt (or close its session, or whatever the strike does) in each
-    turn of the loop that it takes, and cancel it so many turns later. What it returns
-    is a request_id that the caller has, if it is text; what it adds to `taken` the
-    caller has too. How it ended each time; what was forgotten, by turn, is an
-    AssertionError.
+    """Disturb an attempt in each turn of the loop that it takes, one run per turn.
+
+    Args:
+        attempt: If it returns a text, that is the request_id of a server that the
+            caller owns.
+        faults: faults of the simulator.
+        strike: "cancel", "cancel-every-turn", "close" (the session), or a function to
+            call.
+        again: cancel once more after so many turns.
+        most: the most turns that the attempt may take.
+        taken: IDs of further servers that the caller owns. The attempt adds them.
+        options: further arguments of the simulator.
+
+    Returns:
+        The error of each run, and the number of turns.
+
+    Raises:
+        AssertionError: a run left a server that no caller owns. The text names its
+            turn.
     """
     wrong, errors = {}, []
     taken = set() if taken is None else taken

@@ -1,12 +1,11 @@
 """A server on raw sockets that follows a script and records every request.
 
-    # the first request gets a 503, the second a closed connection, all others a 200
+    # The first request gets a 503, the second a closed connection, all others a 200.
     async with RawServer(answer(503), CUT, answer(200, body)) as server:
 
 An act is the reaction to one request. Acts are used in the order in which requests
-arrive, those that are `unread` in the order of connections. The last act is used for
-all later requests.
-
+arrive. `unread` acts are used in the order of connections. The last act is used for all
+later requests.
 """
 
 import asyncio
@@ -39,29 +38,36 @@ READY = {"request_id": "c065", "current_status": "Status.READY", "running": True
 
 @dataclass(frozen=True)
 class Act:
-    """The reaction to a request: the bytes to send, after how many seconds, and whether
-    the connection ends then.
+    """The reaction to a request.
+
+    Attributes:
+        raw: the bytes to send.
+        after: seconds before they are sent.
+        silent: after this act, the connection stays open and nothing more is sent.
+        cut: the connection is closed after this act.
+        unread: the act applies to a connection as soon as it is accepted. If it does
+            not end the connection, requests follow.
+        headers_only: the act does not wait for the body of the request.
     """
 
     raw: bytes = b""
     after: float = 0.0
-    # After this act, the connection stays open and nothing more is sent.
     silent: bool = False
     cut: bool = False
-    # The act applies to a connection as soon as it is accepted. If it does not end the
-    # connection, requests follow.
     unread: bool = False
-    # The act does not wait for the body of the request.
     headers_only: bool = False
 
     def later(self, seconds: float) -> "Act":
-        """The same act after so many seconds."""
+        """Return the same act after so many seconds."""
         return replace(self, after=seconds)
 
 
 def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
-    """A complete response. A body of `str` or `bytes` is sent unchanged, any other as
-    JSON. `retry_after="3"` is a header.
+    """Return a complete response.
+
+    Args:
+        body: `str` and `bytes` are sent unchanged, any other value as JSON.
+        headers: further headers, such as `retry_after="3"`.
     """
     data = (
         body
@@ -79,13 +85,13 @@ def answer(status: int = 200, body: object = READY, **headers: str) -> Act:
 
 
 def half(status: int = 200, body: object = READY) -> Act:
-    """A response that ends in the middle of its body, with the connection."""
+    """Return half of a response. The connection is closed in the middle of the body."""
     head, _, data = answer(status, body).raw.partition(b"\r\n\r\n")
     return Act(head + b"\r\n\r\n" + data[: len(data) // 2], cut=True)
 
 
 def closed_after(act: Act) -> Act:
-    """The act, after which the connection is closed without a `Connection: close`."""
+    """Return an act that closes the connection without a `Connection: close`."""
     return replace(act, cut=True)
 
 
@@ -102,8 +108,10 @@ GARBAGE = Act(b"\x16\x03\x01 this is not HTTP\r\n\r\n", cut=True)
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request as it arrived, with the loop's time and the number of its connection,
-    counted from 1.
+    """A recorded request.
+
+    `time` is the time of the loop. `connection` is the number of its connection, from
+    1.
     """
 
     time: float
@@ -115,9 +123,13 @@ class Arrival:
 
 
 class RawServer:
-    """Listens on loopback inside its `async with`. `closed`: it refuses connections
-    until `listen()` is called. `lists`: the act for each list of deployments; the
-    script is then for all other requests.
+    """A server on loopback, which listens inside its `async with`.
+
+    Args:
+        acts: the script.
+        closed: whether it refuses connections until `listen()` is called.
+        lists: the act for each list of deployments. The script then applies to all
+            other requests.
     """
 
     def __init__(
@@ -142,14 +154,14 @@ class RawServer:
         return self
 
     async def listen(self) -> None:
-        """From now on, accept connections."""
+        """Accept connections from now on."""
         if not self._server.sockets:
             port = int(self.url.rpartition(":")[2])
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
         await self._server.start_serving()
 
     def refuse(self) -> None:
-        """From now on, refuse new connections. Open ones continue."""
+        """Refuse new connections from now on. Open ones continue."""
         self._server.close()
 
     async def __aexit__(
@@ -165,7 +177,7 @@ class RawServer:
 
     @property
     def times(self) -> list[float]:
-        """When the requests arrived, in seconds after the first one."""
+        """The times of the requests, in seconds after the first one."""
         return [arrival.time - self.arrivals[0].time for arrival in self.arrivals]
 
     def _accept(
@@ -217,7 +229,7 @@ class RawServer:
 async def _perform(
     act: Act, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bool:
-    """Perform the act; True if the connection ends with it."""
+    """Perform an act, and return whether the connection ends with it."""
     await asyncio.sleep(act.after)
     writer.write(act.raw)
     await writer.drain()
@@ -228,8 +240,10 @@ async def _perform(
 
 
 def session(url: str, **options: Any) -> EdgegapSession:
-    """A session for this URL. It sends deploys without a tag of its own, so that the
-    tests see the first outcome.
+    """Make a session for this URL.
+
+    It does not tag its deploys. So it does not search for the outcome of a lost deploy,
+    and a test sees the first outcome.
     """
     return EdgegapSession(TOKEN, base_url=url, **{"deploy_once": False, **options})
 
@@ -238,8 +252,9 @@ def session(url: str, **options: Any) -> EdgegapSession:
 async def scripted(
     *acts: Act, closed: bool = False, lists: Act | None = None, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """A server with this script and a session with these options. The block fails after
-    a day of virtual time, if something hangs.
+    """Open a session on a server with this script.
+
+    A test that hangs fails after a day of virtual time.
     """
     async with (
         asyncio.timeout(24 * 60 * 60),
@@ -253,7 +268,10 @@ async def scripted(
 async def with_http(
     *acts: Act, http_options: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
-    """As `scripted`, with a given HTTP session, which must be open at the end."""
+    """Do the same as `scripted`, with an HTTP session of the caller.
+
+    It must still be open at the end.
+    """
     async with (
         aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=POOL), **(http_options or {})
@@ -267,7 +285,10 @@ async def with_http(
 
 @contextmanager
 def never_accepts() -> Iterator[str]:
-    """A URL whose queue of connections is full, so that none is made or refused."""
+    """Yield the URL of a server that neither accepts nor refuses connections.
+
+    Its queue of connections is full.
+    """
     with socket.socket() as listening, socket.socket() as first:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -307,8 +328,9 @@ OpenSession = Callable[
 
 
 def idle_usage(edgegap: EdgegapSession, name: str) -> LimitUsage:
-    """The usage of an operation's limit, under which no call may be waiting or in
-    flight.
+    """Return the usage of an operation's limit.
+
+    No call may be waiting or in flight under that limit.
     """
     usage = edgegap.usage()[
         "status" if name == "GET" else "deploy" if name == "deploy" else "other"
@@ -324,7 +346,7 @@ async def ended_in_background(name: str) -> None:
 
 
 async def failure(awaitable: Awaitable[object]) -> EdgegapError:
-    """The error that the awaitable raises."""
+    """Return the error that an awaitable raises."""
     with pytest.raises(EdgegapError) as caught:
         await awaitable
     return caught.value

@@ -1,4 +1,4 @@
-"""A server on loopback that records the requests and sends prepared responses."""
+"""A server on loopback that records requests and sends prepared responses."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ from aiohttp.test_utils import RawTestServer
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it arrived."""
+    """A recorded request."""
 
     method: str
-    # Not decoded: percent signs included.
+    # The path as it was sent, with its percent signs.
     path: str
     query: list[tuple[str, str]]
     headers: dict[str, str]
@@ -28,7 +28,7 @@ class RecordedRequest:
 
 
 class RecordingServer:
-    """Records the requests and sends `answers`, one for each."""
+    """Records requests, and sends one of `answers` for each."""
 
     def __init__(self) -> None:
         self.requests: list[RecordedRequest] = []
@@ -56,7 +56,7 @@ class RecordingServer:
 
 @asynccontextmanager
 async def recording_server() -> AsyncIterator[RecordingServer]:
-    """Start a server that sends `server.answers`, one after the other."""
+    """Start a server. A test sets `server.answers`, which it sends in order."""
     server = RecordingServer()
     async with RawTestServer(server.handle) as http:
         server.url = str(http.make_url("")).rstrip("/")

@@ -1,5 +1,5 @@
-"""The reference page as data, read from its text, so that client and simulator can't
-share an error.
+"""The reference page as data, parsed from its text. So client and simulator can't share
+an error.
 """
 
 import json
@@ -25,8 +25,10 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of the reference page. `path` is as written there, `query` holds the
-    names of its query parameters.
+    """An operation of the reference page.
+
+    `path` is the path as the page writes it. `query` holds the names of the query
+    parameters.
     """
 
     method: str
@@ -43,7 +45,7 @@ class Operation:
         return f"{self.method} {self.path}"
 
     def path_with(self, **path_params: str) -> str:
-        """The path with its parameters filled in."""
+        """Return the path with values for its parameters."""
         path = self.path
         for name, value in path_params.items():
             path = path.replace(
@@ -53,7 +55,7 @@ class Operation:
 
 
 def operations(page: str = PAGE) -> tuple[Operation, ...]:
-    """The operations in the order of the page."""
+    """Return the operations in the order of the page."""
     found = []
     end = 0
     for request in _REQUEST.finditer(page):

@@ -56,7 +56,7 @@ def read(key: str, answer: Any) -> Any:
 
 
 def status(**changes: Any) -> DeploymentStatus:
-    """The sample of a status with other values. `...` removes a key."""
+    """Return the sample of a status with other values. `...` removes a key."""
     sample = BY_KEY[STATUS].answer | changes
     status: DeploymentStatus = read(
         STATUS, {key: value for key, value in sample.items() if value is not ...}
@@ -65,8 +65,9 @@ def status(**changes: Any) -> DeploymentStatus:
 
 
 def differences(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
-    """The paths at which a struct does not hold what its sample holds: a missing
-    attribute, another value, or a list of another length.
+    """Yield the paths at which a struct differs from its sample.
+
+    A missing attribute, another value, and a list of another length are differences.
     """
     if isinstance(sample, dict):
         if not isinstance(value, Struct | Mapping):
@@ -90,7 +91,10 @@ def differences(sample: Any, value: Any, where: str = "$") -> Iterator[str]:
 
 
 def equal(sample: Any, value: Any) -> bool:
-    """Whether a value equals its JSON: "5" equals 5, and a time without a zone is UTC."""
+    """Return whether a value equals its JSON.
+
+    "5" equals 5, and a time without a time zone is UTC.
+    """
     if isinstance(value, datetime):
         return (
             isinstance(sample, str)

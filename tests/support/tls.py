@@ -29,7 +29,7 @@ Q35xpw==
 
 @asynccontextmanager
 async def untrusted(folder: Path) -> AsyncIterator[str]:
-    """Start the server and yield its URL."""
+    """Start a server whose certificate no client trusts, and yield its URL."""
     (folder / "untrusted.pem").write_text(KEY_AND_CERTIFICATE)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "untrusted.pem")

@@ -1,6 +1,4 @@
-"""Who waits for servers: what the tests of the watcher share. All against the
-simulator, in virtual time.
-"""
+"""Helpers of the tests that wait for deployments, on the simulator in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -11,18 +9,28 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.simulator import Fault, Simulator
 from support.limiter_model import now
 
-# seconds in each direction
+# Seconds that requests and answers are on their way.
 WAY = (0.005, 0.03)
 
-Crowd: TypeAlias = tuple[EdgegapSession, Simulator, list[str]]
+Accepted: TypeAlias = tuple[EdgegapSession, Simulator, list[str]]
 
 
 @asynccontextmanager
-async def crowd(
+async def accepted_deployments(
     many: int, *faults: Fault, session: dict[str, Any] | None = None, **options: Any
-) -> AsyncIterator[Crowd]:
-    """A session, its simulator, and so many deployments of it. What hangs, fails after
-    a day.
+) -> AsyncIterator[Accepted]:
+    """Open a session on a simulator, and deploy so many times.
+
+    A test that hangs fails after a day.
+
+    Args:
+        many: how many deployments.
+        faults: faults of the simulator, from then on.
+        session: arguments of the session.
+        options: arguments of the simulator.
+
+    Yields:
+        The session, the simulator and the IDs of the deployments.
     """
     arguments = {"limits": Limits(deploy=None), "deploy_once": False, **(session or {})}
     options = {
@@ -53,19 +61,19 @@ async def start(edgegap: EdgegapSession) -> str:
 async def delays(
     edgegap: EdgegapSession, sim: Simulator, ids: Sequence[str], **options: Any
 ) -> list[float]:
-    """How late each was known, in order."""
+    """Wait for all, and return by how many seconds each was known late, sorted."""
 
     async def wait(request_id: str) -> float:
         ready = await edgegap.deployments.wait_until_ready(request_id, **options)
-        settled = sim.ready_or_failed_at(request_id)
+        resolved_at = sim.ready_or_failed_at(request_id)
         assert ready.request_id == request_id
         assert ready.address("web")
-        # nobody is told before it is true
-        assert settled is not None
-        return now() - settled
+        # No waiter gets the outcome before it is true.
+        assert resolved_at is not None
+        return now() - resolved_at
 
     return sorted(await asyncio.gather(*map(wait, ids)))
 
 
-def asked(sim: Simulator) -> int:
+def polls_of(sim: Simulator) -> int:
     return sim.arrivals("status") + sim.arrivals("list")

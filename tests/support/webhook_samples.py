@@ -1,6 +1,4 @@
-"""Signed URLs, and the status that Edgegap would send to them: what the tests of
-webhooks share.
-"""
+"""Samples for the tests of webhooks: signed URLs, and the body that Edgegap sends."""
 
 import json
 from typing import Any
@@ -25,7 +23,7 @@ def receiver(
 
 
 def signed(hooks: WebhookReceiver, event: str = "ready", nonce: str = NONCE) -> str:
-    """The URL of an event."""
+    """Return the signed URL of an event."""
     webhook = hooks.urls(nonce)[f"webhook_on_{event}"]  # type: ignore[literal-required]
     assert isinstance(webhook, Webhook)
     return webhook.url
@@ -35,7 +33,7 @@ def path(hooks: WebhookReceiver, event: str = "ready", nonce: str = NONCE) -> st
     return urlsplit(signed(hooks, event, nonce)).path
 
 
-def words(of: str) -> tuple[str, str, str, str]:
-    """The front, the event, the nonce and the signature of a path."""
+def split_path(of: str) -> tuple[str, str, str, str]:
+    """Return the front, the event, the nonce and the signature of a path."""
     front, event, nonce, signature = of.rsplit("/", 3)
     return front, event, nonce, signature

@@ -1,5 +1,5 @@
-"""A session whose webhooks come over a socket, from the simulator or made by hand: what
-their tests share.
+"""Helpers of the tests of webhooks: a session with a receiver on loopback, and webhooks
+made by hand.
 """
 
 import json
@@ -18,9 +18,9 @@ from support.limiter_model import now
 from support.owning import deploy, owning
 from support.webhook_samples import path
 
-# so that only a webhook can tell
-DARK = (Fault("status", "503-before"), Fault("list", "503-before"))
-# seconds that a webhook may take on loopback, in virtual time
+# With these faults, only a webhook can resolve a waiter.
+NO_POLLS = (Fault("status", "503-before"), Fault("list", "503-before"))
+# Seconds that a webhook may take on loopback, in virtual time.
 WAY = 0.1
 ADDRESS = {
     "fqdn": "c065.example.com",
@@ -29,15 +29,15 @@ ADDRESS = {
         "web": {"external": 31000, "internal": 7777, "protocol": "UDP", "name": "web"}
     },
 }
-# so that what is told was made by hand
-NEVER = {"ready_after": (10_000.0, 10_000.0)}
+# With these options, the simulator sends no webhook itself.
+NEVER_READY = {"ready_after": (10_000.0, 10_000.0)}
 STATES = {"ready": "READY", "error": "ERROR", "terminated": "TERMINATED"}
-Hooked: TypeAlias = tuple[EdgegapSession, Simulator, WebhookReceiver]
+WithWebhooks: TypeAlias = tuple[EdgegapSession, Simulator, WebhookReceiver]
 
 
 @asynccontextmanager
 async def served(secret: str | None = None) -> AsyncIterator[WebhookReceiver]:
-    """A receiver whose routes are served on loopback, by aiohttp.web."""
+    """Serve the routes of a receiver on loopback, with aiohttp.web."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         receiver = WebhookReceiver(
@@ -57,9 +57,17 @@ async def served(secret: str | None = None) -> AsyncIterator[WebhookReceiver]:
 @asynccontextmanager
 async def hooked(
     *faults: Fault, options: dict[str, Any] | None = None, **session: Any
-) -> AsyncIterator[Hooked]:
-    """A session, its simulator, on which these faults strike, and its receiver. Servers
-    are ready after three seconds, unless the simulator's `options` say otherwise.
+) -> AsyncIterator[WithWebhooks]:
+    """Open a session with a webhook receiver, on a simulator.
+
+    Args:
+        faults: the faults of the simulator.
+        options: further arguments of the simulator. By default, deployments are ready
+            after three seconds.
+        session: further arguments of the session.
+
+    Yields:
+        The session, the simulator and the receiver.
     """
     async with (
         served() as receiver,
@@ -74,7 +82,7 @@ async def hooked(
 
 
 def body(request_id: str, state: str = "READY", **more: object) -> bytes:
-    """A status as a webhook brings it."""
+    """Return a status as the body of a webhook."""
     return json.dumps(
         {
             "request_id": request_id,
@@ -85,7 +93,7 @@ def body(request_id: str, state: str = "READY", **more: object) -> bytes:
     ).encode()
 
 
-async def come(
+async def send_webhook(
     receiver: WebhookReceiver,
     event: str,
     nonce: str,
@@ -93,27 +101,30 @@ async def come(
     state: str | None = None,
     **more: object,
 ) -> WebhookEvent:
-    """A webhook comes in, made by hand. `state` is its body's, that of its event unless
-    told.
+    """Pass a webhook made by hand to a receiver.
+
+    Args:
+        state: the state in its body. By default, that of the event.
+        more: further fields of its body.
     """
-    told = await receiver.handle(
+    verified = await receiver.handle(
         path(receiver, event, nonce), body(request_id, state or STATES[event], **more)
     )
-    assert told is not None
-    return told
+    assert verified is not None
+    return verified
 
 
-async def deployed(edgegap: EdgegapSession) -> tuple[str, str]:
-    """The nonce and the request_id of a new deployment."""
+async def new_deployment(edgegap: EdgegapSession) -> tuple[str, str]:
+    """Deploy, and return the nonce and the request_id."""
     accepted = await deploy(edgegap)
     assert accepted.once_tag
     return accepted.once_tag, accepted.request_id
 
 
-async def told(
+async def current_outcome(
     edgegap: EdgegapSession, request_id: str
 ) -> ReadyDeployment | EdgegapError | None:
-    """What somebody is told who waits for it now, at once; None: nothing."""
+    """Return the outcome that a new waiter gets at once. None: there is none."""
     try:
         return await edgegap.deployments.wait_until_ready(request_id, timeout=0.05)
     except ReadyTimeout:
@@ -123,10 +134,10 @@ async def told(
 
 
 def late(sim: Simulator, request_id: str) -> float:
-    """Seconds since a deployment settled."""
-    settled = sim.ready_or_failed_at(request_id)
-    assert settled is not None, "it was told before it was true"
-    return now() - settled
+    """Return the seconds since a deployment became READY or failed."""
+    resolved_at = sim.ready_or_failed_at(request_id)
+    assert resolved_at is not None, "the outcome was reported before it was true"
+    return now() - resolved_at
 
 
 async def start(edgegap: EdgegapSession, **options: Any) -> ReadyDeployment:

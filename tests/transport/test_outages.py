@@ -44,9 +44,9 @@ from edgegap_async.errors import (
 from edgegap_async.events import Event
 from edgegap_async.simulator import Simulator
 
-# seconds
+# Seconds.
 OUTAGE = 10.0
-# a host name that only our resolvers know
+# A host name that only the resolvers of these tests know.
 HOST = "api.test"
 
 
@@ -84,7 +84,8 @@ class Resolver(AbstractResolver):
         pass
 
 
-# what a name means during an outage: nothing, or a machine that refuses
+# The address of the name during an outage: none, or a machine that refuses
+# connections.
 failing = pytest.mark.parametrize(
     "address", [None, "127.0.0.2"], ids=["DNS fails", "refused"]
 )
@@ -174,7 +175,7 @@ async def test_a_port_that_refuses_for_ten_seconds_ends_no_call(
         await asyncio.sleep(OUTAGE)
         await server.listen()
         await call
-        # the longest pause
+        # The longest pause between two attempts is 2 s.
         assert now() - began < OUTAGE + 2
         assert len(server.arrivals) == idle_usage(edgegap, name).sent == 1
 
@@ -192,7 +193,7 @@ async def test_an_outage_lasts_until_the_deadline(name: str, timeout: float) -> 
         assert isinstance(error.__cause__, TransportError)
         assert "Connect" in str(error.__cause__)
         assert idle_usage(edgegap, name).sent == 0
-        # about one a second: no spin
+        # About one attempt per second, and no busy loop.
         assert len(attempts) < 15 + 2 * timeout
 
 
@@ -233,7 +234,7 @@ async def test_without_a_deadline_a_minute_without_a_connection_ends_a_call(
 
 async def test_a_call_goes_on_while_other_calls_of_the_session_connect() -> None:
     resolver = Resolver(None, now() + 40)
-    # every request asks for the address and makes a connection
+    # Every request resolves the name and makes a connection.
     connector = aiohttp.TCPConnector(
         resolver=resolver, limit=POOL, force_close=True, use_dns_cache=False
     )

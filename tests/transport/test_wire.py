@@ -154,7 +154,7 @@ def check_answer(operation: Operation, value: Any) -> None:
 def test_the_calls_cover_every_operation_and_query_parameter() -> None:
     assert {key: tuple(query) for key, (_, query) in CALLS.items()} == {
         operation.key: operation.query for operation in OPERATIONS
-    }
+    }, "add the missing call, with all query parameters of its operation, to CALLS"
 
 
 @each_operation
@@ -387,7 +387,9 @@ BODIES = {
 
 def test_request_bodies_decode_without_loss() -> None:
     """The simulator decodes bodies with the same structs and checks."""
-    assert set(BODIES) == {operation.key for operation in OPERATIONS if operation.body}
+    assert set(BODIES) == {
+        operation.key for operation in OPERATIONS if operation.body
+    }, "add the struct of the missing body to BODIES"
     for key, kind in BODIES.items():
         read = msgspec.json.decode(json.dumps(BY_KEY[key].body), type=kind)
         assert json.loads(msgspec.json.encode(read)) == BY_KEY[key].body

@@ -1,4 +1,4 @@
-"""`wait_until_ready`: every way in which it ends, when, and what does not end it."""
+"""`wait_until_ready`: each outcome, its time, and errors that do not end the wait."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ from edgegap_async.errors import (
 )
 from edgegap_async.simulator import Simulator
 
-# seconds
+# Seconds by which a time may differ.
 EXACT = 0.01
 
 
@@ -53,18 +53,18 @@ EXACT = 0.01
 async def simulated(
     **options: Any,
 ) -> AsyncIterator[tuple[EdgegapSession, Simulator, str]]:
-    """A session, its simulator, and the ID of a deployment that was just accepted."""
+    """Yield a session, its simulator, and the ID of a deployment just accepted."""
     async with Simulator(**options) as simulator, session(simulator.url) as edgegap:
         accepted = await edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
         yield edgegap, simulator, accepted.request_id
 
 
-def told(state: str | None, **flags: bool) -> Act:
-    """An answer to a status call."""
+def status_answer(state: str | None, **flags: bool) -> Act:
+    """Return an answer to a status call."""
     return answer(200, {"request_id": "c065", "current_status": state, **flags})
 
 
-PENDING, READY = told("Status.DEPLOYING"), told("Status.READY")
+PENDING, READY = status_answer("Status.DEPLOYING"), status_answer("Status.READY")
 
 
 @pytest.mark.parametrize("after", [0.0, 3.0, 60.0])
@@ -125,7 +125,7 @@ async def test_wait_until_ready_raises_after_its_timeout(timeout: float | None) 
         assert now() - start == pytest.approx(timeout or 300, abs=EXACT)
 
 
-async def test_without_a_timeout_wait_until_ready_has_no_end() -> None:
+async def test_without_a_timeout_wait_until_ready_waits_as_long_as_needed() -> None:
     async with simulated(ready_after=(700, 700)) as (edgegap, _, request_id):
         await edgegap.deployments.wait_until_ready(request_id, timeout=None)
 
@@ -134,7 +134,7 @@ async def test_polls_become_rarer_over_time() -> None:
     async with scripted(PENDING) as (edgegap, server):
         await failure(edgegap.deployments.wait_until_ready("c065", timeout=100))
         gaps = [after - before for before, after in pairwise(server.times)]
-        # a cached image is ready after some seconds
+        # A cached image is ready after some seconds.
         assert gaps[:30] == pytest.approx([0.25] * 30, abs=EXACT)
         assert gaps[-1] == pytest.approx(2, abs=EXACT)
         assert all(before <= after + EXACT for before, after in pairwise(gaps))
@@ -171,7 +171,7 @@ async def test_a_failing_poll_fails_no_waiter(act: Act, retry: Retry) -> None:
     async with scripted(PENDING, *[act] * 8, READY, retry=retry) as (edgegap, server):
         ready = await edgegap.deployments.wait_until_ready("c065")
         assert ready.request_id == "c065"
-        # more: lists are asked besides, which fail too
+        # Lists are polled too, and also fail.
         assert len(server.arrivals) >= 10
 
 
@@ -206,7 +206,8 @@ async def test_a_timeout_names_the_last_status_and_failure(
             seen = None if error.status is None else error.status.state
             assert seen is (DeploymentState.DEPLOYING if PENDING in acts else None)
             assert type(error.__cause__) is (kind or DeadlineExceeded)
-            # Where it is refused, a little early: no other look can be sent in time.
+            # After a 429, the wait ends a little early: no other poll can be sent in
+            # time.
             assert now() - start == pytest.approx(
                 7.7, abs=0.7 if kind is RateLimited else EXACT
             )
@@ -246,7 +247,7 @@ async def test_a_wait_without_time_for_a_poll_ends_early() -> None:
         assert now() - start < 2
 
 
-SAYS = [
+MEANINGS = [
     ("Status.READY", {}, "ready"),
     ("READY", {}, "ready"),
     ("ready", {"running": False, "error": True}, "ready"),
@@ -267,11 +268,11 @@ SAYS = [
 ]
 
 
-@pytest.mark.parametrize(("state", "flags", "meaning"), SAYS)
+@pytest.mark.parametrize(("state", "flags", "meaning"), MEANINGS)
 async def test_flags_count_only_if_the_state_is_unknown(
     state: str | None, flags: dict[str, bool], meaning: str
 ) -> None:
-    async with scripted(told(state, **flags), READY) as (edgegap, server):
+    async with scripted(status_answer(state, **flags), READY) as (edgegap, server):
         try:
             await edgegap.deployments.wait_until_ready("c065")
         except DeploymentFailed:
@@ -302,7 +303,9 @@ async def test_many_waiters_keep_the_limit() -> None:
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.01, 1.0])
-async def test_a_waiter_may_leave_and_the_session_be_closed(moment: float) -> None:
+async def test_cancelling_one_waiter_does_not_end_another_but_closing_the_session_does(
+    moment: float,
+) -> None:
     async with simulated(ready_after=(1000, 1000), delay_before=(0.05, 0.05)) as (
         edgegap,
         simulator,

@@ -1,5 +1,5 @@
-"""Who is looked at next, and what a list is worth: the rules by themselves, where
-nothing else shows them.
+"""Rules of the schedule and of the filter checks that the tests of the watcher do not
+show.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from edgegap_async._waiters.filter_health import (
     FilterHealth,
 )
 from edgegap_async._waiters.schedule import (
-    ERROR_PACE,
+    ERROR_INTERVALS,
     FASTEST,
     MISSES,
     OVERDUE,
@@ -37,7 +37,7 @@ from edgegap_async.errors import DeploymentTerminated
 from edgegap_async.models.deployment import ReadyDeployment
 
 
-def place(
+def add_waiter(
     schedule: Schedule,
     request_id: str,
     *,
@@ -45,19 +45,19 @@ def place(
     goal: str = "ready",
     hooked: bool = False,
 ) -> WaitHandle:
-    """Somebody waits; since the time 0."""
-    caller: WaitFuture = asyncio.get_running_loop().create_future()
-    wait = Waiter(request_id, goal, 0.0, due, hooked=hooked)  # type: ignore[arg-type]
-    wait.callers[caller] = None
-    schedule.add(wait)
-    return WaitHandle(wait, caller, None, None)
+    """Add a waiter with one caller to the schedule, at the time 0."""
+    future: WaitFuture = asyncio.get_running_loop().create_future()
+    waiter = Waiter(request_id, goal, 0.0, due, hooked=hooked)  # type: ignore[arg-type]
+    waiter.callers[future] = None
+    schedule.add(waiter)
+    return WaitHandle(waiter, future, None, None)
 
 
 async def test_a_deployment_without_callers_is_not_polled() -> None:
     schedule = Schedule()
-    gone, _ = place(schedule, "a"), place(schedule, "b", due=inf)
-    schedule.leave(gone.wait, gone.caller)
-    schedule.poll_soon(gone.wait)
+    gone, _ = add_waiter(schedule, "a"), add_waiter(schedule, "b", due=inf)
+    schedule.leave(gone.waiter, gone.future)
+    schedule.poll_soon(gone.waiter)
     assert schedule.next_status(0.0, proven=True, failing=False) is None
     assert schedule.next_status(0.0, proven=True, failing=True) is None
 
@@ -67,34 +67,34 @@ async def test_an_outcome_at_the_deadline_is_reported_once(
     offset: float,
 ) -> None:
     loop, schedule = asyncio.get_running_loop(), Schedule()
-    places = [place(schedule, name) for name in "abc"]
+    handles = [add_waiter(schedule, name) for name in "abc"]
     deadline = now() + 1
-    places = [each._replace(deadline=deadline) for each in places]
-    told = ReadyStream(
-        places,
+    handles = [each._replace(deadline=deadline) for each in handles]
+    outcomes = ReadyStream(
+        handles,
         OpenWaits().wait,
-        lambda place: place.caller.result() if place.caller.done() else late,
+        lambda handle: handle.future.result() if handle.future.done() else late,
     )
     late: Outcome = DeploymentTerminated("late")
     ready = ReadyDeployment(request_id="a")
-    loop.call_at(deadline + offset, places[0].caller.set_result, ready)
-    assert sorted([request_id async for request_id, _ in told]) == ["a", "b", "c"]
+    loop.call_at(deadline + offset, handles[0].future.set_result, ready)
+    assert sorted([request_id async for request_id, _ in outcomes]) == ["a", "b", "c"]
 
 
 async def test_a_webhook_during_a_poll_is_not_counted_as_missed() -> None:
     schedule, ready = Schedule(), ReadyDeployment(request_id="a")
     schedule.webhook_arrived()
     for _ in range(MISSES):
-        told = place(schedule, "a", hooked=True)
-        schedule.receive(told.wait, ready)
-        schedule.resolve(told.wait, ready)
-    assert schedule.webhooks_come
-    assert schedule.pace(told.wait, 0.0) == SAFETY_NET
+        handle = add_waiter(schedule, "a", hooked=True)
+        schedule.receive(handle.waiter, ready)
+        schedule.resolve(handle.waiter, ready)
+    assert schedule.webhooks_arrive
+    assert schedule.interval(handle.waiter, 0.0) == SAFETY_NET
     for _ in range(MISSES):
-        assert schedule.webhooks_come
-        schedule.resolve(place(schedule, "a", hooked=True).wait, ready)
-    assert not schedule.webhooks_come
-    assert schedule.pace(told.wait, 0.0) == FASTEST
+        assert schedule.webhooks_arrive
+        schedule.resolve(add_waiter(schedule, "a", hooked=True).waiter, ready)
+    assert not schedule.webhooks_arrive
+    assert schedule.interval(handle.waiter, 0.0) == FASTEST
 
 
 def test_lists_that_are_too_long_are_halved_once() -> None:
@@ -104,171 +104,183 @@ def test_lists_that_are_too_long_are_halved_once() -> None:
     assert health.room == ROOM // 2
     health.refused(ROOM // 4, 0.0)
     assert health.room == ROOM // 8
-    assert health.filters(0.0)
+    assert health.filters_trusted(0.0)
 
 
-def test_refused_short_lists_discredit_the_filters() -> None:
+def test_filters_are_not_trusted_after_a_short_list_was_refused() -> None:
     health = FilterHealth()
     health.refused(2 * LEAST_ROOM, 10.0)
-    assert health.filters(10.0)
+    assert health.filters_trusted(10.0)
     health.refused(2 * LEAST_ROOM - 1, 10.0)
-    assert not health.filters(10.0 + DISTRUST - 0.1)
-    assert health.filters(10.0 + DISTRUST)
+    assert not health.filters_trusted(10.0 + DISTRUST - 0.1)
+    assert health.filters_trusted(10.0 + DISTRUST)
     assert health.room == ROOM
 
 
 async def test_the_longest_waiters_are_listed_first() -> None:
     schedule = Schedule()
-    places = {
-        name: place(schedule, name, due=due)
+    handles = {
+        name: add_waiter(schedule, name, due=due)
         for name, due in (("a", 3.0), ("b", 1.0), ("c", 2.0), ("d", 9.0))
     }
     room = size(["a", "b"])
     assert [*schedule.next_list(5.0, room, "ready")] == ["b", "c"]
-    # with room left, what is due next goes along
+    # A waiter that is due next is listed too, as there is room left.
     assert [*schedule.next_list(5.0, room, "ready")] == ["a", "d"]
-    # all are being asked for
+    # Lists with all of them are in progress.
     assert schedule.next_list(5.0, room, "ready") == {}
     singly = [schedule.next_status(5.0, proven=True, failing=True) for _ in range(4)]
-    assert singly == [places["b"].wait, places["c"].wait, places["a"].wait, None]
+    assert singly == [
+        handles["b"].waiter,
+        handles["c"].waiter,
+        handles["a"].waiter,
+        None,
+    ]
 
 
 async def test_a_list_that_is_not_full_waits_until_it_is_due() -> None:
     schedule = Schedule()
-    places = [place(schedule, name, due=1.0) for name in "ab"]
+    handles = [add_waiter(schedule, name, due=1.0) for name in "ab"]
     assert schedule.next_list(0.9, ROOM, "ready") == {}
     assert len(schedule.next_list(1.0, ROOM, "ready")) == 2
-    for each in places:
-        each.wait.listing, each.wait.due = False, 1.0
+    for each in handles:
+        each.waiter.listing, each.waiter.due = False, 1.0
     assert schedule.next_list(1.1, ROOM, "ready") == {}
     assert schedule.next_due(1.1) == 1.0 + FASTEST
-    # those in ERROR are asked for less often
+    # Lists of deployments in ERROR are rarer.
     assert len(schedule.next_list(1.1, ROOM, "error")) == 0
-    assert len(schedule.next_list(1.0 + ERROR_PACE * FASTEST, ROOM, "error")) == 2
+    assert len(schedule.next_list(1.0 + ERROR_INTERVALS * FASTEST, ROOM, "error")) == 2
 
 
 async def test_an_id_longer_than_a_url_is_still_listed() -> None:
     schedule = Schedule()
     names = ["x" * ROOM, "y" * ROOM]
     for name in names:
-        place(schedule, name)
+        add_waiter(schedule, name)
     assert [len(schedule.next_list(0.0, ROOM, "ready")) for _ in range(2)] == [1, 1]
 
 
 async def test_statuses_are_polled_until_a_list_has_shown_one() -> None:
     schedule = Schedule()
-    first, second = place(schedule, "a", due=inf), place(schedule, "b", due=inf)
-    first.wait.polled_at, second.wait.polled_at = 0.5, 0.0
+    first, second = (
+        add_waiter(schedule, "a", due=inf),
+        add_waiter(schedule, "b", due=inf),
+    )
+    first.waiter.polled_at, second.waiter.polled_at = 0.5, 0.0
     assert schedule.next_status(UNPROVEN - 0.1, proven=False, failing=False) is None
     assert schedule.next_status(UNPROVEN, proven=True, failing=False) is None
-    assert schedule.next_status(UNPROVEN, proven=False, failing=False) is second.wait
+    assert schedule.next_status(UNPROVEN, proven=False, failing=False) is second.waiter
     later = UNPROVEN + FASTEST
     assert schedule.next_status(later - 0.01, proven=False, failing=False) is None
     assert (
-        schedule.next_status(0.5 + UNPROVEN, proven=False, failing=False) is first.wait
+        schedule.next_status(0.5 + UNPROVEN, proven=False, failing=False)
+        is first.waiter
     )
-    first.wait.polling = second.wait.polling = False
+    first.waiter.polling = second.waiter.polling = False
     assert schedule.next_status(100.0, proven=True, failing=False) is None
 
 
-async def test_a_list_must_show_now_and_then_that_deployments_exist() -> None:
+async def test_a_list_checks_now_and_then_that_deployments_exist() -> None:
     schedule = Schedule()
-    first, second = place(schedule, "a", due=inf), place(schedule, "b", due=inf)
-    first.wait.polled_at, second.wait.polled_at = 5.0, 0.0
+    first, second = (
+        add_waiter(schedule, "a", due=inf),
+        add_waiter(schedule, "b", due=inf),
+    )
+    first.waiter.polled_at, second.waiter.polled_at = 5.0, 0.0
     assert schedule.next_list(OVERDUE - 0.1, ROOM, "any") == {}
-    # and what is overdue next goes along
+    # The waiter that is overdue next is listed too.
     assert [*schedule.next_list(OVERDUE, ROOM, "any")] == ["b", "a"]
 
 
 async def test_an_early_poll_waits_for_the_one_in_progress() -> None:
     schedule = Schedule()
-    wait = place(schedule, "a").wait
-    assert schedule.next_status(0.0, proven=True, failing=False) is wait
-    schedule.poll_soon(wait)
+    waiter = add_waiter(schedule, "a").waiter
+    assert schedule.next_status(0.0, proven=True, failing=False) is waiter
+    schedule.poll_soon(waiter)
     assert schedule.next_status(0.0, proven=True, failing=False) is None
-    wait.polling, wait.due = False, 1.0
-    assert schedule.next_status(0.1, proven=True, failing=False) is wait
-    wait.polling = False
+    waiter.polling, waiter.due = False, 1.0
+    assert schedule.next_status(0.1, proven=True, failing=False) is waiter
+    waiter.polling = False
     assert schedule.next_status(0.1, proven=True, failing=False) is None
 
 
-async def test_a_waiter_with_webhooks_is_not_ended_early() -> None:
+async def test_a_waiter_with_webhooks_does_not_end_early() -> None:
     schedule = Schedule()
     hooked, hurried = (
-        place(schedule, "a", hooked=True),
-        place(schedule, "b", goal="stopped"),
+        add_waiter(schedule, "a", hooked=True),
+        add_waiter(schedule, "b", goal="stopped"),
     )
-    hooked.wait.callers[hooked.caller] = hurried.wait.callers[hurried.caller] = 5.0
+    hooked.waiter.callers[hooked.future] = hurried.waiter.callers[hurried.future] = 5.0
     for each in (hooked, hurried):
-        schedule.end_before(5.0, each.wait, 0.0)
-        assert not each.caller.done()
-        schedule.end_before(5.1, each.wait, 0.0)
-    assert not hooked.caller.done()
-    assert hurried.caller.result() is None
+        schedule.end_before(5.0, each.waiter, 0.0)
+        assert not each.future.done()
+        schedule.end_before(5.1, each.waiter, 0.0)
+    assert not hooked.future.done()
+    assert hurried.future.result() is None
 
 
-def judged(
+def check_list(
     health: FilterHealth,
     *shown: str,
     began: float,
     sound: bool = True,
     full: bool = False,
 ) -> bool:
-    """A list of a and b has shown these; whether the filters are believed."""
+    """Check a list of a and b. Return whether the filters are trusted."""
     health.judge(shown, ["a", "b", *health.expected], began, sound=sound, full=full)
-    return health.filters(began)
+    return health.filters_trusted(began)
 
 
-def test_a_list_with_foreign_rows_discredits_the_filters() -> None:
-    assert judged(FilterHealth(), "a", "b", began=0.0)
-    assert not judged(FilterHealth(), "a", "c", began=0.0)
-    assert not judged(FilterHealth(), "a", began=0.0, sound=False)
+def test_filters_are_not_trusted_after_a_list_with_foreign_rows() -> None:
+    assert check_list(FilterHealth(), "a", "b", began=0.0)
+    assert not check_list(FilterHealth(), "a", "c", began=0.0)
+    assert not check_list(FilterHealth(), "a", began=0.0, sound=False)
 
 
 def test_a_list_must_show_what_a_status_has_shown() -> None:
     health = FilterHealth()
     health.not_shown("c", 10.0)
     assert health.expected == ("c",)
-    assert judged(health, "a", began=10.0 + LAG)
+    assert check_list(health, "a", began=10.0 + LAG)
     assert health.proven
-    # it may be on the next page
-    assert judged(health, "a", began=11.0 + LAG, full=True)
-    assert not judged(health, "a", began=11.0 + LAG)
+    # The deployment may be on the next page.
+    assert check_list(health, "a", began=11.0 + LAG, full=True)
+    assert not check_list(health, "a", began=11.0 + LAG)
     assert not health.proven
     assert health.expected == ()
 
 
 @pytest.mark.parametrize("how", ["shown", "stopped"])
-def test_shown_or_stopped_deployments_do_not_discredit_a_list(
+def test_filters_stay_trusted_if_an_expected_deployment_is_shown_or_stopped(
     how: str,
 ) -> None:
     health = FilterHealth()
     health.not_shown("c", 10.0)
     if how == "shown":
-        assert judged(health, "c", began=10.5)
+        assert check_list(health, "c", began=10.5)
     else:
         health.forget("c")
-    assert judged(health, began=20.0)
+    assert check_list(health, began=20.0)
 
 
-def test_few_deployments_are_expected_of_a_list_at_a_time() -> None:
+def test_a_list_must_show_a_bounded_number_of_expected_deployments() -> None:
     health = FilterHealth()
     for number in range(2 * MOST_EXPECTED):
         health.not_shown(str(number), 0.0)
     assert len(health.expected) == MOST_EXPECTED
 
 
-def test_lists_are_given_up_after_three_failures() -> None:
+def test_lists_become_rare_after_three_failures() -> None:
     health = FilterHealth()
     for _ in range(2):
         health.failed(0.0)
     health.answered()
     for _ in range(3):
         assert not health.failing
-        assert health.lists(0.0)
+        assert health.lists_work(0.0)
         health.failed(0.0)
     assert health.failing
-    assert not health.lists(RETRY_AFTER_FAILURE - 0.1)
-    assert health.lists(RETRY_AFTER_FAILURE)
-    assert judged(health, began=0.0)
+    assert not health.lists_work(RETRY_AFTER_FAILURE - 0.1)
+    assert health.lists_work(RETRY_AFTER_FAILURE)
+    assert check_list(health, began=0.0)
     assert not health.failing

@@ -1,5 +1,5 @@
-"""Many who wait: all are told in time and rightly, whatever lists and statuses do, for
-a few requests a second.
+"""Many waiters get the right outcome in time for a few requests per second, whatever
+faults lists and statuses have.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.limiter_model import now
 from support.raw_server import failure
-from support.waiting import asked, crowd, delays, start
+from support.waiting import accepted_deployments, delays, polls_of, start
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import (
@@ -26,20 +26,20 @@ from edgegap_async.simulator import Fault
 async def test_a_hundred_waiters_share_a_few_requests_per_second(
     neighbours: int,
 ) -> None:
-    async with crowd(100, neighbours=neighbours) as (edgegap, sim, ids):
+    async with accepted_deployments(100, neighbours=neighbours) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[94] < 0.3
         assert late[-1] < 0.5
-        # in eight seconds
-        assert asked(sim) < 60
+        # These are the requests of eight seconds.
+        assert polls_of(sim) < 60
 
 
 @pytest.mark.parametrize("many", [2, 5, 300])
-async def test_all_waiters_learn_soon(many: int) -> None:
-    async with crowd(many) as (edgegap, sim, ids):
+async def test_all_waiters_are_resolved_soon(many: int) -> None:
+    async with accepted_deployments(many) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[int(0.94 * many)] < 0.3
-        assert asked(sim) < 80
+        assert polls_of(sim) < 80
 
 
 TROUBLE: dict[str, tuple[Fault, ...]] = {
@@ -75,7 +75,11 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 async def test_all_waiters_get_the_right_outcome_under_any_fault(
     faults: tuple[Fault, ...], neighbours: int
 ) -> None:
-    async with crowd(60, *faults, neighbours=neighbours) as (edgegap, sim, ids):
+    async with accepted_deployments(60, *faults, neighbours=neighbours) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         late = await delays(edgegap, sim, ids)
         assert late[-1] < 40
         assert sim.busiest_second("status") <= 20
@@ -87,21 +91,21 @@ async def test_all_waiters_get_the_right_outcome_under_any_fault(
     [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)],
 )
 async def test_a_wrong_filter_is_noticed(kind: str, most: float) -> None:
-    async with crowd(
+    async with accepted_deployments(
         100, Fault("list", kind), neighbours=20_000, ready_after=(2.0, 20.0)
     ) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
         assert late[-1] < most
-        # as soon as it is noticed, pages newest first tell
+        # Once the fault is noticed, pages of all deployments resolve the waiters.
         assert late[39] < 0.3
-        assert asked(sim) < 250
+        assert polls_of(sim) < 250
 
 
 @pytest.mark.parametrize("size", [1, 10])
 async def test_small_pages_are_read_completely(size: int) -> None:
-    async with crowd(60, max_page_size=size) as (edgegap, sim, ids):
+    async with accepted_deployments(60, max_page_size=size) as (edgegap, sim, ids):
         late = await delays(edgegap, sim, ids)
-        # sixty pages of one take six seconds
+        # Sixty pages of one row take six seconds.
         assert late[56] < (0.4 if size == 10 else 12)
 
 
@@ -111,7 +115,11 @@ async def test_small_pages_are_read_completely(size: int) -> None:
 async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
     faults: tuple[Fault, ...],
 ) -> None:
-    async with crowd(100, *faults, error_share=0.2) as (edgegap, sim, ids):
+    async with accepted_deployments(100, *faults, error_share=0.2) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         began = now()
         waits = [edgegap.deployments.wait_until_ready(it, timeout=120) for it in ids]
         outcomes = await asyncio.gather(*waits, return_exceptions=True)
@@ -131,7 +139,11 @@ async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("by", ["this session", "others"])
 async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
-    async with crowd(50, gone=gone, ready_after=(40.0, 50.0)) as (edgegap, sim, ids):
+    async with accepted_deployments(50, gone=gone, ready_after=(40.0, 50.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
             for it in ids
@@ -145,8 +157,8 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
                 *(stopper.deployments.ensure_stopped(it) for it in wanted)
             )
         await asyncio.wait(waits)
-        # A stop before READY waits for READY, so some may be seen as that before they
-        # are gone.
+        # A stop before READY is carried out after READY, so some waiters may get READY
+        # first.
         ends = [
             it.result() if it.exception() is None else it.exception() for it in stopped
         ]
@@ -154,9 +166,11 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
         assert all(it.exception() is None for it in waits if it not in stopped)
 
 
-async def test_foreign_stops_are_noticed_among_many_slow_starters() -> None:
+async def test_stops_by_others_are_noticed_among_many_slow_deployments() -> None:
     starts = chain([100.0] * 5, repeat(400.0))
-    async with crowd(300, ready_after=starts.__next__, delay_before=(0.0, 0.0)) as (
+    async with accepted_deployments(
+        300, ready_after=starts.__next__, delay_before=(0.0, 0.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -170,7 +184,7 @@ async def test_foreign_stops_are_noticed_among_many_slow_starters() -> None:
         ended = sim.deployed()[:5]
         await asyncio.sleep(50)
         async with EdgegapSession("another", base_url=sim.url) as other:
-            # carried out when they are READY
+            # The stops are carried out once the deployments are READY.
             await asyncio.gather(*(other.deployments.stop(it) for it in ended))
         await asyncio.sleep(100 - 50 + 40)
         done = {ids[number] for number, wait in enumerate(waits) if wait.done()}
@@ -180,13 +194,13 @@ async def test_foreign_stops_are_noticed_among_many_slow_starters() -> None:
             for wait in waits
             if wait.done()
         )
-        # a few requests a second
-        assert asked(sim) < 3.5 * 140
+        # These are a few requests per second.
+        assert polls_of(sim) < 3.5 * 140
         await asyncio.wait(waits)
 
 
 async def test_an_unknown_id_is_noticed_among_many_waiters() -> None:
-    async with crowd(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
+    async with accepted_deployments(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
             for it in [*ids, "no-such"]
@@ -201,17 +215,21 @@ async def test_an_unknown_id_is_noticed_among_many_waiters() -> None:
 async def test_fifty_waiters_for_one_deployment_cost_as_much_as_one() -> None:
     costs = []
     for many in (1, 50):
-        async with crowd(1, ready_after=(6.0, 6.0)) as (edgegap, sim, (it,)):
+        async with accepted_deployments(1, ready_after=(6.0, 6.0)) as (
+            edgegap,
+            sim,
+            (it,),
+        ):
             ready = await asyncio.gather(
                 *(edgegap.deployments.wait_until_ready(it) for _ in range(many))
             )
             assert {each.request_id for each in ready} == {it}
-            costs.append(asked(sim))
+            costs.append(polls_of(sim))
     assert costs[0] == costs[1] < 30
 
 
 async def test_each_waiter_has_its_own_timeout_and_error() -> None:
-    async with crowd(1, ready_after=(6.0, 6.0), error_share=1.0) as (
+    async with accepted_deployments(1, ready_after=(6.0, 6.0), error_share=1.0) as (
         edgegap,
         sim,
         (it,),
@@ -228,11 +246,15 @@ async def test_each_waiter_has_its_own_timeout_and_error() -> None:
             DeploymentFailed,
         ]
         assert len({id(end) for end in ends}) == 4
-        assert asked(sim) < 30
+        assert polls_of(sim) < 30
 
 
 async def test_without_waiters_nothing_is_polled() -> None:
-    async with crowd(30, ready_after=(1000.0, 1000.0)) as (edgegap, sim, ids):
+    async with accepted_deployments(30, ready_after=(1000.0, 1000.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         waits = [
             asyncio.ensure_future(
                 edgegap.deployments.wait_until_ready(it, timeout=None)
@@ -243,27 +265,31 @@ async def test_without_waiters_nothing_is_polled() -> None:
         for wait in waits[:-1]:
             wait.cancel()
         await asyncio.wait(waits[:-1])
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(1.9)
-        # one alone
-        assert 0 < asked(sim) - before < 12
+        # Only one waiter is left.
+        assert 0 < polls_of(sim) - before < 12
         waits[-1].cancel()
         await asyncio.wait(waits)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(100)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
 
 
 @pytest.mark.slow
 async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
     None
 ):
-    async with crowd(1000, ready_after=(60.0, 60.0)) as (edgegap, _, ids):
+    async with accepted_deployments(1000, ready_after=(60.0, 60.0)) as (
+        edgegap,
+        _,
+        ids,
+    ):
         waits = [
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(it))
             for it in ids
         ]
-        # all are overdue
+        # By now, all waiters are overdue.
         await asyncio.sleep(20)
         end, done = now() + 30, [0, 0]
 
@@ -282,59 +308,61 @@ async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiter
         await asyncio.gather(*waits)
 
 
-async def test_the_first_poll_comes_when_it_can_matter() -> None:
-    async with crowd(0, ready_after=(2.0, 2.0)) as (edgegap, sim, _):
+async def test_the_first_poll_waits_for_most_of_the_shortest_start() -> None:
+    async with accepted_deployments(0, ready_after=(2.0, 2.0)) as (edgegap, sim, _):
         for number in range(3):
             request_id = await start(edgegap)
-            before = asked(sim)
+            before = polls_of(sim)
             waiting = asyncio.ensure_future(
                 edgegap.deployments.wait_until_ready(request_id)
             )
             await asyncio.sleep(1.5)
-            # once it is known how long a start takes
-            assert (asked(sim) == before) == (number > 0)
+            # The first start shows how long one takes. Then the first poll is later.
+            assert (polls_of(sim) == before) == (number > 0)
             await waiting
             assert now() - (sim.ready_or_failed_at(request_id) or 0) < 0.3
 
 
 async def test_wait_many_reports_each_outcome_as_it_is_known() -> None:
-    async with crowd(30, error_share=0.2) as (edgegap, sim, ids):
-        told: dict[str, Any] = {}
+    async with accepted_deployments(30, error_share=0.2) as (edgegap, sim, ids):
+        found: dict[str, Any] = {}
         async with edgegap.deployments.wait_many(
             [*ids, *ids[:3], "no-such"], timeout=60
         ) as outcomes:
             async for request_id, outcome in outcomes:
-                assert request_id not in told
-                told[request_id] = outcome
-                if settled := request_id in ids and sim.ready_or_failed_at(request_id):
-                    assert now() - settled < 5
-        assert set(told) == {*ids, "no-such"}
-        assert isinstance(told["no-such"], DeploymentTerminated)
-        kinds = {type(told[it]) for it in ids}
+                assert request_id not in found
+                found[request_id] = outcome
+                if resolved_at := request_id in ids and sim.ready_or_failed_at(
+                    request_id
+                ):
+                    assert now() - resolved_at < 5
+        assert set(found) == {*ids, "no-such"}
+        assert isinstance(found["no-such"], DeploymentTerminated)
+        kinds = {type(found[it]) for it in ids}
         assert kinds == {ReadyDeployment, DeploymentFailed}
 
 
 async def test_wait_many_reports_the_rest_after_its_timeout() -> None:
-    async with crowd(10, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
+    async with accepted_deployments(10, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
         began = now()
         async with edgegap.deployments.wait_many(ids, timeout=15) as outcomes:
-            told = {request_id: outcome async for request_id, outcome in outcomes}
+            found = {request_id: outcome async for request_id, outcome in outcomes}
         assert now() - began == pytest.approx(15, abs=0.01)
-        assert set(told) == {*ids}
-        assert {type(outcome) for outcome in told.values()} == {
+        assert set(found) == {*ids}
+        assert {type(outcome) for outcome in found.values()} == {
             ReadyDeployment,
             ReadyTimeout,
         }
 
 
 async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
-    async with crowd(10, ready_after=(2.0, 30.0)) as (edgegap, sim, ids):
+    async with accepted_deployments(10, ready_after=(2.0, 30.0)) as (edgegap, sim, ids):
         async with edgegap.deployments.wait_many(ids) as outcomes:
             async for _ in outcomes:
                 break
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(10)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
         async with edgegap.deployments.wait_many(ids, timeout=None) as outcomes:
             await anext(outcomes)
             await edgegap.aclose()
@@ -344,15 +372,17 @@ async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
 
 
 async def test_wait_many_of_nothing_ends_at_once() -> None:
-    async with crowd(0) as (edgegap, sim, _):
+    async with accepted_deployments(0) as (edgegap, sim, _):
         async with edgegap.deployments.wait_many([]) as outcomes:
             assert [it async for it in outcomes] == []
-        assert asked(sim) == 0
+        assert polls_of(sim) == 0
 
 
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 async def test_wait_until_stopped_returns_once_it_is_gone(gone: Any) -> None:
-    async with crowd(5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)) as (
+    async with accepted_deployments(
+        5, gone=gone, stop_takes=3.0, ready_after=(4.0, 4.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -371,7 +401,7 @@ async def test_wait_until_stopped_returns_once_it_is_gone(gone: Any) -> None:
 
 
 async def test_wait_until_stopped_ends_with_its_timeout_or_session() -> None:
-    async with crowd(1) as (edgegap, _, (it,)):
+    async with accepted_deployments(1) as (edgegap, _, (it,)):
         began = now()
         late = await failure(edgegap.deployments.wait_until_stopped(it, timeout=20))
         assert isinstance(late, DeadlineExceeded)
@@ -387,7 +417,7 @@ async def test_wait_until_stopped_ends_with_its_timeout_or_session() -> None:
 
 
 async def test_a_probe_runs_once_the_server_is_ready() -> None:
-    async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
+    async with accepted_deployments(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
         seen: list[ReadyDeployment] = []
 
         async def probe(server: ReadyDeployment) -> None:
@@ -406,7 +436,7 @@ async def test_a_probe_runs_once_the_server_is_ready() -> None:
 async def test_a_probe_that_fails_or_hangs_ends_the_wait(
     error: Exception | None, stop: bool
 ) -> None:
-    async with crowd(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
+    async with accepted_deployments(1, ready_after=(2.0, 2.0)) as (edgegap, sim, (it,)):
 
         async def probe(_: ReadyDeployment) -> None:
             if error:
@@ -424,7 +454,7 @@ async def test_a_probe_that_fails_or_hangs_ends_the_wait(
 
 
 async def test_a_probe_ends_with_the_session() -> None:
-    async with crowd(1, ready_after=(0.0, 0.0)) as (edgegap, _, (it,)):
+    async with accepted_deployments(1, ready_after=(0.0, 0.0)) as (edgegap, _, (it,)):
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_ready(
                 it, probe=lambda _: asyncio.Event().wait(), timeout=None
@@ -441,7 +471,7 @@ async def test_a_probe_ends_with_the_session() -> None:
 async def test_wrong_arguments_are_refused_before_anything_is_sent(
     wrong: dict[str, Any],
 ) -> None:
-    async with crowd(0) as (edgegap, sim, _):
+    async with accepted_deployments(0) as (edgegap, sim, _):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             await edgegap.deployments.wait_until_ready("id", **wrong)
         for ids in ("id", ["a", ".."], ["a", ""], [1], None):
@@ -458,4 +488,4 @@ async def test_wrong_arguments_are_refused_before_anything_is_sent(
                 "game", "1", users=["::1"], ready_timeout=-1
             ):
                 pass
-        assert (asked(sim), sim.deployed()) == (0, ())
+        assert (polls_of(sim), sim.deployed()) == (0, ())

@@ -1,6 +1,4 @@
-"""Who waits together with others, in the moments in which that could harm: each is told
-its own truth, and soon.
-"""
+"""Waiters that share a poller each get their own outcome soon."""
 
 import asyncio
 from typing import Any
@@ -8,7 +6,7 @@ from typing import Any
 import pytest
 from support.limiter_model import now
 from support.raw_server import answer, failure, scripted
-from support.waiting import asked, crowd, delays, start
+from support.waiting import accepted_deployments, delays, polls_of, start
 from support.webhook_samples import receiver
 
 from edgegap_async import (
@@ -25,19 +23,19 @@ from edgegap_async.webhooks import WebhookEvent
 SILENT = (Fault("status", "hang-before"), Fault("list", "hang-before"))
 
 
-async def test_a_waiter_without_time_takes_none_from_others() -> None:
+async def test_a_waiter_with_a_short_timeout_does_not_delay_others() -> None:
     acts = [answer(503).later(1.0), answer(429, retry_after="30"), answer()]
     async with scripted(*acts) as (edgegap, _):
         wait = edgegap.deployments.wait_until_ready
         began = now()
         hurried = asyncio.ensure_future(wait("c065", timeout=5))
-        # its look is under way
+        # Its poll is in progress.
         await asyncio.sleep(0.5)
         patient = [
             asyncio.ensure_future(wait("c065", timeout=seconds))
             for seconds in (None, 100)
         ]
-        # and now nothing goes for thirty seconds
+        # No request may be sent for the next thirty seconds.
         await failure(edgegap.deployments.status("c065", timeout=3))
         late = await failure(hurried)
         assert isinstance(late, ReadyTimeout)
@@ -47,7 +45,7 @@ async def test_a_waiter_without_time_takes_none_from_others() -> None:
 
 
 async def test_a_listed_waiter_needs_no_status() -> None:
-    async with crowd(
+    async with accepted_deployments(
         2, ready_after=(4.0, 4.0), session={"limits": Limits(deploy=None, status=0.1)}
     ) as it:
         edgegap, sim, ids = it
@@ -55,7 +53,9 @@ async def test_a_listed_waiter_needs_no_status() -> None:
 
 
 async def test_a_single_waiter_without_a_status_is_resolved_by_a_list() -> None:
-    async with crowd(1, Fault("status", "hang-before"), ready_after=(6.0, 6.0)) as (
+    async with accepted_deployments(
+        1, Fault("status", "hang-before"), ready_after=(6.0, 6.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -64,7 +64,9 @@ async def test_a_single_waiter_without_a_status_is_resolved_by_a_list() -> None:
 
 
 async def test_the_last_waiter_does_not_wait_for_a_list() -> None:
-    async with crowd(2, Fault("list", "hang-before"), ready_after=(4.0, 4.0)) as (
+    async with accepted_deployments(
+        2, Fault("list", "hang-before"), ready_after=(4.0, 4.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -77,8 +79,8 @@ async def test_the_last_waiter_does_not_wait_for_a_list() -> None:
         assert (await second)[0] < 0.4
 
 
-async def test_a_waiter_that_left_delays_nobody() -> None:
-    async with crowd(
+async def test_a_cancelled_waiter_does_not_delay_others() -> None:
+    async with accepted_deployments(
         21, *SILENT, ready_after=(9.0, 9.0), session={"retry": Retry(tries=1)}
     ) as (edgegap, sim, ids):
         sim.faults = [SILENT[0], Fault("list", "503-before")]
@@ -88,7 +90,7 @@ async def test_a_waiter_that_left_delays_nobody() -> None:
             )
             for it in ids[1:]
         ]
-        # all twenty wait for their statuses, which never come
+        # All twenty wait for their statuses, which are never answered.
         await asyncio.sleep(8)
         last = asyncio.ensure_future(delays(edgegap, sim, ids[:1]))
         await asyncio.sleep(0)
@@ -99,7 +101,11 @@ async def test_a_waiter_that_left_delays_nobody() -> None:
 
 
 async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
-    async with crowd(205, ready_after=(100.0, 100.0)) as (edgegap, _, ids):
+    async with accepted_deployments(205, ready_after=(100.0, 100.0)) as (
+        edgegap,
+        _,
+        ids,
+    ):
         ending = [
             asyncio.ensure_future(edgegap.deployments.wait_until_stopped(it))
             for it in ids[5:]
@@ -117,17 +123,21 @@ async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
 
 @pytest.mark.slow
 async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
-    async with crowd(1000, ready_after=(150.0, 150.0)) as (edgegap, sim, ids):
+    async with accepted_deployments(1000, ready_after=(150.0, 150.0)) as (
+        edgegap,
+        sim,
+        ids,
+    ):
         waits = asyncio.ensure_future(delays(edgegap, sim, ids, timeout=None))
         await asyncio.sleep(80)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(60)
-        assert asked(sim) - before < 4 * 60
+        assert polls_of(sim) - before < 4 * 60
         assert (await waits)[-1] < 2.6
 
 
 @pytest.mark.parametrize("ready", [None, False])
-async def test_a_row_is_believed_only_when_it_says_ready(
+async def test_only_a_row_with_ready_resolves_a_waiter(
     ready: bool | None,
 ) -> None:
     row = (
@@ -151,25 +161,28 @@ async def test_a_row_is_believed_only_when_it_says_ready(
 
 
 async def test_several_consumers_get_each_outcome_once() -> None:
-    async with crowd(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
-        told: list[tuple[str, Any]] = []
+    async with accepted_deployments(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
+        taken: list[tuple[str, Any]] = []
         async with edgegap.deployments.wait_many(ids, timeout=20) as outcomes:
             began = now()
 
             async def take() -> None:
                 async for each in outcomes:
-                    told.append(each)
+                    taken.append(each)
                     assert isinstance(each[1], ReadyDeployment) or now() - began >= 20
 
             await asyncio.gather(*(take() for _ in range(5)))
             assert now() - began <= 20.01
-        assert sorted(request_id for request_id, _ in told) == sorted(ids)
-        assert {type(outcome) for _, outcome in told} == {ReadyDeployment, ReadyTimeout}
+        assert sorted(request_id for request_id, _ in taken) == sorted(ids)
+        assert {type(outcome) for _, outcome in taken} == {
+            ReadyDeployment,
+            ReadyTimeout,
+        }
 
 
 @pytest.mark.parametrize("stopper", ["this session", "others"])
-async def test_a_webhook_before_an_end_does_not_count(stopper: str) -> None:
-    async with crowd(
+async def test_a_ready_webhook_from_before_the_end_is_ignored(stopper: str) -> None:
+    async with accepted_deployments(
         0, ready_after=(0.0, 0.0), session={"webhooks": receiver(), "deploy_once": True}
     ) as it:
         edgegap, sim, _ = it
@@ -192,21 +205,23 @@ async def test_a_webhook_before_an_end_does_not_count(stopper: str) -> None:
             ).deployments.ensure_stopped(accepted.request_id)
         if stopper == "others":
             edgegap.deployments.notify(events["terminated"])
-            # late
+            # This webhook arrives late.
             edgegap.deployments.notify(events["ready"])
         error = await failure(edgegap.deployments.wait_until_ready(accepted.request_id))
         assert isinstance(error, DeploymentTerminated)
 
 
 async def test_a_single_waiter_with_a_failing_status_is_resolved_by_a_list() -> None:
-    async with crowd(
+    async with accepted_deployments(
         1, Fault("status", "503-before"), session={"retry": Retry(tries=1)}
     ) as (edgegap, sim, ids):
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
 
 
-async def test_lists_that_keep_failing_are_asked_for_rarely() -> None:
-    async with crowd(600, Fault("list", "403-before"), ready_after=(60.0, 60.0)) as (
+async def test_lists_that_keep_failing_are_polled_rarely() -> None:
+    async with accepted_deployments(
+        600, Fault("list", "403-before"), ready_after=(60.0, 60.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -224,7 +239,9 @@ async def test_lists_that_keep_failing_are_asked_for_rarely() -> None:
 
 @pytest.mark.parametrize(("many", "lasts"), [(3, 1.0), (1, 61.0)])
 async def test_polls_end_with_the_last_waiter(many: int, lasts: float) -> None:
-    async with crowd(many, Fault("list", "503-before"), ready_after=(100.0, 100.0)) as (
+    async with accepted_deployments(
+        many, Fault("list", "503-before"), ready_after=(100.0, 100.0)
+    ) as (
         edgegap,
         sim,
         ids,
@@ -242,9 +259,9 @@ async def test_polls_end_with_the_last_waiter(many: int, lasts: float) -> None:
             task for task in asyncio.all_tasks() if task.get_name() == "edgegap watcher"
         ]
         await asyncio.sleep(0.1)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(30)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
 
 
 async def test_occasional_status_failures_cause_no_lists() -> None:
@@ -256,19 +273,21 @@ async def test_occasional_status_failures_cause_no_lists() -> None:
         assert {arrival.path for arrival in server.arrivals} == {"/v1/status/c065"}
 
 
-async def test_a_lagging_list_is_still_believed() -> None:
+async def test_filters_stay_trusted_if_lists_lag() -> None:
     lag = Fault("list", "lag", seconds=2.0)
-    async with crowd(60, lag, neighbours=3000, ready_after=(2.0, 20.0)) as (
+    async with accepted_deployments(
+        60, lag, neighbours=3000, ready_after=(2.0, 20.0)
+    ) as (
         edgegap,
         sim,
         ids,
     ):
         assert (await delays(edgegap, sim, ids))[-1] < 3
-        assert asked(sim) < 180
+        assert polls_of(sim) < 180
 
 
 async def test_slow_statuses_are_polled_concurrently() -> None:
-    async with crowd(
+    async with accepted_deployments(
         20, Fault("status", "late", seconds=1.0), ready_after=(0.0, 0.0)
     ) as (edgegap, _, ids):
         began = now()
@@ -281,7 +300,7 @@ async def test_slow_statuses_are_polled_concurrently() -> None:
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_waiter_joining_as_the_last_one_leaves_is_served(turns: int) -> None:
-    async with crowd(1, ready_after=(5.0, 5.0)) as (edgegap, sim, ids):
+    async with accepted_deployments(1, ready_after=(5.0, 5.0)) as (edgegap, sim, ids):
         first = asyncio.ensure_future(edgegap.deployments.wait_until_ready(ids[0]))
         await asyncio.sleep(1)
         first.cancel()
@@ -292,7 +311,9 @@ async def test_a_waiter_joining_as_the_last_one_leaves_is_served(turns: int) -> 
 
 async def test_an_unusually_quick_server_is_noticed_soon() -> None:
     takes = iter([10.0, 0.5, 0.5])
-    async with crowd(1, ready_after=lambda: next(takes), stop_takes=0.1) as (
+    async with accepted_deployments(
+        1, ready_after=lambda: next(takes), stop_takes=0.1
+    ) as (
         edgegap,
         sim,
         ids,
@@ -309,9 +330,13 @@ async def test_an_unusually_quick_server_is_noticed_soon() -> None:
 
 
 async def test_a_stop_of_this_session_resolves_waiters_for_the_end() -> None:
-    async with crowd(1, ready_after=(0.0, 0.0), stop_takes=0.0) as (edgegap, _, ids):
+    async with accepted_deployments(1, ready_after=(0.0, 0.0), stop_takes=0.0) as (
+        edgegap,
+        _,
+        ids,
+    ):
         waiting = asyncio.ensure_future(edgegap.deployments.wait_until_stopped(ids[0]))
-        # every two seconds is looked by now
+        # By now, polls are two seconds apart.
         await asyncio.sleep(70.5)
         await edgegap.deployments.ensure_stopped(ids[0])
         stopped = now()

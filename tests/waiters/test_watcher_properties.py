@@ -1,5 +1,5 @@
-"""Whatever happens: who waits is told in time, nothing wrong, and when all are told
-nothing is asked any more.
+"""In random scenarios, each waiter gets a true outcome in time, and polling ends after
+the last one.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.limiter_model import moments, now
-from support.waiting import WAY, asked
+from support.waiting import WAY, polls_of
 
 from edgegap_async import EdgegapSession, Limits, ReadyDeployment
 from edgegap_async.errors import (
@@ -24,12 +24,12 @@ from edgegap_async.errors import (
 )
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
 
-# seconds
+# Seconds by which a time may differ.
 EXACT = 0.02
-# seconds in which things go wrong
+# Seconds in which faults occur.
 TROUBLE = 12.0
-# seconds after trouble in which all is known: a filter that lied is not believed for a
-# minute
+# Seconds after the last fault in which each outcome is known. A filter that did not
+# work is not trusted for a minute.
 SOON = 75.0
 LONG = 1000.0
 How: TypeAlias = Literal["ready", "stopped", "many"]
@@ -37,34 +37,43 @@ How: TypeAlias = Literal["ready", "stopped", "many"]
 
 @dataclass(frozen=True)
 class Server:
-    """One deployment, in seconds: when it is READY or in ERROR, and when others stop
-    it.
+    """A deployment. Times are in seconds.
+
+    Attributes:
+        resolves: when it is READY or in ERROR.
+        stopped: when another program stops it. None: never.
     """
 
-    settles: float
+    resolves: float
     stopped: float | None
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """One who waits: from when on, how long at most, when he goes by himself, and for
-    which servers.
+class Caller:
+    """A caller that waits. Times are in seconds.
+
+    Attributes:
+        starts: when the wait begins.
+        timeout: the time-out of the wait.
+        leaves: after how long the caller is cancelled. None: never.
+        how: which method waits.
+        servers: the deployments to wait for.
     """
 
-    comes: float
+    starts: float
     timeout: float | None
-    goes: float | None
+    leaves: float | None
     how: How
     servers: Sequence[int]
 
 
 @dataclass(frozen=True)
-class World:
-    """What happens."""
+class Scenario:
+    """All events of a test, and the options of its simulator."""
 
     servers: Sequence[Server]
-    visitors: Sequence[Visitor]
-    # from when on which
+    callers: Sequence[Caller]
+    # Each list of faults applies from its time on.
     faults: Sequence[tuple[float, Sequence[Fault]]]
     error_share: float
     gone: Any
@@ -72,12 +81,12 @@ class World:
     neighbours: int
 
 
-SERVERS = st.builds(Server, settles=moments(10), stopped=st.none() | moments(14))
-VISITORS = st.builds(
-    Visitor,
-    comes=moments(8),
+SERVERS = st.builds(Server, resolves=moments(10), stopped=st.none() | moments(14))
+CALLERS = st.builds(
+    Caller,
+    starts=moments(8),
     timeout=st.none() | st.sampled_from([0.1, 1.0, 4.0, 15.0, 200.0]),
-    goes=st.none() | st.none() | moments(6),
+    leaves=st.none() | st.none() | moments(6),
     how=st.sampled_from(["ready", "ready", "many", "stopped"]),
     servers=st.lists(st.integers(0, 7), min_size=1, max_size=8),
 )
@@ -111,10 +120,10 @@ FAULTS = st.tuples(WRONG, FILTERS, LAGS, st.sets(st.integers(0, 2))).map(
         fault for number, fault in enumerate(drawn[:3]) if number in drawn[3]
     ]
 )
-WORLDS = st.builds(
-    World,
+SCENARIOS = st.builds(
+    Scenario,
     servers=st.lists(SERVERS, min_size=1, max_size=8),
-    visitors=st.lists(VISITORS, min_size=1, max_size=12),
+    callers=st.lists(CALLERS, min_size=1, max_size=12),
     faults=st.lists(st.tuples(moments(TROUBLE - 1), FAULTS), max_size=3),
     error_share=st.sampled_from([0.0, 0.3]),
     gone=st.sampled_from(["404", "410", "400", "terminated"]),
@@ -123,36 +132,38 @@ WORLDS = st.builds(
 )
 
 
-class Play:
-    """A world as it happens, and its laws."""
+class Run:
+    """Performs a scenario, and checks each outcome."""
 
-    def __init__(self, world: World, sim: Simulator, edgegap: EdgegapSession) -> None:
-        self.world, self.sim, self.edgegap = world, sim, edgegap
+    def __init__(
+        self, scenario: Scenario, sim: Simulator, edgegap: EdgegapSession
+    ) -> None:
+        self.scenario, self.sim, self.edgegap = scenario, sim, edgegap
         self.ids: list[str] = []
         self.began = now()
 
     async def run(self) -> None:
         deploys = [
             self.edgegap.deployments.deploy("game", "1", users=["203.0.113.7"])
-            for _ in self.world.servers
+            for _ in self.scenario.servers
         ]
         await asyncio.gather(*deploys)
         self.ids = [*self.sim.deployed()]
         self.began = now()
         async with asyncio.TaskGroup() as group:
-            for request_id, server in zip(self.ids, self.world.servers, strict=True):
+            for request_id, server in zip(self.ids, self.scenario.servers, strict=True):
                 if server.stopped is not None:
                     group.create_task(self.stop(request_id, server.stopped))
-            for moment, faults in self.world.faults:
+            for moment, faults in self.scenario.faults:
                 group.create_task(self.change(moment, faults))
             group.create_task(self.change(TROUBLE, []))
-            for visitor in self.world.visitors:
-                group.create_task(self.visit(visitor))
-        # what was under way is answered
+            for caller in self.scenario.callers:
+                group.create_task(self.call(caller))
+        # Requests in progress are answered.
         await asyncio.sleep(1)
-        before = asked(self.sim)
+        before = polls_of(self.sim)
         await asyncio.sleep(100)
-        assert asked(self.sim) == before
+        assert polls_of(self.sim) == before
 
     async def stop(self, request_id: str, moment: float) -> None:
         await asyncio.sleep(moment)
@@ -163,130 +174,129 @@ class Play:
         await asyncio.sleep(moment)
         self.sim.faults = faults
 
-    async def visit(self, visitor: Visitor) -> None:
-        await asyncio.sleep(visitor.comes)
+    async def call(self, caller: Caller) -> None:
+        await asyncio.sleep(caller.starts)
         ids = list(
-            dict.fromkeys(
-                self.ids[number % len(self.ids)] for number in visitor.servers
-            )
+            dict.fromkeys(self.ids[number % len(self.ids)] for number in caller.servers)
         )
-        if visitor.how == "many":
-            waits = [self.wait_many(ids, visitor)]
+        if caller.how == "many":
+            waits = [self.wait_many(ids, caller)]
         else:
-            waits = [self.wait(request_id, visitor) for request_id in ids]
-        goes = visitor.goes
-        if goes is None and visitor.how == "stopped" and visitor.timeout is None:
-            # nobody may ever stop it
-            goes = TROUBLE + SOON
+            waits = [self.wait(request_id, caller) for request_id in ids]
+        leaves = caller.leaves
+        if leaves is None and caller.how == "stopped" and caller.timeout is None:
+            # The deployment may never be stopped.
+            leaves = TROUBLE + SOON
         with suppress(TimeoutError):
-            async with asyncio.timeout(goes), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(leaves), asyncio.TaskGroup() as group:
                 for wait in waits:
                     group.create_task(wait)
 
-    async def wait_many(self, ids: Sequence[str], visitor: Visitor) -> None:
-        came, told = now(), set[str]()
+    async def wait_many(self, ids: Sequence[str], caller: Caller) -> None:
+        began, taken = now(), set[str]()
         async with self.edgegap.deployments.wait_many(
-            ids, timeout=visitor.timeout
+            ids, timeout=caller.timeout
         ) as outcomes:
             async for request_id, outcome in outcomes:
-                assert request_id not in told
-                told.add(request_id)
-                self.judge(request_id, outcome, came, visitor)
-        assert told == {*ids}
+                assert request_id not in taken
+                taken.add(request_id)
+                self.judge(request_id, outcome, began, caller)
+        assert taken == {*ids}
 
-    async def wait(self, request_id: str, visitor: Visitor) -> None:
-        came = now()
+    async def wait(self, request_id: str, caller: Caller) -> None:
+        began = now()
         outcome: ReadyDeployment | EdgegapError | None
         try:
-            if visitor.how == "ready":
+            if caller.how == "ready":
                 outcome = await self.edgegap.deployments.wait_until_ready(
-                    request_id, timeout=visitor.timeout
+                    request_id, timeout=caller.timeout
                 )
             else:
                 outcome = await self.edgegap.deployments.wait_until_stopped(
-                    request_id, timeout=visitor.timeout
+                    request_id, timeout=caller.timeout
                 )
         except EdgegapError as error:
             outcome = error
-        self.judge(request_id, outcome, came, visitor)
+        self.judge(request_id, outcome, began, caller)
 
     def judge(
         self,
         request_id: str,
         outcome: ReadyDeployment | EdgegapError | None,
-        came: float,
-        visitor: Visitor,
+        began: float,
+        caller: Caller,
     ) -> None:
-        """It is true, and it comes in time."""
-        settled, stopped = (
+        """Check that an outcome is true and in time."""
+        resolved, stopped = (
             self.sim.ready_or_failed_at(request_id),
             request_id in self.sim.stopped(),
         )
-        deadline = None if visitor.timeout is None else came + visitor.timeout
+        deadline = None if caller.timeout is None else began + caller.timeout
         assert deadline is None or now() <= deadline + EXACT
         match outcome:
             case None:
                 assert request_id not in self.sim.running()
             case ReadyDeployment():
                 assert outcome.request_id == request_id
-                assert settled is not None
+                assert resolved is not None
             case DeploymentFailed():
                 assert outcome.request_id == request_id
-                assert settled is not None
+                assert resolved is not None
                 assert outcome.status is not None
                 assert outcome.detail
             case DeploymentTerminated():
                 assert outcome.request_id == request_id
                 assert stopped
             case DeadlineExceeded():
-                assert isinstance(outcome, ReadyTimeout) == (visitor.how != "stopped")
+                assert isinstance(outcome, ReadyTimeout) == (caller.how != "stopped")
                 assert deadline is not None
-                # A little early only where its status can't be asked for any more:
-                # after a 429, say.
+                # It may end a little early only if its status can't be polled any more,
+                # for example after a 429.
                 assert now() >= deadline - EXACT or outcome.__cause__ is not None
-                # It was not told though it was true: only while something went wrong,
-                # or shortly after.
-                since = self.since(request_id, visitor.how, came)
+                # The outcome may be known but not reported only during faults, or
+                # shortly after.
+                since = self.since(request_id, caller.how, began)
                 assert since is None or now() - since <= SOON
                 return
             case _:
                 raise AssertionError(f"{outcome!r}")
-        since = self.since(request_id, visitor.how, came)
+        since = self.since(request_id, caller.how, began)
         assert since is not None
         assert now() - since <= SOON
 
-    def since(self, request_id: str, how: How, came: float) -> float | None:
-        """From when on there was something to tell, and nothing that kept it from being
-        told.
+    def since(self, request_id: str, how: How, began: float) -> float | None:
+        """Return the time since which there was an outcome to report, and no fault.
+
+        None: there is no outcome.
         """
-        server = self.world.servers[self.ids.index(request_id)]
-        settled = self.sim.ready_or_failed_at(request_id)
+        server = self.scenario.servers[self.ids.index(request_id)]
+        resolved = self.sim.ready_or_failed_at(request_id)
         if how == "stopped" and request_id in self.sim.running():
             return None
-        if settled is None and (
+        if resolved is None and (
             server.stopped is None or request_id in self.sim.running()
         ):
             return None
         ends = [
-            came,
-            settled or 0.0,
-            self.began + TROUBLE if self.world.faults else 0.0,
+            began,
+            resolved or 0.0,
+            self.began + TROUBLE if self.scenario.faults else 0.0,
         ]
         if how == "stopped":
             ends.append(self.began + (server.stopped or 0.0))
         return max(ends)
 
 
-async def happens(world: World) -> None:
-    settles = iter([server.settles for server in world.servers])
+async def perform(scenario: Scenario) -> None:
+    resolves = iter([server.resolves for server in scenario.servers])
     async with (
         asyncio.timeout(LONG),
         Simulator(
-            ready_after=lambda: next(settles),
-            error_share=world.error_share,
-            gone=world.gone,
-            max_page_size=world.page,
-            neighbours=world.neighbours,
+            ready_after=lambda: next(resolves),
+            error_share=scenario.error_share,
+            gone=scenario.gone,
+            max_page_size=scenario.page,
+            neighbours=scenario.neighbours,
             delay_before=WAY,
             delay_after=WAY,
             rates={"deploy": None},
@@ -295,9 +305,9 @@ async def happens(world: World) -> None:
             "t", base_url=sim.url, limits=Limits(deploy=None), deploy_once=False
         ) as edgegap,
     ):
-        play = Play(world, sim, edgegap)
+        run = Run(scenario, sim, edgegap)
         tasks = asyncio.all_tasks()
-        await play.run()
+        await run.run()
         assert sim.busiest_second("status") <= 20
         assert sim.busiest_second("list") <= 10
         assert sim.refused("status") + sim.refused("list") == sim.faulted().get(
@@ -315,7 +325,9 @@ async def happens(world: World) -> None:
 @settings(
     max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 )
-@given(WORLDS)
-def test_all_waiters_get_true_outcomes_in_time_and_polling_ends(world: World) -> None:
+@given(SCENARIOS)
+def test_all_waiters_get_true_outcomes_in_time_and_polling_ends(
+    scenario: Scenario,
+) -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(happens(world))
+        runner.run(perform(scenario))

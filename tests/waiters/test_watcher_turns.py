@@ -1,5 +1,5 @@
-"""A wait is cancelled, or its session closed, in every turn of the loop that it takes,
-while others wait.
+"""A wait may be cancelled, or its session closed, in every turn of the loop, while
+others wait.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from support.owning import SteppingLoop
-from support.waiting import asked
+from support.waiting import polls_of
 
 from edgegap_async import EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentTerminated, EdgegapError, SessionClosed
@@ -43,9 +43,17 @@ async def waits_for_an_end(edgegap: EdgegapSession, ids: list[str]) -> None:
         await asyncio.wait({stop})
 
 
-async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
-    """One who waits beside others, or the session, is struck in a turn; whether it had
-    ended before.
+async def act_in_turn(attempt: Attempt, beside: int, turn: int, action: str) -> bool:
+    """Cancel a wait, or close its session, in a turn of the loop.
+
+    Args:
+        attempt: the wait.
+        beside: how many others wait.
+        turn: the turn in which to act.
+        action: "cancel" or "close".
+
+    Returns:
+        Whether the wait had ended before that turn.
     """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
@@ -66,7 +74,7 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
         closing: list[asyncio.Task[None]] = []
 
         def act() -> None:
-            if strike == "cancel":
+            if action == "cancel":
                 task.cancel()
             else:
                 closing.append(loop.create_task(edgegap.aclose()))
@@ -89,11 +97,11 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
         else:
             assert isinstance(error, SessionClosed), error
             assert closing
-        # what was under way arrives
+        # Requests that are on their way arrive.
         await asyncio.sleep(0.1)
-        before = asked(sim)
+        before = polls_of(sim)
         await asyncio.sleep(5)
-        assert asked(sim) == before
+        assert polls_of(sim) == before
         assert {
             usage.in_flight + usage.waiting for usage in edgegap.usage().values()
         } == {0}
@@ -103,7 +111,7 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strike", ["cancel", "close"])
+@pytest.mark.parametrize("action", ["cancel", "close"])
 @pytest.mark.parametrize(
     ("attempt", "beside"),
     [
@@ -114,12 +122,12 @@ async def struck(attempt: Attempt, beside: int, turn: int, strike: str) -> bool:
     ],
 )
 def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(
-    attempt: Attempt, beside: int, strike: str
+    attempt: Attempt, beside: int, action: str
 ) -> None:
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
         turns = 1
-        while not runner.run(struck(attempt, beside, turns, strike)):
+        while not runner.run(act_in_turn(attempt, beside, turns, action)):
             turns += 1
-    # a coroutine that was never awaited is a warning, and an error here
+    # A coroutine that was never awaited causes a warning, which fails the test.
     gc.collect()
     assert turns > 20

@@ -1,4 +1,4 @@
-"""The FastAPI example: its route for webhooks alone, and the whole of it before the
+"""The FastAPI example: its route for webhooks, and the whole application with the
 simulated API.
 """
 
@@ -32,8 +32,8 @@ def app() -> App:
 async def test_the_example_answers_204_to_an_event_and_404_to_anything_else(
     app: App,
 ) -> None:
-    hooks, heard = receiver(BASE), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(BASE), list[WebhookEvent]()
+    hooks.listen(events.append)
     good = path(hooks)
     for where, body, status in [
         (good, BODY, 204),
@@ -46,7 +46,7 @@ async def test_the_example_answers_204_to_an_event_and_404_to_anything_else(
             b"",
         )
     assert (await call(app, {"receiver": hooks}, "GET", good))[0] == 405
-    assert len(heard) == 1
+    assert len(events) == 1
 
 
 async def test_the_example_works_behind_a_root_path_and_a_proxy(
@@ -84,7 +84,7 @@ async def test_the_example_reads_no_more_than_a_mebibyte(app: App) -> None:
 async def running(
     app: App, monkeypatch: pytest.MonkeyPatch, **options: Any
 ) -> AsyncIterator[tuple[Simulator, LoopbackServer]]:
-    """The application, served where the simulated API reaches it."""
+    """Serve the application at a URL that the simulated API can reach."""
     async with (
         Simulator(ready_after=(3.0, 3.0), **options) as sim,
         loopback() as served,
@@ -98,10 +98,10 @@ async def running(
             yield sim, served
 
 
-async def test_the_example_starts_a_match_and_learns_by_webhook(
+async def test_the_example_starts_a_match_and_is_notified_by_webhook(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nothing that the session asks is answered, so that only a webhook can tell.
+    # All polls fail, so only a webhook can resolve the waiter.
     faults = [Fault("status", "503-before"), Fault("list", "503-before")]
     async with (
         running(app, monkeypatch, faults=faults) as (sim, served),
@@ -114,7 +114,7 @@ async def test_the_example_starts_a_match_and_learns_by_webhook(
         assert 3.0 <= now() - began < 3.2
         async with http.post("/matches", json={"players": ["nobody"]}) as answer:
             assert answer.status == 422
-        # it was handed over
+        # The program owns the server now, so it is not stopped.
         assert sim.running() == {server["request_id"]}
         hooks = [
             (where.split("/")[2], status)

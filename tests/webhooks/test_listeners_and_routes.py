@@ -1,5 +1,5 @@
-"""What becomes of a webhook: who listens is told, it can be handed on, and no signature
-gets about.
+"""Listeners get each event, an event can be sent to another process, and no signature
+is exposed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from support.webhook_samples import (
     path,
     receiver,
     signed,
-    words,
+    split_path,
 )
 
 from edgegap_async import DeployRequest, WebhookReceiver
@@ -34,14 +34,14 @@ from edgegap_async.webhooks import LONGEST_BODY, LONGEST_READ, WebhookEvent
 
 async def test_listeners_are_called_until_they_are_removed() -> None:
     hooks, one, two = receiver(), list[WebhookEvent](), list[WebhookEvent]()
-    told_one, told_two = one.append, two.append
-    for listener in (told_one, told_two, told_one):
+    add_one, add_two = one.append, two.append
+    for listener in (add_one, add_two, add_one):
         hooks.listen(listener)
     event = await hooks.handle(path(hooks), BODY)
     assert one == two == [event]
-    hooks.unlisten(told_one)
-    hooks.unlisten(told_one)
-    # doubled: for who listens to see
+    hooks.unlisten(add_one)
+    hooks.unlisten(add_one)
+    # A duplicate is passed to the listeners again.
     assert await hooks.handle(path(hooks), BODY) == event
     assert (len(one), len(two)) == (1, 2)
 
@@ -49,16 +49,16 @@ async def test_listeners_are_called_until_they_are_removed() -> None:
 async def test_a_failing_listener_does_not_affect_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
+    hooks, events = receiver(), list[WebhookEvent]()
 
     def fails(event: WebhookEvent) -> None:
         hooks.unlisten(fails)
         raise RuntimeError("mine")
 
     hooks.listen(fails)
-    hooks.listen(heard.append)
+    hooks.listen(events.append)
     event = await hooks.handle(path(hooks), BODY)
-    assert heard == [event]
+    assert events == [event]
     assert [
         record.exc_text and "mine" in record.exc_text for record in caplog.records
     ] == [True]
@@ -66,26 +66,26 @@ async def test_a_failing_listener_does_not_affect_others(
 
 async def test_a_removed_listener_is_not_kept_alive() -> None:
     class Session:
-        def hears(self, event: WebhookEvent) -> None: ...
+        def receive(self, event: WebhookEvent) -> None: ...
 
     hooks, session = receiver(), Session()
     seen = weakref.ref(session)
-    hooks.listen(session.hears)
-    hooks.unlisten(session.hears)
+    hooks.listen(session.receive)
+    hooks.unlisten(session.receive)
     del session
     assert seen() is None
 
 
-async def listens_too_long(event: WebhookEvent) -> None: ...
+async def coroutine_listener(event: WebhookEvent) -> None: ...
 
 
-@pytest.mark.parametrize("listener", [None, "text", listens_too_long])
+@pytest.mark.parametrize("listener", [None, "text", coroutine_listener])
 def test_a_listener_must_be_a_plain_function(listener: Any) -> None:
     with pytest.raises(ValueError, match=r"^listener must"):
         receiver().listen(listener)
 
 
-# What is handed on
+# Events for other processes
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,12 @@ def test_a_listener_must_be_a_plain_function(listener: Any) -> None:
 @pytest.mark.parametrize(
     "body", [BODY, b'{"request_id": "c065"}'], ids=["whole", "bare"]
 )
-async def test_an_event_can_be_handed_to_another_process(
-    code: Any, body: bytes
-) -> None:
+async def test_an_event_can_be_sent_to_another_process(code: Any, body: bytes) -> None:
     hooks = receiver()
     event = await hooks.handle(path(hooks), body)
     assert event is not None
     assert code.decode(code.encode(event), type=WebhookEvent) == event
-    # a time is what the two codes write differently
+    # JSON and msgpack encode times differently.
     assert body != BODY or event.status.start_time
     with pytest.raises(msgspec.ValidationError):
         code.decode(
@@ -110,7 +108,7 @@ async def test_an_event_can_be_handed_to_another_process(
         )
 
 
-# What stays secret, and small
+# Secrets and memory
 
 
 async def test_no_signature_and_no_secret_is_exposed(
@@ -119,7 +117,7 @@ async def test_no_signature_and_no_secret_is_exposed(
     caplog.set_level(logging.DEBUG)
     hooks = receiver()
     hooks.listen(lambda event: 1 / 0)
-    front, event_name, nonce, signature = words(path(hooks))
+    front, event_name, nonce, signature = split_path(path(hooks))
     event = await hooks.handle(path(hooks), BODY)
     for body in (b"", b"x" * (LONGEST_BODY + 1)):
         assert await hooks.handle(path(hooks), body) is None
@@ -164,7 +162,7 @@ async def test_a_receiver_keeps_no_event() -> None:
     tracemalloc.start()
     try:
         await flood()
-        # 2,000 of their paths would be 200,000 bytes, of their bodies a million.
+        # The paths of 2,000 events would be 200,000 bytes, their bodies a million.
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
@@ -177,7 +175,7 @@ async def test_a_receiver_keeps_no_event() -> None:
 async def served(
     hooks: WebhookReceiver, below: str = "", **options: Any
 ) -> AsyncIterator[str]:
-    """The routes in an application, or in one below another; the URL of the host."""
+    """Serve the routes, also in a subapplication. Yield the URL of the host."""
     app = inner = web.Application(**options)
     inner.add_routes(hooks.routes())
     if below:
@@ -198,15 +196,15 @@ async def served(
     [("", "/game/hooks"), ("", "/hooks"), ("", ""), ("/game", "/game/hooks")],
 )
 async def test_routes_answer_204_to_an_event(below: str, front: str) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
     async with served(hooks, below) as url, aiohttp.ClientSession(url) as http:
         for event in EVENTS:
             async with http.post(
                 path(hooks, event).replace("/game/hooks", front), data=BODY
             ) as answer:
                 assert (answer.status, await answer.read()) == (204, b"")
-    assert [(each.event, each.nonce, each.request_id) for each in heard] == [
+    assert [(each.event, each.nonce, each.request_id) for each in events] == [
         (event, NONCE, SAMPLE["request_id"]) for event in EVENTS
     ]
 
@@ -214,8 +212,8 @@ async def test_routes_answer_204_to_an_event(below: str, front: str) -> None:
 async def test_routes_answer_404_or_405_to_anything_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
     good = path(hooks)
     async with served(hooks) as url, aiohttp.ClientSession(url) as http:
         tries = [
@@ -231,7 +229,7 @@ async def test_routes_answer_404_or_405_to_anything_else(
         for method, where, body, status in tries:
             async with http.request(method, where, data=body) as answer:
                 assert (method, where, answer.status) == (method, where, status)
-    assert heard == []
+    assert events == []
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
@@ -243,8 +241,8 @@ async def chunks(count: int, first: bytes = b"") -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("count", [17, 32])
 async def test_routes_read_a_mebibyte_and_no_more(count: int) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
     async with (
         served(hooks, client_max_size=10 * LONGEST_BODY) as url,
         aiohttp.ClientSession(url) as http,
@@ -255,7 +253,7 @@ async def test_routes_read_a_mebibyte_and_no_more(count: int) -> None:
             path(hooks), data=io.BytesIO(BODY.ljust(LONGEST_BODY + 1))
         ) as answer:
             assert answer.status == 404
-    assert heard == []
+    assert events == []
 
 
 async def test_routes_stop_reading_a_body_that_is_too_long() -> None:
@@ -265,7 +263,7 @@ async def test_routes_stop_reading_a_body_that_is_too_long() -> None:
     async with served(hooks) as url:
         began = loop.time()
         assert b" 404 " in await raw(url, head.encode() + BODY.ljust(LONGEST_BODY + 1))
-        # and not after the ten seconds of a body that does not come
+        # It does not wait ten seconds for the rest of the body.
         assert loop.time() - began < 1
 
 
@@ -281,7 +279,7 @@ async def test_routes_read_a_mebibyte_despite_the_applications_limit() -> None:
 
 
 async def raw(url: str, request: bytes, *, then_cut: bool = False) -> bytes:
-    """What a server says to these bytes."""
+    """Return the first line that a server answers to these bytes."""
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -309,8 +307,8 @@ async def test_routes_do_not_wait_for_the_body_of_an_unsigned_path() -> None:
 async def test_a_truncated_body_is_neither_an_event_nor_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
     head = (
         f"POST {path(hooks)} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY) + 1}\r\n"
     )
@@ -325,4 +323,4 @@ async def test_a_truncated_body_is_neither_an_event_nor_an_error(
         assert b" 404 " in await raw(
             url, f"{head}Content-Encoding: gzip\r\n\r\n".encode() + BODY + b" "
         )
-    assert heard == []
+    assert events == []

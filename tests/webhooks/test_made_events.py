@@ -1,5 +1,5 @@
-"""Webhooks of a session, made by hand: out of order, forged, broken, of another
-session; and what is kept of them.
+"""Webhooks made by hand: out of order, forged, broken or for another session. Few of
+them are kept.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from support.raw_server import Act, answer, failure, scripted
 from support.webhook_samples import SECRET, path, receiver
 from support.webhook_session import (
     ADDRESS,
-    DARK,
-    NEVER,
+    NEVER_READY,
+    NO_POLLS,
     STATES,
     body,
-    come,
-    deployed,
+    current_outcome,
     hooked,
     late,
+    new_deployment,
+    send_webhook,
     served,
     start,
-    told,
 )
 
 from edgegap_async import EdgegapSession, ReadyDeployment
@@ -50,11 +50,11 @@ from edgegap_async.webhooks import LONGEST_BODY
         (["terminated"], DeploymentTerminated),
     ],
 )
-async def test_each_event_resolves_the_waiters_it_is_for(
+async def test_each_event_resolves_its_waiters(
     events: list[str], end: type, waits_before: bool
 ) -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
         waiting = (
             asyncio.ensure_future(edgegap.deployments.wait_until_ready(request_id))
             if waits_before
@@ -62,7 +62,7 @@ async def test_each_event_resolves_the_waiters_it_is_for(
         )
         await asyncio.sleep(1)
         for event in events:
-            await come(
+            await send_webhook(
                 hooks,
                 event,
                 nonce,
@@ -74,7 +74,7 @@ async def test_each_event_resolves_the_waiters_it_is_for(
             if waiting
             else None
         )
-        outcome = outcome or await told(edgegap, request_id)
+        outcome = outcome or await current_outcome(edgegap, request_id)
         assert type(outcome) is end
         if isinstance(outcome, DeploymentFailed):
             assert outcome.detail == "Pull image timeout exceeded"
@@ -84,58 +84,64 @@ async def test_each_event_resolves_the_waiters_it_is_for(
 
 @pytest.mark.parametrize("end", ["error", "terminated"])
 @pytest.mark.parametrize("after", [0.0, 29.0, 31.0, 500.0])
-async def test_a_ready_webhook_after_the_end_is_not_believed(
-    end: str, after: float
-) -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
-        await come(hooks, end, nonce, request_id)
+async def test_a_ready_webhook_after_the_end_is_ignored(end: str, after: float) -> None:
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
+        await send_webhook(hooks, end, nonce, request_id)
         await asyncio.sleep(after)
-        waiting = asyncio.ensure_future(told(edgegap, request_id))
+        waiting = asyncio.ensure_future(current_outcome(edgegap, request_id))
         await asyncio.sleep(0)
-        await come(hooks, "ready", nonce, request_id)
+        await send_webhook(hooks, "ready", nonce, request_id)
         assert not isinstance(await waiting, ReadyDeployment)
-        assert not isinstance(await told(edgegap, request_id), ReadyDeployment)
+        assert not isinstance(
+            await current_outcome(edgegap, request_id), ReadyDeployment
+        )
 
 
-async def test_a_terminated_webhook_counts_however_old_it_is() -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
-        await come(hooks, "terminated", nonce, request_id)
+async def test_a_terminated_webhook_never_expires() -> None:
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
+        await send_webhook(hooks, "terminated", nonce, request_id)
         await asyncio.sleep(3600)
-        assert isinstance(await told(edgegap, request_id), DeploymentTerminated)
+        assert isinstance(
+            await current_outcome(edgegap, request_id), DeploymentTerminated
+        )
 
 
-@pytest.mark.parametrize("comes", ["before", "after"])
-async def test_a_ready_webhook_of_a_stopped_server_is_not_believed(
-    comes: str,
+@pytest.mark.parametrize("order", ["before the stop", "after the stop"])
+async def test_a_ready_webhook_of_a_stopped_server_is_ignored(
+    order: str,
 ) -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
-        if comes == "before":
-            await come(hooks, "ready", nonce, request_id)
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
+        if order == "before the stop":
+            await send_webhook(hooks, "ready", nonce, request_id)
         await edgegap.deployments.ensure_stopped(request_id)
-        if comes == "after":
-            await come(hooks, "ready", nonce, request_id)
-        assert await told(edgegap, request_id) is None
-        await come(hooks, "terminated", nonce, request_id)
-        assert isinstance(await told(edgegap, request_id), DeploymentTerminated)
+        if order == "after the stop":
+            await send_webhook(hooks, "ready", nonce, request_id)
+        assert await current_outcome(edgegap, request_id) is None
+        await send_webhook(hooks, "terminated", nonce, request_id)
+        assert isinstance(
+            await current_outcome(edgegap, request_id), DeploymentTerminated
+        )
 
 
-async def test_a_ready_webhook_of_a_gone_server_is_not_believed() -> None:
+async def test_a_ready_webhook_of_a_gone_server_is_ignored() -> None:
     async with hooked(
         Fault("webhook", "lost"), options={"ready_after": (1.0, 1.0)}
     ) as (edgegap, sim, hooks):
-        nonce, request_id = await deployed(edgegap)
+        nonce, request_id = await new_deployment(edgegap)
         async with EdgegapSession("another", base_url=sim.url) as other:
             await other.deployments.ensure_stopped(request_id, wait=True)
         assert isinstance(
             await failure(edgegap.deployments.wait_until_ready(request_id)),
             DeploymentTerminated,
         )
-        sim.faults = DARK
-        await come(hooks, "ready", nonce, request_id)
-        assert not isinstance(await told(edgegap, request_id), ReadyDeployment)
+        sim.faults = NO_POLLS
+        await send_webhook(hooks, "ready", nonce, request_id)
+        assert not isinstance(
+            await current_outcome(edgegap, request_id), ReadyDeployment
+        )
 
 
 @pytest.mark.parametrize("event", ["ready", "error"])
@@ -148,20 +154,20 @@ async def test_a_body_that_contradicts_its_url_leads_to_a_poll(
     if STATES[event] == state:
         return
     async with hooked(options={"ready_after": (5.0, 5.0)}) as (edgegap, sim, hooks):
-        # they come, and it is known how long a start takes
+        # This deployment shows that webhooks arrive, and how long a start takes.
         await start(edgegap)
-        nonce, request_id = await deployed(edgegap)
+        nonce, request_id = await new_deployment(edgegap)
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_ready(request_id)
         )
         await asyncio.sleep(1)
         sim.faults = [Fault("webhook", "lost")]
         before = sim.arrivals("status")
-        await come(hooks, event, nonce, request_id, state)
+        await send_webhook(hooks, event, nonce, request_id, state)
         await asyncio.sleep(0.1)
         assert sim.arrivals("status") == before + 1
         assert (await waiting).request_id == request_id
-        # and not before it was true
+        # The outcome was true then.
         assert late(sim, request_id) < 3.1
 
 
@@ -172,26 +178,26 @@ async def test_a_ready_webhook_without_an_address_leads_to_a_poll(
     missing: dict[str, Any],
 ) -> None:
     async with hooked(options={"ready_after": (0.5, 0.5)}) as (edgegap, sim, hooks):
-        sim.faults = [Fault("webhook", "lost"), *DARK]
-        nonce, request_id = await deployed(edgegap)
+        sim.faults = [Fault("webhook", "lost"), *NO_POLLS]
+        nonce, request_id = await new_deployment(edgegap)
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_ready(request_id)
         )
         await asyncio.sleep(2)
         sim.faults = [Fault("webhook", "lost")]
-        await come(hooks, "ready", nonce, request_id, **missing)
+        await send_webhook(hooks, "ready", nonce, request_id, **missing)
         server = await waiting
         assert server.fqdn != ADDRESS["fqdn"]
         assert server.address("web")
 
 
-async def test_a_second_ready_webhook_with_an_address_is_believed() -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
-        await come(hooks, "ready", nonce, request_id, ports=None)
-        assert await told(edgegap, request_id) is None
-        await come(hooks, "ready", nonce, request_id)
-        assert isinstance(await told(edgegap, request_id), ReadyDeployment)
+async def test_a_second_ready_webhook_with_an_address_resolves_a_waiter() -> None:
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
+        await send_webhook(hooks, "ready", nonce, request_id, ports=None)
+        assert await current_outcome(edgegap, request_id) is None
+        await send_webhook(hooks, "ready", nonce, request_id)
+        assert isinstance(await current_outcome(edgegap, request_id), ReadyDeployment)
 
 
 @pytest.mark.parametrize("event", ["ready", "error"])
@@ -199,18 +205,18 @@ async def test_a_second_ready_webhook_with_an_address_is_believed() -> None:
 async def test_only_a_terminated_webhook_resolves_a_wait_for_the_end(
     event: str, waits_before: bool
 ) -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
         if not waits_before:
-            await come(hooks, event, nonce, request_id)
+            await send_webhook(hooks, event, nonce, request_id)
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_stopped(request_id)
         )
         await asyncio.sleep(1)
-        await come(hooks, event, nonce, request_id)
+        await send_webhook(hooks, event, nonce, request_id)
         await asyncio.sleep(5)
         assert not waiting.done()
-        await come(hooks, "terminated", nonce, request_id)
+        await send_webhook(hooks, "terminated", nonce, request_id)
         await waiting
 
 
@@ -230,8 +236,8 @@ async def test_only_a_terminated_webhook_resolves_a_wait_for_the_end(
     ],
 )
 async def test_a_webhook_that_fails_verification_is_ignored(what: str) -> None:
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_ready(request_id)
         )
@@ -258,16 +264,16 @@ async def test_a_webhook_that_fails_verification_is_ignored(what: str) -> None:
         assert (event is None) == (what != "another id")
         await asyncio.sleep(5)
         assert not waiting.done()
-        assert await told(edgegap, "another") is None
-        # the right one is still heard
-        await come(hooks, "ready", nonce, request_id)
+        assert await current_outcome(edgegap, "another") is None
+        # The valid webhook is still accepted.
+        await send_webhook(hooks, "ready", nonce, request_id)
         assert (await waiting).request_id == request_id
 
 
 async def test_an_early_webhook_of_another_deployment_is_ignored() -> None:
     nonces: list[str] = []
-    options = {**NEVER, "delay_after": (5.0, 5.0)}
-    async with hooked(*DARK, options=options, on_intent=nonces.append) as (
+    options = {**NEVER_READY, "delay_after": (5.0, 5.0)}
+    async with hooked(*NO_POLLS, options=options, on_intent=nonces.append) as (
         edgegap,
         _,
         hooks,
@@ -275,37 +281,39 @@ async def test_an_early_webhook_of_another_deployment_is_ignored() -> None:
         deploying = asyncio.ensure_future(deploy(edgegap))
         await asyncio.sleep(2)
         for number in range(20):
-            await come(hooks, "ready", nonces[0], f"another-{number}")
+            await send_webhook(hooks, "ready", nonces[0], f"another-{number}")
         accepted = await deploying
-        assert await told(edgegap, accepted.request_id) is None
-        assert await told(edgegap, "another-1") is None
-        await come(hooks, "ready", nonces[0], accepted.request_id)
-        assert isinstance(await told(edgegap, accepted.request_id), ReadyDeployment)
+        assert await current_outcome(edgegap, accepted.request_id) is None
+        assert await current_outcome(edgegap, "another-1") is None
+        await send_webhook(hooks, "ready", nonces[0], accepted.request_id)
+        assert isinstance(
+            await current_outcome(edgegap, accepted.request_id), ReadyDeployment
+        )
 
 
 async def test_notify_passes_a_webhook_on_to_another_process() -> None:
     async with (
-        hooked(*DARK, options=NEVER) as (edgegap, sim, _),
+        hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, sim, _),
         served(SECRET) as mine,
         served(SECRET) as theirs,
         EdgegapSession("made-up", base_url=sim.url, webhooks=mine) as one,
         EdgegapSession("made-up", base_url=sim.url, webhooks=theirs) as two,
     ):
-        nonce, request_id = await deployed(one)
+        nonce, request_id = await new_deployment(one)
         waiting = [
             asyncio.ensure_future(each.deployments.wait_until_ready(request_id))
             for each in (one, two, edgegap)
         ]
         await asyncio.sleep(1)
-        # the balancer chose the other one
-        event = await come(theirs, "ready", nonce, request_id)
+        # The load balancer chose the other process.
+        event = await send_webhook(theirs, "ready", nonce, request_id)
         await asyncio.sleep(5)
         assert not any(wait.done() for wait in waiting)
         for session in (one, two, edgegap):
             session.deployments.notify(event)
         assert (await waiting[0]).request_id == request_id
         await asyncio.sleep(5)
-        # it was none of theirs
+        # These sessions did not make that deploy.
         assert not any(wait.done() for wait in waiting[1:])
         for wait in waiting[1:]:
             wait.cancel()
@@ -313,9 +321,9 @@ async def test_notify_passes_a_webhook_on_to_another_process() -> None:
 
 
 async def test_notify_refuses_anything_but_an_event() -> None:
-    async with hooked(options=NEVER) as (edgegap, _, hooks):
-        nonce, request_id = await deployed(edgegap)
-        event = await come(hooks, "ready", nonce, request_id)
+    async with hooked(options=NEVER_READY) as (edgegap, _, hooks):
+        nonce, request_id = await new_deployment(edgegap)
+        event = await send_webhook(hooks, "ready", nonce, request_id)
         with pytest.raises(ValueError, match="event"):
             edgegap.deployments.notify("ready")  # type: ignore[arg-type]
         with pytest.raises(RuntimeError):
@@ -327,9 +335,9 @@ async def test_notify_refuses_anything_but_an_event() -> None:
 
 def test_notify_on_another_loop_is_refused() -> None:
     async def events() -> None:
-        async with hooked(options=NEVER) as (edgegap, _, hooks):
-            nonce, request_id = await deployed(edgegap)
-            event = await come(hooks, "terminated", nonce, request_id)
+        async with hooked(options=NEVER_READY) as (edgegap, _, hooks):
+            nonce, request_id = await new_deployment(edgegap)
+            event = await send_webhook(hooks, "terminated", nonce, request_id)
             waiting = asyncio.ensure_future(
                 edgegap.deployments.wait_until_ready(request_id)
             )
@@ -349,14 +357,14 @@ def test_notify_on_another_loop_is_refused() -> None:
 
 async def test_a_receiver_neither_calls_nor_holds_a_closed_session() -> None:
     async with served() as hooks:
-        async with owning(options=NEVER, webhooks=hooks) as (edgegap, _):
-            nonce, request_id = await deployed(edgegap)
+        async with owning(options=NEVER_READY, webhooks=hooks) as (edgegap, _):
+            nonce, request_id = await new_deployment(edgegap)
             waiting = asyncio.ensure_future(
                 edgegap.deployments.wait_until_ready(request_id)
             )
             await asyncio.sleep(1)
             await edgegap.aclose()
-            await come(hooks, "ready", nonce, request_id)
+            await send_webhook(hooks, "ready", nonce, request_id)
             assert isinstance(await failure(waiting), SessionClosed)
         gone = weakref.ref(edgegap._deploys)
         del edgegap, waiting
@@ -370,26 +378,26 @@ async def test_a_receiver_neither_calls_nor_holds_a_closed_session() -> None:
     "end",
     [answer(400, {"message": "no such version"}), answer(422, {"message": "no room"})],
 )
-async def test_nothing_is_remembered_of_a_failed_deploy(once: bool, end: Act) -> None:
+async def test_webhooks_of_a_failed_deploy_are_not_kept(once: bool, end: Act) -> None:
     hooks = receiver()
     async with scripted(end.later(5.0), webhooks=hooks) as (edgegap, server):
         deploying = asyncio.ensure_future(deploy(edgegap, once=once))
         await asyncio.sleep(2)
         url = json.loads(server.arrivals[0].body)["webhook_on_ready"]["url"]
-        event = await come(hooks, "ready", url.split("/")[-2], "c065")
+        event = await send_webhook(hooks, "ready", url.split("/")[-2], "c065")
         kept = sys.getrefcount(event)
         await failure(deploying)
         await asyncio.sleep(0)
         assert sys.getrefcount(event) == kept - 1
-        # and a late one is not kept either
+        # A late webhook is not kept either.
         assert await hooks.handle(urlsplit(url).path, body("c065")) == event
         assert sys.getrefcount(event) == kept - 1
 
 
 async def test_only_a_few_early_webhooks_are_kept() -> None:
     nonces: list[str] = []
-    options = {**NEVER, "seed": 1, "delay_after": (5.0, 5.0)}
-    async with hooked(*DARK, options=options, on_intent=nonces.append) as (
+    options = {**NEVER_READY, "seed": 1, "delay_after": (5.0, 5.0)}
+    async with hooked(*NO_POLLS, options=options, on_intent=nonces.append) as (
         edgegap,
         sim,
         hooks,
@@ -401,35 +409,36 @@ async def test_only_a_few_early_webhooks_are_kept() -> None:
             for request_id in (
                 [*others, sim.deployed()[-1]] if last else [sim.deployed()[-1], *others]
             ):
-                await come(hooks, "ready", nonces[-1], request_id)
-            outcome = await told(edgegap, (await deploying).request_id)
+                await send_webhook(hooks, "ready", nonces[-1], request_id)
+            outcome = await current_outcome(edgegap, (await deploying).request_id)
             assert isinstance(outcome, ReadyDeployment) == last
 
 
-async def test_the_memory_of_deployments_is_bounded(
+async def test_a_bounded_number_of_records_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgegap_async._deploys.records.MOST_RECORDS", 3)
-    async with hooked(*DARK, options=NEVER) as (edgegap, _, hooks):
-        servers = [await deployed(edgegap) for _ in range(6)]
+    async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
+        servers = [await new_deployment(edgegap) for _ in range(6)]
         for nonce, request_id in servers:
-            await come(hooks, "ready", nonce, request_id)
-        # The latest first, as waiting for an old one makes room for it.
+            await send_webhook(hooks, "ready", nonce, request_id)
+        # The latest comes first, because a waiter of an old one takes the place of
+        # another record.
         known = [
-            isinstance(await told(edgegap, request_id), ReadyDeployment)
+            isinstance(await current_outcome(edgegap, request_id), ReadyDeployment)
             for _, request_id in reversed(servers)
         ]
         assert known == [True] * 3 + [False] * 3
 
 
-async def test_forgotten_deployments_are_polled_as_usual(
+async def test_deployments_that_are_no_longer_kept_are_polled_as_usual(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("edgegap_async._deploys.records.MOST_RECORDS", 1)
-    async with hooked(options=NEVER) as (edgegap, sim, hooks):
-        (_, first), (nonce, second) = [await deployed(edgegap) for _ in range(2)]
-        # they come
-        await come(hooks, "error", nonce, second, "DEPLOYING")
+    async with hooked(options=NEVER_READY) as (edgegap, sim, hooks):
+        (_, first), (nonce, second) = [await new_deployment(edgegap) for _ in range(2)]
+        # This webhook shows that webhooks arrive.
+        await send_webhook(hooks, "error", nonce, second, "DEPLOYING")
         asked = []
         for request_id in (second, first):
             before = sim.arrivals("status")

@@ -1,5 +1,5 @@
-"""Webhooks of deploys whose outcome is lost: what nobody has is stopped, what somebody
-has is not; in every turn.
+"""Webhooks of deploys whose outcome is unknown: an orphaned server is stopped, a
+claimed one is not.
 """
 
 import asyncio
@@ -11,7 +11,15 @@ from support.limiter_model import now
 from support.owning import SteppingLoop, deploy, forgotten, owning
 from support.raw_server import failure
 from support.webhook_samples import SECRET, receiver
-from support.webhook_session import DARK, NEVER, body, come, hooked, served, told
+from support.webhook_session import (
+    NEVER_READY,
+    NO_POLLS,
+    body,
+    current_outcome,
+    hooked,
+    send_webhook,
+    served,
+)
 
 from edgegap_async import (
     DeploymentTerminated,
@@ -22,25 +30,25 @@ from edgegap_async import (
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent, parse
 
-# no look-up tells
-BLIND = Fault("list", "503-before")
+# With this fault, no search by tag finds a server.
+NO_SEARCH = Fault("list", "503-before")
 
 
-def lost(seconds: float) -> Fault:
-    """The answer of the next deploy is lost, and its server comes so much later."""
+def late_deploy(seconds: float) -> Fault:
+    """Return a fault: a deploy has no answer, and its server starts so much later."""
     return Fault("deploy", "processed-late", seconds=seconds, times=1)
 
 
-@pytest.mark.parametrize("comes", [1.0, 8.0, 30.0, 250.0])
-async def test_a_webhook_of_an_orphaned_server_stops_it(
-    comes: float,
+@pytest.mark.parametrize("after", [1.0, 8.0, 30.0, 250.0])
+async def test_a_webhook_of_an_orphaned_server_stops_that_server(
+    after: float,
 ) -> None:
-    async with hooked(lost(comes), BLIND) as (edgegap, sim, _):
+    async with hooked(late_deploy(after), NO_SEARCH) as (edgegap, sim, _):
         began = now()
         unknown = await failure(deploy(edgegap, timeout=None))
         assert isinstance(unknown, DeployOutcomeUnknown)
-        # ready after three seconds
-        await asyncio.sleep(max(began + comes + 3 - now(), 0) + 1)
+        # The server is ready after three seconds.
+        await asyncio.sleep(max(began + after + 3 - now(), 0) + 1)
         assert sim.stopped() == {*sim.deployed()}
         assert len(sim.deployed()) == 1
     assert edgegap.leftovers == ()
@@ -52,27 +60,29 @@ async def test_a_server_that_was_found_is_not_orphaned() -> None:
     ) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.webhooks()["answered"] == 1
-        sim.faults = DARK
-        assert isinstance(await told(edgegap, accepted.request_id), ReadyDeployment)
+        sim.faults = NO_POLLS
+        assert isinstance(
+            await current_outcome(edgegap, accepted.request_id), ReadyDeployment
+        )
         assert (sim.running(), sim.stopped()) == ({accepted.request_id}, frozenset())
 
 
 async def test_after_a_redeploy_only_the_orphan_is_stopped() -> None:
-    async with hooked(lost(20.0)) as (edgegap, sim, _):
+    async with hooked(late_deploy(20.0)) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         assert sim.deployed() == (accepted.request_id,)
-        sim.faults = [BLIND]
+        sim.faults = [NO_SEARCH]
         await asyncio.sleep(30)
         assert sim.running() == {accepted.request_id}
         assert len(sim.stopped()) == 1
 
 
-@pytest.mark.parametrize("what", ["of another tag", "that somebody has"])
+@pytest.mark.parametrize("foreign", ["of another tag", "of a claimed server"])
 async def test_a_webhook_with_a_foreign_id_stops_nothing(
-    what: str,
+    foreign: str,
 ) -> None:
     tags: list[str] = []
-    async with hooked(BLIND, on_intent=tags.append, options=NEVER) as (
+    async with hooked(NO_SEARCH, on_intent=tags.append, options=NEVER_READY) as (
         edgegap,
         sim,
         hooks,
@@ -80,17 +90,19 @@ async def test_a_webhook_with_a_foreign_id_stops_nothing(
         server = (await deploy(edgegap)).request_id
         async with EdgegapSession("another", base_url=sim.url) as other:
             theirs = (await deploy(other)).request_id
-        sim.faults = [lost(40.0), BLIND]
+        sim.faults = [late_deploy(40.0), NO_SEARCH]
         await failure(deploy(edgegap))
-        if what == "that somebody has":
-            await come(hooks, "ready", tags[1], server)
+        if foreign == "of a claimed server":
+            await send_webhook(hooks, "ready", tags[1], server)
         else:
-            await come(hooks, "ready", tags[1], theirs, tags=["once-0123456789abcde"])
+            await send_webhook(
+                hooks, "ready", tags[1], theirs, tags=["once-0123456789abcde"]
+            )
         await asyncio.sleep(10)
         assert sim.stopped() == frozenset()
-        # the stray is there
+        # By now, the orphaned server exists.
         await asyncio.sleep(20)
-        await come(
+        await send_webhook(
             hooks, "error", tags[1], sim.deployed()[-1], tags=["ranked", tags[1]]
         )
         await asyncio.sleep(1)
@@ -114,23 +126,25 @@ async def test_a_replayed_ready_webhook_does_not_revive_a_server(
         async with EdgegapSession("another", base_url=sim.url) as another:
             await another.deployments.ensure_stopped(server, wait=True)
         await asyncio.sleep(seconds)
-        await come(hooks, "ready", tags[0], server)
+        await send_webhook(hooks, "ready", tags[0], server)
         outcome = await failure(edgegap.deployments.wait_until_ready(server))
         assert isinstance(outcome, DeploymentTerminated)
 
 
 async def test_a_webhook_after_the_quarantine_stops_nothing() -> None:
     tags: list[str] = []
-    async with hooked(lost(400.0), on_intent=tags.append, options=NEVER) as (
+    async with hooked(
+        late_deploy(400.0), on_intent=tags.append, options=NEVER_READY
+    ) as (
         edgegap,
         sim,
         hooks,
     ):
         accepted = await deploy(edgegap)
-        # whoever looked for the tag since may have it
+        # Others may have found this server by its tag since.
         await asyncio.sleep(410)
         late = sim.deployed()[1]
-        await come(hooks, "ready", tags[0], late)
+        await send_webhook(hooks, "ready", tags[0], late)
         await asyncio.sleep(10)
         assert sim.stopped() == frozenset()
         assert sim.running() == {accepted.request_id, late}
@@ -138,25 +152,25 @@ async def test_a_webhook_after_the_quarantine_stops_nothing() -> None:
 
 async def test_a_webhook_of_an_orphan_can_be_passed_on() -> None:
     tags: list[str] = []
-    # where nobody listens
+    # No server listens at this URL.
     options = {
         "on_intent": tags.append,
         "webhooks": receiver("http://127.0.0.1:9/hooks"),
     }
     async with (
         served(SECRET) as theirs,
-        owning(lost(30.0), BLIND, **options) as (edgegap, sim),
+        owning(late_deploy(30.0), NO_SEARCH, **options) as (edgegap, sim),
     ):
         await failure(deploy(edgegap))
         await asyncio.sleep(20)
-        event = await come(theirs, "ready", tags[0], *sim.deployed())
+        event = await send_webhook(theirs, "ready", tags[0], *sim.deployed())
         assert sim.stopped() == frozenset()
         edgegap.deployments.notify(event)
         await asyncio.sleep(1)
         assert sim.stopped() == {*sim.deployed()}
 
 
-async def test_the_server_of_a_caller_that_left_is_stopped_despite_webhooks() -> None:
+async def test_the_server_of_a_cancelled_caller_is_stopped_despite_webhooks() -> None:
     options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
     async with hooked(options=options) as (edgegap, sim, _):
         deploying = asyncio.ensure_future(deploy(edgegap))
@@ -168,17 +182,25 @@ async def test_the_server_of_a_caller_that_left_is_stopped_despite_webhooks() ->
     assert edgegap.leftovers == ()
 
 
-async def struck(
-    turn: int, request_id: str, strike: str, faults: tuple[Fault, ...]
+async def act_in_turn(
+    turn: int, request_id: str, action: str, faults: tuple[Fault, ...]
 ) -> bool:
-    """A deploy, in whose so-manieth turn a webhook comes, and at once the caller leaves
-    or the session is closed. Whether it was over before.
+    """Deploy, and pass a webhook in a turn of the loop.
+
+    Args:
+        turn: the turn.
+        request_id: the deployment that the simulator will start.
+        action: what else happens in that turn: "nothing", "cancel" or "close".
+        faults: the faults of the simulator.
+
+    Returns:
+        Whether the deploy had ended before that turn.
     """
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SteppingLoop)
     tags: list[str] = []
     session: dict[str, Any] = {"on_intent": tags.append, "webhooks": receiver()}
-    async with owning(faults, options=NEVER, **session) as (edgegap, sim):
+    async with owning(faults, options=NEVER_READY, **session) as (edgegap, sim):
         closing: list[asyncio.Task[None]] = []
         notified: list[str] = []
         task = asyncio.ensure_future(deploy(edgegap))
@@ -189,9 +211,9 @@ async def struck(
                 edgegap.deployments.notify(
                     WebhookEvent("ready", tags[-1], request_id, parse(body(request_id)))
                 )
-            if strike == "cancel":
+            if action == "cancel":
                 task.cancel()
-            elif strike == "close":
+            elif action == "close":
                 closing.append(loop.create_task(edgegap.aclose()))
 
         dues: dict[int, Any] = {turn: act}
@@ -202,8 +224,10 @@ async def struck(
         if not task.cancelled() and task.exception() is None:
             held = [task.result().request_id]
         if held and notified and not closing:
-            sim.faults = DARK
-            assert isinstance(await told(edgegap, held[0]), ReadyDeployment), turn
+            sim.faults = NO_POLLS
+            assert isinstance(
+                await current_outcome(edgegap, held[0]), ReadyDeployment
+            ), turn
         sim.faults = ()
         await asyncio.gather(*closing)
         if not closing:
@@ -217,20 +241,20 @@ async def struck(
 @pytest.mark.parametrize(
     "faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"]
 )
-@pytest.mark.parametrize("strike", ["nothing", "cancel", "close"])
+@pytest.mark.parametrize("action", ["nothing", "cancel", "close"])
 def test_a_webhook_in_any_turn_of_a_deploy_is_handled(
-    strike: str, faults: tuple[Fault, ...]
+    action: str, faults: tuple[Fault, ...]
 ) -> None:
     async def first() -> str:
-        async with owning(options=NEVER) as (edgegap, _):
+        async with owning(options=NEVER_READY) as (edgegap, _):
             return str((await deploy(edgegap)).request_id)
 
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
-        # the simulator's dice fall alike each time
+        # With the same seed, the simulator gives the same request_id each time.
         request_id = runner.run(first())
         turns = next(
             turn
             for turn in count(1)
-            if runner.run(struck(turn, request_id, strike, faults))
+            if runner.run(act_in_turn(turn, request_id, action, faults))
         )
     assert turns > 10

@@ -1,4 +1,4 @@
-"""Webhooks: what a receiver has signed is an event, and nothing else is."""
+"""A receiver accepts the paths that it has signed, and no others."""
 
 import hashlib
 import hmac
@@ -22,13 +22,13 @@ from support.webhook_samples import (
     path,
     receiver,
     signed,
-    words,
+    split_path,
 )
 
 from edgegap_async import DeploymentState, DeployRequest
 from edgegap_async.webhooks import LONGEST_BODY, WebhookEvent, parse
 
-# What is read
+# Bodies
 
 
 def test_a_body_is_read_as_a_status() -> None:
@@ -77,18 +77,18 @@ async def test_a_body_that_is_no_status_is_no_event(
     caplog.set_level(logging.DEBUG)
     with pytest.raises(ValueError, match=r"^body ") as raised:
         parse(NO_STATUS[name])
-    told = [
+    texts = [
         str(raised.value),
         repr(raised.value.__context__),
         repr(raised.value.__cause__),
     ]
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
     assert await hooks.handle(path(hooks), NO_STATUS[name]) is None
-    assert heard == []
+    assert events == []
     (record,) = caplog.records
     assert str(raised.value) in record.getMessage()
-    assert [text for text in (*told, repr(vars(record))) if PASSWORD in text] == []
+    assert [text for text in (*texts, repr(vars(record))) if PASSWORD in text] == []
 
 
 def test_the_longest_body_is_1_mib() -> None:
@@ -103,16 +103,16 @@ def test_the_longest_body_is_1_mib() -> None:
     .map(repr)
     .map(str.encode)
 )
-def test_no_body_raises(body: bytes) -> None:
+def test_no_body_makes_a_receiver_raise(body: bytes) -> None:
     hooks = receiver()
     event = run(hooks.handle(path(hooks), body))
     assert event is None or event.request_id
 
 
-# What is signed
+# Signatures
 
 
-def test_handling_a_webhook_never_waits() -> None:
+def test_handling_a_webhook_never_suspends() -> None:
     hooks = receiver()
     with pytest.raises(StopIteration) as done:
         hooks.handle(path(hooks), BODY).send(None)
@@ -120,7 +120,7 @@ def test_handling_a_webhook_never_waits() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-async def test_a_signed_path_is_an_event(event: str) -> None:
+async def test_a_signed_path_returns_its_event(event: str) -> None:
     hooks = receiver()
     assert re.fullmatch(rf"{BASE}/{event}/{NONCE}/[0-9a-f]{{64}}", signed(hooks, event))
     assert await hooks.handle(path(hooks, event), BODY) == WebhookEvent(
@@ -234,30 +234,30 @@ async def test_the_signature_is_the_documented_one() -> None:
         signature = hmac.new(
             SECRET.encode(), f"{event}/{NONCE}".encode(), hashlib.sha256
         ).hexdigest()
-        heard = await hooks.handle(f"/game/hooks/{event}/{NONCE}/{signature}", BODY)
-        # what a later version may sign is nothing to this one
-        assert (heard is not None) == (event in EVENTS)
+        events = await hooks.handle(f"/game/hooks/{event}/{NONCE}/{signature}", BODY)
+        # A later version may sign further events. This version ignores them.
+        assert (events is not None) == (event in EVENTS)
 
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_changed_path_is_not_verified(name: str) -> None:
-    hooks, heard = receiver(), list[WebhookEvent]()
-    hooks.listen(heard.append)
-    assert await hooks.handle(CHANGES[name](*words(path(hooks))), BODY) is None
-    assert heard == []
+    hooks, events = receiver(), list[WebhookEvent]()
+    hooks.listen(events.append)
+    assert await hooks.handle(CHANGES[name](*split_path(path(hooks))), BODY) is None
+    assert events == []
 
 
 HOOKS = receiver()
 PATHS = [path(HOOKS, event, nonce) for event in EVENTS for nonce in (NONCE, "b")]
 ACCEPTED = {
-    front + "/" + "/".join(words(each)[1:]) for each in PATHS for front in ("/game/hooks", "/hooks", "")
+    front + "/" + "/".join(split_path(each)[1:]) for each in PATHS for front in ("/game/hooks", "/hooks", "")
 }  # fmt: skip
 ALPHABET = st.sampled_from("/abf01.%-_?\n\x00é\udc80") | st.characters()
 
 
 @st.composite
 def mangled(draw: st.DrawFn) -> str:
-    """A signed path in which a piece is replaced."""
+    """Generate a signed path in which a piece is replaced."""
     whole = draw(st.sampled_from(PATHS))
     start, end = sorted(
         (draw(st.integers(0, len(whole))), draw(st.integers(0, len(whole))))
@@ -336,9 +336,9 @@ def test_a_wrong_nonce_is_refused(nonce: Any) -> None:
 @given(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.sampled_from(EVENTS))
 def test_any_valid_nonce_comes_back(nonce: str, event: str) -> None:
     hooks = receiver()
-    heard = run(hooks.handle(path(hooks, event, nonce), BODY))
-    assert heard is not None
-    assert (heard.event, heard.nonce) == (event, nonce)
+    events = run(hooks.handle(path(hooks, event, nonce), BODY))
+    assert events is not None
+    assert (events.event, events.nonce) == (event, nonce)
 
 
 async def test_arguments_of_a_wrong_type_are_named() -> None:

@@ -1,5 +1,5 @@
-"""Webhooks of a session, sent by the simulator over a socket: who waits learns at once,
-and nothing depends on them.
+"""Webhooks that the simulator sends resolve waiters at once, and polling makes up for
+lost ones.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from support.limiter_model import now
 from support.owning import PLAYERS, deploy, running
 from support.raw_server import failure
 from support.receiving import webhook_receiver
-from support.webhook_session import DARK, WAY, hooked, late, served, start
+from support.webhook_session import NO_POLLS, WAY, hooked, late, served, start
 
 from edgegap_async import DeployRequest, EdgegapSession, ReadyDeployment
 from edgegap_async.errors import DeploymentFailed, DeploymentTerminated, ReadyTimeout
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.webhooks import WebhookEvent
 
-# seconds
+# Seconds between two polls while webhooks arrive.
 SAFETY_NET = 3.0
 Start = Callable[[EdgegapSession], Awaitable[ReadyDeployment]]
 
@@ -61,7 +61,7 @@ async def by_plain_deploy(edgegap: EdgegapSession) -> ReadyDeployment:
     "way", [start, by_plain_deploy, by_fleet, by_running, by_many, by_wait_many]
 )
 async def test_a_webhook_resolves_a_waiter_at_once(way: Start) -> None:
-    async with hooked(*DARK) as (edgegap, sim, _):
+    async with hooked(*NO_POLLS) as (edgegap, sim, _):
         server = await way(edgegap)
         assert late(sim, server.request_id) < WAY
         assert server.address("web")
@@ -70,7 +70,7 @@ async def test_a_webhook_resolves_a_waiter_at_once(way: Start) -> None:
 
 async def test_a_hundred_webhooks_resolve_a_hundred_waiters() -> None:
     options = {"ready_after": (2.0, 8.0), "error_share": 0.2}
-    async with hooked(*DARK, options=options) as (edgegap, sim, _):
+    async with hooked(*NO_POLLS, options=options) as (edgegap, sim, _):
 
         async def one() -> bool:
             accepted = await deploy(edgegap)
@@ -79,19 +79,19 @@ async def test_a_hundred_webhooks_resolve_a_hundred_waiters() -> None:
             )
             await asyncio.wait([waiting])
             assert late(sim, accepted.request_id) < WAY
-            told = waiting.exception() or waiting.result()
-            assert isinstance(told, ReadyDeployment | DeploymentFailed)
-            assert told.request_id == accepted.request_id
-            return isinstance(told, ReadyDeployment)
+            outcome = waiting.exception() or waiting.result()
+            assert isinstance(outcome, ReadyDeployment | DeploymentFailed)
+            assert outcome.request_id == accepted.request_id
+            return isinstance(outcome, ReadyDeployment)
 
         ready = sum(await asyncio.gather(*(one() for _ in range(100))))
         assert 60 < ready < 95
 
 
-async def test_a_webhook_before_the_answer_of_its_deploy_counts() -> None:
+async def test_a_webhook_before_the_answer_of_its_deploy_resolves_a_waiter() -> None:
     options = {"ready_after": (0.0, 0.0), "delay_after": (5.0, 5.0)}
     for once in (True, False):
-        async with hooked(*DARK, options=options) as (edgegap, sim, _):
+        async with hooked(*NO_POLLS, options=options) as (edgegap, sim, _):
             accepted = await deploy(edgegap, once=once)
             answered = now()
             assert sim.webhooks()["answered"] == 1
@@ -100,19 +100,23 @@ async def test_a_webhook_before_the_answer_of_its_deploy_counts() -> None:
 
 
 async def test_a_duplicated_webhook_resolves_a_waiter_once() -> None:
-    async with hooked(*DARK, Fault("webhook", "duplicated")) as (edgegap, _, receiver):
-        came: list[WebhookEvent] = []
-        receiver.listen(came.append)
+    async with hooked(*NO_POLLS, Fault("webhook", "duplicated")) as (
+        edgegap,
+        _,
+        receiver,
+    ):
+        events: list[WebhookEvent] = []
+        receiver.listen(events.append)
         server = await start(edgegap)
         await asyncio.sleep(1)
-        assert [(event.event, event.request_id) for event in came] == 2 * [
+        assert [(event.event, event.request_id) for event in events] == 2 * [
             ("ready", server.request_id)
         ]
         assert (await edgegap.deployments.wait_until_ready(server.request_id)) == server
 
 
 async def test_an_error_webhook_raises_with_its_detail() -> None:
-    async with hooked(*DARK, options={"error_share": 1.0}) as (edgegap, sim, _):
+    async with hooked(*NO_POLLS, options={"error_share": 1.0}) as (edgegap, sim, _):
         accepted = await deploy(edgegap)
         failed = await failure(
             edgegap.deployments.wait_until_ready(accepted.request_id)
@@ -124,7 +128,7 @@ async def test_an_error_webhook_raises_with_its_detail() -> None:
 
 
 async def test_a_terminated_webhook_resolves_all_waiters() -> None:
-    async with hooked(*DARK, options={"ready_after": (30.0, 30.0)}) as (
+    async with hooked(*NO_POLLS, options={"ready_after": (30.0, 30.0)}) as (
         edgegap,
         sim,
         _,
@@ -141,9 +145,9 @@ async def test_a_terminated_webhook_resolves_all_waiters() -> None:
             await other.deployments.stop(accepted.request_id)
         assert isinstance(await failure(ready), DeploymentTerminated)
         await stopped
-        # it takes half a second to stop
+        # A stop takes half a second.
         assert 0.5 <= late(sim, accepted.request_id) < 0.5 + WAY
-        # And to who waits only then.
+        # A waiter that starts now gets the same outcome.
         assert isinstance(
             await failure(edgegap.deployments.wait_until_ready(accepted.request_id)),
             DeploymentTerminated,
@@ -152,13 +156,13 @@ async def test_a_terminated_webhook_resolves_all_waiters() -> None:
 
 
 async def test_a_late_ready_webhook_is_ignored() -> None:
-    async with hooked(*DARK, *Fault.script("webhook", "reordered:20")) as (
+    async with hooked(*NO_POLLS, *Fault.script("webhook", "reordered:20")) as (
         edgegap,
         sim,
         receiver,
     ):
-        came: list[str] = []
-        receiver.listen(lambda event: came.append(event.event))
+        events: list[str] = []
+        receiver.listen(lambda event: events.append(event.event))
         accepted = await deploy(edgegap)
         waiting = asyncio.ensure_future(
             edgegap.deployments.wait_until_ready(accepted.request_id)
@@ -168,7 +172,7 @@ async def test_a_late_ready_webhook_is_ignored() -> None:
             await other.deployments.stop(accepted.request_id)
         assert isinstance(await failure(waiting), DeploymentTerminated)
         await asyncio.sleep(1)
-        assert came == ["terminated", "ready"]
+        assert events == ["terminated", "ready"]
         assert isinstance(
             await failure(edgegap.deployments.wait_until_ready(accepted.request_id)),
             DeploymentTerminated,
@@ -176,7 +180,7 @@ async def test_a_late_ready_webhook_is_ignored() -> None:
 
 
 async def test_a_waiter_that_joins_later_gets_the_earlier_webhook() -> None:
-    async with hooked(*DARK) as (edgegap, _, _):
+    async with hooked(*NO_POLLS) as (edgegap, _, _):
         accepted = await deploy(edgegap)
         await asyncio.sleep(10)
         began = now()
@@ -184,7 +188,7 @@ async def test_a_waiter_that_joins_later_gets_the_earlier_webhook() -> None:
             await edgegap.deployments.wait_until_ready(accepted.request_id)
         ).request_id == accepted.request_id
         assert now() == pytest.approx(began, abs=0.001)
-        # it is an old story by now: only a look can tell
+        # The webhook is too old by now, so only a poll can resolve a waiter.
         await asyncio.sleep(60)
         late = await failure(
             edgegap.deployments.wait_until_ready(accepted.request_id, timeout=20)
@@ -192,9 +196,9 @@ async def test_a_waiter_that_joins_later_gets_the_earlier_webhook() -> None:
         assert isinstance(late, ReadyTimeout)
 
 
-async def test_lost_webhooks_are_made_up_for_by_polling() -> None:
+async def test_polling_makes_up_for_lost_webhooks() -> None:
     async with hooked() as (edgegap, sim, _):
-        # they come
+        # This deployment shows that webhooks arrive.
         await start(edgegap)
         sim.faults = [Fault("webhook", "lost")]
         delays = [late(sim, (await start(edgegap)).request_id) for _ in range(12)]
@@ -202,7 +206,7 @@ async def test_lost_webhooks_are_made_up_for_by_polling() -> None:
         assert max(delays[:5]) > 0.3
         assert max(delays[5:]) < 0.3
         sim.faults = ()
-        # one has come
+        # One webhook has arrived.
         await start(edgegap)
         before = sim.arrivals("status")
         await start(edgegap)
@@ -210,8 +214,10 @@ async def test_lost_webhooks_are_made_up_for_by_polling() -> None:
 
 
 async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
-    """How many requests so many servers cost to wait for, and how late the last was
-    known.
+    """Wait for many servers.
+
+    Returns:
+        How many requests it took, and by how many seconds the last outcome was late.
     """
     async with (
         served() as receiver,
@@ -222,7 +228,7 @@ async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
             "made-up", base_url=sim.url, webhooks=receiver if hooks else None
         ) as edgegap,
     ):
-        # the first ones tell that webhooks come
+        # The first deployments show that webhooks arrive.
         await asyncio.gather(*(deploy(edgegap) for _ in range(3)))
         await asyncio.sleep(45)
         ids = [
@@ -245,7 +251,7 @@ async def test_webhooks_save_most_polls(many: int) -> None:
     assert with_hooks <= without / 4
 
 
-async def test_a_lost_error_webhook_is_made_up_for_among_many_waiters() -> None:
+async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
     async with hooked(Fault("webhook", "lost", 0.3), options=options) as (
         edgegap,
@@ -295,19 +301,19 @@ async def test_all_servers_are_known_although_one_webhook_in_ten_is_lost() -> No
     assert spent < 300
 
 
-async def test_webhook_urls_of_the_user_are_left_alone() -> None:
+async def test_webhook_urls_of_the_user_are_not_replaced() -> None:
     async with hooked() as (edgegap, sim, hooks), webhook_receiver() as theirs:
-        # they come
+        # This deployment shows that webhooks arrive.
         await start(edgegap)
-        came: list[WebhookEvent] = []
-        hooks.listen(came.append)
+        events: list[WebhookEvent] = []
+        hooks.listen(events.append)
         url = theirs.fields("ready")["webhook_on_ready"]["url"]
         server = await start(edgegap, webhook_on_ready=url)
         assert late(sim, server.request_id) < 0.3
         await edgegap.deployments.stop(server.request_id)
         await asyncio.sleep(2)
         assert theirs.ids_and_events == [(server.request_id, "ready")]
-        assert [(event.event, event.request_id) for event in came] == [
+        assert [(event.event, event.request_id) for event in events] == [
             ("terminated", server.request_id)
         ]
 
@@ -322,13 +328,13 @@ async def test_waiters_are_resolved_without_any_webhook() -> None:
 
 
 async def test_one_receiver_serves_two_sessions() -> None:
-    async with hooked(*DARK) as (edgegap, sim, receiver):
+    async with hooked(*NO_POLLS) as (edgegap, sim, receiver):
         async with EdgegapSession(
             "another", base_url=sim.url, webhooks=receiver
         ) as other:
             one, two = await asyncio.gather(start(edgegap), start(other))
             assert one.request_id != two.request_id
-        # also once the other is closed
+        # It still serves the first session after the other one is closed.
         again = await start(edgegap)
         assert late(sim, again.request_id) < WAY
 
@@ -349,5 +355,5 @@ async def test_a_terminated_webhook_releases_capacity_at_once() -> None:
                 await other.deployments.stop(first.request_id)
             began = now()
             assert (await anext(outcomes)).deployment
-            # it is asked every ten seconds only
+            # Polls would be ten seconds apart.
             assert now() - began < 0.5 + 3 + 0.5

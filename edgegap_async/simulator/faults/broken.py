@@ -14,25 +14,25 @@ from ..http.responses import JsonResponse, to_aiohttp
 
 Send: TypeAlias = Callable[[web.BaseRequest], Awaitable[None]]
 
-# In seconds: how often a request without a response checks whether its client has gone.
-# Nothing reports that.
+# In seconds: how often a request without a response checks whether its client has
+# closed the connection. aiohttp does not report it.
 _CHECK_INTERVAL = 10.0
-# SO_LINGER on, with a timeout of 0: closing the socket then resets the connection, as
-# the kernel does where no process reads it any more.
+# SO_LINGER on, with a time-out of 0. Closing the socket then resets the connection, as
+# the kernel does for a connection without a process.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class BrokenResponse(web.Response):
-    """Runs `send` in place of a response, and then closes the connection."""
+    """Runs `send` instead of sending a response, and then closes the connection."""
 
     def __init__(self, send: Send) -> None:
         super().__init__()
         self._send = send
 
     async def prepare(self, request: web.BaseRequest) -> NoReturn:
-        """Run `send`; aiohttp calls this to send a response."""
+        """Run `send`. aiohttp calls this method to send a response."""
         await self._send(request)
-        # aiohttp then closes the connection, as if the client had gone.
+        # aiohttp then closes the connection, as if the client had closed it.
         raise ConnectionResetError("a fault closes this connection")
 
 
@@ -43,7 +43,7 @@ async def cut(request: web.BaseRequest) -> None:
 
 
 async def reset(request: web.BaseRequest) -> None:
-    """Reset the connection, as a kernel does without a reading process."""
+    """Reset the connection, as a kernel does for a connection without a process."""
     if request.transport is not None:
         request.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER

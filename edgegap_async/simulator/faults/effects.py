@@ -3,7 +3,7 @@
     request read -> counted -> effects `-before` -> operation -> effects `-after`
 
 An effect decides whether to run the operation, and returns the response to send. If the
-operation ends in an error of the API, the effect breaks this error response.
+operation returns an error response, the effect applies to that response.
 """
 
 import asyncio
@@ -30,16 +30,16 @@ _HTML = (
 
 @dataclass(frozen=True, slots=True)
 class FaultContext:
-    """A request that a fault hits.
+    """A request with a fault.
 
     Args:
-        operation: Carries the request out, and returns its response.
-        operation_later: Carries the request out after some seconds, unless the
+        operation: Carries out the operation, and returns its response.
+        operation_later: Carries out the operation after some seconds, unless the
             simulator ends before.
-        unallocated: Carries the request out as if no server could be allocated.
+        unallocated: Carries out the operation as if no server could be allocated.
         path: The path of the request.
-        request_id: The deployment that the path names; empty if it names none.
-        seconds: The detail of the fault.
+        request_id: The deployment that the path names. Empty if it names none.
+        seconds: The seconds of the fault.
         now: The current time.
         clock: Formats dates.
     """
@@ -191,7 +191,7 @@ def _body(
     return effect
 
 
-# JSON escapes quotes inside a string, so the searched bytes are never part of one.
+# JSON escapes quotes in strings, so these bytes are never part of a string.
 def _without_id(body: bytes) -> bytes:
     return body.replace(b'"request_id":', b'"id":')
 

@@ -1,4 +1,4 @@
-"""`Fault`: the value with which a test or a command line says what goes wrong."""
+"""`Fault`: a fault to inject, as a test or a command line writes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +7,8 @@ from typing import Self
 
 from .kinds import CALLS, KINDS, TARGETS, WEBHOOK, Stage
 
-# The short names of operations. A name that several operations share means the first of
-# them in `endpoints.py`.
+# The short names of operations. If several operations share a name, it means the first
+# of them in `endpoints.py`.
 _SHORT_NAMES = {call.rpartition(".")[2]: call for call in reversed(CALLS)}
 
 
@@ -31,12 +31,14 @@ class Fault:
 
         no response      cut-before, cut-after, hang-before, hang-after,
                          processed-late (takes seconds), dead-connection
-        wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with -before
-                         and -after; 422 (only deploys); 429, 429-seconds, 429-date (the
-                         last two take seconds); 404-text, 404-html, 404-empty, 404-json
-                         (as from a gateway); not-found (as from the API)
+        wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
+                         -before and -after; 422 (only deploys); 429, 429-seconds,
+                         429-date (the last two take seconds); 404-text, 404-html,
+                         404-empty, 404-json (as from a gateway); not-found (as from
+                         the API)
         sent twice       twice-first, twice-second, twice-502, twice-hang,
-                         twice-late-502, twice-late-hang (only deploys; all take seconds)
+                         twice-late-502, twice-late-hang (only deploys; all take
+                         seconds)
         broken response  late (takes seconds), truncated, stalled, not-json,
                          invalid-utf8, empty, no-id
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
@@ -46,23 +48,24 @@ class Fault:
         webhooks         lost, duplicated, late, reordered (the last two take seconds)
         none             ok
 
-    With `-before` the operation is not carried out, with `-after` it is. Shares add up:
-    two faults with a share of 0.05 each hit one request in ten, one of them at a time.
-    A list can lag, have wrong filters, a wrong order and wrong tags, and fail, all at
-    once: faults of these kinds don't exclude each other. An operation that is to
-    be carried out later, and is still pending when the simulator ends, is never carried
-    out. A request that a proxy sends twice counts once.
+    With `-before`, the operation is not carried out. With `-after`, it is. Shares add
+    up: two faults with a share of 0.05 affect one request in ten, each of them half of
+    these. Faults at different stages are independent: a list can lag, have wrong
+    filters, a wrong order and wrong tags, and fail, all at once. An operation that is
+    due later, and is still pending when the simulator ends, is never carried out. A
+    request that a proxy sends twice counts once.
 
     Args:
-        operation: The SDK method, "private_fleets.deploy", or only its last word, which
-            means the first operation of that name: "deploy" is "deployments.deploy". Or
-            "webhook", for the webhooks that the simulator sends.
-        kind: What goes wrong.
-        share: The share of requests that it hits, from 0 to 1.
-        seconds: For the kinds that take them.
-        fields: The filter fields that are handled wrongly; empty means all. Lists that
-            filter by none of them are not hit.
-        times: The fault ends after this many hits; None means never.
+        operation: The SDK method, such as "private_fleets.deploy". Or only its last
+            word, which means the first operation of that name: "deploy" is
+            "deployments.deploy". Or "webhook", for the webhooks that the simulator
+            sends.
+        kind: The kind of fault.
+        share: The share of requests with this fault, from 0 to 1.
+        seconds: The seconds for kinds that take them.
+        fields: The filter fields for kinds that take them. Empty means all fields. The
+            fault does not affect lists that filter by none of these fields.
+        times: The fault ends after it has occurred this many times. None means never.
 
     Raises:
         ValueError: An argument is wrong; the message names it.
@@ -122,17 +125,17 @@ class Fault:
 
     @property
     def stage(self) -> Stage:
-        """The stage of a request at which it applies."""
+        """The stage of a request at which the fault applies."""
         return "webhook" if self.operation == WEBHOOK else KINDS[self.kind].stage
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse the form of the command line: `operation:kind[:share[:seconds]]`.
 
-        Kinds that take fields have them in place of the seconds: `a,b`.
+        Kinds that take fields have them instead of the seconds: `a,b`.
 
         Raises:
-            ValueError: The text is wrong; the message says why.
+            ValueError: The text is wrong; the message names the problem.
         """
         parts = text.split(":")
         if not 2 <= len(parts) <= 4:
@@ -157,8 +160,8 @@ class Fault:
         Each step is a `kind`, or `kind:detail`.
 
         Raises:
-            ValueError: A step is wrong, or the steps apply at different stages, so they
-                would not wait for each other.
+            ValueError: A step is wrong. Or the steps apply at different stages: then
+                they would not occur one after the other.
         """
         pairs = (step.partition(":") for step in steps)
         faults = tuple(

@@ -1,4 +1,4 @@
-"""Which requests a fault hits, and how often each kind did."""
+"""Selects the requests with a fault, and counts how often each kind has occurred."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
@@ -11,13 +11,13 @@ from .kinds import Stage
 
 _Point: TypeAlias = tuple[str, Stage]
 
-# The sum of ten shares of 0.1 is off from 1 by less than this.
+# The sum of ten shares of 0.1 differs from 1 by less than this.
 _ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
 class _ActiveFault:
-    """A fault, and how often it can still hit; None means no end."""
+    """A fault, and how often it can still occur. None means without end."""
 
     fault: Fault
     left: int | None
@@ -32,8 +32,8 @@ class _ActiveFault:
 class FaultInjector:
     """Picks the fault for each request.
 
-    Each stage of each operation has a random generator of its own: a fault in one
-    operation changes neither the faults of others nor the world's random numbers.
+    Each stage of each operation has its own random generator. So a fault in one
+    operation does not change the faults of others, nor the random numbers of the world.
     """
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
@@ -44,7 +44,7 @@ class FaultInjector:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """The faults that can still hit, each with the `times` that are left."""
+        """The faults that can still occur, each with its remaining `times`."""
         return tuple(
             replace(each.fault, times=each.left)
             for each in list(self._active)
@@ -57,15 +57,18 @@ class FaultInjector:
         self._active = _activate(faults)
 
     def hits(self) -> dict[str, int]:
-        """Return how often each kind has hit."""
+        """Return how often each kind has occurred."""
         return dict(self._hits)
 
     def pick(
         self, operation: str, stage: Stage, fields: Collection[str] = ()
     ) -> Fault | None:
-        """Return the fault that hits this request at a stage, if any.
+        """Return the fault of this request at a stage, or None.
 
-        `fields` are the fields that the request filters by.
+        Args:
+            operation: The operation of the request.
+            stage: The stage.
+            fields: The fields that the request filters by.
         """
         point = (operation, stage)
         possible = [
@@ -76,7 +79,7 @@ class FaultInjector:
         if not possible:
             return None
         number, threshold = self._generator(point).random(), 0.0
-        # Each fault has its own part of the range from 0 to 1, so the shares add up.
+        # Each fault has its own part of the range from 0 to 1, so that shares add up.
         for each in possible:
             threshold += each.fault.share
             if number < threshold:
@@ -102,7 +105,7 @@ def _point(fault: Fault) -> _Point:
 
 
 def _activate(faults: Sequence[Fault]) -> list[_ActiveFault]:
-    """Check the faults, and make them ready to hit.
+    """Check the faults, and return them with their counters.
 
     Raises:
         ValueError: An item is not a `Fault`, or the shares of faults that exclude each

@@ -1,4 +1,4 @@
-"""The kinds of fault: their names, and which operations each of them can hit."""
+"""The kinds of fault: their names, and the operations that each can affect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,15 @@ from typing import Literal, TypeAlias
 from ... import endpoints
 from ...endpoints import OPERATIONS
 
-# Where in the processing of a request a fault applies. At most one fault applies at
-# each stage.
+# The stages of a request. At most one fault applies at each stage.
 Stage: TypeAlias = Literal[
     "connection", "response", "lag", "filters", "order", "tags", "webhook"
 ]
 Detail: TypeAlias = Literal["seconds", "fields"]
 
 CALLS = tuple(dict.fromkeys(endpoint.call for endpoint in OPERATIONS))
-# Webhooks are sent by the simulator, so they are no operation of the API, but they can
-# fail like one.
+# The simulator sends the webhooks, so they are not an operation of the API. But they
+# can have faults too.
 WEBHOOK = "webhook"
 TARGETS = (*CALLS, WEBHOOK)
 
@@ -48,9 +47,9 @@ class Kind:
 
     Args:
         about: One line for `simulate --faults`.
-        stage: Where it applies; `webhook` for every fault of a webhook.
-        detail: The argument of `Fault` that it takes, if any.
-        operations: The operations that it can hit, and `webhook`.
+        stage: The stage at which it applies. It is `webhook` for each fault of a
+        webhook. detail: The argument of `Fault` that it takes, if any.
+        operations: The operations that it can affect, and `webhook`.
     """
 
     about: str
@@ -60,7 +59,7 @@ class Kind:
 
 
 def _before_and_after(name: str, about: str) -> dict[str, Kind]:
-    """Make two kinds that a client can't tell apart: with and without the operation."""
+    """Make two kinds that look alike to a client: without and with the operation."""
     return {
         f"{name}-before": Kind(
             f"{about}; the request counts, but the operation is not carried out"
@@ -79,7 +78,7 @@ def _twice(about: str) -> Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "ok": Kind("nothing goes wrong: a step of a script", operations=_ANY),
+    "ok": Kind("no fault: a step of a script", operations=_ANY),
     **_before_and_after("cut", "the connection is closed without a response"),
     **_before_and_after("hang", "no response, and the connection stays open"),
     **_before_and_after("redirect", "307 to the same path"),

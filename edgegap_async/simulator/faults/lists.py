@@ -1,5 +1,7 @@
-"""The effects of faults on lists: on the query that the server carries out, on the way
-it does so, and on the tags that are shown.
+"""The effects of faults on lists and tags.
+
+A fault changes the query of a list, the behaviour of the server that carries it out, or
+the tags of an answer.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -28,7 +30,7 @@ def apply_list_faults(
     """Return the query that the server carries out, and how it does so.
 
     Raises:
-        ApiError: The fault is that such filters are refused.
+        ApiError: The fault makes the server refuse such filters.
     """
     fields = [each.field for each in query.filters]
     wrong = pick_fault("filters", fields) if fields else None

@@ -1,8 +1,8 @@
-"""The HTTP side of the simulator: from a request to its response, and webhooks.
+"""The HTTP part of the simulator: requests, responses and webhooks.
 
-`RequestPipeline` takes each request through the same steps: delay, rate limit, fault,
-authorization, operation, delay. The operation itself is one function per row of
-`endpoints.py`, in `handlers`. It calls the `World` and returns a `JsonResponse`, whose
-body comes from `bodies` or `container`. `WebhookSender` posts the webhooks that the
+`RequestPipeline` processes each request in the same steps: delay, rate limit, fault,
+authorization, operation, delay. `handlers` has one function per row of `endpoints.py`
+for the operation itself. This function calls the `World` and returns a `JsonResponse`,
+with a body from `bodies` or `container`. `WebhookSender` sends the webhooks that the
 world has scheduled.
 """

@@ -25,14 +25,14 @@ def make_app(
         counts: Returns the body of `GET /_simulator/counts`.
     """
     app = web.Application(middlewares=[_json_errors])
-    new_paths = {row.renamed.path for row in OPERATIONS if row.renamed}
-    for row in OPERATIONS:
-        left_out = (fleet_deploy == "renamed" and row.renamed) or (
-            fleet_deploy == "page" and row.path in new_paths
+    new_paths = {endpoint.renamed.path for endpoint in OPERATIONS if endpoint.renamed}
+    for endpoint in OPERATIONS:
+        left_out = (fleet_deploy == "renamed" and endpoint.renamed) or (
+            fleet_deploy == "page" and endpoint.path in new_paths
         )
         if not left_out:
-            handler = pipeline.handler(row.call, row.limit.name)
-            app.router.add_route(row.method, row.path, handler)
+            handler = pipeline.handler(endpoint.call, endpoint.limit.name)
+            app.router.add_route(endpoint.method, endpoint.path, handler)
 
     async def respond_counts(request: web.Request) -> web.Response:
         return to_aiohttp(JsonResponse(200, counts()))
@@ -46,8 +46,10 @@ async def _json_errors(
     request: web.Request,
     handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
 ) -> web.StreamResponse:
-    """Give aiohttp's own errors (unknown path, wrong method, body too large) the API's
-    form.
+    """Give the errors of aiohttp the form of the API.
+
+    aiohttp itself responds to an unknown path, a wrong method or a body that is too
+    large.
     """
     try:
         return await handler(request)

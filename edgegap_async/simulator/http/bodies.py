@@ -1,4 +1,4 @@
-"""JSON bodies as plain dicts, with exactly the keys of the reference page's samples."""
+"""JSON bodies as plain dicts, with exactly the keys of the samples in the reference."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from .responses import Json
 
 NO_SERVER = "No server could be allocated"
 
-# The capacity of a host, and what one deployment takes of it: CPU units and MB.
+# The capacity of a host, and the part of one deployment, in CPU units and MB.
 _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
 # The range of external ports in the samples.
@@ -32,15 +32,17 @@ def fqdn(it: Deployment) -> str:
 def public_ip(it: Deployment) -> str:
     """Return the IP address of a deployment.
 
-    It is from the range reserved for benchmarks, so nobody is contacted by mistake.
+    It is in the range that is reserved for benchmarks, so no real host has it.
     """
     high, low = divmod(it.number % 2**16, 2**8)
     return f"198.18.{high}.{low}"
 
 
 def ports(it: Deployment) -> dict[str, Json]:
-    """Return the ports of a deployment: as in the samples, a game port under its number
-    and a web port under its name.
+    """Return the ports of a deployment.
+
+    As in the samples, there is a game port under its number, and a web port under its
+    name.
     """
     external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
     game = {

@@ -1,6 +1,6 @@
-"""What a deployment's container shows: logs, metrics and environment.
+"""The logs, the metrics and the environment of a deployment's container.
 
-All of it is made up, plausible, and the same in every run.
+All of them are made up, and the same in every run.
 """
 
 import json
@@ -14,19 +14,19 @@ from ..world.errors import ApiError
 from .bodies import error_detail, location, ports, public_ip
 from .responses import Json
 
-# In seconds: the distance of two log lines of a running game server.
+# In seconds: the interval between two log lines of a running game server.
 _HEARTBEAT = 30
 # Older heartbeat lines are dropped.
 _MAX_HEARTBEATS = 200
-# In seconds: the default distance of two samples of a metric.
+# In seconds: the default interval between two samples of a metric.
 _DEFAULT_STEP = 30
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-# The usual limit of time-series databases.
+# The most samples of a metric, as time-series databases usually limit it.
 _MAX_POINTS = 11_000
 
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
-    """Return what the container has logged so far."""
+    """Return the output of the container so far."""
     failed = it.fails and it.allocated and now >= it.ready_or_failed_at
     crashed = failed and bool(it.number % 2)
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
@@ -72,7 +72,7 @@ def metrics(
     There are samples only from READY until the stop begins.
 
     Raises:
-        ApiError: `steps` is invalid, or means too many points.
+        ApiError: `steps` is invalid, or gives too many points.
     """
     ready_at = it.ready_or_failed_at
     first = ready_at if start is None else max(ready_at, start)
@@ -94,7 +94,7 @@ def metrics(
         return series(lambda when: per_second * (when - ready_at))
 
     def gauge(mean: float) -> Json:
-        # Within a tenth of the mean, with another phase for each deployment.
+        # The values differ from the mean by a tenth at most, and between deployments.
         return series(
             lambda when: (
                 mean * (1 + 0.1 * ((int(when) * 7 + it.number * 13) % 21 - 10) / 10)
@@ -133,8 +133,9 @@ def _seconds(steps: str | None) -> int:
 
 
 def environment(it: Deployment, base_url: str) -> dict[str, str]:
-    """Return the environment variables of a container: the platform's, and those of the
-    deploy request.
+    """Return the environment variables of a container.
+
+    They are those of the platform, and those of the deploy request.
     """
     mapping = {
         key: {part: port[part] for part in ("name", "internal", "external", "protocol")}

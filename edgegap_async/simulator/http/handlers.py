@@ -1,6 +1,6 @@
 """The operations: one function per row of `endpoints.py`.
 
-An operation is synchronous: it takes a `Call`, reads or changes the world, and returns
+An operation is synchronous. It takes a `Call`, reads or changes the world, and returns
 the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
 """
 
@@ -28,9 +28,9 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 _LIST_QUERY = json.Decoder(ListQuery)
-# In digits.
+# In digits: a longer number in a query is refused.
 _LONGEST_NUMBER = 10
-# The API's default page size is not documented; this is a guess.
+# Edgegap does not document the default page size, so this is a guess.
 _PAGE_SIZE = 10
 
 
@@ -44,8 +44,8 @@ class Call:
         path_params: The parameters of the path.
         query: The parameters of the query string.
         authorization: The `Authorization` header.
-        pick_fault: Returns the fault that hits this call at a stage, given the fields
-            that it filters by.
+        pick_fault: Returns the fault of this call at a stage. It also takes the fields
+            that the call filters by.
         allocated: Whether a deploy gets a server.
     """
 
@@ -58,11 +58,11 @@ class Call:
     allocated: bool = True
 
     def deployment(self) -> Deployment:
-        """Return the deployment that the path names."""
+        """Return the deployment in the path."""
         return self.world.find(self.path_params["request_id"], self.now)
 
     def deployment_to_stop(self) -> Deployment:
-        """Return the deployment that the path names, with the errors of a stop."""
+        """Return the deployment in the path, or raise the errors of a stop."""
         return self.world.find_to_stop(self.path_params["request_id"], self.now)
 
 
@@ -70,7 +70,7 @@ class Call:
 class Handler:
     """Serves a row of `endpoints.py`.
 
-    With `own_token` the operation checks a token of its own, not the API token.
+    With `own_token`, the operation checks another token than the API token.
     """
 
     respond: Callable[[Call, bytes], JsonResponse]
@@ -134,7 +134,11 @@ def _self_stop(call: Call) -> JsonResponse:
 
 
 def _stop_deployment(call: Call, found: Deployment) -> JsonResponse:
-    """Stop: 200 if the stop begins at once, 202 if it begins after the start-up."""
+    """Stop a deployment.
+
+    The status is 200 if the stop begins at once, and 202 if it begins after the
+    start-up.
+    """
     begins_later = found.phase is Phase.STARTING
     call.world.stop(found, call.now)
     return JsonResponse(
@@ -194,7 +198,7 @@ def _metrics(call: Call) -> JsonResponse:
     start, end = _time(call, "start_time"), _time(call, "end_time")
     if start is not None and (call.now if end is None else end) <= start:
         raise ApiError(400, "end_time: must be greater than start_time")
-    # Raw data means every sample, so the steps are ignored.
+    # With raw data, every sample is returned, so the steps are ignored.
     steps = None if call.query.get("raw") == "true" else call.query.get("steps")
     clock = call.world.clock
     return JsonResponse(

@@ -1,4 +1,4 @@
-"""The steps of every request, in this order:
+"""Processes requests. Each request has these steps, in this order:
 
     dead connection? -> read the request -> delay_before -> count; over the limit: 429
         -> fault `-before`, or a 429 by a fault
@@ -6,11 +6,13 @@
         -> fault `-after`
     -> delay_after -> respond
 
-The delay before counting stands for the way to the server: with a delay on the way back
-only, every client's rate limiter looks perfect. A request that was counted is carried
-out even if its client has gone. A fault hits only requests that were counted and
-admitted, and the request has then used its share of the limit, as it would on a real
-server. Only a request on a dead connection is not read, so it is not counted either.
+`delay_before` is the time that a request needs to reach the server. With a delay only
+on the way back, the rate limiter of every client would look perfect.
+
+A counted request is carried out even if its client has closed the connection. Only
+requests that were counted and admitted can have a fault. They then count against the
+limit, as on a real server. A request on a dead connection is not read, so it is not
+counted either.
 """
 
 import asyncio
@@ -43,7 +45,7 @@ _TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The options of `Simulator` that concern HTTP; it documents each of them."""
+    """The options of `Simulator` for HTTP. `Simulator` documents each of them."""
 
     token: str | None
     retry_after: RetryAfter
@@ -56,7 +58,7 @@ class ServerOptions:
 
 
 class RequestPipeline:
-    """Takes each request through the steps above."""
+    """Processes each request in the steps above."""
 
     def __init__(
         self,
@@ -72,8 +74,8 @@ class RequestPipeline:
         self._options = options
         self._injector = injector
         self._webhooks = webhooks
-        # A generator of its own, so that delays don't change the world's random
-        # numbers.
+        # Delays have their own generator, so that they don't change the random numbers
+        # of the world.
         self._random = Random(f"delays of {seed}")
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
@@ -84,7 +86,7 @@ class RequestPipeline:
         """Return the function that aiohttp calls for an endpoint."""
 
         async def handle(request: web.Request) -> web.Response:
-            # aiohttp has made a task for each request.
+            # aiohttp runs each request in its own task.
             task = asyncio.current_task()
             if task is not None:
                 self._tasks.add(task)
@@ -104,8 +106,8 @@ class RequestPipeline:
         ):
             return BrokenResponse(reset)
         try:
-            # The first step, as aiohttp drops what it has not handed out yet once the
-            # client has gone.
+            # The body is read first: aiohttp drops unread parts of it once the client
+            # has closed the connection.
             body = await request.read()
         except ConnectionError:
             # The request is incomplete, so it never counts.
@@ -128,7 +130,7 @@ class RequestPipeline:
             )
         response = await self._respond(operation, request, body)
         if response.status == _TOO_MANY_REQUESTS:
-            # Only a fault responds so.
+            # Only a fault sends this status.
             enforced.count_refusal()
         return response
 

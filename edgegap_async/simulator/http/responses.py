@@ -24,7 +24,7 @@ class JsonResponse:
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """The `Retry-After` of a 429: its seconds and its form; None means no header."""
+    """The `Retry-After` of a 429: its seconds and its form. None means no header."""
 
     seconds: float | None = None
     form: RetryAfterForm = "seconds"
@@ -42,8 +42,8 @@ class RetryAfter:
     def headers(self, now: float, clock: Clock) -> dict[str, str]:
         """Return the headers of a 429.
 
-        Clients compare a date with the response's own `Date`, so that header is set
-        too.
+        Clients compare a date in it with the `Date` of the response, so that header is
+        set too.
         """
         if self.seconds is None:
             return {}
@@ -58,7 +58,7 @@ class RetryAfter:
 def to_aiohttp(
     response: JsonResponse, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Convert a response to aiohttp's."""
+    """Convert a response to one of aiohttp."""
     if response.body is None:
         return web.Response(status=response.status, headers=headers)
     return web.Response(

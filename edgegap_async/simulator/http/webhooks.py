@@ -1,7 +1,7 @@
-"""Sends the webhooks that deploys request, as the API does: one POST with the body of a
+"""Sends the webhooks of deployments, as the API does: one POST with the body of a
 status.
 
-No header tells the sender or the event. The result changes nothing in the world.
+No header names the sender or the event. The response changes nothing in the world.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 _HEADERS = {"Content-Type": "application/json"}
 # aiohttp adds these by default.
 _SKIPPED_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")
-# Without a threshold aiohttp rounds a timeout up to whole seconds.
+# Without this threshold, aiohttp rounds a time-out up to whole seconds.
 _TIMEOUT = ClientTimeout(total=10.0, ceil_threshold=inf)
-# If the receiver is in this process, each connection needs two of its file
-# descriptors, of which there are often only 1024.
+# If the receiver runs in this process, each connection needs two file descriptors. A
+# process often has only 1024 of them.
 _MAX_CONNECTIONS = 200
 
 
 class TaskSet:
-    """The tasks in progress; a task that has ended is removed."""
+    """The tasks in progress. A task is removed when it ends."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[object]] = set()
@@ -60,9 +60,9 @@ class TaskSet:
 class WebhookCounts(TypedDict):
     """How many webhooks were `sent`, `answered`, `failed` and `lost`.
 
-    A webhook that is sent twice counts twice. `answered` means a 2xx response, `failed`
-    any other or none within ten seconds. A `lost` webhook was not sent, because of a
-    fault.
+    A webhook that is sent twice counts twice. `answered` means a 2xx response. `failed`
+    means another response, or none within ten seconds. A `lost` webhook was not sent,
+    because of a fault.
     """
 
     sent: int
@@ -99,7 +99,7 @@ class WebhookSender:
         }
 
     def reschedule(self) -> None:
-        """Set the timer to the next webhook. Call this when the schedule may differ."""
+        """Set the timer to the next webhook. Call it after a change of the schedule."""
         due = self._world.webhook_schedule.next_due()
         if due == self._due:
             return
@@ -123,7 +123,7 @@ class WebhookSender:
             if fault is not None and fault.kind == "lost":
                 self._counts["lost"] += 1
                 continue
-            # Encoded now: a webhook that is sent late shows the state when it was due.
+            # The body is encoded now: a late webhook shows the state when it was due.
             body = json.encode(
                 bodies.status(webhook.deployment, webhook.when, self._world.clock)
             )
@@ -167,8 +167,7 @@ class WebhookSender:
                     result = str(response.status)
                     answered = 200 <= response.status < 300
             except (ClientError, OSError, ValueError) as error:
-                # Only the type: the text may hold the URL, which is the receiver's
-                # secret.
+                # Only the type is logged: the text may hold the URL, which is secret.
                 result, answered = type(error).__name__, False
         self._counts["answered" if answered else "failed"] += 1
         log.debug(
@@ -179,8 +178,8 @@ class WebhookSender:
     def _client(self) -> ClientSession:
         """Return the HTTP session, created on first use.
 
-        Each webhook has a connection of its own: a kept connection may have died, and
-        the next webhook would fail.
+        Each webhook has its own connection: a reused connection may be dead, and then
+        the webhook would fail.
         """
         if self._http is None:
             self._http = ClientSession(

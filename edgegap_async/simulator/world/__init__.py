@@ -2,7 +2,7 @@
 
 `World` stores every deployment, tag and fleet. Each method takes the current time, so
 nothing runs in the background: the state of a `Deployment` follows from its age and
-from when its stop was requested. `Index` finds deployments without a scan of them all,
-`listing` runs the filters of lists and bulk stops, and `WebhookSchedule` says which
-webhook is due when.
+from the time of its stop. `Index` finds deployments without a scan of all of them.
+`listing` applies the filters of lists and bulk stops. `WebhookSchedule` holds the
+webhooks that are not sent yet.
 """

@@ -7,10 +7,11 @@ DATE_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 
 
 class Clock:
-    """Formats and parses dates. `epoch` is the date at which the simulator's seconds
-    are 0.
+    """Formats and parses dates.
 
-    The epoch is read once, so an adjustment of the system clock has no effect.
+    Args:
+        epoch: The date at which the simulator's seconds are 0. It never changes, so an
+            adjustment of the system clock has no effect.
     """
 
     def __init__(self, epoch: datetime) -> None:
@@ -37,7 +38,7 @@ class Clock:
         return format_datetime(self.at(seconds), usegmt=True)
 
     def seconds(self, text: str) -> float:
-        """Parse an ISO 8601 date; without a time zone it is UTC.
+        """Parse an ISO 8601 date. Without a time zone, it is UTC.
 
         Raises:
             ValueError: The text is not an ISO 8601 date.

@@ -1,9 +1,10 @@
-"""One deployment. Its state at any time follows from its timestamps; nothing runs.
+"""A deployment. Its state at any time follows from its timestamps.
 
     INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY or ERROR
         -> TERMINATING -> TERMINATED
 
-A stop that is requested before READY or ERROR begins when that state is reached.
+A stop that is requested before READY or ERROR begins once the deployment is in that
+state.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from math import inf
 
 from .locations import Host, Location
 
-# The states before READY, latest first, each with the share of the start-up time at
-# which it begins. The order is the API's, the shares are made up.
+# The states before READY, the latest first, each with the share of the start-up time at
+# which it begins. The order is that of the API, the shares are made up.
 _STARTING = (
     (0.30, "DEPLOYING"),
     (0.20, "SCANNING"),
@@ -24,17 +25,17 @@ _STARTING = (
 STARTING_STATES = tuple(state for _, state in _STARTING)
 # From DEPLOYING on, a deployment has an address.
 _ADDRESS_SHARE = _STARTING[0][0]
-# In minutes: the API ends a deployment after a day unless its application says
-# otherwise.
+# In minutes: the API ends a deployment after a day, unless its application has another
+# maximum duration.
 _DAY = 24 * 60
-# A `max_duration` without an end.
+# The `max_duration` of a deployment that never ends by itself.
 NO_END = -1
 
 
 class Phase(Enum):
     """The phases of a deployment, coarser than its states.
 
-    A deployment changes its phase three times at most, so an index by phase is cheap.
+    A deployment changes its phase three times at most. So an index by phase is cheap.
     """
 
     STARTING = "starting"
@@ -62,7 +63,7 @@ class Deployment:
     application: str
     version: str
     created_at: float
-    # When it becomes READY, or ERROR if it `fails`.
+    # The time at which it becomes READY, or ERROR if it `fails`.
     ready_or_failed_at: float
     fails: bool
     stop_takes: float
@@ -70,20 +71,21 @@ class Deployment:
     delete_token: str
     access_point: int
     host: Host | None = None
-    # URLs by event, of the webhooks that are not due yet.
+    # The URLs of the webhooks that are not due yet, by event.
     webhooks: dict[str, str] = field(default_factory=dict[str, str])
     environment: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
     stop_requested_at: float | None = None
-    # The phase under which the index holds it; `phase_at` computes the current one.
+    # The phase under which the index holds it. `phase_at` computes the current one.
     phase: Phase = Phase.STARTING
-    # False: no server could be allocated, so it is in ERROR from the beginning.
+    # False means that no server could be allocated, so it is in ERROR from the
+    # beginning.
     allocated: bool = True
 
     @property
     def address_known_at(self) -> float:
-        """When it gets an address: never if no server was allocated."""
+        """The time at which it gets an address; inf if no server was allocated."""
         if not self.allocated:
             return inf
         start_up = self.ready_or_failed_at - self.created_at
@@ -91,9 +93,9 @@ class Deployment:
 
     @property
     def terminating_at(self) -> float:
-        """When its stop begins.
+        """The time at which its stop begins.
 
-        Never, unless somebody stops it, if it failed or has no maximum duration.
+        If it failed or has no maximum duration, it is inf until a stop is requested.
         """
         expires = not self.fails and self.max_duration != NO_END
         expires_at = self.ready_or_failed_at + 60 * self.max_duration
@@ -104,11 +106,11 @@ class Deployment:
 
     @property
     def terminated_at(self) -> float:
-        """When its stop is complete."""
+        """The time at which its stop is complete."""
         return self.terminating_at + self.stop_takes
 
     def became_ready(self, now: float) -> bool:
-        """Whether it is READY, or was before its stop."""
+        """Return whether it is READY, or was READY before its stop."""
         return now >= self.ready_or_failed_at and not self.fails
 
     def phase_at(self, now: float) -> Phase:
@@ -122,7 +124,7 @@ class Deployment:
         return Phase.STARTING
 
     def next_phase_change(self, now: float) -> float:
-        """Return when its phase changes next; inf if never."""
+        """Return the time at which its phase changes next; inf if never."""
         changes = (self.ready_or_failed_at, self.terminating_at, self.terminated_at)
         return next((change for change in changes if change > now), inf)
 

@@ -1,8 +1,8 @@
 """The deployments that exist, indexed by ID, tag, phase and host.
 
-No look-up scans them all. A deployment changes its phase at most three times, and a
-heap holds the times of these changes: each look-up first carries out the changes that
-are due.
+No look-up scans all deployments. A deployment changes its phase at most three times. A
+heap holds the times of these changes, and each look-up first carries out the changes
+that are due.
 """
 
 from bisect import bisect_right
@@ -28,10 +28,10 @@ class Index:
         self._by_tag: dict[str, dict[str, Deployment]] = {}
         self._by_host: Counter[str] = Counter()
         self._phase_changes: list[tuple[float, int, Deployment]] = []
-        # Ordered by the time at which the index noticed the end, which is never before
-        # the end itself.
+        # In the order of the times at which the index noticed the end. This is never
+        # before the end itself.
         self._ended: list[tuple[float, Deployment]] = []
-        # The serial number keeps the heap from comparing deployments.
+        # With a serial number in each entry, the heap never compares deployments.
         self._serial = count()
 
     @property
@@ -75,15 +75,15 @@ class Index:
         self.update(deployment, now)
 
     def update(self, deployment: Deployment, now: float) -> None:
-        """Update a deployment whose phase, or time of its next change, may differ."""
+        """Update a deployment whose phase or next phase change may differ."""
         self._by_phase[deployment.phase].pop(deployment.request_id, None)
         deployment.phase = deployment.phase_at(now)
         if deployment.phase is Phase.ENDED:
             self._remove(deployment, now)
             return
         self._by_phase[deployment.phase][deployment.request_id] = deployment
-        # Older entries of this deployment stay in the heap: an entry that comes up
-        # without a phase change has no effect.
+        # Older entries of this deployment stay in the heap. An entry without a phase
+        # change has no effect.
         if (change := deployment.next_phase_change(now)) < inf:
             heappush(self._phase_changes, (change, next(self._serial), deployment))
 

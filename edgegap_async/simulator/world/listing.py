@@ -1,7 +1,7 @@
-"""Which deployments a list or a bulk stop selects: filters, order and pages.
+"""Selects the deployments of a list or a bulk stop: filters, order and pages.
 
-Each filter becomes a predicate. The predicates run over the smallest set of candidates
-that the index has for one of the filters.
+Each filter becomes a predicate. The predicates are applied to the smallest set of
+candidates that the index has for one of the filters.
 """
 
 import re
@@ -68,7 +68,7 @@ AS_DOCUMENTED = ListBehaviour()
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of deployments, of `total` deployments in `pages` pages."""
+    """A page of deployments. There are `total` deployments on `pages` pages."""
 
     items: Sequence[Deployment]
     total: int
@@ -85,8 +85,8 @@ def matching(
 ) -> list[Deployment]:
     """Return the deployments that pass every filter, in the order of arrival.
 
-    With a lag, these are the deployments that passed `lag` seconds ago, except that
-    filters see the current tags.
+    With a lag, these are the deployments that passed `lag` seconds ago. But filters use
+    the current tags even then.
 
     Raises:
         ApiError: The API does not know a filter.
@@ -137,7 +137,7 @@ def page_of(
     newest_first: bool,
     order: ListOrder = "requested",
 ) -> Page:
-    """Return the page with this number, from 1; after the last page it is empty.
+    """Return the page with this number, from 1. After the last page, it is empty.
 
     `found` is in the order of arrival.
 
@@ -229,7 +229,7 @@ def _check_operator(filter_: ListFilter, operators: tuple[str, ...]) -> None:
 
 
 def _status(filter_: ListFilter, now: float, phase_of: _PhaseOf) -> _Predicate:
-    """Compare phases; only before READY do several states share one phase."""
+    """Compare phases. Several states share a phase only before READY."""
     _check_operator(filter_, ("eq", "neq"))
     wanted = str(filter_.value)
     phase, equal = _PHASES.get(wanted), filter_.operator == "eq"
@@ -260,8 +260,10 @@ def _created_at(filter_: ListFilter, clock: Clock) -> _Predicate:
 
 
 def to_stop(index: Index, filters: Sequence[BulkStopFilter]) -> list[Deployment]:
-    """Return the deployments of a bulk stop: those that pass every filter and are not
-    stopping already. Without filters, these are all deployments.
+    """Return the deployments that a bulk stop stops.
+
+    They pass every filter, and are not stopping already. Without filters, these are all
+    deployments.
 
     Raises:
         ApiError: The API does not know a field.

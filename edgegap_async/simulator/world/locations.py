@@ -1,6 +1,6 @@
 """Locations, and the hosts of private fleets.
 
-All of them are made up, and the same in every run.
+All of them are made up. They are the same in every run.
 """
 
 from dataclasses import dataclass
@@ -191,7 +191,7 @@ _LABELS = ("Alpha", "Bravo", "Charlie")
 
 
 def hosts_of(fleet: str, first_number: int) -> tuple[Host, ...]:
-    """Make the hosts of a fleet: the same ones in every run."""
+    """Make the hosts of a fleet. They are the same in every run."""
     random = Random(fleet)
     hosts: list[Host] = []
     for offset, label in enumerate(_LABELS):

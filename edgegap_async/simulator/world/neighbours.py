@@ -1,6 +1,6 @@
 """The deployments of neighbours: other users of the same organization.
 
-They make lists long, and the tests' own code must leave them alone.
+They make lists long. Code under test must not stop them.
 """
 
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from random import Random
 from .deployment import NO_END, Deployment
 from .locations import LOCATIONS
 
-# In seconds: the age of the oldest one.
+# In seconds: the age of the oldest deployment.
 _AGE = 3600.0
-# In seconds.
+# In seconds: the start-up time of each deployment.
 _READY_AFTER = 3.0
 
 
 def neighbours(
     size: int, seed: int, now: float, stop_takes: float
 ) -> Iterator[Deployment]:
-    """Make deployments that are READY at `now` and run until somebody stops them.
+    """Make deployments that are READY at `now`, and that run until they are stopped.
 
-    They have a random generator of their own, and their numbers are negative: later
-    deployments are the same with and without them.
+    They have their own random generator and negative numbers. So later deployments are
+    the same with and without them.
     """
     random = Random(f"neighbours of {seed}")
     ids: dict[str, None] = {}

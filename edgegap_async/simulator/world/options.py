@@ -1,4 +1,4 @@
-"""The options of the simulated world, and the delays that they are made of."""
+"""The options of the simulated world, and delays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def draw_delay(delay: Delay, random: Random) -> float:
 
 @dataclass(frozen=True, slots=True)
 class WorldOptions:
-    """The options of `Simulator` that concern the world; it documents each of them."""
+    """The options of `Simulator` for the world. `Simulator` documents each of them."""
 
     ready_after: Delay = (2.0, 5.0)
     error_share: float = 0.0

@@ -1,10 +1,10 @@
-"""Which webhook is due when. The caller passes the time.
+"""Schedules the webhooks of deployments. The caller passes the time.
 
     STARTING -> READY ("ready") -> TERMINATED ("terminated")
              -> ERROR ("error") -> TERMINATED ("terminated")
 
-A stop makes "terminated" due earlier. A deployment that is stopped while it starts is
-never seen as READY or ERROR, so only its "terminated" is sent.
+A stop makes "terminated" due earlier. A deployment that is stopped while it starts
+sends only "terminated".
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ READY, ERROR, TERMINATED = "ready", "error", "terminated"
 
 @dataclass(frozen=True, slots=True)
 class DueWebhook:
-    """A webhook to send: the deployment as of a time, and the URL."""
+    """A webhook to send: the deployment, the URL, and the time of the event."""
 
     deployment: Deployment
     url: str
@@ -35,20 +35,20 @@ class WebhookSchedule:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Deployment, str]] = []
-        # The serial number keeps the heap from comparing deployments, and keeps equal
-        # times in the order of arrival.
+        # With a serial number in each entry, the heap never compares deployments, and
+        # entries with equal times keep the order of arrival.
         self._serial = count()
 
     def add(self, deployment: Deployment) -> None:
-        """Schedule the webhooks of a deployment: when it is new, and when stopped."""
+        """Schedule the webhooks of a deployment that is new or was just stopped."""
         for event in deployment.webhooks:
-            # An entry from before a stop stays in the heap. When it comes up, its
-            # webhook has been sent already, and it is skipped.
+            # An entry from before a stop stays in the heap. When it is due, its webhook
+            # has been sent already, so it is skipped.
             if (when := _due(deployment, event)) < inf:
                 heappush(self._heap, (when, next(self._serial), deployment, event))
 
     def next_due(self) -> float:
-        """Return when the next webhook is due; inf if there is none."""
+        """Return the time at which the next webhook is due; inf if there is none."""
         while self._heap and self._heap[0][3] not in self._heap[0][2].webhooks:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else inf

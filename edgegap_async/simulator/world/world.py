@@ -30,7 +30,7 @@ from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
 class World:
     """All deployments, past and present, and the private fleets.
 
-    The neighbours' deployments are READY at `now` already.
+    The deployments of neighbours are READY at `now` already.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class World:
     def deploy(
         self, body: DeployRequest, now: float, *, allocated: bool = True
     ) -> Deployment:
-        """Start a deployment; without an `allocated` server it is in ERROR at once."""
+        """Start a deployment. Without an `allocated` server, it is in ERROR at once."""
         host = self._host_for(body)
         deployment = Deployment(
             number=len(self._known) - self._options.neighbours,
@@ -78,7 +78,7 @@ class World:
         return deployment
 
     def stop(self, deployment: Deployment, now: float) -> None:
-        """Stop a deployment: now, or once it is READY or in ERROR.
+        """Stop a deployment now, or once it is READY or in ERROR.
 
         A second stop changes nothing.
         """
@@ -91,7 +91,10 @@ class World:
     def bulk_stop(
         self, filters: Sequence[BulkStopFilter], now: float
     ) -> list[Deployment]:
-        """Stop and return the deployments that pass every filter; none means all."""
+        """Stop and return the deployments that pass every filter.
+
+        Without filters, these are all deployments.
+        """
         self._index.advance(now)
         found = to_stop(self._index, filters)
         for deployment in found:
@@ -106,7 +109,7 @@ class World:
         now: float,
         behaviour: ListBehaviour = AS_DOCUMENTED,
     ) -> Page:
-        """Return one page of the deployments that exist, or existed before the lag.
+        """Return a page of the deployments that existed when the list was current.
 
         A size above the largest page size is reduced to it.
         """
@@ -121,8 +124,8 @@ class World:
     ) -> Deployment:
         """Return a deployment that exists.
 
-        One that has ended is returned only with `include_ended` and if the option
-        `gone` is `terminated`.
+        A deployment that has ended is returned only with `include_ended`, and only if
+        the option `gone` is `terminated`.
 
         Raises:
             ApiError: There is no such deployment, or it is not visible yet.
@@ -214,14 +217,14 @@ class World:
         )
 
     def stopped(self) -> tuple[str, ...]:
-        """Return the IDs of all whose stop was accepted, in the order of arrival.
+        """Return the IDs of all deployments with an accepted stop, in order of arrival.
 
         Deployments of neighbours are included.
         """
         return tuple(sorted(self._stopped, key=lambda each: self._known[each].number))
 
     def known(self, request_id: str) -> Deployment:
-        """Return a deployment, past or present, also a neighbour's.
+        """Return a deployment, past or present, of a neighbour too.
 
         Raises:
             LookupError: It never existed.
@@ -236,8 +239,8 @@ class World:
         return deployment if deployment and now >= deployment.created_at + lag else None
 
     def _ready_after(self, allocated: bool) -> float:
-        # Drawn in any case: the random numbers of other deployments must not depend on
-        # whether this one was allocated.
+        # It draws in any case: the random numbers of other deployments must not depend
+        # on whether this one was allocated.
         seconds = draw_delay(self._options.ready_after, self._random)
         return seconds if allocated else 0.0
 

@@ -1,6 +1,4 @@
-"""How fast a limiter lets requests go: the pace of each limit, the share that is
-reached, when slots come back.
-"""
+"""The rate that a limiter reaches, the order of its calls, and when slots come back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -33,13 +31,13 @@ from edgegap_async._limits.limiter import Limiter
     [
         (Limits(), 10, 40, 0),
         (Limits(deploy=40, share=0.5), 5, 20, 0),
-        # though 100 * 0.29 is a little less than 29
+        # As floats, 100 * 0.29 is a little less than 29.
         (Limits(deploy=100, share=0.29), 7, 29, 0),
         (Limits(deploy=40, share=1 / 3), 3, 13, 2 / (1.1 * 40 / 3)),
         (Limits(deploy=10, burst=10), 10, 10, 0),
         (Limits(deploy=10, burst=99), 10, 10, 0),
         (Limits(deploy=40, burst=1), 1, 40, 4 / 40),
-        # two slots: what is whole of the limit is held
+        # 2.5 requests per second are two slots.
         (Limits(deploy=2.5), 1, 2, 2 * 1.002),
         (Limits(deploy=1), 1, 1, 4 * 1.002),
         (Limits(deploy=0.5), 1, 1, 4 * 2.002),
@@ -101,10 +99,10 @@ def test_the_shortest_wait_knows_that_a_cut_rate_recovers() -> None:
     assert hope <= real
 
 
-def model(
+def saturate(
     acquire: Callable[[], Awaitable[None]], answered: Callable[[], None], length: float
 ) -> list[float]:
-    """Arrivals at a server 1 ms away, as callers without end would make them."""
+    """Return the arrivals at a server 1 ms away, under more load than the limit."""
 
     async def caller(arrivals: list[float], end: float) -> None:
         while True:
@@ -127,15 +125,17 @@ def model(
 @pytest.mark.parametrize(("rate", "least"), [(40, 0.98), (20, 0.98), (10, 0.98)])
 def test_a_saturated_limiter_reaches_the_limit(rate: int, least: float) -> None:
     limiter = made(rate)
-    arrivals = model(lambda: slot(limiter), lambda: limiter.answered(now() - 0.002), 20)
+    arrivals = saturate(
+        lambda: slot(limiter), lambda: limiter.answered(now() - 0.002), 20
+    )
     reached = sum(time < arrivals[0] + 20 for time in arrivals) / (rate * 20)
     assert busiest_second(arrivals) <= rate
     assert reached >= least
 
 
-def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
+def test_a_plain_aiolimiter_exceeds_the_limit_under_the_same_load() -> None:
     bare = AsyncLimiter(40, 1)
-    assert busiest_second(model(bare.acquire, lambda: None, 3)) > 70
+    assert busiest_second(saturate(bare.acquire, lambda: None, 3)) > 70
 
 
 @pytest.mark.parametrize(
@@ -143,16 +143,16 @@ def test_a_bare_limiter_breaks_the_limit_in_the_same_model() -> None:
     [
         (0.0, lambda limiter: limiter.answered(now()), 1.002),
         (1.5, lambda limiter: limiter.answered(now()), 1.002),
-        # it may still be on its way: as long as the longest round trip seen,
+        # The request may still be on its way, for as long as the longest round trip.
         (0.0, Limiter.given_up, 1.252),
         (1.5, Limiter.given_up, 2.502),
-        # and no longer than two seconds
+        # A request is on its way for two seconds at most.
         (30.0, Limiter.given_up, 3.002),
-        # at once; what it waits for is the pace
+        # The slot is back at once. The next call waits for the shaper.
         (0.0, Limiter.never_sent, 0.091),
     ],
 )
-def test_when_a_slot_comes_back(
+def test_a_slot_comes_back_one_period_after_its_request_ends(
     round_trip: float, ends: Callable[[Limiter], None], back_after: float
 ) -> None:
     async def wait() -> float:
@@ -195,7 +195,7 @@ def test_a_slot_that_comes_back_early_wakes_a_waiter(end: str) -> None:
         await slot(limiter)
         start = now()
         waiting = asyncio.create_task(slot(limiter))
-        # nothing is known yet of when a slot comes back
+        # Both requests are in flight, so no time is known at which a slot comes back.
         await asyncio.sleep(3)
         limiter.answered(now() - 3.0) if end == "answered" else limiter.never_sent()
         await waiting
@@ -240,7 +240,7 @@ def test_a_session_sends_in_the_order_of_its_calls(
     assert sent == asked
 
 
-async def test_calls_one_after_another_reach_the_limit_too() -> None:
+async def test_sequential_calls_reach_the_limit() -> None:
     async with scripted(limits=Limits(status=10)) as (edgegap, server):
         for _ in range(100):
             await edgegap.deployments.status("c065")
@@ -248,7 +248,7 @@ async def test_calls_one_after_another_reach_the_limit_too() -> None:
         assert server.times[-1] == pytest.approx(9 * 1.002 + 8 / 11, abs=0.01)
 
 
-async def test_a_retry_goes_first_and_is_never_refused_for_the_queue() -> None:
+async def test_a_retry_goes_first_and_never_fails_because_of_the_queue() -> None:
     async with scripted(answer(503), answer(), limits=Limits(status=1)) as (
         edgegap,
         server,
