@@ -117,6 +117,8 @@ class Deployments:
             AllocationFailed: no server could be allocated. With `once`, its remains
                 under `request_id` are stopped.
             DeployOutcomeUnknown: it was sent, and its outcome could not be found out.
+                A server that turns up within five minutes is stopped, unless you claim
+                it: wait for it, adopt it or stop it by its request_id.
         """
         body = DeployRequest(
             application=application, version=version, users=users, **options
@@ -186,12 +188,14 @@ class Deployments:
                     ...  # outcome.request, and outcome.deployment or outcome.error
 
         No deadline runs while a request is queued, and one failure never ends the
-        others. Few requests are read ahead of the limit, and none while 400 outcomes
-        wait to be taken. Servers whose outcomes were not taken when the block ends are
-        stopped; the others are yours. To end early without that, call
-        `outcomes.withdraw()`: nothing more is started, and the outcomes of requests
-        that were sent still come. (With `deploy_once=False`, a deploy in flight when
-        the block is left may leave a server that nobody knows.)
+        others. Few requests are read ahead of the limit, none while 400 outcomes wait
+        to be taken, and none while 600 requests are in progress or wait and no task
+        asks for an outcome.
+
+        A server is yours once the task that took its outcome asks for the next one, or
+        once the block ends without an exception. All others are stopped at the end of
+        the block. To end early without that, call `outcomes.withdraw()`: nothing more is
+        started, and the outcomes of requests that were sent still come.
 
         Args:
             requests: an iterable, asynchronous or not, of `DeployRequest`.
@@ -203,13 +207,16 @@ class Deployments:
                 once its outcome is taken, it is yours, under the error's `request_id`.
             concurrency: how many requests may be in progress or wait to be taken. Not
                 given: no bound.
-            max_running: how many servers may exist at once. One that was taken counts
-                until it is stopped through this session, or until the API says that it
-                is gone, which is polled every 10 s.
+            max_running: how many servers may exist at once, with those whose deploy has
+                no known outcome. One that was taken counts until it is stopped through
+                this session, or until the API says that it is gone, which is polled
+                every 10 s. After a deploy that started nothing, its permit is kept for
+                30 s.
             priority: foreground or background, in the queue of the deploy limit.
 
         Raises:
-            ValueError: an argument is wrong; the text names it.
+            ValueError: an argument is wrong, or a request is a `FleetDeployRequest`,
+                which `private_fleets.deploy_many` takes; the text names it.
         """
         plan = Plan(
             until_ready=until_ready,
