@@ -5,6 +5,7 @@ It serves everything that asks about a deployment: who must stop it (`leases`,
 and when it can be READY (`_waiters/watcher.py`).
 """
 
+import asyncio
 from collections.abc import Iterable
 from math import inf
 
@@ -13,6 +14,8 @@ from .state import DeployRecord, DeployState
 # More than the session can deploy in two minutes. Records that the session must not
 # lose, as it has to stop their servers, are kept beyond that.
 MOST_RECORDS = 10_000
+# Deployments of others whose age is remembered.
+MOST_SEEN = 5_000
 _DUE = frozenset({DeployState.LEASED, DeployState.STOPPING})
 
 
@@ -22,6 +25,8 @@ class Records:
     def __init__(self) -> None:
         # The latest last.
         self._records: dict[str, DeployRecord] = {}
+        # When other deployments were first seen, on the loop's clock. The latest last.
+        self._seen: dict[str, float] = {}
 
     def get(self, request_id: str) -> DeployRecord | None:
         """The record of a deployment, if there is one."""
@@ -43,12 +48,14 @@ class Records:
         self.add(request_id, record)
         return record
 
-    def seen(self, request_ids: Iterable[str], now: float) -> None:
-        """Answers of the API show these deployments."""
+    def seen(self, request_ids: Iterable[str]) -> None:
+        """Answers of the API show that these deployments exist."""
+        now = asyncio.get_running_loop().time()
         for request_id in request_ids:
-            record = self.of(request_id)
-            if record.seen_at is None:
-                record.seen_at = now
+            if request_id not in self._records:
+                self._seen.setdefault(request_id, now)
+        while len(self._seen) > MOST_SEEN:
+            del self._seen[next(iter(self._seen))]
 
     def age(self, request_id: str, now: float) -> float:
         """Seconds since this session first saw that a deployment exists. If it never
@@ -56,11 +63,12 @@ class Records:
         then if the deployment is believed to be gone.
         """
         record = self._records.get(request_id)
-        if record is None or record.seen_at is None:
+        if record and record.state is DeployState.ENDED:
             return inf
-        if record.state is DeployState.ENDED:
-            return inf
-        return now - record.seen_at
+        first = record.seen_at if record else None
+        if first is None:
+            first = self._seen.get(request_id, -inf)
+        return now - first
 
     def in_state(self, state: DeployState) -> list[DeployRecord]:
         """The records in a state."""

@@ -49,6 +49,7 @@ from ..models.deployment import (
     BulkStopResult,
     ContainerLogs,
     DeploymentPage,
+    DeploymentState,
     DeploymentStatus,
     DeploymentSummary,
     ReadyDeployment,
@@ -377,6 +378,7 @@ class Deployments:
                 "must hold at least one tag: without any, everything would be reaped",
             )
         found = await under_tags(self._transport, wanted, REAP_TIMEOUT)
+        self._manager.records.seen(row.request_id for row in found)
         if not flag("dry_run", dry_run):
             stops = (
                 self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT)
@@ -403,9 +405,12 @@ class Deployments:
         Args:
             timeout: seconds for the whole call.
         """
-        return await self._transport.call(
+        status = await self._transport.call(
             STATUS, {"request_id": request_id}, timeout=timeout, priority=priority
         )
+        if status.state is not DeploymentState.TERMINATED:
+            self._manager.records.seen((status.request_id,))
+        return status
 
     async def stop(
         self,
@@ -522,9 +527,11 @@ class Deployments:
             timeout: seconds for the whole call.
         """
         parameters = {"query": _query_text(query), **page_query(page, limit)}
-        return await self._transport.call(
+        shown = await self._transport.call(
             LIST, query=parameters, timeout=timeout, priority=priority
         )
+        self._manager.records.seen(row.request_id for row in shown.data)
+        return shown
 
     async def iterate(
         self,

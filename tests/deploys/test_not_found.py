@@ -78,6 +78,27 @@ async def test_a_deployment_of_unknown_age_is_gone_at_once() -> None:
         assert asyncio.get_running_loop().time() - began < 0.1
 
 
+@pytest.mark.parametrize("by", ["reap", "list", "status"])
+async def test_a_server_of_another_process_that_was_just_seen_is_stopped(
+    by: str,
+) -> None:
+    """Its stops are answered 404 while replicas lag."""
+    async with owning() as (edgegap, sim):
+        async with EdgegapSession("another", base_url=sim.url) as another:
+            request_id = (await deploy(another, tags=["mine"])).request_id
+        lag = Fault("stop", "not-found", times=3)
+        sim.faults = [lag]
+        if by == "list":
+            await edgegap.deployments.list()
+        elif by == "status":
+            await edgegap.deployments.status(request_id)
+        if by == "reap":
+            await edgegap.deployments.reap(["mine"], dry_run=False)
+        else:
+            await edgegap.deployments.ensure_stopped(request_id)
+        assert sim.stopped() == {request_id}
+
+
 async def old_server(edgegap: EdgegapSession, sim: Simulator) -> str:
     """A server that is too old to be "not visible yet"."""
     server = await deploy(edgegap)
