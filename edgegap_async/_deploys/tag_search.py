@@ -439,6 +439,11 @@ class TagSearch:
             first = unknown and not entry.orphans
             entry.orphans.add(request_id)
             self._on_orphan(request_id, entry.tag, entry.record if first else None)
+            if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
+                # Only a second server may turn up, so nobody waits for that.
+                entry.found.set_result(None)
+                entry.shown = True
+                self._tags.accepted(entry, request_id, _now())
 
     def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
         """A proven answer has shown all servers that exist under these tags."""
