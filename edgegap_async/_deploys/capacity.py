@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 
 from .._transport.client import Transport
 from ..endpoints import STATUS
@@ -28,9 +27,9 @@ class CapacityLimiter:
 
     def __init__(self, transport: Transport, existence: Existence, total: int) -> None:
         self._transport, self._existence = transport, existence
-        self._available = total
+        self._permits = asyncio.Semaphore(total)
+        self._waiting = 0
         self._running: set[DeployRecord] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self) -> None:
         """Wait for a permit.
@@ -38,23 +37,19 @@ class CapacityLimiter:
         Raises:
             SessionClosed: the session was closed meanwhile, so it stops no more servers.
         """
-        while self._available < 1:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            if not await self._transport.wait(_result(turn), None):
-                raise SessionClosed(
-                    "the session was closed before another server was allowed to start"
-                )
-        self._available -= 1
+        self._waiting += 1
+        try:
+            acquired = await self._transport.wait(self._permits.acquire(), None)
+        finally:
+            self._waiting -= 1
+        if not acquired:
+            raise SessionClosed(
+                "the session was closed before another server was allowed to start"
+            )
 
     def release(self) -> None:
         """Give a permit back."""
-        self._available += 1
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        self._permits.release()
 
     def use(self, record: DeployRecord) -> None:
         """A deploy uses a permit until its record is final."""
@@ -88,7 +83,3 @@ class CapacityLimiter:
         except EdgegapError:
             return False
         return status.state is DeploymentState.TERMINATED
-
-
-async def _result(turn: asyncio.Future[None]) -> None:
-    await turn

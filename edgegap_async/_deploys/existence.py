@@ -62,6 +62,7 @@ class Existence:
                 loop's clock.
         """
         if not is_gone(error):
+            self.heard(request_id)
             return False
         now = asyncio.get_running_loop().time()
         if self._records.age(request_id, now) < YOUNG:
@@ -77,6 +78,12 @@ class Existence:
         if exists is not None:
             return not exists
         return error.from_api and self._answered_often(request_id, now)
+
+    def heard(self, request_id: str) -> None:
+        """Something else than "not found" was answered."""
+        record = self._records.get(request_id)
+        if record:
+            record.not_found = (0, 0.0)
 
     def _answered_often(self, request_id: str, now: float) -> bool:
         record = self._records.of(request_id)

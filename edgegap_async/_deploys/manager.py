@@ -212,6 +212,8 @@ class DeployManager:
             cause = cause.__cause__ or cause
         error.__cause__ = cause
         if not self._abandon(pending, task):
+            # Earlier attempts may have been sent, and have started nothing.
+            error.request_sent = pending.ever_sent
             return error
         error.request_sent = True
         text = str(error)
@@ -273,23 +275,33 @@ class DeployManager:
                 record.on(Event.STOP)
                 self._stop_new(record)
             raise
-        now = asyncio.get_running_loop().time()
-        record.seen_at = record.accepted_at = now
-        record.claimed = True
-        self.records.add(accepted.request_id, record)
-        self.router.answered(pending.nonce, record)
+        record.seen_at = record.accepted_at = asyncio.get_running_loop().time()
+        record.nonce = pending.nonce
         if record.state is DeployState.STOPPING:
             self._stop_new(record)
         elif record.state is DeployState.ACCEPTED:
+            record.claimed = True
+            self.records.add(accepted.request_id, record)
             record.on(Event.LEASE if leased else Event.RELEASE)
+        self.router.answered(record)
         return accepted
 
     def _stop_new(self, record: DeployRecord) -> None:
-        """Stop a server that has just become known, and that nobody waits for."""
-        if record.request_id:
-            self.records.add(record.request_id, record)
-            record.seen_at = record.seen_at or asyncio.get_running_loop().time()
-            self._begin_stop(record)
+        """Stop a server that has just become known, and that nobody waits for, unless
+        the caller has found it by itself.
+        """
+        if record.request_id is None:
+            return
+        known = self.records.get(record.request_id)
+        if known and known.claimed and known is not record:
+            # It has the permit and the webhooks of the deploy from now on.
+            known.on_final, record.on_final = record.on_final, None
+            known.nonce, known.hooked = record.nonce, record.hooked
+            record.on(Event.GONE)
+            return
+        self.records.add(record.request_id, record)
+        record.seen_at = record.seen_at or asyncio.get_running_loop().time()
+        self._begin_stop(record)
 
     def _receive(self, event: "WebhookEvent") -> None:
         self.watcher.receive(event)
@@ -310,18 +322,16 @@ class DeployManager:
                 unknown so far. None: it has another server.
         """
         known = self.records.get(request_id)
-        if known and known.claimed:
-            if deploy:
-                # The caller has found it. It uses the permit of the deploy from now on.
-                known.on_final, deploy.on_final = deploy.on_final, None
-                deploy.on(Event.GONE)
+        claimed = known is not None and known.claimed
+        if claimed and deploy is None:
             return
-        log.warning(
-            "deployment %s was started under the tag %s, and nobody waits for it",
-            request_id,
-            tag,
-            extra={"request_id": request_id},
-        )
+        if not claimed:
+            log.warning(
+                "deployment %s was started under the tag %s, and nobody waits for it",
+                request_id,
+                tag,
+                extra={"request_id": request_id},
+            )
         record = deploy or DeployRecord(DeployState.STOPPING)
         record.tag, record.request_id = tag, request_id
         if deploy:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -76,6 +77,9 @@ class PendingDeploy:
         self._slow: asyncio.TimerHandle | None = None
         # The server of an earlier attempt, which has turned up while this one waited.
         self._late: DeploymentAccepted | None = None
+        self._turned_up = asyncio.Event()
+        # A request was sent, whatever became of it.
+        self.ever_sent: bool = False
 
     async def run(
         self, transport: Transport, on_intent: OnIntent | None
@@ -142,7 +146,8 @@ class PendingDeploy:
             self.record.on(Event.ABSENT)
             self._absent(tag)
             log.info("no server found under the tag %s: deploying again", tag)
-            await self._acquire_again()
+            if self._capacity:
+                await self._acquire_again(self._capacity)
 
     def _found(self, request_id: str, tag: str) -> DeploymentAccepted:
         self.record.tag = self.nonce = tag
@@ -164,22 +169,33 @@ class PendingDeploy:
             if self.record.state is not DeployState.QUEUED or self.record.withdrawn:
                 return False
             self._late = self._found(request_id, tag)
+            self._turned_up.set()
             return True
 
         self.search.watch(tag, turned_up)
         self._router.over(tag)
 
-    async def _acquire_again(self) -> None:
+    async def _acquire_again(self, capacity: CapacityLimiter) -> None:
         """The tag without a server keeps its permit for a while, so another deploy needs
-        one of its own.
+        one of its own. If the server turns up meanwhile, it has the first one.
         """
-        if self._capacity is None:
-            return
-        self.record.on_final = None
+        record, release = self.record, self.record.on_final
+        record.on_final = None
         loop = asyncio.get_running_loop()
-        loop.call_later(ABSENT_HOLD, self._capacity.release)
-        await self._capacity.acquire()
-        self._capacity.use(self.record)
+        holding = loop.call_later(ABSENT_HOLD, capacity.release)
+        acquiring = loop.create_task(capacity.acquire(), name="edgegap permit")
+        turning_up = loop.create_task(self._turned_up.wait(), name="edgegap late")
+        try:
+            await asyncio.wait({acquiring, turning_up}, return_when=FIRST_COMPLETED)
+        finally:
+            for task in (acquiring, turning_up):
+                task.cancel()
+        if acquiring.done() and not acquiring.cancelled():
+            acquiring.result()
+            capacity.use(record)
+        elif self._late and loop.time() < holding.when():
+            holding.cancel()
+            record.on_final = release
 
     async def _resolve(self, tag: str, cause: BaseException) -> str | None:
         """Search for the tag. None: nothing was started.
@@ -213,8 +229,12 @@ class PendingDeploy:
                 record.on(Event.LEAVES)
         elif isinstance(error, AllocationFailed) and record.tagged:
             error.once_tag = record.tag
-            self.search.forget(record.tag or "")
             record.request_id = error.request_id
+            if error.request_id and record.tag:
+                # A proxy may have sent the deploy twice, with a success for the other.
+                self.search.accepted(record.tag, record, error.request_id)
+            else:
+                self.search.forget(record.tag or "")
             record.on(Event.NOT_ALLOCATED if error.request_id else Event.REFUSED)
         elif (
             record.tag
@@ -275,6 +295,7 @@ class PendingDeploy:
     def ended(self, *, sent: bool) -> None:
         """An attempt has ended. If it was sent, its outcome decides what comes next."""
         self._ended()
+        self.ever_sent = self.ever_sent or sent
         if not sent and self.record.state in UNDER_WAY:
             self._not_done()
 

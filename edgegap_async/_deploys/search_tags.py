@@ -15,7 +15,7 @@ follows the lag of the lists, which deployments of this session show.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import islice
 from math import inf
@@ -103,6 +103,14 @@ class SearchedTag:
         self.shown: bool = False
 
 
+# Seconds beyond `until` after which a tag is removed in any case.
+EXTRA_TIME: Mapping[Knowledge, float] = {
+    Knowledge.CHECKED: 0.0,
+    Knowledge.WATCHED: QUARANTINE,
+    Knowledge.QUARANTINED: QUARANTINE,
+}
+
+
 class SearchTags:
     """All tags of a session that are searched for, by what is known about them."""
 
@@ -188,32 +196,28 @@ class SearchTags:
         pause = LAG_LOOKS if entry is self._probe else INTERVAL_OF_OTHERS
         self.put(entry, entry.knowledge, now + pause)
 
-    def not_listed(self, asked: Collection[str], shown: Collection[str]) -> None:
-        """A list was asked for tags, and has shown some of them."""
-        probe = self._probe
-        if probe is None or probe.tag not in asked or probe.tag in shown:
+    def not_listed(self, entry: SearchedTag, now: float) -> None:
+        """A list that was asked for a tag does not show its server."""
+        if entry.knowledge is not Knowledge.CHECKED or entry.shown:
             return
-        if probe.record.state in ALIVE:
-            probe.misses += 1
-        else:
+        if entry.record.state in ALIVE:
+            entry.misses += 1
+        elif entry is self._probe:
             # It was stopped, so it may never be listed.
-            self._probe = None
+            self._probe, self._next_probe = None, now
 
     @property
     def probing(self) -> bool:
         """Whether the lag of the lists is being measured."""
         return self._probe is not None
 
-    def end_probe(self) -> None:
-        """The lag can't be measured, as lists fail or their filter does not work."""
-        self._probe = None
-
     def window(self, now: float) -> float:
         """Seconds after the end of a request until its server must be listed."""
         while self._lags and self._lags[0][0] < now - LAGS_KEPT:
             self._lags.popleft()
         lags = [lag for _, lag in self._lags]
-        if (probe := self._probe) and probe.ended_at is not None and probe.misses:
+        probe = self._probe
+        if probe and probe.ended_at is not None and probe.misses:
             # It is not listed yet.
             lags.append(now - probe.ended_at)
         if not lags:
@@ -248,12 +252,30 @@ class SearchTags:
 
     def listed(self, entry: SearchedTag, now: float) -> None:
         """A list shows the server that was accepted under a tag."""
-        if entry is self._probe and entry.ended_at is not None:
-            self._probe = None
-            self._lags.append((now, now - entry.ended_at))
-            due = self._window_end(entry, entry.ended_at, now)
-            self.put(entry, entry.knowledge, max(due, now))
+        if entry.shown or entry.ended_at is None:
+            return
         entry.shown = True
+        if entry.misses or entry is self._probe:
+            # It was not listed before, so this is the lag.
+            self._lags.append((now, now - entry.ended_at))
+        if entry is self._probe:
+            self._probe = None
+        due = self._window_end(entry, entry.ended_at, now)
+        self.put(entry, entry.knowledge, max(due, now))
+
+    def expire(self, now: float) -> list[SearchedTag]:
+        """Remove the tags whose time is over, even if no list has proven anything about
+        them.
+        """
+        late = [
+            entry
+            for knowledge, extra in EXTRA_TIME.items()
+            for entry in self._by_knowledge[knowledge].values()
+            if entry.until + extra <= now
+        ]
+        for entry in late:
+            self.remove(entry)
+        return late
 
 
 def _first_due(knowledge: Knowledge, entries: Mapping[str, SearchedTag]) -> float:

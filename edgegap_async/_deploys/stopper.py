@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .._transport.client import Transport
+from .._transport.deadlines import NO_TIME
 from ..endpoints import STATUS, STOP
 from ..errors import (
     ApiError,
@@ -14,6 +15,7 @@ from ..errors import (
     Forbidden,
     SessionClosed,
     UnexpectedAnswer,
+    is_gone,
     is_permanent,
 )
 from ..models.deployment import DeploymentState
@@ -24,6 +26,8 @@ T = TypeVar("T")
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two tries to stop a server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+# Seconds for the status of a server whose stop was answered "not found".
+STATUS_TIMEOUT = 5.0
 
 
 class Stopper:
@@ -125,35 +129,61 @@ async def ensure_stopped(
     deadline = None if timeout is None else loop.time() + timeout
     accepted, pause = False, FIRST_PAUSE
     while True:
-        left = None if deadline is None else max(deadline - loop.time(), 0.001)
+        left = None if deadline is None else max(deadline - loop.time(), NO_TIME)
         try:
             if not accepted:
-                await transport.call(
-                    STOP,
-                    {"request_id": request_id},
-                    timeout=left,
-                    priority="background",
-                    repeat=False,
-                )
+                await _send_stop(transport, request_id, left)
                 accepted = True
             if not wait or (await _is_terminated(transport, request_id, left)):
-                return
-        except UnexpectedAnswer as error:
-            # Any 2xx accepts the stop, whatever its body looks like.
-            accepted = accepted or 200 <= error.status < 300
-            if accepted and not wait:
                 return
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
-            if isinstance(error, ApiError) and await existence.is_gone(
-                transport, request_id, error, deadline
-            ):
+            if await _is_gone(transport, existence, request_id, error, deadline):
                 return
             _log_retry(request_id, error, pause)
         if not await transport.wait(asyncio.sleep(pause), deadline):
             raise _timeout_error(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _send_stop(
+    transport: Transport, request_id: str, timeout: float | None
+) -> None:
+    try:
+        await transport.call(
+            STOP,
+            {"request_id": request_id},
+            timeout=timeout,
+            priority="background",
+            repeat=False,
+        )
+    except UnexpectedAnswer as error:
+        # Any 2xx accepts the stop, whatever its body looks like.
+        if not 200 <= error.status < 300:
+            raise
+
+
+async def _is_gone(
+    transport: Transport,
+    existence: Existence,
+    request_id: str,
+    error: EdgegapError,
+    deadline: float | None,
+) -> bool:
+    """Whether an error means that the deployment is gone."""
+    if not isinstance(error, ApiError):
+        existence.heard(request_id)
+        return False
+    if await existence.is_gone(transport, request_id, error, deadline):
+        return True
+    if not is_gone(error):
+        return False
+    # Its status may say TERMINATED, which counts at any age.
+    try:
+        return await _is_terminated(transport, request_id, STATUS_TIMEOUT)
+    except EdgegapError:
+        return False
 
 
 def _log_retry(request_id: str, error: EdgegapError, wait: float) -> None:

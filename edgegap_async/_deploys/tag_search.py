@@ -9,6 +9,7 @@ newest first, twice. A row that does not tell its tags says nothing: its status 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
 
@@ -16,7 +17,7 @@ from .._transport.client import Transport
 from .._transport.queries import TAGS_PER_CALL, newest, tagged
 from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError
-from ..models.deployment import DeploymentSummary
+from ..models.deployment import DeploymentState, DeploymentSummary
 from .records import Records
 from .search_tags import (
     INTERVAL_OF_OTHERS,
@@ -46,11 +47,14 @@ LIST_TIMEOUT = 5.0
 # Seconds from one read of all pages to the next: once a tag that is SEARCHED may be absent, while
 # the lag is measured, and else.
 SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 0.4, 2.0, 10.0
+# The pause after a sweep for which nobody waits, as a multiple of its length.
+BACKGROUND_SHARE = 9
 # Sweeps that must agree on an absence, as pages shift while deployments come and go.
 SWEEPS = 2
-# Known rows that must be in order before a sweep ends at an old row, and the seconds by
-# which the order of acceptance may differ from that of creation.
-ORDERED_ROWS, ORDER_TOLERANCE = 5, 10.0
+# Steps from one known row to an older one that must be in order before a sweep ends at an
+# old row, and the seconds by which the order of acceptance may differ from that of
+# creation.
+ORDER_STEPS, ORDER_TOLERANCE = 4, 10.0
 # Seconds until a filter that was refused or ignored is tried again.
 DISTRUST = 60.0
 # Statuses of a filter that is refused, and of a URL that is too long.
@@ -58,8 +62,10 @@ REFUSALS = (400, 414, 431)
 # Looks at a time at deployments that webhooks have named: a leaked URL must not cost
 # more.
 MOST_LOOKS = 20
-# Rows whose tags were asked for by status, and are remembered.
-MOST_STATUSES = 5000
+# Rows whose tags are asked for by status in one search, and that are remembered.
+MOST_STATUSES, MOST_REMEMBERED = 50, 5000
+# Seconds by which the clocks of the API and of this process may differ.
+CLOCK_SKEW = 300.0
 
 
 class Unresolved(Exception):
@@ -101,8 +107,8 @@ class TagSearch:
         self._closing = False
         # Looks at deployments that webhooks have named.
         self.looks: set[asyncio.Task[None]] = set()
-        # The tags of rows that did not tell them; None: the status doesn't either.
-        self._by_status: dict[str, tuple[str, ...] | None] = {}
+        # The tags of rows that did not tell them, by their status.
+        self._by_status: dict[str, tuple[str, ...]] = {}
 
     def begin(self, tag: str, record: DeployRecord) -> SearchedTag:
         """Search for a tag, perhaps while its request is under way."""
@@ -132,12 +138,17 @@ class TagSearch:
 
     def search_unwanted(self, tag: str, record: DeployRecord) -> None:
         """Search for a tag during one search window, without a caller. A server that
-        exists is orphaned. If the search is inconclusive, the tag goes into quarantine.
+        exists is orphaned. If there is none, the tag is watched; if the search is
+        inconclusive, it goes into quarantine.
         """
         entry = self.begin(tag, record)
         entry.unwanted = True
         if entry.ended_at is None:
             entry.ended_at = _now()
+        if entry.request_id is not None:
+            # It was found in this very moment.
+            found, entry.request_id = entry.request_id, None
+            self._orphan(entry, found)
 
     def accepted(self, tag: str, record: DeployRecord, request_id: str) -> None:
         """The deploy under a tag has got its server."""
@@ -150,8 +161,13 @@ class TagSearch:
         if entry := self._tags.get(tag):
             self._tags.remove(entry)
 
-    def watch(self, tag: str, on_late: Callable[[str], bool]) -> None:
-        """No server was found under a tag. One that turns up may be the answer."""
+    def watch(self, tag: str, on_late: Callable[[str], bool] | None) -> None:
+        """No server was found under a tag.
+
+        Args:
+            on_late: called with the request_id of a server that turns up. Returns
+                whether it is the answer; if not, it is orphaned.
+        """
         if entry := self._tags.get(tag):
             entry.on_late, entry.until = on_late, _now() + QUARANTINE
             self._tags.put(entry, Knowledge.WATCHED, _now() + INTERVAL_OF_OTHERS)
@@ -222,6 +238,8 @@ class TagSearch:
                     log.exception("tag search failed, retrying")
                 for entry in tags:
                     self._tags.asked(entry, began)
+                for entry in self._tags.expire(began):
+                    self._released(entry)
             await self._idle()
 
     async def _idle(self) -> None:
@@ -270,7 +288,6 @@ class TagSearch:
             proven = await self._ask_filter(chunk, asked)
             if proven is None:
                 # Lists fail: the next search tries again.
-                self._tags.end_probe()
                 timeout = FAILING_TIMEOUT
                 break
             if proven:
@@ -290,8 +307,9 @@ class TagSearch:
             interval = SWEEP_INTERVAL
         elif self._tags.probing:
             interval = PROBE_SWEEP_INTERVAL
-        # Half of the time is left for others who need lists.
-        if unproven and asked >= self._swept + max(interval, self._sweep_took):
+        # Others need lists too: half of the time at least, and more if nobody waits.
+        share = 1 if searched else BACKGROUND_SHARE
+        if unproven and asked >= self._swept + max(interval, share * self._sweep_took):
             await self._sweep(unproven, asked)
             self._swept, self._sweep_took = _now(), _now() - asked
         self._count_misses(entries, asked, timeout)
@@ -315,7 +333,8 @@ class TagSearch:
             rows = await tagged(self._transport, tags, timeout)
         except EdgegapError as error:
             return self._refused(error, len(tags), asked)
-        unclear = await self._read_rows(rows)
+        since = min((entry.sent_at for entry in entries), default=0.0)
+        unclear = await self._read_rows(rows, since, waited_for=True)
         told = [row for row in rows if not row.tags_unknown]
         if unclear or any(not set(row.tags) & set(tags) for row in told):
             self._distrust(asked)
@@ -323,9 +342,13 @@ class TagSearch:
         shown = {tag for row in told for tag in row.tags} & set(tags)
         if shown:
             self._proven = max(self._proven, len(tags))
+        for entry in entries:
+            if entry.tag not in shown:
+                self._tags.not_listed(entry, _now())
         if canary and canary.tag not in shown:
-            self._canary = None
-        self._tags.not_listed(tags, shown)
+            # The list does not show what exists, unless it has ended by itself.
+            self._canary, self._proven = None, 0
+            return False
         return bool(shown) or len(tags) <= self._proven
 
     def _refused(self, error: EdgegapError, tags: int, asked: float) -> bool | None:
@@ -367,7 +390,7 @@ class TagSearch:
 
         try:
             complete = await newest(self._transport, take, LIST_TIMEOUT)
-            unclear = await self._read_rows(pages)
+            unclear = await self._read_rows(pages, since, waited_for=bool(searched))
         except EdgegapError as error:
             log.info("tag search by pages failed, retrying: %s", error)
             return
@@ -381,18 +404,30 @@ class TagSearch:
                     ready.append(entry)
         self._answered(ready, asked)
 
-    async def _read_rows(self, rows: Sequence[DeploymentSummary]) -> bool:
-        """Note the servers that rows show. Returns whether the tags of one of them that
-        is not known to this session can't be found out.
+    async def _read_rows(
+        self, rows: Sequence[DeploymentSummary], since: float, *, waited_for: bool
+    ) -> bool:
+        """Note the servers that rows show.
+
+        Args:
+            since: when the first of the deploys was sent, on the loop's clock.
+            waited_for: ask for the tags of rows that don't tell them, newest first.
+
+        Returns:
+            Whether the tags of a row that may be ours are not known.
         """
+        left = MOST_STATUSES if waited_for else 0
         unclear = False
         for row in rows:
             tags: Collection[str] | None = row.tags
             if row.tags_unknown:
                 record = self._records.get(row.request_id)
-                if record and record.claimed:
+                if (record and record.claimed) or _is_older(row, since):
                     continue
-                tags = await self._tags_by_status(row.request_id)
+                tags = self._by_status.get(row.request_id)
+                if tags is None and left:
+                    left -= 1
+                    tags = await self._tags_by_status(row.request_id)
             if tags is None:
                 unclear = True
             else:
@@ -400,8 +435,7 @@ class TagSearch:
         return unclear
 
     async def _tags_by_status(self, request_id: str) -> tuple[str, ...] | None:
-        if request_id in self._by_status:
-            return self._by_status[request_id]
+        """The tags of a deployment. None: its status does not tell them so far."""
         try:
             status = await self._transport.call(
                 STATUS,
@@ -411,11 +445,14 @@ class TagSearch:
             )
         except EdgegapError:
             return None
-        tags = None if status.tags_unknown else status.tags
-        self._by_status[request_id] = tags
-        if len(self._by_status) > MOST_STATUSES:
+        # Before it is placed, a status may show no tags yet.
+        placed = status.state is DeploymentState.READY
+        if status.tags_unknown or not (status.tags or placed):
+            return None
+        self._by_status[request_id] = status.tags
+        if len(self._by_status) > MOST_REMEMBERED:
             del self._by_status[next(iter(self._by_status))]
-        return tags
+        return status.tags
 
     def _shown(self, request_id: str, tags: Iterable[str]) -> None:
         """A server exists under these tags."""
@@ -435,15 +472,19 @@ class TagSearch:
             entry.request_id = request_id
             entry.found.set_result(request_id)
         elif not (entry.on_late and entry.on_late(request_id)):
-            unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
-            first = unknown and not entry.orphans
-            entry.orphans.add(request_id)
-            self._on_orphan(request_id, entry.tag, entry.record if first else None)
-            if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
-                # Only a second server may turn up, so nobody waits for that.
+            self._orphan(entry, request_id)
+
+    def _orphan(self, entry: SearchedTag, request_id: str) -> None:
+        unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
+        first = unknown and not entry.orphans
+        entry.orphans.add(request_id)
+        self._on_orphan(request_id, entry.tag, entry.record if first else None)
+        if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
+            # Only a second server may turn up, so nobody waits for that.
+            if not entry.found.done():
                 entry.found.set_result(None)
-                entry.shown = True
-                self._tags.accepted(entry, request_id, _now())
+            entry.shown = True
+            self._tags.accepted(entry, request_id, _now())
 
     def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
         """A proven answer has shown all servers that exist under these tags."""
@@ -460,17 +501,19 @@ class TagSearch:
                 self._tags.remove(entry)
 
     def _absent(self, entry: SearchedTag) -> None:
-        """No server exists under a tag that is SEARCHED, or all of them are orphaned."""
+        """No server exists under a tag that is SEARCHED."""
         if not entry.found.done():
             entry.found.set_result(None)
         if entry.unwanted:
-            self._tags.remove(entry)
-            if entry.record.state is DeployState.SEARCHING:
-                entry.record.on(Event.ABSENT)
+            entry.record.on(Event.ABSENT)
+            self.watch(entry.tag, None)
 
     def _release(self, entry: SearchedTag) -> None:
         """The time of a tag is over."""
         self._tags.remove(entry)
+        self._released(entry)
+
+    def _released(self, entry: SearchedTag) -> None:
         if entry.record.state is DeployState.UNKNOWN and entry.record.tag == entry.tag:
             entry.record.on(Event.GONE)
 
@@ -502,14 +545,25 @@ class TagSearch:
             self.quarantine(entry.tag, entry.record)
 
 
+def _is_older(row: DeploymentSummary, since: float) -> bool:
+    """Whether a deployment was READY before a deploy was sent."""
+    if row.start_time is None:
+        return False
+    age = (datetime.now(UTC) - row.start_time).total_seconds()
+    return age > _now() - since + CLOCK_SKEW
+
+
 def _ends_before(order: Sequence[float], since: float) -> bool:
     """Whether rows newest first have come to one that is older than `since`. Known rows
-    must show that the order was honoured.
+    must show that the order was honoured: in several steps, each of them longer than
+    the order of acceptance may differ from that of creation.
     """
-    return (
-        len(order) >= ORDERED_ROWS
-        and order[-1] < since - ORDER_TOLERANCE
-        and all(newer >= older - ORDER_TOLERANCE for newer, older in pairwise(order))
+    if not order or order[-1] >= since - ORDER_TOLERANCE:
+        return False
+    pairs = list(pairwise(order))
+    steps = sum(newer > older + ORDER_TOLERANCE for newer, older in pairs)
+    return steps >= ORDER_STEPS and all(
+        newer >= older - ORDER_TOLERANCE for newer, older in pairs
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
-from ..models.deploy import DeployRequest
+from ..models.deploy import WEBHOOK_FIELDS, DeployRequest
 from .records import Records
 from .state import DeployRecord
 
@@ -29,7 +29,6 @@ D = TypeVar("D", bound=DeployRequest)
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Webhooks of one attempt that are kept until its answer. There should be three.
 MOST_EARLY = 8
-FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
 
 class _OpenAttempt:
@@ -81,13 +80,12 @@ class WebhookRouter:
             for name, url in self._receiver.urls(nonce).items()
             if getattr(body, name) is None
         }
-        self._open[nonce] = _OpenAttempt(complete=len(urls) == len(FIELDS))
+        self._open[nonce] = _OpenAttempt(complete=len(urls) == len(WEBHOOK_FIELDS))
         return structs.replace(body, **urls)
 
-    def answered(self, nonce: str, record: DeployRecord) -> None:
+    def answered(self, record: DeployRecord) -> None:
         """An attempt has got its deployment."""
-        record.nonce = nonce
-        if attempt := self._open.pop(nonce, None):
+        if attempt := self._open.pop(record.nonce or "", None):
             record.hooked = attempt.complete
             self._replay(attempt)
 

@@ -40,8 +40,37 @@ async def _page(
 
 
 def is_last(page: DeploymentPage) -> bool:
-    """Whether no other page follows."""
-    return not page.data or page.pagination is None or not page.pagination.has_next
+    """Whether no other page follows, as far as this one tells."""
+    pagination = page.pagination
+    if not page.data or pagination is None or pagination.has_next is None:
+        return len(page.data) < PAGE_SIZE
+    return not pagination.has_next
+
+
+async def _read(
+    transport: Transport,
+    query: ListQuery,
+    deadline: Deadline,
+    most: int,
+    enough: Enough,
+) -> bool:
+    """Read pages from the first one, until `enough` returns True. If a page does not
+    tell whether another one follows, an empty or repeated page is the last.
+
+    Returns:
+        Whether `enough` or the last page ended it, not the number of pages.
+    """
+    seen: set[str] = set()
+    for number in range(1, most + 1):
+        page = await _page(transport, query, number, deadline)
+        rows = {row.request_id for row in page.data}
+        follows = page.pagination.has_next if page.pagination else None
+        if follows is None and page.total_count is not None:
+            follows = len(seen | rows) < page.total_count
+        if enough(page.data) or not page.data or follows is False or rows <= seen:
+            return True
+        seen |= rows
+    return False
 
 
 async def in_state(
@@ -67,12 +96,12 @@ async def tagged(
     deadline, wanted = Deadline.after(timeout), set(tags)
     rows: list[DeploymentSummary] = []
     query = ListQuery(filters=(ListFilter("tags", "in", tuple(tags)),))
-    for number in range(1, LONGEST_SWEEP + 1):
-        page = await _page(transport, query, number, deadline)
-        rows += page.data
-        unrequested = any(not wanted.intersection(row.tags) for row in page.data)
-        if unrequested or is_last(page):
-            break
+
+    def take(page: Sequence[DeploymentSummary]) -> bool:
+        rows.extend(page)
+        return any(not wanted.intersection(row.tags) for row in page)
+
+    await _read(transport, query, deadline, LONGEST_SWEEP, take)
     return rows
 
 
@@ -98,11 +127,7 @@ async def newest(
         else (ListFilter("request_id", "in", tuple(request_ids)),)
     )
     query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
-    for number in range(1, pages + 1):
-        page = await _page(transport, query, number, deadline)
-        if enough(page.data) or is_last(page):
-            return True
-    return False
+    return await _read(transport, query, deadline, pages, enough)
 
 
 async def existing(
@@ -121,7 +146,8 @@ async def existing(
     query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
     page = await _page(transport, query, 1, deadline)
     rows = {row.request_id for row in page.data}
-    if rows and is_last(page):
+    told = page.pagination and page.pagination.has_next is False
+    if rows and told and page.total_count in (None, len(page.data)):
         return asked & rows
     other = next(iter(rows - asked), None)
     shown, filters = await _by_id(
@@ -138,17 +164,16 @@ async def _by_id(
     """Those of these IDs that a filter shows, and whether it shows nothing else."""
     query = ListQuery(filters=(ListFilter("request_id", "in", tuple(request_ids)),))
     shown: set[str] = set()
-    for number in range(1, LONGEST_SWEEP + 1):
-        try:
-            page = await _page(transport, query, number, deadline)
-        except BadRequest:
-            return shown, False
-        shown.update(row.request_id for row in page.data)
-        if not shown <= set(request_ids):
-            return shown, False
-        if is_last(page):
-            break
-    return shown, True
+
+    def take(page: Sequence[DeploymentSummary]) -> bool:
+        shown.update(row.request_id for row in page)
+        return not shown <= set(request_ids)
+
+    try:
+        await _read(transport, query, deadline, LONGEST_SWEEP, take)
+    except BadRequest:
+        return shown, False
+    return shown, shown <= set(request_ids)
 
 
 async def _in_all_pages(
@@ -161,9 +186,11 @@ async def _in_all_pages(
         rows.update(row.request_id for row in page)
         return False
 
-    left = deadline.left()
-    complete = await newest(transport, take, left or 0.0)
-    return {*request_ids} & rows if complete and rows else None
+    # Twice, as pages shift while deployments come and go.
+    for _ in range(2):
+        if not await newest(transport, take, deadline.left() or 0.0):
+            return None
+    return {*request_ids} & rows if rows else None
 
 
 async def under_tags(

@@ -112,6 +112,7 @@ class Poller:
 
     def _seen(self, waiter: Waiter, status: DeploymentStatus) -> None:
         waiter.last, waiter.failed_polls = status, 0
+        self._existence.heard(waiter.request_id)
         outcome = outcome_of(status, waiter.goal)
         if outcome is None:
             return

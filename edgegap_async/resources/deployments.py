@@ -318,6 +318,7 @@ class Deployments:
         """
         request_id = identifier("request_id", request_id)
         seconds = optional_seconds("timeout", timeout)
+        self._manager.claim(request_id)
         await self._manager.watcher.until_stopped(request_id, seconds)
 
     def notify(self, event: "WebhookEvent") -> None:

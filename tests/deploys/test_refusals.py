@@ -257,13 +257,17 @@ async def test_each_server_under_the_tag_of_a_refused_deploy_is_stopped() -> Non
     assert edgegap.leftovers == ()
 
 
-async def test_a_search_after_a_refusal_ends_with_its_window() -> None:
+async def test_a_tag_is_watched_after_a_refusal_and_then_forgotten() -> None:
     async with owning(Fault("deploy", "403-before")) as (edgegap, sim):
         await refused(deploy(edgegap))
         await asyncio.sleep(10)
         asked = sim.arrivals("list")
         assert 0 < asked < 25
         await asyncio.sleep(100)
+        assert sim.arrivals("list") - asked < 30
+        await asyncio.sleep(300)
+        asked = sim.arrivals("list")
+        await asyncio.sleep(300)
         assert sim.arrivals("list") == asked
         await edgegap.aclose()
         assert edgegap.leftovers == ()
