@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..models.deploy import DeploymentAccepted
 from .capacity import CapacityLimiter
+from .search_tags import ABSENT_HOLD
 from .state import UNDER_WAY, DeployRecord, DeployState, Event
 from .tag_search import TagSearch, Unresolved
 from .webhook_router import D, WebhookRouter
@@ -36,8 +37,6 @@ LEAST_TIME = 1.0
 MOST_ABSENT = 3
 # Seconds after which the tag of a request without an answer is searched for beside it.
 SLOW_ANSWER = 3.0
-# Seconds that a tag without a server keeps its capacity: the server may turn up late.
-ABSENT_HOLD = 30.0
 OnIntent: TypeAlias = Callable[[str], object]
 # Sends a deploy under a tag, with a timeout in seconds.
 Send: TypeAlias = Callable[

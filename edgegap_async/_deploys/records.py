@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from math import inf
 
-from .state import DeployRecord, DeployState
+from .state import ALIVE, DeployRecord, DeployState
 
 # More than the session can deploy in two minutes. Records that the session must not
 # lose, as it has to stop their servers, are kept beyond that.
@@ -73,6 +73,10 @@ class Records:
     def in_state(self, state: DeployState) -> list[DeployRecord]:
         """The records in a state."""
         return [each for each in self._records.values() if each.state is state]
+
+    def alive(self) -> list[DeployRecord]:
+        """The records whose servers run, as far as this session knows."""
+        return [each for each in self._records.values() if each.state in ALIVE]
 
     def _evict(self) -> None:
         if len(self._records) <= MOST_RECORDS:

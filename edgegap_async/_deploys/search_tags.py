@@ -28,6 +28,8 @@ SEARCH_WINDOW, SHORTEST_WINDOW, LONGEST_WINDOW = 5.0, 2.0, 30.0
 WINDOW_MARGIN, WINDOW_FACTOR, LAGS_KEPT = 1.0, 2.0, 600.0
 # Seconds that a tag is watched or in quarantine.
 QUARANTINE = 300.0
+# Seconds that a tag without a server keeps its capacity: the server may turn up late.
+ABSENT_HOLD = 30.0
 # Seconds that an accepted tag is checked at most: it may have been stopped meanwhile.
 LONGEST_CHECK = 60.0
 # Seconds that a tag which is CHECKED waits for others, to share a list with them.

@@ -8,7 +8,7 @@ newest first, twice. A row that does not tell its tags says nothing: its status 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
@@ -20,6 +20,7 @@ from ..errors import ApiError, EdgegapError
 from ..models.deployment import DeploymentState, DeploymentSummary
 from .records import Records
 from .search_tags import (
+    ABSENT_HOLD,
     INTERVAL_OF_OTHERS,
     QUARANTINE,
     Knowledge,
@@ -55,6 +56,8 @@ SWEEPS = 2
 # old row, and the seconds by which the order of acceptance may differ from that of
 # creation.
 ORDER_STEPS, ORDER_TOLERANCE = 4, 10.0
+# Seconds after which a server may have ended by itself.
+RECENT = 120.0
 # Seconds until a filter that was refused or ignored is tried again.
 DISTRUST = 60.0
 # Statuses of a filter that is refused, and of a URL that is too long.
@@ -263,12 +266,17 @@ class TagSearch:
         await asyncio.sleep(max(self._searched_at + FIRST_INTERVAL - _now(), 0.0))
 
     async def check_all(self, seconds: float) -> None:
-        """Look once for second servers under the tags that were accepted lately, as the
-        session is being closed.
+        """Look once for servers that nobody waits for, as the session is being closed:
+        second ones under the tags that were accepted lately, and late ones.
         """
         self._closing, began = True, _now()
         async with self._round:
-            await self._check(self._tags.of(Knowledge.CHECKED), began, seconds)
+            entries = [
+                *self._tags.of(Knowledge.CHECKED),
+                *self._tags.of(Knowledge.WATCHED),
+                *self._tags.of(Knowledge.QUARANTINED),
+            ]
+            await self._check(entries, began, seconds)
 
     async def _check(
         self, entries: Sequence[SearchedTag], began: float, seconds: float
@@ -394,7 +402,8 @@ class TagSearch:
         except EdgegapError as error:
             log.info("tag search by pages failed, retrying: %s", error)
             return
-        if not complete or unclear:
+        shown = {row.request_id for row in pages}
+        if not complete or unclear or self._hides_servers(shown, asked):
             return
         ready: list[SearchedTag] = []
         for entry in entries:
@@ -403,6 +412,19 @@ class TagSearch:
                 if entry.sweeps >= SWEEPS:
                     ready.append(entry)
         self._answered(ready, asked)
+
+    def _hides_servers(self, shown: Set[str], asked: float) -> bool:
+        """Whether a list shows none of the servers that this session has just started,
+        so that it proves nothing. Older ones may have ended by themselves.
+        """
+        window = self._tags.window(asked)
+        expected = [
+            record.request_id
+            for record in self._records.alive()
+            if record.accepted_at is not None
+            and window < asked - record.accepted_at < RECENT
+        ]
+        return bool(expected) and shown.isdisjoint(expected)
 
     async def _read_rows(
         self, rows: Sequence[DeploymentSummary], since: float, *, waited_for: bool
@@ -505,7 +527,9 @@ class TagSearch:
         if not entry.found.done():
             entry.found.set_result(None)
         if entry.unwanted:
+            _hold_capacity(entry.record)
             entry.record.on(Event.ABSENT)
+            entry.unwanted = False
             self.watch(entry.tag, None)
 
     def _release(self, entry: SearchedTag) -> None:
@@ -543,6 +567,13 @@ class TagSearch:
         else:
             entry.record.on(Event.INCONCLUSIVE)
             self.quarantine(entry.tag, entry.record)
+
+
+def _hold_capacity(record: DeployRecord) -> None:
+    """A server may still turn up, so the permit of its deploy is kept for a while."""
+    if release := record.on_final:
+        loop = asyncio.get_running_loop()
+        record.on_final = lambda: loop.call_later(ABSENT_HOLD, release)
 
 
 def _is_older(row: DeploymentSummary, since: float) -> bool:

@@ -124,7 +124,8 @@ async def test_a_whole_session_in_an_anyio_scope_is_closed(seconds: float) -> No
                         mine.add(outcome.deployment.request_id)
         assert scope.cancelled_caught
         assert edgegap.leftovers == ()
-        assert sim.deployed()
+        # A busy machine may not have sent a request in so short a time.
+        assert sim.deployed() or seconds < 0.5
         assert forgotten(sim, mine) == set()
 
 

@@ -128,3 +128,18 @@ async def test_a_request_for_the_other_endpoint_is_refused_by_name(
             with pytest.raises(ValueError, match="FleetDeployRequest"):
                 await anext(outcomes)
         assert sim.arrivals("deploy") == 0
+
+
+async def test_a_late_server_keeps_the_permit_of_its_deploy() -> None:
+    faults = [Fault("deploy", "cut-after", times=1), Fault("list", "lag", seconds=8.0)]
+    async with owning(faults, options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
+        began = now()
+        many = edgegap.deployments.deploy_many(requests(2), max_running=1)
+        async with many as outcomes:
+            first = (await anext(outcomes)).deployment
+            assert now() - began < 12
+            await asyncio.sleep(100)
+            assert sim.running() == {first.request_id}
+            await edgegap.deployments.stop(first.request_id)
+            assert (await anext(outcomes)).deployment
+        assert len(sim.deployed()) == 2

@@ -486,3 +486,31 @@ async def test_requests_that_go_on_when_cancelled_start_nothing_more(
         assert len(sim.deployed()) == started < 10
         assert "failed" not in caplog.text
         assert forgotten(sim, taken) == set()
+
+
+@pytest.mark.parametrize("way", ["anext", "wait_for", "tasks"])
+async def test_an_exception_long_after_stops_only_the_outcome_in_hand(way: str) -> None:
+    async with owning(options=AT_ONCE) as (edgegap, sim):
+        taken: list[Any] = []
+
+        async def take(outcomes: DeployStream) -> None:
+            taken.append(await anext(outcomes))
+            # It is handled.
+            await asyncio.sleep(0.1)
+
+        async def consume() -> None:
+            async with edgegap.deployments.deploy_many(requests(10)) as outcomes:
+                for _ in range(10):
+                    if way == "anext":
+                        taken.append(await anext(outcomes))
+                    elif way == "wait_for":
+                        taken.append(await asyncio.wait_for(anext(outcomes), 60))
+                    else:
+                        await asyncio.create_task(take(outcomes))
+                await asyncio.sleep(100)
+                raise Mine
+
+        with pytest.raises(Mine):
+            await consume()
+        await asyncio.sleep(30)
+        assert sim.running() == ids(taken if way == "tasks" else taken[:-1])

@@ -273,3 +273,94 @@ async def test_a_deploy_behind_lists_that_are_no_lists_ends_typed(body: object) 
         assert isinstance(error, EdgegapError)
         posts = [it for it in server.arrivals if it.method == "POST"]
         assert len(posts) == 1
+
+
+# The search says absent, the next deploy waits, and then the server is listed.
+WAITING = [
+    Fault("list", "lag", seconds=8.0),
+    *Fault.script("deploy", "cut-after"),
+    Fault("deploy", "429-seconds", seconds=30.0),
+]
+
+
+async def test_a_server_that_turns_up_before_the_redeploy_is_the_answer() -> None:
+    async with owning(WAITING) as (edgegap, sim):
+        began = now()
+        server = await deploy(edgegap, timeout=None)
+        assert now() - began < 40
+        assert sim.deployed() == (server.request_id,)
+        await asyncio.sleep(400)
+        assert sim.running() == {server.request_id}
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed", "late"])
+@pytest.mark.parametrize("seconds", [6.0, 8.5, 12.0])
+async def test_a_caller_that_leaves_before_the_redeploy_leaves_no_server(
+    how: str, seconds: float
+) -> None:
+    async with owning(WAITING) as (edgegap, sim):
+        timeout = seconds if how == "late" else None
+        call = asyncio.ensure_future(deploy(edgegap, timeout=timeout))
+        await asyncio.sleep(seconds)
+        if how == "cancelled":
+            call.cancel()
+        elif how == "closed":
+            await edgegap.aclose()
+        await asyncio.wait([call])
+        await asyncio.sleep(60)
+        if how == "closed" and seconds == 6.0:
+            # It was listed after the end of the session, which names its tag.
+            assert {*sim.tags_of(sim.deployed()[0])} <= {*edgegap.watched_tags}
+        else:
+            assert forgotten(sim) == set()
+
+
+@pytest.mark.parametrize("kind", ["502-after", "hang-after", "late"])
+async def test_a_caller_that_has_given_up_can_claim_its_server(kind: str) -> None:
+    faults = [Fault("deploy", kind, seconds=7.0 if kind == "late" else None, times=1)]
+    async with owning(faults, Fault("list", "lag", seconds=6.0)) as (edgegap, sim):
+        error = await failure(deploy(edgegap, timeout=5))
+        assert isinstance(error, DeployOutcomeUnknown)
+        await asyncio.sleep(0.9)
+        (request_id,) = sim.deployed()
+        await edgegap.deployments.wait_until_ready(request_id)
+        await asyncio.sleep(400)
+        assert sim.running() == {request_id}
+
+
+@pytest.mark.parametrize("neighbours", [150, 1500])
+async def test_a_burst_of_own_servers_does_not_prove_the_order(neighbours: int) -> None:
+    bad = [Fault("list", "filters-ignored"), Fault("list", "order-oldest-first")]
+    async with owning(bad, options={"neighbours": neighbours}) as (edgegap, sim):
+        held = [(await deploy(edgegap)).request_id for _ in range(8)]
+        await asyncio.sleep(60)
+        sim.faults = [*bad, *LOST]
+        held.append((await deploy(edgegap)).request_id)
+        assert len(sim.deployed()) == 9
+        await asyncio.sleep(60)
+        assert sim.running() == {*held}
+
+
+@pytest.mark.parametrize("bad", ["filters-ignored", "filters-empty", "503-before"])
+async def test_an_idle_session_asks_for_no_lists(bad: str) -> None:
+    faults = [Fault("list", bad)]
+    async with owning(faults, options={"neighbours": 4500}) as (edgegap, sim):
+        for _ in range(20):
+            await deploy(edgegap)
+        await asyncio.sleep(300)
+        before = sim.arrivals("list")
+        await asyncio.sleep(300)
+        assert sim.arrivals("list") == before
+
+
+async def test_lists_that_are_suddenly_empty_are_not_believed() -> None:
+    async with owning(LOST) as (edgegap, sim):
+        held = [(await deploy(edgegap)).request_id for _ in range(3)]
+        await asyncio.sleep(20)
+        sim.faults = [*LOST, Fault("list", "lag", seconds=1e6)]
+        call = asyncio.ensure_future(deploy(edgegap, timeout=None))
+        await asyncio.sleep(10)
+        sim.faults = ()
+        held.append((await call).request_id)
+        assert sim.running() == {*held}
+        assert len(sim.deployed()) == 4

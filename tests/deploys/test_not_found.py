@@ -201,3 +201,31 @@ async def test_many_stops_share_the_lists_that_confirm_them() -> None:
             *(edgegap.deployments.ensure_stopped(it, timeout=60) for it in servers)
         )
         assert sim.arrivals("list") - before < 20
+
+
+async def test_answers_in_between_start_the_count_again() -> None:
+    """Every fourth status is a gateway's, and no list can be had."""
+    async with owning(options={"ready_after": (120.0, 120.0)}) as (edgegap, sim):
+        request_id = await old_server(edgegap, sim)
+        script = Fault.script("status", *["ok", "ok", "ok", "404-json"] * 30)
+        sim.faults = [*script, Fault("list", "503-before")]
+        ready = await edgegap.deployments.wait_until_ready(request_id)
+        assert ready.request_id == request_id
+
+
+@pytest.mark.parametrize("gone", ["410", "terminated"])
+async def test_a_young_server_that_has_ended_by_itself_needs_no_patience(
+    gone: str,
+) -> None:
+    async with owning(
+        options={"gone": gone, "ready_after": (0.0, 0.0), "stop_takes": 0.0}
+    ) as (edgegap, sim):
+        async with running(edgegap) as server:
+            async with EdgegapSession("another", base_url=sim.url) as another:
+                await another.deployments.stop(server.request_id)
+            began = asyncio.get_running_loop().time()
+        took = asyncio.get_running_loop().time() - began
+        assert took < (1 if gone == "terminated" else 8.1)
+        await asyncio.sleep(40)
+        await edgegap.aclose()
+    assert edgegap.leftovers == ()
