@@ -23,7 +23,27 @@ settings.register_profile(
 settings.load_profile("here")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="also run the tests that .ci/full adds"
+    )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what only `.ci/full` runs: further combinations of the arguments of tests
+    that run anyway.
+    """
+    if config.getoption("--full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "full: run by .ci/full alone")
     config.addinivalue_line(
         "markers", "real_time: runs on asyncio's own loop and clock"
     )

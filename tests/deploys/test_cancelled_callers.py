@@ -27,7 +27,14 @@ from edgegap_async.errors import (
 )
 from edgegap_async.simulator import Fault, Simulator
 
-AGAIN = [(), (1,), (3, 7), (1, 2, 3, 4, 5, 6, 7, 8)]
+AGAIN = [
+    (),
+    (1,),
+    *(
+        pytest.param(again, marks=pytest.mark.full)
+        for again in ((3, 7), (1, 2, 3, 4, 5, 6, 7, 8))
+    ),
+]
 
 
 def methods(server: RawServer) -> list[str]:
@@ -331,7 +338,10 @@ async def test_a_stop_that_can_not_succeed_is_named_at_closing(
 
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
-@pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0])
+@pytest.mark.parametrize(
+    "seconds",
+    [0.6, *(pytest.param(it, marks=pytest.mark.full) for it in (0.2, 1.0))],
+)
 @pytest.mark.parametrize("attempt", [deployed, ran])
 def test_a_loop_shutdown_leaves_no_unnamed_server(
     attempt: Any, seconds: float, edgegap_simulator: Simulator

@@ -382,14 +382,21 @@ async def withdrawn_early(edgegap: EdgegapSession, _: Simulator) -> None:
 
 attempts = pytest.mark.parametrize(
     "attempt",
-    [all_of_three, the_first_of_three, one_after_the_other, broken, withdrawn_early],
+    [
+        all_of_three,
+        broken,
+        *(
+            pytest.param(attempt, marks=pytest.mark.full)
+            for attempt in (the_first_of_three, one_after_the_other, withdrawn_early)
+        ),
+    ],
 )
 
 
 @pytest.mark.slow
 @faulty
 @attempts
-@pytest.mark.parametrize("again", [(), (1, 3, 7)])
+@pytest.mark.parametrize("again", [(), pytest.param((1, 3, 7), marks=pytest.mark.full)])
 def test_cancelling_deploy_many_in_any_turn_leaves_no_server(
     attempt: Any, again: tuple[int, ...], faults: list[Fault]
 ) -> None:
@@ -400,7 +407,9 @@ def test_cancelling_deploy_many_in_any_turn_leaves_no_server(
 @pytest.mark.slow
 @faulty
 @attempts
-@pytest.mark.parametrize("cancelled", [(), (2, 5)])
+@pytest.mark.parametrize(
+    "cancelled", [(), pytest.param((2, 5), marks=pytest.mark.full)]
+)
 def test_closing_in_any_turn_of_deploy_many_leaves_no_server(
     attempt: Any, cancelled: tuple[int, ...], faults: list[Fault]
 ) -> None:

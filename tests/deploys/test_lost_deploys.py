@@ -227,6 +227,7 @@ async def test_keep_after_the_block_is_an_error() -> None:
             server.keep()
 
 
+@pytest.mark.slow
 async def test_thousands_of_unknown_outcomes_leave_the_search_quick() -> None:
     async with owning(options={"enforcement": "off"}, limits=None) as (edgegap, sim):
         search = edgegap._deploys._enter()[1]
@@ -341,6 +342,7 @@ async def test_a_burst_of_own_servers_does_not_prove_the_order(neighbours: int) 
         assert sim.running() == {*held}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", ["filters-ignored", "filters-empty", "503-before"])
 async def test_an_idle_session_asks_for_no_lists(bad: str) -> None:
     faults = [Fault("list", bad)]

@@ -79,6 +79,7 @@ async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> N
         assert forgotten(sim) == set()
 
 
+@pytest.mark.slow
 @unreliable_filters
 async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
     faults: list[Fault],

@@ -16,6 +16,7 @@ from edgegap_async import EdgegapSession
 from edgegap_async.simulator import Fault, Simulator
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0), stop_takes=0.0),
     pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning"),
 ]

@@ -70,6 +70,7 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 3000])
 @pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
 async def test_all_waiters_get_the_right_outcome_under_any_fault(
@@ -166,6 +167,7 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
         assert all(it.exception() is None for it in waits if it not in stopped)
 
 
+@pytest.mark.slow
 async def test_stops_by_others_are_noticed_among_many_slow_deployments() -> None:
     starts = chain([100.0] * 5, repeat(400.0))
     async with accepted_deployments(
@@ -276,6 +278,7 @@ async def test_without_waiters_nothing_is_polled() -> None:
         assert polls_of(sim) == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
     None

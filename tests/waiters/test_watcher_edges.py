@@ -122,6 +122,7 @@ async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
     async with accepted_deployments(1000, ready_after=(150.0, 150.0)) as (
         edgegap,
@@ -218,6 +219,7 @@ async def test_a_single_waiter_with_a_failing_status_is_resolved_by_a_list() -> 
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
 
 
+@pytest.mark.slow
 async def test_lists_that_keep_failing_are_polled_rarely() -> None:
     async with accepted_deployments(
         600, Fault("list", "403-before"), ready_after=(60.0, 60.0)
