@@ -28,6 +28,10 @@ class Records:
         # When other deployments were first seen, on the loop's clock. The latest last.
         self._seen: dict[str, float] = {}
 
+    def __contains__(self, request_id: str) -> bool:
+        """Whether this session has seen a deployment."""
+        return request_id in self._seen or request_id in self._records
+
     def get(self, request_id: str) -> DeployRecord | None:
         """The record of a deployment, if there is one."""
         return self._records.get(request_id)
@@ -50,10 +54,10 @@ class Records:
 
     def seen(self, request_ids: Iterable[str]) -> None:
         """Answers of the API show that these deployments exist."""
-        now = asyncio.get_running_loop().time()
-        for request_id in request_ids:
-            if request_id not in self._records:
-                self._seen.setdefault(request_id, now)
+        new = [request_id for request_id in request_ids if request_id not in self]
+        if not new:
+            return
+        self._seen.update(dict.fromkeys(new, asyncio.get_running_loop().time()))
         while len(self._seen) > MOST_SEEN:
             del self._seen[next(iter(self._seen))]
 

@@ -409,8 +409,12 @@ class Deployments:
         status = await self._transport.call(
             STATUS, {"request_id": request_id}, timeout=timeout, priority=priority
         )
-        if status.state is not DeploymentState.TERMINATED:
-            self._manager.records.seen((status.request_id,))
+        records = self._manager.records
+        if (
+            status.request_id not in records
+            and status.state is not DeploymentState.TERMINATED
+        ):
+            records.seen((status.request_id,))
         return status
 
     async def stop(
