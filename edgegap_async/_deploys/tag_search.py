@@ -34,9 +34,9 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 # listed at once if lists don't lag.
 FIRST_INTERVAL, FIRST_SECONDS, INTERVAL = 0.4, 1.0, 0.5
 SHORTEST_INTERVAL = 0.35
-# Seconds between two searches for other tags, and lists for each of those searches. The
-# list limit is needed for waiters too.
-BACKGROUND_PAUSE, MOST_BACKGROUND = 1.0, 2 * TAGS_PER_CALL
+# Seconds between two searches for other tags, and tags in each of them: one list. The
+# list limit is needed for waiters. This keeps up with deploys at the full rate.
+BACKGROUND_PAUSE, MOST_BACKGROUND = 2.0, TAGS_PER_CALL - 1
 # Seconds after the end of a request after which the search is inconclusive: if lists
 # fail, and if they are answered but prove nothing, as when they lag.
 FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
@@ -229,7 +229,6 @@ class TagSearch:
     async def run(self) -> None:
         """Search while there are tags, and again when there are new ones."""
         while True:
-            self._changed.clear()
             began = _now()
             tags = self._tags.due(began, 0 if self._closing else MOST_BACKGROUND)
             if tags:
@@ -246,24 +245,33 @@ class TagSearch:
             await self._idle()
 
     async def _idle(self) -> None:
-        """Wait until the next search is due, or a tag is added."""
-        now = _now()
-        if searched := self._tags.of(Knowledge.SEARCHED):
-            latest = max(entry.ended_at or entry.sent_at for entry in searched)
-            pause = FIRST_INTERVAL if now - latest < FIRST_SECONDS else INTERVAL
-            search_at = min(self._searched_at + pause, self._tags.next_window_end(now))
-            search_at = max(search_at, self._searched_at + SHORTEST_INTERVAL)
-            await asyncio.sleep(max(search_at - now, 0.0))
-            return
-        due = None if self._closing else self._tags.next_due()
-        end = None if due is None else max(due, self._searched_at + BACKGROUND_PAUSE)
-        try:
-            async with asyncio.timeout_at(end):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+        """Wait until the next search is due."""
+        while True:
+            now, searched = _now(), self._tags.of(Knowledge.SEARCHED)
+            if searched:
+                at = self._next_search(searched, now)
+                await asyncio.sleep(max(at - now, 0.0))
+                return
+            due = None if self._closing else self._tags.next_due()
+            end = (
+                None if due is None else max(due, self._searched_at + BACKGROUND_PAUSE)
+            )
+            if end is not None and end <= now:
+                return
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._changed.wait()
+            except TimeoutError:
+                return
+
+    def _next_search(self, searched: Sequence[SearchedTag], now: float) -> float:
+        """When to search next, while tags are SEARCHED."""
+        latest = max(entry.ended_at or entry.sent_at for entry in searched)
+        pause = FIRST_INTERVAL if now - latest < FIRST_SECONDS else INTERVAL
+        due = min(self._searched_at + pause, self._tags.next_window_end(now))
         # A burst of new tags shares the next search.
-        await asyncio.sleep(max(self._searched_at + FIRST_INTERVAL - _now(), 0.0))
+        return max(due, self._searched_at + SHORTEST_INTERVAL)
 
     async def check_all(self, seconds: float) -> None:
         """Look once for servers that nobody waits for, as the session is being closed:

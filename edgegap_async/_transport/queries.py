@@ -16,8 +16,8 @@ from .deadlines import Deadline
 
 # Rows: the most that a page holds, as far as is known.
 PAGE_SIZE = 100
-# Tags per request: as many as fit into a URL of 6,000 bytes, percent-encoded.
-TAGS_PER_CALL = 150
+# Tags per request: they fit into a URL, and if each has a server, into one page.
+TAGS_PER_CALL = PAGE_SIZE
 # More pages than there can be: the timeout ends the sweep before.
 ALL_PAGES = 1_000_000
 # Pages per sweep: more would take the whole list limit for seconds.
