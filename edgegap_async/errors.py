@@ -203,8 +203,9 @@ class DeployOutcomeUnknown(EdgegapError):
         super().__init__(
             f"{text}; a server may have been started: "
             + (
-                "the session stops it if it turns up within five minutes, unless you "
-                f"find it under the tag {tag} and wait for it or adopt it"
+                "you can deploy again, as the session stops it if it turns up within "
+                f"five minutes. To keep it, find it by its tag {tag} and adopt it, or "
+                "wait for it, before that"
                 if tag
                 else "look for it in the list of deployments before deploying again"
             ),

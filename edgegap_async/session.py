@@ -149,10 +149,10 @@ class EdgegapSession:
 
     @property
     def watched_tags(self) -> tuple[str, ...]:
-        """After closing: the tags of the last five minutes under which no server was
-        found, so that their deploys were sent again. A server turns up under one only if
-        the API has processed a lost request very late. Give them to `deployments.reap`
-        after a few minutes to be sure.
+        """After closing: the tags of lost deploys of the last five minutes under which no
+        server was found. A server turns up under one only if the API has processed a
+        lost request very late. To be sure, list them with `deployments.reap` after a few
+        minutes.
         """
         return self._deploys.watched_tags
 
@@ -173,7 +173,8 @@ class EdgegapSession:
         if not getattr(self, "_open", False) or not self._transport.used:
             return
         warn(
-            f"{self!r} was not closed: use `async with`, or call `aclose()`",
+            f"the EdgegapSession for {self._transport.base_url} was not closed: use "
+            "`async with`, or call `aclose()`",
             ResourceWarning,
             source=self,
             stacklevel=1,

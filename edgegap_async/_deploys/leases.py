@@ -66,7 +66,9 @@ def being_stopped(record: DeployRecord) -> DeploymentTerminated:
     """The error of a caller who wants a server that is being stopped."""
     request_id = record.request_id or ""
     return DeploymentTerminated(
-        request_id, f"deployment {request_id} is being stopped by this session"
+        request_id,
+        f"deployment {request_id} is being stopped by this session, or has ended: it can "
+        "only be kept inside its block",
     )
 
 

@@ -229,7 +229,9 @@ class DeployManager:
         if not pending.left or task.cancelled():
             return
         if (error := task.exception()) and not isinstance(error, Withdrawn):
-            log.warning("deploy failed after its caller left: %s", error)
+            log.warning(
+                "deploy failed after its caller was cancelled or timed out: %s", error
+            )
 
     def _abandon(
         self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]
@@ -327,7 +329,7 @@ class DeployManager:
             return
         if not claimed:
             log.warning(
-                "deployment %s was started under the tag %s, and nobody waits for it",
+                "stopping deployment %s: nobody waits for it any more (tag %s)",
                 request_id,
                 tag,
                 extra={"request_id": request_id},
@@ -415,13 +417,8 @@ class DeployManager:
         self._callers.enter()
         self._background_transport()
         record = self.claim(request_id)
-        if record.state is DeployState.STOPPING:
+        if record.state in (DeployState.STOPPING, DeployState.ENDED):
             raise being_stopped(record)
-        if record.state is DeployState.ENDED:
-            # The API decides whether it exists.
-            record = DeployRecord(DeployState.RELEASED)
-            record.claimed = True
-            self.records.add(request_id, record)
         record.on(Event.LEASE)
         return Lease(record)
 

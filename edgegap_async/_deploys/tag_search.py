@@ -218,7 +218,8 @@ class TagSearch:
     @property
     def watched_tags(self) -> list[str]:
         """The tags under which no server was found, but under which one may turn up."""
-        return [entry.tag for entry in self._tags.of(Knowledge.WATCHED)]
+        watched = self._tags.of(Knowledge.WATCHED)
+        return [entry.tag for entry in watched if not entry.orphans]
 
     def claimed(self, tag: str) -> None:
         """A caller has found the server of an unknown outcome by itself."""

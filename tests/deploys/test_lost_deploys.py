@@ -366,3 +366,32 @@ async def test_lists_that_are_suddenly_empty_are_not_believed() -> None:
         held.append((await call).request_id)
         assert sim.running() == {*held}
         assert len(sim.deployed()) == 4
+
+
+async def test_adopting_a_server_that_the_session_has_stopped_fails_at_once() -> None:
+    async with owning() as (edgegap, _):
+        async with running(edgegap) as server:
+            pass
+        await edgegap.deployments.list()
+        began = now()
+        with pytest.raises(DeploymentTerminated):
+            async with edgegap.deployments.adopt(server.request_id):
+                pass
+        assert now() == began
+
+
+async def test_a_tag_whose_server_was_taken_over_is_not_watched() -> None:
+    late = Fault("deploy", "processed-late", seconds=20.0, times=1)
+    async with owning(late) as (edgegap, sim):
+        await deploy(edgegap)
+        for _ in range(400):
+            if len(sim.deployed()) > 1:
+                break
+            await asyncio.sleep(0.05)
+        # Before the next look at its tag.
+        request_id = sim.deployed()[1]
+        async with edgegap.deployments.adopt(request_id) as server:
+            server.keep()
+        await edgegap.aclose()
+        assert edgegap.watched_tags == ()
+        assert request_id in sim.running()
