@@ -234,9 +234,15 @@ class DeployManager:
             )
 
     def _abandon(
-        self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]
+        self,
+        pending: PendingDeploy,
+        task: asyncio.Task[DeploymentAccepted],
+        event: Event = Event.LEAVES,
     ) -> bool:
         """The caller has left: withdraw the deploy, or stop its server.
+
+        Args:
+            event: LEAVES, or CLOSES.
 
         Returns:
             Whether it may have started a server.
@@ -250,14 +256,14 @@ class DeployManager:
             return record.state not in _DONE
         if pending.unsent:
             # Only in the next turn: if it is sent in this one, it is searched for.
-            record.on(Event.LEAVES)
+            record.on(event)
             pending.give_up()
             return False
         if record.may_have_started:
-            record.on(Event.LEAVES)
+            record.on(event)
             pending.search_beside()
             return True
-        record.on(Event.LEAVES)
+        record.on(event)
         # If it has got its server, `_run` stops it.
         task.cancel()
         return record.state is not DeployState.CANCELLED
@@ -527,9 +533,10 @@ class DeployManager:
     async def _stop_all(self) -> asyncio.CancelledError | None:
         self.router.close()
         for task, pending in list(self._pending.items()):
-            self._abandon(pending, task)
+            self._abandon(pending, task, Event.CLOSES)
         for record in self.records.in_state(DeployState.LEASED):
-            self.stop(record)
+            record.on(Event.CLOSES)
+            self._begin_stop(record)
         if self._background is not None:
             self.stopper.resume(self.records.in_state(DeployState.STOPPING))
         cancelled = await self._finish()

@@ -126,9 +126,6 @@ class SearchTags:
         self._next_probe: float = 0.0
         self._probe: SearchedTag | None = None
 
-    def __bool__(self) -> bool:
-        return any(self._by_knowledge.values())
-
     def get(self, tag: str) -> SearchedTag | None:
         """What is known about a tag."""
         for entries in self._by_knowledge.values():
@@ -164,8 +161,13 @@ class SearchTags:
             self._probe, self._next_probe = entry, now + LAG_INTERVAL
             entry.due = now + FIRST_LAG_LOOK
 
-    def due(self, now: float, most: int) -> list[SearchedTag]:
-        """The tags to search for now: all that are SEARCHED, and some of the others."""
+    def due(self, now: float, most: int, *, probe: bool) -> list[SearchedTag]:
+        """The tags to search for now: all that are SEARCHED, and some of the others.
+
+        Args:
+            most: how many of the others.
+            probe: the one too that the lag is measured with.
+        """
         others: list[SearchedTag] = []
         for knowledge, entries in self._by_knowledge.items():
             if knowledge is Knowledge.SEARCHED or _first_due(knowledge, entries) > now:
@@ -175,15 +177,20 @@ class SearchTags:
                 if entry.due > now:
                     break
                 others.append(entry)
-        probe = self._probe
-        if probe and probe.due <= now and most and probe not in others:
-            others.append(probe)
+        measured = self._probe
+        if probe and measured and measured.due <= now and measured not in others:
+            others.append(measured)
         return [*self._by_knowledge[Knowledge.SEARCHED].values(), *others]
 
-    def next_due(self) -> float | None:
-        """When to search next, if no tag is SEARCHED; None: no tag is known."""
+    def next_due(self, others_at: float) -> float | None:
+        """When to search next, if no tag is SEARCHED; None: no tag is known.
+
+        Args:
+            others_at: when tags other than the one that the lag is measured with may be
+                searched for.
+        """
         dues = [
-            _first_due(knowledge, entries)
+            max(_first_due(knowledge, entries), others_at)
             for knowledge, entries in self._by_knowledge.items()
             if entries
         ]

@@ -71,6 +71,16 @@ _ANSWERS: Mapping[Event, DeployState] = {
     _E.NOT_ALLOCATED: _S.STOPPING,
     _E.LOST: _S.SEARCHING,
 }
+# A server that the session must stop if nobody takes it over.
+_HELD: Mapping[Event, DeployState] = {
+    _E.LEASE: _S.LEASED,
+    _E.RELEASE: _S.RELEASED,
+    _E.STOP: _S.STOPPING,
+    _E.GONE: _S.ENDED,
+    _E.LEAVES: _S.STOPPING,
+    _E.CLOSES: _S.STOPPING,
+    _E.LOOP_ENDS: _S.STOPPING,
+}
 TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     _S.QUEUED: {
         _E.SENT: _S.SENDING,
@@ -97,30 +107,12 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.ABSENT: _S.QUEUED,
         _E.GIVEN_UP: _S.FAILED,
         _E.INCONCLUSIVE: _S.UNKNOWN,
-        # The caller has found the server by itself.
-        _E.GONE: _S.ENDED,
         _E.LEAVES: _S.SEARCHING,
         _E.CLOSES: _S.SEARCHING,
         _E.LOOP_ENDS: _S.SEARCHING,
     },
-    _S.ACCEPTED: {
-        _E.LEASE: _S.LEASED,
-        _E.RELEASE: _S.RELEASED,
-        _E.STOP: _S.STOPPING,
-        _E.GONE: _S.ENDED,
-        _E.LEAVES: _S.STOPPING,
-        _E.CLOSES: _S.STOPPING,
-        _E.LOOP_ENDS: _S.STOPPING,
-    },
-    _S.LEASED: {
-        _E.LEASE: _S.LEASED,
-        _E.RELEASE: _S.RELEASED,
-        _E.STOP: _S.STOPPING,
-        _E.GONE: _S.ENDED,
-        _E.LEAVES: _S.STOPPING,
-        _E.CLOSES: _S.STOPPING,
-        _E.LOOP_ENDS: _S.STOPPING,
-    },
+    _S.ACCEPTED: _HELD,
+    _S.LEASED: _HELD,
     _S.RELEASED: {
         _E.LEASE: _S.LEASED,
         _E.RELEASE: _S.RELEASED,
@@ -141,7 +133,7 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     # The tag is in `leftovers`.
     _S.UNKNOWN: {
         _E.FOUND: _S.STOPPING,
-        # The caller has found the server by itself, or the quarantine is over.
+        # The quarantine is over.
         _E.GONE: _S.ENDED,
         _E.LEAVES: _S.UNKNOWN,
         _E.CLOSES: _S.UNKNOWN,

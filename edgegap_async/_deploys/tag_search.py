@@ -45,8 +45,8 @@ FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
 MOST_MISSES = 3
 # Seconds for one list: the next one knows more than a late one.
 LIST_TIMEOUT = 5.0
-# Seconds from one read of all pages to the next: once a tag that is SEARCHED may be absent, while
-# the lag is measured, and else.
+# Seconds from one read of all pages to the next: once a tag that is SEARCHED may be
+# absent, while the lag is measured, and else.
 SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 0.4, 2.0, 10.0
 # The pause after a sweep for which nobody waits, as a multiple of its length.
 BACKGROUND_SHARE = 9
@@ -102,6 +102,8 @@ class TagSearch:
         # A tag whose server is listed.
         self._canary: SearchedTag | None = None
         self._searched_at = -inf
+        # When tags that are not SEARCHED may be searched for again.
+        self._others_at = -inf
         # When the last read of all pages has ended, and how long it took.
         self._swept, self._sweep_took = -inf, 0.0
         # Held while a search is in progress.
@@ -221,17 +223,14 @@ class TagSearch:
         watched = self._tags.of(Knowledge.WATCHED)
         return [entry.tag for entry in watched if not entry.orphans]
 
-    def claimed(self, tag: str) -> None:
-        """A caller has found the server of an unknown outcome by itself."""
-        entry = self._tags.get(tag)
-        if entry and entry.knowledge is Knowledge.QUARANTINED:
-            self._tags.remove(entry)
-
     async def run(self) -> None:
         """Search while there are tags, and again when there are new ones."""
         while True:
             began = _now()
-            tags = self._tags.due(began, 0 if self._closing else MOST_BACKGROUND)
+            others = 0
+            if began >= self._others_at and not self._closing:
+                others, self._others_at = MOST_BACKGROUND, began + BACKGROUND_PAUSE
+            tags = self._tags.due(began, others, probe=not self._closing)
             if tags:
                 self._searched_at = began
                 try:
@@ -253,10 +252,7 @@ class TagSearch:
                 at = self._next_search(searched, now)
                 await asyncio.sleep(max(at - now, 0.0))
                 return
-            due = None if self._closing else self._tags.next_due()
-            end = (
-                None if due is None else max(due, self._searched_at + BACKGROUND_PAUSE)
-            )
+            end = None if self._closing else self._tags.next_due(self._others_at)
             if end is not None and end <= now:
                 return
             self._changed.clear()

@@ -85,6 +85,18 @@ async def test_the_search_window_follows_the_lag_of_the_lists(lag: float) -> Non
         assert sim.running() == {*held}
 
 
+async def test_the_lag_is_measured_to_half_a_second() -> None:
+    """The window is twice the lag and a second."""
+    lists = Fault("list", "lag", seconds=3.0)
+    async with owning(lists) as (edgegap, sim):
+        await deploy(edgegap)
+        await asyncio.sleep(20)
+        sim.faults = [lists, Fault("deploy", "503-before", times=1)]
+        began = now()
+        await deploy(edgegap)
+        assert 7 <= now() - began < 9
+
+
 @pytest.mark.parametrize("lag", [8.0, 20.0])
 async def test_a_server_that_is_listed_late_is_stopped(lag: float) -> None:
     """The first deploy of a session, so that no lag is known."""
