@@ -492,9 +492,13 @@ class Transport:
         if self._loop is None:
             await self._exchange.aclose()
             return None
-        closing = asyncio.create_task(self._exchange.aclose(), name="edgegap close")
+        end = self._loop.time() + CLOSE_TIMEOUT
         try:
-            cancelled = await finish([closing], self._loop.time() + CLOSE_TIMEOUT)
+            closing, cancelled = await self._close_exchange(end)
+            if closing.cancelled():
+                # The end of the loop cancels all tasks once, this one too.
+                closing, again = await self._close_exchange(end)
+                cancelled = again or cancelled
         finally:
             REGISTRY.release(self._loop, self._budget)
         if not closing.done():
@@ -502,6 +506,12 @@ class Transport:
         elif not closing.cancelled():
             closing.result()
         return cancelled
+
+    async def _close_exchange(
+        self, end: float
+    ) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:
+        closing = asyncio.create_task(self._exchange.aclose(), name="edgegap close")
+        return closing, await finish([closing], end)
 
 
 def _log_failure(request: Request[B, T], problem: object, level: int) -> None:

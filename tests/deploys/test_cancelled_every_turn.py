@@ -79,7 +79,15 @@ async def closes(edgegap: EdgegapSession, _: Simulator) -> None:
 @faulty
 @pytest.mark.parametrize(
     "attempt",
-    [deploys, runs, adopts, deploys_many, waits_for_many, closes],
+    [
+        deploys,
+        deploys_many,
+        closes,
+        *(
+            pytest.param(attempt, marks=pytest.mark.full)
+            for attempt in (runs, adopts, waits_for_many)
+        ),
+    ],
 )
 def test_cleanup_ends_and_no_server_is_forgotten(
     attempt: Any, faults: list[Fault]

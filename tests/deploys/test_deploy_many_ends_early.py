@@ -383,11 +383,15 @@ async def withdrawn_early(edgegap: EdgegapSession, _: Simulator) -> None:
 attempts = pytest.mark.parametrize(
     "attempt",
     [
-        all_of_three,
         broken,
         *(
             pytest.param(attempt, marks=pytest.mark.full)
-            for attempt in (the_first_of_three, one_after_the_other, withdrawn_early)
+            for attempt in (
+                all_of_three,
+                the_first_of_three,
+                one_after_the_other,
+                withdrawn_early,
+            )
         ),
     ],
 )
@@ -438,7 +442,9 @@ async def all_that_was_started(edgegap: EdgegapSession, sim: Simulator) -> None:
 
 @pytest.mark.slow
 @faulty
-@pytest.mark.parametrize("until_ready", [True, False])
+@pytest.mark.parametrize(
+    "until_ready", [True, pytest.param(False, marks=pytest.mark.full)]
+)
 def test_withdrawing_in_any_turn_reports_every_server(
     until_ready: bool, faults: list[Fault]
 ) -> None:

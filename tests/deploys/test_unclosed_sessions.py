@@ -66,11 +66,11 @@ async def left_while_sending(edgegap: EdgegapSession) -> Any:
 
 BEGUN = [
     in_running,
-    in_a_fleet,
-    in_adopt,
-    in_deploy_many,
     left_by_callers,
-    left_while_sending,
+    *(
+        pytest.param(begin, marks=pytest.mark.full)
+        for begin in (in_a_fleet, in_adopt, in_deploy_many, left_while_sending)
+    ),
 ]
 
 

@@ -323,7 +323,7 @@ async def perform(scenario: Scenario) -> None:
 
 @pytest.mark.slow
 @settings(
-    max_examples=60, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+    max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 )
 @given(SCENARIOS)
 def test_all_waiters_get_true_outcomes_in_time_and_polling_ends(
