@@ -1,18 +1,17 @@
 """`max_running`: a cap on how many servers exist at once."""
 
 import asyncio
-import logging
+from random import sample
 
 from .._transport.client import Transport
-from ..endpoints import STATUS
-from ..errors import ApiError, EdgegapError, SessionClosed
-from ..models.deployment import DeploymentState
-from .existence import Existence
+from .._waiters.end_lists import EndLists
+from ..errors import SessionClosed
 from .state import DeployRecord, Event
 
-log: logging.Logger = logging.getLogger("edgegap_async")
-# Seconds between two polls for servers that have ended by themselves.
+# Seconds between two looks for servers that have ended by themselves.
 POLL_INTERVAL = 10.0
+# Statuses per look of servers of which no list could be proven.
+MOST_STATUSES = 20
 
 
 class CapacityLimiter:
@@ -20,13 +19,12 @@ class CapacityLimiter:
     running any more.
 
     Args:
-        transport: for status calls.
-        existence: judges answers that say "not found".
+        lists: looks at many servers.
         total: how many servers may exist at once.
     """
 
-    def __init__(self, transport: Transport, existence: Existence, total: int) -> None:
-        self._transport, self._existence = transport, existence
+    def __init__(self, transport: Transport, lists: EndLists, total: int) -> None:
+        self._transport, self._lists = transport, lists
         self._permits = asyncio.Semaphore(total)
         self._waiting = 0
         self._running: set[DeployRecord] = set()
@@ -62,24 +60,27 @@ class CapacityLimiter:
         self._running.add(record)
 
     async def watch(self) -> None:
-        """While a deploy waits for a permit, poll for servers that have ended."""
+        """While a deploy waits for a permit, look for servers that have ended."""
         while True:
             await asyncio.sleep(POLL_INTERVAL)
-            for record in list(self._running) if self._waiting else ():
-                ended = record.request_id and await self._has_ended(record.request_id)
-                # Another task may have noticed it meanwhile.
-                if ended and record in self._running:
-                    record.on(Event.GONE)
+            if self._waiting:
+                await self._look()
 
-    async def _has_ended(self, request_id: str) -> bool:
-        try:
-            status = await self._transport.call(
-                STATUS, {"request_id": request_id}, priority="background"
-            )
-        except ApiError as error:
-            return await self._existence.is_gone(
-                self._transport, request_id, error, None
-            )
-        except EdgegapError:
-            return False
-        return status.state is DeploymentState.TERMINATED
+    async def _look(self) -> None:
+        running = {
+            record.request_id: record
+            for record in self._running
+            if record.request_id is not None
+        }
+        for ids in self._lists.in_chunks(tuple(running)):
+            look = await self._lists.look(ids, ready=False)
+            ended = {*look.ended}
+            unknown = [*{*ids} - {*look.shown} - ended]
+            for request_id in sample(unknown, min(MOST_STATUSES, len(unknown))):
+                if await self._lists.has_ended(request_id):
+                    ended.add(request_id)
+            for request_id in ended:
+                record = running[request_id]
+                # Another task may have noticed it meanwhile.
+                if record in self._running:
+                    record.on(Event.GONE)

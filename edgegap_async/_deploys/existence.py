@@ -5,7 +5,8 @@ less than 30 s old              never gone: replicas lag, so "not found" may mea
                                 visible yet"
 the API's 400, or a 404 or 410
   whose message names the ID
-  or a deployment               gone
+  or a deployment               gone; while callers wait for it to be READY, a list must
+                                confirm a 404 or 410
 any other 404 or 410            perhaps a gateway's: gone if a list confirms it. Where no
                                 list can be proven, three such answers in the API's form
                                 over 10 s; pages of HTML and empty bodies never count
@@ -14,11 +15,14 @@ any other 404 or 410            perhaps a gateway's: gone if a list confirms it.
 import asyncio
 import logging
 from collections.abc import Collection
+from enum import Enum
 
 from .._transport.client import Transport
-from .._transport.queries import existing
+from .._transport.deadlines import Deadline
+from .._transport.presence import existing, nothing_exists
 from ..errors import ApiError, EdgegapError, is_gone
 from .records import Records
+from .state import DeployState
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds after which "not found" no longer means "not visible yet".
@@ -34,6 +38,19 @@ GATHER = 0.5
 MOST_IDS = 200
 
 
+class _Listed(Enum):
+    """What lists say about a deployment.
+
+    NOTHING: a list without filters shows no deployment at all, which confirms nothing
+    but the API's own answer that this one is gone.
+    """
+
+    SHOWN = "shown"
+    ABSENT = "absent"
+    NOTHING = "nothing"
+    UNPROVEN = "unproven"
+
+
 class Existence:
     """Judges answers that say "not found".
 
@@ -44,7 +61,7 @@ class Existence:
     def __init__(self, records: Records) -> None:
         self._records = records
         # The IDs that wait for a confirmation. One list answers for all of them.
-        self._unconfirmed: dict[str, asyncio.Future[bool | None]] = {}
+        self._unconfirmed: dict[str, asyncio.Future[_Listed]] = {}
         self._asking = asyncio.Lock()
 
     async def is_gone(
@@ -53,10 +70,14 @@ class Existence:
         request_id: str,
         error: ApiError,
         deadline: float | None,
+        *,
+        doubt: bool = False,
     ) -> bool:
         """Whether an error response means that the deployment is gone.
 
         Args:
+            doubt: a 404 or 410 must be confirmed even if it is the API's own: among
+                other answers, a replica that lags may say so for seconds.
             transport: for the list that confirms it.
             deadline: when the caller can't wait for a confirmation any longer, on the
                 loop's clock.
@@ -67,17 +88,29 @@ class Existence:
         now = asyncio.get_running_loop().time()
         if self._records.age(request_id, now) < YOUNG:
             return False
-        if names_deployment(error, request_id):
+        doubt = doubt and error.status != 400 and not self._has_ended(request_id)
+        named = names_deployment(error, request_id)
+        if named and not doubt:
             return True
-        exists: bool | None = None
+        listed = _Listed.UNPROVEN
         try:
             async with asyncio.timeout_at(deadline):
-                exists = await self._exists(transport, request_id)
+                listed = await self._look(transport, request_id)
         except TimeoutError:
             pass
-        if exists is not None:
-            return not exists
+        if listed is _Listed.ABSENT or (listed is _Listed.NOTHING and named):
+            return True
+        if listed is _Listed.SHOWN:
+            return False
         return error.from_api and self._answered_often(request_id, now)
+
+    def age(self, request_id: str) -> float:
+        """Seconds since this session first saw the deployment. Infinity: long ago."""
+        return self._records.age(request_id, asyncio.get_running_loop().time())
+
+    def _has_ended(self, request_id: str) -> bool:
+        record = self._records.get(request_id)
+        return record is not None and record.state is DeployState.ENDED
 
     def heard(self, request_id: str) -> None:
         """Something else than "not found" was answered."""
@@ -91,8 +124,8 @@ class Existence:
         record.not_found = (count + 1, since if count else now)
         return count + 1 >= ENOUGH_ANSWERS and now - record.not_found[1] >= LEAST_SPAN
 
-    async def _exists(self, transport: Transport, request_id: str) -> bool | None:
-        """What a list says. None: no list could be proven."""
+    async def _look(self, transport: Transport, request_id: str) -> _Listed:
+        """What a list says."""
         future = self._unconfirmed.get(request_id)
         if future is None:
             future = asyncio.get_running_loop().create_future()
@@ -100,22 +133,27 @@ class Existence:
         async with self._asking:
             if not future.done():
                 await self._ask(transport)
-        return future.result() if future.done() else None
+        return future.result() if future.done() else _Listed.UNPROVEN
 
     async def _ask(self, transport: Transport) -> None:
         """Ask one list for all that wait, and for those that come in a moment."""
         await asyncio.sleep(GATHER)
         asked = list(self._unconfirmed)[:MOST_IDS]
-        shown: Collection[str] | None = None
+        shown: Collection[str] = ()
+        others = _Listed.UNPROVEN
         try:
-            shown = await existing(transport, asked, CONFIRM_TIMEOUT)
+            proven = await existing(transport, asked, CONFIRM_TIMEOUT)
+            if proven is not None:
+                shown, others = proven, _Listed.ABSENT
+            elif await nothing_exists(transport, Deadline.after(CONFIRM_TIMEOUT)):
+                others = _Listed.NOTHING
         except EdgegapError as failed:
             log.info("list failed, retrying with the next answer: %s", failed)
         for request_id in asked:
             future = self._unconfirmed.pop(request_id)
             if not future.done():
-                future.set_result(None if shown is None else request_id in shown)
-            if shown and request_id in shown:
+                future.set_result(_Listed.SHOWN if request_id in shown else others)
+            if request_id in shown:
                 self._records.of(request_id).not_found = (0, 0.0)
 
 

@@ -448,7 +448,7 @@ class DeployManager:
 
     def capacity(self, total: int) -> CapacityLimiter:
         """A cap on how many servers exist at once."""
-        return CapacityLimiter(self._callers, self.existence, total)
+        return CapacityLimiter(self._callers, self.watcher.end_lists, total)
 
     def gone(self, request_id: str) -> None:
         """A stop was accepted, or the server is gone."""
@@ -475,10 +475,11 @@ class DeployManager:
         seconds = self._callers.timeout_of(timeout)
         self._callers.enter()
         self.claim(request_id)
-        await ensure_stopped(
-            self._callers, self.existence, request_id, wait=wait, timeout=seconds
-        )
+        deadline = Deadline.after(seconds)
+        await ensure_stopped(self._callers, self.existence, request_id, timeout=seconds)
         self.gone(request_id)
+        if wait:
+            await self.watcher.ends.until(request_id, "gone", deadline.left())
 
     async def aclose(self) -> None:
         """Close the session: finish what can be finished within `cleanup_timeout`, then
@@ -624,6 +625,7 @@ class DeployManager:
             *self._pending,
             *self.stopper.tasks,
             *self.watcher.tasks,
+            *self.watcher.ends.tasks,
         }
         if self._search_task:
             tasks.add(self._search_task)

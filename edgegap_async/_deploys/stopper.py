@@ -111,14 +111,12 @@ async def ensure_stopped(
     existence: Existence,
     request_id: str,
     *,
-    wait: bool = False,
     timeout: float | None,
 ) -> None:
     """Return when a stop is accepted or the deployment is gone.
 
     Args:
         existence: judges answers that say "not found".
-        wait: return only when the deployment is gone.
         timeout: seconds; None: no end.
 
     Raises:
@@ -127,21 +125,19 @@ async def ensure_stopped(
     """
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
-    accepted, pause = False, FIRST_PAUSE
+    pause = FIRST_PAUSE
     while True:
         left = None if deadline is None else max(deadline - loop.time(), NO_TIME)
         try:
-            if not accepted:
-                await _send_stop(transport, request_id, left)
-                accepted = True
-            if not wait or (await _is_terminated(transport, request_id, left)):
-                return
+            await _send_stop(transport, request_id, left)
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
             if await _is_gone(transport, existence, request_id, error, deadline):
                 return
             _log_retry(request_id, error, pause)
+        else:
+            return
         if not await transport.wait(asyncio.sleep(pause), deadline):
             raise _timeout_error(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -24,15 +24,22 @@ ALL_PAGES = 1_000_000
 LONGEST_SWEEP = 40
 # Called with each page; True ends the sweep.
 Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
+# All deployments, newest first.
+NEWEST = ListQuery(order_by=(OrderBy("created_at", "desc"),))
 
 
-async def _page(
-    transport: Transport, query: ListQuery, number: int, deadline: Deadline
+async def read_page(
+    transport: Transport,
+    query: ListQuery,
+    number: int,
+    deadline: Deadline,
+    limit: int = PAGE_SIZE,
 ) -> DeploymentPage:
+    """Read one page. Page numbers begin at 1."""
     parameters = {
         "query": json.encode(query).decode(),
         "page": str(number),
-        "limit": str(PAGE_SIZE),
+        "limit": str(limit),
     }
     return await transport.call(
         LIST, query=parameters, timeout=deadline.left(), priority="background"
@@ -47,22 +54,27 @@ def is_last(page: DeploymentPage) -> bool:
     return not pagination.has_next
 
 
-async def _read(
+async def read_pages(
     transport: Transport,
     query: ListQuery,
     deadline: Deadline,
     most: int,
     enough: Enough,
+    *,
+    start: int = 1,
 ) -> bool:
-    """Read pages from the first one, until `enough` returns True. If a page does not
-    tell whether another one follows, an empty or repeated page is the last.
+    """Read pages until `enough` returns True. If a page does not tell whether another
+    one follows, an empty or repeated page is the last.
+
+    Args:
+        start: the number of the first page.
 
     Returns:
         Whether `enough` or the last page ended it, not the number of pages.
     """
     seen: set[str] = set()
-    for number in range(1, most + 1):
-        page = await _page(transport, query, number, deadline)
+    for number in range(start, most + 1):
+        page = await read_page(transport, query, number, deadline)
         rows = {row.request_id for row in page.data}
         follows = page.pagination.has_next if page.pagination else None
         if follows is None and page.total_count is not None:
@@ -77,14 +89,17 @@ async def in_state(
     transport: Transport, request_ids: Collection[str], state: str, timeout: float
 ) -> DeploymentPage:
     """The first page of those among these IDs that are in a state: ready or error."""
-    query = ListQuery(
-        filters=(
-            ListFilter("status", "eq", state),
-            ListFilter("request_id", "in", tuple(request_ids)),
-        ),
-        order_by=(OrderBy("created_at", "desc"),),
-    )
-    return await _page(transport, query, 1, Deadline.after(timeout))
+    query = by_id(request_ids, state)
+    return await read_page(transport, query, 1, Deadline.after(timeout))
+
+
+def by_id(request_ids: Collection[str], state: str | None = None) -> ListQuery:
+    """The query for those among these IDs that are in a state: ready or error; None: in
+    any.
+    """
+    ids = ListFilter("request_id", "in", tuple(request_ids))
+    filters = (ListFilter("status", "eq", state), ids) if state else (ids,)
+    return ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
 
 
 async def tagged(
@@ -101,7 +116,7 @@ async def tagged(
         rows.extend(page)
         return any(not wanted.intersection(row.tags) for row in page)
 
-    await _read(transport, query, deadline, LONGEST_SWEEP, take)
+    await read_pages(transport, query, deadline, LONGEST_SWEEP, take)
     return rows
 
 
@@ -121,76 +136,8 @@ async def newest(
         Whether `enough` or the last page ended it, not the number of pages.
     """
     deadline = Deadline.after(timeout)
-    filters = (
-        ()
-        if request_ids is None
-        else (ListFilter("request_id", "in", tuple(request_ids)),)
-    )
-    query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
-    return await _read(transport, query, deadline, pages, enough)
-
-
-async def existing(
-    transport: Transport, request_ids: Collection[str], timeout: float
-) -> Collection[str] | None:
-    """Those of these deployments that a list shows.
-
-    A list that shows none of them proves nothing by itself: its filter may be ignored,
-    or match nothing. So it must show one that certainly exists.
-
-    Returns:
-        None: no list could be proven.
-    """
-    deadline, asked = Deadline.after(timeout), set(request_ids)
-    # The newest deployments will do, if they are not asked for anyway.
-    query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
-    page = await _page(transport, query, 1, deadline)
-    rows = {row.request_id for row in page.data}
-    told = page.pagination and page.pagination.has_next is False
-    if rows and told and page.total_count in (None, len(page.data)):
-        return asked & rows
-    other = next(iter(rows - asked), None)
-    shown, filters = await _by_id(
-        transport, {*asked, *([other] if other else [])}, deadline
-    )
-    if filters and shown:
-        return shown & asked
-    return await _in_all_pages(transport, asked, deadline)
-
-
-async def _by_id(
-    transport: Transport, request_ids: Collection[str], deadline: Deadline
-) -> tuple[set[str], bool]:
-    """Those of these IDs that a filter shows, and whether it shows nothing else."""
-    query = ListQuery(filters=(ListFilter("request_id", "in", tuple(request_ids)),))
-    shown: set[str] = set()
-
-    def take(page: Sequence[DeploymentSummary]) -> bool:
-        shown.update(row.request_id for row in page)
-        return not shown <= set(request_ids)
-
-    try:
-        await _read(transport, query, deadline, LONGEST_SWEEP, take)
-    except BadRequest:
-        return shown, False
-    return shown, shown <= set(request_ids)
-
-
-async def _in_all_pages(
-    transport: Transport, request_ids: Collection[str], deadline: Deadline
-) -> Collection[str] | None:
-    """Those of these IDs that are in any page. None: there are no rows or too many."""
-    rows: set[str] = set()
-
-    def take(page: Sequence[DeploymentSummary]) -> bool:
-        rows.update(row.request_id for row in page)
-        return False
-
-    # Twice, as pages shift while deployments come and go.
-    for _ in range(2):
-        if not await newest(transport, take, deadline.left() or 0.0):
-            return None
-    return {*request_ids} & rows if rows else None
+    query = NEWEST if request_ids is None else by_id(request_ids)
+    return await read_pages(transport, query, deadline, pages, enough)
 
 
 async def under_tags(

@@ -1,29 +1,26 @@
-"""Polls statuses, filtered lists and pages of all deployments, and resolves waiters."""
+"""Polls statuses, filtered lists and pages of all deployments, and resolves the waiters
+for READY.
+"""
 
 import asyncio
 from collections.abc import Collection, Sequence
-from math import inf
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
+from .._transport.deadlines import Deadline
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
 from ..errors import (
     ApiError,
-    DeploymentFailed,
     DeploymentTerminated,
     EdgegapError,
     QueueTooLong,
     is_permanent,
 )
-from ..models.deployment import (
-    DeploymentState,
-    DeploymentStatus,
-    DeploymentSummary,
-    ReadyDeployment,
-)
+from ..models.deployment import DeploymentStatus, DeploymentSummary, ReadyDeployment
 from .filter_health import FilterHealth
-from .schedule import MISSING, Goal, Outcome, PolledState, Schedule, Waiter, size
+from .outcomes import CONFIRM_AFTER, claim_of, has_address, outcome_of, ready_by
+from .schedule import MISSING, UNPROVEN, PolledState, ReadyWaiter, Schedule, size
 
 # Seconds for a list, with its time in the queue. If a list takes longer, statuses may
 # show the result earlier.
@@ -33,41 +30,6 @@ LIST_TIMEOUT = 10.0
 FULL_COUNTS = 0.25
 # HTTP statuses with which the API refuses a filter or a URL that is too long.
 REFUSALS = (400, 414, 431)
-
-
-def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
-    """Return the outcome that a status shows, or None.
-
-    The state decides. `running` and `error` count only if this version of the SDK does
-    not know the state.
-    """
-    state = status.state
-    unknown = state is DeploymentState.UNKNOWN
-    if goal == "stopped":
-        return (
-            DeploymentTerminated(status.request_id)
-            if state is DeploymentState.TERMINATED
-            else None
-        )
-    if state is DeploymentState.READY or (unknown and status.running):
-        return ready_by(status)
-    if state is DeploymentState.ERROR or (unknown and status.error):
-        return DeploymentFailed(status.request_id, status.error_detail, status)
-    if state in (DeploymentState.TERMINATING, DeploymentState.TERMINATED):
-        return DeploymentTerminated(status.request_id)
-    return None
-
-
-def ready_by(shown: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
-    """Return the part of a status or a list row that players need to connect."""
-    return ReadyDeployment(
-        request_id=shown.request_id,
-        fqdn=shown.fqdn,
-        public_ip=shown.public_ip,
-        ports=shown.ports,
-        tags=shown.tags,
-        start_time=shown.start_time,
-    )
 
 
 class Poller:
@@ -89,31 +51,31 @@ class Poller:
         self._schedule, self._health = schedule, health
         self.ready_lists: float = 0
 
-    async def poll_status(self, waiter: Waiter) -> None:
+    async def poll_status(self, waiter: ReadyWaiter) -> None:
         """Poll the status of one waiter."""
         began = _now()
-        left = None if waiter.deadline is None else max(waiter.deadline - began, 0.001)
         try:
             status = await self._transport.call(
                 STATUS,
                 {"request_id": waiter.request_id},
-                timeout=left,
+                timeout=_left(waiter),
                 priority="background",
+                progress=waiter.poll,
             )
         except EdgegapError as error:
             await self._failed(waiter, error)
         else:
             self._seen(waiter, status)
         finally:
-            waiter.polling, waiter.due = (
-                False,
-                began + self._schedule.interval(waiter, began),
-            )
+            self._schedule.polled(waiter, began)
 
-    def _seen(self, waiter: Waiter, status: DeploymentStatus) -> None:
-        waiter.last, waiter.failed_polls = status, 0
+    def _seen(self, waiter: ReadyWaiter, status: DeploymentStatus) -> None:
+        waiter.answered(status)
         self._existence.heard(waiter.request_id)
-        outcome = outcome_of(status, waiter.goal)
+        outcome, now = outcome_of(status), _now()
+        claim = None if outcome else claim_of(status)
+        if waiter.claims(claim and claim[0], now, CONFIRM_AFTER) and claim:
+            outcome = claim[1]
         if outcome is None:
             return
         if (
@@ -121,25 +83,28 @@ class Poller:
             and waiter in self._schedule
             and isinstance(outcome, ReadyDeployment)
         ):
-            self._health.not_shown(waiter.request_id, _now())
+            self._health.not_shown(waiter.request_id, now)
         self._schedule.resolve(waiter, outcome)
 
-    async def _failed(self, waiter: Waiter, error: EdgegapError) -> None:
+    async def _failed(self, waiter: ReadyWaiter, error: EdgegapError) -> None:
         waiter.record_failure(error)
         waiter.failed_polls += 1
         if isinstance(error, ApiError) and await self._existence.is_gone(
-            self._transport, waiter.request_id, error, waiter.deadline
+            self._transport, waiter.request_id, error, waiter.deadline, doubt=True
         ):
             gone = DeploymentTerminated(waiter.request_id)
             gone.__cause__ = error
             self._schedule.resolve(waiter, gone)
         elif is_permanent(error):
-            self._schedule.resolve(waiter, error)
+            if waiter.believes(error, _now()):
+                self._schedule.resolve(waiter, error)
         elif isinstance(error, QueueTooLong):
             now = _now()
             self._schedule.end_before(now + error.wait, waiter, now)
 
-    async def poll_list(self, chunk: dict[str, Waiter], state: PolledState) -> None:
+    async def poll_list(
+        self, chunk: dict[str, ReadyWaiter], state: PolledState
+    ) -> None:
         """Poll which deployments are in a state.
 
         Args:
@@ -155,19 +120,10 @@ class Poller:
         try:
             more = await self._ask_list(chunk, state, began)
         finally:
-            for waiter in chunk.values():
-                waiter.listing = False
-                if state == "error":
-                    waiter.error_due = began + self._schedule.error_interval(
-                        waiter, began
-                    )
-                else:
-                    waiter.due = (
-                        -inf if more else began + self._schedule.interval(waiter, began)
-                    )
+            self._schedule.listed(chunk.values(), state, began, more=more)
 
     async def _ask_list(
-        self, chunk: dict[str, Waiter], state: PolledState, began: float
+        self, chunk: dict[str, ReadyWaiter], state: PolledState, began: float
     ) -> bool:
         """Return whether further pages may show more deployments of these waiters."""
         asked = {*chunk, *(self._health.expected if state == "ready" else ())}
@@ -181,10 +137,11 @@ class Poller:
         shown = [row.request_id for row in page.data]
         self._health.judge(shown, asked, began, sound=sound, full=full)
         for row in page.data:
-            waiter = chunk.get(row.request_id)
-            if waiter and row.ready and state == "ready":
-                self._schedule.resolve(waiter, ready_by(row))
-            elif waiter and sound:
+            if (waiter := chunk.get(row.request_id)) is None:
+                continue
+            if row.ready and state == "ready":
+                self._shown_ready(waiter, row)
+            elif sound:
                 # The row lacks details that only a status has.
                 self._schedule.poll_soon(waiter)
         if state == "ready":
@@ -195,8 +152,20 @@ class Poller:
             )
         return full and bool({*shown} & {*chunk})
 
+    def _shown_ready(self, waiter: ReadyWaiter, row: DeploymentSummary) -> None:
+        """A list shows that a deployment is READY. Its status may have an address that
+        the row lacks.
+        """
+        if has_address(row):
+            self._schedule.resolve(waiter, ready_by(row))
+        elif _now() - waiter.polled_at >= UNPROVEN:
+            self._schedule.poll_soon(waiter)
+
     def _list_failed(
-        self, waiters: dict[str, Waiter], error: EdgegapError, asked: Collection[str]
+        self,
+        waiters: dict[str, ReadyWaiter],
+        error: EdgegapError,
+        asked: Collection[str],
     ) -> None:
         for waiter in waiters.values():
             waiter.record_failure(error)
@@ -205,7 +174,7 @@ class Poller:
         else:
             self._health.failed(_now())
 
-    async def sweep(self, waiters: dict[str, Waiter], *, filtered: bool) -> None:
+    async def sweep(self, waiters: dict[str, ReadyWaiter], *, filtered: bool) -> None:
         """Read pages, newest first, until they have shown all of these waiters.
 
         Args:
@@ -218,10 +187,9 @@ class Poller:
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
                 missing.discard(row.request_id)
-                if row.ready and (
-                    waiter := self._schedule.get(row.request_id, "ready")
-                ):
-                    self._schedule.resolve(waiter, ready_by(row))
+                waiter = self._schedule.waiters.get(row.request_id)
+                if row.ready and waiter:
+                    self._shown_ready(waiter, row)
             unrequested.update(
                 row.request_id
                 for row in rows
@@ -250,15 +218,11 @@ class Poller:
             if unrequested:
                 self._health.distrust(began)
         finally:
-            for waiter in waiters.values():
-                waiter.listing, waiter.due = (
-                    False,
-                    began + self._schedule.interval(waiter, began),
-                )
+            self._schedule.listed(waiters.values(), "any", began, more=False)
 
     def _seen_to_exist(
         self,
-        waiters: dict[str, Waiter],
+        waiters: dict[str, ReadyWaiter],
         missing: Collection[str],
         began: float,
         *,
@@ -274,6 +238,11 @@ class Poller:
             elif filtered:
                 # The deployment exists. Another list shows whether it is in ERROR.
                 waiter.polled_at = began
+
+
+def _left(waiter: ReadyWaiter) -> float | None:
+    deadline = waiter.deadline
+    return None if deadline is None else Deadline(deadline, 0.0).left()
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""The last webhook of each deployment.
+"""The last event of each deployment.
 
 Waiters that start after a webhook get its outcome. No waiter gets an outcome that is
 out of date, such as READY after a stop.
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .._deploys.records import Records
 from ..errors import DeploymentFailed, DeploymentTerminated
-from ..models.deployment import ReadyDeployment
-from .poller import outcome_of
-from .schedule import Goal, Outcome
+from ..models.deployment import EndReason, ReadyDeployment
+from .outcomes import Outcome, has_address, outcome_of
 
 # Most sessions use no webhooks, so they need not import that module.
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 # Seconds for which READY and ERROR are reported to waiters that start later.
 FRESH = 30.0
+# The same for a status that was answered when its callers had left.
+FRESH_STATUS = 5.0
 
 
 class _Stage(IntEnum):
@@ -40,12 +41,12 @@ class _Last(NamedTuple):
 
     Attributes:
         stage: the stage that it reports.
-        since: when it arrived, on the loop's clock.
+        until: until when it is reported to waiters, on the loop's clock.
         outcome: the outcome that a webhook shows. None: it needs a poll.
     """
 
     stage: _Stage
-    since: float
+    until: float
     outcome: Outcome | None = None
 
 
@@ -67,7 +68,15 @@ class RecentEvents:
             # The event is late or sent again. The server may be gone by now, so a poll
             # decides.
             outcome = None
-        self._put(event.request_id, _Last(_Stage[event.event.upper()], now, outcome))
+        stage = _Stage[event.event.upper()]
+        self._put(event.request_id, _Last(stage, now + FRESH, outcome))
+
+    def seen(self, ready: ReadyDeployment, now: float) -> None:
+        """Record a status that says READY, and that nobody waited for any more."""
+        last = self._last(ready.request_id)
+        if last is None or last.stage is _Stage.READY:
+            news = _Last(_Stage.READY, now + FRESH_STATUS, ready)
+            self._records.of(ready.request_id).last_event = news
 
     def _last(self, request_id: str) -> _Last | None:
         record = self._records.get(request_id)
@@ -78,21 +87,39 @@ class RecentEvents:
         """Record a stop or an end. From now on, only the end is an outcome."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
+    def terminated(self, request_id: str, now: float) -> None:
+        """Record that a deployment does not exist any more."""
+        gone = DeploymentTerminated(request_id)
+        self._put(request_id, _Last(_Stage.TERMINATED, now, gone))
+
     def _put(self, request_id: str, news: _Last) -> None:
         last = self._last(request_id)
         again = last and last.stage is news.stage and last.outcome
         if not again and (last is None or last.stage <= news.stage):
             self._records.of(request_id).last_event = news
 
-    def outcome(self, request_id: str, goal: Goal, now: float) -> Outcome | None:
-        """Return the outcome for a waiter, if it is known without a poll."""
+    def outcome(self, request_id: str, now: float) -> Outcome | None:
+        """Return the outcome for a waiter for READY, if it is known without a poll."""
         last = self._last(request_id)
-        if last is None or (
-            last.stage is not _Stage.TERMINATED
-            and (goal == "stopped" or now - last.since >= FRESH)
-        ):
+        if last is None or (last.stage is not _Stage.TERMINATED and now >= last.until):
             return None
         return last.outcome
+
+    def end(self, request_id: str, *, gone: bool) -> EndReason | None:
+        """Return why a server has ended, if it is known without a poll.
+
+        Args:
+            gone: only if it does not exist any more.
+        """
+        last = self._last(request_id)
+        if last is None:
+            return None
+        if last.stage is _Stage.TERMINATED or (
+            last.stage is _Stage.ENDING and not gone
+        ):
+            return EndReason.STOPPED
+        failed = last.stage is _Stage.ERROR and last.outcome and not gone
+        return EndReason.FAILED if failed else None
 
 
 def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
@@ -104,12 +131,9 @@ def _outcome_of_event(event: "WebhookEvent") -> Outcome | None:
     """
     if event.event == "terminated":
         return DeploymentTerminated(event.request_id)
-    outcome = outcome_of(event.status, "ready")
+    outcome = outcome_of(event.status)
     if event.event == "error":
         return outcome if isinstance(outcome, DeploymentFailed) else None
-    complete = (
-        isinstance(outcome, ReadyDeployment)
-        and outcome.ports
-        and (outcome.fqdn or outcome.public_ip)
-    )
-    return outcome if complete else None
+    if isinstance(outcome, ReadyDeployment) and has_address(outcome):
+        return outcome
+    return None

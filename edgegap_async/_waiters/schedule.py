@@ -1,4 +1,4 @@
-"""The waiters of a session, and the choice of the next poll.
+"""The waiters for READY of a session, and the choice of the next poll.
 
 `_waiters/__init__.py` has the rules. This module does no I/O: the caller passes the
 time.
@@ -6,19 +6,16 @@ time.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from heapq import nsmallest
 from math import inf
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
-from ..errors import EdgegapError
-from ..models.deployment import DeploymentStatus, ReadyDeployment
+from .due_queue import DueQueue
+from .outcomes import Outcome
+from .waiter import StatusPoll, Waiter
 
-Goal: TypeAlias = Literal["ready", "stopped"]
 # The state that a list is filtered by. "any": the list is not filtered by a state.
 PolledState: TypeAlias = Literal["ready", "error"]
 ListState: TypeAlias = PolledState | Literal["any"]
-Outcome: TypeAlias = ReadyDeployment | EdgegapError
-# The result None means that no poll can end before the deadline.
 WaitFuture: TypeAlias = asyncio.Future[Outcome | None]
 
 # The least and the most seconds between two polls of a waiter.
@@ -40,10 +37,6 @@ OVERDUE, OVERDUE_INTERVALS = 10.0, 15
 UNPROVEN = 1.0
 # Seconds after which a status is polled if no list shows the deployment.
 MISSING = 2.0
-# After so many failed status polls in a row, lists are used even for a single waiter.
-STATUS_FAILURES = 3
-# A status poll without an answer for so many seconds counts as such failures.
-STATUS_TIMEOUT = 2.0
 # Characters around an ID in a percent-encoded list: two quotes and a comma.
 QUOTING = 9
 
@@ -53,137 +46,73 @@ def size(request_ids: Iterable[str]) -> int:
     return sum(len(request_id) + QUOTING for request_id in request_ids)
 
 
-def _by_due(waiter: "Waiter") -> float:
+def _by_due(waiter: "ReadyWaiter") -> float:
     return waiter.due
 
 
-def _by_error_due(waiter: "Waiter") -> float:
+def _by_error_due(waiter: "ReadyWaiter") -> float:
     return waiter.error_due
 
 
-def _by_polled(waiter: "Waiter") -> float:
-    return waiter.polled_at
-
-
-def _by_overdue(waiter: "Waiter") -> float:
+def _by_overdue(waiter: "ReadyWaiter") -> float:
     return waiter.polled_at + max(
         OVERDUE, OVERDUE_INTERVALS * waiter.interval(waiter.polled_at)
     )
 
 
-_WHEN: Mapping[ListState, Callable[["Waiter"], float]] = {
+# When a waiter is due for each kind of list.
+_WHEN: Mapping[ListState, Callable[["ReadyWaiter"], float]] = {
     "ready": _by_due,
     "error": _by_error_due,
     "any": _by_overdue,
 }
 
 
-class Waiter:
-    """A deployment that some callers wait for: to become READY, or to be gone."""
+class ReadyWaiter(Waiter[Outcome]):
+    """A deployment that some callers wait for, until it is READY.
 
-    __slots__ = (
-        "began",
-        "callers",
-        "due",
-        "error_due",
-        "failed_polls",
-        "failure",
-        "goal",
-        "hooked",
-        "last",
-        "listed",
-        "listing",
-        "poll_task",
-        "polled_at",
-        "polling",
-        "request_id",
-    )
+    Args:
+        due: when it is polled first, on the loop's clock.
+        hooked: Edgegap sends webhooks for it.
+
+    Attributes:
+        error_due: when it is due for a list of deployments in ERROR.
+        listed: any list has included this deployment in its filter.
+    """
+
+    __slots__ = ("due", "error_due", "hooked", "listed")
 
     def __init__(
-        self,
-        request_id: str,
-        goal: Goal,
-        now: float,
-        due: float,
-        *,
-        hooked: bool = False,
+        self, request_id: str, now: float, due: float, *, hooked: bool = False
     ) -> None:
-        self.request_id: str = request_id
-        self.goal: Goal = goal
-        # The future of each caller, with the deadline of the caller.
-        self.callers: dict[WaitFuture, float | None] = {}
-        self.began: float = now
-        # Whether Edgegap sends webhooks for this deployment.
+        super().__init__(request_id, now)
         self.hooked: bool = hooked
         self.due: float = due
         self.error_due: float = due + ERROR_INTERVALS * FASTEST
-        # The time of the last status poll.
-        self.polled_at: float = now
-        # Failed status polls in a row.
-        self.failed_polls: int = 0
-        # Whether a status poll is in progress.
-        self.polling: bool = False
-        # The task of the latest status poll.
-        self.poll_task: asyncio.Task[None] | None = None
-        # Whether a list with this deployment is in progress.
-        self.listing: bool = False
-        # Whether any list has included this deployment in its filter.
         self.listed: bool = False
-        self.last: DeploymentStatus | None = None
-        self.failure: EdgegapError | None = None
-
-    @property
-    def deadline(self) -> float | None:
-        """The latest deadline of the callers. None: one of them has no deadline."""
-        latest = -inf
-        for deadline in self.callers.values():
-            if deadline is None:
-                return None
-            latest = max(latest, deadline)
-        return latest
-
-    def record_failure(self, error: EdgegapError) -> None:
-        """Record the error of a poll.
-
-        A time-out does not replace another error, which has more information.
-        """
-        if self.failure is None or not isinstance(error, TimeoutError):
-            self.failure = error
-
-    def status_unavailable(self, now: float) -> bool:
-        """Return whether status polls fail or hang."""
-        return self.failed_polls >= STATUS_FAILURES or (
-            self.polling and now - self.polled_at >= STATUS_TIMEOUT
-        )
 
     def interval(self, now: float) -> float:
         """Return the seconds between two polls."""
         return min(max(FASTEST, SLOWING * (now - self.began)), SLOWEST)
 
 
-class WaitHandle(NamedTuple):
-    """The wait of one caller.
+class Schedule:
+    """All waiters for READY of a session.
 
-    Attributes:
-        waiter: the deployment that the caller waits for.
-        future: the result of the wait.
-        timeout: seconds, as the caller passed them. None: no limit.
-        deadline: the same as a time on the loop's clock.
+    What is due next is found without looking at all waiters.
     """
 
-    waiter: Waiter
-    future: WaitFuture
-    timeout: float | None
-    deadline: float | None
-
-
-class Schedule:
-    """All waiters of a session."""
-
     def __init__(self) -> None:
-        self._waiters: dict[Goal, dict[str, Waiter]] = {"ready": {}, "stopped": {}}
+        self.waiters: dict[str, ReadyWaiter] = {}
+        # The waiters that are not in a list at the moment, by when they are due for one.
+        self._due: Mapping[ListState, DueQueue[ReadyWaiter]] = {
+            state: DueQueue() for state in _WHEN
+        }
+        # All waiters, by when their status is due, and by when it was polled last.
+        self._by_status: DueQueue[ReadyWaiter] = DueQueue()
+        self._by_polled: DueQueue[ReadyWaiter] = DueQueue()
         # Waiters to poll out of turn, in order.
-        self._soon: dict[Waiter, None] = {}
+        self._soon: dict[ReadyWaiter, None] = {}
         self._next_unproven = -inf
         # Missing webhooks in a row.
         self._missed = MISSES
@@ -191,38 +120,34 @@ class Schedule:
         self._next_partial = -inf
 
     def __bool__(self) -> bool:
-        return any(self._waiters.values())
+        return bool(self.waiters)
 
-    def __contains__(self, waiter: Waiter) -> bool:
+    def __contains__(self, waiter: ReadyWaiter) -> bool:
         """Whether callers still wait. A poll may end after the last of them left."""
-        return self._waiters[waiter.goal].get(waiter.request_id) is waiter
+        return self.waiters.get(waiter.request_id) is waiter
 
-    @property
-    def ready(self) -> dict[str, Waiter]:
-        """The waiters for READY, by request_id."""
-        return self._waiters["ready"]
-
-    def find(self, request_id: str) -> list[Waiter]:
-        """Return the waiters of a deployment, with either goal."""
-        return [
-            waiter
-            for waiters in self._waiters.values()
-            if (waiter := waiters.get(request_id))
-        ]
-
-    def add(self, waiter: Waiter) -> None:
+    def add(self, waiter: ReadyWaiter) -> None:
         """Add a waiter."""
-        self._waiters[waiter.goal][waiter.request_id] = waiter
+        self.waiters[waiter.request_id] = waiter
+        self._enqueue(waiter)
 
-    def get(self, request_id: str, goal: Goal) -> Waiter | None:
-        """Return the waiter of a deployment with this goal."""
-        return self._waiters[goal].get(request_id)
-
-    def leave(self, waiter: Waiter, future: WaitFuture) -> None:
+    def leave(self, waiter: ReadyWaiter, future: WaitFuture) -> None:
         """Remove a caller, and the waiter after its last caller."""
         waiter.callers.pop(future, None)
         if not waiter.callers:
             self._drop(waiter)
+
+    def _enqueue(self, waiter: ReadyWaiter) -> None:
+        self._by_status.put(waiter, waiter.due)
+        self._by_polled.put(waiter, waiter.polled_at)
+        if not waiter.listing:
+            for state, queue in self._due.items():
+                queue.put(waiter, _WHEN[state](waiter))
+
+    def _begin_list(self, waiter: ReadyWaiter) -> None:
+        waiter.listing = True
+        for queue in self._due.values():
+            queue.discard(waiter)
 
     @property
     def webhooks_arrive(self) -> bool:
@@ -232,7 +157,7 @@ class Schedule:
         """
         return self._missed < MISSES
 
-    def interval(self, waiter: Waiter, now: float) -> float:
+    def interval(self, waiter: ReadyWaiter, now: float) -> float:
         """Return the seconds between two polls of a waiter."""
         return (
             SAFETY_NET
@@ -240,7 +165,7 @@ class Schedule:
             else waiter.interval(now)
         )
 
-    def error_interval(self, waiter: Waiter, now: float) -> float:
+    def _error_interval(self, waiter: ReadyWaiter, now: float) -> float:
         """Return the seconds between two lists of deployments in ERROR.
 
         While webhooks arrive, lists only make up for lost ones, so both kinds of lists
@@ -257,7 +182,7 @@ class Schedule:
         """Lists of READY deployments between two other lists."""
         return 1 if self.webhooks_arrive else ERROR_INTERVALS
 
-    def receive(self, waiter: Waiter, outcome: Outcome | None) -> None:
+    def receive(self, waiter: ReadyWaiter, outcome: Outcome | None) -> None:
         """Resolve a waiter by a webhook, or poll it soon if there is no outcome."""
         if outcome is None:
             self.poll_soon(waiter)
@@ -268,41 +193,43 @@ class Schedule:
         """Record that a webhook of any deployment has arrived."""
         self._missed = 0
 
-    def resolve(self, waiter: Waiter, outcome: Outcome) -> None:
+    def resolve(self, waiter: ReadyWaiter, outcome: Outcome) -> None:
         """Resolve a waiter with the outcome that a poll has found."""
         self._missed += waiter.hooked and waiter in self
         self._end(waiter, outcome)
 
-    def end_before(self, when: float, waiter: Waiter, now: float) -> None:
+    def end_before(self, when: float, waiter: ReadyWaiter, now: float) -> None:
         """End the callers whose deadline is before `when`, unless lists or webhooks may
         still resolve them.
 
         Args:
             when: the time before which no status poll can be sent.
         """
-        if waiter.hooked or (waiter.goal == "ready" and self._in_lists(now)):
+        if waiter.hooked or self._in_lists(now):
             return
         for future, deadline in waiter.callers.items():
             if deadline is not None and deadline < when and not future.done():
                 future.set_result(None)
 
-    def _end(self, waiter: Waiter, outcome: Outcome) -> None:
+    def _end(self, waiter: ReadyWaiter, outcome: Outcome) -> None:
         self._drop(waiter)
-        for future in waiter.callers:
-            if not future.done():
-                future.set_result(outcome)
+        waiter.resolve(outcome)
 
-    def _drop(self, waiter: Waiter) -> None:
+    def _drop(self, waiter: ReadyWaiter) -> None:
         self._soon.pop(waiter, None)
         if waiter in self:
-            del self._waiters[waiter.goal][waiter.request_id]
+            del self.waiters[waiter.request_id]
+            for queue in (self._by_status, self._by_polled, *self._due.values()):
+                queue.discard(waiter)
 
-    def poll_soon(self, waiter: Waiter) -> None:
+    def poll_soon(self, waiter: ReadyWaiter) -> None:
         """Poll the status of a waiter out of turn."""
         if waiter in self:
             self._soon[waiter] = None
 
-    def next_status(self, now: float, *, proven: bool, failing: bool) -> Waiter | None:
+    def next_status(
+        self, now: float, *, proven: bool, failing: bool
+    ) -> ReadyWaiter | None:
         """Choose the waiter whose status is polled now, and mark it as being polled.
 
         Args:
@@ -312,102 +239,133 @@ class Schedule:
         waiter = self._choose(now, proven=proven, failing=failing)
         if waiter:
             self._soon.pop(waiter, None)
-            waiter.polling, waiter.polled_at = True, now
+            waiter.poll, waiter.polled_at = StatusPoll(), now
+            self._enqueue(waiter)
         return waiter
 
-    def _choose(self, now: float, *, proven: bool, failing: bool) -> Waiter | None:
+    def polled(self, waiter: ReadyWaiter, began: float) -> None:
+        """A status poll has ended.
+
+        Args:
+            began: when it began.
+        """
+        waiter.poll = None
+        waiter.due = began + self.interval(waiter, began)
+        if waiter in self:
+            self._enqueue(waiter)
+
+    def _choose(self, now: float, *, proven: bool, failing: bool) -> ReadyWaiter | None:
         flagged = next((waiter for waiter in self._soon if not waiter.polling), None)
         if flagged:
             return flagged
-        alone = failing or len(self.ready) == 1
-        if (
-            not alone
-            and not proven
-            and now >= self._next_unproven
-            and (unproven := self._unproven(now))
-        ):
-            # It goes before the waiters for an end, of which there may be many.
-            return unproven
-        singly: list[Waiter] = [
-            *self._waiters["stopped"].values(),
-            *(self.ready.values() if alone else ()),
-        ]
-        due = [waiter for waiter in singly if waiter.due <= now and not waiter.polling]
-        return min(due, key=_by_due, default=None)
+        if failing or len(self.waiters) == 1:
+            return self._first_due(now)
+        return self._unproven(now) if not proven else None
 
-    def _unproven(self, now: float) -> Waiter | None:
+    def _first_due(self, now: float) -> ReadyWaiter | None:
+        """Return the waiter that is due first, unless it is being polled."""
+        queue, polling = self._by_status, list[ReadyWaiter]()
+        found = None
+        while found is None and queue.first_due() <= now:
+            waiter = queue.pop()
+            polling.append(waiter)
+            found = None if waiter.polling else waiter
+        for waiter in polling:
+            queue.put(waiter, waiter.due)
+        return found
+
+    def _unproven(self, now: float) -> ReadyWaiter | None:
         """Return the waiter to check by its status, as no list has proven to work."""
-        free = [waiter for waiter in self.ready.values() if not waiter.polling]
-        oldest = min(free, key=_by_polled) if free else None
-        if oldest is None or now - oldest.polled_at < UNPROVEN:
+        oldest = self._by_polled.first()
+        if (
+            oldest is None
+            or oldest.polling
+            or now < self._next_unproven
+            or now - oldest.polled_at < UNPROVEN
+        ):
             return None
         self._next_unproven = now + self.interval(oldest, now)
         return oldest
 
     def _in_lists(self, now: float) -> bool:
         """Return whether lists are used."""
-        return len(self.ready) > 1 or any(
-            waiter.status_unavailable(now) for waiter in self.ready.values()
+        return len(self.waiters) > 1 or any(
+            waiter.status_unavailable(now) for waiter in self.waiters.values()
         )
 
-    def next_list(self, now: float, room: int, state: ListState) -> dict[str, Waiter]:
+    def next_list(
+        self, now: float, room: int, state: ListState
+    ) -> dict[str, ReadyWaiter]:
         """Choose the waiters for the next list, and mark them as being listed.
 
-        If a waiter is due, others that fit into the URL are listed with it, those that
-        are due next first.
+        If a waiter is due, the rest of the URL is filled with others, those that are due
+        next first.
 
         Args:
             room: characters of IDs that fit into the URL.
             state: the state that the list is filtered by.
         """
-        when = _WHEN[state]
-        free = [waiter for waiter in self.ready.values() if not waiter.listing]
-        due = sum(when(waiter) <= now for waiter in free)
-        if not due or not self._in_lists(now):
+        queue = self._due[state]
+        if queue.first_due() > now or not self._in_lists(now):
             return {}
-        chunk: dict[str, Waiter] = {}
-        for waiter in nsmallest(room // QUOTING, free, key=when):
+        # A list that leaves room in its URL is not sent more often than every 0.25 s:
+        # others may become due meanwhile.
+        if state == "ready" and now < self._next_partial:
+            return {}
+        chunk: dict[str, ReadyWaiter] = {}
+        while waiter := queue.first():
             room -= size([waiter.request_id])
             if room < 0 and chunk:
                 break
             chunk[waiter.request_id] = waiter
-        # A list that leaves room in its URL is not sent more often than every 0.25 s:
-        # others may become due meanwhile.
-        if due <= len(chunk) and state == "ready":
-            if now < self._next_partial:
-                return {}
+            self._begin_list(waiter)
+        if state == "ready" and queue.first_due() > now:
             self._next_partial = now + FASTEST
-        for waiter in chunk.values():
-            waiter.listing = True
         return chunk
 
-    def next_sweep(self, now: float) -> dict[str, Waiter]:
-        """Return all waiters for READY, if one of them is due for a sweep."""
-        waiters = dict(self.ready)
-        if not self._in_lists(now) or not any(
-            waiter.due <= now and not waiter.listing for waiter in waiters.values()
-        ):
+    def next_sweep(self, now: float) -> dict[str, ReadyWaiter]:
+        """Return all waiters, if one of them is due for a sweep."""
+        if not self._in_lists(now) or self._due["ready"].first_due() > now:
             return {}
+        waiters = dict(self.waiters)
         for waiter in waiters.values():
-            waiter.listing = True
+            self._begin_list(waiter)
         return waiters
+
+    def listed(
+        self,
+        chunk: Iterable[ReadyWaiter],
+        state: ListState,
+        began: float,
+        *,
+        more: bool,
+    ) -> None:
+        """A list has ended.
+
+        Args:
+            began: when its request began.
+            more: further pages may show more of these waiters, so they are due at once.
+        """
+        for waiter in chunk:
+            waiter.listing = False
+            if state == "error":
+                waiter.error_due = began + self._error_interval(waiter, began)
+            else:
+                waiter.due = -inf if more else began + self.interval(waiter, began)
+            if waiter in self:
+                self._enqueue(waiter)
 
     def next_due(self, now: float) -> float:
         """Return the time at which the next poll may be due.
 
-        Waiters that are due already do not count: they wait for the end of another
-            poll.
+        Waiters that are due already do not count: they wait for the end of another poll.
         """
-        dues = [
-            waiter.due
-            for waiters in self._waiters.values()
-            for waiter in waiters.values()
-        ]
+        dues = [queue.first_due() for queue in (self._by_status, *self._due.values())]
         soonest = min(
             (due for due in (*dues, self._next_partial) if due > now), default=inf
         )
         # A single waiter needs only its status, unless the status poll takes long.
-        alone = len(self.ready) < 2 and not any(
-            waiter.polling for waiter in self.ready.values()
+        alone = len(self.waiters) < 2 and not any(
+            waiter.polling for waiter in self.waiters.values()
         )
         return soonest if alone else min(soonest, now + FASTEST)

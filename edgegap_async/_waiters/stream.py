@@ -5,7 +5,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeAlias
 
-from .schedule import Outcome, WaitFuture, WaitHandle
+from .outcomes import Outcome
+from .waiter import WaitHandle
 
 Until: TypeAlias = Callable[[Awaitable[object], float | None], Awaitable[bool]]
 
@@ -26,19 +27,19 @@ class ReadyStream:
 
     def __init__(
         self,
-        handles: Collection[WaitHandle],
+        handles: Collection[WaitHandle[Outcome]],
         until: Until,
-        result: Callable[[WaitHandle], Outcome],
+        result: Callable[[WaitHandle[Outcome]], Outcome],
     ) -> None:
         self._until, self._result = until, result
         self._remaining = {handle.future: handle for handle in handles}
         self._deadline = next((handle.deadline for handle in handles), None)
-        self._resolved: deque[WaitFuture] = deque()
+        self._resolved: deque[asyncio.Future[Outcome | None]] = deque()
         self._changed = asyncio.Event()
         for future in self._remaining:
             future.add_done_callback(self._mark_resolved)
 
-    def _mark_resolved(self, future: WaitFuture) -> None:
+    def _mark_resolved(self, future: asyncio.Future[Outcome | None]) -> None:
         self._resolved.append(future)
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""The watcher of a session: one background task polls for all waiters.
+"""The waiters for READY of a session: one background task polls for all of them.
 
 It runs only while there are waiters. See `_waiters/__init__.py`.
 """
@@ -8,7 +8,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from contextvars import Context
 from copy import copy
 from functools import partial
 from math import inf
@@ -17,20 +16,19 @@ from typing import TYPE_CHECKING
 from .._deploys.existence import Existence
 from .._deploys.records import Records
 from .._transport.client import Transport
-from ..errors import (
-    DeadlineExceeded,
-    DeploymentTerminated,
-    EdgegapError,
-    ReadyTimeout,
-    SessionClosed,
-)
+from ..errors import DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
+from .end_lists import EndLists
+from .end_watcher import EndWatcher
 from .filter_health import FilterHealth
+from .outcomes import Outcome
+from .poll_loop import PollLoop
 from .poller import Poller
 from .recent_events import RecentEvents
-from .schedule import Goal, ListState, Outcome, Schedule, Waiter, WaitFuture, WaitHandle
+from .schedule import ListState, ReadyWaiter, Schedule
 from .stream import ReadyStream
+from .waiter import WaitHandle, join
 
 # Most sessions use no webhooks, so they need not import that module.
 if TYPE_CHECKING:
@@ -51,11 +49,15 @@ STARTS = 20
 
 
 class Watcher:
-    """The waiters of a session, and the task that polls for them.
+    """The waiters for READY of a session, and the task that polls for them.
 
     Args:
         records: the records of the session's deployments.
         existence: decides whether a 404 means that a deployment is gone.
+
+    Attributes:
+        ends: the waiters for an end.
+        end_lists: looks at many deployments.
     """
 
     def __init__(
@@ -64,13 +66,18 @@ class Watcher:
         self._transport, self._records = transport, records
         self._schedule, self._health = Schedule(), FilterHealth()
         self._poller = Poller(transport, self._schedule, self._health, existence)
-        self._task: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._loop = PollLoop("edgegap watcher", transport, self)
         # Status polls in progress.
         self._single: set[asyncio.Task[None]] = set()
         # Lists and sweeps in progress.
         self._lists: set[asyncio.Task[None]] = set()
+        # Waiters whose callers have left during a status poll.
+        self._lingering: dict[str, ReadyWaiter] = {}
         self._events = RecentEvents(records)
+        self.end_lists: EndLists = EndLists(transport, existence)
+        self.ends: EndWatcher = EndWatcher(
+            transport, existence, self.end_lists, self._events
+        )
         # Seconds from the acceptance of a deploy to READY.
         self._starts: deque[float] = deque(maxlen=STARTS)
 
@@ -80,22 +87,25 @@ class Watcher:
         self._schedule.webhook_arrived()
         self._events.receive(event, now)
         self._health.forget(request_id)
-        for waiter in self._schedule.find(request_id):
-            outcome = self._events.outcome(request_id, waiter.goal, now)
-            if waiter.listed and isinstance(outcome, ReadyDeployment):
-                # A later list should show the deployment. If so, the filter works, and
-                # no status poll is needed to check it.
-                self._health.not_shown(request_id, now)
-            self._schedule.receive(waiter, outcome)
-        self._changed.set()
+        self.ends.learn(request_id)
+        if (waiter := self._schedule.waiters.get(request_id)) is None:
+            return
+        outcome = self._events.outcome(request_id, now)
+        if waiter.listed and isinstance(outcome, ReadyDeployment):
+            # A later list should show the deployment. If so, the filter works, and no
+            # status poll is needed to check it.
+            self._health.not_shown(request_id, now)
+        self._schedule.receive(waiter, outcome)
+        self._loop.notify()
 
     def stopping(self, request_id: str) -> None:
         """Record that a stop was accepted, or that a deployment is gone."""
         self._events.ends(request_id, asyncio.get_running_loop().time())
         self._health.forget(request_id)
-        for waiter in self._schedule.find(request_id):
+        self.ends.learn(request_id)
+        if waiter := self._schedule.waiters.get(request_id):
             self._schedule.poll_soon(waiter)
-        self._changed.set()
+            self._loop.notify()
 
     async def until_ready(
         self, request_id: str, timeout: float | None, probe: Probe | None = None
@@ -112,7 +122,7 @@ class Watcher:
             ReadyTimeout: the deployment is not READY in time, or its probe takes too
                 long.
         """
-        handle, outcome = await self._until(request_id, "ready", timeout)
+        handle, outcome = await self._until(request_id, timeout)
         if isinstance(outcome, EdgegapError):
             raise outcome
         if probe and not await self._passed(probe, outcome, handle):
@@ -120,7 +130,7 @@ class Watcher:
         return outcome
 
     async def _passed(
-        self, probe: Probe, server: ReadyDeployment, handle: WaitHandle
+        self, probe: Probe, server: ReadyDeployment, handle: WaitHandle[Outcome]
     ) -> bool:
         """Return whether the probe ends in time.
 
@@ -140,26 +150,10 @@ class Watcher:
             raise own[0]
         return ended
 
-    async def until_stopped(self, request_id: str, timeout: float | None) -> None:
-        """Wait until a deployment is gone.
-
-        Args:
-            request_id: the deployment.
-            timeout: seconds. None: no limit.
-
-        Raises:
-            DeadlineExceeded: the deployment is not gone in time.
-        """
-        _, outcome = await self._until(request_id, "stopped", timeout)
-        if isinstance(outcome, EdgegapError) and not isinstance(
-            outcome, DeploymentTerminated
-        ):
-            raise outcome
-
     async def _until(
-        self, request_id: str, goal: Goal, timeout: float | None
-    ) -> tuple[WaitHandle, Outcome]:
-        handle = self._join(request_id, goal, timeout)
+        self, request_id: str, timeout: float | None
+    ) -> tuple[WaitHandle[Outcome], Outcome]:
+        handle = self._join(request_id, timeout)
         try:
             await self._transport.wait(handle.future, handle.deadline)
             return handle, self._result(handle)
@@ -172,8 +166,7 @@ class Watcher:
     ) -> AsyncGenerator[ReadyStream, None]:
         """Open a stream of the outcomes of many waits for READY."""
         handles = [
-            self._join(request_id, "ready", timeout)
-            for request_id in dict.fromkeys(request_ids)
+            self._join(request_id, timeout) for request_id in dict.fromkeys(request_ids)
         ]
         try:
             yield ReadyStream(handles, self._transport.wait, self._result)
@@ -181,22 +174,22 @@ class Watcher:
             for handle in handles:
                 self._leave(handle)
 
-    def _join(self, request_id: str, goal: Goal, timeout: float | None) -> WaitHandle:
-        loop = self._transport.enter()
-        now = loop.time()
-        deadline = None if timeout is None else now + timeout
-        waiter = self._schedule.get(request_id, goal) or self._new(
-            request_id, goal, now
-        )
-        future: WaitFuture = loop.create_future()
-        waiter.callers[future] = deadline
-        if outcome := self._events.outcome(request_id, goal, now):
+    def _join(self, request_id: str, timeout: float | None) -> WaitHandle[Outcome]:
+        now = self._transport.enter().time()
+        waiter = self._schedule.waiters.get(request_id)
+        if waiter is None:
+            waiter = self._lingering.pop(request_id, None) or self._new(request_id, now)
+            if waiter.poll:
+                waiter.poll.left = False
+            self._schedule.add(waiter)
+        handle = join(self._transport, waiter, timeout)
+        if outcome := self._events.outcome(request_id, now):
             self._schedule.receive(waiter, outcome)
         else:
-            self._wake()
-        return WaitHandle(waiter, future, timeout, deadline)
+            self._loop.wake()
+        return handle
 
-    def _new(self, request_id: str, goal: Goal, now: float) -> Waiter:
+    def _new(self, request_id: str, now: float) -> ReadyWaiter:
         record = self._records.get(request_id)
         accepted, hooked = -inf, False
         if record and record.accepted_at is not None and record.ready_after is None:
@@ -204,26 +197,24 @@ class Watcher:
         first = accepted + min(
             FIRST_POLL * min(self._starts, default=0.0), LATEST_FIRST_POLL
         )
-        waiter = Waiter(
-            request_id,
-            goal,
-            now,
-            now if goal == "stopped" else max(now, first),
-            hooked=hooked,
-        )
-        self._schedule.add(waiter)
-        return waiter
+        return ReadyWaiter(request_id, now, max(now, first), hooked=hooked)
 
-    def _leave(self, handle: WaitHandle) -> None:
-        waiter = handle.waiter
+    def _leave(self, handle: WaitHandle[Outcome]) -> None:
+        waiter = self._schedule.waiters.get(handle.waiter.request_id)
+        if waiter is None or waiter is not handle.waiter:
+            # It has its outcome.
+            handle.waiter.callers.pop(handle.future, None)
+            return
         self._schedule.leave(waiter, handle.future)
-        if not waiter.callers and waiter.poll_task:
-            # The poll would take a slot that others need.
-            waiter.poll_task.cancel()
+        left, now = not waiter.callers, asyncio.get_running_loop().time()
+        if left and waiter.leave(now) and waiter.poll_task:
+            self._lingering[waiter.request_id] = waiter
+            # It does not count as one of those that others wait for.
+            self._single.discard(waiter.poll_task)
         if not self._schedule:
-            self._changed.set()
+            self._loop.notify()
 
-    def _result(self, handle: WaitHandle) -> Outcome:
+    def _result(self, handle: WaitHandle[Outcome]) -> Outcome:
         """End the wait of a caller, and return its outcome."""
         self._leave(handle)
         future = handle.future
@@ -241,7 +232,7 @@ class Watcher:
         return own
 
     def _timeout_error(
-        self, handle: WaitHandle, *, probing: bool = False
+        self, handle: WaitHandle[Outcome], *, probing: bool = False
     ) -> EdgegapError:
         waiter = handle.waiter
         if self._transport.closed:
@@ -251,11 +242,8 @@ class Watcher:
         late: EdgegapError = ReadyTimeout(
             waiter.request_id, handle.timeout or 0.0, waiter.last, probing=probing
         )
-        if waiter.goal == "stopped":
-            text = f"deployment {waiter.request_id} was not gone within {handle.timeout or 0:g} s"
-            late = DeadlineExceeded(text, request_sent=True)
-        late.__cause__ = waiter.failure or _status_timeout(
-            waiter, asyncio.get_running_loop().time()
+        late.__cause__ = waiter.failure or waiter.status_timeout(
+            asyncio.get_running_loop().time()
         )
         log.info("wait failed: %s", late, extra={"request_id": waiter.request_id})
         return late
@@ -270,43 +258,14 @@ class Watcher:
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """The tasks that must end with the session."""
-        return [self._task] if self._task else []
+        return self._loop.tasks
 
-    def _wake(self) -> None:
-        self._changed.set()
-        if self._task is None:
-            self._task = asyncio.create_task(
-                self._run(), name="edgegap watcher", context=Context()
-            )
-            self._task.add_done_callback(self._asleep)
+    def waiting(self) -> bool:
+        """Whether there are waiters, or answers that callers may come back for."""
+        return bool(self._schedule or self._lingering)
 
-    def _asleep(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()):
-            log.error("watcher crashed", exc_info=error)
-        elif self._schedule and not self._transport.closed:
-            # A waiter was added after the task had decided to end.
-            self._wake()
-
-    async def _run(self) -> None:
-        """Poll while there are waiters."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            while self._schedule:
-                self._changed.clear()
-                now = loop.time()
-                self._plan(group, now)
-                due = self._schedule.next_due(now)
-                try:
-                    async with asyncio.timeout_at(None if due == inf else due):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-            for poll in self._single | self._lists:
-                poll.cancel()
-
-    def _plan(self, group: asyncio.TaskGroup, now: float) -> None:
-        """Start all polls that are due now."""
+    def plan(self, now: float) -> None:
+        """Begin all polls that are due now."""
         schedule, health = self._schedule, self._health
         while len(self._single) < MOST_POLLS:
             waiter = schedule.next_status(
@@ -314,23 +273,25 @@ class Watcher:
             )
             if waiter is None:
                 break
-            waiter.poll_task = self._begin(
-                group, self._single, partial(self._poller.poll_status, waiter)
+            waiter.poll_task = self._loop.begin(
+                self._single, partial(self._poll_status, waiter)
             )
         if not health.lists_work(now):
             return
         if not health.filters_trusted(now):
             if not self._lists and (waiters := schedule.next_sweep(now)):
-                self._begin(
-                    group,
-                    self._lists,
-                    partial(self._poller.sweep, waiters, filtered=False),
+                self._loop.begin(
+                    self._lists, partial(self._poller.sweep, waiters, filtered=False)
                 )
             return
         while len(self._lists) < (1 if health.failing else MOST_LISTS) and (
             poll := self._next_list(now)
         ):
-            self._begin(group, self._lists, poll)
+            self._loop.begin(self._lists, poll)
+
+    def next_due(self, now: float) -> float:
+        """When the next poll may be due."""
+        return self._schedule.next_due(now)
 
     def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
         rest: tuple[ListState, ...] = (
@@ -345,32 +306,13 @@ class Watcher:
                 return partial(self._poller.poll_list, chunk, state)
         return None
 
-    def _begin(
-        self,
-        group: asyncio.TaskGroup,
-        in_progress: set[asyncio.Task[None]],
-        poll: Callable[[], Awaitable[None]],
-    ) -> asyncio.Task[None]:
-        task = group.create_task(self._logged(poll))
-        in_progress.add(task)
-
-        def over(task: asyncio.Task[None]) -> None:
-            in_progress.discard(task)
-            self._changed.set()
-
-        task.add_done_callback(over)
-        return task
-
-    async def _logged(self, poll: Callable[[], Awaitable[None]]) -> None:
+    async def _poll_status(self, waiter: ReadyWaiter) -> None:
         try:
-            await poll()
-        except Exception:
-            log.exception("poll crashed, retrying")
-
-
-def _status_timeout(waiter: Waiter, now: float) -> EdgegapError | None:
-    """Return an error for a status poll that has no answer so far."""
-    if not waiter.status_unavailable(now):
-        return None
-    text = f"the status of {waiter.request_id} was not answered within {now - waiter.polled_at:.3g} s"
-    return DeadlineExceeded(text, request_sent=True)
+            await self._poller.poll_status(waiter)
+        finally:
+            if self._lingering.get(waiter.request_id) is waiter:
+                del self._lingering[waiter.request_id]
+                self._loop.notify()
+                if isinstance(waiter.outcome, ReadyDeployment):
+                    now = asyncio.get_running_loop().time()
+                    self._events.seen(waiter.outcome, now)

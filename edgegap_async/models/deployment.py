@@ -51,6 +51,18 @@ class DeploymentState(Enum):
         return _STATES.get((raw or "").rpartition(".")[2].upper(), cls.UNKNOWN)
 
 
+class EndReason(Enum):
+    """Why a server that was READY is not any more.
+
+    STOPPED: somebody has stopped it. FAILED: it is in ERROR, and exists until it is
+    stopped. GONE: the API does not know it any more.
+    """
+
+    STOPPED = "stopped"
+    FAILED = "failed"
+    GONE = "gone"
+
+
 _STATES = {state.value: state for state in DeploymentState}
 
 

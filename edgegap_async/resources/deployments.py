@@ -306,8 +306,9 @@ class Deployments:
     async def wait_until_stopped(
         self, request_id: str, *, timeout: float | None = STOP_TIMEOUT
     ) -> None:
-        """Wait until a deployment is gone (GET /v1/status/{request_id}). It stops
-        nothing.
+        """Wait until a deployment is gone (GET /v1/status/{request_id}, lists of GET
+        /v1/deployments). It stops nothing. A thousand such waits cost a few requests per
+        second.
 
         Args:
             timeout: seconds; None: no end. A stop before READY is carried out once that
@@ -319,7 +320,7 @@ class Deployments:
         request_id = identifier("request_id", request_id)
         seconds = optional_seconds("timeout", timeout)
         self._manager.claim(request_id)
-        await self._manager.watcher.until_stopped(request_id, seconds)
+        await self._manager.watcher.ends.until(request_id, "gone", seconds)
 
     def notify(self, event: "WebhookEvent") -> None:
         """Pass on a webhook that another process has received and verified: if several

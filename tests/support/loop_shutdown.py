@@ -6,6 +6,7 @@ its servers can be seen, and time is virtual.
 
 import asyncio
 import contextvars
+import gc
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -156,6 +157,8 @@ def end_the_loop_at_every_turn(
             assert isinstance(loop, EndingLoop)
             if unnamed or loop.errors:
                 wrong[turn] = unnamed, loop.errors
+        # Sessions that nobody has closed are not to be collected in another test.
+        gc.collect()
         if over:
             break
     else:

@@ -33,7 +33,13 @@ TOKEN = "made-up-token"
 DEPLOY_ENDS = 31
 # Connections that the documented limits need.
 POOL = 110
-READY = {"request_id": "c065", "current_status": "Status.READY", "running": True}
+ADDRESS = {"fqdn": "c065.example.net", "ports": {"web": {"external": 31000}}}
+READY = {
+    "request_id": "c065",
+    "current_status": "Status.READY",
+    "running": True,
+    **ADDRESS,
+}
 
 
 @dataclass(frozen=True)

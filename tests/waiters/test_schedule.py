@@ -18,6 +18,7 @@ from edgegap_async._waiters.filter_health import (
     ROOM,
     FilterHealth,
 )
+from edgegap_async._waiters.outcomes import Outcome
 from edgegap_async._waiters.schedule import (
     ERROR_INTERVALS,
     FASTEST,
@@ -25,14 +26,12 @@ from edgegap_async._waiters.schedule import (
     OVERDUE,
     SAFETY_NET,
     UNPROVEN,
-    Outcome,
+    ReadyWaiter,
     Schedule,
-    Waiter,
-    WaitFuture,
-    WaitHandle,
     size,
 )
 from edgegap_async._waiters.stream import ReadyStream
+from edgegap_async._waiters.waiter import WaitHandle
 from edgegap_async.errors import DeploymentTerminated
 from edgegap_async.models.deployment import ReadyDeployment
 
@@ -42,15 +41,22 @@ def add_waiter(
     request_id: str,
     *,
     due: float = 0.0,
-    goal: str = "ready",
     hooked: bool = False,
-) -> WaitHandle:
+) -> WaitHandle[Outcome]:
     """Add a waiter with one caller to the schedule, at the time 0."""
-    future: WaitFuture = asyncio.get_running_loop().create_future()
-    waiter = Waiter(request_id, goal, 0.0, due, hooked=hooked)  # type: ignore[arg-type]
+    future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    waiter = ReadyWaiter(request_id, 0.0, due, hooked=hooked)
     waiter.callers[future] = None
     schedule.add(waiter)
     return WaitHandle(waiter, future, None, None)
+
+
+def requeue(schedule: Schedule) -> None:
+    """Take changed times of all waiters into account."""
+    waiters = schedule.next_sweep(inf).values()
+    for waiter in waiters:
+        waiter.listing = False
+        schedule.add(waiter)
 
 
 async def test_a_deployment_without_callers_is_not_polled() -> None:
@@ -140,11 +146,12 @@ async def test_the_longest_waiters_are_listed_first() -> None:
 
 async def test_a_list_that_is_not_full_waits_until_it_is_due() -> None:
     schedule = Schedule()
-    handles = [add_waiter(schedule, name, due=1.0) for name in "ab"]
+    for name in "ab":
+        add_waiter(schedule, name, due=1.0)
     assert schedule.next_list(0.9, ROOM, "ready") == {}
     assert len(schedule.next_list(1.0, ROOM, "ready")) == 2
-    for each in handles:
-        each.waiter.listing, each.waiter.due = False, 1.0
+    waiters = [schedule.waiters[name] for name in "ab"]
+    schedule.listed(waiters, "ready", 1.0 - FASTEST, more=False)
     assert schedule.next_list(1.1, ROOM, "ready") == {}
     assert schedule.next_due(1.1) == 1.0 + FASTEST
     # Lists of deployments in ERROR are rarer.
@@ -167,6 +174,7 @@ async def test_statuses_are_polled_until_a_list_has_shown_one() -> None:
         add_waiter(schedule, "b", due=inf),
     )
     first.waiter.polled_at, second.waiter.polled_at = 0.5, 0.0
+    requeue(schedule)
     assert schedule.next_status(UNPROVEN - 0.1, proven=False, failing=False) is None
     assert schedule.next_status(UNPROVEN, proven=True, failing=False) is None
     assert schedule.next_status(UNPROVEN, proven=False, failing=False) is second.waiter
@@ -176,7 +184,7 @@ async def test_statuses_are_polled_until_a_list_has_shown_one() -> None:
         schedule.next_status(0.5 + UNPROVEN, proven=False, failing=False)
         is first.waiter
     )
-    first.waiter.polling = second.waiter.polling = False
+    first.waiter.poll = second.waiter.poll = None
     assert schedule.next_status(100.0, proven=True, failing=False) is None
 
 
@@ -187,6 +195,7 @@ async def test_a_list_checks_now_and_then_that_deployments_exist() -> None:
         add_waiter(schedule, "b", due=inf),
     )
     first.waiter.polled_at, second.waiter.polled_at = 5.0, 0.0
+    requeue(schedule)
     assert schedule.next_list(OVERDUE - 0.1, ROOM, "any") == {}
     # The waiter that is overdue next is listed too.
     assert [*schedule.next_list(OVERDUE, ROOM, "any")] == ["b", "a"]
@@ -198,25 +207,22 @@ async def test_an_early_poll_waits_for_the_one_in_progress() -> None:
     assert schedule.next_status(0.0, proven=True, failing=False) is waiter
     schedule.poll_soon(waiter)
     assert schedule.next_status(0.0, proven=True, failing=False) is None
-    waiter.polling, waiter.due = False, 1.0
+    schedule.polled(schedule.waiters["a"], 0.0)
     assert schedule.next_status(0.1, proven=True, failing=False) is waiter
-    waiter.polling = False
+    schedule.polled(schedule.waiters["a"], 0.1)
     assert schedule.next_status(0.1, proven=True, failing=False) is None
 
 
 async def test_a_waiter_with_webhooks_does_not_end_early() -> None:
     schedule = Schedule()
-    hooked, hurried = (
-        add_waiter(schedule, "a", hooked=True),
-        add_waiter(schedule, "b", goal="stopped"),
-    )
-    hooked.waiter.callers[hooked.future] = hurried.waiter.callers[hurried.future] = 5.0
-    for each in (hooked, hurried):
-        schedule.end_before(5.0, each.waiter, 0.0)
-        assert not each.future.done()
-        schedule.end_before(5.1, each.waiter, 0.0)
-    assert not hooked.future.done()
-    assert hurried.future.result() is None
+    for hooked in (True, False):
+        handle = add_waiter(schedule, "a", hooked=hooked)
+        waiter = schedule.waiters["a"]
+        waiter.callers[handle.future] = 5.0
+        schedule.end_before(5.0, waiter, 0.0)
+        assert not handle.future.done()
+        schedule.end_before(5.1, waiter, 0.0)
+        assert handle.future.done() is not hooked
 
 
 def check_list(

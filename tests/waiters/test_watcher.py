@@ -363,6 +363,7 @@ async def test_wait_many_may_be_left_early_and_the_session_closed() -> None:
         async with edgegap.deployments.wait_many(ids) as outcomes:
             async for _ in outcomes:
                 break
+        await asyncio.sleep(0.1)
         before = polls_of(sim)
         await asyncio.sleep(10)
         assert polls_of(sim) == before

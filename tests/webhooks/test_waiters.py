@@ -268,7 +268,8 @@ async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() ->
                 assert isinstance(outcome, ReadyDeployment | DeploymentFailed)
                 delays.append(late(sim, request_id))
         assert sim.webhooks()["lost"] > 5
-        assert max(delays) < 2 * SAFETY_NET
+        # A list of READY ones, of existing ones and one of those in ERROR in turn.
+        assert max(delays) < 4 * SAFETY_NET
 
 
 @pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])

@@ -1,0 +1,151 @@
+"""Which deployments exist, as far as lists can prove it.
+
+A list that does not show a deployment proves nothing by itself: its filter may be
+ignored, match nothing, or honour only some of its values. So it must show deployments
+that certainly exist (the witnesses), in the middle of the values of its filter. Where no
+filter can be proven, all pages are read.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from ..errors import BadRequest
+from ..models.deployment import DeploymentSummary
+from .client import Transport
+from .deadlines import Deadline
+from .queries import LONGEST_SWEEP, NEWEST, by_id, newest, read_page, read_pages
+
+# Witnesses in a filter: one after the first value that is asked for, one before the last.
+WITNESSES = 2
+
+
+class Listed(NamedTuple):
+    """What all pages of a filtered list show.
+
+    Attributes:
+        shown: the IDs of its rows.
+        sound: it shows nothing else than what was asked for, and all of its pages were
+            read.
+        total: the number of rows by its own account; None: it does not tell.
+    """
+
+    shown: Collection[str]
+    sound: bool
+    total: int | None
+
+
+async def listed(
+    transport: Transport,
+    request_ids: Collection[str],
+    deadline: Deadline,
+    state: str | None = None,
+) -> Listed:
+    """Read all pages of the deployments with these IDs.
+
+    Args:
+        state: only those in this state: ready or error.
+    """
+    asked, shown = set(request_ids), set[str]()
+
+    def take(rows: Sequence[DeploymentSummary]) -> bool:
+        shown.update(row.request_id for row in rows)
+        return not shown <= asked
+
+    query = by_id(request_ids, state)
+    first = await read_page(transport, query, 1, deadline)
+    complete = take(first.data) or len(first.data) == first.total_count
+    if not complete:
+        complete = await read_pages(
+            transport, query, deadline, LONGEST_SWEEP, take, start=2
+        )
+    return Listed(shown, complete and shown <= asked, first.total_count)
+
+
+async def count(
+    transport: Transport,
+    request_ids: Collection[str],
+    deadline: Deadline,
+    state: str | None = None,
+) -> int | None:
+    """How many of these deployments there are, by the account of a list of one row.
+    None: the list does not tell, or it shows another deployment.
+    """
+    one = await read_page(transport, by_id(request_ids, state), 1, deadline, limit=1)
+    if not {row.request_id for row in one.data} <= set(request_ids):
+        return None
+    return one.total_count
+
+
+async def nothing_exists(transport: Transport, deadline: Deadline) -> bool:
+    """Whether a list without filters shows nothing."""
+    first = await read_page(transport, NEWEST, 1, deadline, limit=1)
+    return not first.data and not first.total_count
+
+
+async def existing(
+    transport: Transport,
+    request_ids: Collection[str],
+    timeout: float,
+    *,
+    witnesses: Collection[str] = (),
+    state: str | None = None,
+) -> Collection[str] | None:
+    """Those of these deployments that exist.
+
+    Args:
+        timeout: seconds.
+        witnesses: others that certainly exist, and are in this state. None are known: the
+            newest deployments will do.
+        state: only those in this state: ready or error.
+
+    Returns:
+        None: no list could be proven.
+    """
+    deadline, asked = Deadline.after(timeout), set(request_ids)
+    if not witnesses:
+        first = await read_page(transport, NEWEST, 1, deadline)
+        rows = {row.request_id for row in first.data if not state or row.ready}
+        told = first.pagination and first.pagination.has_next is False
+        if rows and told and first.total_count in (None, len(first.data)):
+            return asked & rows
+        witnesses = rows - asked or rows
+    some = sorted(witnesses)[:WITNESSES]
+    if asked <= set(some):
+        return asked
+    values = _around(some, [each for each in request_ids if each not in some])
+    try:
+        found = await listed(transport, values, deadline, state)
+    except BadRequest:
+        found = None
+    if found and found.sound and found.shown and set(some) <= set(found.shown):
+        return asked & set(found.shown)
+    return await in_all_pages(transport, asked, deadline, state)
+
+
+def _around(witnesses: Sequence[str], request_ids: Collection[str]) -> Sequence[str]:
+    """The values of a filter, such that no witness is at an end of it."""
+    values = list(request_ids)
+    if len(values) == 1:
+        values *= 2
+    return [values[0], *witnesses[:1], *values[1:-1], *witnesses[1:], values[-1]]
+
+
+async def in_all_pages(
+    transport: Transport,
+    request_ids: Collection[str],
+    deadline: Deadline,
+    state: str | None = None,
+) -> Collection[str] | None:
+    """Those of these IDs that are in any page. None: there are no rows or too many."""
+    rows, right = set[str](), set[str]()
+
+    def take(shown: Sequence[DeploymentSummary]) -> bool:
+        rows.update(row.request_id for row in shown)
+        right.update(row.request_id for row in shown if not state or row.ready)
+        return False
+
+    # Twice, as pages shift while deployments come and go.
+    for _ in range(2):
+        if not await newest(transport, take, deadline.left() or 0.0):
+            return None
+    return {*request_ids} & right if rows else None

@@ -1,0 +1,187 @@
+"""Asks lists which of many deployments have ended.
+
+A list of one row tells how many of them there are. Only if some are missing, all rows
+are read to see which, and a second list with witnesses confirms them
+(`_transport/presence.py`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from random import sample
+from typing import NamedTuple
+
+from .._deploys.existence import YOUNG, Existence
+from .._transport.client import Transport
+from .._transport.deadlines import Deadline
+from .._transport.presence import (
+    WITNESSES,
+    count,
+    existing,
+    in_all_pages,
+    listed,
+    nothing_exists,
+)
+from .._transport.queries import LONGEST_SWEEP, PAGE_SIZE
+from ..endpoints import STATUS
+from ..errors import ApiError, EdgegapError
+from ..models.deployment import DeploymentState
+from .filter_health import FilterHealth
+from .poller import LIST_TIMEOUT, REFUSALS
+from .schedule import size
+
+log: logging.Logger = logging.getLogger("edgegap_async")
+# All rows are read although the count is right once in so many times: the count may be
+# one of all deployments. It is odd, so that each of several lists has its turn.
+COUNTS_PER_CHECK = 53
+# If no deployment exists at all, no list can be proven. Then so many statuses decide.
+SPOT_CHECKS = 3
+
+
+class Look(NamedTuple):
+    """What lists say about some deployments. The others of them are unknown.
+
+    Attributes:
+        shown: they exist.
+        ended: they do not exist any more, or are not READY any more.
+        requests: about how many requests it took.
+    """
+
+    shown: Collection[str] = ()
+    ended: Collection[str] = ()
+    requests: int = 1
+
+
+class EndLists:
+    """Looks at deployments by lists.
+
+    Args:
+        existence: knows how old each deployment is.
+    """
+
+    def __init__(self, transport: Transport, existence: Existence) -> None:
+        self._transport, self._existence = transport, existence
+        self._health = FilterHealth()
+        # Whether `total_count` was the number of rows. None: not known so far.
+        self._counts: bool | None = None
+        self._looks = 0
+
+    def in_chunks(self, request_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Split IDs into parts that fit into a URL each."""
+        chunk, room = list[str](), self.room
+        for request_id in request_ids:
+            room -= size([request_id])
+            if room < 0 and chunk:
+                yield chunk
+                chunk, room = [], self.room
+            chunk.append(request_id)
+        if chunk:
+            yield chunk
+
+    @property
+    def room(self) -> int:
+        """How many characters of IDs fit into a URL."""
+        return self._health.room
+
+    def work(self, now: float) -> bool:
+        """Return whether lists are answered. While they are not, they are tried rarely."""
+        return self._health.lists_work(now)
+
+    async def look(self, request_ids: Sequence[str], *, ready: bool) -> Look:
+        """Look at deployments that fit into a URL.
+
+        Args:
+            ready: they end once they are not READY any more; False: once they do not
+                exist any more.
+        """
+        state, now = "ready" if ready else None, asyncio.get_running_loop().time()
+        deadline = Deadline.after(LIST_TIMEOUT)
+        try:
+            if self._health.filters_trusted(now):
+                look = await self._by_filter(request_ids, state, deadline)
+            else:
+                look = await self._in_pages(request_ids, state, deadline)
+        except EdgegapError as error:
+            log.info("list failed, retrying: %s", error)
+            if isinstance(error, ApiError) and error.status in REFUSALS:
+                self._health.refused(size(request_ids), now)
+            else:
+                self._health.failed(now)
+            return Look()
+        self._health.answered()
+        return look
+
+    async def _by_filter(
+        self, request_ids: Sequence[str], state: str | None, deadline: Deadline
+    ) -> Look:
+        self._looks += 1
+        if self._counts and self._looks % COUNTS_PER_CHECK:
+            total = await count(self._transport, request_ids, deadline, state)
+            if total == len(request_ids):
+                return Look(request_ids)
+        found = await listed(self._transport, request_ids, deadline, state)
+        pages = 1 + len(found.shown) // PAGE_SIZE
+        if not found.sound:
+            self._health.distrust(asyncio.get_running_loop().time())
+            return Look(requests=pages)
+        self._counts = found.total == len(found.shown)
+        missing = [each for each in request_ids if each not in found.shown]
+        if not missing:
+            return Look(request_ids, requests=1 + pages)
+        ended = await self._confirm(missing, found.shown, state, deadline)
+        return Look(found.shown, ended, 2 + pages)
+
+    async def _confirm(
+        self,
+        missing: Sequence[str],
+        shown: Collection[str],
+        state: str | None,
+        deadline: Deadline,
+    ) -> Collection[str]:
+        """Those that a second list does not show either."""
+        old = [each for each in missing if self._existence.age(each) >= YOUNG]
+        if not old:
+            return ()
+        left = await existing(
+            self._transport,
+            old,
+            deadline.left() or LIST_TIMEOUT,
+            witnesses=sorted(shown)[:WITNESSES],
+            state=state,
+        )
+        if left is not None:
+            return {*old} - {*left}
+        if await nothing_exists(self._transport, deadline) and await self._spot_check(
+            old
+        ):
+            return old
+        return ()
+
+    async def _in_pages(
+        self, request_ids: Sequence[str], state: str | None, deadline: Deadline
+    ) -> Look:
+        old = [each for each in request_ids if self._existence.age(each) >= YOUNG]
+        left = await in_all_pages(self._transport, request_ids, deadline, state)
+        if left is None:
+            return Look(requests=LONGEST_SWEEP)
+        # It has read them twice.
+        return Look(left, {*old} - {*left}, 2 + len(left) // PAGE_SIZE)
+
+    async def _spot_check(self, request_ids: Sequence[str]) -> bool:
+        """Whether the statuses of some of these say that they are gone."""
+        some = sample(request_ids, min(SPOT_CHECKS, len(request_ids)))
+        return all(await asyncio.gather(*map(self.has_ended, some)))
+
+    async def has_ended(self, request_id: str) -> bool:
+        """Whether the status of a deployment says that it does not exist any more."""
+        try:
+            status = await self._transport.call(
+                STATUS, {"request_id": request_id}, priority="background"
+            )
+        except ApiError as error:
+            return await self._existence.is_gone(
+                self._transport, request_id, error, None
+            )
+        except EdgegapError:
+            return False
+        return status.state is DeploymentState.TERMINATED

@@ -1,0 +1,338 @@
+"""The waiters for an end, and the choice of the next poll for them.
+
+    one waiter      its status
+    two or more     lists, as many IDs as fit into a URL (`end_lists.py`)
+    by status too   a deployment that no list shows, but whose end none confirms; one
+                    that is not READY any more, for the reason; all, while lists fail
+
+Lists are paced, so a thousand waiters cost as much as ten thousand: with more of them,
+each is looked at less often.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from copy import copy
+from functools import partial
+from typing import Literal, TypeAlias
+
+from .._deploys.existence import Existence
+from .._transport.client import Transport
+from .._transport.deadlines import Deadline
+from ..endpoints import STATUS
+from ..errors import (
+    ApiError,
+    DeadlineExceeded,
+    EdgegapError,
+    SessionClosed,
+    is_permanent,
+)
+from ..models.deployment import DeploymentState, DeploymentStatus, EndReason
+from .due_queue import DueQueue
+from .end_lists import EndLists
+from .outcomes import CONFIRM_AFTER, claim_of, reason_of
+from .poll_loop import PollLoop
+from .recent_events import RecentEvents
+from .schedule import FASTEST, SLOWING, size
+from .waiter import StatusPoll, Waiter, WaitHandle, join
+
+# gone: the deployment does not exist any more. ended: it is not READY any more, which
+# includes a failed one that exists until it is stopped.
+Goal: TypeAlias = Literal["gone", "ended"]
+End: TypeAlias = EndReason | EdgegapError
+# Status polls in progress at a time.
+MOST_POLLS = 20
+# Seconds between two lists: fewer than six a second, so that users keep half the limit.
+PACE = 0.175
+# The most seconds between two polls of a waiter, if the pace allows it. A server whose
+# end callers wait for ends soon; one that they only watch runs for an hour.
+SLOWEST: Mapping[Goal, float] = {"gone": 0.6, "ended": 2.0}
+# Seconds in which a new waiter need not be listed.
+LIST_LAG = 5.0
+# The most seconds between two status polls of a waiter.
+SLOWEST_STATUS = 2.0
+
+
+class EndWaiter(Waiter[End]):
+    """A deployment whose end some callers wait for."""
+
+    __slots__ = ("goal", "key")
+
+    def __init__(self, request_id: str, goal: Goal, now: float) -> None:
+        super().__init__(request_id, now)
+        self.goal: Goal = goal
+        self.key: tuple[str, Goal] = (request_id, goal)
+
+    def interval(self, now: float, slowest: float) -> float:
+        """Seconds between two polls."""
+        return min(max(FASTEST, SLOWING * (now - self.began)), slowest)
+
+
+class EndWatcher:
+    """Waits until deployments end.
+
+    Args:
+        existence: judges answers that say "not found".
+        lists: looks at many deployments.
+        events: the last event of each deployment.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        existence: Existence,
+        lists: EndLists,
+        events: RecentEvents,
+    ) -> None:
+        self._transport, self._existence = transport, existence
+        self._lists, self._events = lists, events
+        self._loop = PollLoop("edgegap end watcher", transport, self)
+        self._waiters: dict[tuple[str, Goal], EndWaiter] = {}
+        self._by_list: Mapping[Goal, DueQueue[EndWaiter]] = {
+            "gone": DueQueue(),
+            "ended": DueQueue(),
+        }
+        self._by_status: DueQueue[EndWaiter] = DueQueue()
+        # Waiters whose callers have left during a status poll.
+        self._lingering: dict[tuple[str, Goal], EndWaiter] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._next_list = 0.0
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The tasks that must end with the session."""
+        return self._loop.tasks
+
+    async def until(
+        self, request_id: str, goal: Goal, timeout: float | None
+    ) -> EndReason:
+        """Wait until a deployment ends.
+
+        Args:
+            timeout: seconds. None: no limit.
+
+        Raises:
+            DeadlineExceeded: it does not end in time.
+        """
+        self._transport.enter()
+        known = self._events.end(request_id, gone=goal == "gone")
+        if known:
+            return known
+        waiter = self._waiters.get((request_id, goal)) or self._new(request_id, goal)
+        handle = join(self._transport, waiter, timeout)
+        self._loop.wake()
+        try:
+            await self._transport.wait(handle.future, handle.deadline)
+        finally:
+            self._leave(waiter, handle.future)
+        return self._result(handle)
+
+    def _new(self, request_id: str, goal: Goal) -> EndWaiter:
+        key: tuple[str, Goal] = (request_id, goal)
+        now = asyncio.get_running_loop().time()
+        waiter = self._lingering.pop(key, None)
+        if waiter and waiter.poll:
+            # Its status poll is under way.
+            waiter.poll.left = False
+            self._waiters[key] = waiter
+        else:
+            waiter = self._waiters[key] = EndWaiter(request_id, goal, now)
+            self._enqueue(waiter, now)
+        return waiter
+
+    def _leave(self, waiter: EndWaiter, caller: asyncio.Future[End | None]) -> None:
+        waiter.callers.pop(caller)
+        if waiter.callers or self._waiters.get(waiter.key) is not waiter:
+            return
+        self._drop(waiter)
+        if waiter.leave(asyncio.get_running_loop().time()) and waiter.poll_task:
+            self._lingering[waiter.key] = waiter
+            # It does not count as one of those that others wait for.
+            self._polls.discard(waiter.poll_task)
+
+    def _result(self, handle: WaitHandle[End]) -> EndReason:
+        future, waiter = handle.future, handle.waiter
+        outcome = future.result() if future.done() and not future.cancelled() else None
+        if isinstance(outcome, EndReason):
+            return outcome
+        if outcome is not None:
+            # Each caller raises its own copy, as a raised error collects its traceback.
+            raise copy(outcome) from outcome.__cause__
+        if self._transport.closed:
+            raise SessionClosed(
+                f"the session was closed during the wait for {waiter.request_id}"
+            )
+        late = DeadlineExceeded(
+            f"deployment {waiter.request_id} has not ended within "
+            f"{handle.timeout or 0:g} s",
+            request_sent=True,
+        )
+        now = asyncio.get_running_loop().time()
+        raise late from waiter.failure or waiter.status_timeout(now)
+
+    def learn(self, request_id: str) -> None:
+        """Something of a deployment may have changed: resolve its waiters, or poll its
+        status soon.
+        """
+        now = asyncio.get_running_loop().time()
+        for goal in self._by_list:
+            waiter = self._waiters.get((request_id, goal))
+            if waiter is None:
+                continue
+            reason = self._events.end(request_id, gone=goal == "gone")
+            if reason:
+                self._resolve(waiter, reason, exists=True)
+            elif not waiter.listing:
+                self._dequeue(waiter)
+                self._enqueue(waiter, now)
+            self._loop.notify()
+
+    def _resolve(self, waiter: EndWaiter, end: End, *, exists: bool = False) -> None:
+        if isinstance(end, EndReason) and not exists:
+            now = asyncio.get_running_loop().time()
+            self._events.terminated(waiter.request_id, now)
+        self._drop(waiter)
+        waiter.resolve(end)
+
+    def _drop(self, waiter: EndWaiter) -> None:
+        if self._waiters.get(waiter.key) is waiter:
+            del self._waiters[waiter.key]
+            self._dequeue(waiter)
+            if not self._waiters:
+                self._loop.notify()
+
+    def _dequeue(self, waiter: EndWaiter) -> None:
+        self._by_status.discard(waiter)
+        self._by_list[waiter.goal].discard(waiter)
+
+    def _enqueue(self, waiter: EndWaiter, due: float, *, status: bool = False) -> None:
+        if self._waiters.get(waiter.key) is not waiter:
+            return
+        alone = status or len(self._waiters) == 1
+        (self._by_status if alone else self._by_list[waiter.goal]).put(waiter, due)
+
+    def waiting(self) -> bool:
+        """Whether there are waiters, or answers that callers may come back for."""
+        return bool(self._waiters or self._lingering)
+
+    def plan(self, now: float) -> None:
+        """Begin all polls that are due now."""
+        while len(self._polls) < MOST_POLLS and (waiter := self._next_status(now)):
+            waiter.poll, waiter.polled_at = StatusPoll(), now
+            waiter.poll_task = self._loop.begin(
+                self._polls, partial(self._poll_status, waiter)
+            )
+        if self._looks or now < self._next_list or not self._lists.work(now):
+            return
+        # The one that has been due for longer.
+        goal: Goal = min(
+            self._by_list, key=lambda goal: self._by_list[goal].first_due()
+        )
+        if chunk := self._next_chunk(goal, now):
+            self._loop.begin(self._looks, partial(self._look, goal, chunk, now))
+
+    def _next_status(self, now: float) -> EndWaiter | None:
+        queues = [self._by_status]
+        if not self._lists.work(now):
+            queues += self._by_list.values()
+        queue = min(queues, key=lambda queue: queue.first_due())
+        return queue.pop() if queue.first_due() <= now else None
+
+    def _next_chunk(self, goal: Goal, now: float) -> list[EndWaiter]:
+        queue, room, chunk = self._by_list[goal], self._lists.room, list[EndWaiter]()
+        if queue.first_due() > now:
+            return []
+        while waiter := queue.first():
+            room -= size([waiter.request_id])
+            if room < 0 and chunk:
+                break
+            chunk.append(queue.pop())
+            waiter.listing = True
+        return chunk
+
+    def next_due(self, now: float) -> float:
+        """When the next poll may be due."""
+        dues = [
+            queue.first_due() for queue in (self._by_status, *self._by_list.values())
+        ]
+        soonest = min(dues)
+        if soonest > now:
+            return soonest
+        # It waits for the pace, or for the end of another poll.
+        return self._next_list if self._next_list > now else now + FASTEST
+
+    async def _look(self, goal: Goal, chunk: list[EndWaiter], began: float) -> None:
+        """StatusPoll at many deployments by lists."""
+        ids = [waiter.request_id for waiter in chunk]
+        ready, requests = goal == "ended", 1
+        try:
+            look = await self._lists.look(ids, ready=ready)
+            requests, unlisted = look.requests, set[str]()
+            if ready and len(look.ended) > MOST_POLLS:
+                # One that does not exist needs no status.
+                unlisted |= {
+                    *(await self._lists.look([*look.ended], ready=False)).ended
+                }
+                requests += 2
+            for waiter in chunk:
+                waiter.listing = False
+                if waiter.request_id in (unlisted if ready else look.ended):
+                    self._resolve(waiter, EndReason.GONE)
+                elif waiter.request_id in look.shown:
+                    due = began + waiter.interval(began, SLOWEST[goal])
+                    self._enqueue(waiter, due)
+                elif waiter.request_id in look.ended:
+                    self._enqueue(waiter, began, status=True)
+                else:
+                    # Lists lag: at first, it may not be listed so far.
+                    lags = began - waiter.began < LIST_LAG
+                    due = began + waiter.interval(began, SLOWEST_STATUS)
+                    self._enqueue(waiter, due, status=not lags)
+        finally:
+            self._next_list = began + PACE * requests
+
+    async def _poll_status(self, waiter: EndWaiter) -> None:
+        began = asyncio.get_running_loop().time()
+        deadline = waiter.deadline
+        try:
+            status = await self._transport.call(
+                STATUS,
+                {"request_id": waiter.request_id},
+                timeout=None if deadline is None else Deadline(deadline, None).left(),
+                priority="background",
+                progress=waiter.poll,
+            )
+        except EdgegapError as error:
+            await self._failed(waiter, error)
+        else:
+            self._seen(waiter, status)
+        finally:
+            waiter.poll = None
+            if self._lingering.get(waiter.key) is waiter:
+                del self._lingering[waiter.key]
+            self._enqueue(waiter, began + waiter.interval(began, SLOWEST_STATUS))
+
+    def _seen(self, waiter: EndWaiter, status: DeploymentStatus) -> None:
+        waiter.answered(status)
+        self._existence.heard(waiter.request_id)
+        reason, now = reason_of(status), asyncio.get_running_loop().time()
+        exists = status.state is not DeploymentState.TERMINATED
+        if reason and (waiter.goal == "ended" or not exists):
+            self._resolve(waiter, reason, exists=exists)
+            return
+        claim = claim_of(status)
+        word = claim[0] if claim and isinstance(claim[1], EdgegapError) else None
+        if waiter.claims(word, now, CONFIRM_AFTER):
+            self._resolve(waiter, EndReason.STOPPED, exists=True)
+
+    async def _failed(self, waiter: EndWaiter, error: EdgegapError) -> None:
+        waiter.record_failure(error)
+        waiter.failed_polls += 1
+        if isinstance(error, ApiError) and await self._existence.is_gone(
+            self._transport, waiter.request_id, error, waiter.deadline
+        ):
+            self._resolve(waiter, EndReason.GONE)
+        elif is_permanent(error) and waiter.believes(
+            error, asyncio.get_running_loop().time()
+        ):
+            self._resolve(waiter, error)
