@@ -194,12 +194,16 @@ class DeployManager:
             raise
         if task.done() and not task.cancelled() and not pending.left:
             return task.result()
-        raise self._caller_leaves(pending, task)
+        raise self._abandon_late(pending, task)
 
-    def _caller_leaves(
+    def _abandon_late(
         self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]
     ) -> EdgegapError:
-        """The error of a caller whose deploy has no result in time."""
+        """Abandon a deploy that has no result in time.
+
+        Returns:
+            The error for its caller.
+        """
         error: EdgegapError = SessionClosed("the session was closed during the deploy")
         if task.cancelled() and not pending.left:
             error = EdgegapError("the program cancelled the task of the deploy")
@@ -255,7 +259,8 @@ class DeployManager:
                 return True
             return record.state not in _DONE
         if pending.unsent:
-            # Only in the next turn: if it is sent in this one, it is searched for.
+            # `give_up` takes effect in the loop's next turn. If body bytes are written
+            # before that, the tag is searched for.
             record.on(event)
             pending.give_up()
             return False

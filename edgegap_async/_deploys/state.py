@@ -13,8 +13,10 @@ CANCELLED   the caller left, and nothing was started
 FAILED      the caller got an error, and nothing is running
 ENDED       the server was stopped, or is gone
 
-Beside the state there is one boolean, `wanted`: somebody waits for the deploy. Pure: no
-socket, no clock.
+The next state depends on the state and the event, and on two properties of the record:
+`wanted` (somebody waits for the deploy) and `tagged` (it has a tag of its own, to be
+searched for). The rest of a record, such as the tag, the request_id and the number of
+leases, changes no transition. Pure: no socket, no clock.
 """
 
 from collections.abc import Callable, Mapping

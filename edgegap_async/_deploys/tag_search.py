@@ -1,9 +1,16 @@
 """Searches for servers by the tags of their deploys. One search serves all tags.
 
-A tag is *absent* only if an answer says so that was asked for after its search window
-(`search_tags.py`), and that is proven: by a filter that shows in the same answer another
-tag which certainly exists, or that has shown one of as many tags before; or by pages
-newest first, twice. A row that does not tell its tags says nothing: its status does.
+A tag is *absent* only if lists were asked for it after its search window
+(`search_tags.py`), do not show it, and one of these proves that they would:
+
+- a filtered list that shows another tag, or whose filter has shown one of at least as
+  many tags before; not if it shows deployments that were not asked for, or hides a tag
+  that is known to be listed;
+- all pages, newest first, read twice; not if they hide the servers that this session has
+  just started.
+
+A row that does not tell its tags proves nothing: the status of its deployment is asked
+for them.
 """
 
 import asyncio
@@ -143,7 +150,7 @@ class TagSearch:
 
     def search_unwanted(self, tag: str, record: DeployRecord) -> None:
         """Search for a tag during one search window, without a caller. A server that
-        exists is orphaned. If there is none, the tag is watched; if the search is
+        exists is stopped. If there is none, the tag is watched; if the search is
         inconclusive, it goes into quarantine.
         """
         entry = self.begin(tag, record)
@@ -171,14 +178,16 @@ class TagSearch:
 
         Args:
             on_late: called with the request_id of a server that turns up. Returns
-                whether it is the answer; if not, it is orphaned.
+                whether it is the answer; if not, it is stopped.
         """
         if entry := self._tags.get(tag):
             entry.on_late, entry.until = on_late, _now() + QUARANTINE
             self._tags.put(entry, Knowledge.WATCHED, _now() + INTERVAL_OF_OTHERS)
 
     def quarantine(self, tag: str, record: DeployRecord) -> None:
-        """A server that turns up under a tag from now on is orphaned."""
+        """A server that turns up under a tag from now on is stopped, unless the caller
+        claims it.
+        """
         entry = self.begin(tag, record)
         entry.ended_at = entry.ended_at or _now()
         entry.until = _now() + QUARANTINE

@@ -396,7 +396,7 @@ class Schedule:
         """Return the time at which the next poll may be due.
 
         Waiters that are due already do not count: they wait for the end of another
-            poll.
+        poll.
         """
         dues = [
             waiter.due
