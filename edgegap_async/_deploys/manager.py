@@ -490,20 +490,21 @@ class DeployManager:
         name the rest. After the loop of the session has ended, nothing can be stopped
         any more. A second call waits for the first.
         """
+        loop = self._callers.loop
         if self._callers.closed:
             # Another task may still be closing it.
             await self._closed.wait()
-        elif self._callers.loop_ended:
+        elif loop is not None and loop.is_closed():
             self._discard()
         else:
             await self._close()
 
     def close_soon(self) -> None:
         """Nobody has closed the session, and it is garbage-collected."""
-        if self._callers.closed:
-            return
         loop = self._callers.loop
-        if loop is None or loop.is_closed():
+        if loop is None or self._callers.closed:
+            return
+        if loop.is_closed():
             self._discard()
         else:
             # This may be another thread.

@@ -46,21 +46,26 @@ class Deadline(Struct, frozen=True):
 
 
 class ExchangeTimeout:
-    """The time-out of one exchange. `when`: on the loop's clock."""
+    """The time-out of one exchange.
 
-    __slots__ = ("_cancelling", "_task", "expired", "when")
+    Attributes:
+        when: on the loop's clock.
+        task: it is cancelled by the time-out.
+    """
+
+    __slots__ = ("_cancelling", "expired", "task", "when")
 
     def __init__(self, when: float, task: asyncio.Task[object]) -> None:
         self.when = when
         self.expired = False
-        self._task = task
+        self.task = task
         self._cancelling = task.cancelling()
 
     def expire(self) -> None:
         """Cancel the task."""
         if not self.expired:
             self.expired = True
-            self._task.cancel()
+            self.task.cancel()
 
     def describe(self, started: float) -> str:
         """Why the exchange has ended."""
@@ -69,13 +74,9 @@ class ExchangeTimeout:
         problem = "it was given up after" if given_up else "it took longer than"
         return f"{problem} {min(taken, self.when - started):.3g} s"
 
-    def uncancel(self) -> None:
-        """Take the cancellation back, as callers around this one count them."""
-        self._task.uncancel()
-
     def is_only_cause(self) -> bool:
         """Whether a cancellation that arrived is this time-out's alone."""
-        return self.expired and self._task.cancelling() - 1 <= self._cancelling
+        return self.expired and self.task.cancelling() - 1 <= self._cancelling
 
 
 class ExchangeTimeouts:
@@ -106,7 +107,8 @@ class ExchangeTimeouts:
         """The exchange has ended. The timer stays, as the next one would set it again."""
         self._timeouts.discard(timeout)
         if timeout.expired:
-            timeout.uncancel()
+            # Callers around this one count the cancellations of the task.
+            timeout.task.uncancel()
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._stop()

@@ -22,6 +22,7 @@ TAGS_PER_CALL = PAGE_SIZE
 ALL_PAGES = 1_000_000
 # Pages per sweep: more would take the whole list limit for seconds.
 LONGEST_SWEEP = 40
+NEWEST_FIRST = (OrderBy("created_at", "desc"),)
 # Called with each page; True ends the sweep.
 Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
 
@@ -82,7 +83,7 @@ async def in_state(
             ListFilter("status", "eq", state),
             ListFilter("request_id", "in", tuple(request_ids)),
         ),
-        order_by=(OrderBy("created_at", "desc"),),
+        order_by=NEWEST_FIRST,
     )
     return await _page(transport, query, 1, Deadline.after(timeout))
 
@@ -126,7 +127,7 @@ async def newest(
         if request_ids is None
         else (ListFilter("request_id", "in", tuple(request_ids)),)
     )
-    query = ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
+    query = ListQuery(filters=filters, order_by=NEWEST_FIRST)
     return await _read(transport, query, deadline, pages, enough)
 
 
@@ -143,7 +144,7 @@ async def existing(
     """
     deadline, asked = Deadline.after(timeout), set(request_ids)
     # The newest deployments will do, if they are not asked for anyway.
-    query = ListQuery(order_by=(OrderBy("created_at", "desc"),))
+    query = ListQuery(order_by=NEWEST_FIRST)
     page = await _page(transport, query, 1, deadline)
     rows = {row.request_id for row in page.data}
     told = page.pagination and page.pagination.has_next is False
