@@ -1,16 +1,12 @@
 """`max_running`: a cap on how many servers exist at once."""
 
 import asyncio
-import logging
 
 from .._transport.client import Transport
-from ..endpoints import STATUS
-from ..errors import ApiError, EdgegapError, SessionClosed
-from ..models.deployment import DeploymentState
+from ..errors import SessionClosed
 from .existence import Existence
 from .state import DeployRecord, Event
 
-log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two polls for servers that have ended by themselves.
 POLL_INTERVAL = 10.0
 
@@ -66,20 +62,9 @@ class CapacityLimiter:
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             for record in list(self._running) if self._waiting else ():
-                ended = record.request_id and await self._has_ended(record.request_id)
+                ended = record.request_id and await self._existence.has_ended(
+                    self._transport, record.request_id
+                )
                 # Another task may have noticed it meanwhile.
                 if ended and record in self._running:
                     record.on(Event.GONE)
-
-    async def _has_ended(self, request_id: str) -> bool:
-        try:
-            status = await self._transport.call(
-                STATUS, {"request_id": request_id}, priority="background"
-            )
-        except ApiError as error:
-            return await self._existence.is_gone(
-                self._transport, request_id, error, None
-            )
-        except EdgegapError:
-            return False
-        return status.state is DeploymentState.TERMINATED

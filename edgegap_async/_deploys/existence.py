@@ -15,9 +15,13 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from .._transport.client import Transport
+from msgspec import UNSET
+
+from .._transport.client import Timeout, Transport
 from .._transport.queries import existing
+from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError, is_gone
+from ..models.deployment import DeploymentState
 from .records import Records
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -46,6 +50,17 @@ class Existence:
         # The IDs that wait for a confirmation. One list answers for all of them.
         self._unconfirmed: dict[str, asyncio.Future[bool | None]] = {}
         self._asking = asyncio.Lock()
+
+    async def has_ended(self, transport: Transport, request_id: str) -> bool:
+        """Whether the status of a deployment shows that it is gone. False if the status
+        could not be had.
+        """
+        try:
+            return await is_terminated(transport, request_id)
+        except ApiError as error:
+            return await self.is_gone(transport, request_id, error, None)
+        except EdgegapError:
+            return False
 
     async def is_gone(
         self,
@@ -117,6 +132,18 @@ class Existence:
                 future.set_result(None if shown is None else request_id in shown)
             if shown and request_id in shown:
                 self._records.of(request_id).not_found = (0, 0.0)
+
+
+async def is_terminated(
+    transport: Transport, request_id: str, timeout: Timeout = UNSET
+) -> bool:
+    """Whether the status says TERMINATED. A 404, 410 or the API's own 400, which may mean
+    the same, are raised as errors.
+    """
+    status = await transport.call(
+        STATUS, {"request_id": request_id}, timeout=timeout, priority="background"
+    )
+    return status.state is DeploymentState.TERMINATED
 
 
 def names_deployment(error: ApiError, request_id: str) -> bool:

@@ -32,8 +32,8 @@ from .existence import Existence
 from .leases import Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
-from .state import DeployRecord, DeployState, Event
-from .stopper import Stopper, ended, ensure_stopped
+from .state import FINAL, DeployRecord, DeployState, Event
+from .stopper import Stopper, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter
 
@@ -54,7 +54,6 @@ GIVE_UP_AFTER = 0.25
 # Seconds for the last look at tags of deploys that were accepted.
 LAST_CHECK = 2.0
 Leftover: TypeAlias = tuple[str | None, str | None]
-_DONE = (DeployState.CANCELLED, DeployState.FAILED, DeployState.ENDED)
 
 
 class DeployManager:
@@ -188,7 +187,8 @@ class DeployManager:
         self._pending[task] = pending
         task.add_done_callback(self._done)
         try:
-            await self._callers.wait(ended(task), deadline.at)
+            # Cancelling `asyncio.wait` does not cancel the task.
+            await self._callers.wait(asyncio.wait({task}), deadline.at)
         except asyncio.CancelledError:
             self._abandon(pending, task)
             raise
@@ -257,18 +257,17 @@ class DeployManager:
             if not task.cancelled() and task.exception() is None:
                 self.stop(record)
                 return True
-            return record.state not in _DONE
-        if pending.unsent:
+            return record.state not in FINAL
+        unsent, may_have_started = pending.unsent, record.may_have_started
+        record.on(event)
+        if unsent:
             # `give_up` takes effect in the loop's next turn. If body bytes are written
             # before that, the tag is searched for.
-            record.on(event)
             pending.give_up()
             return False
-        if record.may_have_started:
-            record.on(event)
+        if may_have_started:
             pending.search_beside()
             return True
-        record.on(event)
         # If it has got its server, `_run` stops it.
         task.cancel()
         return record.state is not DeployState.CANCELLED
@@ -371,7 +370,7 @@ class DeployManager:
         """Stop a server that nobody uses. If the session is closed, it can only be
         named.
         """
-        if record.request_id is None or record.state in _DONE:
+        if record.request_id is None or record.state in FINAL:
             return None
         record.on(Event.STOP)
         return self._begin_stop(record)
@@ -459,7 +458,7 @@ class DeployManager:
         """A stop was accepted, or the server is gone."""
         self.watcher.stopping(request_id)
         record = self.records.get(request_id)
-        if record and record.state not in _DONE:
+        if record and record.state not in FINAL:
             record.on(Event.GONE)
 
     def stopped(self, request_id: str, *, certain: bool) -> None:

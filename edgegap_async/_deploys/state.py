@@ -64,6 +64,8 @@ class Event(Enum):
 
 
 _S, _E = DeployState, Event
+# Nothing is running, or the caller has it alone.
+FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 # The answers to a request that is under way.
 _ANSWERS: Mapping[Event, DeployState] = {
     _E.NOT_DONE: _S.QUEUED,
@@ -88,7 +90,6 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.SENT: _S.SENDING,
         # A server of an earlier attempt has turned up after all.
         _E.FOUND: _S.ACCEPTED,
-        _E.NOT_DONE: _S.QUEUED,
         _E.REFUSED: _S.FAILED,
         _E.LEAVES: _S.CANCELLED,
         _E.CLOSES: _S.CANCELLED,
@@ -117,7 +118,6 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     _S.LEASED: _HELD,
     _S.RELEASED: {
         _E.LEASE: _S.LEASED,
-        _E.RELEASE: _S.RELEASED,
         # `stop_on_failure`.
         _E.STOP: _S.STOPPING,
         _E.GONE: _S.ENDED,
@@ -143,7 +143,7 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     },
     **{
         state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.LOOP_ENDS), state)
-        for state in (_S.CANCELLED, _S.FAILED, _S.ENDED)
+        for state in FINAL
     },
 }
 # Where a deploy goes instead if nobody waits for it.
@@ -164,8 +164,6 @@ UNDER_WAY = frozenset({_S.SENDING, _S.SEARCHING})
 MAY_HAVE_STARTED = frozenset({_S.SENDING, _S.SEARCHING, _S.UNKNOWN})
 # A server is running, and the session does not stop it.
 ALIVE = frozenset({_S.ACCEPTED, _S.LEASED, _S.RELEASED})
-# Nothing is running, or the caller has it alone.
-FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 
 
 def next_state(
