@@ -21,7 +21,9 @@ from itertools import pairwise
 from math import inf
 
 from .._transport.client import Transport
+from .._transport.deadlines import loop_time
 from .._transport.queries import TAGS_PER_CALL, newest, tagged
+from .._waiters.filter_health import DISTRUST, REFUSALS
 from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError
 from ..models.deployment import DeploymentState, DeploymentSummary
@@ -65,10 +67,6 @@ SWEEPS = 2
 ORDER_STEPS, ORDER_TOLERANCE = 4, 10.0
 # Seconds after which a server may have ended by itself.
 RECENT = 120.0
-# Seconds until a filter that was refused or ignored is tried again.
-DISTRUST = 60.0
-# Statuses of a filter that is refused, and of a URL that is too long.
-REFUSALS = (400, 414, 431)
 # Looks at a time at deployments that webhooks have named: a leaked URL must not cost
 # more.
 MOST_LOOKS = 20
@@ -131,6 +129,13 @@ class TagSearch:
             self._changed.set()
         return entry
 
+    def _begin_ended(self, tag: str, record: DeployRecord) -> SearchedTag:
+        """Search for a tag whose request has ended, or is given up."""
+        entry = self.begin(tag, record)
+        if entry.ended_at is None:
+            entry.ended_at = loop_time()
+        return entry
+
     def _new(self, tag: str, record: DeployRecord) -> SearchedTag:
         return SearchedTag(tag, record, asyncio.get_running_loop().create_future())
 
@@ -141,9 +146,7 @@ class TagSearch:
         Raises:
             Unresolved: the search was inconclusive.
         """
-        entry = self.begin(tag, record)
-        if entry.ended_at is None:
-            entry.ended_at = _now()
+        entry = self._begin_ended(tag, record)
         # Cancelling this wait does not end the search.
         await asyncio.wait({entry.found})
         return entry.found.result()
@@ -153,10 +156,8 @@ class TagSearch:
         exists is stopped. If there is none, the tag is watched; if the search is
         inconclusive, it goes into quarantine.
         """
-        entry = self.begin(tag, record)
+        entry = self._begin_ended(tag, record)
         entry.unwanted = True
-        if entry.ended_at is None:
-            entry.ended_at = _now()
         if entry.request_id is not None:
             # It was found in this very moment.
             found, entry.request_id = entry.request_id, None
@@ -165,7 +166,7 @@ class TagSearch:
     def accepted(self, tag: str, record: DeployRecord, request_id: str) -> None:
         """The deploy under a tag has got its server."""
         entry = self._tags.get(tag) or self._new(tag, record)
-        self._tags.accepted(entry, request_id, _now())
+        self._tags.accepted(entry, request_id, loop_time())
         self._changed.set()
 
     def forget(self, tag: str) -> None:
@@ -181,17 +182,16 @@ class TagSearch:
                 whether it is the answer; if not, it is stopped.
         """
         if entry := self._tags.get(tag):
-            entry.on_late, entry.until = on_late, _now() + QUARANTINE
-            self._tags.put(entry, Knowledge.WATCHED, _now() + INTERVAL_OF_OTHERS)
+            entry.on_late, entry.until = on_late, loop_time() + QUARANTINE
+            self._tags.put(entry, Knowledge.WATCHED, loop_time() + INTERVAL_OF_OTHERS)
 
     def quarantine(self, tag: str, record: DeployRecord) -> None:
         """A server that turns up under a tag from now on is stopped, unless the caller
         claims it.
         """
-        entry = self.begin(tag, record)
-        entry.ended_at = entry.ended_at or _now()
-        entry.until = _now() + QUARANTINE
-        self._tags.put(entry, Knowledge.QUARANTINED, _now())
+        entry = self._begin_ended(tag, record)
+        entry.until = loop_time() + QUARANTINE
+        self._tags.put(entry, Knowledge.QUARANTINED, loop_time())
         self._changed.set()
 
     def appeared(self, request_id: str, tag: str) -> bool:
@@ -235,7 +235,7 @@ class TagSearch:
     async def run(self) -> None:
         """Search while there are tags, and again when there are new ones."""
         while True:
-            began = _now()
+            began = loop_time()
             others = 0
             if began >= self._others_at and not self._closing:
                 others, self._others_at = MOST_BACKGROUND, began + BACKGROUND_PAUSE
@@ -256,7 +256,7 @@ class TagSearch:
     async def _idle(self) -> None:
         """Wait until the next search is due."""
         while True:
-            now, searched = _now(), self._tags.of(Knowledge.SEARCHED)
+            now, searched = loop_time(), self._tags.of(Knowledge.SEARCHED)
             if searched:
                 at = self._next_search(searched, now)
                 await asyncio.sleep(max(at - now, 0.0))
@@ -283,7 +283,7 @@ class TagSearch:
         """Look once for servers that nobody waits for, as the session is being closed:
         second ones under the tags that were accepted lately, and late ones.
         """
-        self._closing, began = True, _now()
+        self._closing, began = True, loop_time()
         async with self._round:
             entries = [
                 *self._tags.of(Knowledge.CHECKED),
@@ -297,7 +297,7 @@ class TagSearch:
     ) -> None:
         for start in range(0, len(entries), self._room):
             chunk = entries[start : start + self._room]
-            left = began + seconds - _now()
+            left = began + seconds - loop_time()
             if left <= 0 or await self._ask_filter(chunk, began, left) is None:
                 return
 
@@ -333,7 +333,7 @@ class TagSearch:
         share = 1 if searched else BACKGROUND_SHARE
         if unproven and asked >= self._swept + max(interval, share * self._sweep_took):
             await self._sweep(unproven, asked)
-            self._swept, self._sweep_took = _now(), _now() - asked
+            self._swept, self._sweep_took = loop_time(), loop_time() - asked
         self._count_misses(entries, asked, timeout)
 
     async def _ask_filter(
@@ -366,7 +366,7 @@ class TagSearch:
             self._proven = max(self._proven, len(tags))
         for entry in entries:
             if entry.tag not in shown:
-                self._tags.not_listed(entry, _now())
+                self._tags.not_listed(entry, loop_time())
         if canary and canary.tag not in shown:
             # The list does not show what exists, unless it has ended by itself.
             self._canary, self._proven = None, 0
@@ -496,7 +496,7 @@ class TagSearch:
             if (entry := self._tags.get(tag)) is None:
                 continue
             if request_id == entry.request_id:
-                self._tags.listed(entry, _now())
+                self._tags.listed(entry, loop_time())
                 self._canary = entry
             elif request_id not in entry.orphans:
                 self._found(entry, request_id)
@@ -520,7 +520,7 @@ class TagSearch:
             if not entry.found.done():
                 entry.found.set_result(None)
             entry.shown = True
-            self._tags.accepted(entry, request_id, _now())
+            self._tags.accepted(entry, request_id, loop_time())
 
     def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
         """A proven answer has shown all servers that exist under these tags."""
@@ -595,7 +595,7 @@ def _is_older(row: DeploymentSummary, since: float) -> bool:
     if row.start_time is None:
         return False
     age = (datetime.now(UTC) - row.start_time).total_seconds()
-    return age > _now() - since + CLOCK_SKEW
+    return age > loop_time() - since + CLOCK_SKEW
 
 
 def _ends_before(order: Sequence[float], since: float) -> bool:
@@ -610,7 +610,3 @@ def _ends_before(order: Sequence[float], since: float) -> bool:
     return steps >= ORDER_STEPS and all(
         newer >= older - ORDER_TOLERANCE for newer, older in pairs
     )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

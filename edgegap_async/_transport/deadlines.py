@@ -17,6 +17,11 @@ from msgspec import Struct
 NO_TIME = 0.001
 
 
+def loop_time() -> float:
+    """The time on the running loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
 class Deadline(Struct, frozen=True):
     """The end of a call or a wait.
 
@@ -33,13 +38,13 @@ class Deadline(Struct, frozen=True):
         """The deadline in so many seconds; None: no end."""
         if timeout is None:
             return cls(None, None)
-        return cls(asyncio.get_running_loop().time() + timeout, timeout)
+        return cls(loop_time() + timeout, timeout)
 
     def left(self) -> float | None:
         """Seconds until the deadline, always above 0; None: no end."""
         if self.at is None:
             return None
-        return max(self.at - asyncio.get_running_loop().time(), NO_TIME)
+        return max(self.at - loop_time(), NO_TIME)
 
     def __str__(self) -> str:
         return "no timeout" if self.timeout is None else f"{self.timeout:.4g} s"
@@ -69,7 +74,7 @@ class ExchangeTimeout:
 
     def describe(self, started: float) -> str:
         """Why the exchange has ended."""
-        taken = asyncio.get_running_loop().time() - started
+        taken = loop_time() - started
         given_up = taken < self.when - started
         problem = "it was given up after" if given_up else "it took longer than"
         return f"{problem} {min(taken, self.when - started):.3g} s"

@@ -1,11 +1,11 @@
 """Polls statuses, filtered lists and pages of all deployments, and resolves waiters."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 from math import inf
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
+from .._transport.deadlines import loop_time as _now
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
 from ..errors import (
@@ -22,7 +22,7 @@ from ..models.deployment import (
     DeploymentSummary,
     ReadyDeployment,
 )
-from .filter_health import FilterHealth
+from .filter_health import REFUSALS, FilterHealth
 from .schedule import MISSING, Goal, Outcome, PolledState, Schedule, Waiter, size
 
 # Seconds for a list, with its time in the queue. If a list takes longer, statuses may
@@ -31,8 +31,6 @@ LIST_TIMEOUT = 10.0
 # A full page counts as this part of a list. So lists of deployments in ERROR are rarer
 # while many deployments become READY.
 FULL_COUNTS = 0.25
-# HTTP statuses with which the API refuses a filter or a URL that is too long.
-REFUSALS = (400, 414, 431)
 
 
 def outcome_of(status: DeploymentStatus, goal: Goal) -> Outcome | None:
@@ -274,7 +272,3 @@ class Poller:
             elif filtered:
                 # The deployment exists. Another list shows whether it is in ERROR.
                 waiter.polled_at = began
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
