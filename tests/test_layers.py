@@ -54,6 +54,7 @@ LAYERS = [
     ("_waiters.poller", "_waiters.stream"),
     ("_waiters.recent_events",),
     ("_waiters.watcher",),
+    ("_deploys.tag_lists",),
     (
         "_deploys.capacity",
         "_deploys.leases",

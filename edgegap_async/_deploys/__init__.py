@@ -6,9 +6,9 @@ The session, not the caller, runs each deploy: `DeployManager._run` is a task of
 QUEUED     waits for a slot or for capacity
 SENDING    its request is under way. No answer for 3 s: its tag is searched for while the
            request goes on (`PendingDeploy.search_beside`)
-SEARCHING  `TagSearch` looks for the deploy's tag in lists. Found: that is the answer.
-           Absent: deployed again under a new tag, and the old one is watched.
-           Inconclusive: UNKNOWN
+SEARCHING  `TagSearch` looks for the deploy's tag in lists, and `tag_lists.py` judges
+           what a list proves. Found: that is the answer. Absent: deployed again under a
+           new tag, and the old one is watched. Inconclusive: UNKNOWN
 ACCEPTED   the caller gets the server (RELEASED), or the session keeps the responsibility
            (LEASED, `leases.py`) for a block, or until the next outcome is asked for. The
            tag is looked at once more: a proxy may have sent the deploy twice
