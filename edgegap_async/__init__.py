@@ -79,38 +79,72 @@ if TYPE_CHECKING:
     from .session import EdgegapSession
     from .webhooks import WebhookEvent, WebhookReceiver
 
-# Names whose module is imported without a search: the session, which imports most others,
-# and webhooks, which most sessions don't have.
-_DIRECT = {
+# The module of each name, which is imported when the name is first used. A name that is
+# its own module is a public module, which `import *` does not import.
+_MODULES = {
+    "AllocationFailed": "errors",
+    "ApiError": "errors",
+    "BadRequest": "errors",
+    "BulkStopFilter": "models.deployment",
+    "Conflict": "errors",
+    "DeadlineExceeded": "errors",
+    "DeployOptions": "resources._options",
+    "DeployOutcome": "_deploys.batch",
+    "DeployOutcomeUnknown": "errors",
+    "DeployRequest": "models.deploy",
+    "DeployStream": "_deploys.batch",
+    "DeploymentAccepted": "models.deploy",
+    "DeploymentFailed": "errors",
+    "DeploymentState": "models.deployment",
+    "DeploymentStatus": "models.deployment",
+    "DeploymentSummary": "models.deployment",
+    "DeploymentTerminated": "errors",
+    "EdgegapError": "errors",
     "EdgegapSession": "session",
+    "EnvironmentVariable": "models.deploy",
+    "Event": "events",
+    "Forbidden": "errors",
+    "GeoCoordinatesUser": "models.deploy",
+    "Gone": "errors",
+    "IPAddressUser": "models.deploy",
+    "Leftover": "_deploys.manager",
+    "LimitName": "endpoints",
+    "LimitUsage": "_limits.config",
+    "Limits": "_limits.config",
+    "ListFilter": "models.paging",
+    "ListQuery": "models.paging",
+    "NotFound": "errors",
+    "OnEvent": "events",
+    "OnIntent": "_deploys.pending",
+    "OrderBy": "models.paging",
+    "OwnedDeployment": "_deploys.leases",
+    "Priority": "_limits.queue",
+    "Probe": "probes",
+    "QueueTooLong": "errors",
+    "RateLimited": "errors",
+    "ReadyDeployment": "models.deployment",
+    "ReadyStream": "_waiters.stream",
+    "ReadyTimeout": "errors",
+    "Resources": "models.deploy",
+    "Retry": "_transport.retry",
+    "ServerError": "errors",
+    "SessionClosed": "errors",
+    "Timeout": "_transport.client",
+    "TransportError": "errors",
+    "Unauthorized": "errors",
+    "UnexpectedAnswer": "errors",
+    "Webhook": "models.deploy",
     "WebhookEvent": "webhooks",
     "WebhookReceiver": "webhooks",
+    "WrongLoop": "errors",
+    "__version__": "_version",
+    "container": "container",
+    "errors": "errors",
+    "events": "events",
+    "probes": "probes",
+    "simulator": "simulator",
+    "webhooks": "webhooks",
 }
-# Where the other names are looked up, the light modules first: none of them imports the
-# HTTP client before `_limits`. A name is imported when it is first used.
-_MODULES = (
-    "_version",
-    "errors",
-    "endpoints",
-    "events",
-    "models.deploy",
-    "models.deployment",
-    "models.paging",
-    "_limits.config",
-    "_limits.queue",
-    "_transport.retry",
-    "_transport.client",
-    "_waiters.stream",
-    "_deploys.batch",
-    "_deploys.leases",
-    "_deploys.manager",
-    "_deploys.pending",
-    "resources._options",
-    "probes",
-)
-
-# Public modules, as attributes. `import *` does not import them.
-_SUBMODULES = ("container", "errors", "events", "probes", "simulator", "webhooks")
 
 __all__ = [
     "AllocationFailed",
@@ -173,18 +207,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name in __all__:
-        direct = _DIRECT.get(name)
-        for module in (direct,) if direct else _MODULES:
-            found = import_module(f".{module}", __name__)
-            if name in vars(found):
-                value: object = getattr(found, name)
-                globals()[name] = value
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    path = _MODULES.get(name)
+    if path is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f".{path}", __name__)
+    value: object = module if path == name else getattr(module, name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_SUBMODULES]
+    return list(_MODULES)

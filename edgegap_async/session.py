@@ -170,7 +170,7 @@ class EdgegapSession:
 
     def __del__(self) -> None:
         # It may have failed in its constructor.
-        if not getattr(self, "_open", False) or not self._transport.used:
+        if not getattr(self, "_open", False) or self._transport.loop is None:
             return
         warn(
             f"the EdgegapSession for {self._transport.base_url} was not closed: use "

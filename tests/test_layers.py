@@ -64,6 +64,7 @@ LAYERS = [
     ("_waiters.end_lists", "_waiters.recent_events"),
     ("_waiters.end_watcher",),
     ("_waiters.watcher",),
+    ("_deploys.tag_lists",),
     (
         "_deploys.capacity",
         "_deploys.leases",
@@ -285,11 +286,11 @@ def test_the_public_names_are_sorted_and_can_be_imported() -> None:
     names = edgegap_async.__all__
     assert list(names) == sorted(set(names))
     assert "EdgegapSession" in names
-    for name in names:
+    assert set(names) <= set(dir(edgegap_async))
+    for name in dir(edgegap_async):
         assert getattr(edgegap_async, name) is not None
     with pytest.raises(AttributeError, match="nothing_of_ours"):
         _ = edgegap_async.nothing_of_ours
-    assert set(names) <= set(dir(edgegap_async))
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -3,19 +3,35 @@
 The session, not the caller, runs each deploy: `DeployManager._run` is a task of its own.
 `state.py` has the states and the table of transitions, and every part below reads it:
 
-QUEUED     the caller leaves: cancelled, nothing was started (`DeployManager._abandon`)
-SENDING    the caller leaves: its tag is searched for at once, and the request goes on
-           (`PendingDeploy.search_beside`). No answer for 3 s: the same, for the caller
-SEARCHING  `TagSearch` looks for the deploy's tag in lists. Found: that is the answer.
-           Absent: deployed again under a new tag, and the old one is watched.
-           Inconclusive: UNKNOWN
+QUEUED     waits for a slot or for capacity
+SENDING    its request is under way. No answer for 3 s: its tag is searched for while the
+           request goes on (`PendingDeploy.search_beside`)
+SEARCHING  `TagSearch` looks for the deploy's tag in lists, and `tag_lists.py` judges
+           what a list proves. Found: that is the answer. Absent: deployed again under a
+           new tag, and the old one is watched. Inconclusive: UNKNOWN
 ACCEPTED   the caller gets the server (RELEASED), or the session keeps the responsibility
            (LEASED, `leases.py`) for a block, or until the next outcome is asked for. The
            tag is looked at once more: a proxy may have sent the deploy twice
 STOPPING   `Stopper` stops the server. "Not found" ends that only if `Existence` believes
            it
-UNKNOWN    `DeployOutcomeUnknown`. The tag is in quarantine: what turns up is stopped,
-           unless the caller claims it
+UNKNOWN    `DeployOutcomeUnknown`. The tag is in quarantine: for five minutes, lists are
+           searched for it, and a server that turns up under it is stopped, unless the
+           caller claims it
+
+If the caller leaves (it is cancelled, or its deadline has passed),
+`DeployManager._abandon` decides by the state:
+
+QUEUED     CANCELLED: nothing was started
+SENDING    no byte of the body was written: the attempt is given up, and nothing is
+           searched for (CANCELLED). Otherwise SEARCHING at once: the request goes on,
+           and if it started a server, that is stopped
+SEARCHING  goes on without the caller: a server that is found is stopped
+LEASED or  the deploy has ended in the same turn of the loop: its server is stopped
+RELEASED   (STOPPING). A deploy that has failed by then stays as it is
+
+With `deploy_once=False` there is no tag to search for. If the caller leaves while it is
+SENDING, it stays so: the request goes on, and a server that its answer names is stopped.
+Without a usable answer it is FAILED, and nobody finds out whether a server was started.
 
 At the end of the session `DeployManager.aclose` stops what is due for `cleanup_timeout`;
 the rest is in `leftovers`. `records.py` has one record per deployment, and `batch.py` is

@@ -17,10 +17,14 @@ import logging
 from collections.abc import Collection
 from enum import Enum
 
-from .._transport.client import Transport
-from .._transport.deadlines import Deadline
+from msgspec import UNSET
+
+from .._transport.client import Timeout, Transport
+from .._transport.deadlines import Deadline, loop_time
 from .._transport.presence import existing, nothing_exists
+from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError, is_gone
+from ..models.deployment import DeploymentState
 from .records import Records
 from .state import DeployState
 
@@ -64,6 +68,17 @@ class Existence:
         self._unconfirmed: dict[str, asyncio.Future[_Listed]] = {}
         self._asking = asyncio.Lock()
 
+    async def has_ended(self, transport: Transport, request_id: str) -> bool:
+        """Whether the status of a deployment shows that it is gone. False if the status
+        could not be had.
+        """
+        try:
+            return await is_terminated(transport, request_id)
+        except ApiError as error:
+            return await self.is_gone(transport, request_id, error, None)
+        except EdgegapError:
+            return False
+
     async def is_gone(
         self,
         transport: Transport,
@@ -85,7 +100,7 @@ class Existence:
         if not is_gone(error):
             self.heard(request_id)
             return False
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         if self._records.age(request_id, now) < YOUNG:
             return False
         doubt = doubt and error.status != 400 and not self._has_ended(request_id)
@@ -106,7 +121,7 @@ class Existence:
 
     def age(self, request_id: str) -> float:
         """Seconds since this session first saw the deployment. Infinity: long ago."""
-        return self._records.age(request_id, asyncio.get_running_loop().time())
+        return self._records.age(request_id, loop_time())
 
     def _has_ended(self, request_id: str) -> bool:
         record = self._records.get(request_id)
@@ -155,6 +170,18 @@ class Existence:
                 future.set_result(_Listed.SHOWN if request_id in shown else others)
             if request_id in shown:
                 self._records.of(request_id).not_found = (0, 0.0)
+
+
+async def is_terminated(
+    transport: Transport, request_id: str, timeout: Timeout = UNSET
+) -> bool:
+    """Whether the status says TERMINATED. A 404, 410 or the API's own 400, which may mean
+    the same, are raised as errors.
+    """
+    status = await transport.call(
+        STATUS, {"request_id": request_id}, timeout=timeout, priority="background"
+    )
+    return status.state is DeploymentState.TERMINATED
 
 
 def names_deployment(error: ApiError, request_id: str) -> bool:

@@ -32,8 +32,8 @@ from .existence import Existence
 from .leases import Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
-from .state import DeployRecord, DeployState, Event
-from .stopper import Stopper, ended, ensure_stopped
+from .state import FINAL, DeployRecord, DeployState, Event
+from .stopper import Stopper, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter
 
@@ -54,7 +54,6 @@ GIVE_UP_AFTER = 0.25
 # Seconds for the last look at tags of deploys that were accepted.
 LAST_CHECK = 2.0
 Leftover: TypeAlias = tuple[str | None, str | None]
-_DONE = (DeployState.CANCELLED, DeployState.FAILED, DeployState.ENDED)
 
 
 class DeployManager:
@@ -188,18 +187,23 @@ class DeployManager:
         self._pending[task] = pending
         task.add_done_callback(self._done)
         try:
-            await self._callers.wait(ended(task), deadline.at)
+            # Cancelling `asyncio.wait` does not cancel the task.
+            await self._callers.wait(asyncio.wait({task}), deadline.at)
         except asyncio.CancelledError:
             self._abandon(pending, task)
             raise
         if task.done() and not task.cancelled() and not pending.left:
             return task.result()
-        raise self._caller_leaves(pending, task)
+        raise self._abandon_late(pending, task)
 
-    def _caller_leaves(
+    def _abandon_late(
         self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]
     ) -> EdgegapError:
-        """The error of a caller whose deploy has no result in time."""
+        """Abandon a deploy that has no result in time.
+
+        Returns:
+            The error for its caller.
+        """
         error: EdgegapError = SessionClosed("the session was closed during the deploy")
         if task.cancelled() and not pending.left:
             error = EdgegapError("the program cancelled the task of the deploy")
@@ -253,17 +257,17 @@ class DeployManager:
             if not task.cancelled() and task.exception() is None:
                 self.stop(record)
                 return True
-            return record.state not in _DONE
-        if pending.unsent:
-            # Only in the next turn: if it is sent in this one, it is searched for.
-            record.on(event)
+            return record.state not in FINAL
+        unsent, may_have_started = pending.unsent, record.may_have_started
+        record.on(event)
+        if unsent:
+            # `give_up` takes effect in the loop's next turn. If body bytes are written
+            # before that, the tag is searched for.
             pending.give_up()
             return False
-        if record.may_have_started:
-            record.on(event)
+        if may_have_started:
             pending.search_beside()
             return True
-        record.on(event)
         # If it has got its server, `_run` stops it.
         task.cancel()
         return record.state is not DeployState.CANCELLED
@@ -366,7 +370,7 @@ class DeployManager:
         """Stop a server that nobody uses. If the session is closed, it can only be
         named.
         """
-        if record.request_id is None or record.state in _DONE:
+        if record.request_id is None or record.state in FINAL:
             return None
         record.on(Event.STOP)
         return self._begin_stop(record)
@@ -454,7 +458,7 @@ class DeployManager:
         """A stop was accepted, or the server is gone."""
         self.watcher.stopping(request_id)
         record = self.records.get(request_id)
-        if record and record.state not in _DONE:
+        if record and record.state not in FINAL:
             record.on(Event.GONE)
 
     def stopped(self, request_id: str, *, certain: bool) -> None:
@@ -486,20 +490,21 @@ class DeployManager:
         name the rest. After the loop of the session has ended, nothing can be stopped
         any more. A second call waits for the first.
         """
+        loop = self._callers.loop
         if self._callers.closed:
             # Another task may still be closing it.
             await self._closed.wait()
-        elif self._callers.loop_ended:
+        elif loop is not None and loop.is_closed():
             self._discard()
         else:
             await self._close()
 
     def close_soon(self) -> None:
         """Nobody has closed the session, and it is garbage-collected."""
-        if self._callers.closed:
-            return
         loop = self._callers.loop
-        if loop is None or loop.is_closed():
+        if loop is None or self._callers.closed:
+            return
+        if loop.is_closed():
             self._discard()
         else:
             # This may be another thread.

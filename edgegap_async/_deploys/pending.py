@@ -35,7 +35,8 @@ LEAST_TIME = 1.0
 # Attempts in a row that have started nothing. After so many the API is down, or each
 # answer is unreadable.
 MOST_ABSENT = 3
-# Seconds after which the tag of a request without an answer is searched for beside it.
+# Seconds without an answer after which the tag is searched for while the request is
+# still under way.
 SLOW_ANSWER = 3.0
 OnIntent: TypeAlias = Callable[[str], object]
 # Sends a deploy under a tag, with a timeout in seconds.
@@ -160,8 +161,8 @@ class PendingDeploy:
             self.search.accepted(tag, self.record, request_id)
 
     def _absent(self, tag: str) -> None:
-        """No server exists under a tag. One that turns up before another deploy is sent
-        is the answer; later it is orphaned.
+        """No server exists under a tag. One that turns up before the deploy is sent again
+        is the answer; a later one is stopped.
         """
 
         def turned_up(request_id: str) -> bool:
@@ -248,8 +249,8 @@ class PendingDeploy:
             record.on(Event.REFUSED)
 
     def search_beside(self) -> None:
-        """Search for the tag while its request is under way. If its server is listed,
-        its answer is not awaited any longer.
+        """Search for the tag while its request is still under way. If its server is
+        listed, its answer is not awaited any longer.
         """
         record = self.record
         if record.state not in UNDER_WAY or not record.tag:

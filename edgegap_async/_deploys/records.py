@@ -62,9 +62,8 @@ class Records:
             del self._seen[next(iter(self._seen))]
 
     def age(self, request_id: str, now: float) -> float:
-        """Seconds since this session first saw that a deployment exists. If it never
-        has, the age is infinite; if a stop of it was accepted too, as nothing is lost
-        then if the deployment is believed to be gone.
+        """Seconds since this session first saw that a deployment exists. Infinite if it
+        was never seen, or once a stop was accepted: then "gone" may be believed at once.
         """
         record = self._records.get(request_id)
         if record and record.state is DeployState.ENDED:

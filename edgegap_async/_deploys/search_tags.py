@@ -3,11 +3,12 @@ the time.
 
 SEARCHED     no usable answer came: does a server exist under it? A request may still be
              under way
-CHECKED      a server was accepted: a second one, of a proxy that sent the POST twice, is
-             orphaned
-WATCHED      no server existed: one that turns up late is orphaned, or is the answer if
-             nothing was deployed in its place so far
-QUARANTINED  the search was inconclusive: a server that turns up is orphaned
+CHECKED      a server was accepted. A second one, which a proxy has started by sending the
+             POST twice, is stopped
+WATCHED      no server existed. A late server is the deploy's answer if the deploy has not
+             been sent again; otherwise it is stopped
+QUARANTINED  the search was inconclusive. A server that turns up is stopped, unless the
+             caller claims it
 
 The search window is the time after which a server that was started must be listed. It
 follows the lag of the lists, which deployments of this session show.
@@ -60,7 +61,7 @@ class SearchedTag:
         misses: searches after the window that found out nothing.
         sweeps: complete reads of all pages, after the window, without it.
         found: the request_id, or None if no server exists, while the tag is SEARCHED.
-        unwanted: no caller waits for the server, so it is orphaned.
+        unwanted: no caller waits for the server, so it is stopped.
         on_late: called with the request_id of a server that turns up while the tag is
             watched. Returns whether it is the answer.
         due: when it is searched for next.

@@ -13,8 +13,10 @@ CANCELLED   the caller left, and nothing was started
 FAILED      the caller got an error, and nothing is running
 ENDED       the server was stopped, or is gone
 
-Beside the state there is one boolean, `wanted`: somebody waits for the deploy. Pure: no
-socket, no clock.
+The next state depends on the state and the event, and on two properties of the record:
+`wanted` (somebody waits for the deploy) and `tagged` (it has a tag of its own, to be
+searched for). The rest of a record, such as the tag, the request_id and the number of
+leases, changes no transition. Pure: no socket, no clock.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,6 +64,8 @@ class Event(Enum):
 
 
 _S, _E = DeployState, Event
+# Nothing is running, or the caller has it alone.
+FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 # The answers to a request that is under way.
 _ANSWERS: Mapping[Event, DeployState] = {
     _E.NOT_DONE: _S.QUEUED,
@@ -86,7 +90,6 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.SENT: _S.SENDING,
         # A server of an earlier attempt has turned up after all.
         _E.FOUND: _S.ACCEPTED,
-        _E.NOT_DONE: _S.QUEUED,
         _E.REFUSED: _S.FAILED,
         _E.LEAVES: _S.CANCELLED,
         _E.CLOSES: _S.CANCELLED,
@@ -115,7 +118,6 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     _S.LEASED: _HELD,
     _S.RELEASED: {
         _E.LEASE: _S.LEASED,
-        _E.RELEASE: _S.RELEASED,
         # `stop_on_failure`.
         _E.STOP: _S.STOPPING,
         _E.GONE: _S.ENDED,
@@ -141,7 +143,7 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     },
     **{
         state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.LOOP_ENDS), state)
-        for state in (_S.CANCELLED, _S.FAILED, _S.ENDED)
+        for state in FINAL
     },
 }
 # Where a deploy goes instead if nobody waits for it.
@@ -162,8 +164,6 @@ UNDER_WAY = frozenset({_S.SENDING, _S.SEARCHING})
 MAY_HAVE_STARTED = frozenset({_S.SENDING, _S.SEARCHING, _S.UNKNOWN})
 # A server is running, and the session does not stop it.
 ALIVE = frozenset({_S.ACCEPTED, _S.LEASED, _S.RELEASED})
-# Nothing is running, or the caller has it alone.
-FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
 
 
 def next_state(

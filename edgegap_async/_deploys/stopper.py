@@ -3,11 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeVar
 
 from .._transport.client import Transport
-from .._transport.deadlines import NO_TIME
-from ..endpoints import STATUS, STOP
+from .._transport.deadlines import Deadline
+from ..endpoints import STOP
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -18,11 +17,9 @@ from ..errors import (
     is_gone,
     is_permanent,
 )
-from ..models.deployment import DeploymentState
-from .existence import Existence
-from .state import DeployRecord, DeployState
+from .existence import Existence, is_terminated
+from .state import DeployRecord
 
-T = TypeVar("T")
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two tries to stop a server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
@@ -88,22 +85,19 @@ class Stopper:
             self._gone(request_id)
 
     def resume(self, records: list[DeployRecord]) -> None:
-        """Try each stop that is due and that no task is trying."""
+        """Try each of these stops that no task is trying.
+
+        Args:
+            records: those that are STOPPING.
+        """
         for record in records:
-            if record.state is DeployState.STOPPING and record.request_id:
+            if record.request_id:
                 self.stop(record.request_id)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """The stops in progress."""
         return list(self._tasks.values())
-
-
-async def ended(task: asyncio.Task[T]) -> None:
-    """Wait until a task has ended, without its result. Cancelling this wait does not
-    cancel the task.
-    """
-    await asyncio.wait({task})
 
 
 async def ensure_stopped(
@@ -123,22 +117,21 @@ async def ensure_stopped(
         DeadlineExceeded: not within `timeout` seconds.
         EdgegapError: an error that no retry would mend.
     """
-    loop = asyncio.get_running_loop()
-    deadline = None if timeout is None else loop.time() + timeout
+    deadline = Deadline.after(timeout)
     pause = FIRST_PAUSE
     while True:
-        left = None if deadline is None else max(deadline - loop.time(), NO_TIME)
+        left = deadline.left()
         try:
             await _send_stop(transport, request_id, left)
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
-            if await _is_gone(transport, existence, request_id, error, deadline):
+            if await _means_gone(transport, existence, request_id, error, deadline):
                 return
             _log_retry(request_id, error, pause)
         else:
             return
-        if not await transport.wait(asyncio.sleep(pause), deadline):
+        if not await transport.wait(asyncio.sleep(pause), deadline.at):
             raise _timeout_error(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -160,24 +153,24 @@ async def _send_stop(
             raise
 
 
-async def _is_gone(
+async def _means_gone(
     transport: Transport,
     existence: Existence,
     request_id: str,
     error: EdgegapError,
-    deadline: float | None,
+    deadline: Deadline,
 ) -> bool:
-    """Whether an error means that the deployment is gone."""
+    """Whether an error of a stop means that the deployment is gone."""
     if not isinstance(error, ApiError):
         existence.heard(request_id)
         return False
-    if await existence.is_gone(transport, request_id, error, deadline):
+    if await existence.is_gone(transport, request_id, error, deadline.at):
         return True
     if not is_gone(error):
         return False
     # Its status may say TERMINATED, which counts at any age.
     try:
-        return await _is_terminated(transport, request_id, STATUS_TIMEOUT)
+        return await is_terminated(transport, request_id, STATUS_TIMEOUT)
     except EdgegapError:
         return False
 
@@ -203,15 +196,3 @@ def _timeout_error(
         f"deployment {request_id} was not stopped within {timeout or 0:g} s",
         request_sent=True,
     )
-
-
-async def _is_terminated(
-    transport: Transport, request_id: str, timeout: float | None
-) -> bool:
-    """Whether the status says TERMINATED. A 404, 410 or the API's own 400, which mean
-    the same, are raised as errors.
-    """
-    status = await transport.call(
-        STATUS, {"request_id": request_id}, timeout=timeout, priority="background"
-    )
-    return status.state is DeploymentState.TERMINATED

@@ -1,23 +1,27 @@
 """Searches for servers by the tags of their deploys. One search serves all tags.
+`tag_lists.py` reads the lists.
 
-A tag is *absent* only if an answer says so that was asked for after its search window
-(`search_tags.py`), and that is proven: by a filter that shows in the same answer another
-tag which certainly exists, or that has shown one of as many tags before; or by pages
-newest first, twice. A row that does not tell its tags says nothing: its status does.
+A tag is *absent* only if lists were asked for it after its search window
+(`search_tags.py`), do not show it, and one of these proves that they would:
+
+- a filtered list that shows another tag, or whose filter has shown one of at least as
+  many tags before; not if it shows deployments that were not asked for, or hides a tag
+  that is known to be listed;
+- all pages, newest first, read twice; not if they hide the servers that this session has
+  just started.
+
+A row that does not tell its tags proves nothing: the status of its deployment is asked
+for them.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
-from datetime import UTC, datetime
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from .._transport.client import Transport
-from .._transport.queries import TAGS_PER_CALL, newest, tagged
-from ..endpoints import STATUS
-from ..errors import ApiError, EdgegapError
-from ..models.deployment import DeploymentState, DeploymentSummary
+from .._transport.deadlines import loop_time
+from .._transport.queries import TAGS_PER_CALL
 from .records import Records
 from .search_tags import (
     ABSENT_HOLD,
@@ -27,7 +31,8 @@ from .search_tags import (
     SearchedTag,
     SearchTags,
 )
-from .state import ALIVE, DeployRecord, DeployState, Event
+from .state import DeployRecord, DeployState, Event
+from .tag_lists import TagLists
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two searches while a tag is SEARCHED: quick at first, as the server is
@@ -43,32 +48,9 @@ FAILING_TIMEOUT, UNPROVEN_TIMEOUT = 15.0, 30.0
 # Searches after the window that must have found out nothing by then. A process that was
 # suspended has not searched meanwhile.
 MOST_MISSES = 3
-# Seconds for one list: the next one knows more than a late one.
-LIST_TIMEOUT = 5.0
-# Seconds from one read of all pages to the next: once a tag that is SEARCHED may be
-# absent, while the lag is measured, and else.
-SWEEP_INTERVAL, PROBE_SWEEP_INTERVAL, BACKGROUND_SWEEP_INTERVAL = 0.4, 2.0, 10.0
-# The pause after a sweep for which nobody waits, as a multiple of its length.
-BACKGROUND_SHARE = 9
-# Sweeps that must agree on an absence, as pages shift while deployments come and go.
-SWEEPS = 2
-# Steps from one known row to an older one that must be in order before a sweep ends at an
-# old row, and the seconds by which the order of acceptance may differ from that of
-# creation.
-ORDER_STEPS, ORDER_TOLERANCE = 4, 10.0
-# Seconds after which a server may have ended by itself.
-RECENT = 120.0
-# Seconds until a filter that was refused or ignored is tried again.
-DISTRUST = 60.0
-# Statuses of a filter that is refused, and of a URL that is too long.
-REFUSALS = (400, 414, 431)
 # Looks at a time at deployments that webhooks have named: a leaked URL must not cost
 # more.
 MOST_LOOKS = 20
-# Rows whose tags are asked for by status in one search, and that are remembered.
-MOST_STATUSES, MOST_REMEMBERED = 50, 5000
-# Seconds by which the clocks of the API and of this process may differ.
-CLOCK_SKEW = 300.0
 
 
 class Unresolved(Exception):
@@ -89,31 +71,19 @@ class TagSearch:
         records: Records,
         on_orphan: Callable[[str, str, DeployRecord | None], object],
     ) -> None:
-        self._transport, self._records = transport, records
         self._on_orphan = on_orphan
         self._tags = SearchTags()
+        self._lists = TagLists(transport, records, self._tags, self._shown)
         self._changed = asyncio.Event()
-        # The largest number of tags of which a filter has shown one.
-        self._proven = 0
-        # Tags that fit into a URL.
-        self._room = TAGS_PER_CALL
-        # When the filter is trusted again.
-        self._distrusted_until = -inf
-        # A tag whose server is listed.
-        self._canary: SearchedTag | None = None
         self._searched_at = -inf
         # When tags that are not SEARCHED may be searched for again.
         self._others_at = -inf
-        # When the last read of all pages has ended, and how long it took.
-        self._swept, self._sweep_took = -inf, 0.0
         # Held while a search is in progress.
         self._round = asyncio.Lock()
         # Only tags that are SEARCHED are searched for, as the session is being closed.
         self._closing = False
         # Looks at deployments that webhooks have named.
         self.looks: set[asyncio.Task[None]] = set()
-        # The tags of rows that did not tell them, by their status.
-        self._by_status: dict[str, tuple[str, ...]] = {}
 
     def begin(self, tag: str, record: DeployRecord) -> SearchedTag:
         """Search for a tag, perhaps while its request is under way."""
@@ -122,6 +92,13 @@ class TagSearch:
             entry = self._new(tag, record)
             self._tags.put(entry, Knowledge.SEARCHED, 0.0)
             self._changed.set()
+        return entry
+
+    def _begin_ended(self, tag: str, record: DeployRecord) -> SearchedTag:
+        """Search for a tag whose request has ended, or is given up."""
+        entry = self.begin(tag, record)
+        if entry.ended_at is None:
+            entry.ended_at = loop_time()
         return entry
 
     def _new(self, tag: str, record: DeployRecord) -> SearchedTag:
@@ -134,22 +111,18 @@ class TagSearch:
         Raises:
             Unresolved: the search was inconclusive.
         """
-        entry = self.begin(tag, record)
-        if entry.ended_at is None:
-            entry.ended_at = _now()
+        entry = self._begin_ended(tag, record)
         # Cancelling this wait does not end the search.
         await asyncio.wait({entry.found})
         return entry.found.result()
 
     def search_unwanted(self, tag: str, record: DeployRecord) -> None:
         """Search for a tag during one search window, without a caller. A server that
-        exists is orphaned. If there is none, the tag is watched; if the search is
+        exists is stopped. If there is none, the tag is watched; if the search is
         inconclusive, it goes into quarantine.
         """
-        entry = self.begin(tag, record)
+        entry = self._begin_ended(tag, record)
         entry.unwanted = True
-        if entry.ended_at is None:
-            entry.ended_at = _now()
         if entry.request_id is not None:
             # It was found in this very moment.
             found, entry.request_id = entry.request_id, None
@@ -158,7 +131,7 @@ class TagSearch:
     def accepted(self, tag: str, record: DeployRecord, request_id: str) -> None:
         """The deploy under a tag has got its server."""
         entry = self._tags.get(tag) or self._new(tag, record)
-        self._tags.accepted(entry, request_id, _now())
+        self._tags.accepted(entry, request_id, loop_time())
         self._changed.set()
 
     def forget(self, tag: str) -> None:
@@ -171,18 +144,19 @@ class TagSearch:
 
         Args:
             on_late: called with the request_id of a server that turns up. Returns
-                whether it is the answer; if not, it is orphaned.
+                whether it is the answer; if not, it is stopped.
         """
         if entry := self._tags.get(tag):
-            entry.on_late, entry.until = on_late, _now() + QUARANTINE
-            self._tags.put(entry, Knowledge.WATCHED, _now() + INTERVAL_OF_OTHERS)
+            entry.on_late, entry.until = on_late, loop_time() + QUARANTINE
+            self._tags.put(entry, Knowledge.WATCHED, loop_time() + INTERVAL_OF_OTHERS)
 
     def quarantine(self, tag: str, record: DeployRecord) -> None:
-        """A server that turns up under a tag from now on is orphaned."""
-        entry = self.begin(tag, record)
-        entry.ended_at = entry.ended_at or _now()
-        entry.until = _now() + QUARANTINE
-        self._tags.put(entry, Knowledge.QUARANTINED, _now())
+        """A server that turns up under a tag from now on is stopped, unless the caller
+        claims it.
+        """
+        entry = self._begin_ended(tag, record)
+        entry.until = loop_time() + QUARANTINE
+        self._tags.put(entry, Knowledge.QUARANTINED, loop_time())
         self._changed.set()
 
     def appeared(self, request_id: str, tag: str) -> bool:
@@ -202,7 +176,8 @@ class TagSearch:
         return True
 
     async def _look(self, request_id: str) -> None:
-        self._shown(request_id, await self._tags_by_status(request_id) or ())
+        tags = await self._lists.tags_by_status(request_id)
+        self._shown(request_id, tags or ())
 
     @property
     def unwanted(self) -> list[asyncio.Future[str | None]]:
@@ -226,7 +201,7 @@ class TagSearch:
     async def run(self) -> None:
         """Search while there are tags, and again when there are new ones."""
         while True:
-            began = _now()
+            began = loop_time()
             others = 0
             if began >= self._others_at and not self._closing:
                 others, self._others_at = MOST_BACKGROUND, began + BACKGROUND_PAUSE
@@ -247,7 +222,7 @@ class TagSearch:
     async def _idle(self) -> None:
         """Wait until the next search is due."""
         while True:
-            now, searched = _now(), self._tags.of(Knowledge.SEARCHED)
+            now, searched = loop_time(), self._tags.of(Knowledge.SEARCHED)
             if searched:
                 at = self._next_search(searched, now)
                 await asyncio.sleep(max(at - now, 0.0))
@@ -274,7 +249,7 @@ class TagSearch:
         """Look once for servers that nobody waits for, as the session is being closed:
         second ones under the tags that were accepted lately, and late ones.
         """
-        self._closing, began = True, _now()
+        self._closing, began = True, loop_time()
         async with self._round:
             entries = [
                 *self._tags.of(Knowledge.CHECKED),
@@ -286,19 +261,22 @@ class TagSearch:
     async def _check(
         self, entries: Sequence[SearchedTag], began: float, seconds: float
     ) -> None:
-        for start in range(0, len(entries), self._room):
-            chunk = entries[start : start + self._room]
-            left = began + seconds - _now()
-            if left <= 0 or await self._ask_filter(chunk, began, left) is None:
+        lists = self._lists
+        for start in range(0, len(entries), lists.room):
+            chunk = entries[start : start + lists.room]
+            left = began + seconds - loop_time()
+            if left <= 0 or await lists.ask_filter(chunk, began, left) is None:
                 return
 
     async def _search(self, entries: Sequence[SearchedTag], asked: float) -> None:
+        lists = self._lists
         unproven: list[SearchedTag] = []
         timeout = UNPROVEN_TIMEOUT
-        size = max(self._room - 1, 1)
+        # One more tag is asked for: one that is known to be listed.
+        size = max(lists.room - 1, 1)
         chunks = [entries[at : at + size] for at in range(0, len(entries), size)]
-        for chunk in chunks if asked >= self._distrusted_until else ():
-            proven = await self._ask_filter(chunk, asked)
+        for chunk in chunks if lists.filter_trusted(asked) else ():
+            proven = await lists.ask_filter(chunk, asked)
             if proven is None:
                 # Lists fail: the next search tries again.
                 timeout = FAILING_TIMEOUT
@@ -307,179 +285,15 @@ class TagSearch:
                 self._answered(chunk, asked)
             else:
                 unproven += chunk
-        if asked < self._distrusted_until:
+        if not lists.filter_trusted(asked):
             unproven = list(entries)
-        searched = [
-            entry
+        waited_for = any(
+            entry.knowledge is Knowledge.SEARCHED and self._tags.is_over(entry, asked)
             for entry in unproven
-            if entry.knowledge is Knowledge.SEARCHED
-            and self._tags.is_over(entry, asked)
-        ]
-        interval = BACKGROUND_SWEEP_INTERVAL
-        if searched:
-            interval = SWEEP_INTERVAL
-        elif self._tags.probing:
-            interval = PROBE_SWEEP_INTERVAL
-        # Others need lists too: half of the time at least, and more if nobody waits.
-        share = 1 if searched else BACKGROUND_SHARE
-        if unproven and asked >= self._swept + max(interval, share * self._sweep_took):
-            await self._sweep(unproven, asked)
-            self._swept, self._sweep_took = _now(), _now() - asked
+        )
+        if unproven and lists.sweep_due(asked, waited_for=waited_for):
+            self._answered(await lists.sweep(unproven, asked), asked)
         self._count_misses(entries, asked, timeout)
-
-    async def _ask_filter(
-        self,
-        entries: Sequence[SearchedTag],
-        asked: float,
-        timeout: float = LIST_TIMEOUT,
-    ) -> bool | None:
-        """Search by the filter.
-
-        Returns:
-            Whether the answer proves an absence; None: there was no answer.
-        """
-        canary = self._live_canary()
-        tags = [entry.tag for entry in entries]
-        if canary and canary.tag not in tags:
-            tags.append(canary.tag)
-        try:
-            rows = await tagged(self._transport, tags, timeout)
-        except EdgegapError as error:
-            return self._refused(error, len(tags), asked)
-        since = min((entry.sent_at for entry in entries), default=0.0)
-        unclear = await self._read_rows(rows, since, waited_for=True)
-        told = [row for row in rows if not row.tags_unknown]
-        if unclear or any(not set(row.tags) & set(tags) for row in told):
-            self._distrust(asked)
-            return False
-        shown = {tag for row in told for tag in row.tags} & set(tags)
-        if shown:
-            self._proven = max(self._proven, len(tags))
-        for entry in entries:
-            if entry.tag not in shown:
-                self._tags.not_listed(entry, _now())
-        if canary and canary.tag not in shown:
-            # The list does not show what exists, unless it has ended by itself.
-            self._canary, self._proven = None, 0
-            return False
-        return bool(shown) or len(tags) <= self._proven
-
-    def _refused(self, error: EdgegapError, tags: int, asked: float) -> bool | None:
-        if isinstance(error, ApiError) and error.status in REFUSALS:
-            if tags > 1 and self._room > 1:
-                self._room = max(min(self._room, tags) // 2, 1)
-            else:
-                self._distrust(asked)
-            return False
-        log.info("tag search failed, retrying: %s", error)
-        return None
-
-    def _distrust(self, asked: float) -> None:
-        self._distrusted_until, self._proven = asked + DISTRUST, 0
-
-    def _live_canary(self) -> SearchedTag | None:
-        """A tag that a list must show, as its server exists."""
-        entry = self._canary
-        record = self._records.get(entry.request_id or "") if entry else None
-        if record is None or record.state not in ALIVE:
-            self._canary = entry = None
-        return entry
-
-    async def _sweep(self, entries: Sequence[SearchedTag], asked: float) -> None:
-        """Search by pages, newest first."""
-        searched = [each for each in entries if each.knowledge is Knowledge.SEARCHED]
-        since = min((each.sent_at for each in searched or entries), default=0.0)
-        unclear = False
-        order: list[float] = []
-        pages: list[DeploymentSummary] = []
-
-        def take(rows: Sequence[DeploymentSummary]) -> bool:
-            pages.extend(rows)
-            for row in rows:
-                record = self._records.get(row.request_id)
-                if record and record.accepted_at is not None:
-                    order.append(record.accepted_at)
-            return _ends_before(order, since)
-
-        try:
-            complete = await newest(self._transport, take, LIST_TIMEOUT)
-            unclear = await self._read_rows(pages, since, waited_for=bool(searched))
-        except EdgegapError as error:
-            log.info("tag search by pages failed, retrying: %s", error)
-            return
-        shown = {row.request_id for row in pages}
-        if not complete or unclear or self._hides_servers(shown, asked):
-            return
-        ready: list[SearchedTag] = []
-        for entry in entries:
-            if self._tags.is_over(entry, asked):
-                entry.sweeps += 1
-                if entry.sweeps >= SWEEPS:
-                    ready.append(entry)
-        self._answered(ready, asked)
-
-    def _hides_servers(self, shown: Set[str], asked: float) -> bool:
-        """Whether a list shows none of the servers that this session has just started,
-        so that it proves nothing. Older ones may have ended by themselves.
-        """
-        window = self._tags.window(asked)
-        expected = [
-            record.request_id
-            for record in self._records.alive()
-            if record.accepted_at is not None
-            and window < asked - record.accepted_at < RECENT
-        ]
-        return bool(expected) and shown.isdisjoint(expected)
-
-    async def _read_rows(
-        self, rows: Sequence[DeploymentSummary], since: float, *, waited_for: bool
-    ) -> bool:
-        """Note the servers that rows show.
-
-        Args:
-            since: when the first of the deploys was sent, on the loop's clock.
-            waited_for: ask for the tags of rows that don't tell them, newest first.
-
-        Returns:
-            Whether the tags of a row that may be ours are not known.
-        """
-        left = MOST_STATUSES if waited_for else 0
-        unclear = False
-        for row in rows:
-            tags: Collection[str] | None = row.tags
-            if row.tags_unknown:
-                record = self._records.get(row.request_id)
-                if (record and record.claimed) or _is_older(row, since):
-                    continue
-                tags = self._by_status.get(row.request_id)
-                if tags is None and left:
-                    left -= 1
-                    tags = await self._tags_by_status(row.request_id)
-            if tags is None:
-                unclear = True
-            else:
-                self._shown(row.request_id, tags)
-        return unclear
-
-    async def _tags_by_status(self, request_id: str) -> tuple[str, ...] | None:
-        """The tags of a deployment. None: its status does not tell them so far."""
-        try:
-            status = await self._transport.call(
-                STATUS,
-                {"request_id": request_id},
-                timeout=LIST_TIMEOUT,
-                priority="background",
-            )
-        except EdgegapError:
-            return None
-        # Before it is placed, a status may show no tags yet.
-        placed = status.state is DeploymentState.READY
-        if status.tags_unknown or not (status.tags or placed):
-            return None
-        self._by_status[request_id] = status.tags
-        if len(self._by_status) > MOST_REMEMBERED:
-            del self._by_status[next(iter(self._by_status))]
-        return status.tags
 
     def _shown(self, request_id: str, tags: Iterable[str]) -> None:
         """A server exists under these tags."""
@@ -487,8 +301,8 @@ class TagSearch:
             if (entry := self._tags.get(tag)) is None:
                 continue
             if request_id == entry.request_id:
-                self._tags.listed(entry, _now())
-                self._canary = entry
+                self._tags.listed(entry, loop_time())
+                self._lists.listed = entry
             elif request_id not in entry.orphans:
                 self._found(entry, request_id)
 
@@ -511,7 +325,7 @@ class TagSearch:
             if not entry.found.done():
                 entry.found.set_result(None)
             entry.shown = True
-            self._tags.accepted(entry, request_id, _now())
+            self._tags.accepted(entry, request_id, loop_time())
 
     def _answered(self, entries: Iterable[SearchedTag], asked: float) -> None:
         """A proven answer has shown all servers that exist under these tags."""
@@ -579,29 +393,3 @@ def _hold_capacity(record: DeployRecord) -> None:
     if release := record.on_final:
         loop = asyncio.get_running_loop()
         record.on_final = lambda: loop.call_later(ABSENT_HOLD, release)
-
-
-def _is_older(row: DeploymentSummary, since: float) -> bool:
-    """Whether a deployment was READY before a deploy was sent."""
-    if row.start_time is None:
-        return False
-    age = (datetime.now(UTC) - row.start_time).total_seconds()
-    return age > _now() - since + CLOCK_SKEW
-
-
-def _ends_before(order: Sequence[float], since: float) -> bool:
-    """Whether rows newest first have come to one that is older than `since`. Known rows
-    must show that the order was honoured: in several steps, each of them longer than
-    the order of acceptance may differ from that of creation.
-    """
-    if not order or order[-1] >= since - ORDER_TOLERANCE:
-        return False
-    pairs = list(pairwise(order))
-    steps = sum(newer > older + ORDER_TOLERANCE for newer, older in pairs)
-    return steps >= ORDER_STEPS and all(
-        newer >= older - ORDER_TOLERANCE for newer, older in pairs
-    )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

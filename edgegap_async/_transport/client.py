@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import aiohttp
 from msgspec import UNSET, UnsetType, structs
@@ -17,7 +17,7 @@ from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
 from .._limits.registry import REGISTRY, Budget, fork_count
-from ..endpoints import Endpoint, LimitName
+from ..endpoints import B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -33,14 +33,11 @@ from ..events import OnEvent
 from ..models._check import one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .exchange import Exchange, NoResponse
-from .loop_end import is_ended
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
 from .trace import CallTrace
 
-B = TypeVar("B")
-T = TypeVar("T")
 Timeout: TypeAlias = float | UnsetType | None
 
 log = logging.getLogger("edgegap_async")
@@ -252,7 +249,7 @@ class Transport:
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, token)
         whole = self.timeout_of(timeout)
-        now = self.enter().time()
+        self.enter()
         attempt = self._attempt_timeout
         return Request(
             endpoint=endpoint,
@@ -260,7 +257,7 @@ class Transport:
             data=data,
             headers=own_headers,
             secret=token or self._token,
-            deadline=Deadline(None if whole is None else now + whole, whole),
+            deadline=Deadline.after(whole),
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
@@ -462,19 +459,11 @@ class Transport:
         self._exchange_timeouts.expire_all()
 
     @property
-    def loop_ended(self) -> bool:
-        """Whether its loop has ended, so that nothing can be sent any more."""
-        return is_ended(self._loop)
-
-    @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop of the first call."""
+        """The loop of the first call. None: there was no call. Once it is closed,
+        nothing can be sent any more.
+        """
         return self._loop
-
-    @property
-    def used(self) -> bool:
-        """Whether there was a call."""
-        return self._loop is not None
 
     def discard(self) -> None:
         """Release everything, in place of `aclose` after the loop has ended."""

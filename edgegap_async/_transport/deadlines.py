@@ -17,6 +17,11 @@ from msgspec import Struct
 NO_TIME = 0.001
 
 
+def loop_time() -> float:
+    """The time on the running loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
 class Deadline(Struct, frozen=True):
     """The end of a call or a wait.
 
@@ -33,49 +38,50 @@ class Deadline(Struct, frozen=True):
         """The deadline in so many seconds; None: no end."""
         if timeout is None:
             return cls(None, None)
-        return cls(asyncio.get_running_loop().time() + timeout, timeout)
+        return cls(loop_time() + timeout, timeout)
 
     def left(self) -> float | None:
         """Seconds until the deadline, always above 0; None: no end."""
         if self.at is None:
             return None
-        return max(self.at - asyncio.get_running_loop().time(), NO_TIME)
+        return max(self.at - loop_time(), NO_TIME)
 
     def __str__(self) -> str:
         return "no timeout" if self.timeout is None else f"{self.timeout:.4g} s"
 
 
 class ExchangeTimeout:
-    """The time-out of one exchange. `when`: on the loop's clock."""
+    """The time-out of one exchange.
 
-    __slots__ = ("_cancelling", "_task", "expired", "when")
+    Attributes:
+        when: on the loop's clock.
+        task: it is cancelled by the time-out.
+    """
+
+    __slots__ = ("_cancelling", "expired", "task", "when")
 
     def __init__(self, when: float, task: asyncio.Task[object]) -> None:
         self.when = when
         self.expired = False
-        self._task = task
+        self.task = task
         self._cancelling = task.cancelling()
 
     def expire(self) -> None:
         """Cancel the task."""
         if not self.expired:
             self.expired = True
-            self._task.cancel()
+            self.task.cancel()
 
     def describe(self, started: float) -> str:
         """Why the exchange has ended."""
-        taken = asyncio.get_running_loop().time() - started
+        taken = loop_time() - started
         given_up = taken < self.when - started
         problem = "it was given up after" if given_up else "it took longer than"
         return f"{problem} {min(taken, self.when - started):.3g} s"
 
-    def uncancel(self) -> None:
-        """Take the cancellation back, as callers around this one count them."""
-        self._task.uncancel()
-
     def is_only_cause(self) -> bool:
         """Whether a cancellation that arrived is this time-out's alone."""
-        return self.expired and self._task.cancelling() - 1 <= self._cancelling
+        return self.expired and self.task.cancelling() - 1 <= self._cancelling
 
 
 class ExchangeTimeouts:
@@ -106,7 +112,8 @@ class ExchangeTimeouts:
         """The exchange has ended. The timer stays, as the next one would set it again."""
         self._timeouts.discard(timeout)
         if timeout.expired:
-            timeout.uncancel()
+            # Callers around this one count the cancellations of the task.
+            timeout.task.uncancel()
 
     def _set(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._stop()

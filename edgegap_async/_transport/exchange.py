@@ -17,8 +17,9 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from .._limits.limiter import Limiter
+from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
-from .request import B, Request, T
+from .request import Request
 from .response import Reply
 from .retry import parse_retry_after
 

@@ -5,7 +5,6 @@ the loop and waits for them. So the end of a generator of ours is the last momen
 which requests can be sent.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
@@ -44,8 +43,3 @@ class LoopEnd:
         if not self._over and self._generator is not None:
             self._over = True
             await self._generator.aclose()
-
-
-def is_ended(loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Whether a loop has ended, so that nothing can be sent in it any more."""
-    return loop is not None and loop.is_closed()

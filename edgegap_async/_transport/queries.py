@@ -22,10 +22,11 @@ TAGS_PER_CALL = PAGE_SIZE
 ALL_PAGES = 1_000_000
 # Pages per sweep: more would take the whole list limit for seconds.
 LONGEST_SWEEP = 40
+_NEWEST_FIRST = (OrderBy("created_at", "desc"),)
 # Called with each page; True ends the sweep.
 Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
 # All deployments, newest first.
-NEWEST = ListQuery(order_by=(OrderBy("created_at", "desc"),))
+NEWEST = ListQuery(order_by=_NEWEST_FIRST)
 
 
 async def read_page(
@@ -99,7 +100,7 @@ def by_id(request_ids: Collection[str], state: str | None = None) -> ListQuery:
     """
     ids = ListFilter("request_id", "in", tuple(request_ids))
     filters = (ListFilter("status", "eq", state), ids) if state else (ids,)
-    return ListQuery(filters=filters, order_by=(OrderBy("created_at", "desc"),))
+    return ListQuery(filters=filters, order_by=_NEWEST_FIRST)
 
 
 async def tagged(

@@ -3,20 +3,17 @@ here, before anything is sent.
 """
 
 from collections.abc import Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct, json
 from yarl import URL
 
 from .._version import __version__
-from ..endpoints import Endpoint
+from ..endpoints import B, Endpoint, T
 from ..errors import EdgegapError
 from ..models._check import fail, identifier, label
 from .deadlines import Deadline
-
-B = TypeVar("B")
-T = TypeVar("T")
 
 
 class Withdrawn(Exception):

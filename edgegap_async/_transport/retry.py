@@ -158,7 +158,7 @@ class RetryState:
         if error.retry_after is None:
             return pause
         # The limiter as a whole is held until then, and the call goes back to its place
-        # in the queue. A Retry-After of 0 is still no leave to retry without a pause.
+        # in the queue. Even with `Retry-After: 0`, wait the backoff.
         if deadline is not None and now + error.retry_after >= deadline:
             return None
         return pause if pause > error.retry_after else 0.0

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .._deploys.existence import YOUNG, Existence
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline
+from .._transport.deadlines import Deadline, loop_time
 from .._transport.presence import (
     WITNESSES,
     count,
@@ -23,11 +23,9 @@ from .._transport.presence import (
     nothing_exists,
 )
 from .._transport.queries import LONGEST_SWEEP, PAGE_SIZE
-from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError
-from ..models.deployment import DeploymentState
-from .filter_health import FilterHealth
-from .poller import LIST_TIMEOUT, REFUSALS
+from .filter_health import REFUSALS, FilterHealth
+from .poller import LIST_TIMEOUT
 from .schedule import size
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -94,7 +92,7 @@ class EndLists:
             ready: they end once they are not READY any more; False: once they do not
                 exist any more.
         """
-        state, now = "ready" if ready else None, asyncio.get_running_loop().time()
+        state, now = "ready" if ready else None, loop_time()
         deadline = Deadline.after(LIST_TIMEOUT)
         try:
             if self._health.filters_trusted(now):
@@ -122,7 +120,7 @@ class EndLists:
         found = await listed(self._transport, request_ids, deadline, state)
         pages = 1 + len(found.shown) // PAGE_SIZE
         if not found.sound:
-            self._health.distrust(asyncio.get_running_loop().time())
+            self._health.distrust(loop_time())
             return Look(requests=pages)
         self._counts = found.total == len(found.shown)
         missing = [each for each in request_ids if each not in found.shown]
@@ -174,14 +172,4 @@ class EndLists:
 
     async def has_ended(self, request_id: str) -> bool:
         """Whether the status of a deployment says that it does not exist any more."""
-        try:
-            status = await self._transport.call(
-                STATUS, {"request_id": request_id}, priority="background"
-            )
-        except ApiError as error:
-            return await self._existence.is_gone(
-                self._transport, request_id, error, None
-            )
-        except EdgegapError:
-            return False
-        return status.state is DeploymentState.TERMINATED
+        return await self._existence.has_ended(self._transport, request_id)

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline
+from .._transport.deadlines import Deadline, loop_time
 from ..endpoints import STATUS
 from ..errors import (
     ApiError,
@@ -129,7 +129,7 @@ class EndWatcher:
 
     def _new(self, request_id: str, goal: Goal) -> EndWaiter:
         key: tuple[str, Goal] = (request_id, goal)
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         waiter = self._lingering.pop(key, None)
         if waiter and waiter.poll:
             # Its status poll is under way.
@@ -145,7 +145,7 @@ class EndWatcher:
         if waiter.callers or self._waiters.get(waiter.key) is not waiter:
             return
         self._drop(waiter)
-        if waiter.leave(asyncio.get_running_loop().time()) and waiter.poll_task:
+        if waiter.leave(loop_time()) and waiter.poll_task:
             self._lingering[waiter.key] = waiter
             # It does not count as one of those that others wait for.
             self._polls.discard(waiter.poll_task)
@@ -167,14 +167,14 @@ class EndWatcher:
             f"{handle.timeout or 0:g} s",
             request_sent=True,
         )
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         raise late from waiter.failure or waiter.status_timeout(now)
 
     def learn(self, request_id: str) -> None:
         """Something of a deployment may have changed: resolve its waiters, or poll its
         status soon.
         """
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         for goal in self._by_list:
             waiter = self._waiters.get((request_id, goal))
             if waiter is None:
@@ -189,7 +189,7 @@ class EndWatcher:
 
     def _resolve(self, waiter: EndWaiter, end: End, *, exists: bool = False) -> None:
         if isinstance(end, EndReason) and not exists:
-            now = asyncio.get_running_loop().time()
+            now = loop_time()
             self._events.terminated(waiter.request_id, now)
         self._drop(waiter)
         waiter.resolve(end)
@@ -292,7 +292,7 @@ class EndWatcher:
             self._next_list = began + PACE * requests
 
     async def _poll_status(self, waiter: EndWaiter) -> None:
-        began = asyncio.get_running_loop().time()
+        began = loop_time()
         deadline = waiter.deadline
         try:
             status = await self._transport.call(
@@ -315,7 +315,7 @@ class EndWatcher:
     def _seen(self, waiter: EndWaiter, status: DeploymentStatus) -> None:
         waiter.answered(status)
         self._existence.heard(waiter.request_id)
-        reason, now = reason_of(status), asyncio.get_running_loop().time()
+        reason, now = reason_of(status), loop_time()
         exists = status.state is not DeploymentState.TERMINATED
         if reason and (waiter.goal == "ended" or not exists):
             self._resolve(waiter, reason, exists=exists)
@@ -332,7 +332,5 @@ class EndWatcher:
             self._transport, waiter.request_id, error, waiter.deadline
         ):
             self._resolve(waiter, EndReason.GONE)
-        elif is_permanent(error) and waiter.believes(
-            error, asyncio.get_running_loop().time()
-        ):
+        elif is_permanent(error) and waiter.believes(error, loop_time()):
             self._resolve(waiter, error)

@@ -15,6 +15,8 @@ LEAST_ROOM = 400
 # Seconds after which a list must show a deployment whose status is READY. Lists lag
 # behind statuses.
 LAG = 3.0
+# HTTP statuses with which the API refuses a filter or a URL that is too long.
+REFUSALS = (400, 414, 431)
 # Seconds until filters that do not work are used again.
 DISTRUST = 60.0
 # So many failed lists in a row make the poller poll each status.

@@ -2,12 +2,11 @@
 for READY.
 """
 
-import asyncio
 from collections.abc import Collection, Sequence
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline
+from .._transport.deadlines import Deadline, loop_time
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
 from ..endpoints import STATUS
 from ..errors import (
@@ -18,7 +17,7 @@ from ..errors import (
     is_permanent,
 )
 from ..models.deployment import DeploymentStatus, DeploymentSummary, ReadyDeployment
-from .filter_health import FilterHealth
+from .filter_health import REFUSALS, FilterHealth
 from .outcomes import CONFIRM_AFTER, claim_of, has_address, outcome_of, ready_by
 from .schedule import MISSING, UNPROVEN, PolledState, ReadyWaiter, Schedule, size
 
@@ -28,8 +27,6 @@ LIST_TIMEOUT = 10.0
 # A full page counts as this part of a list. So lists of deployments in ERROR are rarer
 # while many deployments become READY.
 FULL_COUNTS = 0.25
-# HTTP statuses with which the API refuses a filter or a URL that is too long.
-REFUSALS = (400, 414, 431)
 
 
 class Poller:
@@ -53,7 +50,7 @@ class Poller:
 
     async def poll_status(self, waiter: ReadyWaiter) -> None:
         """Poll the status of one waiter."""
-        began = _now()
+        began = loop_time()
         try:
             status = await self._transport.call(
                 STATUS,
@@ -72,7 +69,7 @@ class Poller:
     def _seen(self, waiter: ReadyWaiter, status: DeploymentStatus) -> None:
         waiter.answered(status)
         self._existence.heard(waiter.request_id)
-        outcome, now = outcome_of(status), _now()
+        outcome, now = outcome_of(status), loop_time()
         claim = None if outcome else claim_of(status)
         if waiter.claims(claim and claim[0], now, CONFIRM_AFTER) and claim:
             outcome = claim[1]
@@ -96,10 +93,10 @@ class Poller:
             gone.__cause__ = error
             self._schedule.resolve(waiter, gone)
         elif is_permanent(error):
-            if waiter.believes(error, _now()):
+            if waiter.believes(error, loop_time()):
                 self._schedule.resolve(waiter, error)
         elif isinstance(error, QueueTooLong):
-            now = _now()
+            now = loop_time()
             self._schedule.end_before(now + error.wait, waiter, now)
 
     async def poll_list(
@@ -111,7 +108,7 @@ class Poller:
             chunk: the waiters to list, by request_id.
             state: the state that the list is filtered by.
         """
-        began = _now()
+        began = loop_time()
         for waiter in chunk.values():
             waiter.listed = True
         more = False
@@ -158,7 +155,7 @@ class Poller:
         """
         if has_address(row):
             self._schedule.resolve(waiter, ready_by(row))
-        elif _now() - waiter.polled_at >= UNPROVEN:
+        elif loop_time() - waiter.polled_at >= UNPROVEN:
             self._schedule.poll_soon(waiter)
 
     def _list_failed(
@@ -170,9 +167,9 @@ class Poller:
         for waiter in waiters.values():
             waiter.record_failure(error)
         if asked and isinstance(error, ApiError) and error.status in REFUSALS:
-            self._health.refused(size(asked), _now())
+            self._health.refused(size(asked), loop_time())
         else:
-            self._health.failed(_now())
+            self._health.failed(loop_time())
 
     async def sweep(self, waiters: dict[str, ReadyWaiter], *, filtered: bool) -> None:
         """Read pages, newest first, until they have shown all of these waiters.
@@ -182,7 +179,7 @@ class Poller:
             filtered: whether the pages are filtered by these IDs, to see which of them
                 exist.
         """
-        began, missing, unrequested = _now(), set(waiters), set[str]()
+        began, missing, unrequested = loop_time(), set(waiters), set[str]()
 
         def take(rows: Sequence[DeploymentSummary]) -> bool:
             for row in rows:
@@ -243,7 +240,3 @@ class Poller:
 def _left(waiter: ReadyWaiter) -> float | None:
     deadline = waiter.deadline
     return None if deadline is None else Deadline(deadline, 0.0).left()
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .._deploys.existence import Existence
 from .._deploys.records import Records
 from .._transport.client import Transport
+from .._transport.deadlines import loop_time
 from ..errors import DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
@@ -83,7 +84,7 @@ class Watcher:
 
     def receive(self, event: "WebhookEvent") -> None:
         """Process a webhook of a deployment of this session."""
-        request_id, now = event.request_id, asyncio.get_running_loop().time()
+        request_id, now = event.request_id, loop_time()
         self._schedule.webhook_arrived()
         self._events.receive(event, now)
         self._health.forget(request_id)
@@ -100,7 +101,7 @@ class Watcher:
 
     def stopping(self, request_id: str) -> None:
         """Record that a stop was accepted, or that a deployment is gone."""
-        self._events.ends(request_id, asyncio.get_running_loop().time())
+        self._events.ends(request_id, loop_time())
         self._health.forget(request_id)
         self.ends.learn(request_id)
         if waiter := self._schedule.waiters.get(request_id):
@@ -206,7 +207,7 @@ class Watcher:
             handle.waiter.callers.pop(handle.future, None)
             return
         self._schedule.leave(waiter, handle.future)
-        left, now = not waiter.callers, asyncio.get_running_loop().time()
+        left, now = not waiter.callers, loop_time()
         if left and waiter.leave(now) and waiter.poll_task:
             self._lingering[waiter.request_id] = waiter
             # It does not count as one of those that others wait for.
@@ -225,7 +226,7 @@ class Watcher:
             self._learn(outcome.request_id)
             return outcome
         if isinstance(outcome, DeploymentTerminated):
-            self._events.ends(outcome.request_id, asyncio.get_running_loop().time())
+            self._events.ends(outcome.request_id, loop_time())
         # Each caller raises its own copy: a raised error collects its own traceback.
         own = copy(outcome)
         own.__cause__ = outcome.__cause__
@@ -242,9 +243,7 @@ class Watcher:
         late: EdgegapError = ReadyTimeout(
             waiter.request_id, handle.timeout or 0.0, waiter.last, probing=probing
         )
-        late.__cause__ = waiter.failure or waiter.status_timeout(
-            asyncio.get_running_loop().time()
-        )
+        late.__cause__ = waiter.failure or waiter.status_timeout(loop_time())
         log.info("wait failed: %s", late, extra={"request_id": waiter.request_id})
         return late
 
@@ -252,7 +251,7 @@ class Watcher:
         record = self._records.get(request_id)
         if record is None or record.accepted_at is None or record.ready_after:
             return
-        record.ready_after = asyncio.get_running_loop().time() - record.accepted_at
+        record.ready_after = loop_time() - record.accepted_at
         self._starts.append(record.ready_after)
 
     @property
@@ -314,5 +313,5 @@ class Watcher:
                 del self._lingering[waiter.request_id]
                 self._loop.notify()
                 if isinstance(waiter.outcome, ReadyDeployment):
-                    now = asyncio.get_running_loop().time()
+                    now = loop_time()
                     self._events.seen(waiter.outcome, now)

@@ -48,7 +48,8 @@ class Kind:
     Args:
         about: One line for `simulate --faults`.
         stage: The stage at which it applies. It is `webhook` for each fault of a
-        webhook. detail: The argument of `Fault` that it takes, if any.
+            webhook.
+        detail: The argument of `Fault` that it takes, if any.
         operations: The operations that it can affect, and `webhook`.
     """
 

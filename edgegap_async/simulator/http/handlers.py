@@ -6,12 +6,12 @@ the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from msgspec import DecodeError, json
 
 from ... import endpoints
-from ...endpoints import Endpoint
+from ...endpoints import B, Endpoint, T
 from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest
 from ...models.paging import ListQuery
@@ -23,9 +23,6 @@ from ..world.errors import ApiError
 from ..world.world import World
 from . import bodies, container
 from .responses import JsonResponse
-
-B = TypeVar("B")
-T = TypeVar("T")
 
 _LIST_QUERY = json.Decoder(ListQuery)
 # In digits: a longer number in a query is refused.
