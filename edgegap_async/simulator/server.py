@@ -113,6 +113,9 @@ class Simulator:
             returns them.
         error_share: The share of deployments that become ERROR instead of READY, from 0
             to 1.
+        crash_after: Seconds from READY until the container crashes, so that the
+            deployment becomes ERROR: a range, or a callable that returns them. None: no
+            container crashes.
         enforcement: How requests are counted: `off`, `fixed-window`, `sliding-window`,
             `token-bucket` or `spacing`.
         rates: Requests per second that replace the documented limits, such as
@@ -156,6 +159,7 @@ class Simulator:
         seed: int = 0,
         ready_after: Delay = (2.0, 5.0),
         error_share: float = 0.0,
+        crash_after: Delay | None = None,
         enforcement: Enforcement = "sliding-window",
         rates: Rates | None = None,
         spacing_tolerance: float = SPACING_TOLERANCE,
@@ -179,6 +183,7 @@ class Simulator:
         self._world_options = WorldOptions(
             ready_after=ready_after,
             error_share=error_share,
+            crash_after=crash_after,
             stop_takes=stop_takes,
             gone=gone,
             newest_first=newest_first,

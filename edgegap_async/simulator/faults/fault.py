@@ -43,7 +43,8 @@ class Fault:
                          invalid-utf8, empty, no-id
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
-                         order-oldest-first, order-shuffled
+                         order-oldest-first, order-shuffled, total-missing,
+                         total-of-all, rows-without-address
         wrong tags       tags-missing, tags-null, tags-text (lists and statuses)
         webhooks         lost, duplicated, late, reordered (the last two take seconds)
         none             ok

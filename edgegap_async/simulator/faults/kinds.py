@@ -10,7 +10,15 @@ from ...endpoints import OPERATIONS
 
 # The stages of a request. At most one fault applies at each stage.
 Stage: TypeAlias = Literal[
-    "connection", "response", "lag", "filters", "order", "tags", "webhook"
+    "connection",
+    "response",
+    "lag",
+    "filters",
+    "order",
+    "tags",
+    "total",
+    "rows",
+    "webhook",
 ]
 Detail: TypeAlias = Literal["seconds", "fields"]
 
@@ -202,6 +210,15 @@ KINDS: Mapping[str, Kind] = {
         'rows and statuses in which `tags` is one text: "a,b"',
         "tags",
         operations=_WITH_TAGS,
+    ),
+    "total-missing": Kind("the list without `total_count`", "total", operations=_LISTS),
+    "total-of-all": Kind(
+        "`total_count` counts all deployments, not those that pass the filters",
+        "total",
+        operations=_LISTS,
+    ),
+    "rows-without-address": Kind(
+        "rows of the list without fqdn, public_ip and ports", "rows", operations=_LISTS
     ),
     "lost": Kind("a webhook is never sent", "webhook", operations=_WEBHOOKS),
     "duplicated": Kind(

@@ -24,6 +24,9 @@ _ORDERS: Mapping[str, ListOrder] = {
 }
 
 
+_ADDRESS = ("fqdn", "public_ip", "ports")
+
+
 def apply_list_faults(
     query: ListQuery, pick_fault: PickFault
 ) -> tuple[ListQuery, ListBehaviour]:
@@ -58,6 +61,26 @@ def apply_tags_fault(shown: Json, tags: Iterable[str], fault: Fault | None) -> J
             return {**shown, "tags": None}
         case _:
             return {**shown, "tags": ",".join(tags)}
+
+
+def apply_total_fault(
+    page: Json, count_all: Callable[[], int], fault: Fault | None
+) -> Json:
+    """Return a page with its `total_count` as the server shows it.
+
+    Args:
+        count_all: Returns the number of all deployments.
+    """
+    if fault is None:
+        return page
+    if fault.kind == "total-missing":
+        return {key: value for key, value in page.items() if key != "total_count"}
+    return {**page, "total_count": count_all()}
+
+
+def apply_row_fault(row: Json, fault: Fault | None) -> Json:
+    """Return a row of a list as the server shows it."""
+    return {**row, **dict.fromkeys(_ADDRESS)} if fault else row
 
 
 def _with_wrong_filters(query: ListQuery, fault: Fault) -> ListQuery:

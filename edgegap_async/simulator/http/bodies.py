@@ -82,7 +82,7 @@ def status(it: Deployment, now: float, clock: Clock) -> Json:
     """Return the status of a deployment."""
     state, last = it.states(now)
     has_address, ready = now >= it.address_known_at, it.became_ready(now)
-    failed = it.fails and now >= it.ready_or_failed_at
+    failed = now >= it.failed_at
     ended = now >= it.terminating_at
     running_until = min(now, it.terminating_at)
     return {

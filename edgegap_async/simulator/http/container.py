@@ -27,7 +27,7 @@ _MAX_POINTS = 11_000
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
     """Return the output of the container so far."""
-    failed = it.fails and it.allocated and now >= it.ready_or_failed_at
+    failed = it.allocated and now >= it.failed_at
     crashed = failed and bool(it.number % 2)
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
     return {

@@ -16,7 +16,13 @@ from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
-from ..faults.lists import PickFault, apply_list_faults, apply_tags_fault
+from ..faults.lists import (
+    PickFault,
+    apply_list_faults,
+    apply_row_fault,
+    apply_tags_fault,
+    apply_total_fault,
+)
 from ..world.clock import DATE_FORMAT
 from ..world.deployment import Deployment, Phase
 from ..world.errors import ApiError
@@ -162,11 +168,20 @@ def _list(call: Call) -> JsonResponse:
     number, size = _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE)
     page = call.world.page(query, number, size, call.now, behaviour)
     as_of, fault = call.now - behaviour.lag, call.pick_fault("tags", ())
+    bare = call.pick_fault("rows", ())
     rows = [
-        apply_tags_fault(bodies.row(it, as_of, call.world.clock), it.tags, fault)
+        apply_row_fault(
+            apply_tags_fault(bodies.row(it, as_of, call.world.clock), it.tags, fault),
+            bare,
+        )
         for it in page.items
     ]
-    return JsonResponse(200, bodies.page(page, rows))
+    shown = apply_total_fault(
+        bodies.page(page, rows),
+        lambda: call.world.page(ListQuery(), 1, 1, call.now).total,
+        call.pick_fault("total", ()),
+    )
+    return JsonResponse(200, shown)
 
 
 def _count(call: Call, name: str, default: int) -> int:

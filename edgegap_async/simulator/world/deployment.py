@@ -3,6 +3,8 @@
     INITIALIZING -> SEEKING -> SEEKED -> SCANNING -> DEPLOYING -> READY or ERROR
         -> TERMINATING -> TERMINATED
 
+A container that crashes while it is READY makes it ERROR.
+
 A stop that is requested before READY or ERROR begins once the deployment is in that
 state.
 """
@@ -35,7 +37,7 @@ NO_END = -1
 class Phase(Enum):
     """The phases of a deployment, coarser than its states.
 
-    A deployment changes its phase three times at most. So an index by phase is cheap.
+    A deployment changes its phase four times at most. So an index by phase is cheap.
     """
 
     STARTING = "starting"
@@ -76,6 +78,8 @@ class Deployment:
     environment: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
+    # The time at which its container crashes, if it is READY then.
+    crashes_at: float = inf
     stop_requested_at: float | None = None
     # The phase under which the index holds it. `phase_at` computes the current one.
     phase: Phase = Phase.STARTING
@@ -109,6 +113,11 @@ class Deployment:
         """The time at which its stop is complete."""
         return self.terminating_at + self.stop_takes
 
+    @property
+    def failed_at(self) -> float:
+        """The time at which it becomes ERROR, if nobody stops it before."""
+        return self.ready_or_failed_at if self.fails else self.crashes_at
+
     def became_ready(self, now: float) -> bool:
         """Return whether it is READY, or was READY before its stop."""
         return now >= self.ready_or_failed_at and not self.fails
@@ -120,17 +129,24 @@ class Deployment:
         if now >= self.terminating_at:
             return Phase.STOPPING
         if now >= self.ready_or_failed_at:
-            return Phase.FAILED if self.fails else Phase.READY
+            return Phase.FAILED if now >= self.failed_at else Phase.READY
         return Phase.STARTING
 
     def next_phase_change(self, now: float) -> float:
         """Return the time at which its phase changes next; inf if never."""
-        changes = (self.ready_or_failed_at, self.terminating_at, self.terminated_at)
-        return next((change for change in changes if change > now), inf)
+        changes = (
+            self.ready_or_failed_at,
+            self.crashes_at,
+            self.terminating_at,
+            self.terminated_at,
+        )
+        return min((change for change in changes if change > now), default=inf)
 
     def states(self, now: float) -> tuple[str, str | None]:
         """Return its state at a time, and the state before that one."""
-        started = "ERROR" if self.fails else "READY"
+        started = (
+            "ERROR" if min(now, self.terminating_at) >= self.failed_at else "READY"
+        )
         match self.phase_at(now):
             case Phase.ENDED:
                 return "TERMINATED", "TERMINATING"

@@ -41,6 +41,7 @@ class WorldOptions:
 
     ready_after: Delay = (2.0, 5.0)
     error_share: float = 0.0
+    crash_after: Delay | None = None
     stop_takes: float = 0.5
     gone: Gone = "404"
     newest_first: bool = True
@@ -50,6 +51,8 @@ class WorldOptions:
 
     def __post_init__(self) -> None:
         check_delay("ready_after", self.ready_after)
+        if self.crash_after is not None:
+            check_delay("crash_after", self.crash_after)
         if not 0 <= self.error_share <= 1:
             raise ValueError(
                 f"error_share must be a share from 0 to 1, not {self.error_share!r}"

@@ -65,5 +65,6 @@ class WebhookSchedule:
 def _due(deployment: Deployment, event: str) -> float:
     if event == TERMINATED:
         return deployment.terminated_at
-    happens = deployment.fails is (event == ERROR)
-    return deployment.ready_or_failed_at if happens else inf
+    if event == ERROR:
+        return deployment.failed_at
+    return inf if deployment.fails else deployment.ready_or_failed_at

@@ -5,6 +5,7 @@ The methods that tests call from another thread (`deployed`, `running`, `stopped
 """
 
 from collections.abc import Sequence
+from math import inf
 from random import Random
 
 from ...models.deploy import (
@@ -72,6 +73,7 @@ class World:
             tags={name: Tag(now, now) for name in body.tags or ()},
             allocated=allocated,
         )
+        deployment.crashes_at = deployment.ready_or_failed_at + self._crash_after()
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
         self.webhook_schedule.add(deployment)
@@ -243,6 +245,10 @@ class World:
         # on whether this one was allocated.
         seconds = draw_delay(self._options.ready_after, self._random)
         return seconds if allocated else 0.0
+
+    def _crash_after(self) -> float:
+        after = self._options.crash_after
+        return inf if after is None else draw_delay(after, self._random)
 
     def _new_id(self) -> str:
         while (request_id := f"{self._random.getrandbits(48):012x}") in self._known:
