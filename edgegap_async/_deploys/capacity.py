@@ -4,6 +4,7 @@ import asyncio
 from random import sample
 
 from .._transport.client import Transport
+from .._transport.queries import in_chunks
 from .._waiters.end_lists import EndLists
 from ..errors import SessionClosed
 from .state import DeployRecord, Event
@@ -72,7 +73,7 @@ class CapacityLimiter:
             for record in self._running
             if record.request_id is not None
         }
-        for ids in self._lists.in_chunks(tuple(running)):
+        for ids in in_chunks(running, self._lists.room):
             look = await self._lists.look(ids, ready=False)
             ended = {*look.ended}
             unknown = [*{*ids} - {*look.shown} - ended]

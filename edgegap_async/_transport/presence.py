@@ -13,10 +13,20 @@ from ..errors import BadRequest
 from ..models.deployment import DeploymentSummary
 from .client import Transport
 from .deadlines import Deadline
-from .queries import LONGEST_SWEEP, NEWEST, by_id, newest, read_page, read_pages
+from .queries import (
+    LONGEST_SWEEP,
+    NEWEST,
+    ask_in_chunks,
+    by_id,
+    newest,
+    read_page,
+    read_pages,
+)
 
 # Witnesses in a filter: one after the first value that is asked for, one before the last.
 WITNESSES = 2
+# IDs per request, with room for the witnesses.
+MOST_IDS = 200
 
 
 class Listed(NamedTuple):
@@ -112,13 +122,21 @@ async def existing(
     some = sorted(witnesses)[:WITNESSES]
     if asked <= set(some):
         return asked
-    values = _around(some, [each for each in request_ids if each not in some])
+    others = [each for each in request_ids if each not in some]
+
+    async def ask(part: Sequence[str]) -> Listed:
+        return await listed(transport, _around(some, part), deadline, state)
+
     try:
-        found = await listed(transport, values, deadline, state)
+        parts = await ask_in_chunks(others, ask, MOST_IDS)
     except BadRequest:
-        found = None
-    if found and found.sound and found.shown and set(some) <= set(found.shown):
-        return asked & set(found.shown)
+        parts = []
+    shown = {each for part in parts for each in part.shown}
+    proven = all(
+        part.sound and part.shown and set(some) <= set(part.shown) for part in parts
+    )
+    if parts and proven:
+        return asked & shown
     return await in_all_pages(transport, asked, deadline, state)
 
 

@@ -2,22 +2,38 @@
 if a filter can't be trusted.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import TypeAlias
+from collections import deque
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import TypeAlias, TypeVar
+from urllib.parse import quote
 
 from msgspec import json
 
 from ..endpoints import LIST
-from ..errors import BadRequest
+from ..errors import ApiError, BadRequest
 from ..models.deployment import DeploymentPage, DeploymentSummary
 from ..models.paging import ListFilter, ListQuery, OrderBy
 from .client import Transport
 from .deadlines import Deadline
 
+T = TypeVar("T")
 # Rows: the most that a page holds, as far as is known.
 PAGE_SIZE = 100
 # Tags per request: they fit into a URL, and if each has a server, into one page.
 TAGS_PER_CALL = PAGE_SIZE
+# Characters of the values of a filter in a URL of 6,000 bytes: about 260 IDs.
+ROOM = 5600
+# Characters around a value in a percent-encoded list: two quotes and a comma.
+QUOTING = 9
+# HTTP statuses with which a server refuses a URL that is too long for it.
+TOO_LONG = (414, 431)
 # More pages than there can be: the timeout ends the sweep before.
 ALL_PAGES = 1_000_000
 # Pages per sweep: more would take the whole list limit for seconds.
@@ -27,6 +43,67 @@ _NEWEST_FIRST = (OrderBy("created_at", "desc"),)
 Enough: TypeAlias = Callable[[Sequence[DeploymentSummary]], bool]
 # All deployments, newest first.
 NEWEST = ListQuery(order_by=_NEWEST_FIRST)
+
+
+def size(values: Iterable[str]) -> int:
+    """The length of these values of a filter in a URL, with their quotes and commas."""
+    return sum(QUOTING + _encoded_length(value) for value in values)
+
+
+def _encoded_length(value: str) -> int:
+    # As most IDs are: no character needs more than itself.
+    if value.isascii() and value.isalnum():
+        return len(value)
+    return len(quote(json.encode(value)[1:-1], safe=""))
+
+
+def in_chunks(
+    values: Iterable[str], room: int = ROOM, most: int = ALL_PAGES
+) -> Iterator[list[str]]:
+    """Split the values of a filter into parts that fit into a URL each.
+
+    Args:
+        room: characters per part.
+        most: values per part.
+    """
+    chunk, left = list[str](), room
+    for value in values:
+        left -= size([value])
+        if chunk and (left < 0 or len(chunk) >= most):
+            yield chunk
+            chunk, left = [], room - size([value])
+        chunk.append(value)
+    if chunk:
+        yield chunk
+
+
+async def ask_in_chunks(
+    values: Iterable[str],
+    ask: Callable[[Sequence[str]], Awaitable[T]],
+    most: int = ALL_PAGES,
+) -> list[T]:
+    """Ask for values in as few requests as fit into URLs. If one is still too long for
+    the server, it is asked for less at once.
+
+    Args:
+        most: values per request.
+
+    Returns:
+        The answers.
+    """
+    room, answers = ROOM, list[T]()
+    left = deque(in_chunks(values, room, most))
+    while left:
+        chunk = left.popleft()
+        try:
+            answers.append(await ask(chunk))
+        except ApiError as error:
+            if error.status not in TOO_LONG or len(chunk) == 1:
+                raise
+            room = size(chunk) // 2
+            rest = [value for each in (chunk, *left) for value in each]
+            left = deque(in_chunks(rest, room, most))
+    return answers
 
 
 async def read_page(
@@ -151,13 +228,14 @@ async def under_tags(
     """
     wanted, deadline = set(tags), Deadline.after(timeout)
     rows: list[DeploymentSummary] = []
-    works = True
+
+    async def ask(some: Sequence[str]) -> bool:
+        shown = await tagged(transport, some, deadline.left() or timeout)
+        rows.extend(shown)
+        return all(set(some) & set(row.tags) for row in shown)
+
     try:
-        for start in range(0, len(tags), TAGS_PER_CALL):
-            some = tags[start : start + TAGS_PER_CALL]
-            shown = await tagged(transport, some, deadline.left() or timeout)
-            works = works and all(set(some) & set(row.tags) for row in shown)
-            rows += shown
+        works = all(await ask_in_chunks(tags, ask, TAGS_PER_CALL))
     except BadRequest:
         works = False
     if not rows or not works:

@@ -7,7 +7,7 @@ are read to see which, and a second list with witnesses confirms them
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from random import sample
 from typing import NamedTuple
 
@@ -22,11 +22,10 @@ from .._transport.presence import (
     listed,
     nothing_exists,
 )
-from .._transport.queries import LONGEST_SWEEP, PAGE_SIZE
+from .._transport.queries import LONGEST_SWEEP, PAGE_SIZE, size
 from ..errors import ApiError, EdgegapError
 from .filter_health import REFUSALS, FilterHealth
 from .poller import LIST_TIMEOUT
-from .schedule import size
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # All rows are read although the count is right once in so many times: the count may be
@@ -63,18 +62,6 @@ class EndLists:
         # Whether `total_count` was the number of rows. None: not known so far.
         self._counts: bool | None = None
         self._looks = 0
-
-    def in_chunks(self, request_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Split IDs into parts that fit into a URL each."""
-        chunk, room = list[str](), self.room
-        for request_id in request_ids:
-            room -= size([request_id])
-            if room < 0 and chunk:
-                yield chunk
-                chunk, room = [], self.room
-            chunk.append(request_id)
-        if chunk:
-            yield chunk
 
     @property
     def room(self) -> int:

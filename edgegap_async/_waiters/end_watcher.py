@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from .._deploys.existence import Existence
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
+from .._transport.queries import size
 from ..endpoints import STATUS
 from ..errors import (
     ApiError,
@@ -32,7 +33,7 @@ from .end_lists import EndLists
 from .outcomes import CONFIRM_AFTER, claim_of, reason_of
 from .poll_loop import PollLoop
 from .recent_events import RecentEvents
-from .schedule import FASTEST, SLOWING, size
+from .schedule import FASTEST, SLOWING
 from .waiter import StatusPoll, Waiter, WaitHandle, join
 
 # gone: the deployment does not exist any more. ended: it is not READY any more, which

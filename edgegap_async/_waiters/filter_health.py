@@ -7,8 +7,8 @@ shows nothing means nothing. This module does no I/O and reads no clock.
 from collections.abc import Collection
 from math import inf
 
-# Characters of IDs in a URL of 6,000 bytes: about 260 IDs of 12 characters.
-ROOM = 5600
+from .._transport.queries import ROOM, TOO_LONG
+
 # Characters of IDs. If the API refuses even a list with fewer, its length is not the
 # cause.
 LEAST_ROOM = 400
@@ -16,7 +16,7 @@ LEAST_ROOM = 400
 # behind statuses.
 LAG = 3.0
 # HTTP statuses with which the API refuses a filter or a URL that is too long.
-REFUSALS = (400, 414, 431)
+REFUSALS = (400, *TOO_LONG)
 # Seconds until filters that do not work are used again.
 DISTRUST = 60.0
 # So many failed lists in a row make the poller poll each status.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from .._deploys.existence import Existence
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
-from .._transport.queries import PAGE_SIZE, in_state, is_last, newest
+from .._transport.queries import PAGE_SIZE, in_state, is_last, newest, size
 from ..endpoints import STATUS
 from ..errors import (
     ApiError,
@@ -19,7 +19,7 @@ from ..errors import (
 from ..models.deployment import DeploymentStatus, DeploymentSummary, ReadyDeployment
 from .filter_health import REFUSALS, FilterHealth
 from .outcomes import CONFIRM_AFTER, claim_of, has_address, outcome_of, ready_by
-from .schedule import MISSING, UNPROVEN, PolledState, ReadyWaiter, Schedule, size
+from .schedule import MISSING, UNPROVEN, PolledState, ReadyWaiter, Schedule
 
 # Seconds for a list, with its time in the queue. If a list takes longer, statuses may
 # show the result earlier.

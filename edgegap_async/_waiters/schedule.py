@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Literal, TypeAlias
 
+from .._transport.queries import size
 from .due_queue import DueQueue
 from .outcomes import Outcome
 from .waiter import StatusPoll, Waiter
@@ -37,13 +38,6 @@ OVERDUE, OVERDUE_INTERVALS = 10.0, 15
 UNPROVEN = 1.0
 # Seconds after which a status is polled if no list shows the deployment.
 MISSING = 2.0
-# Characters around an ID in a percent-encoded list: two quotes and a comma.
-QUOTING = 9
-
-
-def size(request_ids: Iterable[str]) -> int:
-    """Return the length of these IDs in a URL, with their quotes and commas."""
-    return sum(len(request_id) + QUOTING for request_id in request_ids)
 
 
 def _by_due(waiter: "ReadyWaiter") -> float:

@@ -142,6 +142,8 @@ class Simulator:
             answered as if it were unknown, as by a replica that lags. A stop in this
             time has no effect. Lists and bulk stops are not affected: for these, use
             the fault `lag`.
+        longest_url: The bytes of the longest path and query that are not answered with
+            414 and a text, as by a gateway. None: there is no such limit.
         neighbours: The number of deployments of neighbours: other users of the same
             organization. They are READY, older than all others, and never end by
             themselves. Lists show them, and a stop can stop them. `deployed` and
@@ -175,6 +177,7 @@ class Simulator:
         fleet_deploy: FleetPath = "both",
         faults: Sequence[Fault] = (),
         replica_lag: float = 0.0,
+        longest_url: int | None = None,
         neighbours: int = 0,
     ) -> None:
         self._seed, self._port = seed, port
@@ -192,7 +195,11 @@ class Simulator:
             replica_lag=replica_lag,
         )
         self._server_options = ServerOptions(
-            token, RetryAfter(retry_after, retry_after_form), delay_before, delay_after
+            token,
+            RetryAfter(retry_after, retry_after_form),
+            delay_before,
+            delay_after,
+            longest_url,
         )
         self._injector = FaultInjector(faults, seed)
         if fleet_deploy not in get_args(FleetPath):

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from support.owning import PLAYERS, deploy, forgotten, owning
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, Limits
 from edgegap_async.errors import EdgegapError, ServerError, Unauthorized
 from edgegap_async.simulator import Fault, Simulator
 
@@ -192,3 +192,36 @@ async def test_deployments_of_private_fleets_are_reaped() -> None:
         assert it.once_tag
         await edgegap.deployments.reap([it.once_tag], dry_run=False)
         assert sim.stopped() == {it.request_id}
+
+
+@pytest.mark.parametrize("longest", [6000, 1500, 400])
+@pytest.mark.parametrize("alphabet", ["plain", "é ü/\U0001f600"])
+async def test_more_tags_than_fit_into_a_url_are_asked_for_in_parts(
+    longest: int, alphabet: str
+) -> None:
+    options = {"longest_url": longest}
+    async with owning(options=options, limits=Limits(deploy=None)) as (edgegap, sim):
+        tags = [f"{alphabet}{number}".ljust(40, "x") for number in range(120)]
+        for tag in tags[::10]:
+            await deploy(edgegap, tags=[tag], once=False)
+        rows = await edgegap.deployments.reap(tags, dry_run=False)
+        assert {row.request_id for row in rows} == {*sim.deployed()} == sim.stopped()
+
+
+async def test_a_single_tag_that_is_too_long_for_the_server_is_an_error() -> None:
+    async with owning(options={"longest_url": 60}) as (edgegap, _):
+        with pytest.raises(EdgegapError, match="414"):
+            await edgegap.deployments.reap(["x" * 40])
+
+
+async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
+    """A gateway answers 404 to the stops of 300 old servers, and lists take few IDs."""
+    gateway = Fault("stop", "404-text", times=300)
+    options = {"longest_url": 1500, "ready_after": (0.0, 0.0)}
+    async with owning(options=options, limits=Limits(deploy=None)) as (edgegap, sim):
+        ids = [(await deploy(edgegap, once=False)).request_id for _ in range(300)]
+        await asyncio.sleep(60)
+        sim.faults = [gateway]
+        stops = (edgegap.deployments.ensure_stopped(it, timeout=300) for it in ids)
+        await asyncio.gather(*stops)
+        assert sim.stopped() == {*ids}

@@ -9,6 +9,7 @@ import pytest
 from support.limiter_model import now
 
 from edgegap_async._transport.deadlines import OpenWaits
+from edgegap_async._transport.queries import size
 from edgegap_async._waiters.filter_health import (
     DISTRUST,
     LAG,
@@ -28,7 +29,6 @@ from edgegap_async._waiters.schedule import (
     UNPROVEN,
     ReadyWaiter,
     Schedule,
-    size,
 )
 from edgegap_async._waiters.stream import ReadyStream
 from edgegap_async._waiters.waiter import WaitHandle

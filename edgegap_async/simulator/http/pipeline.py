@@ -40,6 +40,7 @@ from .webhooks import TaskSet, WebhookSender
 AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
 _SCHEME = "token "
+_URI_TOO_LONG = 414
 _TOO_MANY_REQUESTS = 429
 
 
@@ -51,10 +52,15 @@ class ServerOptions:
     retry_after: RetryAfter
     delay_before: Delay
     delay_after: Delay
+    longest_url: int | None = None
 
     def __post_init__(self) -> None:
         check_delay("delay_before", self.delay_before)
         check_delay("delay_after", self.delay_after)
+        if self.longest_url is not None and self.longest_url < 1:
+            raise ValueError(
+                f"longest_url must be a number of bytes, not {self.longest_url!r}"
+            )
 
 
 class RequestPipeline:
@@ -143,6 +149,9 @@ class RequestPipeline:
     async def _respond(
         self, operation: str, request: web.Request, body: bytes
     ) -> web.Response:
+        longest = self._options.longest_url
+        if longest is not None and len(request.raw_path) > longest:
+            return web.Response(status=_URI_TOO_LONG, text="URI Too Long")
         run = partial(self._run, operation, request, body)
         fault = self._injector.pick(operation, "response")
         if fault is None:
