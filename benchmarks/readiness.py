@@ -9,7 +9,8 @@ over 2 to 8 seconds. This is measured in an organization without other servers, 
 one with 20,000 running servers of neighbours. It is measured for one poll loop per
 waiter (a second between two polls, through the same limiters), for the watcher, and for
 the watcher with webhooks. A tenth of the webhooks is lost, and the delays of these
-waiters are shown separately. Then 1,000 servers are deployed at the documented rate.
+waiters are shown separately. Then 1,000 servers are deployed at the documented rate. Then 1,000 callers wait for the
+end of their servers, and 500 servers are held under `max_running`.
 Each figure is the worst of all seeds. The exit code is 1 if a goal is missed, a limit is
 exceeded or any request is refused. `--chart` needs the extra `bench`.
 """
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from readiness_ends import ending
 from readiness_table import (
     GOAL_WITH_WEBHOOKS,
     HEAD,
@@ -314,6 +316,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         measured = waiting(runs(given.waiters), given.seeds, runner)
         good = ramping(given.seeds, runner)
+        good = ending(given.seeds, runner) and good
     if given.chart:
         import readiness_chart
 

@@ -210,6 +210,7 @@ class Transport:
                     started = await self._queue(
                         request, limiter, ticket, priority, failure
                     )
+                self._check_time(request, limiter, started, failure)
                 if trace:
                     trace.attempt_started()
                 try:
@@ -326,12 +327,21 @@ class Transport:
             raise QueueTooLong(name, wait=wait, request_sent=sent) from failure
         if not await self.wait(limiter.acquire(ticket, priority), deadline):
             raise self._end_of_call(request, failure)
-        now = loop.time()
-        if self._over or (deadline is not None and now >= deadline):
-            # Closed, or too late, in the very turn in which the slot came.
+        return loop.time()
+
+    def _check_time(
+        self,
+        request: Request[B, T],
+        limiter: Limiter,
+        now: float,
+        failure: EdgegapError | None,
+    ) -> None:
+        """Nothing is sent if the session was closed, or the deadline has passed, in the
+        very turn in which the slot came, or before the call was awaited.
+        """
+        if self._over or request.deadline.over(now):
             limiter.never_sent()
             raise self._end_of_call(request, failure)
-        return now
 
     async def wait(self, waiting: Awaitable[object], deadline: float | None) -> bool:
         """Wait for anything awaitable while the session is open.

@@ -46,6 +46,10 @@ class Deadline(Struct, frozen=True):
             return None
         return max(self.at - loop_time(), NO_TIME)
 
+    def over(self, now: float) -> bool:
+        """Whether it has passed."""
+        return self.at is not None and now >= self.at
+
     def __str__(self) -> str:
         return "no timeout" if self.timeout is None else f"{self.timeout:.4g} s"
 

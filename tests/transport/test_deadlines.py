@@ -32,6 +32,7 @@ from support.raw_server import (
 )
 
 from edgegap_async import EdgegapSession, Limits, Retry
+from edgegap_async.endpoints import STATUS
 from edgegap_async.errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -384,3 +385,14 @@ async def test_retry_after_on_a_503_delays_only_its_own_call() -> None:
             ServerError,
             pytest.approx(0, abs=EXACT),
         )
+
+
+async def test_a_call_that_is_awaited_after_its_deadline_sends_nothing() -> None:
+    async with scripted() as (edgegap, server):
+        late = edgegap._transport.call(STATUS, {"request_id": "c065"}, timeout=1)
+        await asyncio.sleep(2)
+        error = await failure(late)
+        assert isinstance(error, DeadlineExceeded)
+        assert not error.request_sent
+        assert server.arrivals == []
+        assert edgegap.usage()["status"].in_flight == 0
