@@ -56,7 +56,6 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
         call: the method of the session that calls the operation.
         starts_server: whether a request whose answer was lost may have started a server,
             which costs money.
-        lossy_text: whether an answer with bytes that are not UTF-8 is decoded anyway.
         renamed: the same operation under another path, which the API may use instead.
     """
 
@@ -67,7 +66,6 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
     limit: Limit
     call: str
     starts_server: bool = False
-    lossy_text: bool = False
     renamed: "Endpoint[B, T] | None" = None
 
     @property
@@ -95,7 +93,7 @@ SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", N
 BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop")
 LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list")
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list")
-CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", lossy_text=True)
+CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs")
 METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics")
 # The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
 FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True)

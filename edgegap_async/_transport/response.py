@@ -4,6 +4,7 @@ An answer to a deploy that leaves open whether a server was started is
 `DeployOutcomeUnknown`.
 """
 
+import logging
 import re
 from types import NoneType
 
@@ -20,8 +21,11 @@ from ..errors import (
     UnexpectedAnswer,
     is_gone,
 )
+from ..models import _lenient
+from ..models._wire import Rows
 from .error_body import ErrorBody, excerpt, read_error_body
 
+log = logging.getLogger("edgegap_async")
 # The signature in the URL of a webhook (webhooks.py), as the server may repeat it. In
 # JSON a slash may be written `\/`.
 _SIGNATURE = re.compile(
@@ -86,20 +90,23 @@ def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T
 
 
 def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
-    """The body of a success. An empty one is accepted if every part of the answer may
-    be absent.
+    """The body of a success. If every part of the answer may be absent, an empty body
+    and JSON that is no object are accepted.
     """
     body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
     try:
-        return msgspec.json.decode(body, type=endpoint.returns)
-    except UnicodeDecodeError:
-        if endpoint.lossy_text:
-            text = body.decode("utf-8", "replace").encode()
-            return decode(endpoint, msgspec.structs.replace(reply, body=text))
-        problem = "it is not UTF-8"
-    except (msgspec.DecodeError, RecursionError) as error:
-        # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
+        answer = _lenient.decode(body, endpoint.returns)
+    except _lenient.UnreadableError as error:
         problem = str(error)
+    else:
+        if isinstance(answer, Rows) and answer.skipped:
+            log.info(
+                "%s was answered with %d rows that can't be read; they are left out",
+                endpoint,
+                answer.skipped,
+                extra={"operation": endpoint.call, "skipped": answer.skipped},
+            )
+        return answer
     body = reply.masked_body
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)

@@ -7,7 +7,7 @@ other fields.
 from collections.abc import Mapping
 
 from ._wire import Answer, Integer, Maybe, Real, Time
-from .paging import Pagination
+from .paging import Page
 
 
 class Beacon(Answer, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class FleetHost(Answer, frozen=True, kw_only=True):
     fleet_host_specifications: Maybe[Mapping[str, object]] = None
 
 
-class FleetHosts(Answer, frozen=True, kw_only=True):
+class FleetHosts(Page, frozen=True, kw_only=True):
     """The hosts of a fleet.
 
     The API sends all hosts at once according to the reference page, and pages of them
@@ -76,5 +76,3 @@ class FleetHosts(Answer, frozen=True, kw_only=True):
     """
 
     data: tuple[FleetHost, ...]
-    total_count: Integer = None
-    pagination: Maybe[Pagination] = None

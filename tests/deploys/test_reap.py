@@ -192,3 +192,14 @@ async def test_deployments_of_private_fleets_are_reaped() -> None:
         assert it.once_tag
         await edgegap.deployments.reap([it.once_tag], dry_run=False)
         assert sim.stopped() == {it.request_id}
+
+
+@pytest.mark.parametrize(
+    "kind", ["odd-values", "odd-rows", "next-missing", "next-text", "tags-missing"]
+)
+async def test_odd_lists_hide_no_server_from_reap(kind: str) -> None:
+    async with owning(Fault("list", kind)) as (edgegap, sim):
+        ids = await started(edgegap, a=3, b=2)
+        rows = await edgegap.deployments.reap(["a"], dry_run=False)
+        assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
+        assert all("a" in row.tags for row in rows)

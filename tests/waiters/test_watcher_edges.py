@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support.limiter_model import now
+from support.owning import deploy, owning
 from support.raw_server import answer, failure, scripted
 from support.waiting import accepted_deployments, delays, polls_of, start
 from support.webhook_samples import receiver
@@ -344,3 +345,26 @@ async def test_a_stop_of_this_session_resolves_waiters_for_the_end() -> None:
         stopped = now()
         await waiting
         assert now() - stopped < 0.2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("list", "odd-rows"),
+        Fault("list", "odd-values"),
+        Fault("list", "next-missing"),
+        Fault("list", "next-text"),
+        Fault("status", "odd-values"),
+        Fault("status", "null", 0.5),
+        Fault("list", "text", 0.5),
+    ],
+    ids=lambda fault: f"{fault.operation}-{fault.kind}",
+)
+async def test_odd_answers_do_not_end_a_wait(fault: Fault) -> None:
+    async with owning(fault, options={"ready_after": (1.0, 3.0)}) as (edgegap, _):
+        accepted = [await deploy(edgegap, once=False) for _ in range(30)]
+        ids = [each.request_id for each in accepted]
+        ready = await asyncio.gather(
+            *(edgegap.deployments.wait_until_ready(each, timeout=30) for each in ids)
+        )
+        assert [each.request_id for each in ready] == ids

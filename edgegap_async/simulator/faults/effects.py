@@ -18,6 +18,7 @@ from msgspec import json
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
 from .broken import BrokenResponse, cut, half, hang
+from .odd import CHANGES, Change
 
 _REASON = "refused by a fault"
 # The answer of a Kubernetes ingress that has no route for a request.
@@ -191,6 +192,21 @@ def _body(
     return effect
 
 
+def _odd(change: Change) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        response = context.operation()
+        # Errors, which have a body too, stay as they are.
+        body = response.body
+        odd = body if body is None or response.status >= 300 else change(body)
+        return web.Response(
+            status=response.status,
+            body=json.encode(odd),
+            content_type="application/json",
+        )
+
+    return effect
+
+
 # JSON escapes quotes in strings, so these bytes are never part of a string.
 def _without_id(body: bytes) -> bytes:
     return body.replace(b'"request_id":', b'"id":')
@@ -237,6 +253,7 @@ EFFECTS: Mapping[str, Effect] = {
     "invalid-utf8": _body(_not_utf8),
     "empty": _body(lambda _: b""),
     "no-id": _body(_without_id),
+    **{kind: _odd(change) for kind, change in CHANGES.items()},
     "422": _unallocated,
     "twice-first": _twice_first,
     "twice-second": _twice_second,

@@ -41,6 +41,8 @@ class Fault:
                          seconds)
         broken response  late (takes seconds), truncated, stalled, not-json,
                          invalid-utf8, empty, no-id
+        odd response     odd-values, null, text; odd-rows, next-missing, next-text
+                         (only lists); other-id (only statuses)
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled

@@ -143,6 +143,27 @@ KINDS: Mapping[str, Kind] = {
     ),
     "empty": Kind("the right status without a body", operations=_WITH_BODY),
     "no-id": Kind("the response without request_id", operations=_WITH_ID),
+    "odd-values": Kind(
+        "the response with values of other types: a number for `fqdn`, [] for `ports`, "
+        "[null] for `tags`",
+        operations=_WITH_BODY,
+    ),
+    "odd-rows": Kind(
+        "the list begins with null and with a row without request_id",
+        operations=_LISTS,
+    ),
+    "next-missing": Kind(
+        "the list does not tell whether another page follows", operations=_LISTS
+    ),
+    "next-text": Kind(
+        'the list tells it as a text, "true" or "false"', operations=_LISTS
+    ),
+    "other-id": Kind(
+        "the status with the request_id of another deployment",
+        operations=frozenset({endpoints.STATUS.call}),
+    ),
+    "null": Kind("the right status with the body null", operations=_WITH_BODY),
+    "text": Kind('the right status with the body "Success"', operations=_WITH_BODY),
     "422": Kind(
         "no server can be allocated: 422, and a deployment in ERROR",
         operations=_DEPLOYS,
