@@ -223,6 +223,7 @@ class Transport:
                         endpoint,
                         reply,
                         repeated=state is not None and state.repeats > 0,
+                        request_id=path_params.get("request_id"),
                     )
                 except NoResponse as none:
                     failure = self._no_response(request, none, failure)

@@ -22,7 +22,9 @@ from ..errors import (
     is_gone,
 )
 from ..models import _lenient
+from ..models._check import stripped
 from ..models._wire import Rows
+from ..models.deployment import DeploymentStatus, StopResult
 from .error_body import ErrorBody, excerpt, read_error_body
 
 log = logging.getLogger("edgegap_async")
@@ -66,10 +68,17 @@ class Reply(msgspec.Struct, frozen=True):
         return masked.replace(self.secret.encode(), b"***")
 
 
-def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
+def read(
+    endpoint: Endpoint[B, T],
+    reply: Reply,
+    *,
+    repeated: bool = False,
+    request_id: object = None,
+) -> T:
     """The struct that an answer holds.
 
     Args:
+        request_id: the deployment that the request is about, if it names one.
         repeated: an earlier attempt may have been processed. Then 404 and 410 to a
             DELETE mean that it was.
 
@@ -77,7 +86,10 @@ def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T
         ApiError, UnexpectedAnswer, DeployOutcomeUnknown: see `errors.py`.
     """
     if 200 <= reply.status < 300:
-        return decode(endpoint, reply)
+        answer = decode(endpoint, reply)
+        if request_id is None:
+            return answer
+        return _about(endpoint, reply, answer, str(request_id))
     error = _read_error(endpoint, reply)
     if (
         repeated
@@ -110,6 +122,31 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     body = reply.masked_body
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
+
+
+def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -> T:
+    """An answer without what it says about another deployment than `request_id`.
+
+    Raises:
+        UnexpectedAnswer: it is the status of another one.
+    """
+    if isinstance(answer, DeploymentStatus):
+        if not _is_same(answer.request_id, request_id):
+            problem = "it is the status of another deployment"
+            body = reply.masked_body
+            raise UnexpectedAnswer(str(endpoint), reply.status, body, problem)
+    elif (
+        isinstance(answer, StopResult)
+        and answer.deployment_summary
+        and not _is_same(answer.deployment_summary.request_id, request_id)
+    ):
+        return msgspec.structs.replace(answer, deployment_summary=None)
+    return answer
+
+
+def _is_same(answered: str, asked: str) -> bool:
+    # IDs are read from files, and hexadecimal.
+    return answered == asked or (stripped(answered).lower() == stripped(asked).lower())
 
 
 def unknown_if_deploy(endpoint: Endpoint[B, T], error: EdgegapError) -> EdgegapError:

@@ -426,3 +426,29 @@ async def test_a_redirect_is_not_followed(server: RecordingServer) -> None:
         with pytest.raises(UnexpectedAnswer, match="redirect"):
             await session.deployments.status("c065")
     assert [request.path for request in server.requests] == ["/v1/status/c065"]
+
+
+SUMMARY = (
+    b'{"message": "stopped", "deployment_summary": {"request_id": "b", "fqdn": "x"}}'
+)
+
+
+@pytest.mark.parametrize("other", ["b", "aa", "a.", "B"])
+def test_a_status_of_another_deployment_is_no_answer(other: str) -> None:
+    body = b'{"request_id": "%s", "fqdn": "x"}' % other.encode()
+    with pytest.raises(UnexpectedAnswer, match="another deployment"):
+        read(STATUS, Reply(200, body), request_id="a")
+    assert read(STATUS, Reply(200, body), request_id=other).request_id == other
+
+
+@pytest.mark.parametrize("asked", ["c065", " c065\n", "C065"])
+def test_an_id_may_be_written_in_another_way(asked: str) -> None:
+    body = b'{"request_id": "c065"}'
+    assert read(STATUS, Reply(200, body), request_id=asked).request_id == "c065"
+
+
+@pytest.mark.parametrize("endpoint", [STOP, SELF_STOP], ids=str)
+def test_a_stop_shows_no_summary_of_another_deployment(endpoint: Any) -> None:
+    stopped = read(endpoint, Reply(200, SUMMARY), request_id="a")
+    assert (stopped.message, stopped.deployment_summary) == ("stopped", None)
+    assert read(endpoint, Reply(200, SUMMARY), request_id="b").deployment_summary
