@@ -17,6 +17,7 @@ from ..errors import (
     ApiError,
     DeployOutcomeUnknown,
     EdgegapError,
+    ResponseTooLarge,
     ServerError,
     UnexpectedAnswer,
     is_gone,
@@ -35,6 +36,9 @@ _SIGNATURE = re.compile(
 )
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
+# Bytes of a body whose values need not be counted, and the most that one may have: each
+# can need a hundred bytes of memory.
+SMALL, MOST_VALUES = 1024 * 1024, 2_000_000
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -43,12 +47,14 @@ class Reply(msgspec.Struct, frozen=True):
     Attributes:
         secret: the token that authorized its request.
         retry_after: seconds that an error asks to wait, clamped.
+        cut: the body was longer, and the rest was not read.
     """
 
     status: int
     body: bytes
     secret: str = ""
     retry_after: float | None = None
+    cut: bool = False
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("status", self.status)]
@@ -106,6 +112,8 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     and JSON that is no object are accepted.
     """
     body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
+    if body != b"null" and (reply.cut or _has_too_many_values(body)):
+        raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:
         answer = _lenient.decode(body, endpoint.returns)
     except _lenient.UnreadableError as error:
@@ -122,6 +130,22 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     body = reply.masked_body
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Whether a body would need a hundred times its size in memory."""
+    if len(body) <= SMALL:
+        return False
+    return sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES
+
+
+def _too_large(endpoint: Endpoint[B, T], reply: Reply) -> ResponseTooLarge:
+    size = (
+        f"more than {endpoint.max_bytes // 2**20} MiB"
+        if reply.cut
+        else f"more than {MOST_VALUES:,} values"
+    )
+    return ResponseTooLarge(str(endpoint), reply.status, size, endpoint.if_too_large)
 
 
 def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -> T:

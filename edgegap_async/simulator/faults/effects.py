@@ -17,7 +17,7 @@ from msgspec import json
 
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
-from .broken import BrokenResponse, cut, half, hang
+from .broken import BrokenResponse, bomb, cut, endless, half, hang
 from .odd import CHANGES, Change
 
 _REASON = "refused by a fault"
@@ -178,6 +178,14 @@ def _half(*, stalled: bool) -> Effect:
     return effect
 
 
+async def _endless(context: FaultContext) -> web.Response:
+    return BrokenResponse(endless(context.operation()))
+
+
+async def _bomb(context: FaultContext) -> web.Response:
+    return bomb(context.operation())
+
+
 def _body(
     change: Callable[[bytes], bytes], content_type: str = "application/json"
 ) -> Effect:
@@ -249,6 +257,8 @@ EFFECTS: Mapping[str, Effect] = {
     "processed-late": _processed_late,
     "truncated": _half(stalled=False),
     "stalled": _half(stalled=True),
+    "endless": _endless,
+    "gzip-bomb": _bomb,
     "not-json": _body(lambda _: _HTML.format("Welcome").encode(), "text/html"),
     "invalid-utf8": _body(_not_utf8),
     "empty": _body(lambda _: b""),

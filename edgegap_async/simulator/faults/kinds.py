@@ -137,6 +137,11 @@ KINDS: Mapping[str, Kind] = {
         "half of the response body, then nothing, and the connection stays open",
         operations=_WITH_BODY,
     ),
+    "endless": Kind("a response body that never ends", operations=_WITH_BODY),
+    "gzip-bomb": Kind(
+        "a compressed response body of 64 KB that is 64 MB when decompressed",
+        operations=_WITH_BODY,
+    ),
     "not-json": Kind("the right status with an HTML page", operations=_WITH_BODY),
     "invalid-utf8": Kind(
         "the response with strings that are not UTF-8", operations=_WITH_BODY
@@ -185,6 +190,12 @@ KINDS: Mapping[str, Kind] = {
     "dead-connection": Kind(
         "a reused connection is reset, and the request on it is not read",
         "connection",
+    ),
+    "idle-connection": Kind(
+        "a connection that was idle for SECONDS is reset, and the request on it is not "
+        "read, as by a balancer that has just closed it",
+        "connection",
+        "seconds",
     ),
     "lag": Kind("the list is SECONDS old", "lag", "seconds", _LISTS),
     "filters-ignored": Kind(
