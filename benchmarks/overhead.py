@@ -93,7 +93,11 @@ class Canned(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        body = json.dumps(ONE if data.startswith(b"GET /v1/status") else PAGE).encode()
+        page: dict[str, object] = PAGE
+        if data.startswith(b"GET /v1/status/"):
+            path = data.split(maxsplit=2)[1].decode()
+            page = {**ONE, "request_id": path.rpartition("/")[2]}
+        body = json.dumps(page).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         assert isinstance(self.transport, asyncio.Transport)
         self.transport.write(head.encode() + body)

@@ -13,6 +13,7 @@ from ._transport.client import Transport
 from ._transport.retry import Retry
 from .endpoints import OTHER_LIMIT, Endpoint
 from .models._check import api_url, fail, log_storage_query, token_text
+from .models._lenient import UnreadableError, decode
 from .models._wire import Answer, ByName
 from .models.deployment import Port, StopResult
 from .models.location import Location
@@ -90,8 +91,8 @@ def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
     if env.get(name, "").strip() in ("", "null"):
         return None
     try:
-        return msgspec.json.decode(env[name], type=kind)
-    except (msgspec.DecodeError, UnicodeError) as error:
+        return decode(env[name].encode("utf-8", "surrogatepass"), kind)
+    except UnreadableError as error:
         fail(name, f"can't be read: {error}")
 
 

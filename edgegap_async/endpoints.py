@@ -33,6 +33,13 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 
+MIB = 1024 * 1024
+PROXY = "a proxy may have answered in the API's place"
+FEWER_ROWS = "ask for fewer rows with limit="
+LESS_TIME = "ask for a shorter time, or for longer steps="
+STORED_LOGS = "keep the logs in an endpoint storage, and read them there"
+
+
 class Limit(Struct, frozen=True):
     """A limit of the API.
 
@@ -56,7 +63,9 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
         call: the method of the session that calls the operation.
         starts_server: whether a request whose answer was lost may have started a server,
             which costs money.
-        lossy_text: whether an answer with bytes that are not UTF-8 is decoded anyway.
+        keeps_connections: whether a part of the connections is kept for its requests.
+        max_bytes: the longest body that is read, decompressed.
+        if_too_large: what to do if a body is longer.
         renamed: the same operation under another path, which the API may use instead.
     """
 
@@ -67,7 +76,9 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
     limit: Limit
     call: str
     starts_server: bool = False
-    lossy_text: bool = False
+    keeps_connections: bool = False
+    max_bytes: int = MIB
+    if_too_large: str = PROXY
     renamed: "Endpoint[B, T] | None" = None
 
     @property
@@ -88,20 +99,20 @@ LIST_LIMIT = Limit("list", 10)
 OTHER_LIMIT = Limit("other", 40)
 
 # fmt: off
-DEPLOY = Endpoint("POST", "/v2/deployments", DeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "deployments.deploy", starts_server=True)
+DEPLOY = Endpoint("POST", "/v2/deployments", DeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "deployments.deploy", starts_server=True, keeps_connections=True)
 STATUS = Endpoint("GET", "/v1/status/{request_id}", NoneType, DeploymentStatus, STATUS_LIMIT, "deployments.status")
-STOP = Endpoint("DELETE", "/v1/stop/{request_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.stop")
-SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.self_stop")
-BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop")
-LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list")
-LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list")
-CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", lossy_text=True)
-METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics")
+STOP = Endpoint("DELETE", "/v1/stop/{request_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.stop", keeps_connections=True)
+SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.self_stop", keeps_connections=True)
+BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop", keeps_connections=True)
+LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
+LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
+CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", max_bytes=64 * MIB, if_too_large=STORED_LOGS)
+METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics", max_bytes=64 * MIB, if_too_large=LESS_TIME)
 # The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
-FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True)
-FLEET_DEPLOY = Endpoint("POST", "/v2/private-fleets:deploy", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, renamed=FLEET_DEPLOY_RENAMED)
-FLEET_HOSTS = Endpoint("GET", "/v2/private-fleets/{fleet_name}/hosts", NoneType, FleetHosts, LIST_LIMIT, "private_fleets.hosts")
-TAGS = Endpoint("GET", "/v1/deployments/{request_id}/tags", NoneType, DeploymentTags, OTHER_LIMIT, "tags.list")
+FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True)
+FLEET_DEPLOY = Endpoint("POST", "/v2/private-fleets:deploy", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True, renamed=FLEET_DEPLOY_RENAMED)
+FLEET_HOSTS = Endpoint("GET", "/v2/private-fleets/{fleet_name}/hosts", NoneType, FleetHosts, LIST_LIMIT, "private_fleets.hosts", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
+TAGS = Endpoint("GET", "/v1/deployments/{request_id}/tags", NoneType, DeploymentTags, OTHER_LIMIT, "tags.list", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
 TAG = Endpoint("GET", "/v1/deployments/{request_id}/tags/{tag_name}", NoneType, DeploymentTag, OTHER_LIMIT, "tags.get")
 CREATE_TAG = Endpoint("POST", "/v1/deployments/{request_id}/tags", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.create")
 UPDATE_TAG = Endpoint("PATCH", "/v1/deployments/{request_id}/tags/{tag_name}", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.update")

@@ -18,6 +18,7 @@
     |-- TransportError            no answer: connection refused, closed, or too slow;
     |                             .permanent: an invalid certificate
     |-- UnexpectedAnswer          an answer that can't be read: .status, .body
+    |   `-- ResponseTooLarge      it is too large to be read; the text says what to do
     |-- DeployOutcomeUnknown      a deploy was sent, and may have started a server: .tag
     |-- DeadlineExceeded          the timeout has passed; also a TimeoutError
     |   |-- QueueTooLong          it would pass in the queue of the limit: .wait
@@ -163,7 +164,8 @@ class TransportError(EdgegapError):
     operation may have been done.
 
     Attributes:
-        permanent: the server's certificate is invalid, and a retry would not help.
+        permanent: the server's certificate is invalid, or a proxy asks for a password:
+            a retry would not help.
     """
 
     def __init__(
@@ -187,6 +189,19 @@ class UnexpectedAnswer(EdgegapError):
         self.operation = operation
         self.status = status
         self.body = body
+
+
+class ResponseTooLarge(UnexpectedAnswer):
+    """The answer is too large to be read, decompressed: 1 MiB, 8 MiB for lists, 64 MiB
+    for logs and metrics, or two million values. The operation was done. `body` is
+    empty, and the text says how to ask for less.
+    """
+
+    def __init__(self, operation: str, status: int, size: str, advice: str) -> None:
+        super().__init__(operation, status, b"", size)
+        self.args = (
+            f"{operation} was answered {status} with {size}, which is not read: {advice}",
+        )
 
 
 class DeployOutcomeUnknown(EdgegapError):
@@ -319,7 +334,9 @@ PERMANENT_ERRORS: Final = (Unauthorized, Forbidden, SessionClosed, WrongLoop)
 
 
 def is_permanent(error: EdgegapError) -> bool:
-    """Whether no retry would mend an error: also an invalid certificate."""
+    """Whether no retry would mend an error: also an invalid certificate, and a proxy
+    that asks for a password.
+    """
     return isinstance(error, PERMANENT_ERRORS) or (
         isinstance(error, TransportError) and error.permanent
     )

@@ -62,7 +62,9 @@ class EdgegapSession:
             as long.
         http: an `aiohttp.ClientSession` of yours, with your proxy or TLS settings. It
             is never closed here. Its middlewares are not run, and its
-            `raise_for_status` is overridden.
+            `raise_for_status` is overridden. Give its connector a
+            `keepalive_timeout` of 1: if a balancer has closed an idle connection, the
+            outcome of a deploy on it is unknown at first.
         allow_insecure: allow `http://` to another machine, which sends the token in
             clear text.
         on_event: called with an `Event` for each attempt and each call that ends, in

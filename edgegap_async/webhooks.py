@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 import msgspec
 
 from .models._check import bare_http_url, fail
+from .models._lenient import UnreadableError, decode
 from .models.deploy import Webhook
 from .models.deployment import DeploymentStatus
 
@@ -49,7 +50,6 @@ _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
 # The path of a base URL. Proxies don't rewrite these characters, and the segments "."
 # and ".." are excluded, as proxies resolve them.
 _FRONT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
-_statuses = msgspec.json.Decoder(DeploymentStatus)
 
 
 class WebhookEvent(msgspec.Struct, frozen=True, gc=False):
@@ -86,7 +86,7 @@ def parse(body: bytes | bytearray) -> DeploymentStatus:
     """Decode the body of a webhook, without any verification.
 
     The body has the form of the answer to GET /v1/status/{request_id}. All fields but
-    the request_id may be absent.
+    the request_id may be absent, or have values that can't be read.
 
     Args:
         body: at most 1 MiB.
@@ -100,16 +100,9 @@ def parse(body: bytes | bytearray) -> DeploymentStatus:
     if len(body) > LONGEST_BODY:
         fail("body", f"has {len(body)} bytes; at most {LONGEST_BODY} are read")
     try:
-        return _statuses.decode(body)
-    except UnicodeDecodeError:
-        problem = "is not UTF-8"
-    except RecursionError:
-        problem = "is nested too deeply"
-    except msgspec.DecodeError as error:
-        problem = f"is not the status of a deployment: {error}"
-    # It is raised outside of the except blocks, so that its context is not the error of
-    # msgspec, which holds parts of the body.
-    raise ValueError(f"body {problem}")
+        return decode(bytes(body), DeploymentStatus)
+    except UnreadableError as error:
+        fail("body", f"is not the status of a deployment: {error}")
 
 
 class WebhookReceiver:

@@ -99,6 +99,8 @@ def test_from_env_reads_the_container_variables(
         },
         {"ARBITRIUM_PORTS_MAPPING": "{}"},
         {"ARBITRIUM_PORTS_MAPPING": '{"ports": null}'},
+        {"ARBITRIUM_PORTS_MAPPING": "[]"},
+        {"ARBITRIUM_PORTS_MAPPING": '{"ports": {"web": 5}}'},
     ],
 )
 def test_only_the_request_id_is_required(changes: dict[str, str]) -> None:
@@ -118,8 +120,6 @@ def test_only_the_request_id_is_required(changes: dict[str, str]) -> None:
         ("ARBITRIUM_REQUEST_ID", ""),
         ("ARBITRIUM_REQUEST_ID", None),
         ("ARBITRIUM_PORTS_MAPPING", "{"),
-        ("ARBITRIUM_PORTS_MAPPING", "[]"),
-        ("ARBITRIUM_PORTS_MAPPING", '{"ports": {"web": 5}}'),
         # A byte that is not UTF-8, as `os.environ` decodes it.
         ("ARBITRIUM_PORTS_MAPPING", "\udcff"),
         ("ARBITRIUM_DEPLOYMENT_LOCATION", "Montreal"),

@@ -40,6 +40,7 @@ LAYERS = [
         "_transport.deadlines",
         "_transport.error_body",
         "_transport.loop_end",
+        "_transport.pool",
         "_transport.retry",
     ),
     ("_transport.request", "_transport.response", "_transport.trace"),
@@ -91,6 +92,7 @@ VALUE_LAYERS = 5
 WITH_AIOHTTP = {
     "_transport.client",
     "_transport.exchange",
+    "_transport.pool",
     "session",
     "webhooks",
 }

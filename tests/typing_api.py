@@ -46,7 +46,12 @@ from edgegap_async.models.deployment import (
     Port,
     StopResult,
 )
-from edgegap_async.models.fleet import FleetHost, FleetHosts
+from edgegap_async.models.fleet import (
+    Centroid,
+    FleetHost,
+    FleetHosts,
+    HostSpecifications,
+)
 from edgegap_async.models.location import AvailableLocation, Location, Locations
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
@@ -187,7 +192,13 @@ async def other_resources(session: EdgegapSession) -> None:
         await session.locations.list(app="a", version="v", type="t", tags=True),
         Locations,
     )
-    assert_type(await tags.list("id"), DeploymentTags)
+    assert_type(await tags.list("id", page=1, limit=10), DeploymentTags)
+    assert_type([tag.name async for tag in tags.iterate("id")], list[str])
+    assert_type(
+        [place.city async for place in session.locations.iterate(app="a")],
+        list[str | None],
+    )
+    assert_type([host.host_id async for host in fleets.iterate_hosts("f")], list[str])
     assert_type(await tags.get("id", "v1"), DeploymentTag)
     assert_type(await tags.create("id", "v1"), DeploymentTag)
     assert_type(await tags.update("id", "v1", name="v2"), DeploymentTag)
@@ -236,7 +247,9 @@ def models(
     assert_type(status.address(7777), tuple[str, int])
     assert_type(page.data, tuple[DeploymentSummary, ...])
     assert_type(page.pagination, Pagination | None)
-    assert_type(host.centroid, Mapping[str, object] | None)
+    assert_type(host.centroid, Centroid | None)
+    assert_type(host.fleet_host_specifications, HostSpecifications | None)
+    assert_type(page.skipped, int)
     assert_type(place.latitude, float | None)
 
 

@@ -259,6 +259,14 @@ class PendingDeploy:
         entry = self.search.begin(record.tag, record)
         entry.found.add_done_callback(lambda _: self.give_up())
 
+    def _search_if_sent(self) -> None:
+        if self.unsent:
+            # It still waits for its connection: for TLS, or a proxy.
+            loop = asyncio.get_running_loop()
+            self._slow = loop.call_later(SLOW_ANSWER, self._search_if_sent)
+        else:
+            self.search_beside()
+
     def give_up(self) -> None:
         """End the exchange in progress, if there is one, without an answer."""
         if self._attempt:
@@ -284,7 +292,7 @@ class PendingDeploy:
         self._attempt = attempt
         if self.record.tagged:
             loop = asyncio.get_running_loop()
-            self._slow = loop.call_later(SLOW_ANSWER, self.search_beside)
+            self._slow = loop.call_later(SLOW_ANSWER, self._search_if_sent)
 
     def _ended(self) -> None:
         self._attempt = None

@@ -33,6 +33,7 @@ from ..events import OnEvent
 from ..models._check import one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .exchange import Exchange, NoResponse
+from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
@@ -90,9 +91,10 @@ class Transport:
         self.connections: float = sum(
             limiter.slots for limiter in self.limiters.values()
         )
-        self._exchange = Exchange(
-            http, self.connections, session_headers(f"{scheme}{token}")
-        )
+        headers = session_headers(f"{scheme}{token}")
+        kept = self.limiters["deploy"].slots
+        self._pool = Pool(http, self.connections, kept, headers)
+        self._exchange = Exchange(self._pool, headers)
         self._on_event = on_event
         self.on_first_use: Callable[[], object] | None = None
         self._retry = retry
@@ -196,6 +198,7 @@ class Transport:
         endpoint = request.endpoint
         limiter = self._budget.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
+        permit = self._pool.permit(endpoint)
         trace = (
             None
             if self._on_event is None
@@ -206,11 +209,9 @@ class Transport:
         failure: EdgegapError | None = None
         try:
             while True:
-                if (started := await limiter.try_acquire()) is None:
-                    started = await self._queue(
-                        request, limiter, ticket, priority, failure
-                    )
-                self._check_time(request, limiter, started, failure)
+                started = await self._start(
+                    request, limiter, ticket, priority, failure, permit
+                )
                 if trace:
                     trace.attempt_started()
                 try:
@@ -221,6 +222,7 @@ class Transport:
                         endpoint,
                         reply,
                         repeated=state is not None and state.repeats > 0,
+                        request_id=path_params.get("request_id"),
                     )
                 except NoResponse as none:
                     failure = self._no_response(request, none, failure)
@@ -231,8 +233,11 @@ class Transport:
                     if trace:
                         trace.answered(reply.status, answer)
                     return answer
+                finally:
+                    permit.release()
                 state = await self._pause(request, state, failure, trace)
         except BaseException as error:
+            permit.release()
             if trace:
                 trace.call_failed(error)
             raise
@@ -298,7 +303,34 @@ class Transport:
     @property
     def _over(self) -> bool:
         # The caller may close its HTTP session under us.
-        return self.closed or self._exchange.closed
+        return self.closed or self._pool.closed
+
+    async def _start(
+        self,
+        request: Request[B, T],
+        limiter: Limiter,
+        ticket: int,
+        priority: Priority,
+        failure: EdgegapError | None,
+        permit: Permit,
+    ) -> float:
+        """Wait for a slot, and for a connection that may be used.
+
+        Returns:
+            When the slot came, on the loop's clock.
+        """
+        while True:
+            if (started := await limiter.try_acquire()) is None:
+                started = await self._queue(request, limiter, ticket, priority, failure)
+            self._check_time(request, limiter, started, failure)
+            if permit.available:
+                await permit.acquire()
+                return started
+            # Others need the slot meanwhile: a stop has a connection.
+            limiter.never_sent()
+            log.debug("%s waits for a connection", request.endpoint)
+            if not await self.wait(permit.acquire(), request.deadline.at) or self._over:
+                raise self._end_of_call(request, failure)
 
     async def _queue(
         self,
@@ -478,7 +510,7 @@ class Transport:
     def discard(self) -> None:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
-        self._exchange.discard()
+        self._pool.discard()
         if self._loop is not None:
             REGISTRY.release(self._loop, self._budget)
 
@@ -489,14 +521,14 @@ class Transport:
             A cancellation that arrived meanwhile, for the caller to raise.
         """
         if self._loop is None:
-            await self._exchange.aclose()
+            await self._pool.aclose()
             return None
         end = self._loop.time() + CLOSE_TIMEOUT
         try:
-            closing, cancelled = await self._close_exchange(end)
+            closing, cancelled = await self._close_pool(end)
             if closing.cancelled():
                 # The end of the loop cancels all tasks once, this one too.
-                closing, again = await self._close_exchange(end)
+                closing, again = await self._close_pool(end)
                 cancelled = again or cancelled
         finally:
             REGISTRY.release(self._loop, self._budget)
@@ -506,10 +538,10 @@ class Transport:
             closing.result()
         return cancelled
 
-    async def _close_exchange(
+    async def _close_pool(
         self, end: float
     ) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:
-        closing = asyncio.create_task(self._exchange.aclose(), name="edgegap close")
+        closing = asyncio.create_task(self._pool.aclose(), name="edgegap close")
         return closing, await finish([closing], end)
 
 

@@ -8,10 +8,11 @@ their requests hold the token.
 import asyncio
 import logging
 import ssl
-import warnings
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from math import inf
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -19,6 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from .._limits.limiter import Limiter
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
+from .pool import Pool
 from .request import Request
 from .response import Reply
 from .retry import parse_retry_after
@@ -27,8 +29,8 @@ log = logging.getLogger("edgegap_async")
 # The deadlines are ours: aiohttp would set a timer for each request.
 UNTIMED = aiohttp.ClientTimeout(total=None)
 TOO_MANY = 429
-# Connections; aiohttp writes it as 0.
-UNLIMITED = 1e9
+# Bytes of the body of an error. Its text has a few hundred characters.
+MOST_OF_ERROR = 64 * 1024
 
 
 class NoResponse(Exception):
@@ -80,6 +82,9 @@ class SingleDispatch(aiohttp.UploadTracker):
     @property
     def sent(self) -> bool:
         """False is certain. A body that is still being written counts as sent."""
+        if not self.attempts:
+            # aiohttp has not begun with it.
+            return False
         upload = self.upload_complete
         error = upload.exception() if upload.done() else None
         # The writing was cancelled, perhaps after the last byte.
@@ -118,59 +123,44 @@ class InFlight:
         self._timeout.expire()
 
 
+class Body(NamedTuple):
+    """The body of a response.
+
+    Attributes:
+        cut: the rest of it was not read.
+    """
+
+    data: bytes
+    cut: bool = False
+
+
+NOT_READ = Body(b"", cut=True)
+
+
 class Exchange:
-    """Exchanges over one HTTP session: the caller's, or one that is made for the first
-    request.
+    """Exchanges over the connections of one session.
 
     Args:
-        http: the caller's, which is never closed here.
-        connections: the size of the pool: how many requests there can be at a time.
+        pool: the connections.
         headers: of every request.
     """
 
-    def __init__(
-        self,
-        http: aiohttp.ClientSession | None,
-        connections: float,
-        headers: Mapping[str, str],
-    ) -> None:
-        self._http = http
-        self._own = http is None
-        self._connections = connections
+    def __init__(self, pool: Pool, headers: Mapping[str, str]) -> None:
+        self._pool = pool
         self._headers = headers
-        self._closed = False
         # When the latest request that was sent was started, on the loop's clock.
         self.connected: float = -inf
-
-    @property
-    def closed(self) -> bool:
-        """Whether the HTTP session is closed, ours or the caller's."""
-        if self._own:
-            return self._closed
-        return self._http is not None and self._http.closed
-
-    def _open(self) -> aiohttp.ClientSession:
-        limit = int(self._connections) if self._connections < UNLIMITED else 0
-        connector = aiohttp.TCPConnector(limit=limit)
-        # The session's headers are copied as they are; a request's are merged one by
-        # one.
-        self._http = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
-        )
-        return self._http
 
     def _send(
         self, request: Request[B, T], dispatch: SingleDispatch
     ) -> Awaitable[aiohttp.ClientResponse]:
-        http = self._http or self._open()
+        http = self._pool.http(request.endpoint)
         headers, data = request.headers, request.data
         return http.request(
             request.endpoint.method,
             request.url,
             data=None if data is None else TrackedBody(data, dispatch),
-            headers=headers if self._own else {**self._headers, **headers},
+            headers=headers if self._pool.is_own else {**self._headers, **headers},
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
@@ -197,7 +187,7 @@ class Exchange:
         dispatch = SingleDispatch()
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
-        body: bytes | None = None
+        body = NOT_READ
         permanent = False
         timeout = timeouts.enter(request.end(started))
         try:
@@ -205,9 +195,9 @@ class Exchange:
                 request.progress.sending(started, InFlight(dispatch, timeout))
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
-            body = await response.read()
+            body = await _read(response, request.endpoint.max_bytes)
             log.debug("%s was answered %d", request.endpoint, response.status)
-            return Reply(response.status, body, request.secret, retry_after)
+            return _reply(request, response, retry_after, body)
         except asyncio.CancelledError:
             if not timeout.is_only_cause():
                 request.interrupted(sent=dispatch.sent)
@@ -218,48 +208,48 @@ class Exchange:
             permanent = not dispatch.sent and _is_permanent(error)
         finally:
             timeouts.leave(timeout)
-            sent = dispatch.sent
+            sent = response is not None or dispatch.sent
             request.ended(sent=sent)
             if sent:
                 self.connected = started
             if response is None:
                 (limiter.given_up if sent else limiter.never_sent)()
-            elif body is None:
+            elif body.cut:
                 response.close()
         if response is not None and response.status >= 300:
             # The status is an answer, even if its body could not be read.
-            return Reply(response.status, b"", request.secret, retry_after)
+            return _reply(request, response, retry_after, body)
         if not sent:
-            self._clear_dns_cache()
+            self._pool.clear_dns_cache()
         # Raised here, so that no error of aiohttp's is its context.
         late = timeout.expired and timeout.when == request.deadline.at
         raise NoResponse(problem, sent=sent, late=late, permanent=permanent)
 
-    def _clear_dns_cache(self) -> None:
-        """No connection was made: the API, or a proxy, may have moved."""
-        connector = self._http.connector if self._http else None
-        if isinstance(connector, aiohttp.TCPConnector):
-            connector.clear_dns_cache()
 
-    def discard(self) -> None:
-        """Drop the HTTP session if it is ours, after its loop has ended."""
-        if not self._own or self._http is None:
-            return
-        self._closed = True
-        connector = self._http.connector
-        self._http.detach()
-        with warnings.catch_warnings():
-            # The session itself says that it was not closed.
-            warnings.simplefilter("ignore", ResourceWarning)
-            del connector
-        self._http = None
+def _reply(
+    request: Request[B, T],
+    response: aiohttp.ClientResponse,
+    retry_after: float | None,
+    body: Body,
+) -> Reply:
+    return Reply(response.status, body.data, request.secret, retry_after, body.cut)
 
-    async def aclose(self) -> None:
-        """Close the HTTP session if it is ours."""
-        if self._own:
-            self._closed = True
-            if self._http is not None:
-                await self._http.close()
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> Body:
+    """Read at most so many bytes, decompressed. aiohttp decompresses only what is read.
+
+    Of an error, the beginning is enough.
+    """
+    if response.status >= 300:
+        most = MOST_OF_ERROR
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            return Body(b"".join(parts)[:most], cut=True)
+    return Body(b"".join(parts))
 
 
 def _on_headers(
@@ -284,7 +274,11 @@ def _on_headers(
 
 
 def _is_permanent(error: Exception) -> bool:
-    """Whether the server's certificate is invalid, or not the one that was expected."""
+    """Whether the server's certificate is invalid, or not the one that was expected, or
+    a proxy asks for a password.
+    """
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     if isinstance(
         error,
         aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch,
@@ -299,8 +293,17 @@ def _describe(error: Exception) -> str:
     """The text of an error, unless the server may have written it: it may hold the
     token, or a part of it.
     """
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {_status_text(error.status)} to CONNECT"
     own_text = isinstance(
         error, ResendRefused | aiohttp.ClientConnectorError
     ) or not isinstance(error, aiohttp.ClientError)
     name = type(error).__name__
     return f"{name}: {error}".rstrip(": ") if own_text else name
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return str(status)

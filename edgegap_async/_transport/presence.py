@@ -18,6 +18,7 @@ from .queries import (
     NEWEST,
     ask_in_chunks,
     by_id,
+    is_last,
     newest,
     read_page,
     read_pages,
@@ -63,7 +64,7 @@ async def listed(
 
     query = by_id(request_ids, state)
     first = await read_page(transport, query, 1, deadline)
-    complete = take(first.data) or len(first.data) == first.total_count
+    complete = take(first.data) or (is_last(first) and not first.skipped)
     if not complete:
         complete = await read_pages(
             transport, query, deadline, LONGEST_SWEEP, take, start=2
@@ -89,7 +90,7 @@ async def count(
 async def nothing_exists(transport: Transport, deadline: Deadline) -> bool:
     """Whether a list without filters shows nothing."""
     first = await read_page(transport, NEWEST, 1, deadline, limit=1)
-    return not first.data and not first.total_count
+    return not first.data and not first.skipped and not first.total_count
 
 
 async def existing(
@@ -116,7 +117,8 @@ async def existing(
         first = await read_page(transport, NEWEST, 1, deadline)
         rows = {row.request_id for row in first.data if not state or row.ready}
         told = first.pagination and first.pagination.has_next is False
-        if rows and told and first.total_count in (None, len(first.data)):
+        whole = told and not first.skipped and not state
+        if rows and whole and first.total_count in (None, len(first.data)):
             return asked & rows
         witnesses = rows - asked or rows
     some = sorted(witnesses)[:WITNESSES]

@@ -14,12 +14,12 @@ from collections.abc import (
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from msgspec import json
+from msgspec import json, structs
 
-from ..endpoints import LIST
+from ..endpoints import LIST, STATUS
 from ..errors import ApiError, BadRequest
 from ..models.deployment import DeploymentPage, DeploymentSummary
-from ..models.paging import ListFilter, ListQuery, OrderBy
+from ..models.paging import ListFilter, ListQuery, OrderBy, has_next
 from .client import Transport
 from .deadlines import Deadline
 
@@ -125,11 +125,10 @@ async def read_page(
 
 
 def is_last(page: DeploymentPage) -> bool:
-    """Whether no other page follows, as far as this one tells."""
-    pagination = page.pagination
-    if not page.data or pagination is None or pagination.has_next is None:
-        return len(page.data) < PAGE_SIZE
-    return not pagination.has_next
+    """Whether no other page follows this one, the first. One that may follow counts."""
+    if not page.data and not page.skipped:
+        return True
+    return has_next(page, len(page.data)) is False
 
 
 async def read_pages(
@@ -148,18 +147,19 @@ async def read_pages(
         start: the number of the first page.
 
     Returns:
-        Whether `enough` or the last page ended it, not the number of pages.
+        Whether `enough` or the last page ended it, not the number of pages, and every
+        row was read: one without an ID may be any deployment.
     """
     seen: set[str] = set()
+    readable = True
     for number in range(start, most + 1):
         page = await read_page(transport, query, number, deadline)
         rows = {row.request_id for row in page.data}
-        follows = page.pagination.has_next if page.pagination else None
-        if follows is None and page.total_count is not None:
-            follows = len(seen | rows) < page.total_count
-        if enough(page.data) or not page.data or follows is False or rows <= seen:
-            return True
+        readable = readable and not page.skipped
+        known = rows <= seen and not page.skipped
         seen |= rows
+        if enough(page.data) or known or has_next(page, len(seen)) is False:
+            return readable
     return False
 
 
@@ -182,9 +182,9 @@ def by_id(request_ids: Collection[str], state: str | None = None) -> ListQuery:
 
 async def tagged(
     transport: Transport, tags: Sequence[str], timeout: float
-) -> list[DeploymentSummary]:
-    """The rows that the filter shows for any of these tags, at most `TAGS_PER_CALL`. A
-    server that ignores the filter shows other rows.
+) -> tuple[list[DeploymentSummary], bool]:
+    """The rows that the filter shows for any of these tags, at most `TAGS_PER_CALL`, and
+    whether all rows could be read. A server that ignores the filter shows other rows.
     """
     deadline, wanted = Deadline.after(timeout), set(tags)
     rows: list[DeploymentSummary] = []
@@ -194,8 +194,8 @@ async def tagged(
         rows.extend(page)
         return any(not wanted.intersection(row.tags) for row in page)
 
-    await read_pages(transport, query, deadline, LONGEST_SWEEP, take)
-    return rows
+    readable = await read_pages(transport, query, deadline, LONGEST_SWEEP, take)
+    return rows, readable
 
 
 async def newest(
@@ -224,13 +224,14 @@ async def under_tags(
     """All deployments under any of these tags.
 
     If the filter shows none, all pages are read: a filter that matches nothing, is
-    ignored or refused must not hide a server.
+    ignored or refused must not hide a server. The status tells the tags of rows that do
+    not.
     """
     wanted, deadline = set(tags), Deadline.after(timeout)
     rows: list[DeploymentSummary] = []
 
     async def ask(some: Sequence[str]) -> bool:
-        shown = await tagged(transport, some, deadline.left() or timeout)
+        shown, _ = await tagged(transport, some, deadline.left() or timeout)
         rows.extend(shown)
         return all(set(some) & set(row.tags) for row in shown)
 
@@ -245,6 +246,25 @@ async def under_tags(
             return False
 
         await newest(transport, take, deadline.left() or timeout, ALL_PAGES)
-    return tuple(
-        {row.request_id: row for row in rows if wanted & set(row.tags)}.values()
-    )
+    found = {row.request_id: row for row in rows}
+    for row in found.values():
+        if row.tags_unknown:
+            found[row.request_id] = await _with_tags(transport, row, deadline)
+    return tuple(row for row in found.values() if wanted & set(row.tags))
+
+
+async def _with_tags(
+    transport: Transport, row: DeploymentSummary, deadline: Deadline
+) -> DeploymentSummary:
+    """A row with the tags that its status tells, if it does."""
+    try:
+        status = await transport.call(
+            STATUS,
+            {"request_id": row.request_id},
+            timeout=deadline.left(),
+            priority="background",
+        )
+    except ApiError:
+        # It may have ended meanwhile.
+        return row
+    return structs.replace(row, tags=status.tags)

@@ -4,6 +4,7 @@ An answer to a deploy that leaves open whether a server was started is
 `DeployOutcomeUnknown`.
 """
 
+import logging
 import re
 from types import NoneType
 
@@ -16,12 +17,18 @@ from ..errors import (
     ApiError,
     DeployOutcomeUnknown,
     EdgegapError,
+    ResponseTooLarge,
     ServerError,
     UnexpectedAnswer,
     is_gone,
 )
+from ..models import _lenient
+from ..models._check import stripped
+from ..models._wire import Rows
+from ..models.deployment import DeploymentStatus, StopResult
 from .error_body import ErrorBody, excerpt, read_error_body
 
+log = logging.getLogger("edgegap_async")
 # The signature in the URL of a webhook (webhooks.py), as the server may repeat it. In
 # JSON a slash may be written `\/`.
 _SIGNATURE = re.compile(
@@ -29,6 +36,9 @@ _SIGNATURE = re.compile(
 )
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
+# Bytes of a body whose values need not be counted, and the most that one may have: each
+# can need a hundred bytes of memory.
+SMALL, MOST_VALUES = 1024 * 1024, 2_000_000
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -37,12 +47,14 @@ class Reply(msgspec.Struct, frozen=True):
     Attributes:
         secret: the token that authorized its request.
         retry_after: seconds that an error asks to wait, clamped.
+        cut: the body was longer, and the rest was not read.
     """
 
     status: int
     body: bytes
     secret: str = ""
     retry_after: float | None = None
+    cut: bool = False
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("status", self.status)]
@@ -62,10 +74,17 @@ class Reply(msgspec.Struct, frozen=True):
         return masked.replace(self.secret.encode(), b"***")
 
 
-def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T:
+def read(
+    endpoint: Endpoint[B, T],
+    reply: Reply,
+    *,
+    repeated: bool = False,
+    request_id: object = None,
+) -> T:
     """The struct that an answer holds.
 
     Args:
+        request_id: the deployment that the request is about, if it names one.
         repeated: an earlier attempt may have been processed. Then 404 and 410 to a
             DELETE mean that it was.
 
@@ -73,7 +92,10 @@ def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T
         ApiError, UnexpectedAnswer, DeployOutcomeUnknown: see `errors.py`.
     """
     if 200 <= reply.status < 300:
-        return decode(endpoint, reply)
+        answer = decode(endpoint, reply)
+        if request_id is None:
+            return answer
+        return _about(endpoint, reply, answer, str(request_id))
     error = _read_error(endpoint, reply)
     if (
         repeated
@@ -86,23 +108,69 @@ def read(endpoint: Endpoint[B, T], reply: Reply, *, repeated: bool = False) -> T
 
 
 def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
-    """The body of a success. An empty one is accepted if every part of the answer may
-    be absent.
+    """The body of a success. If every part of the answer may be absent, an empty body
+    and JSON that is no object are accepted.
     """
     body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
+    if body != b"null" and (reply.cut or _has_too_many_values(body)):
+        raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:
-        return msgspec.json.decode(body, type=endpoint.returns)
-    except UnicodeDecodeError:
-        if endpoint.lossy_text:
-            text = body.decode("utf-8", "replace").encode()
-            return decode(endpoint, msgspec.structs.replace(reply, body=text))
-        problem = "it is not UTF-8"
-    except (msgspec.DecodeError, RecursionError) as error:
-        # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
+        answer = _lenient.decode(body, endpoint.returns)
+    except _lenient.UnreadableError as error:
         problem = str(error)
+    else:
+        if isinstance(answer, Rows) and answer.skipped:
+            log.info(
+                "%s was answered with %d rows that can't be read; they are left out",
+                endpoint,
+                answer.skipped,
+                extra={"operation": endpoint.call, "skipped": answer.skipped},
+            )
+        return answer
     body = reply.masked_body
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Whether a body would need a hundred times its size in memory."""
+    if len(body) <= SMALL:
+        return False
+    return sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES
+
+
+def _too_large(endpoint: Endpoint[B, T], reply: Reply) -> ResponseTooLarge:
+    size = (
+        f"more than {endpoint.max_bytes // 2**20} MiB"
+        if reply.cut
+        else f"more than {MOST_VALUES:,} values"
+    )
+    return ResponseTooLarge(str(endpoint), reply.status, size, endpoint.if_too_large)
+
+
+def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -> T:
+    """An answer without what it says about another deployment than `request_id`.
+
+    Raises:
+        UnexpectedAnswer: it is the status of another one.
+    """
+    if isinstance(answer, DeploymentStatus):
+        if not _is_same(answer.request_id, request_id):
+            problem = "it is the status of another deployment"
+            body = reply.masked_body
+            raise UnexpectedAnswer(str(endpoint), reply.status, body, problem)
+    elif (
+        isinstance(answer, StopResult)
+        and answer.deployment_summary
+        and not _is_same(answer.deployment_summary.request_id, request_id)
+    ):
+        return msgspec.structs.replace(answer, deployment_summary=None)
+    return answer
+
+
+def _is_same(answered: str, asked: str) -> bool:
+    # IDs are read from files, and hexadecimal.
+    return answered == asked or (stripped(answered).lower() == stripped(asked).lower())
 
 
 def unknown_if_deploy(endpoint: Endpoint[B, T], error: EdgegapError) -> EdgegapError:

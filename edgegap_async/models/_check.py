@@ -68,6 +68,23 @@ def identifier(argument: str, value: object) -> str:
     return checked
 
 
+def usable_id(text: str) -> bool:
+    """Whether a path can hold an ID. The IDs of the API are 12 hex digits."""
+    if text.isalnum() and text.isascii():
+        return True
+    try:
+        identifier("request_id", text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_id(request_id: str) -> None:
+    """Refuse an answer with an ID that no path can hold."""
+    if not usable_id(request_id):
+        raise ValueError("request_id can't be used in a path")
+
+
 def label(argument: str, value: object) -> str:
     """Check a tag or a name, and strip it. It may hold spaces."""
     return _single_line(argument, value, inside=_INSIDE)

@@ -3,7 +3,8 @@
     type         the API sends                              the attribute holds
     ----------   ----------------------------------------   -------------------------
     Time         null, "", "2025-11-29 22:35:31.971359",    an aware datetime or None
-                 "2025-11-26T16:32:30Z"
+                 "2025-11-26T16:32:30Z", 1764455731,
+                 "Sat, 29 Nov 2025 22:35:31 GMT"
     Integer      null, "", 5, "5"                           an int or None
     Real         null, "", 45.5, "45.3324097"               a float or None
     Texts        null, "", "text", ["text"]                 a tuple of strings
@@ -17,13 +18,14 @@
 msgspec decodes the middle column. `Answer` converts each value right after decoding. A
 type checker sees the right column.
 
-A number or a time that can't be read becomes None, so that one bad value does not make
-the whole answer unreadable.
+A number or a time that can't be read becomes None. `_lenient.py` reads answers with
+values of other types.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from math import isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias, TypeVar
@@ -32,18 +34,61 @@ from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
 T = TypeVar("T")
+# Seconds since 1970, from September 2001 on. From the second number on, they are
+# milliseconds. A smaller number is a duration or nothing, not a time.
+_FIRST_EPOCH, _FIRST_EPOCH_MS = 1e9, 1e12
+# Characters of the longest text that is read as a time.
+_LONGEST_TIME = 64
 
 
 def _time(value: object) -> datetime | None:
+    time: datetime | None = None
     if isinstance(value, str):
         try:
-            value = datetime.fromisoformat(value)
+            # ISO 8601 allows dates without dashes, too. Numbers may look like them.
+            time = datetime.fromisoformat(value) if value[4:5] == "-" else _odd(value)
         except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
+            time = _odd(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        time = _time_of_epoch(value)
+    elif isinstance(value, datetime):
+        time = value
     # A naive time of this API is UTC.
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
+
+
+def _odd(text: str) -> datetime | None:
+    """Read a time that is not written as on the reference page."""
+    for read in _TIME_FORMS if len(text) <= _LONGEST_TIME else ():
+        try:
+            if time := read(text):
+                return time
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+    return None
+
+
+def _time_of_epoch(seconds: float | str) -> datetime | None:
+    try:
+        number = float(seconds)
+    except OverflowError:
+        return None
+    if number >= _FIRST_EPOCH_MS:
+        number /= 1000
+    # Also False for NaN.
+    if not _FIRST_EPOCH <= number < _FIRST_EPOCH_MS:
+        return None
+    try:
+        return datetime.fromtimestamp(number, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+_TIME_FORMS: tuple[Callable[[str], datetime | None], ...] = (
+    _time_of_epoch,
+    parsedate_to_datetime,
+    datetime.fromisoformat,
+)
 
 
 def _real(value: float | str | None) -> float | None:
@@ -70,6 +115,14 @@ def _number(value: float | str | None) -> int | float | None:
 
 
 def _integer(value: float | str | None) -> int | None:
+    try:
+        # Most of them are texts of digits.
+        return int(value) if isinstance(value, str) else _whole(value)
+    except ValueError:
+        return _whole(value)
+
+
+def _whole(value: float | str | None) -> int | None:
     number = _number(value)
     return number if isinstance(number, int) else None
 
@@ -106,7 +159,7 @@ def _labels(value: Sequence[float | str | None] | None) -> tuple[str | None, ...
 
 
 def _times(
-    value: Sequence[str | datetime | None] | None,
+    value: Sequence[float | str | datetime | None] | None,
 ) -> tuple[datetime | None, ...]:
     return tuple(_time(item) for item in _several(value))
 
@@ -136,6 +189,7 @@ class _Reads:
 # An answer without the ID of its deployment is of no use, so it fails to decode.
 RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]
 
+
 if TYPE_CHECKING:
     Time: TypeAlias = datetime | None
     Integer: TypeAlias = int | None
@@ -163,7 +217,8 @@ else:
         _Reads(_labels, str, list, tuple, NoneType),
     ]
     Times = Annotated[
-        tuple[str | None, ...] | str | None, _Reads(_times, str, list, tuple, NoneType)
+        tuple[int | float | str | None, ...] | str | None,
+        _Reads(_times, str, list, tuple, NoneType),
     ]
 
     class Several:
@@ -208,3 +263,14 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
             value = getattr(self, name)
             if type(value) in types:
                 force_setattr(self, name, read(value))
+
+
+class Rows(Answer, frozen=True, kw_only=True):
+    """Base of all answers that hold rows.
+
+    Attributes:
+        skipped: how many rows were left out, because they are no objects or have no ID
+            that can be used.
+    """
+
+    skipped: int = 0

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import (
+    check_id,
     encodable,
     fail,
     flag,
@@ -269,3 +270,6 @@ class DeploymentAccepted(Answer, frozen=True, kw_only=True):
 
     request_id: RequestId
     once_tag: str | None = None
+
+    def __post_init__(self) -> None:
+        check_id(self.request_id)

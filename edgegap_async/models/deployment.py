@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from ._check import fail, instances, sequence, text
+from ._check import check_id, fail, instances, sequence, text, usable_id
 from ._wire import (
     NOTHING,
     Answer,
@@ -15,13 +15,14 @@ from ._wire import (
     Integer,
     Maybe,
     RequestId,
+    Rows,
     Several,
     Texts,
     Time,
     Unlisted,
 )
 from .location import Location
-from .paging import CHECKS, Pagination
+from .paging import CHECKS, Page
 
 
 class DeploymentState(Enum):
@@ -174,6 +175,10 @@ class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):
     arguments: str | None = None
     max_duration: Integer = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_id(self.request_id)
+
     @property
     def state(self) -> DeploymentState:
         """`current_status` as an enum."""
@@ -194,13 +199,19 @@ class DeploymentSummary(ReadyDeployment, frozen=True, kw_only=True):
     status: str | None = None
 
 
-class DeploymentPage(Answer, frozen=True, kw_only=True):
-    """A page of deployments. `total_count` counts all matches, on all pages."""
+class DeploymentPage(Page, frozen=True, kw_only=True):
+    """A page of deployments."""
 
     data: tuple[DeploymentSummary, ...]
-    total_count: Integer = None
-    pagination: Maybe[Pagination] = None
     message: Texts = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # One check for all rows, as it takes less time than one for each.
+        ids = [row.request_id for row in self.data]
+        if not usable_id("".join(ids) or "0"):
+            for request_id in ids:
+                check_id(request_id)
 
 
 class StopResult(Answer, frozen=True, kw_only=True):
@@ -256,8 +267,11 @@ class Processable(Answer, frozen=True, kw_only=True):
 
     request_id: RequestId
 
+    def __post_init__(self) -> None:
+        check_id(self.request_id)
 
-class BulkStopResult(Answer, frozen=True, kw_only=True):
+
+class BulkStopResult(Rows, frozen=True, kw_only=True):
     """The deployments that will be stopped. The API does not list the others."""
 
     processable: Several[Processable] = ()

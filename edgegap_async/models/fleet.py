@@ -4,10 +4,8 @@ The reference page documents `pin` and `delete_schedules`, the newer specificati
 other fields.
 """
 
-from collections.abc import Mapping
-
 from ._wire import Answer, Integer, Maybe, Real, Time
-from .paging import Pagination
+from .paging import Page
 
 
 class Beacon(Answer, frozen=True, kw_only=True):
@@ -39,12 +37,26 @@ class DeleteSchedule(Answer, frozen=True, kw_only=True):
     scheduled_at: Time = None
 
 
-class FleetHost(Answer, frozen=True, kw_only=True):
-    """A host of a private fleet.
+class Centroid(Answer, frozen=True, kw_only=True):
+    """The place that was ordered for a host."""
 
-    `centroid` and `fleet_host_specifications` are not converted, as Edgegap does not
-    document their fields.
-    """
+    label: str | None = None
+    latitude: Real = None
+    longitude: Real = None
+    radius_km: Real = None
+    desired_host_count: Integer = None
+
+
+class HostSpecifications(Answer, frozen=True, kw_only=True):
+    """The size that was ordered for a host."""
+
+    cpu_units: Integer = None
+    memory_mb: Integer = None
+    base_clock_speed_mhz: Integer = None
+
+
+class FleetHost(Answer, frozen=True, kw_only=True):
+    """A host of a private fleet."""
 
     host_id: str
     status: str | None = None
@@ -63,12 +75,12 @@ class FleetHost(Answer, frozen=True, kw_only=True):
     updated_at: Time = None
     pin: Maybe[Pin] = None
     delete_schedules: Maybe[tuple[DeleteSchedule, ...]] = None
-    centroid: Maybe[Mapping[str, object]] = None
+    centroid: Maybe[Centroid] = None
     delete_schedule: Maybe[DeleteSchedule] = None
-    fleet_host_specifications: Maybe[Mapping[str, object]] = None
+    fleet_host_specifications: Maybe[HostSpecifications] = None
 
 
-class FleetHosts(Answer, frozen=True, kw_only=True):
+class FleetHosts(Page, frozen=True, kw_only=True):
     """The hosts of a fleet.
 
     The API sends all hosts at once according to the reference page, and pages of them
@@ -76,5 +88,3 @@ class FleetHosts(Answer, frozen=True, kw_only=True):
     """
 
     data: tuple[FleetHost, ...]
-    total_count: Integer = None
-    pagination: Maybe[Pagination] = None

@@ -1,6 +1,7 @@
 """Locations of deployments, and those that can be deployed to."""
 
 from ._wire import Answer, Maybe, Real, Texts
+from .paging import Page
 
 
 class Location(Answer, frozen=True, kw_only=True):
@@ -29,7 +30,7 @@ class AvailableLocation(Location, frozen=True, kw_only=True):
     tags: Maybe[tuple[LocationTag, ...]] = None
 
 
-class Locations(Answer, frozen=True, kw_only=True):
+class Locations(Page, frozen=True, kw_only=True):
     """All locations that match the query (GET /v1/locations)."""
 
     locations: tuple[AvailableLocation, ...]

@@ -28,9 +28,15 @@ class NetworkMetrics(Answer, frozen=True, kw_only=True):
 
 
 class DeploymentMetrics(Answer, frozen=True, kw_only=True):
-    """All series of a deployment."""
+    """All series of a deployment.
+
+    The reference page does not document the two series of `cpu_throttle_`, the newer
+    specification does.
+    """
 
     total: Maybe[TotalMetrics] = None
     cpu: Maybe[MetricSeries] = None
+    cpu_throttle_rate: Maybe[MetricSeries] = None
+    cpu_throttle_total: Maybe[MetricSeries] = None
     mem: Maybe[MetricSeries] = None
     network: Maybe[NetworkMetrics] = None

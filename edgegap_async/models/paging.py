@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import fail, identifier, instances, label, sequence, text
-from ._wire import Answer, Integer, Maybe
+from ._wire import Answer, Integer, Maybe, Rows
 
 # Users read the values of these fields from files and pipes. A value with a line end
 # would match nothing, and the API would report no error.
@@ -35,6 +35,30 @@ class Pagination(Answer, frozen=True, kw_only=True):
     paginator: Maybe[Paginator] = None
     has_next: Maybe[bool] = None
     has_previous: Maybe[bool] = None
+
+
+class Page(Rows, frozen=True, kw_only=True):
+    """Base of all answers that may be one page of several.
+
+    Attributes:
+        total_count: the number of rows on all pages.
+    """
+
+    total_count: Integer = None
+    pagination: Maybe[Pagination] = None
+
+
+def has_next(page: Page, seen: int) -> bool | None:
+    """Whether another page follows. None: the page does not tell, so that only an empty
+    or a repeated page is the end.
+
+    Args:
+        seen: the number of rows so far, with those of this page.
+    """
+    follows = page.pagination.has_next if page.pagination else None
+    if follows is None and page.total_count is not None:
+        return seen < page.total_count
+    return follows
 
 
 class ListFilter(Struct, frozen=True):

@@ -4,8 +4,8 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import tag_name
-from ._wire import Answer, Integer, Maybe, Time
-from .paging import Pagination
+from ._wire import Answer, Integer, Time
+from .paging import Page
 
 
 class TagRequest(Struct, frozen=True):
@@ -25,7 +25,7 @@ class DeploymentTag(Answer, frozen=True, kw_only=True):
     last_updated: Time = None
 
 
-class DeploymentTags(Answer, frozen=True, kw_only=True):
+class DeploymentTags(Page, frozen=True, kw_only=True):
     """The tags of a deployment.
 
     Their number is `count` on the reference page, and `total_count` in the newer
@@ -34,5 +34,3 @@ class DeploymentTags(Answer, frozen=True, kw_only=True):
 
     tags: tuple[DeploymentTag, ...]
     count: Integer = None
-    total_count: Integer = None
-    pagination: Maybe[Pagination] = None

@@ -1,13 +1,19 @@
-"""The options of a deploy and of pages, each spelled once."""
+"""The options of a deploy and of pages, each spelled once, and the rows of all pages."""
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from typing import TypedDict, TypeVar
 
 from ..models._check import whole_number
 from ..models.deploy import EnvironmentVariables, Resources, Webhook
+from ..models.paging import Page, has_next
+
+P = TypeVar("P", bound=Page)
+R = TypeVar("R")
 
 # Seconds to wait for READY: an image that is not cached takes minutes.
 READY_TIMEOUT = 300.0
+# Pages in a row without a new row: the server returns the same page again and again.
+MOST_STALE_PAGES = 3
 
 
 class DeployOptions(TypedDict, total=False):
@@ -39,3 +45,36 @@ def page_query(page: int | None, limit: int | None) -> dict[str, str | None]:
         "page": None if page is None else str(whole_number("page", page, 1)),
         "limit": None if limit is None else str(whole_number("limit", limit, 1)),
     }
+
+
+async def all_rows(
+    ask: Callable[[int], Awaitable[P]],
+    rows_of: Callable[[P], Sequence[R]],
+    identity: Callable[[R], Hashable],
+) -> AsyncIterator[R]:
+    """Ask for page after page, and yield each row once.
+
+    The last page says so, or is followed by an empty or a repeated page.
+
+    Args:
+        ask: asks for a page by its number, from 1.
+        rows_of: returns the rows of a page.
+        identity: returns what only one row has.
+    """
+    seen: set[Hashable] = set()
+    number, stale = 1, 0
+    while stale < MOST_STALE_PAGES:
+        page = await ask(number)
+        rows, fresh = rows_of(page), False
+        for row in rows:
+            if identity(row) not in seen:
+                seen.add(identity(row))
+                fresh = True
+                yield row
+        follows = has_next(page, len(seen))
+        unreadable = page.skipped > 0
+        if follows is False or not (rows or unreadable):
+            return
+        if follows is None and not fresh and not unreadable:
+            return
+        number, stale = number + 1, 0 if fresh else stale + 1

@@ -1,7 +1,6 @@
 """`session.deployments`: start, watch, list, measure and stop game servers."""
 
 import asyncio
-import builtins
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
-from .._transport.queries import is_last, under_tags
+from .._transport.queries import under_tags
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
@@ -58,7 +57,7 @@ from ..models.deployment import (
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
 from ..probes import Probe
-from ._options import READY_TIMEOUT, DeployOptions, page_query
+from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
 
 # Most sessions have no webhooks.
 if TYPE_CHECKING:
@@ -68,8 +67,6 @@ if TYPE_CHECKING:
 STOP_TIMEOUT = 300.0
 # Seconds to list what is to be reaped, and for each stop.
 REAP_TIMEOUT = 60.0
-# Pages in a row without a new row: the server returns the same page again and again.
-MOST_STALE_PAGES = 3
 
 
 class Deployments:
@@ -539,7 +536,7 @@ class Deployments:
         self._manager.records.seen(row.request_id for row in shown.data)
         return shown
 
-    async def iterate(
+    def iterate(
         self,
         query: ListQuery | str | None = None,
         *,
@@ -559,20 +556,13 @@ class Deployments:
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
-        seen: builtins.set[str] = set()
-        number, stale = 1, 0
-        while stale < MOST_STALE_PAGES:
-            page = await self.list(
+
+        async def ask(number: int) -> DeploymentPage:
+            return await self.list(
                 query, page=number, limit=page_size, timeout=timeout, priority=priority
             )
-            fresh = [summary for summary in page.data if summary.request_id not in seen]
-            for summary in fresh:
-                if summary.request_id not in seen:
-                    seen.add(summary.request_id)
-                    yield summary
-            if is_last(page):
-                return
-            number, stale = number + 1, 0 if fresh else stale + 1
+
+        return all_rows(ask, lambda page: page.data, lambda row: row.request_id)
 
     async def container_logs(
         self,

@@ -1,12 +1,16 @@
 """`session.locations`: where servers can run."""
 
+from collections.abc import AsyncIterator
+
 from msgspec import UNSET
 
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import LOCATIONS
-from ..models._check import optional_text
+from ..models._check import optional_text, whole_number
+from ..models.location import AvailableLocation
 from ..models.location import Locations as LocationsAnswer
+from ._options import all_rows, page_query
 
 
 class Locations:
@@ -22,15 +26,20 @@ class Locations:
         version: str | None = None,
         type: str | None = None,
         tags: bool | str | None = None,
+        page: int | None = None,
+        limit: int | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> LocationsAnswer:
-        """The locations that can be deployed to (GET /v1/locations).
+        """The locations that can be deployed to (GET /v1/locations): all of them, or a
+        page, if the API pages them.
 
         Args:
             app, version: only those with room for this version of this application.
             type: only those of this type.
             tags: True to have the tags of each in the answer.
+            page, limit: which page, and rows per page, from 1. Not given: the API
+                decides.
             timeout: seconds for the whole call.
 
         Raises:
@@ -43,7 +52,44 @@ class Locations:
             "tags": str(tags).lower()
             if isinstance(tags, bool)
             else optional_text("tags", tags),
+            **page_query(page, limit),
         }
         return await self._transport.call(
             LOCATIONS, query=query, timeout=timeout, priority=priority
         )
+
+    def iterate(
+        self,
+        *,
+        app: str | None = None,
+        version: str | None = None,
+        type: str | None = None,
+        tags: bool | str | None = None,
+        page_size: int = 100,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+    ) -> AsyncIterator[AvailableLocation]:
+        """All locations that can be deployed to, page by page, none of them twice (GET
+        /v1/locations).
+
+        Args:
+            app, version, type, tags: as for `list`.
+            page_size: rows to ask for at once; the API may return fewer, or all.
+            timeout: seconds for each page.
+        """
+        whole_number("page_size", page_size, 1)
+
+        async def ask(number: int) -> LocationsAnswer:
+            return await self.list(
+                app=app,
+                version=version,
+                type=type,
+                tags=tags,
+                page=number,
+                limit=page_size,
+                timeout=timeout,
+                priority=priority,
+            )
+
+        # A location has no ID.
+        return all_rows(ask, lambda page: page.locations, lambda row: row)

@@ -1,6 +1,6 @@
 """`session.private_fleets`: deploy to hosts of your own, and list them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
@@ -12,10 +12,10 @@ from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
-from ..models._check import identifier
+from ..models._check import identifier, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
-from ..models.fleet import FleetHosts
-from ._options import READY_TIMEOUT, DeployOptions, page_query
+from ..models.fleet import FleetHost, FleetHosts
+from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
 
 
 class PrivateFleets:
@@ -160,3 +160,31 @@ class PrivateFleets:
             timeout=timeout,
             priority=priority,
         )
+
+    def iterate_hosts(
+        self,
+        fleet_name: str,
+        *,
+        page_size: int = 100,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+    ) -> AsyncIterator[FleetHost]:
+        """All hosts of a private fleet, page by page, none of them twice (GET
+        /v2/private-fleets/{fleet_name}/hosts).
+
+        Args:
+            page_size: rows to ask for at once; the API may return fewer, or all.
+            timeout: seconds for each page.
+        """
+        whole_number("page_size", page_size, 1)
+
+        async def ask(number: int) -> FleetHosts:
+            return await self.hosts(
+                fleet_name,
+                page=number,
+                limit=page_size,
+                timeout=timeout,
+                priority=priority,
+            )
+
+        return all_rows(ask, lambda page: page.data, lambda row: row.host_id)

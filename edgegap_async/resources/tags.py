@@ -2,12 +2,16 @@
 already runs.
 """
 
+from collections.abc import AsyncIterator
+
 from msgspec import UNSET
 
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
+from ..models._check import whole_number
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
+from ._options import all_rows, page_query
 
 
 class Tags:
@@ -22,13 +26,54 @@ class Tags:
         self,
         request_id: str,
         *,
+        page: int | None = None,
+        limit: int | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
     ) -> DeploymentTags:
-        """The tags of a deployment (GET /v1/deployments/{request_id}/tags)."""
+        """The tags of a deployment (GET /v1/deployments/{request_id}/tags): all of them,
+        or a page, if the API pages them.
+
+        Args:
+            page, limit: which page, and rows per page, from 1. Not given: the API
+                decides.
+            timeout: seconds for the whole call.
+        """
         return await self._transport.call(
-            TAGS, {"request_id": request_id}, timeout=timeout, priority=priority
+            TAGS,
+            {"request_id": request_id},
+            query=page_query(page, limit),
+            timeout=timeout,
+            priority=priority,
         )
+
+    def iterate(
+        self,
+        request_id: str,
+        *,
+        page_size: int = 100,
+        timeout: Timeout = UNSET,
+        priority: Priority = "foreground",
+    ) -> AsyncIterator[DeploymentTag]:
+        """All tags of a deployment, page by page, none of them twice (GET
+        /v1/deployments/{request_id}/tags).
+
+        Args:
+            page_size: rows to ask for at once; the API may return fewer, or all.
+            timeout: seconds for each page.
+        """
+        whole_number("page_size", page_size, 1)
+
+        async def ask(number: int) -> DeploymentTags:
+            return await self.list(
+                request_id,
+                page=number,
+                limit=page_size,
+                timeout=timeout,
+                priority=priority,
+            )
+
+        return all_rows(ask, lambda page: page.tags, lambda row: row.name)
 
     async def get(
         self,

@@ -135,6 +135,8 @@ class Simulator:
             existed is 404, or 400 with `400`. Stops always respond 410 and 404.
         newest_first: The order of a list whose query requests no order.
         max_page_size: The largest page size. A larger requested size is reduced to it.
+        page_size: The page size of locations, tags and fleet hosts for requests without
+            `limit`. None means all rows at once, as on the reference page.
         fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
             `renamed`, or `both`.
         faults: The faults to inject, such as `[Fault("deploy", "cut-after", 0.05)]`.
@@ -174,6 +176,7 @@ class Simulator:
         gone: Gone = "404",
         newest_first: bool = True,
         max_page_size: int = 100,
+        page_size: int | None = None,
         fleet_deploy: FleetPath = "both",
         faults: Sequence[Fault] = (),
         replica_lag: float = 0.0,
@@ -191,6 +194,7 @@ class Simulator:
             gone=gone,
             newest_first=newest_first,
             max_page_size=max_page_size,
+            page_size=page_size,
             neighbours=neighbours,
             replica_lag=replica_lag,
         )

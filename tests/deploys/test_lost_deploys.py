@@ -407,3 +407,24 @@ async def test_a_tag_whose_server_was_taken_over_is_not_watched() -> None:
         await edgegap.aclose()
         assert edgegap.watched_tags == ()
         assert request_id in sim.running()
+
+
+@pytest.mark.parametrize("lost", ["cut-after", "cut-before"])
+@pytest.mark.parametrize(
+    "kind", ["odd-values", "odd-rows", "next-missing", "next-text"]
+)
+async def test_odd_lists_never_start_a_second_server(kind: str, lost: str) -> None:
+    async with owning(
+        Fault.script("deploy", lost), Fault("list", kind), timeout=120
+    ) as (edgegap, sim):
+        try:
+            held = {(await deploy(edgegap)).request_id}
+        except DeployOutcomeUnknown:
+            # A row without an ID may be the server.
+            assert kind == "odd-rows"
+            held = set()
+        assert len(sim.deployed()) <= 1
+        assert held <= {*sim.deployed()}
+        await edgegap.aclose()
+    if kind != "odd-rows":
+        assert len(held) == 1

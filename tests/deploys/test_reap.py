@@ -225,3 +225,14 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
         stops = (edgegap.deployments.ensure_stopped(it, timeout=300) for it in ids)
         await asyncio.gather(*stops)
         assert sim.stopped() == {*ids}
+
+
+@pytest.mark.parametrize(
+    "kind", ["odd-values", "odd-rows", "next-missing", "next-text", "tags-missing"]
+)
+async def test_odd_lists_hide_no_server_from_reap(kind: str) -> None:
+    async with owning(Fault("list", kind)) as (edgegap, sim):
+        ids = await started(edgegap, a=3, b=2)
+        rows = await edgegap.deployments.reap(["a"], dry_run=False)
+        assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
+        assert all("a" in row.tags for row in rows)

@@ -26,7 +26,7 @@ from support.limiter_model import (
     run,
     stall,
 )
-from support.raw_server import GET, GOOD, answer, deploy, scripted
+from support.raw_server import GET, GOOD, OWN_STATUS, answer, deploy, scripted
 
 from edgegap_async import EdgegapSession, Limits, Retry
 from edgegap_async._limits.limiter import Limiter
@@ -116,7 +116,7 @@ async def test_the_background_gets_all_slots_that_the_foreground_does_not_use(
 
 @pytest.mark.parametrize("priority", PRIORITIES)
 async def test_a_retry_keeps_its_place_in_its_priority(priority: Priority) -> None:
-    script = [answer(503, {"message": "no"}), answer()]
+    script = [answer(503, {"message": "no"}), OWN_STATUS]
     async with scripted(
         *script, limits=Limits(status=2, burst=1), retry=Retry(backoff=0.001)
     ) as (edgegap, server):

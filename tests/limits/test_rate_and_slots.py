@@ -20,7 +20,7 @@ from support.limiter_model import (
     slot,
     stall,
 )
-from support.raw_server import answer, scripted, with_http
+from support.raw_server import OWN_STATUS, answer, scripted, with_http
 
 from edgegap_async import Limits
 from edgegap_async._limits.limiter import Limiter
@@ -249,7 +249,7 @@ async def test_sequential_calls_reach_the_limit() -> None:
 
 
 async def test_a_retry_goes_first_and_never_fails_because_of_the_queue() -> None:
-    async with scripted(answer(503), answer(), limits=Limits(status=1)) as (
+    async with scripted(answer(503), OWN_STATUS, limits=Limits(status=1)) as (
         edgegap,
         server,
     ):

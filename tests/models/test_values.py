@@ -268,9 +268,19 @@ def test_hosts_are_read_in_the_newer_form() -> None:
         for key, value in host.items()
         if key not in ("pin", "delete_schedules")
     } | {
-        "centroid": {"latitude": 43.9, "longitude": -78.6},
+        "centroid": {
+            "label": "Alpha",
+            "latitude": 43.9,
+            "longitude": -78.6,
+            "radius_km": 700,
+            "desired_host_count": 1,
+        },
         "delete_schedule": {"uuid": "6458350c", "scheduled_at": "2025-11-30T23:59:00Z"},
-        "fleet_host_specifications": {"cpu_cores": 16, "memory_gb": 32},
+        "fleet_host_specifications": {
+            "cpu_units": 16384,
+            "memory_mb": 32768,
+            "base_clock_speed_mhz": 2000,
+        },
     }
     pages = {"number": 1, "paginator": {"num_pages": 2}, "has_next": True}
     answer = {
@@ -279,6 +289,26 @@ def test_hosts_are_read_in_the_newer_form() -> None:
         "pagination": pages,
     }
     assert list(differences(answer, read(HOSTS, answer))) == []
+
+
+def test_metrics_are_read_with_the_newer_series() -> None:
+    series = {"labels": ["a"], "datasets": [1], "timestamps": [None]}
+    answer = BY_KEY[METRICS].answer | {
+        "cpu_throttle_rate": series,
+        "cpu_throttle_total": series | {"datasets": ["2.5"]},
+    }
+    read_again = read(METRICS, answer)
+    assert read_again.cpu_throttle_rate.datasets == (1,)
+    assert read_again.cpu_throttle_total.datasets == (2.5,)
+    assert list(differences(BY_KEY[METRICS].answer, read_again)) == []
+
+
+def test_locations_are_read_with_their_pages() -> None:
+    answer = BY_KEY[LOCATIONS].answer | {
+        "total_count": 30,
+        "pagination": {"number": 1, "paginator": {"num_pages": 3}, "has_next": True},
+    }
+    assert list(differences(answer, read(LOCATIONS, answer))) == []
 
 
 @pytest.mark.parametrize("count", [{"count": 1}, {"total_count": 1}])

@@ -54,6 +54,7 @@ class Act:
         unread: the act applies to a connection as soon as it is accepted. If it does
             not end the connection, requests follow.
         headers_only: the act does not wait for the body of the request.
+        own_status: the answer is the READY status of the deployment in the path.
     """
 
     raw: bytes = b""
@@ -62,6 +63,7 @@ class Act:
     cut: bool = False
     unread: bool = False
     headers_only: bool = False
+    own_status: bool = False
 
     def later(self, seconds: float) -> "Act":
         """Return the same act after so many seconds."""
@@ -102,6 +104,7 @@ def closed_after(act: Act) -> Act:
 
 
 ACCEPTED = answer(202, {"request_id": "c065"})
+OWN_STATUS = Act(own_status=True)
 # The request is read completely, then the connection is cut.
 CUT = Act(cut=True)
 CUT_UNREAD = Act(cut=True, unread=True)
@@ -136,14 +139,20 @@ class RawServer:
         closed: whether it refuses connections until `listen()` is called.
         lists: the act for each list of deployments. The script then applies to all
             other requests.
+        routes: the acts for requests whose paths begin so.
     """
 
     def __init__(
-        self, *acts: Act, closed: bool = False, lists: Act | None = None
+        self,
+        *acts: Act,
+        closed: bool = False,
+        lists: Act | None = None,
+        routes: Mapping[str, Act] | None = None,
     ) -> None:
-        self._acts = list(acts or [answer()])
+        self._acts = list(acts or [OWN_STATUS])
         self._closed = closed
         self._lists = lists
+        self._routes = routes or {}
         self.arrivals: list[Arrival] = []
         self.connections = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -216,6 +225,9 @@ class RawServer:
     def _next(self, method: str = "", path: str = "") -> Act:
         if self._lists and method == "GET" and path.startswith("/v1/deployments"):
             return self._lists
+        for start, act in self._routes.items():
+            if path.startswith(start):
+                return act
         return self._acts.pop(0) if len(self._acts) > 1 else self._acts[0]
 
     async def _read(self, reader: asyncio.StreamReader, connection: int) -> Act:
@@ -229,6 +241,9 @@ class RawServer:
             else await reader.readexactly(int(headers.get("Content-Length", 0)))
         )
         self.arrivals.append(Arrival(now, method, path, headers, body, connection))
+        if act.own_status:
+            request_id = path.rpartition("/")[2]
+            return answer(200, READY | {"request_id": request_id}).later(act.after)
         return act
 
 
@@ -256,7 +271,11 @@ def session(url: str, **options: Any) -> EdgegapSession:
 
 @asynccontextmanager
 async def scripted(
-    *acts: Act, closed: bool = False, lists: Act | None = None, **options: Any
+    *acts: Act,
+    closed: bool = False,
+    lists: Act | None = None,
+    routes: Mapping[str, Act] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[EdgegapSession, RawServer]]:
     """Open a session on a server with this script.
 
@@ -264,7 +283,7 @@ async def scripted(
     """
     async with (
         asyncio.timeout(24 * 60 * 60),
-        RawServer(*acts, closed=closed, lists=lists) as server,
+        RawServer(*acts, closed=closed, lists=lists, routes=routes) as server,
         session(server.url, **options) as edgegap,
     ):
         yield edgegap, server

@@ -24,9 +24,15 @@ from edgegap_async.endpoints import (
     DEPLOY,
     FLEET_DEPLOY,
     FLEET_DEPLOY_RENAMED,
+    FLEET_HOSTS,
     LIST,
+    LOCATIONS,
+    METRICS,
+    SELF_STOP,
     STATUS,
     STOP,
+    TAG,
+    TAGS,
 )
 from edgegap_async.errors import (
     AllocationFailed,
@@ -39,6 +45,7 @@ from edgegap_async.errors import (
     Gone,
     NotFound,
     RateLimited,
+    ResponseTooLarge,
     ServerError,
     Unauthorized,
     UnexpectedAnswer,
@@ -81,6 +88,7 @@ ONE_OF_EACH: list[EdgegapError] = [
     errors.TransportError("cut", request_sent=True),
     errors.TransportError("refused"),
     UnexpectedAnswer("endpoint", 200, b"\xff<html>", "it is not UTF-8"),
+    ResponseTooLarge("endpoint", 200, "more than 1 MiB", "ask for less"),
     DeployOutcomeUnknown("endpoint: cut", tag="once-123456789abcdef"),
     errors.DeadlineExceeded("late", request_sent=True),
     errors.QueueTooLong("full", wait=1.5),
@@ -340,11 +348,44 @@ def test_an_answer_without_its_required_fields_is_unexpected(
     assert raised.value.request_sent
 
 
-def test_logs_that_are_not_utf_8_are_still_decoded() -> None:
+def test_answers_that_are_not_utf_8_are_still_decoded() -> None:
     logs = read(CONTAINER_LOGS, Reply(200, b'{"logs": "caf\xe9", "encoding": "utf-8"}'))
     assert (logs.logs, logs.encoding) == ("caf\ufffd", "utf-8")
-    with pytest.raises(UnexpectedAnswer):
-        read(STATUS, Reply(200, b'{"request_id": "c065", "error_detail": "\xe9"}'))
+    status = read(STATUS, Reply(200, b'{"request_id": "c065", "error_detail": "\xe9"}'))
+    assert (status.request_id, status.error_detail) == ("c065", "\ufffd")
+
+
+NO_OBJECTS = [b"null", b'"Success"', b"true", b"5", b"[]", b'["Success"]', b" null "]
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
+@pytest.mark.parametrize(
+    "endpoint", [STOP, SELF_STOP, BULK_STOP, METRICS, CONTAINER_LOGS], ids=str
+)
+def test_a_success_that_is_no_object_is_an_empty_answer(
+    endpoint: Any, body: bytes
+) -> None:
+    answer = read(endpoint, Reply(200, body))
+    assert answer == read(endpoint, Reply(200, b"{}"))
+    assert type(answer) is endpoint.returns
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
+@pytest.mark.parametrize(
+    "endpoint", [STATUS, LIST, LOCATIONS, FLEET_HOSTS, TAGS, TAG, DEPLOY], ids=str
+)
+def test_a_success_that_is_no_object_is_unexpected_where_a_part_is_needed(
+    endpoint: Any, body: bytes
+) -> None:
+    with pytest.raises((UnexpectedAnswer, DeployOutcomeUnknown)):
+        read(endpoint, Reply(200, body))
+
+
+@pytest.mark.parametrize("endpoint", [STOP, SELF_STOP], ids=str)
+def test_a_success_that_is_no_json_is_no_stop(endpoint: Any) -> None:
+    for body in (b"<html>Log in to this network</html>", b"OK", b'{"message": "'):
+        with pytest.raises(UnexpectedAnswer):
+            read(endpoint, Reply(200, body))
 
 
 @pytest.mark.parametrize(
@@ -387,3 +428,29 @@ async def test_a_redirect_is_not_followed(server: RecordingServer) -> None:
         with pytest.raises(UnexpectedAnswer, match="redirect"):
             await session.deployments.status("c065")
     assert [request.path for request in server.requests] == ["/v1/status/c065"]
+
+
+SUMMARY = (
+    b'{"message": "stopped", "deployment_summary": {"request_id": "b", "fqdn": "x"}}'
+)
+
+
+@pytest.mark.parametrize("other", ["b", "aa", "a.", "B"])
+def test_a_status_of_another_deployment_is_no_answer(other: str) -> None:
+    body = b'{"request_id": "%s", "fqdn": "x"}' % other.encode()
+    with pytest.raises(UnexpectedAnswer, match="another deployment"):
+        read(STATUS, Reply(200, body), request_id="a")
+    assert read(STATUS, Reply(200, body), request_id=other).request_id == other
+
+
+@pytest.mark.parametrize("asked", ["c065", " c065\n", "C065"])
+def test_an_id_may_be_written_in_another_way(asked: str) -> None:
+    body = b'{"request_id": "c065"}'
+    assert read(STATUS, Reply(200, body), request_id=asked).request_id == "c065"
+
+
+@pytest.mark.parametrize("endpoint", [STOP, SELF_STOP], ids=str)
+def test_a_stop_shows_no_summary_of_another_deployment(endpoint: Any) -> None:
+    stopped = read(endpoint, Reply(200, SUMMARY), request_id="a")
+    assert (stopped.message, stopped.deployment_summary) == ("stopped", None)
+    assert read(endpoint, Reply(200, SUMMARY), request_id="b").deployment_summary

@@ -119,7 +119,7 @@ async def test_a_request_that_waits_for_a_pooled_connection_counts_as_not_sent()
         with pytest.warns(UserWarning, match="pool of 1"):
             edgegap = session(server.url, http=http, retry=ONCE)
         first, second = await asyncio.gather(
-            GET(edgegap), GET(edgegap), return_exceptions=True
+            GET(edgegap), GET(edgegap, timeout=10), return_exceptions=True
         )
         assert [first.request_sent, second.request_sent] == [True, False]  # type: ignore[union-attr]
         assert idle_usage(edgegap, "GET").sent == 1

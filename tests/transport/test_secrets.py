@@ -137,8 +137,16 @@ def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.mark.parametrize("act", leaking_answers(""))
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("call", "act"),
+    [
+        (call, act)
+        for call in CALLS
+        for act in leaking_answers("")
+        # Any object is an answer to a stop.
+        if not (act == "no identity" and "stop" in call)
+    ],
+)
 async def test_no_error_and_no_log_line_contains_a_token(
     call: str,
     act: str,

@@ -10,6 +10,7 @@ from support.recording_server import RecordingServer, recording_server
 
 from edgegap_async import EdgegapSession, ListFilter, ListQuery, OrderBy
 from edgegap_async.errors import NotFound
+from edgegap_async.simulator import Fault, Simulator
 
 
 @pytest.fixture
@@ -138,16 +139,18 @@ async def test_iterate_yields_every_row_of_every_page_once(
 async def test_iterate_ends_with_the_last_page(
     last: web.Response, server: RecordingServer
 ) -> None:
-    server.answers = [page("a", has_next=True), last]
+    told = b"next" in (last.body or b"") and b"null" not in (last.body or b"")
+    server.answers = [page("a", has_next=True), last, page()][: 2 if told else 3]
     async with EdgegapSession("my-token", base_url=server.url) as session:
         rows = await iterated_ids(session, page_size=7)
     assert rows in (["a"], ["a", "b"])
     assert (rows == ["a"]) == (b'"b"' not in (last.body or b""))
-    assert [dict(request.query)["limit"] for request in server.requests] == ["7", "7"]
+    assert server.answers == []
+    assert {dict(request.query)["limit"] for request in server.requests} == {"7"}
 
 
 async def test_iterate_requests_pages_only_when_needed(server: RecordingServer) -> None:
-    server.answers = [page("a", "b", has_next=True), page("c")]
+    server.answers = [page("a", "b", has_next=True), page("c", has_next=False)]
     async with EdgegapSession("my-token", base_url=server.url) as session:
         rows = session.deployments.iterate()
         assert server.requests == []
@@ -171,3 +174,37 @@ async def test_an_error_on_a_later_page_is_raised(server: RecordingServer) -> No
         assert (await anext(rows)).request_id == "a"
         with pytest.raises(NotFound, match="gone"):
             await anext(rows)
+
+
+@pytest.mark.parametrize(
+    "kind", ["next-missing", "next-text", "odd-rows", "odd-values"]
+)
+async def test_iterate_yields_every_row_of_odd_pages(kind: str) -> None:
+    async with (
+        Simulator(faults=[Fault("list", kind)]) as sim,
+        EdgegapSession("made-up", base_url=sim.url) as session,
+    ):
+        for _ in range(25):
+            await session.deployments.deploy("game", "1", users=["::1"], once=False)
+        found = await iterated_ids(session, page_size=10)
+        assert len(found) == len({*found}) == 25
+        assert {*found} == {*sim.deployed()}
+
+
+async def test_a_server_that_ignores_page_and_tells_nothing_is_asked_twice(
+    server: RecordingServer,
+) -> None:
+    server.answers = [page("a", "b"), page("a", "b")]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        assert await iterated_ids(session) == ["a", "b"]
+    assert server.answers == []
+
+
+async def test_pages_whose_rows_are_all_unreadable_do_not_end_the_list(
+    server: RecordingServer,
+) -> None:
+    unreadable = web.json_response({"data": [None, {}]})
+    server.answers = [unreadable, page("a"), page()]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        assert await iterated_ids(session) == ["a"]
+    assert server.answers == []

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from support.limiter_model import now
+from support.owning import deploy, owning, running
 from support.raw_server import answer, failure, scripted
 from support.waiting import accepted_deployments, delays, polls_of, start
 from support.webhook_samples import receiver
@@ -16,7 +17,12 @@ from edgegap_async import (
     ReadyDeployment,
     Retry,
 )
-from edgegap_async.errors import DeploymentTerminated, ReadyTimeout
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    DeploymentTerminated,
+    ReadyTimeout,
+    UnexpectedAnswer,
+)
 from edgegap_async.simulator import Fault
 from edgegap_async.webhooks import WebhookEvent
 
@@ -344,3 +350,60 @@ async def test_a_stop_of_this_session_resolves_waiters_for_the_end() -> None:
         stopped = now()
         await waiting
         assert now() - stopped < 0.2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("list", "odd-rows"),
+        Fault("list", "odd-values"),
+        Fault("list", "next-missing"),
+        Fault("list", "next-text"),
+        Fault("status", "odd-values"),
+        Fault("status", "null", 0.5),
+        Fault("status", "other-id", 0.5),
+        Fault("list", "text", 0.5),
+    ],
+    ids=lambda fault: f"{fault.operation}-{fault.kind}",
+)
+async def test_odd_answers_do_not_end_a_wait(fault: Fault) -> None:
+    async with owning(fault, options={"ready_after": (1.0, 3.0)}) as (edgegap, _):
+        accepted = [await deploy(edgegap, once=False) for _ in range(30)]
+        ids = [each.request_id for each in accepted]
+        ready = await asyncio.gather(
+            *(edgegap.deployments.wait_until_ready(each, timeout=30) for each in ids)
+        )
+        assert [each.request_id for each in ready] == ids
+
+
+async def adopted(edgegap: EdgegapSession, request_id: str) -> object:
+    async with edgegap.deployments.adopt(request_id, ready_timeout=20) as server:
+        return server
+
+
+async def started(edgegap: EdgegapSession, _: str) -> object:
+    async with running(edgegap, ready_timeout=20, once=False) as server:
+        return server
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda it, request_id: it.deployments.wait_until_ready(request_id, timeout=20),
+        lambda it, request_id: it.deployments.wait_until_stopped(
+            request_id, timeout=20
+        ),
+        adopted,
+        started,
+    ],
+    ids=["ready", "stopped", "adopt", "running"],
+)
+async def test_the_address_of_another_server_is_never_handed_out(wait: Any) -> None:
+    """Lists fail, and each status is that of another deployment."""
+    faults = (Fault("status", "other-id"), Fault("list", "500-before"))
+    async with owning(*faults, options={"ready_after": (0.0, 0.0)}) as (edgegap, _):
+        request_id = (await deploy(edgegap, once=False)).request_id
+        with pytest.raises(DeadlineExceeded):
+            await wait(edgegap, request_id)
+        with pytest.raises(UnexpectedAnswer, match="another deployment"):
+            await edgegap.deployments.status(request_id)

@@ -58,7 +58,7 @@ NO_STATUS = {
     "no request_id": b'{"hunter2hunter2": 1}',
     "an empty request_id": b'{"request_id": "", "x": "hunter2hunter2"}',
     "a number for a request_id": b'{"request_id": 5, "x": "hunter2hunter2"}',
-    "ports that are none": b'{"request_id": "c065", "ports": {"hunter2hunter2": 5}}',
+    "an id that is none": b'{"request_id": "../hunter2hunter2\\n?"}',
     "nested too deeply": b'{"request_id": "hunter2hunter2", "x": '
     + b"[" * 50_000
     + b"]" * 50_000

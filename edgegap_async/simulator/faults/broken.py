@@ -1,10 +1,14 @@
-"""Responses that break off: the connection is cut, reset or left hanging."""
+"""Responses that break off or never end: the connection is cut, reset or left hanging,
+or the body goes on.
+"""
 
 import asyncio
+import gzip
 import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import NoReturn, TypeAlias
 
 from aiohttp import web
@@ -17,6 +21,8 @@ Send: TypeAlias = Callable[[web.BaseRequest], Awaitable[None]]
 # In seconds: how often a request without a response checks whether its client has
 # closed the connection. aiohttp does not report it.
 _CHECK_INTERVAL = 10.0
+# In bytes: a write of an endless body, and a compressed body when decompressed.
+_BLOCK, _BOMB = 64 * 1024, 64 * 1024 * 1024
 # SO_LINGER on, with a time-out of 0. Closing the socket then resets the connection, as
 # the kernel does for a connection without a process.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -74,3 +80,36 @@ def half(response: JsonResponse, *, stalled: bool) -> Send:
             await hang(request)
 
     return send
+
+
+def endless(response: JsonResponse) -> Send:
+    """Send a response whose body goes on until the client closes the connection."""
+    head = web.StreamResponse(
+        status=response.status, headers={"Content-Type": "application/json"}
+    )
+    head.enable_chunked_encoding()
+
+    async def send(request: web.BaseRequest) -> None:
+        await head.prepare(request)
+        await head.write(json.encode(response.body)[:-1])
+        while request.transport is not None and not request.transport.is_closing():
+            await head.write(b" " * _BLOCK)
+
+    return send
+
+
+def bomb(response: JsonResponse) -> web.Response:
+    """Make a response of 64 KB that is 64 MB when decompressed."""
+    text = json.encode(response.body)
+    return web.Response(
+        status=response.status,
+        # A body may have several parts, each compressed by itself.
+        body=gzip.compress(text[:-1]) + _compressed_spaces() + gzip.compress(text[-1:]),
+        headers={"Content-Encoding": "gzip"},
+        content_type="application/json",
+    )
+
+
+@cache
+def _compressed_spaces() -> bytes:
+    return gzip.compress(b" " * _BOMB)

@@ -17,7 +17,8 @@ from msgspec import json
 
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
-from .broken import BrokenResponse, cut, half, hang
+from .broken import BrokenResponse, bomb, cut, endless, half, hang
+from .odd import CHANGES, Change
 
 _REASON = "refused by a fault"
 # The answer of a Kubernetes ingress that has no route for a request.
@@ -177,6 +178,14 @@ def _half(*, stalled: bool) -> Effect:
     return effect
 
 
+async def _endless(context: FaultContext) -> web.Response:
+    return BrokenResponse(endless(context.operation()))
+
+
+async def _bomb(context: FaultContext) -> web.Response:
+    return bomb(context.operation())
+
+
 def _body(
     change: Callable[[bytes], bytes], content_type: str = "application/json"
 ) -> Effect:
@@ -186,6 +195,21 @@ def _body(
             status=response.status,
             body=change(json.encode(response.body)),
             content_type=content_type,
+        )
+
+    return effect
+
+
+def _odd(change: Change) -> Effect:
+    async def effect(context: FaultContext) -> web.Response:
+        response = context.operation()
+        # Errors, which have a body too, stay as they are.
+        body = response.body
+        odd = body if body is None or response.status >= 300 else change(body)
+        return web.Response(
+            status=response.status,
+            body=json.encode(odd),
+            content_type="application/json",
         )
 
     return effect
@@ -233,10 +257,13 @@ EFFECTS: Mapping[str, Effect] = {
     "processed-late": _processed_late,
     "truncated": _half(stalled=False),
     "stalled": _half(stalled=True),
+    "endless": _endless,
+    "gzip-bomb": _bomb,
     "not-json": _body(lambda _: _HTML.format("Welcome").encode(), "text/html"),
     "invalid-utf8": _body(_not_utf8),
     "empty": _body(lambda _: b""),
     "no-id": _body(_without_id),
+    **{kind: _odd(change) for kind, change in CHANGES.items()},
     "422": _unallocated,
     "twice-first": _twice_first,
     "twice-second": _twice_second,

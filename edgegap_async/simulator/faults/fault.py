@@ -30,7 +30,8 @@ class Fault:
     The kinds (`simulate --faults` describes each of them):
 
         no response      cut-before, cut-after, hang-before, hang-after,
-                         processed-late (takes seconds), dead-connection
+                         processed-late (takes seconds), dead-connection,
+                         idle-connection (takes seconds)
         wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
                          -before and -after; 422 (only deploys); 429, 429-seconds,
                          429-date (the last two take seconds); 404-text, 404-html,
@@ -39,8 +40,10 @@ class Fault:
         sent twice       twice-first, twice-second, twice-502, twice-hang,
                          twice-late-502, twice-late-hang (only deploys; all take
                          seconds)
-        broken response  late (takes seconds), truncated, stalled, not-json,
-                         invalid-utf8, empty, no-id
+        broken response  late (takes seconds), truncated, stalled, endless,
+                         gzip-bomb, not-json, invalid-utf8, empty, no-id
+        odd response     odd-values, null, text; odd-rows, next-missing, next-text
+                         (only lists); other-id (only statuses)
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled, total-missing,

@@ -22,8 +22,10 @@ class _ActiveFault:
     fault: Fault
     left: int | None
 
-    def applies_to(self, fields: Collection[str]) -> bool:
+    def applies_to(self, fields: Collection[str], idle: float) -> bool:
         wanted = self.fault.fields
+        if self.fault.stage == "connection" and idle < (self.fault.seconds or 0.0):
+            return False
         return self.left != 0 and (
             not wanted or any(field in wanted for field in fields)
         )
@@ -61,7 +63,12 @@ class FaultInjector:
         return dict(self._hits)
 
     def pick(
-        self, operation: str, stage: Stage, fields: Collection[str] = ()
+        self,
+        operation: str,
+        stage: Stage,
+        fields: Collection[str] = (),
+        *,
+        idle: float = 0.0,
     ) -> Fault | None:
         """Return the fault of this request at a stage, or None.
 
@@ -69,12 +76,13 @@ class FaultInjector:
             operation: The operation of the request.
             stage: The stage.
             fields: The fields that the request filters by.
+            idle: How many seconds its connection was idle.
         """
         point = (operation, stage)
         possible = [
             each
             for each in self._active
-            if _point(each.fault) == point and each.applies_to(fields)
+            if _point(each.fault) == point and each.applies_to(fields, idle)
         ]
         if not possible:
             return None

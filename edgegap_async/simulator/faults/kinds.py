@@ -146,12 +146,38 @@ KINDS: Mapping[str, Kind] = {
         "half of the response body, then nothing, and the connection stays open",
         operations=_WITH_BODY,
     ),
+    "endless": Kind("a response body that never ends", operations=_WITH_BODY),
+    "gzip-bomb": Kind(
+        "a compressed response body of 64 KB that is 64 MB when decompressed",
+        operations=_WITH_BODY,
+    ),
     "not-json": Kind("the right status with an HTML page", operations=_WITH_BODY),
     "invalid-utf8": Kind(
         "the response with strings that are not UTF-8", operations=_WITH_BODY
     ),
     "empty": Kind("the right status without a body", operations=_WITH_BODY),
     "no-id": Kind("the response without request_id", operations=_WITH_ID),
+    "odd-values": Kind(
+        "the response with values of other types: a number for `fqdn`, [] for `ports`, "
+        "[null] for `tags`",
+        operations=_WITH_BODY,
+    ),
+    "odd-rows": Kind(
+        "the list begins with null and with a row without request_id",
+        operations=_LISTS,
+    ),
+    "next-missing": Kind(
+        "the list does not tell whether another page follows", operations=_LISTS
+    ),
+    "next-text": Kind(
+        'the list tells it as a text, "true" or "false"', operations=_LISTS
+    ),
+    "other-id": Kind(
+        "the status with the request_id of another deployment",
+        operations=frozenset({endpoints.STATUS.call}),
+    ),
+    "null": Kind("the right status with the body null", operations=_WITH_BODY),
+    "text": Kind('the right status with the body "Success"', operations=_WITH_BODY),
     "422": Kind(
         "no server can be allocated: 422, and a deployment in ERROR",
         operations=_DEPLOYS,
@@ -173,6 +199,12 @@ KINDS: Mapping[str, Kind] = {
     "dead-connection": Kind(
         "a reused connection is reset, and the request on it is not read",
         "connection",
+    ),
+    "idle-connection": Kind(
+        "a connection that was idle for SECONDS is reset, and the request on it is not "
+        "read, as by a balancer that has just closed it",
+        "connection",
+        "seconds",
     ),
     "lag": Kind("the list is SECONDS old", "lag", "seconds", _LISTS),
     "filters-ignored": Kind(

@@ -131,19 +131,24 @@ def row(it: Deployment, now: float, clock: Clock) -> Json:
 
 def page(found: Page, rows: Sequence[Json]) -> Json:
     """Return one page of a list, with the row of each of its deployments."""
-    has_next, has_previous = found.number < found.pages, found.number > 1
     return {
         "data": rows,
         "total_count": found.total,
-        "pagination": {
-            "number": found.number,
-            "next_page_number": found.number + 1 if has_next else None,
-            "previous_page_number": found.number - 1 if has_previous else None,
-            "paginator": {"num_pages": found.pages},
-            "has_next": has_next,
-            "has_previous": has_previous,
-        },
+        "pagination": pagination(found.number, found.pages),
         "message": [],
+    }
+
+
+def pagination(number: int, pages: int) -> Json:
+    """Return the position of a page among all pages."""
+    has_next, has_previous = number < pages, number > 1
+    return {
+        "number": number,
+        "next_page_number": number + 1 if has_next else None,
+        "previous_page_number": number - 1 if has_previous else None,
+        "paginator": {"num_pages": pages},
+        "has_next": has_next,
+        "has_previous": has_previous,
     }
 
 
@@ -156,28 +161,23 @@ def tag(name: str, it: Tag, clock: Clock) -> Json:
     }
 
 
-def locations(type_: str | None, *, with_tags: bool) -> Json:
+def locations(type_: str | None, *, with_tags: bool) -> Sequence[Json]:
     """Return all locations, or those of one type."""
-    return {
-        "locations": [
-            {
-                "city": it.city,
-                "continent": it.continent,
-                "country": it.country,
-                "timezone": it.timezone,
-                "administrative_division": it.administrative_division,
-                "latitude": str(it.latitude),
-                "longitude": str(it.longitude),
-                "type": it.type,
-                "tags": [{"key": "continent", "value": it.continent}]
-                if with_tags
-                else [],
-            }
-            for it in LOCATIONS
-            if type_ in (None, it.type)
-        ],
-        "messages": [],
-    }
+    return [
+        {
+            "city": it.city,
+            "continent": it.continent,
+            "country": it.country,
+            "timezone": it.timezone,
+            "administrative_division": it.administrative_division,
+            "latitude": str(it.latitude),
+            "longitude": str(it.longitude),
+            "type": it.type,
+            "tags": [{"key": "continent", "value": it.continent}] if with_tags else [],
+        }
+        for it in LOCATIONS
+        if type_ in (None, it.type)
+    ]
 
 
 def host(it: Host, deployments: int, clock: Clock) -> Json:

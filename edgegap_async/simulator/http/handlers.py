@@ -28,13 +28,11 @@ from ..world.deployment import Deployment, Phase
 from ..world.errors import ApiError
 from ..world.world import World
 from . import bodies, container
-from .responses import JsonResponse
+from .required import check_required
+from .responses import Json, JsonResponse
+from .rows import PAGE_SIZE, count, cut
 
 _LIST_QUERY = json.Decoder(ListQuery)
-# In digits: a longer number in a query is refused.
-_LONGEST_NUMBER = 10
-# Edgegap does not document the default page size, so this is a guess.
-_PAGE_SIZE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,9 @@ def _with_body(
 
     def respond(call: Call, body: bytes) -> JsonResponse:
         try:
-            return operation(call, decoder.decode(body))
+            decoded = decoder.decode(body)
+            check_required(body)
+            return operation(call, decoded)
         except (DecodeError, UnicodeDecodeError) as error:
             raise ApiError(400, f"Bad request: {error}") from None
 
@@ -165,7 +165,8 @@ def _list(call: Call) -> JsonResponse:
     except (DecodeError, UnicodeDecodeError) as error:
         raise ApiError(400, f"query: {error}") from None
     query, behaviour = apply_list_faults(query, call.pick_fault)
-    number, size = _count(call, "page", 1), _count(call, "limit", _PAGE_SIZE)
+    number = count(call.query, "page", 1)
+    size = count(call.query, "limit", PAGE_SIZE)
     page = call.world.page(query, number, size, call.now, behaviour)
     as_of, fault = call.now - behaviour.lag, call.pick_fault("tags", ())
     bare = call.pick_fault("rows", ())
@@ -184,20 +185,12 @@ def _list(call: Call) -> JsonResponse:
     return JsonResponse(200, shown)
 
 
-def _count(call: Call, name: str, default: int) -> int:
-    text = call.query.get(name, str(default))
-    digits = text.isascii() and text.isdigit() and 0 < len(text) < _LONGEST_NUMBER
-    if not digits or int(text) == 0:
-        raise ApiError(400, f"{name}: must be a whole number from 1, not {text!r}")
-    return int(text)
-
-
 def _locations(call: Call) -> JsonResponse:
     # Every location can run every application, so `app` and `version` exclude none.
     with_tags = call.query.get("tags") == "true"
-    return JsonResponse(
-        200, bodies.locations(call.query.get("type"), with_tags=with_tags)
-    )
+    rows = bodies.locations(call.query.get("type"), with_tags=with_tags)
+    body = cut(call.query, call.world.options, "locations", rows)
+    return JsonResponse(200, {**body, "messages": []})
 
 
 def _container_logs(call: Call) -> JsonResponse:
@@ -222,10 +215,14 @@ def _time(call: Call, name: str) -> float | None:
     text = call.query.get(name)
     if text is None:
         return None
+    clock = call.world.clock
     try:
-        return call.world.clock.parse_exact(text)
+        # The reference page has the first form, the newer specification the second.
+        return clock.seconds(text) if "T" in text else clock.parse_exact(text)
     except ValueError:
-        raise ApiError(400, f"{name}: must match {DATE_FORMAT}, not {text!r}") from None
+        raise ApiError(
+            400, f"{name}: must match {DATE_FORMAT} or ISO 8601, not {text!r}"
+        ) from None
 
 
 def _fleet_hosts(call: Call) -> JsonResponse:
@@ -234,7 +231,7 @@ def _fleet_hosts(call: Call) -> JsonResponse:
         bodies.host(host, world.on_host(host, call.now), world.clock)
         for host in world.fleet(call.path_params["fleet_name"])
     ]
-    return JsonResponse(200, {"data": rows})
+    return JsonResponse(200, cut(call.query, call.world.options, "data", rows))
 
 
 def _tags(call: Call) -> JsonResponse:
@@ -242,7 +239,9 @@ def _tags(call: Call) -> JsonResponse:
         bodies.tag(name, tag, call.world.clock)
         for name, tag in call.deployment().tags.items()
     ]
-    return JsonResponse(200, {"tags": tags, "count": len(tags), "pagination": {}})
+    body = cut(call.query, call.world.options, "tags", tags)
+    told: Json = {"count": len(tags), "pagination": {}}
+    return JsonResponse(200, body if "total_count" in body else {**body, **told})
 
 
 def _tag(call: Call) -> JsonResponse:

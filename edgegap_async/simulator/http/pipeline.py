@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TypeAlias
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -85,8 +85,8 @@ class RequestPipeline:
         self._random = Random(f"delays of {seed}")
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
-        # The connections that have carried a request.
-        self._used: WeakSet[asyncio.Transport] = WeakSet()
+        # When the latest response was sent, for each connection.
+        self._used: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
 
     def handler(self, operation: str, limit: LimitName) -> AiohttpHandler:
         """Return the function that aiohttp calls for an endpoint."""
@@ -107,9 +107,7 @@ class RequestPipeline:
     async def _process(
         self, operation: str, limit: LimitName, request: web.Request
     ) -> web.Response:
-        if self._is_reused(request.transport) and self._injector.pick(
-            operation, "connection"
-        ):
+        if self._is_dead(operation, request.transport):
             return BrokenResponse(reset)
         try:
             # The body is read first: aiohttp drops unread parts of it once the client
@@ -121,6 +119,8 @@ class RequestPipeline:
         await self._delay(self._options.delay_before)
         response = await self._count_and_respond(operation, limit, request, body)
         await self._delay(self._options.delay_after)
+        if request.transport is not None:
+            self._used[request.transport] = self._loop.time()
         return response
 
     async def _count_and_respond(
@@ -140,11 +140,13 @@ class RequestPipeline:
             enforced.count_refusal()
         return response
 
-    def _is_reused(self, connection: asyncio.Transport | None) -> bool:
-        if connection is None or connection in self._used:
-            return connection is not None
-        self._used.add(connection)
-        return False
+    def _is_dead(self, operation: str, connection: asyncio.Transport | None) -> bool:
+        """Whether a fault has closed a reused connection."""
+        since = None if connection is None else self._used.get(connection)
+        if since is None:
+            return False
+        idle = self._loop.time() - since
+        return self._injector.pick(operation, "connection", idle=idle) is not None
 
     async def _respond(
         self, operation: str, request: web.Request, body: bytes

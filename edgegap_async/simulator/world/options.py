@@ -46,6 +46,7 @@ class WorldOptions:
     gone: Gone = "404"
     newest_first: bool = True
     max_page_size: int = 100
+    page_size: int | None = None
     neighbours: int = 0
     replica_lag: float = 0.0
 
@@ -69,6 +70,10 @@ class WorldOptions:
         if self.max_page_size < 1:
             raise ValueError(
                 f"max_page_size must be at least 1, not {self.max_page_size!r}"
+            )
+        if self.page_size is not None and self.page_size < 1:
+            raise ValueError(
+                f"page_size must be at least 1, or None, not {self.page_size!r}"
             )
         if self.neighbours < 0:
             raise ValueError(

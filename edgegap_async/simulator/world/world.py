@@ -39,7 +39,7 @@ class World:
     ) -> None:
         self.clock = clock
         self.webhook_schedule: WebhookSchedule = WebhookSchedule()
-        self._options = options
+        self.options = options
         self._random = Random(seed)
         self._known: dict[str, Deployment] = {}
         self._index = Index()
@@ -56,14 +56,14 @@ class World:
         """Start a deployment. Without an `allocated` server, it is in ERROR at once."""
         host = self._host_for(body)
         deployment = Deployment(
-            number=len(self._known) - self._options.neighbours,
+            number=len(self._known) - self.options.neighbours,
             request_id=self._new_id(),
             application=body.application,
             version=body.version,
             created_at=now,
             ready_or_failed_at=now + self._ready_after(allocated),
-            fails=(self._random.random() < self._options.error_share) or not allocated,
-            stop_takes=self._options.stop_takes,
+            fails=(self._random.random() < self.options.error_share) or not allocated,
+            stop_takes=self.options.stop_takes,
             location=host.location if host else self._location_for(body),
             delete_token=f"{self._random.getrandbits(128):032x}",
             access_point=self._random.randrange(1, 1_000_000),
@@ -117,8 +117,8 @@ class World:
         """
         self._index.advance(now)
         found = matching(self._index, query, self.clock, now, behaviour)
-        size = min(size, self._options.max_page_size)
-        newest_first = self._options.newest_first
+        size = min(size, self.options.max_page_size)
+        newest_first = self.options.newest_first
         return page_of(found, query, number, size, newest_first, behaviour.order)
 
     def find(
@@ -132,7 +132,7 @@ class World:
         Raises:
             ApiError: There is no such deployment, or it is not visible yet.
         """
-        deployment, gone = self._visible(request_id, now), self._options.gone
+        deployment, gone = self._visible(request_id, now), self.options.gone
         shows_ended = include_ended and gone == "terminated"
         if deployment and (deployment.phase is not Phase.ENDED or shows_ended):
             return deployment
@@ -206,7 +206,7 @@ class World:
 
     def deployed(self) -> tuple[str, ...]:
         """Return the IDs of all deployments made here, in the order of arrival."""
-        return tuple(self._known)[self._options.neighbours :]
+        return tuple(self._known)[self.options.neighbours :]
 
     def running(self, now: float) -> frozenset[str]:
         """Return the IDs of what was deployed here and exists."""
@@ -237,17 +237,17 @@ class World:
         """Return a deployment, past or present, that the replica shows by now."""
         self._index.advance(now)
         deployment = self._known.get(request_id)
-        lag = self._options.replica_lag
+        lag = self.options.replica_lag
         return deployment if deployment and now >= deployment.created_at + lag else None
 
     def _ready_after(self, allocated: bool) -> float:
         # It draws in any case: the random numbers of other deployments must not depend
         # on whether this one was allocated.
-        seconds = draw_delay(self._options.ready_after, self._random)
+        seconds = draw_delay(self.options.ready_after, self._random)
         return seconds if allocated else 0.0
 
     def _crash_after(self) -> float:
-        after = self._options.crash_after
+        after = self.options.crash_after
         return inf if after is None else draw_delay(after, self._random)
 
     def _new_id(self) -> str:

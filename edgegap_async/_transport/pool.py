@@ -1,0 +1,156 @@
+"""The connections of a session.
+
+Requests that a lost answer makes doubtful (POST, PATCH) go out on a fresh connection, or
+on one that was idle for a moment only: a balancer that closes idle connections would
+cost a search for the server each time. So they have a pool of their own.
+
+Deploys and stops keep a part of the connections. All others together use the rest, so
+bodies that never end can't delay a deploy.
+"""
+
+import asyncio
+import warnings
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import aiohttp
+
+from ..endpoints import Endpoint
+
+# Connections; aiohttp writes it as 0.
+UNLIMITED = 1e9
+# Seconds that a connection may be idle before a POST. Balancers that are known to close
+# early do so after two seconds, and the request has to get there before.
+LONGEST_IDLE = 1.0
+
+
+class Permit:
+    """The right of one call to use a connection, if it needs one."""
+
+    __slots__ = ("_held", "_permits")
+
+    def __init__(self, permits: asyncio.Semaphore | None) -> None:
+        self._permits = permits
+        self._held = False
+
+    @property
+    def available(self) -> bool:
+        """Whether `acquire` returns at once."""
+        return self._permits is None or self._held or not self._permits.locked()
+
+    async def acquire(self) -> None:
+        """Wait until a connection may be used."""
+        if self._permits is not None and not self._held:
+            await self._permits.acquire()
+            self._held = True
+
+    def release(self) -> None:
+        """The connection is not used any longer."""
+        if self._permits is not None and self._held:
+            self._held = False
+            self._permits.release()
+
+
+ALWAYS = Permit(None)
+
+
+class Pool:
+    """The HTTP session of the caller, or two that are made for the first request.
+
+    Args:
+        http: the caller's, which is never closed here. Its connections stay idle as
+            long as its own settings allow.
+        connections: how many requests there can be at a time.
+        kept: how many of them are for deploys and stops alone.
+        headers: of every request.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession | None,
+        connections: float,
+        kept: float,
+        headers: Mapping[str, str],
+    ) -> None:
+        self._http = http
+        self._headers = headers
+        self._size = connections if connections < UNLIMITED else inf
+        # Ours: for GET and DELETE, and for POST and PATCH.
+        self._own: dict[bool, aiohttp.ClientSession] = {}
+        self._closed = False
+        size = self._size if http is None else _size_of(http)
+        self._others: asyncio.Semaphore | None = None
+        if size < inf:
+            share = 1 - kept / connections if connections < inf else 0.5
+            self._others = asyncio.Semaphore(max(1, int(size * share)))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the HTTP session is closed, ours or the caller's."""
+        return self._closed if self._http is None else self._http.closed
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the HTTP sessions are ours."""
+        return self._http is None
+
+    def permit(self, endpoint: Endpoint[Any, Any]) -> "Permit":
+        """What a call needs to use a connection."""
+        return ALWAYS if endpoint.keeps_connections else Permit(self._others)
+
+    def http(self, endpoint: Endpoint[Any, Any]) -> aiohttp.ClientSession:
+        """The HTTP session for an operation."""
+        if self._http is not None:
+            return self._http
+        made = self._own.get(endpoint.repeatable)
+        return made or self._open(repeatable=endpoint.repeatable)
+
+    def _open(self, *, repeatable: bool) -> aiohttp.ClientSession:
+        limit = int(self._size) if self._size < inf else 0
+        connector = (
+            aiohttp.TCPConnector(limit=limit)
+            if repeatable
+            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=LONGEST_IDLE)
+        )
+        # The session's headers are copied as they are; a request's are merged one by
+        # one.
+        self._own[repeatable] = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+        )
+        return self._own[repeatable]
+
+    def clear_dns_cache(self) -> None:
+        """No connection was made: the API, or a proxy, may have moved."""
+        for http in (self._http, *self._own.values()):
+            connector = http.connector if http else None
+            if isinstance(connector, aiohttp.TCPConnector):
+                connector.clear_dns_cache()
+
+    def discard(self) -> None:
+        """Drop the HTTP sessions that are ours, after their loop has ended."""
+        self._closed = True
+        for http in self._own.values():
+            connector = http.connector
+            http.detach()
+            with warnings.catch_warnings():
+                # The session itself says that it was not closed.
+                warnings.simplefilter("ignore", ResourceWarning)
+                del connector
+        self._own.clear()
+
+    async def aclose(self) -> None:
+        """Close the HTTP sessions that are ours."""
+        self._closed = True
+        for http in [*self._own.values()]:
+            await http.close()
+
+
+def _size_of(http: aiohttp.ClientSession) -> float:
+    """The connections of a caller's pool."""
+    connector = http.connector
+    if connector is None:
+        return inf
+    return min(connector.limit or inf, connector.limit_per_host or inf)
