@@ -68,18 +68,18 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class LimitUsage(Struct, frozen=True):
-    """Statistics of a limit.
+    """Statistics of a limit, for all sessions of the process that share it.
 
     Attributes:
         rate: requests per second that are allowed at the moment. None: no limit.
         burst: how many requests may be sent at once after a pause.
         why: the reason for the current rate and burst.
-        waiting: calls in the queue.
+        waiting: calls in the queue of this event loop.
         in_flight: requests that were sent and have no answer yet.
         expected_wait: seconds that a call made now must wait at least.
-        sent: requests sent so far.
+        sent: requests that were sent, and have been answered or given up.
         refused: answers with status 429 so far.
-        busiest_second: the most requests that were sent within any second.
+        busiest_second: the most of them that were sent within any second.
     """
 
     rate: float | None

@@ -13,11 +13,12 @@ import aiohttp
 from msgspec import UNSET, UnsetType, structs
 from yarl import URL
 
+from .._limits.adaptive import most_slots
 from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
-from .._limits.registry import REGISTRY, Budget, fork_count
-from ..endpoints import Endpoint, LimitName
+from .._limits.registry import REGISTRY, LoopBudget, fork_count, unused_budget
+from ..endpoints import LIMITS, Endpoint, LimitName
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -86,12 +87,12 @@ class Transport:
         self.base_url: str = str(self._base).rstrip("/")
         self.closed: bool = False
         self._limits = limits
-        # Until the first call, which joins the sessions that share a budget.
-        self._budget = Budget(limits)
+        # The first call joins the sessions that share a budget.
+        self._budget: LoopBudget | None = None
         self._token = token
         # A slot is held while a connection is used.
         self.connections: float = sum(
-            limiter.slots for limiter in self.limiters.values()
+            most_slots(limits.kept(limit.name).rate) for limit in LIMITS
         )
         self._exchange = Exchange(
             http, self.connections, session_headers(f"{scheme}{token}")
@@ -197,7 +198,7 @@ class Transport:
         priority: Priority,
     ) -> T:
         endpoint = request.endpoint
-        limiter = self._budget.limiters[endpoint.limit.name]
+        limiter = self.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
         trace = (
             None
@@ -271,6 +272,8 @@ class Transport:
     @property
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
+        if self._budget is None:
+            self._budget = unused_budget(self._limits)
         return self._budget.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -480,8 +483,8 @@ class Transport:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
         self._exchange.discard()
-        if self._loop is not None:
-            REGISTRY.release(self._loop, self._budget)
+        if self._loop is not None and self._budget is not None:
+            REGISTRY.release(self._budget)
 
     async def aclose(self) -> asyncio.CancelledError | None:
         """Close the HTTP session if it is ours, and leave the shared budget.
@@ -489,14 +492,14 @@ class Transport:
         Returns:
             A cancellation that arrived meanwhile, for the caller to raise.
         """
-        if self._loop is None:
+        if self._loop is None or self._budget is None:
             await self._exchange.aclose()
             return None
         closing = asyncio.create_task(self._exchange.aclose(), name="edgegap close")
         try:
             cancelled = await finish([closing], self._loop.time() + CLOSE_TIMEOUT)
         finally:
-            REGISTRY.release(self._loop, self._budget)
+            REGISTRY.release(self._budget)
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():

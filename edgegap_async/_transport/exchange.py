@@ -222,7 +222,7 @@ class Exchange:
             if sent:
                 self.connected = started
             if response is None:
-                (limiter.given_up if sent else limiter.never_sent)()
+                limiter.given_up(started) if sent else limiter.never_sent()
             elif body is None:
                 response.close()
         if response is not None and response.status >= 300:

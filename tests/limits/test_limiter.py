@@ -91,7 +91,7 @@ async def perform(call: Call, limiter: Limiter, arrivals: list[float]) -> None:
             limiter.answered(granted, refused=call.refused)
         else:
             arrivals.append(min(granted + call.there, now() + ALLOWANCE))
-            limiter.given_up()
+            limiter.given_up(granted)
 
 
 async def carry_out(

@@ -303,7 +303,9 @@ def test_no_slot_is_lost_in_the_limiter(
             try:
                 await asyncio.sleep(each.length)
             finally:
-                limiter.given_up() if each.times == 1 else limiter.answered(now() - 0.1)
+                limiter.given_up(now()) if each.times == 1 else limiter.answered(
+                    now() - 0.1
+                )
 
     async def afterwards() -> None:
         limiter, sent = made(5, burst), list[float]()

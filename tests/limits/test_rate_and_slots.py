@@ -24,6 +24,11 @@ from support.raw_server import answer, scripted, with_http
 
 from edgegap_async import Limits
 from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.slots import Slots
+
+
+def given_up(limiter: Limiter) -> None:
+    limiter.given_up(now())
 
 
 @pytest.mark.parametrize(
@@ -48,7 +53,7 @@ from edgegap_async._limits.limiter import Limiter
 def test_each_limit_has_its_documented_pace(
     limits: Limits, at_once: int, in_a_second: int, fifth: float
 ) -> None:
-    times = run(pace(Limiter(limits.kept("deploy")), 50))
+    times = run(pace(Limiter(Slots(limits.kept("deploy"))), 50))
     assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (
         at_once,
         in_a_second,
@@ -144,10 +149,10 @@ def test_a_plain_aiolimiter_exceeds_the_limit_under_the_same_load() -> None:
         (0.0, lambda limiter: limiter.answered(now()), 1.002),
         (1.5, lambda limiter: limiter.answered(now()), 1.002),
         # The request may still be on its way, for as long as the longest round trip.
-        (0.0, Limiter.given_up, 1.252),
-        (1.5, Limiter.given_up, 2.502),
+        (0.0, given_up, 1.252),
+        (1.5, given_up, 2.502),
         # A request is on its way for two seconds at most.
-        (30.0, Limiter.given_up, 3.002),
+        (30.0, given_up, 3.002),
         # The slot is back at once. The next call waits for the shaper.
         (0.0, Limiter.never_sent, 0.091),
     ],
@@ -177,7 +182,7 @@ def test_a_slow_request_delays_no_other_slot() -> None:
         limiter, start = made(10, 10), now()
         for _ in range(10):
             await slot(limiter)
-        limiter.given_up()
+        given_up(limiter)
         for _ in range(9):
             limiter.answered(now())
         await slot(limiter)
@@ -265,3 +270,23 @@ async def test_a_retry_goes_first_and_never_fails_because_of_the_queue() -> None
             "first",
         ]
         await asyncio.gather(*queue)
+
+
+async def test_requests_that_were_never_sent_are_in_no_busiest_second() -> None:
+    async with scripted(closed=True) as (edgegap, server):
+        calls = [edgegap.deployments.status("c065", timeout=3) for _ in range(40)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        usage = edgegap.usage()["status"]
+        assert (usage.sent, usage.busiest_second, len(server.arrivals)) == (0, 0, 0)
+        await server.listen()
+        for _ in range(3):
+            await edgegap.deployments.status("c065")
+        usage = edgegap.usage()["status"]
+        assert (usage.sent, usage.busiest_second, len(server.arrivals)) == (3, 3, 3)
+
+
+async def test_the_busiest_second_is_that_of_the_server() -> None:
+    async with scripted() as (edgegap, server):
+        for _ in range(70):
+            await edgegap.deployments.status("c065")
+        assert edgegap.usage()["status"].busiest_second == busiest_second(server.times)

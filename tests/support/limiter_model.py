@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.slots import Slots
 from edgegap_async.endpoints import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -51,7 +52,7 @@ def stall(seconds: float) -> None:
 
 
 def made(rate: float | None, burst: int | None = None) -> Limiter:
-    return Limiter(Limit("deploy", rate, burst))
+    return Limiter(Slots(Limit("deploy", rate, burst)))
 
 
 async def slot(limiter: Limiter, ticket: int | None = None) -> None:
