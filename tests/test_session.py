@@ -113,7 +113,7 @@ def test_after_a_fork_a_session_belongs_to_the_parent() -> None:
 
 
 async def test_usage_and_repr_show_waiting_and_running_calls() -> None:
-    limits = Limits(status=1, list=None, share=0.5)
+    limits = Limits(deploy=20, status=0.5, list=None, other=20)
     async with scripted(SILENT, REFUSED, limits=limits, retry=Retry(tries=1)) as (
         edgegap,
         server,
@@ -226,7 +226,7 @@ async def test_a_connection_pool_that_is_too_small_is_warned_about_once() -> Non
         (110, 0, None, None),
         (0, 0, Limits.off(), None),
         (100, 0, Limits.off(), "limit=0"),
-        (10, 0, Limits(share=0.05), None),
+        (12, 0, Limits(share=0.1), None),
     ]:
         connector = aiohttp.TCPConnector(limit=limit, limit_per_host=per_host)
         async with (

@@ -17,6 +17,10 @@ jitter, paced requests arrive bunched. So each limit has three parts, in this or
 
 With a long round trip, slots come back early by most of the shortest round trip so far
 (`measurements.py`). The rate, N and the shaper adapt to the limit that is actually
-enforced (`adaptive.py`). Sessions with the same token and base URL share one budget
-(`registry.py`).
+enforced (`adaptive.py`).
+
+All sessions of a process with the same token and base URL share one budget
+(`registry.py`). Its slots (`slots.py`) are counted under one lock, on one clock
+(`clock.py`). Each event loop has a queue and a shaper of its own (`limiter.py`). Slots
+that come back go round the loops that wait.
 """

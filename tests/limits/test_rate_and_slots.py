@@ -46,7 +46,7 @@ def given_up(limiter: Limiter) -> None:
         (Limits(deploy=2.5), 1, 2, 2 * 1.002),
         (Limits(deploy=1), 1, 1, 4 * 1.002),
         (Limits(deploy=0.5), 1, 1, 4 * 2.002),
-        (Limits(deploy=10, share=0.01), 1, 1, 4 * 10.002),
+        (Limits(deploy=0.1), 1, 1, 4 * 10.002),
         (Limits.off(), 50, 50, 0),
     ],
 )
@@ -59,6 +59,37 @@ def test_each_limit_has_its_documented_pace(
         in_a_second,
     )
     assert times[4] == pytest.approx(fifth, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"share": 1 / 12}, "0.0833 leaves 0.83 of the 10 .* list limit"),
+        ({"share": 0.01, "list": None}, "deploy limit"),
+        ({"deploy": 2, "share": 0.4}, "0.4 leaves 0.8 of the 2 .* deploy limit"),
+        ({"other": 0.5, "share": 0.99}, "0.5 .* other limit"),
+    ],
+)
+def test_a_share_of_less_than_one_request_per_second_is_refused(
+    limits: dict[str, float | None], named: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^limits: share of .*{named}"):
+        Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(share=0.1),
+        Limits(deploy=49, status=49, list=49, other=49, share=1 / 49),
+        Limits(list=0.5),
+        Limits(list=None, share=0.05),
+        Limits.off(),
+    ],
+)
+def test_a_share_of_one_request_per_second_is_allowed(limits: Limits) -> None:
+    rates = [limits.kept(name).rate for name in ("deploy", "status", "list", "other")]
+    assert all(rate is None or rate == 0.5 or rate > 0.999 for rate in rates)
 
 
 @plans
