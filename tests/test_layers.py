@@ -30,6 +30,7 @@ LAYERS = [
         "_limits.adaptive",
         "_limits.clock",
         "_limits.config",
+        "_limits.doubt",
         "_limits.measurements",
         "_limits.queue",
         "_limits.shaper",

@@ -11,7 +11,9 @@ jitter, paced requests arrive bunched. So each limit has three parts, in this or
               place of its first attempt. The background gets at least one slot in ten.
     slots     They guarantee the limit: N slots for N requests per second. A slot comes
               back one period after the *answer* to its request. The server counted the
-              request before it answered, so it never counts N + 1 in one second.
+              request before it answered, so it never counts N + 1 in one second. The
+              slot of a request that was given up comes back after the answer to one
+              that was sent later: until then, it may still arrive (`doubt.py`).
     shaper    An aiolimiter bucket allows a short burst, then an even pace a little
               above the limit. The slots keep the limit itself.
 

@@ -65,10 +65,10 @@ class Limiter:
         now = self._time()
         slots = self.slots
         if (
-            self.queue.busy
+            (self.queue.busy and not slots.in_doubt)
             or now < slots.not_before
             or (slots.rate.adapted and self._is_stale(now))
-            or not slots.take(now, self)
+            or not self._take(now, newcomer=True)
         ):
             return None
         if not self._shaper.try_reserve():
@@ -77,6 +77,13 @@ class Limiter:
         await self._shaper.acquire()
         slots.start(self)
         return now
+
+    def _take(self, now: float, *, newcomer: bool = False) -> bool:
+        """Take a slot, if need be as a probe. A newcomer overtakes only as a probe."""
+        slots = self.slots
+        if not (newcomer and self.queue.busy) and slots.take(now, self):
+            return True
+        return slots.in_doubt and slots.probe(now, self, newcomer=newcomer)
 
     async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
         """Wait for the head of the queue, a slot and the shaper.
@@ -96,7 +103,7 @@ class Limiter:
     async def _proceed(self) -> None:
         """Take a slot and pass the shaper, but not before the end of a hold."""
         slots = self.slots
-        if not slots.take(self._time(), self):
+        if not self._take(self._time()):
             await self._wait_for_slot()
         try:
             await self._pass_shaper()
@@ -118,7 +125,7 @@ class Limiter:
                 # It is made first, as another thread may return a slot at any moment.
                 wakeup = self._new_wakeup()
                 await self._sleep(slots.wait(self._time(), self), wakeup)
-                if slots.take(self._time(), self):
+                if self._take(self._time()):
                     return
         finally:
             slots.leave(self)
@@ -184,13 +191,28 @@ class Limiter:
         """
         self.slots.answered(self._time(), sent, self, refused=refused)
 
-    def given_up(self, sent: float) -> None:
-        """Report that the caller gave up a request, which may still be on its way.
+    def unanswered(self, started: float, *, sent: bool, closed: bool) -> None:
+        """Report the end of a request without an answer.
+
+        Args:
+            started: the time at which it got its slot, on the loop's clock.
+            sent: whether it may have been sent.
+            closed: whether the other side has closed the connection.
+        """
+        if sent:
+            self.given_up(started, closed=closed)
+        else:
+            self.never_sent()
+
+    def given_up(self, sent: float, *, closed: bool = False) -> None:
+        """Report that a request has no answer. It may still be on its way.
 
         Args:
             sent: the time at which it was sent, on the loop's clock.
+            closed: whether the other side has closed the connection, so that no proxy
+                holds the request back.
         """
-        self.slots.given_up(self._time(), sent, self)
+        self.slots.given_up(self._time(), sent, self, closed=closed)
 
     def never_sent(self) -> None:
         """Report that the request was never sent. Its slot is free at once."""

@@ -15,11 +15,15 @@ from weakref import ref
 
 from ..endpoints import Limit
 from .adaptive import AdaptiveRate
+from .doubt import Doubt, GivenUp, without_reserve
 from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
 
 # Seconds for which a free slot is kept for the loop whose turn it is. A loop that is
 # blocked longer misses its turn.
 OFFER = 0.05
+
+# Seconds for which a probe is left to a call that has just come.
+NEWCOMERS_FIRST = 0.5
 
 
 class Held:
@@ -79,6 +83,8 @@ class Slots:
         self._round: list[ref[Taker]] = []
         # Since when a slot has been kept for the first of them.
         self._offered_at: float | None = None
+        # Requests that were given up.
+        self._doubt = Doubt()
         self._takers: list[ref[Taker]] = []
         self.traffic: Traffic = Traffic()
         self.change(limit, early_return=early_return)
@@ -101,17 +107,42 @@ class Slots:
     def take(self, now: float, taker: Taker) -> bool:
         """Take a slot if one is free, and no other loop waits for it."""
         with self._lock:
+            self._refresh(now)
             if not self._is_free(now, taker):
                 return False
-            self._offered_at = None
-            self._in_use += 1
-            taker.held.taken += 1
+            self._take(taker)
+            return True
+
+    def _take(self, taker: Taker) -> None:
+        self._offered_at = None
+        self._in_use += 1
+        taker.held.taken += 1
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether requests were given up, and may still be on their way."""
+        return len(self._doubt) > 0
+
+    def probe(self, now: float, taker: Taker, *, newcomer: bool) -> bool:
+        """Take a slot for a probe if one is due.
+
+        Args:
+            newcomer: whether the call has just come. It has its whole time left, while
+                a call that has waited may be given up before the answer.
+        """
+        with self._lock:
+            self._refresh(now)
+            if now < self._probe_at(now) + (0.0 if newcomer else NEWCOMERS_FIRST):
+                return False
+            self._doubt.probed(now)
+            self._take(taker)
             return True
 
     def _is_free(self, now: float, taker: Taker) -> bool:
-        self._refresh(now)
-        free = self._most(now) - self._in_use
+        most = self._most(now)
+        free = min(most - self._in_use, without_reserve(most) - self._unanswered)
         if free <= 0:
+            self._offered_at = None
             return False
         ahead = self._ahead(taker) if self._round else 0
         if free > ahead:
@@ -124,6 +155,18 @@ class Slots:
         del self._round[:ahead]
         return True
 
+    @property
+    def _unanswered(self) -> int:
+        return self._in_use - len(self._returns)
+
+    def _probe_at(self, now: float) -> float:
+        """Return when a probe may be sent, or when fewer requests are in doubt."""
+        reserve = self._in_use < self._most(now)
+        if not reserve and self._returns:
+            # A slot that cools down comes back soon.
+            return inf
+        return self._doubt.next_at(reserve=reserve)
+
     def _refresh(self, now: float) -> None:
         while self._abandoned:
             held = self._abandoned.popleft()
@@ -131,7 +174,11 @@ class Slots:
             held.taken = held.in_flight = 0
             self.traffic.in_flight -= in_flight
             for _ in range(taken):
-                self._insert(now + self.rate.period(now) + LONGEST_DOUBT)
+                self._doubt.add(
+                    GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
+                )
+        for expired in self._doubt.expire(now) if self._doubt else ():
+            self._insert(expired.cool)
         # The current round trip decides, for earlier answers too: it may have become
         # shorter since.
         due = now + self.round_trips.early
@@ -157,11 +204,13 @@ class Slots:
         with self._lock:
             if taker.place not in self._round:
                 self._round.append(taker.place)
+            self._refresh(now)
             if self._is_free(now, taker):
                 return now
             offer = inf if self._offered_at is None else self._offered_at + OFFER
             back = self._returns[0] if self._returns else inf
-            return min(offer, back - self.round_trips.early)
+            probe = self._probe_at(now) + NEWCOMERS_FIRST
+            return min(offer, back - self.round_trips.early, probe)
 
     def leave(self, taker: Taker) -> None:
         """Leave the round of the loops that wait."""
@@ -201,7 +250,11 @@ class Slots:
                 self.traffic.admit(now)
             rate = self.rate
             period = rate.period(now) if rate.adapted else rate.full_period
-            self._give_back(now + period, taker)
+            for request in self._doubt.resolve(now, sent) if self._doubt else ():
+                self._insert(max(request.cool, now + period))
+            if self._report(taker):
+                self._insert(now + period)
+                self._wake_all()
 
     def _refused(self, now: float, sent: float) -> float:
         # The number of admitted requests shows the server's limit only if the limiter
@@ -214,33 +267,46 @@ class Slots:
         admitted = self.traffic.admitted_lately(now)
         return self.rate.refused(now, sent, admitted, since)
 
-    def given_up(self, now: float, sent: float, taker: Taker) -> None:
-        """The caller gave up a request, which may still be on its way."""
+    def given_up(
+        self, now: float, sent: float, taker: Taker, *, closed: bool = False
+    ) -> None:
+        """A request has no answer. It may still be on its way.
+
+        Args:
+            sent: when it was sent.
+            closed: whether the other side has closed the connection, so that no proxy
+                holds the request back.
+        """
         with self._lock:
             self.traffic.count_sent(sent)
             doubt = self.round_trips.longest + self.round_trips.early
-            self._give_back(now + self.rate.period(now) + doubt, taker)
+            cool = now + self.rate.period(now) + doubt
+            if self._report(taker):
+                if closed:
+                    self._insert(cool)
+                else:
+                    self._doubt.add(GivenUp(sent, now, cool))
+                self._wake_all()
 
     def never_sent(self, taker: Taker) -> None:
         """The request was never sent. Its slot is free at once."""
         with self._lock:
-            self._give_back(-inf, taker)
+            if self._report(taker):
+                self._insert(-inf)
+                self._wake_all()
 
-    def _give_back(self, when: float, taker: Taker) -> None:
+    def _report(self, taker: Taker) -> bool:
         if not taker.held.in_flight:
             # It was given back when the loop of the taker ended.
-            return
+            return False
         self.traffic.in_flight -= 1
         taker.held.in_flight -= 1
         taker.held.taken -= 1
-        self._insert(when)
+        return True
 
     def _insert(self, when: float) -> None:
         returns = self._returns
-        if not returns or when < returns[0]:
-            returns.appendleft(when)
-            self._wake_all()
-        elif when >= returns[-1]:
+        if not returns or when >= returns[-1]:
             returns.append(when)
         else:
             insort(returns, when)

@@ -138,9 +138,8 @@ def test_loops_that_were_closed_at_once_leave_their_slots_cooling() -> None:
     with served(SILENT) as server:
         run = run_script(CUT_OFF, server.url)
     assert run.returncode == 0, run.stderr
-    # The first loop used all slots. Those of the others never got one.
-    assert LIMIT < len(server.arrivals) <= 2 * LIMIT
-    assert busiest_second(server.times) <= LIMIT
+    # The first loop has used all slots but the reserve. The last one probes.
+    assert LIMIT * 3 // 4 < len(server.arrivals) <= LIMIT
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.limiter_model import (
-    AT_REST,
     STALLS,
     busiest_second,
+    come_to_rest,
     made,
     moments,
     now,
@@ -319,7 +319,7 @@ def test_no_slot_is_lost_in_the_limiter(
             len(sent),
         )
         assert limiter.queue.waiting == dict.fromkeys(PRIORITIES, 0)
-        await asyncio.sleep(AT_REST)
+        await come_to_rest(limiter)
         assert await pace(limiter, 15) == pytest.approx(
             await pace(made(5, burst), 15), abs=0.005
         )

@@ -113,18 +113,23 @@ def test_loops_that_wait_are_woken_when_a_slot_is_back_sooner_than_known() -> No
 
 
 def test_what_an_ended_loop_holds_comes_back_once() -> None:
-    slots, (ended, other) = shared(3, 2)
+    slots, (ended, other) = shared(4, 2)
     for _ in range(3):
         assert slots.take(0.0, ended)
     slots.start(ended)
     slots.abandon(ended.held)
     slots.abandon(ended.held)
-    assert not slots.take(1.0, other)
+    assert not slots.take(0.5, other)
     # Reported by a finalizer, long after.
     slots.given_up(2.0, 0.0, ended)
     assert slots.traffic.in_flight == 0
-    taken = [slots.take(10.0, other) for _ in range(4)]
-    assert taken == [True, True, True, False]
+    # The answer to a later request shows that they are not on their way any more.
+    assert not slots.take(10.0, other)
+    assert slots.probe(10.0, other, newcomer=True)
+    slots.start(other)
+    slots.answered(10.0, 10.0, other)
+    taken = [use(slots, other, 10.0 + BACK) for _ in range(5)]
+    assert taken == [True, True, True, True, False]
 
 
 STEPS = st.lists(

@@ -77,6 +77,15 @@ def busiest_second(times: list[float]) -> int:
     )
 
 
+async def come_to_rest(limiter: Limiter) -> None:
+    """Wait until all slots are back. An answer resolves the doubt about requests that
+    were given up.
+    """
+    await slot(limiter)
+    limiter.answered(now())
+    await asyncio.sleep(AT_REST)
+
+
 async def pace(limiter: Limiter, count: int) -> list[float]:
     """Take slots one after another, and return when each was granted, in seconds."""
     start, times = now(), []
