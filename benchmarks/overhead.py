@@ -31,6 +31,7 @@ from yarl import URL
 
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
 from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.slots import Slots
 from edgegap_async._transport.exchange import SingleDispatch
 from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
@@ -186,7 +187,7 @@ async def compare(url: str, name: str, rounds: int) -> dict[str, float]:
                 timeout=aiohttp.ClientTimeout(total=15, ceil_threshold=1e9)
             ),
             "... and the limiter": partial(
-                lean, limiter=Limiter(Limit("status", HIGH))
+                lean, limiter=Limiter(Slots(Limit("status", HIGH)))
             ),
             "... and the tracker of what was sent": partial(lean, tracked=True),
             "the SDK, without a deadline for the call": sdk(endless),

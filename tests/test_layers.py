@@ -28,11 +28,14 @@ LAYERS = [
     (
         "_limits",
         "_limits.adaptive",
+        "_limits.clock",
         "_limits.config",
+        "_limits.doubt",
         "_limits.measurements",
         "_limits.queue",
         "_limits.shaper",
     ),
+    ("_limits.slots",),
     ("_limits.limiter",),
     ("_limits.registry",),
     (

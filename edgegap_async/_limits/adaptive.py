@@ -50,15 +50,18 @@ WHY_EVEN = "429: sent at an even pace"
 WHY_LESS = "429: the server admits less than the limit"
 
 
+def most_slots(rate: float | None) -> float:
+    """Return how many slots a limit has: the requests per second, in whole numbers."""
+    # The addend makes up for rounding errors: 0.7 * 40 must give 28 slots, not 27.
+    return inf if rate is None else max(1, floor(rate + 1e-9))
+
+
 class AdaptiveRate:
     """The current rate, burst and number of slots of a limit."""
 
     def __init__(self, limit: Limit) -> None:
         self.limit = inf if limit.rate is None else limit.rate
-        # The addend makes up for rounding errors: 0.7 * 40 must give 28 slots, not 27.
-        self.most_slots: float = (
-            inf if self.limit == inf else max(1, floor(self.limit + 1e-9))
-        )
+        self.most_slots: float = most_slots(limit.rate)
         burst = limit.burst or max(1, self.most_slots // 4)
         self._full_burst = 0 if self.limit == inf else int(min(burst, self.most_slots))
         self.burst: int = self._full_burst
@@ -98,6 +101,11 @@ class AdaptiveRate:
                 False,
                 False,
             )
+
+    @property
+    def adapted_until(self) -> float:
+        """The time after which the documented limit may apply again."""
+        return self._cut_at + QUIET if self.adapted else -inf
 
     def slots(self, now: float) -> float:
         """Return how many slots there are: in flight, cooling down or free.

@@ -13,6 +13,9 @@ from ..endpoints import (
 )
 from ..models._check import fail, flag, number, whole_number
 
+# Requests per second. The subtrahend makes up for rounding errors, as in 49 * (1 / 49).
+LEAST_SHARE = 1 - 1e-9
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """The limits that a session keeps.
@@ -21,7 +24,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         deploy, status, list, other: requests per second. None: no limit. By default,
             the documented limits.
         share: the part of each limit that this process may use, above 0 and up to 1.
-            Several processes with one token divide the limits that way.
+            Several processes with one token divide the limits that way. It must leave
+            at least one request per second of each limit.
         burst: how many requests may be sent at once after a pause. It is at most the
             rate of the limit. None: a quarter of the limit. 1: an even pace, for a
             server that checks the time between requests.
@@ -52,9 +56,22 @@ class Limits(Struct, frozen=True, kw_only=True):
                 number(f"limits: {limit.name}", rate, least, most)
         if number("limits: share", self.share, 0, 1) == 0:
             fail("limits: share", "must be above 0")
+        self._check_share()
         flag("limits: early_return", self.early_return)
         if self.burst is not None:
             whole_number("limits: burst", self.burst, 1)
+
+    def _check_share(self) -> None:
+        # A process sends whole requests. With less than one per second for each, twelve
+        # of them could send 12 requests in one second of a limit of 10.
+        for limit in LIMITS:
+            rate: float | None = getattr(self, limit.name)
+            if rate is not None and self.share < 1 and rate * self.share < LEAST_SHARE:
+                fail(
+                    "limits: share",
+                    f"of {self.share:.3g} leaves {rate * self.share:.2g} of the {rate:g} requests per second of the "
+                    f"{limit.name} limit: a process needs at least 1",
+                )
 
     @classmethod
     def off(cls) -> "Limits":
@@ -68,18 +85,18 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class LimitUsage(Struct, frozen=True):
-    """Statistics of a limit.
+    """Statistics of a limit, for all sessions of the process that share it.
 
     Attributes:
         rate: requests per second that are allowed at the moment. None: no limit.
         burst: how many requests may be sent at once after a pause.
         why: the reason for the current rate and burst.
-        waiting: calls in the queue.
+        waiting: calls in the queue of this event loop.
         in_flight: requests that were sent and have no answer yet.
         expected_wait: seconds that a call made now must wait at least.
-        sent: requests sent so far.
+        sent: requests that were sent, and have been answered or given up.
         refused: answers with status 429 so far.
-        busiest_second: the most requests that were sent within any second.
+        busiest_second: the most of them that were sent within any second.
     """
 
     rate: float | None

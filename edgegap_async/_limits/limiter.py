@@ -1,54 +1,59 @@
-"""A limiter: a queue, slots and a shaper. See `_limits/__init__.py`.
+"""A limiter: a queue and a shaper on one event loop, and slots that all loops share.
+See `_limits/__init__.py`.
 
 Only the call at the head of the queue waits for a slot and for the shaper.
 """
 
 import asyncio
-from bisect import insort
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from weakref import finalize, ref
 
-from ..endpoints import Limit
-from .adaptive import AdaptiveRate
+from .clock import clock_of
 from .config import LimitUsage
-from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
 from .queue import Priority, PriorityQueue
 from .shaper import BurstShaper
+from .slots import Held, Slots, Taker
 
 
 class Limiter:
-    """Keeps one limit.
+    """Keeps one limit for the calls on one event loop: that of its first call.
 
     A caller takes a slot with `try_acquire` or `acquire`, and sends its request. It
     then reports the result with `answered`, `given_up` or `never_sent`.
 
     Args:
-        limit: the limit to keep.
-        early_return: whether slots come back early if the round trip is long.
+        slots: the slots of the limit.
+
+    Attributes:
+        slots: the same.
+        queue: the calls that wait on this loop.
+        ticket: returns a place in the queue.
+        held: the slots that were taken here.
+        place: this limiter, in the round of the loops that wait for a slot.
     """
 
-    def __init__(self, limit: Limit, *, early_return: bool = True) -> None:
-        self.limit: Limit = limit
+    def __init__(self, slots: Slots) -> None:
+        self.slots: Slots = slots
         self.queue: PriorityQueue = PriorityQueue()
         self.ticket: Callable[[], int] = self.queue.ticket
-        self._rate = AdaptiveRate(limit)
-        # The most requests that may be in flight at a time.
-        self.slots: float = self._rate.most_slots
-        self._shaper = BurstShaper(self._rate.burst, self._rate.refill(0.0))
-        # Slots that are in flight or cool down.
-        self._in_use = 0
-        # The times at which slots come back, the earliest first.
-        self._returns: deque[float] = deque()
+        self.held: Held = Held()
+        self.place: ref[Taker] = ref(self)
+        rate = slots.rate
+        self._shaper = BurstShaper(rate.burst, rate.refill(-inf))
         # Wakes the call at the head of the queue.
         self._wakeup: asyncio.Future[None] | None = None
-        self._not_before = 0.0
-        self._round_trips = RoundTrips(self.slots, early_return=early_return)
-        self._traffic = Traffic()
-        # The time at which a slot was last taken, and the loop of this limiter.
-        self._latest = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         # The clock of that loop, once it is known.
-        self._time: Callable[[], float] = _running_time
+        self._time: Callable[[], float] = self._first_time
+        slots.join(self)
+        finalize(self, slots.abandon, self.held).atexit = False
+
+    def _first_time(self) -> float:
+        self._loop = asyncio.get_running_loop()
+        self._time = clock_of(self._loop)
+        return self._time()
 
     async def try_acquire(self) -> float | None:
         """Take a slot if one is free at once. It never suspends.
@@ -58,20 +63,27 @@ class Limiter:
             wait, so no slot was taken.
         """
         now = self._time()
+        slots = self.slots
         if (
-            self.queue.busy
-            or now < self._not_before
-            or (self._rate.adapted and self._is_stale(now))
+            (self.queue.busy and not slots.in_doubt)
+            or now < slots.not_before
+            or (slots.rate.adapted and self._is_stale(now))
+            or not self._take(now, newcomer=True)
         ):
             return None
-        if not self._take(now):
-            return None
         if not self._shaper.try_reserve():
-            self._in_use -= 1
+            slots.put_back(self)
             return None
         await self._shaper.acquire()
-        self._count(now)
+        slots.start(self)
         return now
+
+    def _take(self, now: float, *, newcomer: bool = False) -> bool:
+        """Take a slot, if need be as a probe. A newcomer overtakes only as a probe."""
+        slots = self.slots
+        if not (newcomer and self.queue.busy) and slots.take(now, self):
+            return True
+        return slots.in_doubt and slots.probe(now, self, newcomer=newcomer)
 
     async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
         """Wait for the head of the queue, a slot and the shaper.
@@ -90,57 +102,63 @@ class Limiter:
 
     async def _proceed(self) -> None:
         """Take a slot and pass the shaper, but not before the end of a hold."""
-        loop = asyncio.get_running_loop()
-        while not self._take(loop.time()):
-            early = self._round_trips.early
-            await self._sleep(self._returns[0] - early if self._returns else None)
+        slots = self.slots
+        if not self._take(self._time()):
+            await self._wait_for_slot()
         try:
             await self._pass_shaper()
-            while loop.time() < self._not_before:
-                await self._sleep(self._not_before)
-                if loop.time() >= self._not_before:
+            while self._time() < slots.not_before:
+                await self._sleep(slots.not_before)
+                if self._time() >= slots.not_before:
                     # The shaper has refilled during the hold. A second pass keeps the
                     # pace even after it.
                     await self._pass_shaper()
         except BaseException:
-            self._in_use -= 1
+            slots.put_back(self)
             raise
-        self._count(loop.time())
+        slots.start(self)
+
+    async def _wait_for_slot(self) -> None:
+        slots = self.slots
+        try:
+            while True:
+                # It is made first, as another thread may return a slot at any moment.
+                wakeup = self._new_wakeup()
+                await self._sleep(slots.wait(self._time(), self), wakeup)
+                if self._take(self._time()):
+                    return
+        finally:
+            slots.leave(self)
 
     async def _pass_shaper(self) -> None:
         self._shaper.forget()
-        now = asyncio.get_running_loop().time()
+        now = self._time()
         if self._is_stale(now):
-            await self._shaper.reshape(self._rate.burst, self._rate.refill(now))
+            rate = self.slots.rate
+            await self._shaper.reshape(rate.burst, rate.refill(now))
         await self._shaper.acquire()
-
-    def _take(self, now: float) -> bool:
-        # The current round trip decides, for earlier answers too: it may have become
-        # shorter since.
-        due = now + self._round_trips.early
-        while self._returns and self._returns[0] <= due:
-            self._returns.popleft()
-            self._in_use -= 1
-        slots = self._rate.slots(now) if self._rate.adapted else self.slots
-        if self._in_use >= slots:
-            return False
-        self._in_use += 1
-        return True
 
     def _is_stale(self, now: float) -> bool:
         """Return whether the shaper has an outdated rate or burst."""
-        if not self._rate.adapted and not self._shaper.differs(
-            self._rate.burst, self._rate.refill(now)
-        ):
+        rate = self.slots.rate
+        if not rate.adapted and not self._shaper.differs(rate.burst, rate.refill(now)):
             return False
-        self._rate.relax(now)
-        return self._shaper.differs(self._rate.burst, self._rate.refill(now))
+        rate.relax(now)
+        return self._shaper.differs(rate.burst, rate.refill(now))
 
-    async def _sleep(self, until: float | None) -> None:
+    def _new_wakeup(self) -> asyncio.Future[None]:
+        self._wakeup = asyncio.get_running_loop().create_future()
+        return self._wakeup
+
+    async def _sleep(
+        self, until: float, wakeup: asyncio.Future[None] | None = None
+    ) -> None:
         """Sleep until a time, or until a slot comes back."""
-        loop = asyncio.get_running_loop()
-        self._wakeup = wakeup = loop.create_future()
-        timer = None if until is None else loop.call_at(until, _wake, wakeup)
+        wakeup = wakeup or self._new_wakeup()
+        timer = None
+        if until < inf:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_at(loop.time() + until - self._time(), _wake, wakeup)
         try:
             await wakeup
         finally:
@@ -148,12 +166,21 @@ class Limiter:
             if timer:
                 timer.cancel()
 
-    def _count(self, now: float) -> None:
-        self._latest = now
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._time = self._loop.time
-        self._traffic.start(now)
+    def wake(self) -> None:
+        """Wake the call at the head of the queue. Any thread may call it."""
+        wakeup, loop = self._wakeup, self._loop
+        if wakeup is None or loop is None:
+            return
+        if loop is _running_loop():
+            _wake(wakeup)
+        else:
+            # The loop may have ended.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_wake, wakeup)
+
+    def waiting_since(self) -> float | None:
+        """Return since when calls have waited without a break. None: no call waits."""
+        return self.queue.waiting_since
 
     def answered(self, sent: float, *, refused: bool = False) -> None:
         """Report that the headers of an answer have arrived.
@@ -162,61 +189,42 @@ class Limiter:
             sent: the time at which its request was sent, on the loop's clock.
             refused: whether the answer is a 429.
         """
-        now = self._time()
-        self._round_trips.add(now - sent)
-        if refused:
-            self._traffic.refused += 1
-            self.hold(self._refused(now, sent))
+        self.slots.answered(self._time(), sent, self, refused=refused)
+
+    def unanswered(self, started: float, *, sent: bool, closed: bool) -> None:
+        """Report the end of a request without an answer.
+
+        Args:
+            started: the time at which it got its slot, on the loop's clock.
+            sent: whether it may have been sent.
+            closed: whether the other side has closed the connection.
+        """
+        if sent:
+            self.given_up(started, closed=closed)
         else:
-            self._traffic.admit(now)
-        rate = self._rate
-        self._give_back(now + (rate.period(now) if rate.adapted else rate.full_period))
+            self.never_sent()
 
-    def _refused(self, now: float, sent: float) -> float:
-        # The number of admitted requests shows the server's limit only if the limiter
-        # was not on hold.
-        held = now - self._not_before < 1
-        waiting_since = None if held else self.queue.waiting_since
-        admitted = self._traffic.admitted_lately(now)
-        return self._rate.refused(now, sent, admitted, waiting_since)
+    def given_up(self, sent: float, *, closed: bool = False) -> None:
+        """Report that a request has no answer. It may still be on its way.
 
-    def given_up(self) -> None:
-        """Report that the caller gave up a request, which may still be on its way."""
-        now = asyncio.get_running_loop().time()
-        doubt = self._round_trips.longest + self._round_trips.early
-        self._give_back(now + self._rate.period(now) + doubt)
+        Args:
+            sent: the time at which it was sent, on the loop's clock.
+            closed: whether the other side has closed the connection, so that no proxy
+                holds the request back.
+        """
+        self.slots.given_up(self._time(), sent, self, closed=closed)
 
     def never_sent(self) -> None:
         """Report that the request was never sent. Its slot is free at once."""
-        self._give_back(0.0)
-        self._traffic.sent -= 1
-
-    def _give_back(self, when: float) -> None:
-        self._traffic.in_flight -= 1
-        self._traffic.sent += 1
-        if not self._returns or when >= self._returns[-1]:
-            self._returns.append(when)
-        else:
-            insort(self._returns, when)
-        if self._wakeup:
-            _wake(self._wakeup)
+        self.slots.never_sent(self)
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds. An earlier, longer hold stays in force."""
-        if seconds > 0:
-            now = asyncio.get_running_loop().time()
-            self._not_before = max(self._not_before, now + seconds)
+        self.slots.hold(self._time(), seconds)
 
-    def idle_at(self, now: float) -> float:
-        """Return when all slots will be back and no hold is in force.
-
-        A time on the loop's clock. With requests in flight, it is the latest possible
-        one.
-        """
-        in_flight = self._traffic.in_flight
-        latest = now + self._rate.period(now) + LONGEST_DOUBT if in_flight else 0.0
-        last = self._returns[-1] if self._returns else 0.0
-        return max(latest, last, self._not_before)
+    def abandon(self) -> None:
+        """Give back the slots that were taken here: the loop has ended without that."""
+        self.slots.abandon(self.held)
 
     def shortest_wait(
         self, priority: Priority = "foreground", *, newcomer: bool = True
@@ -228,56 +236,54 @@ class Limiter:
             newcomer: whether the call joins at the end of the queue. A retry may have
                 the first place in it.
         """
-        now = asyncio.get_running_loop().time()
-        wait = max(0.0, self._not_before - now)
+        now = self._time()
+        wait = max(0.0, self.slots.not_before - now)
         if self._shaper.unlimited:
             return wait
         ahead = self.queue.ahead(priority) if newcomer else 0
         needed = ahead + 1 - self._shaper.available()
-        return max(wait, self._rate.soonest(now, needed))
-
-    @property
-    def _in_its_loop(self) -> bool:
-        """Whether this runs in the limiter's loop. Another loop has another clock."""
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
+        return max(wait, self.slots.rate.soonest(now, needed))
 
     def _now(self) -> float:
-        """Return the time of the limiter's loop, or, elsewhere, of its last request."""
-        return asyncio.get_running_loop().time() if self._in_its_loop else self._latest
+        """Return the time, or the earliest one before the first call."""
+        return -inf if self._loop is None else self._time()
 
     def _expected_wait(self, waiting: int) -> float:
-        if not self._in_its_loop:
+        if self._loop is None or self._loop is not _running_loop():
             return 0.0
-        held = max(0.0, self._not_before - self._now())
-        busy = waiting or self._traffic.in_flight
+        busy = waiting or self.slots.traffic.in_flight
+        held = max(0.0, self.slots.not_before - self._now())
         return self.shortest_wait() if busy else held
 
     @property
     def rate(self) -> float | None:
         """Requests per second that are allowed at the moment. None: no limit."""
-        return None if self.limit.rate is None else self._rate.rate(self._now())
+        if self.slots.limit.rate is None:
+            return None
+        return self.slots.rate.rate(self._now())
 
     def usage(self) -> LimitUsage:
         """Return statistics of the limit."""
         waiting = sum(self.queue.waiting.values())
+        rate, traffic = self.slots.rate, self.slots.traffic
         return LimitUsage(
             rate=self.rate,
-            burst=self._rate.burst,
-            why=self._rate.why(self._now()),
+            burst=rate.burst,
+            why=rate.why(self._now()),
             waiting=waiting,
-            in_flight=self._traffic.in_flight,
+            in_flight=traffic.in_flight,
             expected_wait=self._expected_wait(waiting),
-            sent=self._traffic.sent,
-            refused=self._traffic.refused,
-            busiest_second=self._traffic.busiest_second,
+            sent=traffic.sent,
+            refused=traffic.refused,
+            busiest_second=self.slots.busiest_second(),
         )
 
 
-def _running_time() -> float:
-    return asyncio.get_running_loop().time()
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _wake(wakeup: asyncio.Future[None]) -> None:

@@ -1,5 +1,6 @@
 """Measurements of a limiter: round trips, and requests per second."""
 
+from bisect import bisect_right
 from collections import deque
 from math import inf
 
@@ -11,6 +12,10 @@ LEARNING = 10
 # Slots come back early by this part of the shortest round trip, after so many seconds
 # are subtracted from it: the round trip may become even shorter.
 EARLY, EARLY_MARGIN = 0.9, 0.010
+# For the busiest second: seconds from the sending of a request to its end, at most, for
+# which it is counted exactly, and how many times are kept at least and at most.
+LONGEST_REQUEST = 31.0
+LEAST_TIMES, MOST_TIMES = 1000, 10_000
 
 
 class RoundTrips:
@@ -53,23 +58,46 @@ class RoundTrips:
 
 
 class Traffic:
-    """Counts of the requests of one limiter."""
+    """Counts of the requests of one limit.
+
+    Attributes:
+        in_flight: requests that were sent and have no answer yet.
+        sent: requests that were sent, and have been answered or given up.
+        refused: answers with status 429.
+    """
 
     def __init__(self) -> None:
-        self.in_flight = self.sent = self.refused = self.busiest_second = 0
-        # The times of the requests of the last second.
-        self._started: deque[float] = deque()
+        self.in_flight = self.sent = self.refused = 0
         self._admitted: deque[float] = deque()
+        # When requests were sent, in the order in which their ends were reported.
+        self._sent: list[float] = []
+        self._count_at = LEAST_TIMES
+        self._busiest = 0
 
-    def start(self, now: float) -> None:
-        """Count a request that is sent now."""
-        self.in_flight += 1
-        started = self._started
-        started.append(now)
-        while started[0] <= now - 1:
-            started.popleft()
-        if len(started) > self.busiest_second:
-            self.busiest_second = len(started)
+    def count_sent(self, when: float) -> None:
+        """Count a request that was sent then.
+
+        Whether a request was sent is known only at its end. So the requests of a second
+        are counted later.
+        """
+        self.sent += 1
+        self._sent.append(when)
+        if len(self._sent) >= self._count_at:
+            self.busiest_second()
+
+    def busiest_second(self) -> int:
+        """Return the most requests that were sent within any second."""
+        times = sorted(self._sent)
+        first = 0
+        for last, when in enumerate(times):
+            while times[first] <= when - 1:
+                first += 1
+            self._busiest = max(self._busiest, last - first + 1)
+        # A request that ends later may have been sent among these.
+        old = bisect_right(times, times[-1] - LONGEST_REQUEST) if times else 0
+        self._sent = times[max(old, len(times) - MOST_TIMES) :]
+        self._count_at = max(LEAST_TIMES, 2 * len(self._sent))
+        return self._busiest
 
     def admit(self, now: float) -> None:
         """Count an answer other than 429."""

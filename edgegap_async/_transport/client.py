@@ -13,11 +13,12 @@ import aiohttp
 from msgspec import UNSET, UnsetType, structs
 from yarl import URL
 
+from .._limits.adaptive import most_slots
 from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
-from .._limits.registry import REGISTRY, Budget, fork_count
-from ..endpoints import B, Endpoint, LimitName, T
+from .._limits.registry import REGISTRY, LoopBudget, fork_count, unused_budget
+from ..endpoints import LIMITS, B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -84,15 +85,15 @@ class Transport:
         self.base_url: str = str(self._base).rstrip("/")
         self.closed: bool = False
         self._limits = limits
-        # Until the first call, which joins the sessions that share a budget.
-        self._budget = Budget(limits)
+        # The first call joins the sessions that share a budget.
+        self._budget: LoopBudget | None = None
         self._token = token
         # A slot is held while a connection is used.
         self.connections: float = sum(
-            limiter.slots for limiter in self.limiters.values()
+            most_slots(limits.kept(limit.name).rate) for limit in LIMITS
         )
         headers = session_headers(f"{scheme}{token}")
-        kept = self.limiters["deploy"].slots
+        kept = most_slots(limits.kept("deploy").rate)
         self._pool = Pool(http, self.connections, kept, headers)
         self._exchange = Exchange(self._pool, headers)
         self._on_event = on_event
@@ -196,7 +197,7 @@ class Transport:
         priority: Priority,
     ) -> T:
         endpoint = request.endpoint
-        limiter = self._budget.limiters[endpoint.limit.name]
+        limiter = self.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
         permit = self._pool.permit(endpoint)
         trace = (
@@ -274,6 +275,8 @@ class Transport:
     @property
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
+        if self._budget is None:
+            self._budget = unused_budget(self._limits)
         return self._budget.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -511,8 +514,8 @@ class Transport:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
         self._pool.discard()
-        if self._loop is not None:
-            REGISTRY.release(self._loop, self._budget)
+        if self._loop is not None and self._budget is not None:
+            REGISTRY.release(self._budget)
 
     async def aclose(self) -> asyncio.CancelledError | None:
         """Close the HTTP session if it is ours, and leave the shared budget.
@@ -520,7 +523,7 @@ class Transport:
         Returns:
             A cancellation that arrived meanwhile, for the caller to raise.
         """
-        if self._loop is None:
+        if self._loop is None or self._budget is None:
             await self._pool.aclose()
             return None
         end = self._loop.time() + CLOSE_TIMEOUT
@@ -531,7 +534,7 @@ class Transport:
                 closing, again = await self._close_pool(end)
                 cancelled = again or cancelled
         finally:
-            REGISTRY.release(self._loop, self._budget)
+            REGISTRY.release(self._budget)
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():

@@ -188,7 +188,7 @@ class Exchange:
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
         body = NOT_READ
-        permanent = False
+        permanent = closed = False
         timeout = timeouts.enter(request.end(started))
         try:
             if request.progress:
@@ -205,6 +205,7 @@ class Exchange:
             problem = timeout.describe(started)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _describe(error)
+            closed = True
             permanent = not dispatch.sent and _is_permanent(error)
         finally:
             timeouts.leave(timeout)
@@ -213,7 +214,7 @@ class Exchange:
             if sent:
                 self.connected = started
             if response is None:
-                (limiter.given_up if sent else limiter.never_sent)()
+                limiter.unanswered(started, sent=sent, closed=closed)
             elif body.cut:
                 response.close()
         if response is not None and response.status >= 300:

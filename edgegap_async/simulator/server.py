@@ -271,6 +271,14 @@ class Simulator:
         """
         return frozenset(self._started.world.stopped())
 
+    def stall(self, seconds: float) -> None:
+        """Let a proxy in front of the server stall for so many seconds from now.
+
+        It holds all requests, also those whose clients close their connections
+        meanwhile. At the end, it delivers all of them at once.
+        """
+        self._started.pipeline.stall(seconds)
+
     def ready_or_failed_at(self, request_id: str) -> float | None:
         """Return the loop's time at which a deployment became READY or ERROR.
 

@@ -26,9 +26,10 @@ _Ts = TypeVarTuple("_Ts")
 # rounds a wait down and then checks the clock again. If the clock did not move between
 # two jumps, such code would loop forever.
 _TURN = 1e-6
-# In seconds. No real monotonic clock starts at zero. The value is low, so that rounding
-# errors stay below a nanosecond.
-_START = 1000.0
+# In seconds. No real monotonic clock starts at zero. Hardly any machine runs for exactly
+# that long, so this clock is not taken for a real one. The value is low enough for
+# rounding errors to stay below a nanosecond.
+_START = 1_000_000.0
 # In seconds. On loopback, the kernel delivers bytes within the system call of the
 # sender. A busy kernel may take some ten microseconds more. Each jump of the clock
 # takes this time, so it must be short.

@@ -16,6 +16,7 @@ from support.limiter_model import (
     AT_REST,
     STALLS,
     busiest_second,
+    come_to_rest,
     made,
     moments,
     now,
@@ -91,7 +92,7 @@ async def perform(call: Call, limiter: Limiter, arrivals: list[float]) -> None:
             limiter.answered(granted, refused=call.refused)
         else:
             arrivals.append(min(granted + call.there, now() + ALLOWANCE))
-            limiter.given_up()
+            limiter.given_up(granted)
 
 
 async def carry_out(
@@ -136,7 +137,7 @@ def test_no_slot_is_lost_by_cancellation(
         await carry_out(calls, stalls, used)
         usage = used.usage()
         assert (usage.waiting, usage.in_flight, usage.expected_wait) == (0, 0, 0)
-        await asyncio.sleep(AT_REST)
+        await come_to_rest(used)
         return used, await pace(used, 15), await pace(made(5, burst), 15)
 
     used, times, fresh = run(afterwards())

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.limiter_model import (
-    AT_REST,
     STALLS,
     busiest_second,
+    come_to_rest,
     made,
     moments,
     now,
@@ -303,7 +303,9 @@ def test_no_slot_is_lost_in_the_limiter(
             try:
                 await asyncio.sleep(each.length)
             finally:
-                limiter.given_up() if each.times == 1 else limiter.answered(now() - 0.1)
+                limiter.given_up(now()) if each.times == 1 else limiter.answered(
+                    now() - 0.1
+                )
 
     async def afterwards() -> None:
         limiter, sent = made(5, burst), list[float]()
@@ -317,7 +319,7 @@ def test_no_slot_is_lost_in_the_limiter(
             len(sent),
         )
         assert limiter.queue.waiting == dict.fromkeys(PRIORITIES, 0)
-        await asyncio.sleep(AT_REST)
+        await come_to_rest(limiter)
         assert await pace(limiter, 15) == pytest.approx(
             await pace(made(5, burst), 15), abs=0.005
         )

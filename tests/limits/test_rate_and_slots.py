@@ -24,6 +24,7 @@ from support.raw_server import OWN_STATUS, answer, scripted, with_http
 
 from edgegap_async import Limits
 from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.slots import Slots
 
 
 @pytest.mark.parametrize(
@@ -41,19 +42,50 @@ from edgegap_async._limits.limiter import Limiter
         (Limits(deploy=2.5), 1, 2, 2 * 1.002),
         (Limits(deploy=1), 1, 1, 4 * 1.002),
         (Limits(deploy=0.5), 1, 1, 4 * 2.002),
-        (Limits(deploy=10, share=0.01), 1, 1, 4 * 10.002),
+        (Limits(deploy=0.1), 1, 1, 4 * 10.002),
         (Limits.off(), 50, 50, 0),
     ],
 )
 def test_each_limit_has_its_documented_pace(
     limits: Limits, at_once: int, in_a_second: int, fifth: float
 ) -> None:
-    times = run(pace(Limiter(limits.kept("deploy")), 50))
+    times = run(pace(Limiter(Slots(limits.kept("deploy"))), 50))
     assert (sum(time < 0.001 for time in times), sum(time < 1 for time in times)) == (
         at_once,
         in_a_second,
     )
     assert times[4] == pytest.approx(fifth, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"share": 1 / 12}, "0.0833 leaves 0.83 of the 10 .* list limit"),
+        ({"share": 0.01, "list": None}, "deploy limit"),
+        ({"deploy": 2, "share": 0.4}, "0.4 leaves 0.8 of the 2 .* deploy limit"),
+        ({"other": 0.5, "share": 0.99}, "0.5 .* other limit"),
+    ],
+)
+def test_a_share_of_less_than_one_request_per_second_is_refused(
+    limits: dict[str, float | None], named: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^limits: share of .*{named}"):
+        Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(share=0.1),
+        Limits(deploy=49, status=49, list=49, other=49, share=1 / 49),
+        Limits(list=0.5),
+        Limits(list=None, share=0.05),
+        Limits.off(),
+    ],
+)
+def test_a_share_of_one_request_per_second_is_allowed(limits: Limits) -> None:
+    rates = [limits.kept(name).rate for name in ("deploy", "status", "list", "other")]
+    assert all(rate is None or rate == 0.5 or rate > 0.999 for rate in rates)
 
 
 @plans
@@ -143,11 +175,6 @@ def test_a_plain_aiolimiter_exceeds_the_limit_under_the_same_load() -> None:
     [
         (0.0, lambda limiter: limiter.answered(now()), 1.002),
         (1.5, lambda limiter: limiter.answered(now()), 1.002),
-        # The request may still be on its way, for as long as the longest round trip.
-        (0.0, Limiter.given_up, 1.252),
-        (1.5, Limiter.given_up, 2.502),
-        # A request is on its way for two seconds at most.
-        (30.0, Limiter.given_up, 3.002),
         # The slot is back at once. The next call waits for the shaper.
         (0.0, Limiter.never_sent, 0.091),
     ],
@@ -160,11 +187,13 @@ def test_a_slot_comes_back_one_period_after_its_request_ends(
         await slot(limiter)
         limiter.answered(now() - round_trip)
         await asyncio.sleep(5)
-        for _ in range(10):
-            await slot(limiter)
         start = now()
-        for _ in range(10):
-            ends(limiter)
+        # A part of the slots is a reserve while requests have no answer.
+        for count in (7, 3):
+            for _ in range(count):
+                await slot(limiter)
+            for _ in range(count):
+                ends(limiter)
         await slot(limiter)
         limiter.never_sent()
         return now() - start
@@ -175,13 +204,13 @@ def test_a_slot_comes_back_one_period_after_its_request_ends(
 def test_a_slow_request_delays_no_other_slot() -> None:
     async def wait() -> float:
         limiter, start = made(10, 10), now()
-        for _ in range(10):
-            await slot(limiter)
-        limiter.given_up()
+        await slot(limiter)
         for _ in range(9):
+            await slot(limiter)
             limiter.answered(now())
         await slot(limiter)
         limiter.answered(now())
+        limiter.answered(start)
         return now() - start
 
     assert run(wait()) == pytest.approx(1.002, abs=0.0005)
@@ -265,3 +294,23 @@ async def test_a_retry_goes_first_and_never_fails_because_of_the_queue() -> None
             "first",
         ]
         await asyncio.gather(*queue)
+
+
+async def test_requests_that_were_never_sent_are_in_no_busiest_second() -> None:
+    async with scripted(closed=True) as (edgegap, server):
+        calls = [edgegap.deployments.status("c065", timeout=3) for _ in range(40)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        usage = edgegap.usage()["status"]
+        assert (usage.sent, usage.busiest_second, len(server.arrivals)) == (0, 0, 0)
+        await server.listen()
+        for _ in range(3):
+            await edgegap.deployments.status("c065")
+        usage = edgegap.usage()["status"]
+        assert (usage.sent, usage.busiest_second, len(server.arrivals)) == (3, 3, 3)
+
+
+async def test_the_busiest_second_is_that_of_the_server() -> None:
+    async with scripted() as (edgegap, server):
+        for _ in range(70):
+            await edgegap.deployments.status("c065")
+        assert edgegap.usage()["status"].busiest_second == busiest_second(server.times)

@@ -138,6 +138,6 @@ def test_it_works_as_a_loop_factory_and_leaves_nothing_open() -> None:
         return now()
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        assert runner.run(main()) == pytest.approx(1050, abs=1)
+        assert runner.run(main()) == pytest.approx(1_000_050, abs=1)
     # An open loop or socket would cause a warning, and warnings are errors.
     gc.collect()

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from edgegap_async._limits.limiter import Limiter
+from edgegap_async._limits.slots import Slots
 from edgegap_async.endpoints import Limit
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -51,7 +52,7 @@ def stall(seconds: float) -> None:
 
 
 def made(rate: float | None, burst: int | None = None) -> Limiter:
-    return Limiter(Limit("deploy", rate, burst))
+    return Limiter(Slots(Limit("deploy", rate, burst)))
 
 
 async def slot(limiter: Limiter, ticket: int | None = None) -> None:
@@ -74,6 +75,15 @@ def busiest_second(times: list[float]) -> int:
     return max(
         (sum(start <= time < start + 1 for time in times) for start in times), default=0
     )
+
+
+async def come_to_rest(limiter: Limiter) -> None:
+    """Wait until all slots are back. An answer resolves the doubt about requests that
+    were given up.
+    """
+    await slot(limiter)
+    limiter.answered(now())
+    await asyncio.sleep(AT_REST)
 
 
 async def pace(limiter: Limiter, count: int) -> list[float]:

@@ -151,7 +151,7 @@ def one_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 WRITES: list[Callable[[EdgegapSession, str], Awaitable[object]]] = [
     lambda it, _: it.deployments.deploy("game", "1", users=["::1"]),
-    lambda it, request_id: it.tags.create(request_id, f"tag-{now():g}"),
+    lambda it, request_id: it.tags.create(request_id, f"tag-{now():.6f}"),
 ]
 
 

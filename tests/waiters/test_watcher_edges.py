@@ -103,7 +103,9 @@ async def test_a_cancelled_waiter_does_not_delay_others() -> None:
         sim.faults = []
         for wait in gone:
             wait.cancel()
-        assert (await last)[0] < 0.4
+        # Their slots come back once a request that was sent later is answered: one a
+        # second probes for that.
+        assert (await last)[0] < 1.2
 
 
 async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:

@@ -1,6 +1,7 @@
 """Processes requests. Each request has these steps, in this order:
 
-    dead connection? -> read the request -> delay_before -> count; over the limit: 429
+    dead connection? -> read the request -> delay_before -> wait while a proxy stalls
+        -> count; over the limit: 429
         -> fault `-before`, or a 429 by a fault
         -> authorize -> carry out the operation
         -> fault `-after`
@@ -19,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from random import Random
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -85,6 +87,7 @@ class RequestPipeline:
         self._random = Random(f"delays of {seed}")
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
+        self._stalled_until = -inf
         # When the latest response was sent, for each connection.
         self._used: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
 
@@ -117,6 +120,7 @@ class RequestPipeline:
             # The request is incomplete, so it never counts.
             return to_aiohttp(JsonResponse(400, {"message": "Incomplete request"}))
         await self._delay(self._options.delay_before)
+        await self._stall()
         response = await self._count_and_respond(operation, limit, request, body)
         await self._delay(self._options.delay_after)
         if request.transport is not None:
@@ -214,6 +218,14 @@ class RequestPipeline:
         token = authorization[len(_SCHEME) :].strip()
         if scheme != _SCHEME or not token or self._options.token not in (None, token):
             raise ApiError(401, "Invalid authorization token")
+
+    def stall(self, seconds: float) -> None:
+        """Hold all requests for so many seconds from now."""
+        self._stalled_until = self._loop.time() + seconds
+
+    async def _stall(self) -> None:
+        if (seconds := self._stalled_until - self._loop.time()) > 0:
+            await asyncio.sleep(seconds)
 
     async def _delay(self, delay: Delay) -> None:
         if (seconds := draw_delay(delay, self._random)) > 0:

@@ -1,0 +1,207 @@
+"""Slots that several event loops share. The tests pass the time, so nothing waits."""
+
+from math import inf
+from weakref import ref
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.limiter_model import busiest_second, plans
+
+from edgegap_async._limits.measurements import MOST_TIMES, Traffic
+from edgegap_async._limits.slots import OFFER, Held, Slots, Taker
+from edgegap_async.endpoints import Limit
+
+# Seconds from an answer until its slot is back.
+BACK = 1.002
+
+
+class Loop:
+    """A taker that counts how often it was woken."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.held, self.place, self.woken = Held(), ref[Taker](self), 0
+        slots.join(self)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def waiting_since(self) -> float | None:
+        return None
+
+
+def shared(rate: float, loops: int) -> tuple[Slots, list[Loop]]:
+    slots = Slots(Limit("deploy", rate))
+    return slots, [Loop(slots) for _ in range(loops)]
+
+
+def use(slots: Slots, loop: Loop, now: float) -> bool:
+    """Take a slot, and return it as if the answer came at once."""
+    if not slots.take(now, loop):
+        return False
+    slots.start(loop)
+    slots.answered(now, now, loop)
+    return True
+
+
+def test_slots_that_come_back_go_round_the_loops_that_wait() -> None:
+    slots, loops = shared(6, 3)
+    for place in range(6):
+        assert use(slots, loops[0], place * 0.1)
+    order = []
+    for place in range(6):
+        now = BACK + place * 0.1 + 0.001
+        for each in loops:
+            slots.wait(now, each)
+        # The last loop always looks first.
+        served = [loop for loop in reversed(loops) if use(slots, loop, now)]
+        assert len(served) == 1
+        slots.leave(served[0])
+        order.append(loops.index(served[0]))
+    assert order == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_newcomer_does_not_overtake_a_loop_that_waits() -> None:
+    slots, (waiting, newcomer) = shared(1, 2)
+    assert use(slots, waiting, 0.0)
+    slots.wait(0.5, waiting)
+    assert not slots.take(BACK, newcomer)
+    assert slots.take(BACK, waiting)
+
+
+def test_a_loop_that_misses_its_turn_delays_the_others_once() -> None:
+    slots, (blocked, other) = shared(2, 2)
+    assert use(slots, other, 0.0)
+    assert use(slots, other, 0.0)
+    slots.wait(0.1, blocked)
+    slots.wait(0.1, other)
+    assert slots.take(BACK, other)
+    assert not slots.take(BACK, other)
+    assert slots.wait(BACK, other) == pytest.approx(BACK + OFFER)
+    assert slots.take(BACK + OFFER, other)
+    for _ in range(2):
+        slots.start(other)
+        slots.answered(BACK + OFFER, BACK, other)
+    # The blocked loop has lost its place, until it looks again.
+    assert slots.take(2 * BACK + OFFER + 0.001, other)
+
+
+def test_a_loop_that_is_gone_holds_up_nobody() -> None:
+    slots, loops = shared(1, 2)
+    gone, other = loops
+    assert use(slots, other, 0.0)
+    slots.wait(0.1, gone)
+    del gone, loops
+    slots.wait(0.1, other)
+    assert slots.take(BACK + OFFER, other) or slots.take(BACK + 2 * OFFER, other)
+
+
+def test_loops_that_wait_are_woken_when_a_slot_is_back_sooner_than_known() -> None:
+    slots, (one, other) = shared(1, 2)
+    assert slots.take(0.0, one)
+    slots.start(one)
+    # In flight, so no time is known at which its slot comes back.
+    assert slots.wait(0.0, other) == inf
+    slots.answered(3.0, 0.0, one)
+    assert other.woken == 1
+    assert slots.wait(3.0, other) == 3.0 + BACK
+    slots.wait(3.0, one)
+    assert slots.take(3.0 + BACK, other)
+    woken = one.woken
+    slots.put_back(other)
+    assert one.woken == woken + 1
+
+
+def test_what_an_ended_loop_holds_comes_back_once() -> None:
+    slots, (ended, other) = shared(4, 2)
+    for _ in range(3):
+        assert slots.take(0.0, ended)
+    slots.start(ended)
+    slots.abandon(ended.held)
+    slots.abandon(ended.held)
+    assert not slots.take(0.5, other)
+    # Reported by a finalizer, long after.
+    slots.given_up(2.0, 0.0, ended)
+    assert slots.traffic.in_flight == 0
+    # The answer to a later request shows that they are not on their way any more.
+    assert not slots.take(10.0, other)
+    assert slots.probe(10.0, other, newcomer=True)
+    slots.start(other)
+    slots.answered(10.0, 10.0, other)
+    taken = [use(slots, other, 10.0 + BACK) for _ in range(5)]
+    assert taken == [True, True, True, True, False]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(0, 15).map(lambda steps: steps / 50),
+        st.sampled_from(
+            ["answered", "answered", "given up", "never sent", "abandoned"]
+        ),
+        st.integers(0, 20).map(lambda steps: steps / 50),
+    ),
+    min_size=10,
+    max_size=80,
+)
+
+
+@plans
+@given(STEPS, st.integers(2, 5))
+def test_no_second_sees_more_than_the_limit_however_many_loops_send(
+    steps: list[tuple[int, float, str, float]], rate: int
+) -> None:
+    """Each step: which loop, seconds before it, how a request ends, and after how long.
+
+    The server counts a request halfway. A request that is given up arrives up to 0.2 s
+    later.
+    """
+    slots, loops = shared(rate, 3)
+    now, arrivals = 0.0, list[float]()
+    ends: list[tuple[float, int, int, str, float]] = []
+    for number, (which, pause, end, length) in enumerate(steps):
+        now += pause
+        for each in sorted(due for due in ends if due[0] <= now):
+            ends.remove(each)
+            when, _, loop, how, sent = each
+            if how == "answered":
+                slots.answered(when, sent, loops[loop])
+            elif how == "given up":
+                slots.given_up(when, sent, loops[loop])
+            elif how == "never sent":
+                slots.never_sent(loops[loop])
+        if end == "abandoned":
+            if not any(due[2] == which for due in ends):
+                continue
+            ends = [due for due in ends if due[2] != which]
+            slots.abandon(loops[which].held)
+            loops[which] = Loop(slots)
+        elif slots.take(now, loops[which]):
+            slots.start(loops[which])
+            ends.append((now + length, number, which, end, now))
+            if end != "never sent":
+                late = length + 0.2 if end == "given up" else length / 2
+                arrivals.append(now + late)
+        else:
+            slots.wait(now, loops[which])
+    assert busiest_second(sorted(arrivals)) <= rate
+
+
+def test_the_busiest_second_counts_requests_by_the_time_they_were_sent() -> None:
+    traffic = Traffic()
+    for sent in (5.0, 5.9, 4.95, 0.0, 6.2, 5.94):
+        traffic.count_sent(sent)
+    # From 4.95 on: 4.95, 5, 5.9 and 5.94.
+    assert traffic.busiest_second() == 4
+    # A request that was sent among them ends much later.
+    traffic.count_sent(25.0)
+    traffic.count_sent(5.5)
+    assert traffic.busiest_second() == 5
+
+
+def test_the_busiest_second_keeps_a_bounded_number_of_times() -> None:
+    traffic = Traffic()
+    for number in range(100_000):
+        traffic.count_sent(number / 2048)
+    assert traffic.busiest_second() == 2048
+    assert len(vars(traffic)["_sent"]) <= MOST_TIMES
