@@ -144,6 +144,8 @@ class EdgegapSession:
 
         A tag stands for a deploy whose outcome is unknown. A server may be running under
         it, or may turn up within five minutes; `deployments.reap` searches again.
+        (None, None) stands for deploys with `once=False` whose outcome nobody got: they
+        have no tag to search for.
         """
         return self._deploys.leftovers
 

@@ -26,6 +26,8 @@ from edgegap_async.simulator.faults import KINDS
 TAG = re.compile("once-[0-9a-f]{15}")
 # these leave nothing open
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "dead-connection"}
+# a gateway refuses what was done (test_refusals.py)
+REFUSED_ALL_THE_SAME = {"422-after", "429-after"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "processed-late": 2.0}
 # raised at once, whatever was started (test_refusals.py)
 REFUSED = {"401", "403-before", "403-after", "redirect-before", "redirect-after"} | {
@@ -35,7 +37,7 @@ KIND = [
     name
     for name, kind in KINDS.items()
     if "deployments.deploy" in kind.operations
-    and name not in {"422", *REFUSED}
+    and name not in {"422", *REFUSED, *REFUSED_ALL_THE_SAME}
     # These start two servers (tests/simulator/test_gateway_faults.py).
     and not name.startswith("twice-")
 ]

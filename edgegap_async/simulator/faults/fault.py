@@ -32,15 +32,15 @@ class Fault:
         no response      cut-before, cut-after, hang-before, hang-after,
                          processed-late (takes seconds), dead-connection
         wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
-                         -before and -after; 422 (only deploys); 429, 429-seconds,
-                         429-date (the last two take seconds); 404-text, 404-html,
-                         404-empty, 404-json (as from a gateway); not-found (as from
-                         the API)
+                         -before and -after; 422, 422-after (only deploys); 429,
+                         429-seconds, 429-date, 429-after (the last three take
+                         seconds); 404-text, 404-html, 404-empty, 404-json, 404-after
+                         (as from a gateway); not-found (as from the API)
         sent twice       twice-first, twice-second, twice-502, twice-hang,
                          twice-late-502, twice-late-hang (only deploys; all take
                          seconds)
         broken response  late (takes seconds), truncated, stalled, not-json,
-                         invalid-utf8, empty, no-id
+                         invalid-utf8, empty, no-id, page-before
         wrong list       lag (takes seconds), filters-ignored, filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled, total-missing,
