@@ -75,7 +75,7 @@ LAYERS = [
     ("_deploys.pending",),
     ("_deploys.manager",),
     ("_deploys.batch",),
-    ("resources", "resources._options"),
+    ("resources", "resources._in_use", "resources._options"),
     ("resources.*",),
     ("session",),
     ("container",),

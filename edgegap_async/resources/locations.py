@@ -7,13 +7,14 @@ from .._transport.client import Timeout, Transport
 from ..endpoints import LOCATIONS
 from ..models._check import optional_text
 from ..models.location import Locations as LocationsAnswer
+from ._in_use import OpenSession
 
 
 class Locations:
     """Where servers can run."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, session: OpenSession) -> None:
+        self._transport, self._session = transport, session
 
     async def list(
         self,

@@ -8,6 +8,7 @@ from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
+from ._in_use import OpenSession
 
 
 class Tags:
@@ -15,8 +16,8 @@ class Tags:
     and raises `EdgegapError`.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, session: OpenSession) -> None:
+        self._transport, self._session = transport, session
 
     async def list(
         self,

@@ -142,6 +142,7 @@ def test_a_program_that_an_event_ends_leaves_no_server(
     gc.collect()
     assert len(edgegap_simulator.deployed()) == 1
     assert unnamed(sessions[0], edgegap_simulator, []) == set()
+    asyncio.run(sessions[0].aclose())
 
 
 @pytest.mark.parametrize("act", [cancelled, fatal, ZeroDivisionError])

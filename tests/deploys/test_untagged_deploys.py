@@ -105,3 +105,4 @@ def test_the_end_of_the_loop_warns_of_a_deploy_without_a_tag(
     edgegap = asyncio.run(main())
     assert edgegap.leftovers == (UNNAMED,)
     assert len(warnings_of(caplog)) == 1
+    asyncio.run(edgegap.aclose())
