@@ -72,7 +72,7 @@ LAYERS = [
         "_deploys.tag_search",
         "_deploys.webhook_router",
     ),
-    ("_deploys.pending",),
+    ("_deploys.handled", "_deploys.pending"),
     ("_deploys.manager",),
     ("_deploys.batch",),
     ("resources", "resources._in_use", "resources._options"),
