@@ -29,6 +29,7 @@ from .models._check import (
     seconds,
     token_text,
 )
+from .resources._in_use import OpenSession
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -124,14 +125,15 @@ class EdgegapSession:
             on_intent=on_intent,
             webhooks=_receiver(webhooks),
         )
-        # Nobody has called `aclose` so far.
-        self._open = True
-        self.deployments: Deployments = Deployments(self._transport, self._deploys)
-        self.locations: Locations = Locations(self._transport)
-        self.private_fleets: PrivateFleets = PrivateFleets(
-            self._transport, self._deploys
+        self._session = OpenSession(self._transport, self._deploys.close_soon)
+        self.deployments: Deployments = Deployments(
+            self._transport, self._deploys, self._session
         )
-        self.tags: Tags = Tags(self._transport)
+        self.locations: Locations = Locations(self._transport, self._session)
+        self.private_fleets: PrivateFleets = PrivateFleets(
+            self._transport, self._deploys, self._session
+        )
+        self.tags: Tags = Tags(self._transport, self._session)
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: deploy, status, list and other."""
@@ -146,6 +148,8 @@ class EdgegapSession:
 
         A tag stands for a deploy whose outcome is unknown. A server may be running under
         it, or may turn up within five minutes; `deployments.reap` searches again.
+        (None, None) stands for deploys with `once=False` whose outcome nobody got: they
+        have no tag to search for.
         """
         return self._deploys.leftovers
 
@@ -167,21 +171,8 @@ class EdgegapSession:
         After its loop has ended, it only releases what it holds. A session that nobody
         has closed closes itself when its loop is shut down (`asyncio.run` does that).
         """
-        self._open = False
+        self._session.closed = True
         await self._deploys.aclose()
-
-    def __del__(self) -> None:
-        # It may have failed in its constructor.
-        if not getattr(self, "_open", False) or self._transport.loop is None:
-            return
-        warn(
-            f"the EdgegapSession for {self._transport.base_url} was not closed: use "
-            "`async with`, or call `aclose()`",
-            ResourceWarning,
-            source=self,
-            stacklevel=1,
-        )
-        self._deploys.close_soon()
 
     async def __aenter__(self) -> Self:
         self._transport.enter()

@@ -27,6 +27,7 @@ from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
 from ..models._check import fail, flag, instance, one_of, optional_seconds, whole_number
 from ..models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from ..models.deployment import ReadyDeployment
+from .handled import HandledLeases
 from .leases import Lease
 from .manager import DeployManager
 from .state import DeployRecord, DeployState
@@ -122,13 +123,8 @@ class DeployStream:
         # A task asks for an outcome.
         self._asked = asyncio.Event()
         self._asking = 0
-        # The servers of the outcomes that are being handled: by tasks that are not over,
-        # and by whoever awaits a task that has only taken an outcome, as
-        # `asyncio.wait_for` makes one in Python 3.11.
-        self._handled_by: dict[asyncio.Task[object], Lease] = {}
-        self._handled: list[Lease] = []
-        # Of tasks that have ended without an exception since an outcome was asked for.
-        self._finished: list[Lease] = []
+        # The servers of the outcomes that are being handled.
+        self._handled = HandledLeases()
         self._items: dict[_Item, asyncio.Task[None]] = {}
         self._waits: set[asyncio.Timeout] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -189,7 +185,7 @@ class DeployStream:
             ExceptionGroup: `on_intent` failed. Nothing more is started, and servers
                 without an outcome are stopped.
         """
-        self._release_handled()
+        self._handled.asked()
         self._asking += 1
         self._asked.set()
         try:
@@ -206,39 +202,11 @@ class DeployStream:
         if self._slots:
             self._slots.release()
         if state is DeployState.LEASED:
-            self._handle(lease)
+            self._handled.taken(lease)
         elif outcome.deployment:
             error = self._manager.not_yours(lease.record)
             return structs.replace(outcome, deployment=None, error=error)
         return outcome
-
-    def _release_handled(self) -> None:
-        """The next outcome is asked for, so the latest one was handled."""
-        for lease in (*self._handled, *self._finished):
-            _release(lease)
-        self._handled.clear()
-        self._finished.clear()
-        task = asyncio.current_task()
-        if task and (previous := self._handled_by.pop(task, None)):
-            _release(previous)
-
-    def _handle(self, lease: Lease) -> None:
-        task = asyncio.current_task()
-        self._handled.append(lease)
-
-        def attribute() -> None:
-            if task and not task.done() and lease in self._handled:
-                self._handled.remove(lease)
-                self._handled_by[task] = lease
-                task.add_done_callback(self._handler_done)
-
-        # A task that has only taken the outcome is done by then.
-        asyncio.get_running_loop().call_soon(attribute)
-
-    def _handler_done(self, task: asyncio.Task[object]) -> None:
-        if lease := self._handled_by.pop(task, None):
-            failed = task.cancelled() or task.exception() is not None
-            (self._handled if failed else self._finished).append(lease)
 
     async def run(self, requests: Requests) -> None:
         """Start each request as soon as there is room for it, until all are resolved."""
@@ -385,19 +353,7 @@ class DeployStream:
             if isinstance(left, tuple):
                 self._manager.leases.end(left[1])
         self._resolved.put_nowait(None)
-        for lease in (*self._handled, *self._handled_by.values()):
-            if failed:
-                self._manager.leases.end(lease)
-            else:
-                _release(lease)
-        for lease in self._finished:
-            _release(lease)
-
-
-def _release(lease: Lease) -> None:
-    """The server is the caller's, unless it is being stopped."""
-    if lease.record.state is DeployState.LEASED:
-        lease.release()
+        self._handled.close(self._manager.leases.end, failed=failed)
 
 
 def _of_kind(request: object, kind: type[DeployRequest]) -> DeployRequest:

@@ -1,12 +1,15 @@
 """Whether a deployment is really gone when an answer says that it is not found.
 
-TERMINATED                      gone, at any age
-less than 30 s old              never gone: replicas lag, so "not found" may mean "not
+TERMINATED, or a 410 whose
+  message names the ID or a
+  deployment                    gone, at any age: the API knows that it has existed
+less than 30 s old when the
+  request was sent              never gone: replicas lag, so "not found" may mean "not
                                 visible yet"
-the API's 400, or a 404 or 410
-  whose message names the ID
-  or a deployment               gone; while callers wait for it to be READY, a list must
-                                confirm a 404 or 410
+the API's 400, or a 404 whose
+  message names the ID or a
+  deployment                    gone; while callers wait for it to be READY, a list must
+                                confirm a 404
 any other 404 or 410            perhaps a gateway's: gone if a list confirms it. Where no
                                 list can be proven, three such answers in the API's form
                                 over 10 s; pages of HTML and empty bodies never count
@@ -72,10 +75,11 @@ class Existence:
         """Whether the status of a deployment shows that it is gone. False if the status
         could not be had.
         """
+        asked = loop_time()
         try:
             return await is_terminated(transport, request_id)
         except ApiError as error:
-            return await self.is_gone(transport, request_id, error, None)
+            return await self.is_gone(transport, request_id, error, asked, None)
         except EdgegapError:
             return False
 
@@ -84,6 +88,7 @@ class Existence:
         transport: Transport,
         request_id: str,
         error: ApiError,
+        asked: float,
         deadline: float | None,
         *,
         doubt: bool = False,
@@ -91,20 +96,23 @@ class Existence:
         """Whether an error response means that the deployment is gone.
 
         Args:
-            doubt: a 404 or 410 must be confirmed even if it is the API's own: among
-                other answers, a replica that lags may say so for seconds.
+            doubt: a 404 must be confirmed even if it is the API's own: among other
+                answers, a replica that lags may say so for seconds.
             transport: for the list that confirms it.
+            asked: when the request was sent, on the loop's clock. The process may have
+                been suspended between its answer and now.
             deadline: when the caller can't wait for a confirmation any longer, on the
                 loop's clock.
         """
         if not is_gone(error):
             self.heard(request_id)
             return False
-        now = loop_time()
-        if self._records.age(request_id, now) < YOUNG:
+        named = names_deployment(error, request_id)
+        if named and error.status == 410:
+            return True
+        if self._records.age(request_id, asked) < YOUNG:
             return False
         doubt = doubt and error.status != 400 and not self._has_ended(request_id)
-        named = names_deployment(error, request_id)
         if named and not doubt:
             return True
         listed = _Listed.UNPROVEN
@@ -117,7 +125,7 @@ class Existence:
             return True
         if listed is _Listed.SHOWN:
             return False
-        return error.from_api and self._answered_often(request_id, now)
+        return error.from_api and self._answered_often(request_id, asked)
 
     def age(self, request_id: str) -> float:
         """Seconds since this session first saw the deployment. Infinity: long ago."""
@@ -133,11 +141,12 @@ class Existence:
         if record:
             record.not_found = (0, 0.0)
 
-    def _answered_often(self, request_id: str, now: float) -> bool:
+    def _answered_often(self, request_id: str, asked: float) -> bool:
         record = self._records.of(request_id)
         count, since = record.not_found
-        record.not_found = (count + 1, since if count else now)
-        return count + 1 >= ENOUGH_ANSWERS and now - record.not_found[1] >= LEAST_SPAN
+        since = since if count else asked
+        record.not_found = (count + 1, since)
+        return count + 1 >= ENOUGH_ANSWERS and asked - since >= LEAST_SPAN
 
     async def _look(self, transport: Transport, request_id: str) -> _Listed:
         """What a list says."""

@@ -17,7 +17,6 @@ from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
 from ..endpoints import Endpoint
 from ..errors import (
-    AllocationFailed,
     DeadlineExceeded,
     DeployOutcomeUnknown,
     EdgegapError,
@@ -254,16 +253,21 @@ class DeployManager:
         record = pending.record
         pending.left = record.withdrawn = True
         if task.done():
-            if not task.cancelled() and task.exception() is None:
-                self.stop(record)
-                return True
-            return record.state not in FINAL
+            # The task may be cancelled although it has got its server.
+            self.stop(record)
+            succeeded = not task.cancelled() and task.exception() is None
+            return succeeded or record.state not in FINAL
         unsent, may_have_started = pending.unsent, record.may_have_started
+        between_attempts = pending.between_attempts
         record.on(event)
         if unsent:
             # `give_up` takes effect in the loop's next turn. If body bytes are written
             # before that, the tag is searched for.
             pending.give_up()
+            return False
+        if between_attempts:
+            # Its tag is searched for, as after any other refusal by a gateway.
+            task.cancel()
             return False
         if may_have_started:
             pending.search_beside()
@@ -278,12 +282,11 @@ class DeployManager:
         record = pending.record
         try:
             accepted = await pending.run(transport, self._on_intent)
-        except AllocationFailed:
-            if record.state is DeployState.STOPPING:
-                self._stop_new(record)
-            raise
-        except asyncio.CancelledError:
+        except BaseException:
+            if pending.unknown and not record.wanted:
+                self._name((None, None))
             if record.state in (DeployState.ACCEPTED, DeployState.STOPPING):
+                # After a failed allocation, or with a server for which nobody waits.
                 record.on(Event.STOP)
                 self._stop_new(record)
             raise
@@ -379,13 +382,16 @@ class DeployManager:
         request_id = record.request_id or ""
         if not (self._background or self._callers).closed:
             return self.stopper.stop(request_id)
-        self.leftovers = (*self.leftovers, (request_id, record.tag))
+        self._name((request_id, record.tag))
         log.warning(
             "session closed: deployment %s may still be running",
             request_id,
             extra={"request_id": request_id},
         )
         return None
+
+    def _name(self, leftover: Leftover) -> None:
+        self.leftovers = tuple(dict.fromkeys((*self.leftovers, leftover)))
 
     def running(
         self,
@@ -556,7 +562,10 @@ class DeployManager:
             self.watched_tags = tuple(self._tag_search.watched_tags)
         if self.leftovers:
             names = ", ".join(
-                request_id or f"a server under the tag {tag}"
+                request_id
+                or (
+                    f"a server under the tag {tag}" if tag else "a server without a tag"
+                )
                 for request_id, tag in self.leftovers
             )
             log.warning("session closed: these may still be running: %s", names)

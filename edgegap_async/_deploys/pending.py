@@ -18,6 +18,7 @@ from ..errors import (
     AllocationFailed,
     DeployOutcomeUnknown,
     EdgegapError,
+    RateLimited,
     may_be_done,
 )
 from ..models.deploy import DeploymentAccepted
@@ -55,6 +56,10 @@ class PendingDeploy:
     Attributes:
         failure: of its latest attempt that failed.
         left: the caller has left.
+        unknown: it was cut off without a tag of its own, so nobody finds out whether a
+            server was started.
+        between_attempts: it waits for its next attempt, after one that a gateway has
+            refused and that may be done all the same.
     """
 
     def __init__(
@@ -69,17 +74,24 @@ class PendingDeploy:
         self.record, self.deadline, self.search = record, deadline, search
         self.failure: EdgegapError | None = None
         self.left: bool = False
+        self.unknown: bool = False
+        self.between_attempts: bool = False
         self._send, self._router, self._capacity = send, router, capacity
         # Of the latest attempt, for webhooks.
         self.nonce: str = ""
         # Under way.
         self._attempt: Attempt | None = None
+        # When it was sent. The record has the time of the first one under its tag.
+        self._attempt_at: float | None = None
         self._slow: asyncio.TimerHandle | None = None
         # The server of an earlier attempt, which has turned up while this one waited.
         self._late: DeploymentAccepted | None = None
         self._turned_up = asyncio.Event()
         # A request was sent, whatever became of it.
         self.ever_sent: bool = False
+        # A gateway may have answered a request under the present tag after it was done,
+        # so the tag is searched for even if a later request under it is refused.
+        self._doubtful: bool = False
 
     async def run(
         self, transport: Transport, on_intent: OnIntent | None
@@ -101,13 +113,12 @@ class PendingDeploy:
                 return self._late
             self._failed(error)
             raise
-        except asyncio.CancelledError:
-            if self.record.state is DeployState.QUEUED:
-                self.record.on(Event.LEAVES)
+        except GeneratorExit:
+            # The loop has ended around it.
             raise
-        except Exception as error:
-            # For example of `on_intent`.
-            self._failed(error)
+        except BaseException as error:
+            # The program has cancelled the task, or a callback of the user has raised.
+            self._cut_off(error)
             raise
         finally:
             self._ended()
@@ -117,7 +128,10 @@ class PendingDeploy:
     ) -> DeploymentAccepted:
         absent = 0
         while True:
+            if self._late:
+                return self._late
             tag = self.nonce = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
+            self._doubtful = False
             if self.record.tagged:
                 self.record.tag = tag
                 if on_intent:
@@ -125,12 +139,14 @@ class PendingDeploy:
             try:
                 accepted = await self._send(transport, tag, self.deadline.left(), self)
                 self._answered(tag, accepted.request_id, Event.ANSWERED)
+                self.record.sent_at = self._attempt_at
                 once_tag = tag if self.record.tagged else None
                 return structs.replace(accepted, once_tag=once_tag)
             except DeployOutcomeUnknown as error:
                 cause = error.__cause__ or error
                 self.record.on(Event.LOST)
                 if not self.record.tagged:
+                    self.unknown = True
                     raise
             request_id = await self._resolve(tag, cause)
             if request_id is not None:
@@ -211,39 +227,35 @@ class PendingDeploy:
             self.search.quarantine(tag, self.record)
             text = f"the search for the tag {tag} was inconclusive"
             raise _unknown(text, tag, cause) from cause
-        except asyncio.CancelledError:
-            self._cut_off()
-            raise
 
-    def _cut_off(self) -> None:
-        """The program has cancelled the task, perhaps as the loop is being shut down."""
-        self.record.on(Event.LOOP_ENDS)
-        if self.record.tag:
-            self.search.search_unwanted(self.record.tag, self.record)
+    def _cut_off(self, error: BaseException) -> None:
+        """Neither an answer nor an error of the API has ended the deploy."""
+        record = self.record
+        if record.state is DeployState.QUEUED:
+            left = isinstance(error, asyncio.CancelledError)
+            record.on(Event.LEAVES if left else Event.REFUSED)
+        elif record.state in UNDER_WAY:
+            self.unknown = not record.tagged
+            record.on(Event.LOOP_ENDS)
+            if record.tag:
+                self.search.search_unwanted(record.tag, record)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Withdrawn | EdgegapError) -> None:
         """The deploy has ended with an error."""
         record = self.record
-        if isinstance(error, Withdrawn):
-            if record.state is DeployState.QUEUED:
-                record.on(Event.LEAVES)
-        elif isinstance(error, AllocationFailed) and record.tagged:
+        if isinstance(error, AllocationFailed):
             error.once_tag = record.tag
+        if isinstance(error, AllocationFailed) and error.request_id and record.tag:
             record.request_id = error.request_id
-            if error.request_id and record.tag:
-                # A proxy may have sent the deploy twice, with a success for the other.
-                self.search.accepted(record.tag, record, error.request_id)
-            else:
-                self.search.forget(record.tag or "")
-            record.on(Event.NOT_ALLOCATED if error.request_id else Event.REFUSED)
-        elif (
-            record.tag
-            and record.state in UNDER_WAY
-            and isinstance(error, EdgegapError)
-            and may_be_done(error)
-        ):
+            # A proxy may have sent the deploy twice, with a success for the other.
+            self.search.accepted(record.tag, record, error.request_id)
+            record.on(Event.NOT_ALLOCATED)
+        elif self._doubtful and record.tag and record.state in UNDER_WAY:
             record.on(Event.REFUSED_BY_GATEWAY)
             self.search.search_unwanted(record.tag, record)
+        elif isinstance(error, Withdrawn):
+            if record.state is DeployState.QUEUED:
+                record.on(Event.LEAVES)
         elif record.state in (DeployState.QUEUED, *UNDER_WAY):
             self.search.forget(record.tag or "")
             record.on(Event.REFUSED)
@@ -288,7 +300,9 @@ class PendingDeploy:
         if self.record.withdrawn or self._late:
             raise Withdrawn("the deploy was withdrawn before it started anything")
         self.record.on(Event.SENT)
-        self.record.sent_at = now
+        self._attempt_at, self.between_attempts = now, False
+        if not self._doubtful:
+            self.record.sent_at = now
         self._attempt = attempt
         if self.record.tagged:
             loop = asyncio.get_running_loop()
@@ -308,17 +322,23 @@ class PendingDeploy:
             self._not_done()
 
     def _not_done(self) -> None:
+        if self._doubtful:
+            # An earlier request under this tag may be.
+            self.between_attempts = True
+            return
         self.search.forget(self.record.tag or "")
         self.record.on(Event.NOT_DONE)
 
     def interrupted(self, *, sent: bool) -> None:
         """A cancellation has ended an attempt."""
         if sent:
-            self._cut_off()
+            self._cut_off(asyncio.CancelledError())
 
     def failed(self, error: EdgegapError) -> None:
         """An attempt has failed."""
         self.failure = error
+        if self.record.tagged and (may_be_done(error) or _is_gateways_429(error)):
+            self._doubtful = True
 
     def retrying(self) -> None:
         """The attempts so far have started nothing, and another one follows.
@@ -330,6 +350,10 @@ class PendingDeploy:
             self._not_done()
         if self.record.withdrawn:
             raise Withdrawn("the deploy was withdrawn before it started anything")
+
+
+def _is_gateways_429(error: EdgegapError) -> bool:
+    return isinstance(error, RateLimited) and not error.from_api
 
 
 def _unknown(text: str, tag: str, cause: BaseException) -> DeployOutcomeUnknown:

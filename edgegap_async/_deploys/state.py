@@ -97,6 +97,8 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     },
     _S.SENDING: {
         **_ANSWERS,
+        # Again under the same tag: a gateway has refused the request before it.
+        _E.SENT: _S.SENDING,
         _E.SEARCH: _S.SEARCHING,
         _E.LEAVES: _S.SEARCHING,
         _E.CLOSES: _S.SEARCHING,
@@ -105,6 +107,7 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
     },
     _S.SEARCHING: {
         **_ANSWERS,
+        _E.SENT: _S.SEARCHING,
         _E.SEARCH: _S.SEARCHING,
         _E.FOUND: _S.ACCEPTED,
         _E.ABSENT: _S.QUEUED,

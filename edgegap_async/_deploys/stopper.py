@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline
+from .._transport.deadlines import Deadline, loop_time
 from ..endpoints import STOP
 from ..errors import (
     ApiError,
@@ -120,13 +120,15 @@ async def ensure_stopped(
     deadline = Deadline.after(timeout)
     pause = FIRST_PAUSE
     while True:
-        left = deadline.left()
+        asked = loop_time()
         try:
-            await _send_stop(transport, request_id, left)
+            await _send_stop(transport, request_id, deadline.left())
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
-            if await _means_gone(transport, existence, request_id, error, deadline):
+            if await _means_gone(
+                transport, existence, request_id, error, asked, deadline
+            ):
                 return
             _log_retry(request_id, error, pause)
         else:
@@ -158,13 +160,14 @@ async def _means_gone(
     existence: Existence,
     request_id: str,
     error: EdgegapError,
+    asked: float,
     deadline: Deadline,
 ) -> bool:
     """Whether an error of a stop means that the deployment is gone."""
     if not isinstance(error, ApiError):
         existence.heard(request_id)
         return False
-    if await existence.is_gone(transport, request_id, error, deadline.at):
+    if await existence.is_gone(transport, request_id, error, asked, deadline.at):
         return True
     if not is_gone(error):
         return False

@@ -181,6 +181,8 @@ class Transport:
         try:
             answer = await self._call(renamed, path_params, priority)
         except EdgegapError as error:
+            # Under the first path.
+            error.request_sent = True
             if isinstance(error, ApiError) and error.status in MOVED:
                 raise first from None
             if isinstance(error.__cause__ or error, ApiError | UnexpectedAnswer):

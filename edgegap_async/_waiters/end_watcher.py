@@ -304,7 +304,7 @@ class EndWatcher:
                 progress=waiter.poll,
             )
         except EdgegapError as error:
-            await self._failed(waiter, error)
+            await self._failed(waiter, error, began)
         else:
             self._seen(waiter, status)
         finally:
@@ -326,11 +326,13 @@ class EndWatcher:
         if waiter.claims(word, now, CONFIRM_AFTER):
             self._resolve(waiter, EndReason.STOPPED, exists=True)
 
-    async def _failed(self, waiter: EndWaiter, error: EdgegapError) -> None:
+    async def _failed(
+        self, waiter: EndWaiter, error: EdgegapError, asked: float
+    ) -> None:
         waiter.record_failure(error)
         waiter.failed_polls += 1
         if isinstance(error, ApiError) and await self._existence.is_gone(
-            self._transport, waiter.request_id, error, waiter.deadline
+            self._transport, waiter.request_id, error, asked, waiter.deadline
         ):
             self._resolve(waiter, EndReason.GONE)
         elif is_permanent(error) and waiter.believes(error, loop_time()):

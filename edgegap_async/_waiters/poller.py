@@ -60,7 +60,7 @@ class Poller:
                 progress=waiter.poll,
             )
         except EdgegapError as error:
-            await self._failed(waiter, error)
+            await self._failed(waiter, error, began)
         else:
             self._seen(waiter, status)
         finally:
@@ -83,11 +83,18 @@ class Poller:
             self._health.not_shown(waiter.request_id, now)
         self._schedule.resolve(waiter, outcome)
 
-    async def _failed(self, waiter: ReadyWaiter, error: EdgegapError) -> None:
+    async def _failed(
+        self, waiter: ReadyWaiter, error: EdgegapError, asked: float
+    ) -> None:
         waiter.record_failure(error)
         waiter.failed_polls += 1
         if isinstance(error, ApiError) and await self._existence.is_gone(
-            self._transport, waiter.request_id, error, waiter.deadline, doubt=True
+            self._transport,
+            waiter.request_id,
+            error,
+            asked,
+            waiter.deadline,
+            doubt=True,
         ):
             gone = DeploymentTerminated(waiter.request_id)
             gone.__cause__ = error

@@ -57,6 +57,7 @@ from ..models.deployment import (
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
 from ..probes import Probe
+from ._in_use import BlockInUse, OpenSession
 from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
 
 # Most sessions have no webhooks.
@@ -79,8 +80,10 @@ class Deployments:
     wrong argument, before anything is sent.
     """
 
-    def __init__(self, transport: Transport, manager: DeployManager) -> None:
-        self._transport = transport
+    def __init__(
+        self, transport: Transport, manager: DeployManager, session: OpenSession
+    ) -> None:
+        self._transport, self._session = transport, session
         self._manager = manager
 
     async def deploy(
@@ -158,7 +161,7 @@ class Deployments:
         body = DeployRequest(
             application=application, version=version, users=users, **options
         )
-        return self._manager.running(
+        block = self._manager.running(
             DEPLOY,
             body,
             ready_timeout=ready_timeout,
@@ -166,6 +169,7 @@ class Deployments:
             priority=priority,
             once=once,
         )
+        return BlockInUse(self._session, block)
 
     def deploy_many(
         self,
@@ -224,7 +228,8 @@ class Deployments:
             max_running=max_running,
             priority=priority,
         )
-        return DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
+        block = DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
+        return BlockInUse(self._session, block)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
@@ -235,9 +240,10 @@ class Deployments:
         Args:
             ready_timeout: seconds until it is READY; None: no end.
         """
-        return self._manager.adopted(
+        block = self._manager.adopted(
             identifier("request_id", request_id), ready_timeout
         )
+        return BlockInUse(self._session, block)
 
     async def wait_until_ready(
         self,
@@ -298,7 +304,8 @@ class Deployments:
         ]
         for request_id in wanted:
             self._manager.claim(request_id)
-        return self._manager.watcher.many(wanted, optional_seconds("timeout", timeout))
+        seconds = optional_seconds("timeout", timeout)
+        return BlockInUse(self._session, self._manager.watcher.many(wanted, seconds))
 
     async def wait_until_stopped(
         self, request_id: str, *, timeout: float | None = STOP_TIMEOUT

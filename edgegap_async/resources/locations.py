@@ -10,14 +10,15 @@ from ..endpoints import LOCATIONS
 from ..models._check import optional_text, whole_number
 from ..models.location import AvailableLocation
 from ..models.location import Locations as LocationsAnswer
+from ._in_use import OpenSession
 from ._options import all_rows, page_query
 
 
 class Locations:
     """Where servers can run."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, session: OpenSession) -> None:
+        self._transport, self._session = transport, session
 
     async def list(
         self,

@@ -15,6 +15,7 @@ from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models._check import identifier, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHost, FleetHosts
+from ._in_use import BlockInUse, OpenSession
 from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
 
 
@@ -23,8 +24,10 @@ class PrivateFleets:
     call.
     """
 
-    def __init__(self, transport: Transport, manager: DeployManager) -> None:
-        self._transport = transport
+    def __init__(
+        self, transport: Transport, manager: DeployManager, session: OpenSession
+    ) -> None:
+        self._transport, self._session = transport, session
         self._manager = manager
 
     async def deploy(
@@ -83,7 +86,7 @@ class PrivateFleets:
             users=users,
             **options,
         )
-        return self._manager.running(
+        block = self._manager.running(
             FLEET_DEPLOY,
             body,
             ready_timeout=ready_timeout,
@@ -91,6 +94,7 @@ class PrivateFleets:
             priority=priority,
             once=once,
         )
+        return BlockInUse(self._session, block)
 
     def deploy_many(
         self,
@@ -118,9 +122,10 @@ class PrivateFleets:
             max_running=max_running,
             priority=priority,
         )
-        return DeployBlock(
+        block = DeployBlock(
             self._manager, FLEET_DEPLOY, FleetDeployRequest, requests, plan
         )
+        return BlockInUse(self._session, block)
 
     def adopt(
         self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
@@ -131,9 +136,10 @@ class PrivateFleets:
         Args:
             ready_timeout: seconds until it is READY; None: no end.
         """
-        return self._manager.adopted(
+        block = self._manager.adopted(
             identifier("request_id", request_id), ready_timeout
         )
+        return BlockInUse(self._session, block)
 
     async def hosts(
         self,

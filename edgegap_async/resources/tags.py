@@ -11,6 +11,7 @@ from .._transport.client import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
 from ..models._check import whole_number
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
+from ._in_use import OpenSession
 from ._options import all_rows, page_query
 
 
@@ -19,8 +20,8 @@ class Tags:
     and raises `EdgegapError`.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, session: OpenSession) -> None:
+        self._transport, self._session = transport, session
 
     async def list(
         self,

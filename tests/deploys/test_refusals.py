@@ -3,6 +3,7 @@ that nobody knows of.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from support.raw_server import (
 )
 from support.webhook_session import hooked
 
-from edgegap_async import DeployOutcomeUnknown, EdgegapSession
+from edgegap_async import DeployOutcomeUnknown, EdgegapSession, Limits
 from edgegap_async.errors import (
     AllocationFailed,
     ApiError,
@@ -28,6 +29,7 @@ from edgegap_async.errors import (
     EdgegapError,
     Forbidden,
     NotFound,
+    QueueTooLong,
     ServerError,
     UnexpectedAnswer,
 )
@@ -378,6 +380,188 @@ async def test_a_fleet_deploy_refused_under_both_paths_is_searched_for() -> None
         await asyncio.sleep(10)
         assert len(posts(server)) == 2
         assert len(server.arrivals) > 2
+    assert edgegap.leftovers == ()
+
+
+async def test_a_server_behind_a_422_of_a_gateway_is_stopped() -> None:
+    """Only the API's own 422 without an ID says that nothing was started."""
+    for call in (deploy, fleet_deploy):
+        row = "private_fleets.deploy" if call is fleet_deploy else "deploy"
+        async with owning(Fault(row, "422-after", times=1)) as (edgegap, sim):
+            error = await refused(call(edgegap))
+            assert isinstance(error, AllocationFailed)
+            assert error.request_id is None
+            assert error.once_tag in sim.tags_of(sim.deployed()[0])
+            await asyncio.sleep(10)
+            assert forgotten(sim) == set()
+        assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize(
+    ("act", "searched"),
+    [
+        (answer(422, HTML), True),
+        (answer(422, ""), True),
+        (answer(422, {"errors": [{"detail": "upstream"}]}), True),
+        (answer(422, {"detail": "upstream"}), True),
+        (half(422, {"request_id": "bad1", "message": "no capacity"}), True),
+        (answer(422, {"message": "no capacity"}), False),
+    ],
+)
+async def test_a_422_that_names_no_deployment_is_searched_for_unless_it_is_the_api_s(
+    act: Act, searched: bool
+) -> None:
+    async with scripted(act, lists=EMPTY, deploy_once=True) as (edgegap, server):
+        assert isinstance(await failure(deploy(edgegap)), AllocationFailed)
+        await asyncio.sleep(10)
+        assert (len(server.arrivals) > 1) == searched
+        assert len(posts(server)) == 1
+    assert edgegap.leftovers == ()
+
+
+NO_HOST = answer(400, {"message": "no capacity left on these hosts"})
+API_404 = answer(404, {"message": "no such path"})
+
+
+@pytest.mark.parametrize("lag", [0.0, 2.0])
+@pytest.mark.parametrize("then", ["ok", "401", "403-before", "422", "404-json"])
+async def test_a_server_behind_a_gateway_s_404_to_the_first_path_is_stopped(
+    then: str, lag: float
+) -> None:
+    """The second path is tried all the same, under the same tag."""
+    lists = Fault("list", "lag", seconds=lag)
+    async with owning(
+        Fault.script("private_fleets.deploy", "404-after", then), lists
+    ) as (edgegap, sim):
+        held = []
+        with suppress(EdgegapError):
+            held.append((await fleet_deploy(edgegap)).request_id)
+        assert bool(held) == (then == "ok")
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) == 1 + (then in ("ok", "422"))
+        assert forgotten(sim, held) == set()
+        assert {*held} <= sim.running()
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed", "late"])
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 0.9])
+async def test_a_caller_that_leaves_before_the_second_path_leaves_no_server(
+    how: str, seconds: float
+) -> None:
+    async with owning(
+        Fault("private_fleets.deploy", "404-after", times=1),
+        options={"delay_after": (0.5, 0.5)},
+    ) as (edgegap, sim):
+        timeout = seconds if how == "late" else None
+        call = asyncio.ensure_future(fleet_deploy(edgegap, timeout=timeout))
+        await asyncio.sleep(seconds)
+        if how == "cancelled":
+            call.cancel()
+        elif how == "closed":
+            await edgegap.aclose()
+        await asyncio.wait([call])
+        await asyncio.sleep(60)
+        assert sim.deployed()
+        assert forgotten(sim) == set()
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "searched"),
+    [
+        (answer(404, HTML), NO_HOST, True),
+        (answer(404, HTML), API_404, True),
+        (API_404, answer(404, HTML), True),
+        (API_404, answer(405, ""), True),
+        (API_404, answer(403, HTML), True),
+        (API_404, API_404, False),
+        (API_404, NO_HOST, False),
+        (answer(405, {"message": "not allowed"}), NO_HOST, False),
+    ],
+)
+async def test_a_fleet_deploy_is_searched_for_if_a_gateway_refused_either_path(
+    first: Act, second: Act, searched: bool
+) -> None:
+    async with scripted(first, second, lists=EMPTY, deploy_once=True) as (
+        edgegap,
+        server,
+    ):
+        error = await refused(fleet_deploy(edgegap))
+        assert error.request_sent
+        assert len(posts(server)) == 2
+        bodies = {it.body for it in server.arrivals if it.method == "POST"}
+        assert len(bodies) == 1
+        await asyncio.sleep(10)
+        assert (len(server.arrivals) > 2) == searched
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("first", [API_404, answer(404, HTML)])
+async def test_the_error_of_a_second_path_that_was_not_sent_says_that_the_first_was(
+    first: Act,
+) -> None:
+    async with scripted(
+        first, ACCEPTED, lists=EMPTY, deploy_once=True, limits=Limits(deploy=1)
+    ) as (edgegap, server):
+        error = await failure(fleet_deploy(edgegap, timeout=0.5))
+        assert isinstance(error, QueueTooLong)
+        assert error.request_sent
+        assert len(posts(server)) == 1
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed", "late", "refused", "waits"])
+@pytest.mark.parametrize("fleet", [True, False])
+async def test_a_server_behind_a_429_of_a_gateway_is_stopped(
+    how: str, fleet: bool
+) -> None:
+    """The repeat has the same tag, so the server is a second one under it."""
+    row = "private_fleets.deploy" if fleet else "deploy"
+    faults = [Fault(row, "429-after", seconds=5.0, times=1)]
+    if how == "refused":
+        faults.append(Fault(row, "401", times=1))
+    async with owning(faults) as (edgegap, sim):
+        call = asyncio.ensure_future(
+            (fleet_deploy if fleet else deploy)(
+                edgegap, timeout=3 if how == "late" else None
+            )
+        )
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        if how == "cancelled":
+            call.cancel()
+        elif how == "closed":
+            await edgegap.aclose()
+            assert asyncio.get_running_loop().time() - began < 8
+        await asyncio.wait([call])
+        held = [] if how != "waits" else [call.result().request_id]
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) == 1 + len(held)
+        assert forgotten(sim, held) == set()
+        assert {*held} <= sim.running()
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+async def test_the_server_of_a_caller_that_leaves_after_a_429_is_stopped_at_once(
+    how: str,
+) -> None:
+    """Its repeat is not awaited, and its error is no unknown outcome."""
+    async with owning(Fault("deploy", "429-after", seconds=50.0)) as (edgegap, sim):
+        call = asyncio.ensure_future(
+            deploy(edgegap, timeout=60 if how == "cancelled" else 55)
+        )
+        await asyncio.sleep(2)
+        if how == "cancelled":
+            call.cancel()
+            await asyncio.wait([call])
+        else:
+            error = await failure(call)
+            assert not isinstance(error, DeployOutcomeUnknown)
+            assert error.request_sent
+        await asyncio.sleep(7)
+        assert forgotten(sim) == set()
     assert edgegap.leftovers == ()
 
 

@@ -55,6 +55,9 @@ class Act:
             not end the connection, requests follow.
         headers_only: the act does not wait for the body of the request.
         own_status: the answer is the READY status of the deployment in the path.
+        suspended: seconds for which the process is stopped once the bytes are sent, as
+            by SIGSTOP or a closed lid: the clock goes on, and nothing else. Only in
+            virtual time.
     """
 
     raw: bytes = b""
@@ -64,6 +67,7 @@ class Act:
     unread: bool = False
     headers_only: bool = False
     own_status: bool = False
+    suspended: float = 0.0
 
     def later(self, seconds: float) -> "Act":
         """Return the same act after so many seconds."""
@@ -254,6 +258,9 @@ async def _perform(
     await asyncio.sleep(act.after)
     writer.write(act.raw)
     await writer.drain()
+    if act.suspended:
+        loop: Any = asyncio.get_running_loop()
+        loop._clock.now += act.suspended
     if act.silent:
         # The connection stays open until the client closes it.
         await reader.read()

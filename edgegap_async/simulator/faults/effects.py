@@ -121,6 +121,12 @@ def _429_seconds(context: FaultContext) -> web.Response:
     return too_many_requests(_REASON, retry_after, context.now, context.clock)
 
 
+def _429_html(context: FaultContext) -> web.Response:
+    response = _html(HTTPStatus.TOO_MANY_REQUESTS)(context)
+    response.headers["Retry-After"] = f"{context.seconds:g}"
+    return response
+
+
 def _429_date(context: FaultContext) -> web.Response:
     retry_after = RetryAfter(context.seconds, "date")
     return too_many_requests(_REASON, retry_after, context.now, context.clock)
@@ -244,6 +250,7 @@ EFFECTS: Mapping[str, Effect] = {
     "404-html": _before(_html(HTTPStatus.NOT_FOUND)),
     "404-empty": _before(_empty_404),
     "404-json": _before(_json_404),
+    "404-after": _after(_html(HTTPStatus.NOT_FOUND)),
     "not-found": _before(_not_found),
     **_before_and_after("408", _html(HTTPStatus.REQUEST_TIMEOUT)),
     **_before_and_after("500", _server_error),
@@ -253,18 +260,21 @@ EFFECTS: Mapping[str, Effect] = {
     "429": _before(_429),
     "429-seconds": _before(_429_seconds),
     "429-date": _before(_429_date),
+    "429-after": _after(_429_html),
     "late": _late,
     "processed-late": _processed_late,
     "truncated": _half(stalled=False),
     "stalled": _half(stalled=True),
     "endless": _endless,
     "gzip-bomb": _bomb,
+    "page-before": _before(_html(HTTPStatus.OK)),
     "not-json": _body(lambda _: _HTML.format("Welcome").encode(), "text/html"),
     "invalid-utf8": _body(_not_utf8),
     "empty": _body(lambda _: b""),
     "no-id": _body(_without_id),
     **{kind: _odd(change) for kind, change in CHANGES.items()},
     "422": _unallocated,
+    "422-after": _after(_html(HTTPStatus.UNPROCESSABLE_ENTITY)),
     "twice-first": _twice_first,
     "twice-second": _twice_second,
     "twice-502": _twice(_502),

@@ -33,15 +33,16 @@ class Fault:
                          processed-late (takes seconds), dead-connection,
                          idle-connection (takes seconds)
         wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
-                         -before and -after; 422 (only deploys); 429, 429-seconds,
-                         429-date (the last two take seconds); 404-text, 404-html,
-                         404-empty, 404-json (as from a gateway); not-found (as from
-                         the API)
+                         -before and -after; 422, 422-after (only deploys); 429,
+                         429-seconds, 429-date, 429-after (the last three take
+                         seconds); 404-text, 404-html, 404-empty, 404-json, 404-after
+                         (as from a gateway); not-found (as from the API)
         sent twice       twice-first, twice-second, twice-502, twice-hang,
                          twice-late-502, twice-late-hang (only deploys; all take
                          seconds)
         broken response  late (takes seconds), truncated, stalled, endless,
-                         gzip-bomb, not-json, invalid-utf8, empty, no-id
+                         gzip-bomb, not-json, invalid-utf8, empty, no-id,
+                         page-before
         odd response     odd-values, null, text; odd-rows, next-missing, next-text
                          (only lists); other-id (only statuses)
         wrong list       lag (takes seconds), filters-ignored, filters-refused,

@@ -110,6 +110,7 @@ KINDS: Mapping[str, Kind] = {
         "the operation is not carried out",
         operations=_ON_DEPLOYMENT,
     ),
+    "404-after": Kind("404 and HTML, as from a gateway; the operation is carried out"),
     **_before_and_after("408", "408 and HTML"),
     **_before_and_after("500", "500 in the API's form"),
     **_before_and_after("502", "502 and HTML"),
@@ -121,6 +122,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "429-seconds": Kind(
         "429 with SECONDS in Retry-After; the operation is not carried out",
+        detail="seconds",
+    ),
+    "429-after": Kind(
+        "429 and HTML with SECONDS in Retry-After; the operation is carried out",
         detail="seconds",
     ),
     "429-date": Kind(
@@ -151,6 +156,10 @@ KINDS: Mapping[str, Kind] = {
         "a compressed response body of 64 KB that is 64 MB when decompressed",
         operations=_WITH_BODY,
     ),
+    "page-before": Kind(
+        "200 and an HTML page, as of a login or a maintenance; "
+        "the operation is not carried out"
+    ),
     "not-json": Kind("the right status with an HTML page", operations=_WITH_BODY),
     "invalid-utf8": Kind(
         "the response with strings that are not UTF-8", operations=_WITH_BODY
@@ -180,6 +189,10 @@ KINDS: Mapping[str, Kind] = {
     "text": Kind('the right status with the body "Success"', operations=_WITH_BODY),
     "422": Kind(
         "no server can be allocated: 422, and a deployment in ERROR",
+        operations=_DEPLOYS,
+    ),
+    "422-after": Kind(
+        "422 and HTML, as from a gateway; the operation is carried out",
         operations=_DEPLOYS,
     ),
     "twice-first": _twice(

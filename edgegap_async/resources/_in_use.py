@@ -1,0 +1,62 @@
+"""How a session notices that nobody can close it any more."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TypeVar
+from warnings import warn
+
+from .._transport.client import Transport
+
+T = TypeVar("T")
+
+
+class OpenSession:
+    """Held by a session, and by every part of it that a caller may hold instead: its
+    namespaces and its blocks. If all of them are gone, and nobody has closed the
+    session, it closes itself. The parts below it do not hold it, so that needs no
+    garbage collector.
+
+    Args:
+        close_soon: called then.
+
+    Attributes:
+        closed: somebody has closed the session.
+    """
+
+    def __init__(self, transport: Transport, close_soon: Callable[[], object]) -> None:
+        self._transport, self._close_soon = transport, close_soon
+        self.closed: bool = False
+
+    def __del__(self) -> None:
+        if self.closed or self._transport.loop is None:
+            return
+        try:
+            warn(
+                f"the EdgegapSession for {self._transport.base_url} was not closed: use "
+                "`async with`, or call `aclose()`",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+        finally:
+            # Warnings may be errors.
+            self._close_soon()
+
+
+class BlockInUse(AbstractAsyncContextManager[T]):
+    """A block of a session that is in use while somebody holds the block."""
+
+    def __init__(self, session: OpenSession, block: AbstractAsyncContextManager[T]):
+        self._session, self._block = session, block
+
+    async def __aenter__(self) -> T:
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(kind, error, trace)
