@@ -38,7 +38,7 @@ of aiohttp and msgspec are never raised; no error holds the API token; all survi
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from .models.deployment import DeploymentStatus
+from .models.deployment import ContainerLogs, DeploymentStatus
 
 E = TypeVar("E", bound="EdgegapError")
 
@@ -279,7 +279,12 @@ class ReadyTimeout(DeadlineExceeded):
 
 
 class DeploymentFailed(EdgegapError):
-    """The deployment ended in ERROR; it exists until it is stopped."""
+    """The deployment ended in ERROR; it exists until it is stopped.
+
+    Attributes:
+        logs: of its container, if the session stops it: they are fetched before, in at
+            most 3 s, and at most 1 MiB of them. None: they could not be had.
+    """
 
     def __init__(
         self,
@@ -295,6 +300,7 @@ class DeploymentFailed(EdgegapError):
         self.request_id = request_id
         self.detail = detail
         self.status = status
+        self.logs: ContainerLogs | None = None
 
 
 class DeploymentTerminated(EdgegapError):

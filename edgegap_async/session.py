@@ -23,6 +23,7 @@ from .models._check import (
     fail,
     flag,
     instance,
+    log_storage_query,
     optional_callables,
     optional_instance,
     optional_seconds,
@@ -76,6 +77,8 @@ class EdgegapSession:
             and 15 hex digits, is visible wherever tags are.
         cleanup_timeout: seconds that closing waits until orphaned servers are stopped,
             and that leaving `running(...)` waits until its stop is accepted.
+        container_log_storage: where the API keeps the logs of the servers that the
+            session stops by itself: True, False, or the name of an endpoint storage.
         on_intent: called with the tag of each deploy before anything is sent, so that
             `deployments.reap` can find the servers that a crash has left running. An
             error that it raises ends the deploy, before anything is sent. A deploy
@@ -103,6 +106,7 @@ class EdgegapSession:
         on_event: OnEvent | None = None,
         deploy_once: bool = True,
         cleanup_timeout: float = 8.0,
+        container_log_storage: bool | str | None = None,
         on_intent: OnIntent | None = None,
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
@@ -122,6 +126,7 @@ class EdgegapSession:
             self._transport,
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
+            stop_query=log_storage_query(container_log_storage),
             on_intent=on_intent,
             webhooks=_receiver(webhooks),
         )

@@ -26,9 +26,9 @@ from ..endpoints import Endpoint
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
 from ..models._check import fail, flag, instance, one_of, optional_seconds, whole_number
 from ..models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
-from ..models.deployment import ReadyDeployment
+from ..models.deployment import EndReason, ReadyDeployment
 from .handled import HandledLeases
-from .leases import Lease
+from .leases import Lease, Leases
 from .manager import DeployManager
 from .state import DeployRecord, DeployState
 
@@ -55,12 +55,34 @@ class DeployOutcome(Struct, frozen=True):
         request: the object that was given to `deploy_many`.
         seconds: from the sending of the deploy to its outcome; None if it was never
             sent.
+        lease: what `wait_ended` needs; not for others.
     """
 
     request: DeployRequest
     deployment: ReadyDeployment | DeploymentAccepted | None = None
     error: EdgegapError | None = None
     seconds: float | None = None
+    lease: Lease | None = None
+
+    async def wait_ended(self, *, timeout: float | None = None) -> EndReason:
+        """Wait until its server has ended, as `OwnedDeployment.wait_ended` does.
+
+        Args:
+            timeout: seconds; None: no end.
+
+        Raises:
+            ValueError: the outcome has no deployment.
+            DeadlineExceeded: it has not ended in time.
+        """
+        if self.deployment is None or self.lease is None:
+            raise ValueError("the outcome has no deployment that could end")
+        return await self.lease.wait_ended(timeout)
+
+    def __repr__(self) -> str:
+        return (
+            f"DeployOutcome({self.request!r}, {self.deployment!r}, {self.error!r}, "
+            f"seconds={self.seconds!r})"
+        )
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -90,10 +112,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 class _Item:
     """One request that is queued or in progress."""
 
-    def __init__(self, request: DeployRequest) -> None:
+    def __init__(self, request: DeployRequest, leases: Leases) -> None:
         self.request = request
         self.record = DeployRecord()
-        self.lease = Lease(self.record)
+        self.lease = leases.own(self.record)
 
 
 class DeployStream:
@@ -246,7 +268,7 @@ class DeployStream:
             self._failure = error
 
     async def _start(self, request: DeployRequest, group: asyncio.TaskGroup) -> None:
-        item = _Item(_of_kind(request, self._kind))
+        item = _Item(_of_kind(request, self._kind), self._manager.leases)
         while self._is_full():
             self._asked.clear()
             await self._asked.wait()
@@ -276,7 +298,10 @@ class DeployStream:
             if self._plan.stop_on_failure or not isinstance(
                 failed, DeploymentFailed | ReadyTimeout
             ):
-                self._manager.leases.end(item.lease)
+                try:
+                    await self._manager.leases.explain(failed)
+                finally:
+                    self._manager.leases.end(item.lease)
         except BaseException:
             self._manager.leases.end(item.lease)
             raise
@@ -285,7 +310,9 @@ class DeployStream:
         sent_at = item.record.sent_at
         now = asyncio.get_running_loop().time()
         took = None if sent_at is None else now - sent_at
-        outcome = DeployOutcome(item.request, deployment, error, took)
+        outcome = DeployOutcome(
+            item.request, deployment, error, took, item.lease if deployment else None
+        )
         self._resolved.put_nowait((outcome, item.lease))
 
     async def _deploy(self, item: _Item) -> ReadyDeployment | DeploymentAccepted:

@@ -3,6 +3,7 @@ taken, or when the session is closed.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -10,15 +11,25 @@ from typing import TypeAlias
 
 from msgspec import structs
 
-from ..errors import DeploymentTerminated, SessionClosed, WrongLoop
+from ..errors import (
+    DeploymentFailed,
+    DeploymentTerminated,
+    SessionClosed,
+    WrongLoop,
+)
 from ..models._check import optional_seconds
-from ..models.deployment import ReadyDeployment
+from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
 from .state import DeployRecord, DeployState, Event
 
+log: logging.Logger = logging.getLogger("edgegap_async")
 Wait: TypeAlias = Callable[
     [str, float | None, Probe | None], Awaitable[ReadyDeployment]
 ]
+# Waits for the end of a server, for so many seconds; None: without an end.
+UntilEnded: TypeAlias = Callable[[str, float | None], Awaitable[EndReason]]
+# The logs of a server; None: they could not be had.
+FetchLogs: TypeAlias = Callable[[str], Awaitable[ContainerLogs | None]]
 # Stops the server of a record. None: there is nothing to stop, or the session is closed.
 Stop: TypeAlias = Callable[[DeployRecord], asyncio.Task[None] | None]
 
@@ -26,12 +37,16 @@ Stop: TypeAlias = Callable[[DeployRecord], asyncio.Task[None] | None]
 class Lease:
     """The session's responsibility for one server. A server may have several, of nested
     blocks. It is the caller's once all of them are released.
+
+    Args:
+        until_ended: waits for the end of a server.
     """
 
-    __slots__ = ("_active", "_kept", "record")
+    __slots__ = ("_active", "_kept", "_until_ended", "record")
 
-    def __init__(self, record: DeployRecord) -> None:
+    def __init__(self, record: DeployRecord, until_ended: UntilEnded) -> None:
         self.record: DeployRecord = record
+        self._until_ended = until_ended
         self._active, self._kept = True, False
         record.leases += 1
 
@@ -56,6 +71,12 @@ class Lease:
             return False
         self._end()
         return self.record.state is DeployState.LEASED
+
+    async def wait_ended(self, timeout: float | None) -> EndReason:
+        """Wait until the server is not READY any more."""
+        return await self._until_ended(
+            self.record.request_id or "", optional_seconds("timeout", timeout)
+        )
 
     def _end(self) -> None:
         self._active = False
@@ -86,6 +107,23 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
         """
         self.lease.release()
 
+    async def wait_ended(self, *, timeout: float | None = None) -> EndReason:
+        """Wait until the server has ended: somebody has stopped it, it has failed, or the
+        API does not know it any more (lists of GET /v1/deployments, GET /v1/status).
+        However many servers are watched, that costs a few requests per second; an end is
+        known within about two seconds.
+
+            async with edgegap.deployments.running("my-game", "1.0", users=players) as server:
+                reason = await server.wait_ended()
+
+        Args:
+            timeout: seconds; None: no end.
+
+        Raises:
+            DeadlineExceeded: it has not ended in time.
+        """
+        return await self.lease.wait_ended(timeout)
+
 
 class Leases:
     """Waits for the servers that the session must stop, and ends their blocks.
@@ -93,11 +131,32 @@ class Leases:
     Args:
         wait: waits until a server is READY, for a number of seconds.
         stop: stops a server.
+        until_ended: waits for the end of a server.
+        fetch_logs: fetches the logs of a server that has failed.
         cleanup_timeout: seconds that leaving a block waits for its stop.
     """
 
-    def __init__(self, wait: Wait, stop: Stop, cleanup_timeout: float) -> None:
+    def __init__(
+        self,
+        wait: Wait,
+        stop: Stop,
+        until_ended: UntilEnded,
+        fetch_logs: FetchLogs,
+        cleanup_timeout: float,
+    ) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
+        self._until_ended, self._fetch_logs = until_ended, fetch_logs
+
+    def own(self, record: DeployRecord) -> Lease:
+        """Make the session responsible for the server of a record."""
+        return Lease(record, self._until_ended)
+
+    async def explain(self, error: BaseException) -> None:
+        """Add its logs to the error of a server that has failed: they are gone once it is
+        stopped.
+        """
+        if isinstance(error, DeploymentFailed):
+            error.logs = await self._fetch_logs(error.request_id)
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
         """Stop a server, unless the caller has taken it over."""
@@ -123,7 +182,10 @@ class Leases:
             if stop_on_failure and not isinstance(
                 error, DeploymentTerminated | SessionClosed | WrongLoop
             ):
-                self._stop(record)
+                try:
+                    await self.explain(error)
+                finally:
+                    self._stop(record)
             raise
 
     async def ready(
@@ -134,8 +196,11 @@ class Leases:
         """
         try:
             ready = await self._wait(request_id, ready_timeout, None)
-        except BaseException:
-            await self.leave(lease)
+        except BaseException as error:
+            try:
+                await self.explain(error)
+            finally:
+                await self.leave(lease)
             raise
         return OwnedDeployment(lease=lease, **structs.asdict(ready))
 
@@ -160,14 +225,22 @@ class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
     Args:
         begin: called at the beginning of the block.
         ready_timeout: seconds until the server is READY; None: no end.
+        max_seconds: seconds from then until it is stopped; None: it runs until the end
+            of the block.
     """
 
     def __init__(
-        self, leases: Leases, begin: Begin, ready_timeout: float | None
+        self,
+        leases: Leases,
+        begin: Begin,
+        ready_timeout: float | None,
+        max_seconds: float | None,
     ) -> None:
         self._leases, self._begin = leases, begin
         self._ready_timeout = optional_seconds("ready_timeout", ready_timeout)
+        self._max_seconds = optional_seconds("max_seconds", max_seconds)
         self._lease: Lease | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._entered = False
 
     async def __aenter__(self) -> OwnedDeployment:
@@ -175,7 +248,20 @@ class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
             raise RuntimeError("this block was entered before: make a new one")
         self._entered = True
         self._lease, request_id = await self._begin()
-        return await self._leases.ready(self._lease, request_id, self._ready_timeout)
+        server = await self._leases.ready(self._lease, request_id, self._ready_timeout)
+        if self._max_seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._max_seconds, self._expire, self._lease)
+        return server
+
+    def _expire(self, lease: Lease) -> None:
+        if self._leases.end(lease):
+            request_id = lease.record.request_id
+            log.info(
+                "stopping deployment %s: its max_seconds are over",
+                request_id,
+                extra={"request_id": request_id},
+            )
 
     async def __aexit__(
         self,
@@ -183,5 +269,7 @@ class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._timer:
+            self._timer.cancel()
         if self._lease:
             await self._leases.leave(self._lease)

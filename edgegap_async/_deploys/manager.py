@@ -15,7 +15,7 @@ from .._transport.deadlines import Deadline, finish
 from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
-from ..endpoints import Endpoint
+from ..endpoints import FAILURE_LOGS, Endpoint
 from ..errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..models._check import flag, one_of
 from ..models.deploy import DeploymentAccepted
-from ..models.deployment import ReadyDeployment
+from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
 from .existence import Existence
@@ -32,7 +32,7 @@ from .leases import Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
 from .state import FINAL, DeployRecord, DeployState, Event
-from .stopper import Stopper, ensure_stopped
+from .stopper import Query, Stopper, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter
 
@@ -52,6 +52,8 @@ CANCEL_TIMEOUT = 1.0
 GIVE_UP_AFTER = 0.25
 # Seconds for the last look at tags of deploys that were accepted.
 LAST_CHECK = 2.0
+# Seconds to fetch the logs of a server that has failed, before it is stopped.
+LOGS_TIMEOUT = 3.0
 Leftover: TypeAlias = tuple[str | None, str | None]
 
 
@@ -63,6 +65,7 @@ class DeployManager:
         once: whether deploys are searched for if their outcome is unknown, unless the
             call says otherwise.
         cleanup_timeout: seconds that closing may take.
+        stop_query: the query of the session's own stops.
         on_intent: called with each tag before anything is sent under it.
         webhooks: signs the URLs of webhooks, and verifies what arrives.
     """
@@ -73,6 +76,7 @@ class DeployManager:
         *,
         once: bool,
         cleanup_timeout: float,
+        stop_query: Query,
         on_intent: OnIntent | None,
         webhooks: "WebhookReceiver | None",
     ) -> None:
@@ -88,14 +92,22 @@ class DeployManager:
         self.records: Records = Records()
         self.existence: Existence = Existence(self.records)
         self.stopper: Stopper = Stopper(
-            self._background_transport, self.existence, self.gone, self._interrupted
+            self._background_transport,
+            self.existence,
+            stop_query,
+            self.gone,
+            self._interrupted,
         )
         self.watcher: Watcher = Watcher(transport, self.records, self.existence)
         self.router: WebhookRouter = WebhookRouter(
             webhooks, transport.enter, self._receive, self.records, self._appeared
         )
         self.leases: Leases = Leases(
-            self.watcher.until_ready, self.stop, cleanup_timeout
+            self.watcher.until_ready,
+            self.stop,
+            self._until_ended,
+            self._fetch_logs,
+            cleanup_timeout,
         )
         # If nobody closes the session, it closes itself.
         self._loop_end = LoopEnd(self._close)
@@ -399,6 +411,7 @@ class DeployManager:
         body: D,
         *,
         ready_timeout: float | None,
+        max_seconds: float | None,
         timeout: Timeout,
         priority: Priority,
         once: bool | None,
@@ -406,7 +419,7 @@ class DeployManager:
         """A server for as long as the block lasts."""
 
         async def begin() -> tuple[Lease, str]:
-            lease = Lease(DeployRecord())
+            lease = self.leases.own(DeployRecord())
             accepted = await self.deploy(
                 endpoint,
                 body,
@@ -417,9 +430,14 @@ class DeployManager:
             )
             return lease, accepted.request_id
 
-        return ServerBlock(self.leases, begin, ready_timeout)
+        return ServerBlock(self.leases, begin, ready_timeout, max_seconds)
 
-    def adopted(self, request_id: str, ready_timeout: float | None) -> ServerBlock:
+    def adopted(
+        self,
+        request_id: str,
+        ready_timeout: float | None,
+        max_seconds: float | None,
+    ) -> ServerBlock:
         """A server that exists already, for as long as the block lasts. Entering it
         raises `DeploymentTerminated` if this session is stopping the server.
         """
@@ -427,7 +445,7 @@ class DeployManager:
         async def begin() -> tuple[Lease, str]:
             return self._adopt(request_id), request_id
 
-        return ServerBlock(self.leases, begin, ready_timeout)
+        return ServerBlock(self.leases, begin, ready_timeout, max_seconds)
 
     def _adopt(self, request_id: str) -> Lease:
         self._callers.enter()
@@ -436,7 +454,7 @@ class DeployManager:
         if record.state in (DeployState.STOPPING, DeployState.ENDED):
             raise being_stopped(record)
         record.on(Event.LEASE)
-        return Lease(record)
+        return self.leases.own(record)
 
     async def until_ready(
         self,
@@ -455,6 +473,23 @@ class DeployManager:
             probe,
             stop_on_failure=stop_on_failure,
         )
+
+    async def _until_ended(self, request_id: str, timeout: float | None) -> EndReason:
+        return await self.watcher.ends.until(request_id, "ended", timeout)
+
+    async def _fetch_logs(self, request_id: str) -> ContainerLogs | None:
+        try:
+            return await self._callers.call(
+                FAILURE_LOGS, {"request_id": request_id}, timeout=LOGS_TIMEOUT
+            )
+        except EdgegapError as error:
+            log.info(
+                "the logs of deployment %s could not be fetched: %s",
+                request_id,
+                error,
+                extra={"request_id": request_id},
+            )
+            return None
 
     def capacity(self, total: int) -> CapacityLimiter:
         """A cap on how many servers exist at once."""
@@ -479,14 +514,16 @@ class DeployManager:
             self.gone(request_id)
 
     async def ensure_stopped(
-        self, request_id: str, *, wait: bool, timeout: Timeout
+        self, request_id: str, query: Query, *, wait: bool, timeout: Timeout
     ) -> None:
         """Stop a server for a caller, and return when the stop is accepted."""
         seconds = self._callers.timeout_of(timeout)
         self._callers.enter()
         self.claim(request_id)
         deadline = Deadline.after(seconds)
-        await ensure_stopped(self._callers, self.existence, request_id, timeout=seconds)
+        await ensure_stopped(
+            self._callers, self.existence, request_id, query, timeout=seconds
+        )
         self.gone(request_id)
         if wait:
             await self.watcher.ends.until(request_id, "gone", deadline.left())

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
@@ -20,6 +21,8 @@ from ..errors import (
 from .existence import Existence, is_terminated
 from .state import DeployRecord
 
+# The parameters of a stop: where the logs of the container are kept.
+Query: TypeAlias = Mapping[str, str | None]
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds between two tries to stop a server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
@@ -33,6 +36,7 @@ class Stopper:
     Args:
         transport: makes the transport for the stops, which outlives `aclose`.
         existence: judges answers that say "not found".
+        query: of each stop.
         gone: called with the request_id of each server that was stopped.
         interrupted: called when a stop was cancelled before it was accepted.
     """
@@ -41,10 +45,12 @@ class Stopper:
         self,
         transport: Callable[[], Transport],
         existence: Existence,
+        query: Query,
         gone: Callable[[str], object],
         interrupted: Callable[[], object],
     ) -> None:
         self._transport, self._existence = transport, existence
+        self._query = query
         self._gone, self._interrupted = gone, interrupted
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -64,7 +70,7 @@ class Stopper:
         while True:
             try:
                 return await ensure_stopped(
-                    transport, self._existence, request_id, timeout=None
+                    transport, self._existence, request_id, self._query, timeout=None
                 )
             except Forbidden as error:
                 _log_retry(request_id, error, LONGEST_PAUSE)
@@ -104,6 +110,7 @@ async def ensure_stopped(
     transport: Transport,
     existence: Existence,
     request_id: str,
+    query: Query,
     *,
     timeout: float | None,
 ) -> None:
@@ -111,6 +118,7 @@ async def ensure_stopped(
 
     Args:
         existence: judges answers that say "not found".
+        query: of the stop.
         timeout: seconds; None: no end.
 
     Raises:
@@ -122,7 +130,7 @@ async def ensure_stopped(
     while True:
         asked = loop_time()
         try:
-            await _send_stop(transport, request_id, deadline.left())
+            await _send_stop(transport, request_id, query, deadline.left())
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
@@ -139,12 +147,13 @@ async def ensure_stopped(
 
 
 async def _send_stop(
-    transport: Transport, request_id: str, timeout: float | None
+    transport: Transport, request_id: str, query: Query, timeout: float | None
 ) -> None:
     try:
         await transport.call(
             STOP,
             {"request_id": request_id},
+            query=query,
             timeout=timeout,
             priority="background",
             repeat=False,

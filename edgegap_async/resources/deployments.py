@@ -135,6 +135,7 @@ class Deployments:
         *,
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
+        max_seconds: float | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         once: bool | None = None,
@@ -153,6 +154,9 @@ class Deployments:
 
         Args:
             ready_timeout: seconds until it is READY; None: no end.
+            max_seconds: seconds from then until the server is stopped, although the
+                block goes on; `server.wait_ended()` tells it. None: until the end of the
+                block.
             timeout: seconds for the deploy.
 
         The other arguments are those of `deploy`. It raises what `deploy` and
@@ -165,6 +169,7 @@ class Deployments:
             DEPLOY,
             body,
             ready_timeout=ready_timeout,
+            max_seconds=max_seconds,
             timeout=timeout,
             priority=priority,
             once=once,
@@ -232,16 +237,21 @@ class Deployments:
         return BlockInUse(self._session, block)
 
     def adopt(
-        self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
+        self,
+        request_id: str,
+        *,
+        ready_timeout: float | None = READY_TIMEOUT,
+        max_seconds: float | None = None,
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """The same as `running`, for a server that exists already, for example after a
         restart. It is polled (GET /v1/status) until it is READY.
 
         Args:
             ready_timeout: seconds until it is READY; None: no end.
+            max_seconds: as for `running`.
         """
         block = self._manager.adopted(
-            identifier("request_id", request_id), ready_timeout
+            identifier("request_id", request_id), ready_timeout, max_seconds
         )
         return BlockInUse(self._session, block)
 
@@ -340,13 +350,19 @@ class Deployments:
         self._manager.router.notify(instance("event", event, WebhookEvent))
 
     async def ensure_stopped(
-        self, request_id: str, *, wait: bool = False, timeout: Timeout = UNSET
+        self,
+        request_id: str,
+        *,
+        wait: bool = False,
+        container_log_storage: bool | str | None = None,
+        timeout: Timeout = UNSET,
     ) -> None:
         """Stop a deployment, and retry until the stop is accepted or the deployment is
         gone (DELETE /v1/stop/{request_id}).
 
         Args:
             wait: return only when it is gone; before READY that may take minutes.
+            container_log_storage: as for `stop`.
             timeout: seconds; None: no end.
 
         Raises:
@@ -355,6 +371,7 @@ class Deployments:
         """
         await self._manager.ensure_stopped(
             identifier("request_id", request_id),
+            log_storage_query(container_log_storage),
             wait=flag("wait", wait),
             timeout=timeout,
         )

@@ -73,6 +73,7 @@ class PrivateFleets:
         private_host_ids: Sequence[str],
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
+        max_seconds: float | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
         once: bool | None = None,
@@ -90,6 +91,7 @@ class PrivateFleets:
             FLEET_DEPLOY,
             body,
             ready_timeout=ready_timeout,
+            max_seconds=max_seconds,
             timeout=timeout,
             priority=priority,
             once=once,
@@ -128,16 +130,21 @@ class PrivateFleets:
         return BlockInUse(self._session, block)
 
     def adopt(
-        self, request_id: str, *, ready_timeout: float | None = READY_TIMEOUT
+        self,
+        request_id: str,
+        *,
+        ready_timeout: float | None = READY_TIMEOUT,
+        max_seconds: float | None = None,
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """The same as `deployments.adopt`: a deployment on a private fleet is polled and
         stopped like any other.
 
         Args:
             ready_timeout: seconds until it is READY; None: no end.
+            max_seconds: as for `running`.
         """
         block = self._manager.adopted(
-            identifier("request_id", request_id), ready_timeout
+            identifier("request_id", request_id), ready_timeout, max_seconds
         )
         return BlockInUse(self._session, block)
 
