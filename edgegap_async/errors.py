@@ -177,7 +177,7 @@ class TransportError(EdgegapError):
 
 class UnexpectedAnswer(EdgegapError):
     """The answer is not what the API promises: not JSON, a part missing, a redirect.
-    `body` is the answer as it came.
+    `body` is the answer as it came, at most its first 64 KiB.
     """
 
     def __init__(self, operation: str, status: int, body: bytes, problem: str) -> None:

@@ -36,6 +36,8 @@ _SIGNATURE = re.compile(
 )
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
+# Bytes of a body that an error keeps.
+MOST_SHOWN = 64 * 1024
 # Bytes of a body whose values need not be counted, and the most that one may have: each
 # can need a hundred bytes of memory.
 SMALL, MOST_VALUES = 1024 * 1024, 2_000_000
@@ -127,7 +129,7 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
                 extra={"operation": endpoint.call, "skipped": answer.skipped},
             )
         return answer
-    body = reply.masked_body
+    body = reply.masked_body[:MOST_SHOWN]
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
 
@@ -157,7 +159,7 @@ def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -
     if isinstance(answer, DeploymentStatus):
         if not _is_same(answer.request_id, request_id):
             problem = "it is the status of another deployment"
-            body = reply.masked_body
+            body = reply.masked_body[:MOST_SHOWN]
             raise UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     elif (
         isinstance(answer, StopResult)
