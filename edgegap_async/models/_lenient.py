@@ -15,8 +15,8 @@ body is decoded into plain data, and read part by part:
 
 Bytes that are not UTF-8, halves of surrogate pairs, NaN and infinite numbers spoil only
 the value that holds them. An ID that holds a broken character is no ID. A hostile body
-can hold so many odd values that reading all of them would block the loop for seconds:
-after `_MOST_ODD`, the rest is left out.
+can hold so many values that reading all of them one by one would block the loop for
+seconds: after `_MOST_VALUES`, the rest is left out.
 """
 
 import json
@@ -35,8 +35,9 @@ from ._wire import Rows, Unlisted
 T = TypeVar("T")
 # The digits of the longest number that is read: int() refuses more than 4300.
 _LONGEST_NUMBER = 400
-# Each takes some microseconds. A page of a hundred odd rows has some thousands.
-_MOST_ODD = 20_000
+# Values that are read one by one, each in some microseconds. A page of a hundred odd
+# rows has some thousands.
+_MOST_VALUES = 100_000
 # Escapes in JSON: a backslash, a surrogate pair, or half of one.
 _ESCAPES = re.compile(
     r"\\\\"
@@ -81,9 +82,11 @@ def _plain(body: bytes) -> object:
     problem = "it is not JSON"
     try:
         text = body.decode(json.detect_encoding(body), "replace")
+        if "\\ud" in text or "\\uD" in text:
+            text = _ESCAPES.sub(_sound_escape, text)
         # Slower, and more tolerant.
         return json.loads(
-            _ESCAPES.sub(_sound_escape, text),
+            text,
             parse_constant=lambda _: None,
             parse_float=_finite,
             parse_int=_whole_number,
@@ -116,16 +119,17 @@ class _Salvage:
     """
 
     def __init__(self) -> None:
-        self._left = _MOST_ODD
+        self._left = _MOST_VALUES
 
     def value(self, value: object, kind: Any) -> object:
         """Read a value of a type, as the annotation of a field has it."""
-        if self._left <= 0:
+        self._left -= 1
+        if self._left < 0:
             return _LOST
         try:
             return msgspec.convert(value, kind)
         except (msgspec.ValidationError, RecursionError):
-            self._left -= 1
+            pass
         for member in _members(kind):
             origin = get_origin(member) or member
             if isinstance(value, dict) and isinstance(origin, type):
