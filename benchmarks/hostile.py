@@ -1,6 +1,6 @@
 """Measures the memory and the longest turn of the loop under hostile answers.
 
-    python benchmarks/hostile.py [--calls 100]
+    python benchmarks/hostile.py [--calls 100] [--only status]
 
 A server in a process of its own sends bodies that are as large, as dense or as long as
 they can be. For each of them a client in a fresh process makes one call, and then
@@ -187,11 +187,13 @@ def measured(url: str, call: str, kind: str, count: int) -> tuple[float, float, 
     return memory, turn, wrong
 
 
-def compare(url: str, calls: int) -> bool:
+def compare(url: str, calls: int, only: str | None) -> bool:
     """Print the table, and return whether all goals are met."""
     met = True
     print(f"{'':22}  one call         {calls} calls")
     for call, goals in GOALS.items():
+        if only not in (None, call):
+            continue
         for kind in KINDS:
             line = f"{call:8}{kind:14}"
             for count, goal in zip((1, calls), goals, strict=True):
@@ -208,6 +210,7 @@ def main() -> int:
     """Start the server, and measure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--only", choices=CALLS, help="one kind of call")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--client", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -225,7 +228,8 @@ def main() -> int:
     )
     assert server.stdout
     try:
-        return 0 if compare(server.stdout.readline().strip(), options.calls) else 1
+        url = server.stdout.readline().strip()
+        return 0 if compare(url, options.calls, options.only) else 1
     finally:
         server.kill()
         server.wait()

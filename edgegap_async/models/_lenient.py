@@ -37,7 +37,7 @@ T = TypeVar("T")
 _LONGEST_NUMBER = 400
 # Values that are read one by one, each in some microseconds. A page of a hundred odd
 # rows has some thousands.
-_MOST_VALUES = 100_000
+_MOST_VALUES = 50_000
 # Escapes in JSON: a backslash, a surrogate pair, or half of one.
 _ESCAPES = re.compile(
     r"\\\\"

@@ -284,9 +284,10 @@ def test_thousands_of_odd_values_are_read_and_millions_are_left_out() -> None:
     page = rows(*[odd_row | {"request_id": f"{number}"} for number in range(1000)])
     assert (len(page.data), page.skipped) == (1000, 0)
     assert page.data[999].ports == rows(SAMPLE).data[0].ports
-    page = rows(*[odd_row | {"request_id": f"{number}"} for number in range(20_000)])
+    short = {"fqdn": 5, "ready": 5}
+    page = rows(*[short | {"request_id": f"{number}"} for number in range(20_000)])
     assert len(page.data) + page.skipped == 20_000
-    assert 5000 < len(page.data) < 20_000
+    assert 2000 < len(page.data) < 20_000
     assert page.total_count is None
 
 

@@ -147,6 +147,22 @@ def test_an_answer_with_millions_of_values_is_too_large(item: bytes) -> None:
         read(endpoints.METRICS, Reply(200, body))
 
 
+def test_a_status_may_hold_fewer_values_than_metrics() -> None:
+    text = '{"request_id": "a", "sessions": [%s{}]}'
+    with pytest.raises(ResponseTooLarge, match="65,536 values"):
+        read(endpoints.STATUS, Reply(200, (text % ("{}," * 100_000)).encode()))
+    seen = read(endpoints.STATUS, Reply(200, (text % ("{}," * 1000)).encode()))
+    assert len(seen.sessions or ()) == 1001
+
+
+def test_a_full_page_of_the_longest_rows_is_not_too_large() -> None:
+    port = {"external": 1, "internal": 2, "protocol": "UDP", "name": "x", "link": "y"}
+    row = {"request_id": "c065", "ports": {f"{each}": port for each in range(100)}}
+    page = json.dumps({"data": [row] * 500}).encode()
+    assert len(page) > 3 * MIB
+    assert len(read(endpoints.LIST, Reply(200, page)).data) == 500
+
+
 def test_a_long_text_is_not_too_large() -> None:
     body = json.dumps({"logs": "a, b, c\n" * 800_000}).encode()
     assert len(read(endpoints.CONTAINER_LOGS, Reply(200, body)).logs or "") > 6_000_000
