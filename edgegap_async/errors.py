@@ -177,13 +177,20 @@ class TransportError(EdgegapError):
 
 class UnexpectedAnswer(EdgegapError):
     """The answer is not what the API promises: not JSON, a part missing, a redirect.
-    `body` is the answer as it came.
+    `body` is the answer as it came, at most its first 64 KiB.
     """
 
-    def __init__(self, operation: str, status: int, body: bytes, problem: str) -> None:
+    def __init__(
+        self,
+        operation: str,
+        status: int,
+        body: bytes,
+        problem: str,
+        advice: str = "look at .body; a proxy may have answered in the API's place",
+    ) -> None:
         super().__init__(
-            f"{operation} was answered {status} with a body that can't be read: {problem} "
-            "(look at .body; a proxy may have answered in the API's place)",
+            f"{operation} was answered {status} with a body that can't be read: "
+            f"{problem} ({advice})",
             request_sent=True,
         )
         self.operation = operation
@@ -193,15 +200,12 @@ class UnexpectedAnswer(EdgegapError):
 
 class ResponseTooLarge(UnexpectedAnswer):
     """The answer is too large to be read, decompressed: 1 MiB, 8 MiB for lists, 64 MiB
-    for logs and metrics, or two million values. The operation was done. `body` is
-    empty, and the text says how to ask for less.
+    for logs and metrics, or many values in fewer bytes. The operation was done. `body`
+    is empty, and the text says how to ask for less.
     """
 
     def __init__(self, operation: str, status: int, size: str, advice: str) -> None:
-        super().__init__(operation, status, b"", size)
-        self.args = (
-            f"{operation} was answered {status} with {size}, which is not read: {advice}",
-        )
+        super().__init__(operation, status, b"", size, advice)
 
 
 class DeployOutcomeUnknown(EdgegapError):

@@ -3,6 +3,8 @@
     client.Transport.call    builds the request
       queue                  waits for a slot of the endpoint's limit, or raises
                              QueueTooLong at once if the deadline comes first
+      pool.Permit            waits for a connection, if there is none: deploys and stops
+                             have a part of them for themselves
       exchange.Exchange      sends the request once, and returns the slot
       response.read          decodes the answer, or raises the error it stands for
       retry.RetryState       decides whether another attempt follows, and when

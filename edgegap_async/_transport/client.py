@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from copy import copy
+from traceback import clear_frames
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -218,23 +219,20 @@ class Transport:
                 if trace:
                     trace.attempt_started()
                 try:
-                    reply = await self._exchange.run(
-                        request, limiter, self._exchange_timeouts, started
-                    )
-                    answer = read(
-                        endpoint,
-                        reply,
-                        repeated=state is not None and state.repeats > 0,
-                        request_id=path_params.get("request_id"),
+                    repeated = state is not None and state.repeats > 0
+                    status, answer = await self._exchange_once(
+                        request, limiter, started, path_params, repeated=repeated
                     )
                 except NoResponse as none:
                     failure = self._no_response(request, none, failure)
                 except EdgegapError as error:
                     failure = error
+                    # They hold the body, of perhaps 64 MiB.
+                    clear_frames(error.__traceback__)
                 else:
                     self._retry_budget.refund(state.repeats if state else 0)
                     if trace:
-                        trace.answered(reply.status, answer)
+                        trace.answered(status, answer)
                     return answer
                 finally:
                     permit.release()
@@ -309,6 +307,23 @@ class Transport:
     def _over(self) -> bool:
         # The caller may close its HTTP session under us.
         return self.closed or self._pool.closed
+
+    async def _exchange_once(
+        self,
+        request: Request[B, T],
+        limiter: Limiter,
+        started: float,
+        path_params: Mapping[str, object],
+        *,
+        repeated: bool,
+    ) -> tuple[int, T]:
+        """Return the status and the decoded body of one answer."""
+        reply = await self._exchange.run(
+            request, limiter, self._exchange_timeouts, started
+        )
+        request_id = path_params.get("request_id")
+        answer = read(request.endpoint, reply, repeated=repeated, request_id=request_id)
+        return reply.status, answer
 
     async def _start(
         self,

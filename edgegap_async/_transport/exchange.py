@@ -31,6 +31,8 @@ UNTIMED = aiohttp.ClientTimeout(total=None)
 TOO_MANY = 429
 # Bytes of the body of an error. Its text has a few hundred characters.
 MOST_OF_ERROR = 64 * 1024
+# Bytes from which on a body is large: few of them are read at a time.
+LARGE = 1024 * 1024
 
 
 class NoResponse(Exception):
@@ -195,7 +197,7 @@ class Exchange:
                 request.progress.sending(started, InFlight(dispatch, timeout))
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
-            body = await _read(response, request.endpoint.max_bytes)
+            body = await _read(response, request.endpoint.max_bytes, self._pool.large)
             log.debug("%s was answered %d", request.endpoint, response.status)
             return _reply(request, response, retry_after, body)
         except asyncio.CancelledError:
@@ -236,21 +238,43 @@ def _reply(
     return Reply(response.status, body.data, request.secret, retry_after, body.cut)
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> Body:
+async def _read(
+    response: aiohttp.ClientResponse, most: int, large: asyncio.Semaphore
+) -> Body:
     """Read at most so many bytes, decompressed. aiohttp decompresses only what is read.
 
     Of an error, the beginning is enough.
+
+    Args:
+        large: limits how many large bodies are read at a time.
     """
     if response.status >= 300:
         most = MOST_OF_ERROR
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        parts.append(part)
-        size += len(part)
-        if size > most:
-            return Body(b"".join(parts)[:most], cut=True)
-    return Body(b"".join(parts))
+    small = min(most, LARGE)
+    body = bytearray()
+    whole = await _read_into(body, response, small)
+    if whole:
+        return Body(bytes(body))
+    if small == most:
+        # The beginning of an answer is of no use, that of an error is.
+        return (
+            Body(bytes(body[:most]), cut=True) if response.status >= 300 else NOT_READ
+        )
+    async with large:
+        whole = await _read_into(body, response, most)
+    return Body(bytes(body)) if whole else NOT_READ
+
+
+async def _read_into(
+    body: bytearray, response: aiohttp.ClientResponse, most: int
+) -> bool:
+    """Read until a body has more than so many bytes. Returns whether it has ended."""
+    while len(body) <= most:
+        part = await response.content.readany()
+        if not part:
+            return True
+        body += part
+    return False
 
 
 def _on_headers(

@@ -23,6 +23,8 @@ UNLIMITED = 1e9
 # Seconds that a connection may be idle before a POST. Balancers that are known to close
 # early do so after two seconds, and the request has to get there before.
 LONGEST_IDLE = 1.0
+# Bodies of more than 1 MiB that are read at a time.
+MOST_LARGE = 4
 
 
 class Permit:
@@ -79,6 +81,8 @@ class Pool:
         # Ours: for GET and DELETE, and for POST and PATCH.
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._closed = False
+        # For reading large bodies: together they must not fill the memory.
+        self.large = asyncio.Semaphore(MOST_LARGE)
         size = self._size if http is None else _size_of(http)
         self._others: asyncio.Semaphore | None = None
         if size < inf:

@@ -36,9 +36,12 @@ _SIGNATURE = re.compile(
 )
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
-# Bytes of a body whose values need not be counted, and the most that one may have: each
-# can need a hundred bytes of memory.
-SMALL, MOST_VALUES = 1024 * 1024, 2_000_000
+# Bytes of a body that an error keeps.
+MOST_SHOWN = 64 * 1024
+# Bytes of a body whose values need not be counted. The most values that one may have,
+# and the fewest bytes of the longest body for each: a value can need a hundred bytes of
+# memory, and some microseconds.
+SMALL, MOST_VALUES, BYTES_PER_VALUE = 256 * 1024, 2_000_000, 16
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -112,7 +115,7 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     and JSON that is no object are accepted.
     """
     body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
-    if body != b"null" and (reply.cut or _has_too_many_values(body)):
+    if body != b"null" and (reply.cut or _has_too_many_values(endpoint, body)):
         raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:
         answer = _lenient.decode(body, endpoint.returns)
@@ -127,23 +130,27 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
                 extra={"operation": endpoint.call, "skipped": answer.skipped},
             )
         return answer
-    body = reply.masked_body
+    body = reply.masked_body[:MOST_SHOWN]
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
 
 
-def _has_too_many_values(body: bytes) -> bool:
-    """Whether a body would need a hundred times its size in memory."""
+def _most_values(endpoint: Endpoint[B, T]) -> int:
+    return min(MOST_VALUES, endpoint.max_bytes // BYTES_PER_VALUE)
+
+
+def _has_too_many_values(endpoint: Endpoint[B, T], body: bytes) -> bool:
+    """Whether a body would need many times its size in memory."""
     if len(body) <= SMALL:
         return False
-    return sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES
+    return sum(map(body.count, (b",", b"[", b"{"))) > _most_values(endpoint)
 
 
 def _too_large(endpoint: Endpoint[B, T], reply: Reply) -> ResponseTooLarge:
     size = (
         f"more than {endpoint.max_bytes // 2**20} MiB"
         if reply.cut
-        else f"more than {MOST_VALUES:,} values"
+        else f"more than {_most_values(endpoint):,} values"
     )
     return ResponseTooLarge(str(endpoint), reply.status, size, endpoint.if_too_large)
 
@@ -157,7 +164,7 @@ def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -
     if isinstance(answer, DeploymentStatus):
         if not _is_same(answer.request_id, request_id):
             problem = "it is the status of another deployment"
-            body = reply.masked_body
+            body = reply.masked_body[:MOST_SHOWN]
             raise UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     elif (
         isinstance(answer, StopResult)

@@ -72,6 +72,9 @@ def usable_id(text: str) -> bool:
     """Whether a path can hold an ID. The IDs of the API are 12 hex digits."""
     if text.isalnum() and text.isascii():
         return True
+    if "\ufffd" in text:
+        # It stands for a character that could not be read.
+        return False
     try:
         identifier("request_id", text)
     except ValueError:

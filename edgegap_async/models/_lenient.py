@@ -14,7 +14,9 @@ body is decoded into plain data, and read part by part:
     the answer, if it is no object  its defaults, if every field has one
 
 Bytes that are not UTF-8, halves of surrogate pairs, NaN and infinite numbers spoil only
-the value that holds them. An ID that holds a broken character is no ID.
+the value that holds them. An ID that holds a broken character is no ID. A hostile body
+can hold so many values that reading all of them one by one would block the loop for
+seconds: after `_MOST_VALUES`, the rest is left out.
 """
 
 import json
@@ -33,9 +35,15 @@ from ._wire import Rows, Unlisted
 T = TypeVar("T")
 # The digits of the longest number that is read: int() refuses more than 4300.
 _LONGEST_NUMBER = 400
-# Halves of surrogate pairs: JSON can write them, and so bytes that are not UTF-8 are
-# decoded here.
-_HALVES = re.compile("[\ud800-\udfff]")
+# Values that are read one by one, each in some microseconds. A page of a hundred odd
+# rows has some thousands.
+_MOST_VALUES = 50_000
+# Escapes in JSON: a backslash, a surrogate pair, or half of one.
+_ESCAPES = re.compile(
+    r"\\\\"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _LOST: Final = object()
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -56,10 +64,10 @@ def decode(body: bytes, kind: type[T]) -> T:
     except _REFUSED as error:
         # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
         problem = str(error)
-    value = _plain(body)
-    found = _salvaged(value, kind)
+    value, salvage = _plain(body), _Salvage()
+    found = salvage.value(value, kind)
     if found is _LOST and not isinstance(value, dict):
-        found = _salvaged({}, kind)
+        found = salvage.value({}, kind)
     if found is _LOST:
         raise UnreadableError(problem)
     return cast("T", found)
@@ -73,10 +81,15 @@ def _plain(body: bytes) -> object:
         pass
     problem = "it is not JSON"
     try:
+        text = body.decode(json.detect_encoding(body), "replace")
+        if "\\ud" in text or "\\uD" in text:
+            text = _ESCAPES.sub(_sound_escape, text)
         # Slower, and more tolerant.
-        text = body.decode(json.detect_encoding(body), "surrogateescape")
-        return _clean(
-            json.loads(text, parse_constant=lambda _: None, parse_int=_whole_number)
+        return json.loads(
+            text,
+            parse_constant=lambda _: None,
+            parse_float=_finite,
+            parse_int=_whole_number,
         )
     except RecursionError:
         problem = "it is nested too deeply"
@@ -87,86 +100,99 @@ def _plain(body: bytes) -> object:
     raise UnreadableError(problem)
 
 
+def _sound_escape(found: re.Match[str]) -> str:
+    return "\ufffd" if found["half"] else found[0]
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if isfinite(number) else None
+
+
 def _whole_number(digits: str) -> int | None:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else None
 
 
-def _clean(value: object, key: str = "") -> object:
-    """Replace what can't be encoded again: infinite numbers and broken characters."""
-    if isinstance(value, dict):
-        fields = cast("dict[str, object]", value)
-        return {_encodable(name): _clean(fields[name], name) for name in fields}
-    if isinstance(value, list):
-        return [_clean(item) for item in cast("list[object]", value)]
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, str):
-        sound = _encodable(value)
-        return None if key.endswith("_id") and sound != value else sound
-    return value
+class _Salvage:
+    """Reads as much of one answer as can be read. Each method returns `_LOST` if that is
+    nothing.
+    """
 
+    def __init__(self) -> None:
+        self._left = _MOST_VALUES
 
-def _encodable(text: str) -> str:
-    return text if text.isascii() else _HALVES.sub("\ufffd", text)
+    def value(self, value: object, kind: Any) -> object:
+        """Read a value of a type, as the annotation of a field has it."""
+        self._left -= 1
+        if self._left < 0:
+            return _LOST
+        try:
+            return msgspec.convert(value, kind)
+        except (msgspec.ValidationError, RecursionError):
+            pass
+        for member in _members(kind):
+            origin = get_origin(member) or member
+            if isinstance(value, dict) and isinstance(origin, type):
+                if issubclass(origin, Struct):
+                    return self._struct(cast("dict[str, object]", value), origin)
+                if issubclass(origin, Mapping):
+                    inner = get_args(member)[1]
+                    return self._by_name(cast("dict[str, object]", value), inner)
+            if isinstance(value, list) and origin is tuple:
+                inner = get_args(member)[0]
+                return self._items(cast("list[object]", value), inner)
+        return _LOST
 
+    def _struct(self, values: dict[str, object], kind: type[Struct]) -> object:
+        found: dict[str, Any] = {}
+        skipped = 0
+        for field in _fields(kind):
+            if field.name in values:
+                value = values[field.name]
+                part = self.value(value, field.type)
+                if part is not _LOST:
+                    found[field.name] = part
+                if isinstance(part, tuple) and _holds_rows(field.type):
+                    kept = cast("tuple[object, ...]", part)
+                    skipped += len(cast("list[object]", value)) - len(kept)
+            if field.required and field.name not in found:
+                return _LOST
+        if issubclass(kind, Rows):
+            found["skipped"] = skipped
+        try:
+            return kind(**found)
+        except ValueError:
+            # Its ID can't be used.
+            return _LOST
 
-def _salvaged(value: object, kind: Any) -> object:
-    """Return as much of a value as can be read, or `_LOST`."""
-    try:
-        return msgspec.convert(value, kind)
-    except (msgspec.ValidationError, RecursionError):
-        pass
-    for member in _members(kind):
-        origin = get_origin(member) or member
-        if isinstance(value, dict) and isinstance(origin, type):
-            if issubclass(origin, Struct):
-                return _struct(cast("dict[str, object]", value), origin)
-            if issubclass(origin, Mapping):
-                return _by_name(cast("dict[str, object]", value), get_args(member)[1])
-        if isinstance(value, list) and origin is tuple:
-            return _items(cast("list[object]", value), get_args(member)[0])
-    return _LOST
+    def _by_name(self, values: dict[str, object], kind: Any) -> object:
+        parts = {name: self.value(values[name], kind) for name in values}
+        return {name: part for name, part in parts.items() if part is not _LOST}
+
+    def _items(self, values: list[object], kind: Any) -> object:
+        parts = [self.value(value, kind) for value in values]
+        if _is_struct(kind):
+            return tuple(
+                part for part in parts if part is not _LOST and _has_usable_id(part)
+            )
+        if type(None) in _members(kind):
+            return tuple(None if part is _LOST else part for part in parts)
+        return Unlisted(str(part) for part in parts if part is not _LOST)
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
     """Return the types that a value may have."""
     if get_origin(kind) is Annotated:
         return _members(get_args(kind)[0])
-    return (
-        (kind,)
-        if isinstance(kind, type) or get_origin(kind) in (tuple, Mapping)
-        else (get_args(kind) or (kind,))
-    )
+    if isinstance(kind, type) or get_origin(kind) in (tuple, Mapping):
+        return (kind,)
+    return get_args(kind) or (kind,)
 
 
 @cache
 def _fields(kind: type[Struct]) -> tuple[structs.FieldInfo, ...]:
     # Asking for them resolves all annotations, which takes long.
     return structs.fields(kind)
-
-
-def _struct(values: dict[str, object], kind: type[Struct]) -> object:
-    found: dict[str, Any] = {}
-    skipped = 0
-    for field in _fields(kind):
-        if field.name in values:
-            value = values[field.name]
-            part = _salvaged(value, field.type)
-            if part is not _LOST:
-                found[field.name] = part
-            if isinstance(part, tuple) and _holds_rows(field.type):
-                skipped += len(cast("list[object]", value)) - len(
-                    cast("tuple[object, ...]", part)
-                )
-        if field.required and field.name not in found:
-            return _LOST
-    if issubclass(kind, Rows):
-        found["skipped"] = skipped
-    try:
-        return kind(**found)
-    except ValueError:
-        # Its ID can't be used.
-        return _LOST
 
 
 def _holds_rows(kind: Any) -> bool:
@@ -178,22 +204,6 @@ def _holds_rows(kind: Any) -> bool:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
-
-
-def _by_name(values: dict[str, object], kind: Any) -> object:
-    parts = {name: _salvaged(values[name], kind) for name in values}
-    return {name: part for name, part in parts.items() if part is not _LOST}
-
-
-def _items(values: list[object], kind: Any) -> object:
-    parts = [_salvaged(value, kind) for value in values]
-    if _is_struct(kind):
-        return tuple(
-            part for part in parts if part is not _LOST and _has_usable_id(part)
-        )
-    if type(None) in _members(kind):
-        return tuple(None if part is _LOST else part for part in parts)
-    return Unlisted(str(part) for part in parts if part is not _LOST)
 
 
 def _has_usable_id(row: object) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from support.limiter_model import now
@@ -146,9 +147,45 @@ def test_an_answer_with_millions_of_values_is_too_large(item: bytes) -> None:
         read(endpoints.METRICS, Reply(200, body))
 
 
+def test_a_status_may_hold_fewer_values_than_metrics() -> None:
+    text = '{"request_id": "a", "sessions": [%s{}]}'
+    with pytest.raises(ResponseTooLarge, match="65,536 values"):
+        read(endpoints.STATUS, Reply(200, (text % ("{}," * 100_000)).encode()))
+    seen = read(endpoints.STATUS, Reply(200, (text % ("{}," * 1000)).encode()))
+    assert len(seen.sessions or ()) == 1001
+
+
+def test_a_full_page_of_the_longest_rows_is_not_too_large() -> None:
+    port = {"external": 1, "internal": 2, "protocol": "UDP", "name": "x", "link": "y"}
+    row = {"request_id": "c065", "ports": {f"{each}": port for each in range(100)}}
+    page = json.dumps({"data": [row] * 500}).encode()
+    assert len(page) > 3 * MIB
+    assert len(read(endpoints.LIST, Reply(200, page)).data) == 500
+
+
 def test_a_long_text_is_not_too_large() -> None:
     body = json.dumps({"logs": "a, b, c\n" * 800_000}).encode()
     assert len(read(endpoints.CONTAINER_LOGS, Reply(200, body)).logs or "") > 6_000_000
+
+
+async def test_large_answers_are_read_four_at_a_time() -> None:
+    """All others wait after the first MiB, and are read in the end."""
+    text = b'{"logs": "%s"}' % (b"x" * 2 * MIB)
+    slow = answer(200, text)
+    stuck = replace(STUCK, raw=slow.raw[: -MIB // 2])
+    small = {"/v1/status": answer()}
+    async with scripted(*[stuck] * 4, slow, routes=small) as (edgegap, server):
+        read_logs = CALLS["container_logs"]
+        first = [asyncio.ensure_future(read_logs(edgegap)) for _ in range(4)]
+        await asyncio.sleep(1)
+        later = asyncio.ensure_future(read_logs(edgegap))
+        await asyncio.sleep(5)
+        assert not later.done()
+        assert len(server.arrivals) == 5
+        # Small ones don't wait.
+        await GET(edgegap)
+        # The first ones are given up, and retried.
+        await asyncio.gather(later, *first)
 
 
 BUSY: dict[str, Callable[[EdgegapSession], Awaitable[object]]] = {
