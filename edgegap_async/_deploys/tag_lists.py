@@ -116,7 +116,7 @@ class TagLists:
         if listed and listed.tag not in tags:
             tags.append(listed.tag)
         try:
-            rows = await tagged(self._transport, tags, timeout)
+            rows, complete = await tagged(self._transport, tags, timeout)
         except EdgegapError as error:
             return self._refused(error, len(tags), asked)
         since = min((entry.sent_at for entry in entries), default=0.0)
@@ -126,6 +126,8 @@ class TagLists:
             self._distrust(asked)
             return False
         shown = {tag for row in told for tag in row.tags} & set(tags)
+        if not complete:
+            return False
         if shown:
             self._proven = max(self._proven, len(tags))
         for entry in entries:
