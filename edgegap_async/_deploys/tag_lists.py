@@ -116,17 +116,19 @@ class TagLists:
         if listed and listed.tag not in tags:
             tags.append(listed.tag)
         try:
-            rows, readable = await tagged(self._transport, tags, timeout)
+            rows, complete = await tagged(self._transport, tags, timeout)
         except EdgegapError as error:
             return self._refused(error, len(tags), asked)
         since = min((entry.sent_at for entry in entries), default=0.0)
         unclear = await self._read_rows(rows, since, waited_for=True)
         told = [row for row in rows if not row.tags_unknown]
         strange = any(not set(row.tags) & set(tags) for row in told)
-        if unclear or strange or not readable:
+        if unclear or strange:
             self._distrust(asked)
             return False
         shown = {tag for row in told for tag in row.tags} & set(tags)
+        if not complete:
+            return False
         if shown:
             self._proven = max(self._proven, len(tags))
         for entry in entries:

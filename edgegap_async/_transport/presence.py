@@ -15,6 +15,7 @@ from .client import Transport
 from .deadlines import Deadline
 from .queries import (
     LONGEST_SWEEP,
+    MOST_READINGS,
     NEWEST,
     ask_in_chunks,
     by_id,
@@ -38,11 +39,13 @@ class Listed(NamedTuple):
         sound: it shows nothing else than what was asked for, and all of its pages were
             read.
         total: the number of rows by its own account; None: it does not tell.
+        several: more than one page was read.
     """
 
     shown: Collection[str]
     sound: bool
     total: int | None
+    several: bool
 
 
 async def listed(
@@ -65,11 +68,36 @@ async def listed(
     query = by_id(request_ids, state)
     first = await read_page(transport, query, 1, deadline)
     complete = take(first.data) or (is_last(first) and not first.skipped)
+    several = not complete
     if not complete:
         complete = await read_pages(
             transport, query, deadline, LONGEST_SWEEP, take, start=2
         )
-    return Listed(shown, complete and shown <= asked, first.total_count)
+    sound = complete and shown <= asked
+    return Listed(shown, sound, first.total_count, several)
+
+
+async def _listed_steadily(
+    transport: Transport,
+    request_ids: Collection[str],
+    deadline: Deadline,
+    state: str | None,
+) -> Listed | None:
+    """Read all pages of the deployments with these IDs. While some of them end, the rows
+    behind them move, and one at the edge of a page is on none. So several pages are read
+    until one reading shows all rows of the one before, of which none was skipped then.
+
+    Returns:
+        None: there was no such reading.
+    """
+    found = await listed(transport, request_ids, deadline, state)
+    for _ in range(MOST_READINGS - 1):
+        if not found.several or not found.sound:
+            return found
+        before, found = found, await listed(transport, request_ids, deadline, state)
+        if {*before.shown} <= {*found.shown}:
+            return found
+    return None
 
 
 async def count(
@@ -126,16 +154,19 @@ async def existing(
         return asked
     others = [each for each in request_ids if each not in some]
 
-    async def ask(part: Sequence[str]) -> Listed:
-        return await listed(transport, _around(some, part), deadline, state)
+    async def ask(part: Sequence[str]) -> Listed | None:
+        return await _listed_steadily(transport, _around(some, part), deadline, state)
 
     try:
         parts = await ask_in_chunks(others, ask, MOST_IDS)
     except BadRequest:
         parts = []
-    shown = {each for part in parts for each in part.shown}
+    steady = [part for part in parts if part]
+    if len(steady) < len(parts):
+        return None
+    shown = {each for part in steady for each in part.shown}
     proven = all(
-        part.sound and part.shown and set(some) <= set(part.shown) for part in parts
+        part.sound and part.shown and set(some) <= set(part.shown) for part in steady
     )
     if parts and proven:
         return asked & shown

@@ -36,6 +36,8 @@ QUOTING = 9
 TOO_LONG = (414, 431)
 # More pages than there can be: the timeout ends the sweep before.
 ALL_PAGES = 1_000_000
+# Readings of the same pages, until one shows all rows of the reading before it.
+MOST_READINGS = 4
 # Pages per sweep: more would take the whole list limit for seconds.
 LONGEST_SWEEP = 40
 _NEWEST_FIRST = (OrderBy("created_at", "desc"),)
@@ -184,18 +186,41 @@ async def tagged(
     transport: Transport, tags: Sequence[str], timeout: float
 ) -> tuple[list[DeploymentSummary], bool]:
     """The rows that the filter shows for any of these tags, at most `TAGS_PER_CALL`, and
-    whether all rows could be read. A server that ignores the filter shows other rows.
+    whether it shows all of them. A server that ignores the filter shows other rows.
+
+    Several pages are read until one reading shows all rows of the one before. While
+    deployments end, the rows behind them move, and one at the edge of a page is on none.
     """
-    deadline, wanted = Deadline.after(timeout), set(tags)
-    rows: list[DeploymentSummary] = []
+    deadline = Deadline.after(timeout)
+    rows: dict[str, DeploymentSummary] = {}
+    before: set[str] | None = None
+    for _ in range(MOST_READINGS):
+        pages, complete = await _tagged_once(transport, tags, deadline)
+        shown = {row.request_id: row for page in pages for row in page}
+        rows |= shown
+        # An empty second page may have been emptied meanwhile.
+        steady = len(pages) == 1 or (before is not None and before <= {*shown})
+        if steady or not complete:
+            return list(rows.values()), complete
+        before = {*shown}
+    return list(rows.values()), False
+
+
+async def _tagged_once(
+    transport: Transport, tags: Sequence[str], deadline: Deadline
+) -> tuple[list[Sequence[DeploymentSummary]], bool]:
+    """The pages of the filter, and whether the last one was reached, or one with another
+    row.
+    """
+    pages, wanted = list[Sequence[DeploymentSummary]](), set(tags)
     query = ListQuery(filters=(ListFilter("tags", "in", tuple(tags)),))
 
     def take(page: Sequence[DeploymentSummary]) -> bool:
-        rows.extend(page)
+        pages.append(page)
         return any(not wanted.intersection(row.tags) for row in page)
 
-    readable = await read_pages(transport, query, deadline, LONGEST_SWEEP, take)
-    return rows, readable
+    complete = await read_pages(transport, query, deadline, LONGEST_SWEEP, take)
+    return pages, complete
 
 
 async def newest(
