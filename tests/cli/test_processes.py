@@ -99,6 +99,7 @@ def test_simulate_ends_on_sigterm() -> None:
     assert json.loads(output)["deployed"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_ctrl_c_stops_the_launched_servers(loop: str) -> None:
     with program("launch", "-", "--simulate", "--loop", loop) as process:

@@ -168,6 +168,7 @@ async def sent_after_the_close(
         )
 
 
+@pytest.mark.slow
 @plans
 @given(
     st.sampled_from([with_http, scripted]),

@@ -460,6 +460,7 @@ def test_withdrawing_in_any_turn_reports_every_server(
     assert turns > 10
 
 
+@pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.6, 1.0])
 def test_a_loop_shutdown_leaves_no_unnamed_server(

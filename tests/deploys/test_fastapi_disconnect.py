@@ -75,6 +75,7 @@ def until(true: object) -> None:
         sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.1, 0.3), ready_after=(0.0, 0.1))
 @pytest.mark.parametrize("lines", [0, 1, 4])
 def test_servers_of_a_stream_are_stopped_when_its_client_hangs_up(

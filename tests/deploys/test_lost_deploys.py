@@ -46,6 +46,7 @@ less = pytest.mark.parametrize("faults", LESS.values(), ids=LESS)
 warm = pytest.mark.parametrize("before", [0, 1, 8])
 
 
+@pytest.mark.slow
 @less
 @warm
 @pytest.mark.parametrize("neighbours", [0, 150])

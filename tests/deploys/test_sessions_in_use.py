@@ -67,6 +67,7 @@ def said() -> Iterator[list[str]]:
         yield texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "enter", [in_running, in_a_fleet, in_adopt, in_a_fleets_adopt, in_deploy_many]
 )
@@ -111,6 +112,7 @@ NAMESPACES: dict[str, Callable[[Any], Awaitable[Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMESPACES)
 async def test_a_namespace_keeps_its_session_open(name: str) -> None:
     async with owning(options=INSTANT) as (edgegap, sim):

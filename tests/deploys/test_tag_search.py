@@ -77,6 +77,7 @@ async def fleet_deploy(edgegap: EdgegapSession, **options: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KIND)
 @pytest.mark.parametrize("fleet", [False, True], ids=["deployments", "fleets"])
 @pytest.mark.parametrize("before", [0, 1], ids=["cold", "warm"])
@@ -112,6 +113,7 @@ async def test_a_lost_deploy_is_found_by_its_tag_and_not_sent_again(
         assert sim.arrivals("deploy") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD_LISTS)
 @pytest.mark.parametrize(
     "kind", ["cut-before", "cut-after", "processed-late", "502-after", "503-before"]
@@ -131,6 +133,7 @@ async def test_an_untrustworthy_list_never_leads_to_a_second_server(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("late", [8.0, 60.0, 280.0])
 @pytest.mark.parametrize("bad", [(), *BAD_LISTS.values()], ids=["sound", *BAD_LISTS])

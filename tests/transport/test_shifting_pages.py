@@ -49,6 +49,7 @@ async def end(another: EdgegapSession, ids: Sequence[str], pause: float) -> None
         await another.deployments.stop(request_id)
 
 
+@pytest.mark.slow
 @page_sizes
 @pytest.mark.parametrize("newest", [True, False])
 @pytest.mark.parametrize("pause", [0.0, 0.03, 0.11, 0.25])
@@ -70,6 +71,7 @@ async def test_a_deployment_that_exists_is_never_proven_absent(
         assert {*shown} == {*lasting}
 
 
+@pytest.mark.slow
 @page_sizes
 @pytest.mark.parametrize("pause", [0.0, 0.03, 0.11, 0.25])
 async def test_a_tag_that_a_server_has_is_never_proven_absent(

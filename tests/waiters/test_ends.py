@@ -49,6 +49,7 @@ FAULTS: dict[str, list[Fault]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 async def test_each_end_is_told_once_it_is_true(faults: list[Fault], gone: str) -> None:
@@ -63,6 +64,7 @@ async def test_each_end_is_told_once_it_is_true(faults: list[Fault], gone: str) 
         assert sim.busiest_second("status") <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 3])
 async def test_all_may_end_at_once(neighbours: int) -> None:
     options = {**AT_ONCE, "neighbours": neighbours}
@@ -165,6 +167,7 @@ async def test_waits_shorter_than_an_answer_are_resolved_in_the_end(
         assert sim.arrivals("status") < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["ids", "all"])
 async def test_capacity_is_watched_by_lists(ending: str) -> None:
     """500 servers held, and one request waits: 60 requests in 120 s are allowed."""

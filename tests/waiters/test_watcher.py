@@ -137,6 +137,7 @@ async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
         assert {error.request_id for error in failed} <= sim.running()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("by", ["this session", "others"])
 async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
