@@ -38,11 +38,10 @@ _LONGEST_NUMBER = 400
 # Values that are read one by one, each in some microseconds. A page of a hundred odd
 # rows has some thousands.
 _MOST_VALUES = 50_000
-# Escapes in JSON: a backslash, a surrogate pair, or half of one.
-_ESCAPES = re.compile(
-    r"\\\\"
-    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+# Escapes of halves of surrogate pairs, in JSON without escaped backslashes.
+_HALVES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 _LOST: Final = object()
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -83,7 +82,7 @@ def _plain(body: bytes) -> object:
     try:
         text = body.decode(json.detect_encoding(body), "replace")
         if "\\ud" in text or "\\uD" in text:
-            text = _ESCAPES.sub(_sound_escape, text)
+            text = _without_halves(text)
         # Slower, and more tolerant.
         return json.loads(
             text,
@@ -100,8 +99,12 @@ def _plain(body: bytes) -> object:
     raise UnreadableError(problem)
 
 
-def _sound_escape(found: re.Match[str]) -> str:
-    return "\ufffd" if found["half"] else found[0]
+def _without_halves(text: str) -> str:
+    if "\0" in text:
+        # It is no JSON, and refused.
+        return text
+    bare = text.replace("\\\\", "\0")
+    return _HALVES.sub("\ufffd", bare).replace("\0", "\\\\")
 
 
 def _finite(digits: str) -> float | None:

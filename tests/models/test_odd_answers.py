@@ -2,11 +2,14 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.reference import BY_KEY
 from support.samples import HOSTS, LIST, LOCATIONS, LOGS, METRICS, STATUS, TAGS
 
@@ -295,3 +298,13 @@ def test_an_escaped_backslash_before_a_surrogate_is_kept() -> None:
     body = rb'{"logs": "\\ud800 \ud800 \\\ud83d\ude00 \\\\\udc00", "encoding": 5}'
     logs = answered(endpoints.CONTAINER_LOGS, body)
     assert logs.logs == "\\ud800 \ufffd \\\U0001f600 \\\\\ufffd"
+
+
+@given(st.lists(st.sampled_from(["a", "\\\\", "\\n", "\\ud83d", "\\ude00", "\\uD800"])))
+def test_halves_of_surrogate_pairs_are_replaced_and_pairs_are_kept(
+    parts: list[str],
+) -> None:
+    text = "".join(parts)
+    logs = answered(endpoints.CONTAINER_LOGS, f'{{"logs": "{text}"}}'.encode())
+    expected = re.sub("[\ud800-\udfff]", "\ufffd", json.loads(f'"{text}"'))
+    assert logs.logs == expected
