@@ -18,10 +18,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import Enum
-from itertools import islice
+from heapq import merge
+from itertools import islice, takewhile
 from math import inf
 
-from .state import ALIVE, DeployRecord
+from .state import ALIVE, DeployRecord, DeployState
 
 # Seconds of the search window: before a lag was seen, and its bounds after that.
 SEARCH_WINDOW, SHORTEST_WINDOW, LONGEST_WINDOW = 5.0, 2.0, 30.0
@@ -105,6 +106,14 @@ class SearchedTag:
         self.until: float = self.sent_at + QUARANTINE
         self.shown: bool = False
 
+    @property
+    def needs_no_more_looks(self) -> bool:
+        """Whether one list after the window was enough: it was CHECKED, and its server
+        was listed, or has ended before that.
+        """
+        ended = self.record.state is DeployState.ENDED
+        return self.knowledge is Knowledge.CHECKED and (self.shown or ended)
+
 
 # Seconds beyond `until` after which a tag is removed in any case.
 EXTRA_TIME: Mapping[Knowledge, float] = {
@@ -169,15 +178,14 @@ class SearchTags:
             most: how many of the others.
             probe: the one too that the lag is measured with.
         """
-        others: list[SearchedTag] = []
-        for knowledge, entries in self._by_knowledge.items():
-            if knowledge is Knowledge.SEARCHED or _first_due(knowledge, entries) > now:
-                continue
-            left = most - len(others)
-            for entry in islice(entries.values(), left):
-                if entry.due > now:
-                    break
-                others.append(entry)
+        due = (
+            takewhile(lambda entry: entry.due <= now, entries.values())
+            for knowledge, entries in self._by_knowledge.items()
+            if knowledge is not Knowledge.SEARCHED
+            and _first_due(knowledge, entries) <= now
+        )
+        # Whatever is due for longest comes first, so no kind waits for another one.
+        others = list(islice(merge(*due, key=lambda entry: entry.due), most))
         measured = self._probe
         if probe and measured and measured.due <= now and measured not in others:
             others.append(measured)

@@ -337,8 +337,7 @@ class TagSearch:
                     self._absent(entry)
             elif entry.until <= asked:
                 self._release(entry)
-            elif entry.shown and self._tags.is_over(entry, asked):
-                # CHECKED: no second server was listed.
+            elif self._tags.is_over(entry, asked) and entry.needs_no_more_looks:
                 self._tags.remove(entry)
 
     def _absent(self, entry: SearchedTag) -> None:
