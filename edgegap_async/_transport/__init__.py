@@ -11,17 +11,17 @@ Each attempt takes a slot of its own and is one arrival at the server.
 
 What happens on a 429, frame by frame:
 
-1. `Exchange.run` gets the status with the headers. `_on_headers` calls
-   `Limiter.answered`, which returns the slot as for any answer and adapts the rate
-   (`AdaptiveRate.refused`). With a `Retry-After`, parsed and clamped once, it also calls
-   `Limiter.hold`: no call under this limit is sent before its end.
+1. `Exchange.run` gets the status with the headers. `_on_headers` parses and clamps a
+   `Retry-After` and calls `Limiter.answered`, which returns the slot as for any answer
+   and adapts the rate (`AdaptiveRate.refused`). Unless the refusal is sporadic, no call
+   under this limit is sent before the end of the `Retry-After`.
 2. `response.read` raises `RateLimited`.
 3. `Transport._call` catches it and calls `_pause`, which asks `RetryState.pause` for the
    seconds until the next attempt. A refusal counts as no try and costs nothing of the
    retry budget, as the API has done nothing.
-4. `_pause` sleeps for these seconds. They are 0 if a longer `Retry-After` holds the
-   limiter anyway. Then `_call` tries again: `_queue` waits for a slot, at the place in
-   the queue that the call has had from its first attempt.
+4. `_pause` sleeps for these seconds, at least for the `Retry-After`. Then `_call` tries
+   again: `_queue` waits for a slot, at the place in the queue that the call has had from
+   its first attempt.
 
 What the caller gets, if no attempt succeeds:
 

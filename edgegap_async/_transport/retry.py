@@ -157,11 +157,11 @@ class RetryState:
         pause = self._jitter(self._refusals, chance)
         if error.retry_after is None:
             return pause
-        # The limiter as a whole is held until then, and the call goes back to its place
-        # in the queue. A Retry-After of 0 is still no leave to retry without a pause.
+        # Afterwards the call goes back to its place in the queue. A Retry-After of 0 is
+        # still no leave to retry without a pause.
         if deadline is not None and now + error.retry_after >= deadline:
             return None
-        return pause if pause > error.retry_after else 0.0
+        return max(pause, error.retry_after)
 
     def _pause_unsent(
         self,
