@@ -182,14 +182,19 @@ class Limiter:
         """Return since when calls have waited without a break. None: no call waits."""
         return self.queue.waiting_since
 
-    def answered(self, sent: float, *, refused: bool = False) -> None:
+    def answered(
+        self, sent: float, *, refused: bool = False, retry_after: float | None = None
+    ) -> None:
         """Report that the headers of an answer have arrived.
 
         Args:
             sent: the time at which its request was sent, on the loop's clock.
             refused: whether the answer is a 429.
+            retry_after: seconds that the 429 asks for.
         """
-        self.slots.answered(self._time(), sent, self, refused=refused)
+        self.slots.answered(
+            self._time(), sent, self, refused=refused, retry_after=retry_after
+        )
 
     def unanswered(self, started: float, *, sent: bool, closed: bool) -> None:
         """Report the end of a request without an answer.

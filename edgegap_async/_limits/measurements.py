@@ -4,6 +4,8 @@ from bisect import bisect_right
 from collections import deque
 from math import inf
 
+from .refusals import Lately
+
 # Seconds for which a request that the caller gave up may still be on its way.
 SHORTEST_DOUBT, LONGEST_DOUBT = 0.25, 2.0
 # Answers per slot before slots come back early. After fewer, the server does sometimes
@@ -15,6 +17,8 @@ EARLY, EARLY_MARGIN = 0.9, 0.010
 # For the busiest second: seconds from the sending of a request to its end, at most, for
 # which it is counted exactly, and how many times are kept at least and at most.
 LONGEST_REQUEST = 31.0
+# Seconds for which a peak is kept at least, and half of the time at most.
+PEAK = 2.0
 LEAST_TIMES, MOST_TIMES = 1000, 10_000
 
 
@@ -69,6 +73,10 @@ class Traffic:
     def __init__(self) -> None:
         self.in_flight = self.sent = self.refused = 0
         self._admitted: deque[float] = deque()
+        self._refused: deque[float] = deque()
+        # The most that were admitted in a second, in this interval and the one before.
+        self._peak = self._peak_before = 0
+        self._peak_until = -inf
         # When requests were sent, in the order in which their ends were reported.
         self._sent: list[float] = []
         self._count_at = LEAST_TIMES
@@ -101,11 +109,32 @@ class Traffic:
 
     def admit(self, now: float) -> None:
         """Count an answer other than 429."""
-        admitted = self._admitted
-        admitted.append(now)
-        while admitted[0] <= now - 1:
-            admitted.popleft()
+        _add(self._admitted, now)
+        if now >= self._peak_until:
+            self._peak_before = self._peak if now < self._peak_until + PEAK else 0
+            self._peak, self._peak_until = 0, now + PEAK
+        if len(self._admitted) > self._peak:
+            self._peak = len(self._admitted)
 
-    def admitted_lately(self, now: float) -> int:
-        """Return how many requests were admitted within the last second."""
-        return sum(time > now - 1 for time in self._admitted)
+    def refuse(self, now: float) -> None:
+        """Count a 429."""
+        self.refused += 1
+        _add(self._refused, now)
+
+    def lately(self, now: float) -> Lately:
+        """Return how many requests were admitted and refused within the last second."""
+        _drop_old(self._admitted, now)
+        _drop_old(self._refused, now)
+        span = now - self._admitted[0] if self._admitted else 0.0
+        peak = max(self._peak, self._peak_before)
+        return Lately(len(self._admitted), len(self._refused), span, peak)
+
+
+def _add(times: deque[float], now: float) -> None:
+    times.append(now)
+    _drop_old(times, now)
+
+
+def _drop_old(times: deque[float], now: float) -> None:
+    while times and times[0] <= now - 1:
+        times.popleft()

@@ -17,6 +17,7 @@ from ..endpoints import Limit
 from .adaptive import AdaptiveRate
 from .doubt import Doubt, GivenUp, without_reserve
 from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
+from .refusals import Lately
 
 # Seconds for which a free slot is kept for the loop whose turn it is. A loop that is
 # blocked longer misses its turn.
@@ -232,22 +233,30 @@ class Slots:
             taker.held.in_flight += 1
 
     def answered(
-        self, now: float, sent: float, taker: Taker, *, refused: bool = False
+        self,
+        now: float,
+        sent: float,
+        taker: Taker,
+        *,
+        refused: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         """The headers of an answer have arrived.
 
         Args:
             sent: the time at which its request was sent.
             refused: whether the answer is a 429.
+            retry_after: seconds that the 429 asks for.
         """
         with self._lock:
             self.round_trips.add(now - sent)
             self.traffic.count_sent(sent)
             if refused:
-                self.traffic.refused += 1
-                self.hold(now, self._refused(now, sent))
+                self._refused(now, sent, retry_after or 0.0)
             else:
                 self.traffic.admit(now)
+                if self.rate.adapted:
+                    self.rate.admitted(now)
             rate = self.rate
             period = rate.period(now) if rate.adapted else rate.full_period
             for request in self._doubt.resolve(now, sent) if self._doubt else ():
@@ -256,16 +265,25 @@ class Slots:
                 self._insert(now + period)
                 self._wake_all()
 
-    def _refused(self, now: float, sent: float) -> float:
-        # The number of admitted requests shows the server's limit only if the limiter
-        # was not on hold.
-        since: float | None = None
-        if now - self.not_before >= 1:
-            takers = [taker for place in self._takers if (taker := place())]
-            times = [taker.waiting_since() for taker in takers]
-            since = min((time for time in times if time is not None), default=None)
-        admitted = self.traffic.admitted_lately(now)
-        return self.rate.refused(now, sent, admitted, since)
+    def _refused(self, now: float, sent: float, retry_after: float) -> None:
+        self.traffic.refuse(now)
+        lately = self.traffic.lately(now)
+        verdict = self.rate.refused(
+            now, sent, lately, saturated=self._saturated(now, lately)
+        )
+        self.hold(now, max(verdict.hold, 0.0 if verdict.alone else retry_after))
+
+    def _saturated(self, now: float, lately: Lately) -> bool:
+        """Return whether calls waited during the last second, or wait while half of the
+        limit is used. If the limiter was on hold, they waited for that.
+        """
+        if now - self.not_before < 1:
+            return False
+        takers = [taker for place in self._takers if (taker := place())]
+        times = [taker.waiting_since() for taker in takers]
+        since = min((time for time in times if time is not None), default=inf)
+        busy = lately.admitted >= self.rate.limit / 2
+        return now - since >= 1 or (since < inf and busy)
 
     def given_up(
         self, now: float, sent: float, taker: Taker, *, closed: bool = False

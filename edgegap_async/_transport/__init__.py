@@ -13,20 +13,20 @@ Each attempt takes a slot of its own and is one arrival at the server.
 
 What happens on a 429, step by step:
 
-1. `Exchange.run` gets the status with the headers. `_on_headers` calls
-   `Limiter.answered`, which returns the slot as for any answer and adapts the rate
-   (`AdaptiveRate.refused`). The first 429 of a saturated limiter (`_limits/adaptive.py`)
-   also holds it for 0.9 s: no call under this limit is sent meanwhile. A `Retry-After`,
-   parsed and clamped once, holds it until its end (`Limiter.hold`).
+1. `Exchange.run` gets the status with the headers. `_on_headers` parses and clamps a
+   `Retry-After` and calls `Limiter.answered`, which returns the slot as for any answer
+   and adapts the rate (`AdaptiveRate.refused`). Unless the refusal is sporadic, no call
+   under this limit is sent before the end of the `Retry-After`; the first 429 of a
+   saturated limiter (`_limits/adaptive.py`) holds it for 0.9 s even without one.
 2. `response.read` raises `RateLimited`.
 3. `Transport._call` catches it and calls `_pause`, which asks `RetryState.pause` for the
    seconds until the next attempt. A refusal does not count as a try and costs nothing
    of the retry budget, as the API has done nothing. For a deploy, `_pause` reports it:
    `progress.failed` keeps the error for the caller, and `progress.retrying` stops the
    search for the tag and puts the record back to QUEUED.
-4. `_pause` sleeps for these seconds. They are 0 if the `Retry-After` is at least as long
-   as the backoff: the limiter is held until then. Then `_call` tries again: `_queue` waits for a slot, at the place in
-   the queue that the call has had from its first attempt.
+4. `_pause` sleeps for these seconds, at least for the `Retry-After`. Then `_call` tries
+   again: `_queue` waits for a slot, at the place in the queue that the call has had from
+   its first attempt.
 
 What the caller gets, if no attempt succeeds:
 

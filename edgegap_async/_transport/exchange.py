@@ -280,21 +280,20 @@ async def _read_into(
 def _on_headers(
     response: aiohttp.ClientResponse, limiter: Limiter, started: float
 ) -> float | None:
-    """Return the slot, and hold the limiter if a 429 asks for it.
+    """Return the slot, and tell the limiter what a 429 asks for.
 
     Returns:
         The seconds of `Retry-After`, if the answer is an error that has one.
     """
-    refused = response.status == TOO_MANY
-    limiter.answered(started, refused=refused)
     if response.status < 400:
+        limiter.answered(started)
         return None
     headers = response.headers
     retry_after = parse_retry_after(
         headers.get("Retry-After"), headers.get("Date"), datetime.now(UTC)
     )
-    if refused and retry_after is not None:
-        limiter.hold(retry_after)
+    refused = response.status == TOO_MANY
+    limiter.answered(started, refused=refused, retry_after=retry_after)
     return retry_after
 
 

@@ -157,11 +157,11 @@ class RetryState:
         pause = self._jitter(self._refusals, chance)
         if error.retry_after is None:
             return pause
-        # The limiter as a whole is held until then, and the call goes back to its place
-        # in the queue. Even with `Retry-After: 0`, wait the backoff.
+        # Afterwards the call goes back to its place in the queue. Even with
+        # `Retry-After: 0`, wait the backoff.
         if deadline is not None and now + error.retry_after >= deadline:
             return None
-        return pause if pause > error.retry_after else 0.0
+        return max(pause, error.retry_after)
 
     def _pause_unsent(
         self,

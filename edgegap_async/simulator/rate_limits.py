@@ -204,12 +204,15 @@ def enforced_limits(
             )
         used[name] = rate
     return {
-        name: EnforcedLimit(_rule(enforcement, rate, tolerance))
+        name: EnforcedLimit(admission_rule(enforcement, rate, tolerance))
         for name, rate in used.items()
     }
 
 
-def _rule(enforcement: Enforcement, rate: float | None, tolerance: float) -> Rule:
+def admission_rule(
+    enforcement: Enforcement, rate: float | None, tolerance: float = SPACING_TOLERANCE
+) -> Rule:
+    """Return a rule that counts in one of the ways, at a rate per second."""
     if rate is None:
         return _Off()
     match enforcement:

@@ -9,11 +9,10 @@ longer and with other rules.
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from typing import Any
 
 import pytest
-from support.limiter_model import run
-from support.raw_server import GET, answer, deploy, scripted, session
+from support.limiter_model import busiest_second, run
+from support.raw_server import answer, deploy, scripted, session
 
 from edgegap_async import (
     EdgegapError,
@@ -27,8 +26,8 @@ from edgegap_async.simulator.rate_limits import Enforcement
 
 # Seconds until a request arrives at the server.
 WAY = (0.0, 0.01)
-# Requests per second: the lowest rate, and its growth in each second.
-SLOWEST, GROWTH = 4, 0.25
+# Requests per second: the lowest rate.
+SLOWEST = 1
 Call = Callable[[EdgegapSession], Awaitable[object]]
 
 
@@ -75,9 +74,9 @@ def port(simulator: Simulator) -> int:
 @pytest.mark.parametrize(
     ("rule", "refusals", "share"),
     [
-        ("fixed-window", 15, 0.85),
-        ("sliding-window", 15, 0.85),
-        ("token-bucket", 15, 0.85),
+        ("fixed-window", 25, 0.93),
+        ("sliding-window", 20, 0.93),
+        ("token-bucket", 45, 0.93),
         ("spacing", 40, 0.75),
     ],
 )
@@ -101,12 +100,12 @@ async def test_a_limit_lower_than_documented_is_found(
         assert "429" in used(edgegap).why
 
     # No further 429 arrives, so the rate grows back to the limit, and not above it.
-    last = used(edgegap).rate
+    rates = []
     for _ in range(120):
         await asyncio.sleep(1)
-        assert used(edgegap).rate == pytest.approx(min(40, last + GROWTH), abs=0.001)
-        last = used(edgegap).rate
-    assert last == 40
+        rates.append(used(edgegap).rate or 0)
+    assert rates == sorted(rates)
+    assert rates[-1] == 40
     async with Simulator(
         enforcement=rule, delay_before=WAY, port=port(simulator)
     ) as lifted:
@@ -180,13 +179,11 @@ async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
         await asyncio.sleep(1)
         second = await refuse_for_a_moment()
         await busy
-    together, admitted, before, after = first
-    assert together >= 40
-    assert before == 300
-    assert after == pytest.approx(0.95 * admitted, rel=0.02)
-    together, _, before, after = second
-    assert together >= 30
-    assert after == pytest.approx(0.85 * before, abs=1.5)
+    assert first[2] == 300
+    for together, admitted, _, after in (first, second):
+        assert together >= 30
+        # A cut for each of them would leave next to nothing.
+        assert 0.8 * admitted <= after <= admitted
 
 
 async def test_the_first_refusal_ends_bursts() -> None:
@@ -206,39 +203,110 @@ async def test_the_first_refusal_ends_bursts() -> None:
         assert refused[-1] - refused[0] <= 2
 
 
-@pytest.mark.parametrize(("asked", "pause"), [({"retry_after": "3"}, 3), ({}, 0.9)])
-async def test_retry_after_holds_all_calls_of_the_limit(
-    asked: Any, pause: float
-) -> None:
-    script = [*[answer()] * 30, answer(429, {"message": "no"}, **asked), answer()]
+async def refused_under_load(
+    refusals: int, busy: int = 40
+) -> tuple[list[float], list[float]]:
+    """Refuse some of the calls of a busy session, with a `Retry-After` of 3 s.
+
+    Returns:
+        Seconds from the last refusal to each request after it, and of those calls.
+    """
+    refusal = answer(429, {"message": "no"}, retry_after="3")
+    script = [*[answer()] * busy, *[refusal] * refusals, answer()]
     async with scripted(*script) as (edgegap, server), session(server.url) as other:
+        numbers = iter(range(10_000))
+
+        def call(edgegap: EdgegapSession) -> Awaitable[object]:
+            return edgegap.deployments.status(f"{next(numbers)}", timeout=None)
+
         await asyncio.gather(
-            *(load(each, 10, GET, callers=20) for each in (edgegap, other))
+            *(load(each, 10, call, callers=20) for each in (edgegap, other))
         )
-    refused = server.times[30]
-    after = [time - refused for time in server.times[31:]]
-    assert pause <= after[0] <= pause + 0.1
+    last = busy + refusals
+    paths = [arrival.path for arrival in server.arrivals]
+    refused = server.times[last - 1]
+    assert busiest_second(server.times) <= 20
+    # Without those that were on their way at the time of the refusal.
+    after = {
+        time - refused: path
+        for time, path in zip(server.times[last:], paths[last:], strict=True)
+        if time > refused + 0.01
+    }
+    again = [time for time, path in after.items() if path in paths[busy:last]]
+    return list(after), again
+
+
+async def test_retry_after_of_a_sporadic_refusal_delays_its_own_call_only() -> None:
+    after, again = await refused_under_load(1)
+    assert after[0] <= 0.1
+    assert sum(time < 3 for time in after) >= 0.9 * 20 * 3
+    assert 3 <= again[0] <= 3.1
+
+
+@pytest.mark.parametrize("refusals", [2, 4])
+async def test_retry_after_of_several_refusals_in_a_second_holds_all_calls(
+    refusals: int,
+) -> None:
+    after, _ = await refused_under_load(refusals)
+    assert 2.9 <= after[0] <= 3.1
     assert min(later - sooner for sooner, later in pairwise(after)) >= 0.9 / 20
-    assert len(after) >= 0.9 * 20 * (10 - refused - pause)
 
 
-async def test_without_load_only_further_refusals_cut_the_rate() -> None:
+async def test_without_load_a_refusal_cuts_no_rate() -> None:
     refusal = answer(429, {"message": "no"})
     async with scripted(answer(), refusal, answer(), refusal, answer()) as (
         edgegap,
         server,
     ):
-        rates = []
         for _ in range(3):
             await deploy(edgegap)
-            rates.append(used(edgegap).rate)
+            assert used(edgegap).rate == 40
             await asyncio.sleep(1)
-        assert rates == pytest.approx([40, 40, 0.85 * 40], abs=2 * GROWTH)
         assert (used(edgegap).burst, used(edgegap).refused, len(server.arrivals)) == (
             1,
             2,
             5,
         )
+
+
+async def test_without_load_many_refusals_at_once_cut_the_rate() -> None:
+    refusal = answer(429, {"message": "no"})
+    async with scripted(*[answer()] * 4, *[refusal] * 3, answer()) as (edgegap, _):
+        await asyncio.gather(*(deploy(edgegap) for _ in range(7)))
+        assert 0.8 * 40 <= used(edgegap).rate < 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.003, 0.01, 0.03])
+async def test_sporadic_refusals_leave_the_rate_as_it_is(share: float) -> None:
+    async with Simulator(
+        faults=[Fault("deploy", "429", share)], delay_before=WAY
+    ) as simulator:
+        async with session(simulator.url) as edgegap:
+            await load(edgegap, 60)
+            by_then = len(simulator.deployed())
+            await load(edgegap, 60)
+            reached = (len(simulator.deployed()) - by_then) / (40 * 60)
+        assert reached >= 0.97 * (1 - share) - 0.04
+        assert simulator.busiest_second("deploy") <= 40
+
+
+@pytest.mark.slow
+async def test_a_limit_that_drops_and_rises_is_followed() -> None:
+    async with Simulator(enforcement="sliding-window", delay_before=WAY) as simulator:
+        edgegap, url = session(simulator.url), simulator.url
+        await load(edgegap, 10)
+    for limit, seconds, least in ((10, 3, 0.0), (10, 20, 0.85), (40, 50, 0.0)):
+        async with Simulator(
+            rates={"deploy": limit}, delay_before=WAY, port=port(simulator)
+        ) as changed:
+            await load(edgegap, seconds)
+            assert len(changed.deployed()) >= least * limit * seconds
+            if seconds == 3:
+                assert used(edgegap).rate <= 11
+    assert url == changed.url
+    assert used(edgegap).rate == 40
+    await edgegap.aclose()
 
 
 @pytest.mark.parametrize(("quiet", "at_once"), [(290, 1), (310, 10)])
