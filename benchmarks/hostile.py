@@ -182,7 +182,7 @@ async def untyped(call: Awaitable[object]) -> bool:
 def measured(url: str, call: str, kind: str, count: int) -> tuple[float, float, int]:
     """Run a client in a process of its own."""
     command = [sys.executable, __file__, "--client", url, call, kind, str(count)]
-    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     memory, turn, wrong = json.loads(run.stdout.splitlines()[-1])
     return memory, turn, wrong
 
