@@ -98,10 +98,14 @@ class DeployManager:
             self.watcher.until_ready, self.stop, cleanup_timeout
         )
         # If nobody closes the session, it closes itself.
-        self._loop_end = LoopEnd(self._close)
+        self._loop_end = LoopEnd(self._close, self._hurry, self._discard)
         transport.on_first_use = self._loop_end.watch
         self._closed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
+        # The task that closes the session, and whether it must not take its time.
+        self._closer: asyncio.Task[object] | None = None
+        self._hurried = False
+        self._named = False
         self.leftovers: tuple[Leftover, ...] = ()
         self.watched_tags: tuple[str, ...] = ()
 
@@ -523,24 +527,42 @@ class DeployManager:
         self._callers.discard()
         for record in self.records.in_state(DeployState.LEASED):
             record.on(Event.LOOP_ENDS)
-        self.name_leftovers()
+        if not self._named:
+            self.name_leftovers()
         self._closed.set()
+
+    def _hurry(self) -> None:
+        """Name what is left, instead of waiting for it any longer."""
+        self._hurried = True
+        if self._closer:
+            self._closer.cancel()
 
     async def _close(self) -> None:
         if self._callers.closed:
             return
+        self._closer = asyncio.current_task()
         self._callers.abort()
-        cancelled: BaseException | None = None
+        try:
+            cancelled = await self._close_all()
+        except GeneratorExit:
+            # The loop has ended around it.
+            self._discard()
+            raise
+        finally:
+            self._closed.set()
+        if cancelled and not self._hurried:
+            raise cancelled
+
+    async def _close_all(self) -> asyncio.CancelledError | None:
         try:
             await self._loop_end.aclose()
             cancelled = await self._stop_all()
-        finally:
-            try:
-                cancelled = await self._callers.aclose() or cancelled
-            finally:
-                self._closed.set()
-        if cancelled:
-            raise cancelled
+        except GeneratorExit:
+            raise
+        except BaseException:
+            await self._callers.aclose()
+            raise
+        return await self._callers.aclose() or cancelled
 
     async def _stop_all(self) -> asyncio.CancelledError | None:
         self.router.close()
@@ -557,6 +579,7 @@ class DeployManager:
 
     def name_leftovers(self) -> None:
         """Name what may still be running, as the session is closed."""
+        self._named = True
         self.leftovers = self._left()
         if self._tag_search:
             self.watched_tags = tuple(self._tag_search.watched_tags)
@@ -600,7 +623,7 @@ class DeployManager:
         self, end: float, more: Collection[asyncio.Task[None]]
     ) -> asyncio.CancelledError | None:
         cancelled: asyncio.CancelledError | None = None
-        while asyncio.get_running_loop().time() < end:
+        while asyncio.get_running_loop().time() < end and not self._hurried:
             tasks: list[asyncio.Future[Any]] = [
                 *self._pending,
                 *self.stopper.tasks,
@@ -610,7 +633,7 @@ class DeployManager:
                 tasks += self._tag_search.unwanted
             if all(task.done() for task in tasks):
                 break
-            cancelled = await finish(tasks, end) or cancelled
+            cancelled = await finish(tasks, end, lambda: self._hurried) or cancelled
         return cancelled
 
     def _left(self) -> tuple[Leftover, ...]:

@@ -84,7 +84,7 @@ class Transport:
         self.closed: bool = False
         self._limits = limits
         # Until the first call, which joins the sessions that share a budget.
-        self._budget = Budget(limits)
+        self._budget, self._left = Budget(limits), False
         self._token = token
         # A slot is held while a connection is used.
         self.connections: float = sum(
@@ -235,7 +235,8 @@ class Transport:
                     return answer
                 state = await self._pause(request, state, failure, trace)
         except BaseException as error:
-            if trace:
+            # Outside of the loop, after its end, nothing can be reported.
+            if trace and not isinstance(error, GeneratorExit):
                 trace.call_failed(error)
             raise
 
@@ -481,7 +482,11 @@ class Transport:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
         self._exchange.discard()
-        if self._loop is not None:
+        self._leave_budget()
+
+    def _leave_budget(self) -> None:
+        if self._loop is not None and not self._left:
+            self._left = True
             REGISTRY.release(self._loop, self._budget)
 
     async def aclose(self) -> asyncio.CancelledError | None:
@@ -501,7 +506,7 @@ class Transport:
                 closing, again = await self._close_exchange(end)
                 cancelled = again or cancelled
         finally:
-            REGISTRY.release(self._loop, self._budget)
+            self._leave_budget()
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():
