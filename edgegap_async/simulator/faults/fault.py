@@ -41,11 +41,13 @@ class Fault:
                          seconds)
         broken response  late (takes seconds), truncated, stalled, not-json,
                          invalid-utf8, empty, no-id, page-before
-        wrong list       lag (takes seconds), filters-ignored, filters-refused,
+        wrong list       times-local, lag (takes seconds), filters-ignored, filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled, total-missing,
                          total-of-all, rows-without-address
-        wrong tags       tags-missing, tags-null, tags-text (lists and statuses)
+        wrong tags       tags-missing, tags-null, tags-text (lists and statuses);
+                         tags-empty, tags-first, tags-upper, tags-spaces, tags-cut
+                         (only lists)
         webhooks         lost, duplicated, late, reordered (the last two take seconds)
         none             ok
 
