@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from msgspec import structs
 
+from .._transport.deadlines import loop_time
 from ..errors import DeploymentTerminated, SessionClosed, WrongLoop
 from ..models._check import optional_seconds
 from ..models.deployment import ReadyDeployment
 from ..probes import Probe
 from .state import DeployRecord, DeployState, Event
 
+# Seconds that closing has for one more try, even if leaving blocks has taken all the time.
+LEAST_CLEANUP = 1.0
 Wait: TypeAlias = Callable[
     [str, float | None, Probe | None], Awaitable[ReadyDeployment]
 ]
@@ -98,6 +102,23 @@ class Leases:
 
     def __init__(self, wait: Wait, stop: Stop, cleanup_timeout: float) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
+        # When tasks that are being cancelled have begun to leave their blocks.
+        self._leaving: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
+
+    def cleanup_end(self) -> float:
+        """When the cleanup of the running task must be over, on the loop's clock. A task
+        that is being cancelled has `cleanup_timeout` once: for its blocks, and for closing
+        the session.
+        """
+        now, task = loop_time(), asyncio.current_task()
+        if task is None or not task.cancelling():
+            return now + self._cleanup_timeout
+        end = self._leaving.get(task, now) + self._cleanup_timeout
+        if end < now - LEAST_CLEANUP:
+            # That was an earlier cancellation.
+            end = now + self._cleanup_timeout
+        self._leaving[task] = end - self._cleanup_timeout
+        return end
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
         """Stop a server, unless the caller has taken it over."""
@@ -144,7 +165,8 @@ class Leases:
         that the session goes on trying.
         """
         if stopping := self.end(lease):
-            await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+            left = max(self.cleanup_end() - loop_time(), 0.0)
+            await asyncio.wait({stopping}, timeout=left)
 
 
 # Starts or finds the server of a block: its lease and its request_id.

@@ -28,7 +28,7 @@ from ..models.deployment import ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
 from .existence import Existence
-from .leases import Lease, Leases, ServerBlock, being_stopped
+from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
 from .state import FINAL, DeployRecord, DeployState, Event
@@ -598,11 +598,10 @@ class DeployManager:
         lead to.
         """
         now = asyncio.get_running_loop().time()
-        end = now + self.cleanup_timeout
+        least = min(LEAST_CLEANUP, self.cleanup_timeout)
+        end = max(self.leases.cleanup_end(), now + least)
         check = self._last_check(end)
-        cancelled = await self._until_idle(
-            now + GIVE_UP_AFTER * self.cleanup_timeout, check
-        )
+        cancelled = await self._until_idle(now + GIVE_UP_AFTER * (end - now), check)
         for pending in self._pending.values():
             pending.give_up()
         cancelled = await self._until_idle(end, check) or cancelled
