@@ -10,7 +10,6 @@ from types import NoneType
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from .models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from .models.deployment import (
@@ -108,8 +107,6 @@ BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkS
 LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list", max_bytes=8 * MIB, if_too_large=FEWER_ROWS)
 CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", max_bytes=64 * MIB, if_too_large=STORED_LOGS)
-# The logs of a server that failed, which are held with the error.
-FAILURE_LOGS = replace(CONTAINER_LOGS, max_bytes=MIB)
 METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics", max_bytes=64 * MIB, if_too_large=LESS_TIME)
 # The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
 FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True)

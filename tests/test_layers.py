@@ -68,6 +68,7 @@ LAYERS = [
     ("_waiters.end_lists", "_waiters.recent_events"),
     ("_waiters.end_watcher",),
     ("_waiters.watcher",),
+    ("_deploys.row_tags",),
     ("_deploys.tag_lists",),
     (
         "_deploys.capacity",

@@ -437,8 +437,7 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
         self._outcomes.end()
         for task in self._tasks:
             task.cancel()
-        end = asyncio.get_running_loop().time() + self._manager.cleanup_timeout
-        cancelled = await finish(self._tasks, end)
+        cancelled = await finish(self._tasks, self._manager.leases.cleanup_end())
         if not all(task.done() for task in self._tasks):
             log.warning("the requests for deploy_many did not end when cancelled")
         self._outcomes.close(failed=error is not None)

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from msgspec import structs
 
+from .._transport.deadlines import loop_time
 from ..errors import (
     DeploymentFailed,
     DeploymentTerminated,
@@ -23,6 +25,8 @@ from ..probes import Probe
 from .state import DeployRecord, DeployState, Event
 
 log: logging.Logger = logging.getLogger("edgegap_async")
+# Seconds that closing has for one more try, even if leaving blocks has taken all the time.
+LEAST_CLEANUP = 1.0
 Wait: TypeAlias = Callable[
     [str, float | None, Probe | None], Awaitable[ReadyDeployment]
 ]
@@ -146,6 +150,8 @@ class Leases:
     ) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
         self._until_ended, self._fetch_logs = until_ended, fetch_logs
+        # When tasks that are being cancelled have begun to leave their blocks.
+        self._leaving: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
 
     def own(self, record: DeployRecord) -> Lease:
         """Make the session responsible for the server of a record."""
@@ -157,6 +163,21 @@ class Leases:
         """
         if isinstance(error, DeploymentFailed):
             error.logs = await self._fetch_logs(error.request_id)
+
+    def cleanup_end(self) -> float:
+        """When the cleanup of the running task must be over, on the loop's clock. A task
+        that is being cancelled has `cleanup_timeout` once: for its blocks, and for closing
+        the session.
+        """
+        now, task = loop_time(), asyncio.current_task()
+        if task is None or not task.cancelling():
+            return now + self._cleanup_timeout
+        end = self._leaving.get(task, now) + self._cleanup_timeout
+        if end < now - LEAST_CLEANUP:
+            # That was an earlier cancellation.
+            end = now + self._cleanup_timeout
+        self._leaving[task] = end - self._cleanup_timeout
+        return end
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
         """Stop a server, unless the caller has taken it over."""
@@ -209,7 +230,8 @@ class Leases:
         that the session goes on trying.
         """
         if stopping := self.end(lease):
-            await asyncio.wait({stopping}, timeout=self._cleanup_timeout)
+            left = max(self.cleanup_end() - loop_time(), 0.0)
+            await asyncio.wait({stopping}, timeout=left)
 
 
 # Starts or finds the server of a block: its lease and its request_id.

@@ -9,13 +9,15 @@ import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from msgspec import structs
+
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
 from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
-from ..endpoints import FAILURE_LOGS, Endpoint
+from ..endpoints import CONTAINER_LOGS, MIB, Endpoint
 from ..errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -28,7 +30,7 @@ from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
 from .existence import Existence
-from .leases import Lease, Leases, ServerBlock, being_stopped
+from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
 from .state import FINAL, DeployRecord, DeployState, Event
@@ -52,6 +54,8 @@ CANCEL_TIMEOUT = 1.0
 GIVE_UP_AFTER = 0.25
 # Seconds for the last look at tags of deploys that were accepted.
 LAST_CHECK = 2.0
+# The logs of a server that failed are held with the error, so they must not be long.
+FAILURE_LOGS = structs.replace(CONTAINER_LOGS, max_bytes=MIB)
 # Seconds to fetch the logs of a server that has failed, before it is stopped.
 LOGS_TIMEOUT = 3.0
 Leftover: TypeAlias = tuple[str | None, str | None]
@@ -110,10 +114,14 @@ class DeployManager:
             cleanup_timeout,
         )
         # If nobody closes the session, it closes itself.
-        self._loop_end = LoopEnd(self._close)
+        self._loop_end = LoopEnd(self._close, self._hurry, self._discard)
         transport.on_first_use = self._loop_end.watch
         self._closed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
+        # The task that closes the session, and whether it must not take its time.
+        self._closer: asyncio.Task[object] | None = None
+        self._hurried = False
+        self._named = False
         self.leftovers: tuple[Leftover, ...] = ()
         self.watched_tags: tuple[str, ...] = ()
 
@@ -560,24 +568,42 @@ class DeployManager:
         self._callers.discard()
         for record in self.records.in_state(DeployState.LEASED):
             record.on(Event.LOOP_ENDS)
-        self.name_leftovers()
+        if not self._named:
+            self.name_leftovers()
         self._closed.set()
+
+    def _hurry(self) -> None:
+        """Name what is left, instead of waiting for it any longer."""
+        self._hurried = True
+        if self._closer:
+            self._closer.cancel()
 
     async def _close(self) -> None:
         if self._callers.closed:
             return
+        self._closer = asyncio.current_task()
         self._callers.abort()
-        cancelled: BaseException | None = None
+        try:
+            cancelled = await self._close_all()
+        except GeneratorExit:
+            # The loop has ended around it.
+            self._discard()
+            raise
+        finally:
+            self._closed.set()
+        if cancelled and not self._hurried:
+            raise cancelled
+
+    async def _close_all(self) -> asyncio.CancelledError | None:
         try:
             await self._loop_end.aclose()
             cancelled = await self._stop_all()
-        finally:
-            try:
-                cancelled = await self._callers.aclose() or cancelled
-            finally:
-                self._closed.set()
-        if cancelled:
-            raise cancelled
+        except GeneratorExit:
+            raise
+        except BaseException:
+            await self._callers.aclose()
+            raise
+        return await self._callers.aclose() or cancelled
 
     async def _stop_all(self) -> asyncio.CancelledError | None:
         self.router.close()
@@ -594,6 +620,7 @@ class DeployManager:
 
     def name_leftovers(self) -> None:
         """Name what may still be running, as the session is closed."""
+        self._named = True
         self.leftovers = self._left()
         if self._tag_search:
             self.watched_tags = tuple(self._tag_search.watched_tags)
@@ -612,11 +639,10 @@ class DeployManager:
         lead to.
         """
         now = asyncio.get_running_loop().time()
-        end = now + self.cleanup_timeout
+        least = min(LEAST_CLEANUP, self.cleanup_timeout)
+        end = max(self.leases.cleanup_end(), now + least)
         check = self._last_check(end)
-        cancelled = await self._until_idle(
-            now + GIVE_UP_AFTER * self.cleanup_timeout, check
-        )
+        cancelled = await self._until_idle(now + GIVE_UP_AFTER * (end - now), check)
         for pending in self._pending.values():
             pending.give_up()
         cancelled = await self._until_idle(end, check) or cancelled
@@ -637,7 +663,7 @@ class DeployManager:
         self, end: float, more: Collection[asyncio.Task[None]]
     ) -> asyncio.CancelledError | None:
         cancelled: asyncio.CancelledError | None = None
-        while asyncio.get_running_loop().time() < end:
+        while asyncio.get_running_loop().time() < end and not self._hurried:
             tasks: list[asyncio.Future[Any]] = [
                 *self._pending,
                 *self.stopper.tasks,
@@ -647,7 +673,7 @@ class DeployManager:
                 tasks += self._tag_search.unwanted
             if all(task.done() for task in tasks):
                 break
-            cancelled = await finish(tasks, end) or cancelled
+            cancelled = await finish(tasks, end, lambda: self._hurried) or cancelled
         return cancelled
 
     def _left(self) -> tuple[Leftover, ...]:

@@ -61,6 +61,14 @@ class Records:
         while len(self._seen) > MOST_SEEN:
             del self._seen[next(iter(self._seen))]
 
+    def seen_before(self, request_id: str, time: float) -> bool:
+        """Whether a deployment existed at a time, as far as this session knows."""
+        record = self._records.get(request_id)
+        first = record.seen_at if record else None
+        if first is None:
+            first = self._seen.get(request_id)
+        return first is not None and first < time
+
     def age(self, request_id: str, now: float) -> float:
         """Seconds since this session first saw that a deployment exists. Infinite if it
         was never seen, or once a stop was accepted: then "gone" may be believed at once.

@@ -159,8 +159,9 @@ async def _send_stop(
             repeat=False,
         )
     except UnexpectedAnswer as error:
-        # Any 2xx accepts the stop, whatever its body looks like.
-        if not 200 <= error.status < 300:
+        # Any 2xx accepts the stop, whatever its body looks like, but for a page: that is
+        # a gateway's.
+        if not 200 <= error.status < 300 or error.body.lstrip().startswith(b"<"):
             raise
 
 

@@ -6,8 +6,7 @@ shown. While the filter can't be trusted, all pages are read, newest first.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import pairwise
 from math import inf
 
@@ -15,10 +14,10 @@ from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import TAGS_PER_CALL, newest, tagged
 from .._waiters.filter_health import DISTRUST, REFUSALS
-from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError
-from ..models.deployment import DeploymentState, DeploymentSummary
+from ..models.deployment import DeploymentSummary
 from .records import Records
+from .row_tags import RowTags, ToldTags
 from .search_tags import Knowledge, SearchedTag, SearchTags
 from .state import ALIVE
 
@@ -38,10 +37,6 @@ SWEEPS = 2
 ORDER_STEPS, ORDER_TOLERANCE = 4, 10.0
 # Seconds after which a server may have ended by itself.
 RECENT = 120.0
-# Rows whose tags are asked for by status in one search, and that are remembered.
-MOST_STATUSES, MOST_REMEMBERED = 50, 5000
-# Seconds by which the clocks of the API and of this process may differ.
-CLOCK_SKEW = 300.0
 
 
 class TagLists:
@@ -74,8 +69,15 @@ class TagLists:
         self._distrusted_until = -inf
         # When the last read of all pages has ended, and how long it took.
         self._swept, self._sweep_took = -inf, 0.0
-        # The tags of rows that did not tell them, by their status.
-        self._by_status: dict[str, tuple[str, ...]] = {}
+        self._rows = RowTags(transport, records)
+
+    async def tags_by_status(self, request_id: str) -> tuple[str, ...] | None:
+        """The tags of a deployment. None: its status does not tell them so far."""
+        return await self._rows.by_status(request_id)
+
+    def _show(self, told: ToldTags) -> None:
+        for request_id, tags in told.tags.items():
+            self._on_shown(request_id, tags)
 
     def filter_trusted(self, asked: float) -> bool:
         """Whether the filter is trusted at this time."""
@@ -120,15 +122,14 @@ class TagLists:
         except EdgegapError as error:
             return self._refused(error, len(tags), asked)
         since = min((entry.sent_at for entry in entries), default=0.0)
-        unclear = await self._read_rows(rows, since, waited_for=True)
-        told = [row for row in rows if not row.tags_unknown]
-        strange = any(not set(row.tags) & set(tags) for row in told)
-        if unclear or strange:
+        told = await self._rows.tell(rows, since, asked, waited_for=True, wanted=tags)
+        self._show(told)
+        if any(not set(each) & set(tags) for each in told.tags.values()):
             self._distrust(asked)
             return False
-        shown = {tag for row in told for tag in row.tags} & set(tags)
-        if not complete:
+        if told.unclear or not complete:
             return False
+        shown = {tag for each in told.tags.values() for tag in each} & set(tags)
         if shown:
             self._proven = max(self._proven, len(tags))
         for entry in entries:
@@ -192,12 +193,13 @@ class TagLists:
 
         try:
             complete = await newest(self._transport, take, LIST_TIMEOUT)
-            unclear = await self._read_rows(pages, since, waited_for=bool(searched))
+            told = await self._rows.tell(pages, since, asked, waited_for=bool(searched))
         except EdgegapError as error:
             log.info("tag search by pages failed, retrying: %s", error)
             return []
+        self._show(told)
         shown = {row.request_id for row in pages}
-        if not complete or unclear or self._hides_servers(shown, asked):
+        if not complete or told.unclear or self._hides_servers(shown, asked):
             return []
         over = [entry for entry in entries if self._tags.is_over(entry, asked)]
         for entry in over:
@@ -216,64 +218,6 @@ class TagLists:
             and window < asked - record.accepted_at < RECENT
         ]
         return bool(expected) and shown.isdisjoint(expected)
-
-    async def _read_rows(
-        self, rows: Sequence[DeploymentSummary], since: float, *, waited_for: bool
-    ) -> bool:
-        """Note the servers that rows show.
-
-        Args:
-            since: when the first of the deploys was sent, on the loop's clock.
-            waited_for: ask for the tags of rows that don't tell them, newest first.
-
-        Returns:
-            Whether the tags of a row that may be ours are not known.
-        """
-        left = MOST_STATUSES if waited_for else 0
-        unclear = False
-        for row in rows:
-            tags: Collection[str] | None = row.tags
-            if row.tags_unknown:
-                record = self._records.get(row.request_id)
-                if (record and record.claimed) or _is_older(row, since):
-                    continue
-                tags = self._by_status.get(row.request_id)
-                if tags is None and left:
-                    left -= 1
-                    tags = await self.tags_by_status(row.request_id)
-            if tags is None:
-                unclear = True
-            else:
-                self._on_shown(row.request_id, tags)
-        return unclear
-
-    async def tags_by_status(self, request_id: str) -> tuple[str, ...] | None:
-        """The tags of a deployment. None: its status does not tell them so far."""
-        try:
-            status = await self._transport.call(
-                STATUS,
-                {"request_id": request_id},
-                timeout=LIST_TIMEOUT,
-                priority="background",
-            )
-        except EdgegapError:
-            return None
-        # Before it is placed, a status may show no tags yet.
-        placed = status.state is DeploymentState.READY
-        if status.tags_unknown or not (status.tags or placed):
-            return None
-        self._by_status[request_id] = status.tags
-        if len(self._by_status) > MOST_REMEMBERED:
-            del self._by_status[next(iter(self._by_status))]
-        return status.tags
-
-
-def _is_older(row: DeploymentSummary, since: float) -> bool:
-    """Whether a deployment was READY before a deploy was sent."""
-    if row.start_time is None:
-        return False
-    age = (datetime.now(UTC) - row.start_time).total_seconds()
-    return age > loop_time() - since + CLOCK_SKEW
 
 
 def _ends_before(order: Sequence[float], since: float) -> bool:

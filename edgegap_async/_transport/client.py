@@ -88,6 +88,8 @@ class Transport:
         self._limits = limits
         # The first call joins the sessions that share a budget.
         self._budget: LoopBudget | None = None
+        # It has left them.
+        self._left = False
         self._token = token
         # A slot is held while a connection is used.
         self.connections: float = sum(
@@ -239,7 +241,8 @@ class Transport:
                 state = await self._pause(request, state, failure, trace)
         except BaseException as error:
             permit.release()
-            if trace:
+            # Outside of the loop, after its end, nothing can be reported.
+            if trace and not isinstance(error, GeneratorExit):
                 trace.call_failed(error)
             raise
 
@@ -531,7 +534,11 @@ class Transport:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
         self._pool.discard()
-        if self._loop is not None and self._budget is not None:
+        self._leave_budget()
+
+    def _leave_budget(self) -> None:
+        if self._budget is not None and not self._left:
+            self._left = True
             REGISTRY.release(self._budget)
 
     async def aclose(self) -> asyncio.CancelledError | None:
@@ -551,7 +558,7 @@ class Transport:
                 closing, again = await self._close_pool(end)
                 cancelled = again or cancelled
         finally:
-            REGISTRY.release(self._budget)
+            self._leave_budget()
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():

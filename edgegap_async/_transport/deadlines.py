@@ -6,7 +6,7 @@ becomes a time-out where it was entered.
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from math import inf
 from typing import Any
 
@@ -186,7 +186,9 @@ class OpenWaits:
 
 
 async def finish(
-    tasks: Collection[asyncio.Future[Any]], end: float
+    tasks: Collection[asyncio.Future[Any]],
+    end: float,
+    cut_short: Callable[[], bool] = bool,
 ) -> asyncio.CancelledError | None:
     """Wait for tasks until `end`, even if the caller is cancelled meanwhile.
 
@@ -196,6 +198,7 @@ async def finish(
     Args:
         tasks: they go on when the time is over.
         end: on the loop's clock.
+        cut_short: after a cancellation, tells whether not to wait any longer.
 
     Returns:
         The last cancellation that arrived, for the caller to raise after its cleanup.
@@ -207,6 +210,8 @@ async def finish(
             await asyncio.wait(left, timeout=end - loop.time())
         except asyncio.CancelledError as error:
             cancelled = error
+            if cut_short():
+                break
     try:
         # The callbacks of tasks that have just ended run in the next turn.
         await asyncio.sleep(0)

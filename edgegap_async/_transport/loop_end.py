@@ -5,8 +5,11 @@ the loop and waits for them. So the end of a generator of ours is the last momen
 which requests can be sent.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 
 
 class LoopEnd:
@@ -15,10 +18,17 @@ class LoopEnd:
     Args:
         close: called once at the end of the loop, or when the session is
             garbage-collected while the loop goes on.
+        hurry: called if Ctrl-C interrupts that.
+        discard: called if Ctrl-C interrupts it again, so that the loop breaks off.
     """
 
-    def __init__(self, close: Callable[[], Awaitable[object]]) -> None:
-        self._close = close
+    def __init__(
+        self,
+        close: Callable[[], Awaitable[object]],
+        hurry: Callable[[], object],
+        discard: Callable[[], object],
+    ) -> None:
+        self._close, self._hurry, self._discard = close, hurry, discard
         self._generator: AsyncGenerator[None, None] | None = None
         self._over = False
 
@@ -36,10 +46,41 @@ class LoopEnd:
         finally:
             if not self._over:
                 self._over = True
-                await self._close()
+                with _interrupts_handled(self._hurry, self._discard):
+                    await self._close()
 
     async def aclose(self) -> None:
         """The session is closed: nothing is called any more."""
         if not self._over and self._generator is not None:
             self._over = True
             await self._generator.aclose()
+
+
+@contextmanager
+def _interrupts_handled(
+    hurry: Callable[[], object], discard: Callable[[], object]
+) -> Generator[None, None, None]:
+    """At its end, `asyncio.run` no longer handles Ctrl-C: it would break off the loop, and
+    everything in it. Instead, the first one calls `hurry` in the loop. The second one
+    calls `discard`, and is raised. A handler of the program stays as it is.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    if not in_main_thread or before is not signal.default_int_handler:
+        yield
+        return
+    loop, count = asyncio.get_running_loop(), 0
+
+    def interrupt(number: int, _: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            discard()
+            signal.default_int_handler(number, None)
+        loop.call_soon_threadsafe(hurry)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

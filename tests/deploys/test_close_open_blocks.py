@@ -80,3 +80,87 @@ async def test_each_server_that_can_not_be_stopped_is_named() -> None:
         async with first, second:
             await edgegap.aclose()
         assert {left for left, _ in edgegap.leftovers} == {*sim.deployed()}
+
+
+NO_STOPS = Fault("stop", "503-before")
+
+
+async def in_blocks(edgegap: EdgegapSession, depth: int) -> None:
+    if not depth:
+        await asyncio.sleep(1000)
+        return
+    async with running(edgegap):
+        await in_blocks(edgegap, depth - 1)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("how", ["cancelled", "timed out"])
+async def test_a_cancelled_task_leaves_its_blocks_and_closes_in_one_cleanup_timeout(
+    how: str, depth: int
+) -> None:
+    """`docker stop` allows ten seconds."""
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
+
+        async def use() -> None:
+            async with edgegap:
+                await in_blocks(edgegap, depth)
+
+        timeout = 5 if how == "timed out" else None
+        using = asyncio.ensure_future(asyncio.wait_for(use(), timeout))
+        await asyncio.sleep(4.999)
+        began = asyncio.get_running_loop().time()
+        if how == "cancelled":
+            using.cancel()
+        await asyncio.wait([using])
+        assert 8 <= asyncio.get_running_loop().time() - began < 9.1
+        assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)
+        assert len(edgegap.leftovers) == depth
+
+
+async def test_a_task_that_is_cancelled_again_later_has_its_time_again() -> None:
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            began = loop.time()
+            try:
+                async with asyncio.timeout(5):
+                    await in_blocks(edgegap, 1)
+            except TimeoutError:
+                assert 13 <= loop.time() - began < 13.1
+            await asyncio.sleep(20)
+        sim.faults = []
+        await asyncio.sleep(10)
+        assert forgotten(sim) == set()
+
+
+async def test_closing_after_a_block_without_a_cancellation_has_its_own_time() -> None:
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, _):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with running(edgegap):
+            pass
+        assert 8 <= loop.time() - began < 8.1
+        await edgegap.aclose()
+        assert 16 <= loop.time() - began < 16.2
+
+
+async def test_deploy_many_and_closing_share_the_time_of_a_cancellation() -> None:
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
+
+        async def use() -> None:
+            async with (
+                edgegap,
+                edgegap.deployments.deploy_many(
+                    [DeployRequest("game", "1", users=PLAYERS)]
+                ) as outcomes,
+            ):
+                await anext(outcomes)
+                await in_blocks(edgegap, 1)
+
+        using = asyncio.ensure_future(use())
+        await asyncio.sleep(5)
+        began = asyncio.get_running_loop().time()
+        using.cancel()
+        await asyncio.wait([using])
+        assert asyncio.get_running_loop().time() - began < 9.1
+        assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)

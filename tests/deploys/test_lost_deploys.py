@@ -26,6 +26,19 @@ LESS: dict[str, list[Fault]] = {
     "tags left out": [Fault("list", "tags-missing")],
     "tags null": [Fault("list", "tags-null")],
     "tags joined": [Fault("list", "tags-text")],
+    **{
+        f"tags {form}": [Fault("list", f"tags-{form}")]
+        for form in ("empty", "first", "upper", "spaces", "cut")
+    },
+    "no filters, tags empty": [
+        Fault("list", "filters-ignored"),
+        Fault("list", "tags-empty"),
+    ],
+    "local times, no filters, tags left out": [
+        Fault("list", "times-local"),
+        Fault("list", "filters-ignored"),
+        Fault("list", "tags-missing"),
+    ],
     "in means all of": [Fault("list", "filters-all-of")],
     "no filters": [Fault("list", "filters-ignored")],
     "no filters, oldest first": [

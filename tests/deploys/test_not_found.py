@@ -329,3 +329,41 @@ async def test_a_wait_for_a_server_outlasts_a_status_from_before_a_suspension(
         await deployed_a_second_ago(edgegap)
         ready = await edgegap.deployments.wait_until_ready("c065")
         assert ready.request_id == "c065"
+
+
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        ("", True),
+        ("null", True),
+        ('"stopping"', True),
+        ("[]", True),
+        ({"message": ["stopping"]}, True),
+        ('{"message": "stop', True),
+        ("stopping", True),
+        ("<html><title>Maintenance</title></html>", False),
+        (" \r\n<!DOCTYPE html><html>", False),
+        ("<?xml version='1.0'?><Error/>", False),
+    ],
+)
+async def test_a_page_does_not_accept_a_stop(body: object, accepted: bool) -> None:
+    """A gateway answers with a page of its own: a login, a maintenance."""
+    acts = [answer(200, body), STOPPED]
+    async with scripted(*acts, lists=NO_LISTS) as (edgegap, server):
+        await edgegap.deployments.ensure_stopped("c065", timeout=None)
+        assert len(server.arrivals) == (1 if accepted else 2)
+
+
+async def test_a_server_whose_stop_was_answered_with_a_page_is_stopped() -> None:
+    pages = Fault("stop", "page-before", times=3)
+    async with owning(pages, options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
+        async with running(edgegap):
+            pass
+        await asyncio.sleep(20)
+        assert forgotten(sim) == set()
+        sim.faults = [Fault("stop", "page-before")]
+        async with running(edgegap):
+            pass
+        await edgegap.aclose()
+        assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)
+        assert len(edgegap.leftovers) == 1

@@ -99,3 +99,41 @@ async def test_second_servers_are_found_without_a_filter(bad: str) -> None:
         await asyncio.sleep(40)
         assert sim.running() == {server.request_id}
         assert len(sim.stopped()) == 1
+
+
+FORMS = ["missing", "null", "empty", "first", "upper", "spaces", "cut"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ignored", [True, False])
+async def test_second_servers_are_found_in_lists_that_do_not_tell_their_tags(
+    form: str, ignored: bool
+) -> None:
+    lists = [Fault("list", f"tags-{form}")]
+    if ignored:
+        lists.append(Fault("list", "filters-ignored"))
+    twice = Fault("deploy", "twice-first", seconds=0.2, times=1)
+    async with owning(lists, twice) as (edgegap, sim):
+        held = [await deploy(edgegap, tags=["mine"]) for _ in range(2)]
+        await asyncio.sleep(120)
+        assert len(sim.deployed()) == 3
+        assert sim.running() == {server.request_id for server in held}
+    assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("lag", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("late", [0.1, 1.0, 4.0])
+async def test_a_second_server_whose_status_is_not_visible_yet_is_found_later(
+    late: float, lag: float
+) -> None:
+    """Rows do not tell tags, and replicas lag."""
+    faults = [
+        Fault("list", "tags-missing"),
+        Fault("deploy", "twice-first", seconds=late, times=1),
+    ]
+    async with owning(faults, options={"replica_lag": lag}) as (edgegap, sim):
+        held = [await deploy(edgegap) for _ in range(2)]
+        await asyncio.sleep(120)
+        assert len(sim.deployed()) == 3
+        assert sim.running() == {server.request_id for server in held}
+    assert edgegap.leftovers == ()

@@ -45,11 +45,14 @@ class Fault:
                          page-before
         odd response     odd-values, null, text; odd-rows, next-missing, next-text
                          (only lists); other-id (only statuses)
-        wrong list       lag (takes seconds), filters-ignored, filters-refused,
+        wrong list       times-local, lag (takes seconds), filters-ignored,
+                         filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled, total-missing,
                          total-of-all, rows-without-address
-        wrong tags       tags-missing, tags-null, tags-text (lists and statuses)
+        wrong tags       tags-missing, tags-null, tags-text (lists and statuses);
+                         tags-empty, tags-first, tags-upper, tags-spaces, tags-cut
+                         (only lists)
         webhooks         lost, duplicated, late, reordered (the last two take seconds)
         none             ok
 

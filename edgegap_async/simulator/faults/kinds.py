@@ -256,6 +256,21 @@ KINDS: Mapping[str, Kind] = {
         "tags",
         operations=_WITH_TAGS,
     ),
+    **{
+        f"tags-{name}": Kind(f"rows of lists {about}", "tags", operations=_LISTS)
+        for name, about in (
+            ("empty", "with an empty list of tags"),
+            ("first", "with the first of their tags only"),
+            ("upper", "with their tags in upper case"),
+            ("spaces", "with spaces around their tags"),
+            ("cut", "with 19 characters of each tag"),
+        )
+    },
+    "times-local": Kind(
+        "rows of lists with times of a zone that is five hours behind",
+        "rows",
+        operations=_LISTS,
+    ),
     "total-missing": Kind("the list without `total_count`", "total", operations=_LISTS),
     "total-of-all": Kind(
         "`total_count` counts all deployments, not those that pass the filters",

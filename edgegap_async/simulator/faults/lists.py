@@ -5,12 +5,14 @@ the tags of an answer.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
 from ...models.paging import ListFilter, ListQuery
 from ..http.responses import Json
+from ..world.clock import DATE_FORMAT
 from ..world.errors import ApiError
 from ..world.listing import ListBehaviour, ListOrder
 from .fault import Fault
@@ -23,7 +25,17 @@ _ORDERS: Mapping[str, ListOrder] = {
     "order-shuffled": "shuffled",
 }
 
-
+# Other forms of the tags, by the kind of fault.
+_TAG_FORMS: Mapping[str, Callable[[list[str]], object]] = {
+    "tags-text": ",".join,
+    "tags-empty": lambda _: [],
+    "tags-first": lambda tags: tags[:1],
+    "tags-upper": lambda tags: [tag.upper() for tag in tags],
+    "tags-spaces": lambda tags: [f" {tag} " for tag in tags],
+    "tags-cut": lambda tags: [tag[:19] for tag in tags],
+}
+# The difference between a time in UTC and in the zone of "times-local".
+_BEHIND = timedelta(hours=5)
 _ADDRESS = ("fqdn", "public_ip", "ports")
 
 
@@ -60,7 +72,7 @@ def apply_tags_fault(shown: Json, tags: Iterable[str], fault: Fault | None) -> J
         case "tags-null":
             return {**shown, "tags": None}
         case _:
-            return {**shown, "tags": ",".join(tags)}
+            return {**shown, "tags": _TAG_FORMS[fault.kind](list(tags))}
 
 
 def apply_total_fault(
@@ -80,7 +92,15 @@ def apply_total_fault(
 
 def apply_row_fault(row: Json, fault: Fault | None) -> Json:
     """Return a row of a list as the server shows it."""
-    return {**row, **dict.fromkeys(_ADDRESS)} if fault else row
+    if fault is None:
+        return row
+    if fault.kind == "rows-without-address":
+        return {**row, **dict.fromkeys(_ADDRESS)}
+    started = row["start_time"]
+    if not isinstance(started, str):
+        return row
+    local = datetime.strptime(started, DATE_FORMAT) - _BEHIND
+    return {**row, "start_time": local.strftime(DATE_FORMAT)}
 
 
 def _with_wrong_filters(query: ListQuery, fault: Fault) -> ListQuery:
