@@ -127,6 +127,11 @@ class Existence:
             return False
         return error.from_api and self._answered_often(request_id, asked)
 
+    def seen(self, request_id: str) -> None:
+        """An answer shows that the deployment exists."""
+        self._records.seen((request_id,))
+        self.heard(request_id)
+
     def age(self, request_id: str) -> float:
         """Seconds since this session first saw the deployment. Infinity: long ago."""
         return self._records.age(request_id, loop_time())

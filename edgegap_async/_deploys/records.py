@@ -54,10 +54,18 @@ class Records:
 
     def seen(self, request_ids: Iterable[str]) -> None:
         """Answers of the API show that these deployments exist."""
-        new = [request_id for request_id in request_ids if request_id not in self]
+        new: list[str] = []
+        now = asyncio.get_running_loop().time()
+        for request_id in request_ids:
+            record = self._records.get(request_id)
+            if record is None and request_id not in self._seen:
+                new.append(request_id)
+            elif record and record.seen_at is None and request_id not in self._seen:
+                # A caller has named it before.
+                record.seen_at = now
         if not new:
             return
-        self._seen.update(dict.fromkeys(new, asyncio.get_running_loop().time()))
+        self._seen.update(dict.fromkeys(new, now))
         while len(self._seen) > MOST_SEEN:
             del self._seen[next(iter(self._seen))]
 

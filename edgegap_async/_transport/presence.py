@@ -73,7 +73,7 @@ async def listed(
         complete = await read_pages(
             transport, query, deadline, LONGEST_SWEEP, take, start=2
         )
-    sound = complete and shown <= asked
+    sound = complete and shown <= asked and len(shown) >= (first.total_count or 0)
     return Listed(shown, sound, first.total_count, several)
 
 

@@ -150,7 +150,8 @@ async def read_pages(
 
     Returns:
         Whether `enough` or the last page ended it, not the number of pages, and every
-        row was read: one without an ID may be any deployment.
+        row was read: one without an ID may be any deployment, and the count must not say
+        that there are more.
     """
     seen: set[str] = set()
     readable = True
@@ -160,9 +161,15 @@ async def read_pages(
         readable = readable and not page.skipped
         known = rows <= seen and not page.skipped
         seen |= rows
-        if enough(page.data) or known or has_next(page, len(seen)) is False:
+        if enough(page.data):
             return readable
+        if known or has_next(page, len(seen)) is False:
+            return readable and (start > 1 or not _counts_more(page, len(seen)))
     return False
+
+
+def _counts_more(page: DeploymentPage, rows: int) -> bool:
+    return page.total_count is not None and page.total_count > rows
 
 
 async def in_state(

@@ -28,6 +28,9 @@ class DueQueue(Generic[T]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, item: T) -> bool:
+        return item in self._entries
+
     def put(self, item: T, due: float) -> None:
         """Add an item, or change when it is due."""
         entry = self._entries[item] = due, next(self._order), item

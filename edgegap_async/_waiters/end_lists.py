@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from random import sample
 from typing import NamedTuple
 
-from .._deploys.existence import YOUNG, Existence
+from .._deploys.existence import YOUNG, Existence, is_terminated
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
 from .._transport.presence import (
@@ -31,8 +31,10 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 # All rows are read although the count is right once in so many times: the count may be
 # one of all deployments. It is odd, so that each of several lists has its turn.
 COUNTS_PER_CHECK = 53
-# If no deployment exists at all, no list can be proven. Then so many statuses decide.
+# So many statuses are asked for before lists are believed that deployments are gone.
 SPOT_CHECKS = 3
+# Seconds for each of them: lists decide if it is not answered.
+SPOT_CHECK_TIMEOUT = 2.0
 
 
 class Look(NamedTuple):
@@ -123,24 +125,28 @@ class EndLists:
         state: str | None,
         deadline: Deadline,
     ) -> Collection[str]:
-        """Those that a second list does not show either."""
+        """Those that a second list does not show either, unless the status of some of them
+        shows that they exist: both lists may come from one replica that lags.
+        """
         old = [each for each in missing if self._existence.age(each) >= YOUNG]
         if not old:
             return ()
-        left = await existing(
-            self._transport,
-            old,
-            deadline.left() or LIST_TIMEOUT,
-            witnesses=sorted(shown)[:WITNESSES],
-            state=state,
+        left, exist = await asyncio.gather(
+            existing(
+                self._transport,
+                old,
+                deadline.left() or LIST_TIMEOUT,
+                witnesses=sorted(shown)[:WITNESSES],
+                state=state,
+            ),
+            self._some_exist(old, state),
         )
+        if exist:
+            return ()
         if left is not None:
             return {*old} - {*left}
-        if await nothing_exists(self._transport, deadline) and await self._spot_check(
-            old
-        ):
-            return old
-        return ()
+        nothing = await nothing_exists(self._transport, deadline)
+        return old if nothing and await self._spot_check(old) else ()
 
     async def _in_pages(
         self, request_ids: Sequence[str], state: str | None, deadline: Deadline
@@ -150,7 +156,27 @@ class EndLists:
         if left is None:
             return Look(requests=LONGEST_SWEEP)
         # It has read them twice.
-        return Look(left, {*old} - {*left}, 2 + len(left) // PAGE_SIZE)
+        pages, ended = 2 + len(left) // PAGE_SIZE, {*old} - {*left}
+        if await self._some_exist([*ended], state):
+            return Look(left, (), pages)
+        return Look(left, ended, pages)
+
+    async def _some_exist(self, request_ids: Sequence[str], state: str | None) -> bool:
+        """Whether the status of some of these shows that it exists. Each one that is not
+        READY any more is asked for its reason anyway.
+        """
+        if state:
+            return False
+        some = sample(request_ids, min(SPOT_CHECKS, len(request_ids)))
+        return any(await asyncio.gather(*map(self._exists, some)))
+
+    async def _exists(self, request_id: str) -> bool:
+        try:
+            return not await is_terminated(
+                self._transport, request_id, SPOT_CHECK_TIMEOUT
+            )
+        except EdgegapError:
+            return False
 
     async def _spot_check(self, request_ids: Sequence[str]) -> bool:
         """Whether the statuses of some of these say that they are gone."""

@@ -25,6 +25,7 @@ from ..errors import (
     DeadlineExceeded,
     EdgegapError,
     SessionClosed,
+    is_gone,
     is_permanent,
 )
 from ..models.deployment import DeploymentState, DeploymentStatus, EndReason
@@ -209,8 +210,10 @@ class EndWatcher:
     def _enqueue(self, waiter: EndWaiter, due: float, *, status: bool = False) -> None:
         if self._waiters.get(waiter.key) is not waiter:
             return
-        alone = status or len(self._waiters) == 1
-        (self._by_status if alone else self._by_list[waiter.goal]).put(waiter, due)
+        alone = len(self._waiters) == 1 and not waiter.status_unavailable(loop_time())
+        (self._by_status if status or alone else self._by_list[waiter.goal]).put(
+            waiter, due
+        )
 
     def waiting(self) -> bool:
         """Whether there are waiters, or answers that callers may come back for."""
@@ -223,6 +226,7 @@ class EndWatcher:
             waiter.poll_task = self._loop.begin(
                 self._polls, partial(self._poll_status, waiter)
             )
+        self._list_what_hangs(now)
         if self._looks or now < self._next_list or not self._lists.work(now):
             return
         # The one that has been due for longer.
@@ -231,6 +235,17 @@ class EndWatcher:
         )
         if chunk := self._next_chunk(goal, now):
             self._loop.begin(self._looks, partial(self._look, goal, chunk, now))
+
+    def _list_what_hangs(self, now: float) -> None:
+        """Look by lists at waiters whose status is not answered."""
+        if len(self._polls) < len(self._waiters):
+            return
+        for waiter in self._waiters.values():
+            queue = self._by_list[waiter.goal]
+            if waiter.status_unavailable(now) and not (
+                waiter.listing or waiter in queue
+            ):
+                queue.put(waiter, now)
 
     def _next_status(self, now: float) -> EndWaiter | None:
         queues = [self._by_status]
@@ -258,7 +273,7 @@ class EndWatcher:
         ]
         soonest = min(dues)
         if soonest > now:
-            return soonest
+            return min(soonest, now + FASTEST) if self._polls else soonest
         # It waits for the pace, or for the end of another poll.
         return self._next_list if self._next_list > now else now + FASTEST
 
@@ -269,7 +284,12 @@ class EndWatcher:
         try:
             look = await self._lists.look(ids, ready=ready)
             requests, unlisted = look.requests, set[str]()
-            if ready and len(look.ended) > MOST_POLLS:
+            many = len(look.ended) > MOST_POLLS
+            if (
+                ready
+                and look.ended
+                and (many or any(waiter.status_unavailable(began) for waiter in chunk))
+            ):
                 # One that does not exist needs no status.
                 unlisted |= {
                     *(await self._lists.look([*look.ended], ready=False)).ended
@@ -277,6 +297,8 @@ class EndWatcher:
                 requests += 2
             for waiter in chunk:
                 waiter.listing = False
+                if look.shown or look.ended:
+                    waiter.answered_otherwise()
                 if waiter.request_id in (unlisted if ready else look.ended):
                     self._resolve(waiter, EndReason.GONE)
                 elif waiter.request_id in look.shown:
@@ -315,9 +337,10 @@ class EndWatcher:
 
     def _seen(self, waiter: EndWaiter, status: DeploymentStatus) -> None:
         waiter.answered(status)
-        self._existence.heard(waiter.request_id)
         reason, now = reason_of(status), loop_time()
         exists = status.state is not DeploymentState.TERMINATED
+        if exists:
+            self._existence.seen(waiter.request_id)
         if reason and (waiter.goal == "ended" or not exists):
             self._resolve(waiter, reason, exists=exists)
             return
@@ -330,10 +353,13 @@ class EndWatcher:
         self, waiter: EndWaiter, error: EdgegapError, asked: float
     ) -> None:
         waiter.record_failure(error)
-        waiter.failed_polls += 1
+        if not (isinstance(error, ApiError) and is_gone(error)):
+            waiter.failed_polls += 1
         if isinstance(error, ApiError) and await self._existence.is_gone(
             self._transport, waiter.request_id, error, asked, waiter.deadline
         ):
             self._resolve(waiter, EndReason.GONE)
-        elif is_permanent(error) and waiter.believes(error, loop_time()):
+        elif not is_permanent(error):
+            waiter.answered_otherwise()
+        elif waiter.believes(error, loop_time()):
             self._resolve(waiter, error)

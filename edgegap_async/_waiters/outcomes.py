@@ -60,7 +60,8 @@ def ready_by(shown: DeploymentStatus | DeploymentSummary) -> ReadyDeployment:
 
 def has_address(shown: ReadyDeployment | DeploymentSummary) -> bool:
     """Return whether players can connect to what a status or a list row shows."""
-    return bool(shown.ports and (shown.fqdn or shown.public_ip))
+    reachable = any(port.external for port in shown.ports.values())
+    return reachable and bool(shown.fqdn or shown.public_ip)
 
 
 def outcome_of(status: DeploymentStatus) -> Outcome | None:

@@ -68,7 +68,7 @@ class Poller:
 
     def _seen(self, waiter: ReadyWaiter, status: DeploymentStatus) -> None:
         waiter.answered(status)
-        self._existence.heard(waiter.request_id)
+        self._existence.seen(waiter.request_id)
         outcome, now = outcome_of(status), loop_time()
         claim = None if outcome else claim_of(status)
         if waiter.claims(claim and claim[0], now, CONFIRM_AFTER) and claim:
@@ -105,6 +105,8 @@ class Poller:
         elif isinstance(error, QueueTooLong):
             now = loop_time()
             self._schedule.end_before(now + error.wait, waiter, now)
+        else:
+            waiter.answered_otherwise()
 
     async def poll_list(
         self, chunk: dict[str, ReadyWaiter], state: PolledState
@@ -136,6 +138,8 @@ class Poller:
         except EdgegapError as error:
             self._list_failed(chunk, error, asked)
             return False
+        for listed in chunk.values():
+            listed.answered_otherwise()
         full = not is_last(page)
         sound = state == "error" or all(row.ready is not False for row in page.data)
         shown = [row.request_id for row in page.data]
@@ -145,7 +149,7 @@ class Poller:
                 continue
             if row.ready and state == "ready":
                 self._shown_ready(waiter, row)
-            elif sound:
+            elif sound and loop_time() - waiter.polled_at >= UNPROVEN:
                 # The row lacks details that only a status has.
                 self._schedule.poll_soon(waiter)
         if state == "ready":
@@ -160,6 +164,7 @@ class Poller:
         """A list shows that a deployment is READY. Its status may have an address that
         the row lacks.
         """
+        self._existence.seen(waiter.request_id)
         if has_address(row):
             self._schedule.resolve(waiter, ready_by(row))
         elif loop_time() - waiter.polled_at >= UNPROVEN:

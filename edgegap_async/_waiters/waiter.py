@@ -20,6 +20,7 @@ LINGER = 5.0
 # Seconds for which all answers must be an error that no retry would mend, if it does not
 # have the API's form.
 GATEWAY_ERRORS = 10.0
+_ERROR = "error"
 
 
 class StatusPoll:
@@ -191,13 +192,18 @@ class Waiter(Generic[R]):
             self._claim = what, now
         return now - self._claim[1] >= seconds
 
+    def answered_otherwise(self) -> None:
+        """Something else than an error that no retry would mend was answered."""
+        if self._claim and self._claim[0].startswith(_ERROR):
+            self._claim = None
+
     def believes(self, error: EdgegapError, now: float) -> bool:
         """Whether an error that no retry would mend ends the wait. A firewall's page may
         be one of many answers.
         """
         if not isinstance(error, ApiError) or error.from_api:
             return True
-        return self.claims(f"error {error.status}", now, GATEWAY_ERRORS)
+        return self.claims(f"{_ERROR} {error.status}", now, GATEWAY_ERRORS)
 
 
 class WaitHandle(NamedTuple, Generic[R]):

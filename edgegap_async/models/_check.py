@@ -5,6 +5,7 @@ names the argument.
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import iscoroutinefunction
@@ -148,6 +149,10 @@ def number(argument: str, value: object, least: float, most: float) -> float:
     return value
 
 
+# A number that has more digits than a float can hold is not finite either.
+MOST_SECONDS = sys.float_info.max
+
+
 def optional_seconds(argument: str, value: object) -> float | None:
     """Check a number of seconds above zero. None means that there is no time limit."""
     return None if value is None else seconds(argument, value)
@@ -158,7 +163,7 @@ def seconds(argument: str, value: object, *, zero: bool = False) -> float:
     if (
         not isinstance(value, int | float)
         or isinstance(value, bool)
-        or not 0 <= value < float("inf")
+        or not 0 <= value <= MOST_SECONDS
         or not (value or zero)
     ):
         fail(
