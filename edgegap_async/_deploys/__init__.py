@@ -4,11 +4,13 @@ The session, not the caller, runs each deploy: `DeployManager._run` is a task of
 `state.py` has the states and the table of transitions, and every part below reads it:
 
 QUEUED     waits for a slot or for capacity
-SENDING    its request is under way. No answer for 3 s: its tag is searched for while the
+SENDING    its request is under way, or it is sent again under the same tag, after a
+           gateway has refused it. No answer for 3 s: its tag is searched for while the
            request goes on (`PendingDeploy.search_beside`)
 SEARCHING  `TagSearch` looks for the deploy's tag in lists, and `tag_lists.py` judges
-           what a list proves. Found: that is the answer. Absent: deployed again under a
-           new tag, and the old one is watched. Inconclusive: UNKNOWN
+           what a list proves, with the tags that `row_tags.py` finds out. Found: that is
+           the answer. Absent: deployed again under a new tag, and the old one is watched.
+           Inconclusive: UNKNOWN
 ACCEPTED   the caller gets the server (RELEASED), or the session keeps the responsibility
            (LEASED, `leases.py`) for a block, or until the next outcome is asked for. The
            tag is looked at once more: a proxy may have sent the deploy twice
@@ -31,9 +33,14 @@ RELEASED   (STOPPING). A deploy that has failed by then stays as it is
 
 With `deploy_once=False` there is no tag to search for. If the caller leaves while it is
 SENDING, it stays so: the request goes on, and a server that its answer names is stopped.
-Without a usable answer it is FAILED, and nobody finds out whether a server was started.
+Without a usable answer it is FAILED, and nobody finds out whether a server was started:
+`leftovers` has (None, None).
+
+A deploy that ends in another way, as its task is cancelled or a callback of the user has
+raised, is SEARCHING without a caller. So is one that a gateway has refused, as it may be
+done all the same: an answer in another form than the API's, or a 404 to the first path.
 
 At the end of the session `DeployManager.aclose` stops what is due for `cleanup_timeout`;
 the rest is in `leftovers`. `records.py` has one record per deployment, and `batch.py` is
-`deploy_many`.
+`deploy_many`; `handled.py` knows which task handles which of its outcomes.
 """

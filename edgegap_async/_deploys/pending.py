@@ -138,19 +138,23 @@ class PendingDeploy:
                     on_intent(tag)
             try:
                 accepted = await self._send(transport, tag, self.deadline.left(), self)
-                self._answered(tag, accepted.request_id, Event.ANSWERED)
+                # Lists show the ID without spaces around it.
+                request_id = accepted.request_id.strip()
+                self._answered(tag, request_id, Event.ANSWERED)
                 self.record.sent_at = self._attempt_at
                 once_tag = tag if self.record.tagged else None
-                return structs.replace(accepted, once_tag=once_tag)
+                return structs.replace(
+                    accepted, request_id=request_id, once_tag=once_tag
+                )
             except DeployOutcomeUnknown as error:
                 cause = error.__cause__ or error
                 self.record.on(Event.LOST)
                 if not self.record.tagged:
                     self.unknown = True
                     raise
-            request_id = await self._resolve(tag, cause)
-            if request_id is not None:
-                return self._found(request_id, tag)
+            found = await self._resolve(tag, cause)
+            if found is not None:
+                return self._found(found, tag)
             absent += 1
             left = self.deadline.left()
             late = left is not None and left < LEAST_TIME

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,6 +23,16 @@ pytestmark = [
     pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0), stop_takes=0.0),
     pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_not_ignored() -> Iterator[None]:
+    """A shell ignores them in the processes that it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 NO_STOPS = Fault("stop", "503-before")
 
 
@@ -130,6 +141,7 @@ async def main():
     returned = True
 
 logging.basicConfig()
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 

@@ -1,6 +1,7 @@
 """A "not found" that comes too early, or from a gateway, is not the end of a server."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,11 @@ from support.raw_server import (
 )
 
 from edgegap_async import EdgegapSession
-from edgegap_async.errors import DeadlineExceeded, DeploymentTerminated
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    DeploymentTerminated,
+    DeployOutcomeUnknown,
+)
 from edgegap_async.simulator import Fault, Simulator
 
 # Replicas lag: the first requests for a deployment are answered 404.
@@ -367,3 +372,38 @@ async def test_a_server_whose_stop_was_answered_with_a_page_is_stopped() -> None
         await edgegap.aclose()
         assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)
         assert len(edgegap.leftovers) == 1
+
+
+OTHERS = {"request_id": "0ther", "current_status": "Status.TERMINATED"}
+
+
+@pytest.mark.parametrize("other", [OTHERS, {**OTHERS, "tags": ["a"]}])
+async def test_a_status_of_another_deployment_ends_no_stop(other: object) -> None:
+    """It bears another request_id, as of a cache or a proxy that mixes answers up."""
+    acts = [ACCEPTED, NOT_FOUND["404"], answer(200, other), STOPPED]
+    async with scripted(*acts, lists=NO_LISTS) as (edgegap, server):
+        await deploy(edgegap)
+        await edgegap.deployments.ensure_stopped("c065", timeout=None)
+        stops = [it for it in server.arrivals if it.method == "DELETE"]
+        assert len(stops) == 2
+
+
+@pytest.mark.parametrize("times", [1, 5, None])
+async def test_tags_of_a_status_of_another_deployment_are_not_believed(
+    times: int | None,
+) -> None:
+    """A list without tags makes the search ask each status."""
+    async with owning(
+        Fault("deploy", "cut-after", times=1),
+        Fault("list", "tags-missing"),
+        Fault("status", "other-id", times=times),
+        options={"neighbours": 3},
+    ) as (edgegap, sim):
+        held = []
+        with suppress(DeployOutcomeUnknown):
+            held.append((await deploy(edgegap, timeout=None)).request_id)
+        assert bool(held) == (times is not None)
+        assert len(sim.deployed()) == 1
+        sim.faults = []
+        await asyncio.sleep(20)
+        assert forgotten(sim, held) == set()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.deploy_many import requests
 from support.owning import deploy, forgotten, owning, running
+from support.raw_server import answer, scripted
 
 from edgegap_async.simulator import Fault
 
@@ -137,3 +138,20 @@ async def test_a_second_server_whose_status_is_not_visible_yet_is_found_later(
         assert len(sim.deployed()) == 3
         assert sim.running() == {server.request_id for server in held}
     assert edgegap.leftovers == ()
+
+
+@pytest.mark.parametrize("padding", [" {}", "{}\n", "\t {} \r\n"])
+async def test_a_padded_id_is_not_that_of_a_second_server(padding: str) -> None:
+    """The answer pads it, and lists and statuses do not."""
+    tags: list[str] = []
+    lists = answer(503, "")
+    acts = [answer(202, {"request_id": padding.format("c065")})]
+    async with scripted(
+        *acts, lists=lists, deploy_once=True, on_intent=tags.append
+    ) as (edgegap, server):
+        accepted = await deploy(edgegap)
+        assert accepted.request_id == "c065"
+        row = {"request_id": "c065", "tags": tags, "ready": True}
+        server.show(answer(200, {"data": [row], "total_count": 1}))
+        await asyncio.sleep(120)
+        assert {it.method for it in server.arrivals} == {"POST", "GET"}

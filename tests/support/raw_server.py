@@ -172,6 +172,10 @@ class RawServer:
         )
         return self
 
+    def show(self, lists: Act) -> None:
+        """Answer each list of deployments with this act from now on."""
+        self._lists = lists
+
     async def listen(self) -> None:
         """Accept connections from now on."""
         if not self._server.sockets:
