@@ -42,6 +42,7 @@ LAYERS = [
         "_transport",
         "_transport.deadlines",
         "_transport.error_body",
+        "_transport.masking",
         "_transport.loop_end",
         "_transport.pool",
         "_transport.retry",

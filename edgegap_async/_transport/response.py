@@ -5,7 +5,6 @@ An answer to a deploy that leaves open whether a server was started is
 """
 
 import logging
-import re
 from types import NoneType
 
 import msgspec
@@ -27,16 +26,12 @@ from ..models._check import stripped
 from ..models._wire import Rows
 from ..models.deployment import DeploymentStatus, StopResult
 from .error_body import ErrorBody, excerpt, read_error_body
+from .masking import masked
 
 log = logging.getLogger("edgegap_async")
-# The signature in the URL of a webhook (webhooks.py), as the server may repeat it. In
-# JSON a slash may be written `\/`.
-_SIGNATURE = re.compile(
-    rb"(/(?:ready|error|terminated)\\?/[A-Za-z0-9_-]{1,64}\\?/)[0-9a-f]+"
-)
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
-# Bytes of a body that an error keeps.
+# Bytes of the body of an error that are read, and that an error keeps.
 MOST_SHOWN = 64 * 1024
 # Bytes of a body whose values need not be counted. The most values that one may have,
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
@@ -68,13 +63,12 @@ class Reply(msgspec.Struct, frozen=True):
 
     @property
     def masked_body(self) -> bytes:
-        """The body for an error text. The server or a proxy may repeat in it the token
-        or the URL of a webhook, so both are masked.
+        """The start of the body, for an error. The server or a proxy may repeat in it
+        the token or the URL of a webhook, so both are masked.
         """
-        masked = _SIGNATURE.sub(rb"\1***", self.body)
-        if len(self.secret) < SHORTEST_SECRET:
-            return masked
-        return masked.replace(self.secret.encode(), b"***")
+        secret = self.secret if len(self.secret) >= SHORTEST_SECRET else ""
+        cut = self.cut or len(self.body) > MOST_SHOWN
+        return masked(self.body[:MOST_SHOWN], secret, cut=cut)
 
 
 def read(
@@ -130,7 +124,7 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
                 extra={"operation": endpoint.call, "skipped": answer.skipped},
             )
         return answer
-    body = reply.masked_body[:MOST_SHOWN]
+    body = reply.masked_body
     unreadable = UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     raise unknown_if_deploy(endpoint, unreadable)
 
@@ -164,7 +158,7 @@ def _about(endpoint: Endpoint[B, T], reply: Reply, answer: T, request_id: str) -
     if isinstance(answer, DeploymentStatus):
         if not _is_same(answer.request_id, request_id):
             problem = "it is the status of another deployment"
-            body = reply.masked_body[:MOST_SHOWN]
+            body = reply.masked_body
             raise UnexpectedAnswer(str(endpoint), reply.status, body, problem)
     elif (
         isinstance(answer, StopResult)

@@ -23,8 +23,9 @@ from edgegap_async import (
     Limits,
     Retry,
     WebhookReceiver,
+    endpoints,
 )
-from edgegap_async._transport.response import Reply
+from edgegap_async._transport.response import MOST_SHOWN, Reply, read
 from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
@@ -67,6 +68,13 @@ def raw(start: str, body: str = "", *headers: str, length: int | None = None) ->
     return Act("\r\n".join([*head, "", body]).encode(), cut=True)
 
 
+def escaped(text: str, every: int = 1) -> str:
+    """A text with escapes of JSON in place of characters."""
+    return "".join(
+        each if at % every else f"\\u{ord(each):04x}" for at, each in enumerate(text)
+    )
+
+
 def leaking_answers(secret: str) -> dict[str, Act]:
     """Answers of servers that repeat a secret in every possible place."""
     echo = f"token {secret}"
@@ -86,6 +94,22 @@ def leaking_answers(secret: str) -> dict[str, Act]:
         "no identity": answer(
             200, {echo: echo, "request_id": 5, "tags": {echo: echo}, "message": 5}
         ),
+        "one escape": answer(
+            403, f'{{"message": "{echo[:9]}{escaped(echo[9:], 99)}"}}'
+        ),
+        "all escapes": answer(
+            403,
+            f'{{"message": 5, "details": {{"{escaped(echo).upper()}": 1}}}}'.replace(
+                "\\U", "\\u"
+            ),
+        ),
+        "escapes in an object": answer(
+            403, f'{{"errors": [{{"a": ["{escaped(echo, 3)}"]}}]}}'
+        ),
+        "escapes of escapes": answer(
+            400, {"message": json.dumps({"a": "x"}).replace("x", escaped(echo, 5))}
+        ),
+        "not json, with escapes": answer(200, f'{{"a": "\\n{echo}"'),
         "redirect": answer(302, echo, location=f"http://127.0.0.1/{secret}?{secret}"),
         "reason": raw(f"HTTP/1.1 500 {echo}", "{"),
         "status line": raw(f"{echo} 200 OK"),
@@ -219,6 +243,21 @@ async def test_no_error_on_a_given_http_session_contains_a_token(
     assert leaks(*(repr(vars(record)) for record in all_logs.records)) == []
 
 
+@pytest.mark.parametrize("status", [200, 302, 500])
+@pytest.mark.parametrize("shorter", range(0, 3 * len(TOKEN), 5))
+def test_a_token_where_a_long_body_is_cut_is_not_shown(
+    status: int, shorter: int
+) -> None:
+    for token in (TOKEN, escaped(TOKEN), f"\\n{TOKEN}"):
+        body = (b"x" * (MOST_SHOWN - shorter) + token.encode()) * 2
+        with pytest.raises(EdgegapError) as raised:
+            read(endpoints.STATUS, Reply(status, body, TOKEN))
+        shown = "".join(shown_by(raised.value))
+        assert leaks(shown, shown.replace("\\\\", "\\")) == []
+        # Most of an escaped token.
+        assert escaped(TOKEN)[:60] not in shown.replace("\\\\", "\\")
+
+
 def test_reprs_hide_secrets() -> None:
     container = Container(request_id="c065", delete_token=DELETE_TOKEN)
     variable = EnvironmentVariable("KEY", DELETE_TOKEN, is_hidden=True)
@@ -252,6 +291,10 @@ ECHOES: dict[str, tuple[int, Callable[[str], str]]] = {
     "not json": (202, lambda url: url),
     "no identity": (202, lambda url: json.dumps({"request_id": 5, "url": url})),
     "slashes": (400, lambda url: json.dumps({"message": url}).replace("/", "\\/")),
+    "escapes": (
+        400,
+        lambda url: f'{{"message": "{escaped(url, 7)} {escaped(url)} {url}"}}',
+    ),
     "proxy": (502, lambda url: f"<html>{url}</html>"),
     "cut short": (502, lambda url: url[:-40]),
 }
