@@ -1,7 +1,8 @@
 """A server in a process of its own that records when requests arrive, and functions that
 compare the arrivals with a limit.
 
-It shares no code with the SDK: it is a plain aiohttp server that answers every deploy.
+It shares no code with the SDK: it is a plain aiohttp server that answers every deploy,
+status and list. It can stall like a proxy, which then delivers all requests at once.
 """
 
 import argparse
@@ -55,9 +56,48 @@ class Arrivals:
         return True
 
 
+class Gate:
+    """Lets requests pass, or holds all of them for some time."""
+
+    def __init__(self) -> None:
+        self.closed_until = 0.0
+
+    async def stall(self, request: web.Request) -> web.Response:
+        """Hold all requests for so many seconds."""
+        seconds = float(request.match_info["seconds"])
+        self.closed_until = asyncio.get_running_loop().time() + seconds
+        return web.Response()
+
+    async def passed(self) -> None:
+        """Wait for the end of a stall."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self.closed_until:
+            await asyncio.sleep(self.closed_until - loop.time())
+
+
+def add_others(app: web.Application, gate: Gate) -> None:
+    """Add status and list, and the arrivals of each; they are never refused."""
+    times: dict[str, list[float]] = {"status": [], "list": []}
+
+    async def answer(request: web.Request) -> web.Response:
+        await gate.passed()
+        name = "status" if "request_id" in request.match_info else "list"
+        times[name].append(asyncio.get_running_loop().time())
+        body = {"request_id": request.match_info.get("request_id"), "data": []}
+        return web.json_response(body)
+
+    async def counts(request: web.Request) -> web.Response:
+        return web.json_response({"times": times[request.match_info["name"]]})
+
+    app.router.add_get("/v1/status/{request_id}", answer)
+    app.router.add_get("/v1/deployments", answer)
+    app.router.add_get("/arrivals/{name}", counts)
+    app.router.add_post("/stall/{seconds}", gate.stall)
+
+
 async def serve(delays: str, slow_connections: bool, rate: int) -> None:
     """Serve until killed; the URL is the first line printed."""
-    arrivals = Arrivals(rate)
+    arrivals, gate = Arrivals(rate), Gate()
     known: weakref.WeakSet[object] = weakref.WeakSet()
     draw = DELAYS[delays]
 
@@ -67,6 +107,7 @@ async def serve(delays: str, slow_connections: bool, rate: int) -> None:
             known.add(request.transport)
             there += random.uniform(*SLOW_CONNECTION)
         await asyncio.sleep(there)
+        await gate.passed()
         admitted = arrivals.arrive(asyncio.get_running_loop().time())
         await asyncio.sleep(back)
         if not admitted:
@@ -79,6 +120,7 @@ async def serve(delays: str, slow_connections: bool, rate: int) -> None:
     app = web.Application()
     app.router.add_post(DEPLOY, deploy)
     app.router.add_get("/arrivals", counts)
+    add_others(app, gate)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
@@ -100,11 +142,14 @@ def server(
             process.kill()
 
 
-def fetch(url: str) -> tuple[list[float], int]:
-    """When requests arrived at a server, and how many of them it refused."""
-    with urlopen(f"{url}/arrivals") as answer:  # noqa: S310 - our own server on loopback
+def fetch(url: str, name: str = "") -> tuple[list[float], int]:
+    """When requests arrived at a server, and how many of them it refused.
+
+    They are those of deploys, or of another limit.
+    """
+    with urlopen(f"{url}/arrivals/{name}".rstrip("/")) as answer:  # noqa: S310 - our own server on loopback
         counts = json.load(answer)
-    return counts["times"], counts["refused"]
+    return counts["times"], counts.get("refused", 0)
 
 
 def busiest_second(times: list[float]) -> int:

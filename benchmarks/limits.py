@@ -7,6 +7,9 @@ Each limiter has a saturated client, and a server in a process of its own. The l
 that of deploys, 40 per second. The output is: arrivals in the busiest second / the share
 of the limit that is reached / refusals. The exit code is 1 if ours misses its goal. The
 run is void if a bare `AsyncLimiter(40, 1)` keeps the limit under the same conditions.
+
+Then one process uses the SDK in unusual ways (`one_process.py`), and the CPU time of a
+limiter is compared with that of aiolimiter.
 """
 
 import argparse
@@ -18,6 +21,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import aiohttp
+import one_process
+import queue_cost
 from aiolimiter import AsyncLimiter
 from arrivals import DELAYS, DEPLOY, busiest_second, fetch, server, share
 
@@ -205,7 +210,8 @@ def main() -> None:
             asyncio.run(work)
         return
     loops = ["asyncio", "uvloop"] if given.loop == "both" else [given.loop]
-    sys.exit(not report(loops, given.seconds))
+    good = [report(loops, given.seconds), *map(one_process.report, loops)]
+    sys.exit(not all([*good, queue_cost.report()]))
 
 
 if __name__ == "__main__":

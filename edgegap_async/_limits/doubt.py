@@ -50,22 +50,23 @@ class GivenUp(Struct, frozen=True, gc=False):
 
 
 class Doubt:
-    """The requests in doubt of one limit, and when to probe."""
+    """The requests in doubt of one limit, and when to probe.
+
+    Attributes:
+        requests: those requests.
+    """
 
     def __init__(self) -> None:
-        self._requests: deque[GivenUp] = deque()
+        self.requests: deque[GivenUp] = deque()
         self._probe_at = inf
         self._interval = FIRST_INTERVAL
 
-    def __len__(self) -> int:
-        return len(self._requests)
-
     def add(self, request: GivenUp) -> None:
         """Add a request that was given up."""
-        if not self._requests:
+        if not self.requests:
             self._probe_at = request.given_up + FIRST_PROBE
             self._interval = FIRST_INTERVAL
-        self._requests.append(request)
+        self.requests.append(request)
 
     def resolve(self, now: float, sent: float) -> list[GivenUp]:
         """Remove and return the requests that were sent before one that is answered.
@@ -77,16 +78,16 @@ class Doubt:
         self._interval = FIRST_INTERVAL
         self._probe_at = min(self._probe_at, now + FIRST_PROBE)
         resolved: list[GivenUp] = []
-        for _ in range(len(self._requests)):
-            request = self._requests.popleft()
-            (resolved if request.sent < sent else self._requests).append(request)
+        for _ in range(len(self.requests)):
+            request = self.requests.popleft()
+            (resolved if request.sent < sent else self.requests).append(request)
         return resolved
 
     def expire(self, now: float) -> list[GivenUp]:
         """Remove and return the requests that can't arrive any more."""
         expired: list[GivenUp] = []
-        while self._requests and self._requests[0].given_up + LONGEST_STALL <= now:
-            expired.append(self._requests.popleft())
+        while self.requests and self.requests[0].given_up + LONGEST_STALL <= now:
+            expired.append(self.requests.popleft())
         return expired
 
     def probed(self, now: float) -> None:
@@ -102,8 +103,6 @@ class Doubt:
                 first request too many. It is sent at the earliest when the slot of the
                 oldest request would have come back if there were no stalls.
         """
-        if not self._requests:
+        if not self.requests:
             return inf
-        return (
-            self._probe_at if reserve else max(self._probe_at, self._requests[0].cool)
-        )
+        return self._probe_at if reserve else max(self._probe_at, self.requests[0].cool)

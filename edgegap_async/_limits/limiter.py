@@ -64,11 +64,11 @@ class Limiter:
         """
         now = self._time()
         slots = self.slots
-        if (
-            (self.queue.busy and not slots.in_doubt)
-            or now < slots.not_before
-            or (slots.rate.adapted and self._is_stale(now))
-            or not self._take(now, newcomer=True)
+        if now < slots.not_before or (slots.rate.adapted and self._is_stale(now)):
+            return None
+        if (self.queue.busy or not slots.take(now, self)) and not (
+            # A newcomer may overtake the others as a probe.
+            slots.in_doubt and slots.probe(now, self, newcomer=True)
         ):
             return None
         if not self._shaper.try_reserve():
@@ -78,12 +78,12 @@ class Limiter:
         slots.start(self)
         return now
 
-    def _take(self, now: float, *, newcomer: bool = False) -> bool:
-        """Take a slot, if need be as a probe. A newcomer overtakes only as a probe."""
+    def _take(self, now: float) -> bool:
+        """Take a slot for the call at the head, if need be as a probe."""
         slots = self.slots
-        if not (newcomer and self.queue.busy) and slots.take(now, self):
-            return True
-        return slots.in_doubt and slots.probe(now, self, newcomer=newcomer)
+        return slots.take(now, self) or (
+            slots.in_doubt and slots.probe(now, self, newcomer=False)
+        )
 
     async def acquire(self, ticket: int, priority: Priority = "foreground") -> None:
         """Wait for the head of the queue, a slot and the shaper.

@@ -95,6 +95,7 @@ class Slots:
         with self._lock:
             self.limit: Limit = limit
             self.rate: AdaptiveRate = AdaptiveRate(limit)
+            self._most_in_flight = without_reserve(self.rate.most_slots)
             self.round_trips: RoundTrips = RoundTrips(
                 self.rate.most_slots, early_return=early_return
             )
@@ -122,7 +123,7 @@ class Slots:
     @property
     def in_doubt(self) -> bool:
         """Whether requests were given up, and may still be on their way."""
-        return len(self._doubt) > 0
+        return bool(self._doubt.requests)
 
     def probe(self, now: float, taker: Taker, *, newcomer: bool) -> bool:
         """Take a slot for a probe if one is due.
@@ -140,8 +141,11 @@ class Slots:
             return True
 
     def _is_free(self, now: float, taker: Taker) -> bool:
-        most = self._most(now)
-        free = min(most - self._in_use, without_reserve(most) - self._unanswered)
+        most, in_flight = self.rate.most_slots, self._most_in_flight
+        if self.rate.adapted:
+            most = self.rate.slots(now)
+            in_flight = without_reserve(most)
+        free = min(most - self._in_use, in_flight - self._unanswered)
         if free <= 0:
             self._offered_at = None
             return False
@@ -178,8 +182,9 @@ class Slots:
                 self._doubt.add(
                     GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
                 )
-        for expired in self._doubt.expire(now) if self._doubt else ():
-            self._insert(expired.cool)
+        if self._doubt.requests:
+            for expired in self._doubt.expire(now):
+                self._insert(expired.cool)
         # The current round trip decides, for earlier answers too: it may have become
         # shorter since.
         due = now + self.round_trips.early
@@ -259,8 +264,9 @@ class Slots:
                     self.rate.admitted(now)
             rate = self.rate
             period = rate.period(now) if rate.adapted else rate.full_period
-            for request in self._doubt.resolve(now, sent) if self._doubt else ():
-                self._insert(max(request.cool, now + period))
+            if self._doubt.requests:
+                for request in self._doubt.resolve(now, sent):
+                    self._insert(max(request.cool, now + period))
             if self._report(taker):
                 self._insert(now + period)
                 self._wake_all()
