@@ -47,6 +47,11 @@ class Listed(NamedTuple):
     total: int | None
     several: bool
 
+    @property
+    def counts_more(self) -> bool:
+        """Whether there are more rows than it shows, by its own account."""
+        return self.total is not None and self.total > len(self.shown)
+
 
 async def listed(
     transport: Transport,
@@ -73,7 +78,7 @@ async def listed(
         complete = await read_pages(
             transport, query, deadline, LONGEST_SWEEP, take, start=2
         )
-    sound = complete and shown <= asked and len(shown) >= (first.total_count or 0)
+    sound = complete and shown <= asked
     return Listed(shown, sound, first.total_count, several)
 
 
@@ -92,10 +97,12 @@ async def _listed_steadily(
     """
     found = await listed(transport, request_ids, deadline, state)
     for _ in range(MOST_READINGS - 1):
-        if not found.several or not found.sound:
+        if not found.sound:
             return found
+        if not found.several:
+            return None if found.counts_more else found
         before, found = found, await listed(transport, request_ids, deadline, state)
-        if {*before.shown} <= {*found.shown}:
+        if {*before.shown} <= {*found.shown} and not found.counts_more:
             return found
     return None
 
