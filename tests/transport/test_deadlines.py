@@ -308,7 +308,8 @@ async def test_a_retry_after_date_without_a_date_header_uses_the_local_clock() -
         rate_limited(http_date(datetime.now(UTC) + timedelta(seconds=20))), GOOD
     ) as (edgegap, server):
         await GET(edgegap)
-        assert 15 < server.times[1] <= 20
+        # The date has whole seconds, and a slot comes a little later.
+        assert 15 < server.times[1] <= 20.1
 
 
 @pytest.mark.parametrize(
