@@ -316,6 +316,10 @@ class AdaptiveRate:
             found_before=state.trusted and rate > AT * state.knee,
         ):
             return False
+        if not lately.peak:
+            # Nothing at all was admitted, so the limit can't be measured.
+            self._cut(now, CUT * rate, inf)
+            return True
         if rate > state.below:
             refusals.believe()
         # Requests that arrive bunched make the peak one too high.

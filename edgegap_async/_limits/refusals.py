@@ -19,7 +19,7 @@ SURPLUS = 0.04
 # have that weight if hardly any are sporadic.
 EVIDENCE = 4.5
 # Near the documented limit, a lower one is improbable: one more refusal is needed.
-EVIDENCE_NEAR_FULL = 5.5
+EVIDENCE_NEAR_FULL = 6.5
 # The weight of having found the same limit before: one refusal is then enough.
 FOUND_BEFORE = 3.2
 # With a larger share of sporadic refusals, one refusal is no sign of that limit.
@@ -36,8 +36,8 @@ MEMORY = 2000.0
 # Answers after which the share is known.
 ENOUGH = 280.0
 # Many refusals in a second: as many, and such a share of all answers, beyond what
-# chance makes of the sporadic ones (three standard deviations).
-MANY, MANY_SHARE, DEVIATIONS = 3, 0.11, 3.0
+# chance makes of the sporadic ones (four standard deviations).
+MANY, MANY_SHARE, DEVIATIONS = 3, 0.12, 4.0
 
 
 class Lately(NamedTuple):

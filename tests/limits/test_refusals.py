@@ -90,6 +90,7 @@ ANSWERS = st.lists(
         st.booleans(),
         st.integers(0, 40),
         st.integers(0, 40),
+        st.sampled_from([0, 0, 1, 20]),
         st.booleans(),
     ),
     max_size=60,
@@ -98,16 +99,16 @@ ANSWERS = st.lists(
 
 @given(ANSWERS, st.sampled_from([0.5, 1.0, 3.0, 10.0, 40.0, None]))
 def test_the_rate_stays_within_its_bounds(
-    answers: list[tuple[float, bool, int, int, bool]], limit: float | None
+    answers: list[tuple[float, bool, int, int, int, bool]], limit: float | None
 ) -> None:
     rate, now = AdaptiveRate(Limit("deploy", limit)), 1000.0
-    for pause, good, admitted, refused, saturated in answers:
+    for pause, good, admitted, refused, peak, saturated in answers:
         now += pause
         before = rate.rate(now)
         if good and rate.adapted:
             rate.admitted(now)
         if not good:
-            lately = Lately(admitted, refused + 1, 0.9, max(admitted, 20))
+            lately = Lately(admitted, refused + 1, 0.9, max(admitted, peak))
             verdict = rate.refused(now, now - 0.1, lately, saturated=saturated)
             assert 0 <= verdict.hold < 1
         if limit is None:
@@ -124,6 +125,14 @@ def test_the_rate_stays_within_its_bounds(
         # The most hopeful wait is never longer than the real one.
         wait = rate.soonest(now, 50)
         assert rate.refill(now + wait) * wait <= 50 + 1e-6
+
+
+def test_a_server_that_refuses_everything_slows_the_rate_down() -> None:
+    rate = AdaptiveRate(Limit("deploy", 5.0))
+    for tenth in range(30):
+        now = 1000 + tenth / 10
+        rate.refused(now, now, Lately(0, 2, 0.0, 0), saturated=True)
+    assert 5 / 40 <= rate.rate(1003.0) < 4
 
 
 def test_the_share_of_sporadic_refusals_is_learned_below_the_limit() -> None:
