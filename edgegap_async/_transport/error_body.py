@@ -12,6 +12,8 @@ from typing import cast
 
 import msgspec
 
+from ..models._check import usable_id
+
 # Characters of a body in the text of an error.
 EXCERPT = 200
 # Levels of JSON in the text of an error. Deeper levels do not help a reader.
@@ -103,6 +105,6 @@ def _request_id(value: object) -> str | None:
     parts = [fields.get(key) for key in ("details", *_TEXT_KEYS)]
     for part in (value, *parts, *(item for each in parts for item in _items(each))):
         own = _fields(part).get("request_id")
-        if isinstance(own, str) and own.strip():
+        if isinstance(own, str) and usable_id(own.strip()):
             return own.strip()
     return None

@@ -47,12 +47,19 @@ _BLANK = ("Z", "Cc", "Cf")
 _INSIDE = (" ", "\u200c", "\u200d")
 
 
+# Characters of the longest ID. Those of the API have 12, and those of users' hosts and
+# sockets may be longer. A text of megabytes would be checked character by character.
+LONGEST_ID = 128
+
+
 def _is_blank(character: str) -> bool:
     return unicodedata.category(character).startswith(_BLANK)
 
 
 def stripped(value: str) -> str:
     """Remove white space, control and format characters from both ends of a text."""
+    # The usual ones first: fast, however many there are.
+    value = value.strip()
     start, end = 0, len(value)
     while start < end and _is_blank(value[start]):
         start += 1
@@ -63,6 +70,8 @@ def stripped(value: str) -> str:
 
 def identifier(argument: str, value: object) -> str:
     """Check an ID, and strip it: users often read IDs from files and pipes."""
+    if isinstance(value, str) and (length := len(value.strip())) > LONGEST_ID:
+        fail(argument, f"must have at most {LONGEST_ID} characters, not {length:,}")
     checked = _single_line(argument, value, inside=())
     if checked in (".", ".."):
         fail(argument, f"must not be {checked!r}: a path can't hold it")
@@ -71,6 +80,8 @@ def identifier(argument: str, value: object) -> str:
 
 def usable_id(text: str) -> bool:
     """Whether a path can hold an ID. The IDs of the API are 12 hex digits."""
+    if len(text) > LONGEST_ID:
+        return False
     if text.isalnum() and text.isascii():
         return True
     if "\ufffd" in text:
@@ -89,6 +100,18 @@ def check_id(request_id: str) -> None:
         raise ValueError("request_id can't be used in a path")
 
 
+def check_ids(request_ids: Sequence[str]) -> None:
+    """Refuse an answer with any such ID. One check takes less time than one for each."""
+    joined = "".join(request_ids)
+    if not (
+        joined.isalnum()
+        and joined.isascii()
+        and max(map(len, request_ids)) <= LONGEST_ID
+    ):
+        for request_id in request_ids:
+            check_id(request_id)
+
+
 def label(argument: str, value: object) -> str:
     """Check a tag or a name, and strip it. It may hold spaces."""
     return _single_line(argument, value, inside=_INSIDE)
@@ -97,6 +120,8 @@ def label(argument: str, value: object) -> str:
 def _single_line(argument: str, value: object, inside: Sequence[str]) -> str:
     bare = stripped(value) if isinstance(value, str) else value
     checked = text(argument, bare)
+    if checked.isprintable() and (" " in inside or " " not in checked):
+        return checked
     if wrong := [each for each in checked if _is_blank(each) and each not in inside]:
         fail(argument, f"must not hold {wrong[0]!r}: {checked!r}")
     return checked

@@ -130,9 +130,12 @@ class _Salvage:
         if self._left < 0:
             return _LOST
         try:
-            return msgspec.convert(value, kind)
+            found: object = msgspec.convert(value, kind)
         except (msgspec.ValidationError, RecursionError):
             pass
+        else:
+            if not _holds_unusable_id(found):
+                return found
         for member in _members(kind):
             origin = get_origin(member) or member
             if isinstance(value, dict) and isinstance(origin, type):
@@ -207,6 +210,15 @@ def _holds_rows(kind: Any) -> bool:
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _holds_unusable_id(found: object) -> bool:
+    if not isinstance(found, tuple):
+        return False
+    rows = cast("tuple[object, ...]", found)
+    if not isinstance(next(iter(rows), None), Struct):
+        return False
+    return not all(map(_has_usable_id, rows))
 
 
 def _has_usable_id(row: object) -> bool:

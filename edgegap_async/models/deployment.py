@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from ._check import check_id, fail, instances, sequence, text, usable_id
+from ._check import check_id, check_ids, fail, instances, sequence, text
 from ._wire import (
     NOTHING,
     Answer,
@@ -207,11 +207,7 @@ class DeploymentPage(Page, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # One check for all rows, as it takes less time than one for each.
-        ids = [row.request_id for row in self.data]
-        if not usable_id("".join(ids) or "0"):
-            for request_id in ids:
-                check_id(request_id)
+        check_ids([row.request_id for row in self.data])
 
 
 class StopResult(Answer, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@ byte order marks around them never change which deployment a call is about.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,20 @@ import pytest
 from support.owning import owning
 from support.raw_server import scripted
 
-from edgegap_async import BulkStopFilter, DeployRequest, EdgegapSession, ListFilter
+from edgegap_async import (
+    BulkStopFilter,
+    DeployRequest,
+    EdgegapSession,
+    ListFilter,
+    endpoints,
+)
+from edgegap_async._transport.response import Reply, read
+from edgegap_async.errors import (
+    AllocationFailed,
+    DeployOutcomeUnknown,
+    UnexpectedAnswer,
+)
+from edgegap_async.models._check import identifier, usable_id
 from edgegap_async.models.tag import TagRequest
 
 ENDS = ["\n", "\r\n", "\t", " ", "\ufeff", "\u200b", "\x00", "\x85", "\u2028"]
@@ -115,3 +129,52 @@ def test_a_tag_with_control_characters_inside_is_refused_by_name(wrong: str) -> 
         DeployRequest("game", "1", users=["192.0.2.1"], tags=[wrong])
     with pytest.raises(ValueError, match="filter: values"):
         BulkStopFilter("deployment_tags", [wrong])
+
+
+class Unread(str):
+    """A text that must not be read character by character."""
+
+    __slots__ = ()
+
+    def __getitem__(self, at: object) -> str:
+        raise AssertionError("it was read character by character")
+
+    def __iter__(self) -> Any:
+        raise AssertionError("it was read character by character")
+
+
+@pytest.mark.parametrize("filler", ["-", "a", "\u200b", "\ufeff", "\u0378"])
+def test_an_id_too_long_for_one_is_refused_by_name_and_not_read(filler: str) -> None:
+    wrong = Unread(filler * 129)
+    with pytest.raises(ValueError, match=r"host_id .* most 128 .* not 129"):
+        identifier("host_id", wrong)
+    with pytest.raises(ValueError, match="request_id"):
+        ListFilter("request_id", "in", [wrong])
+    assert not usable_id(wrong)
+
+
+def test_an_id_of_128_characters_between_many_blanks_is_accepted() -> None:
+    assert identifier("request_id", "\n" * 1000 + "-" * 128 + " " * 1000) == "-" * 128
+    assert usable_id("-" * 128)
+
+
+def answered(endpoint: Any, body: object, status: int = 200) -> Any:
+    return read(endpoint, Reply(status, json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize("filler", ["-", "a", "\u200b", " "])
+def test_an_answer_with_an_id_too_long_for_one_has_no_id(filler: str) -> None:
+    long = "c" + filler * 127 + "c"
+    with pytest.raises(UnexpectedAnswer):
+        answered(endpoints.STATUS, {"request_id": long})
+    with pytest.raises(DeployOutcomeUnknown):
+        answered(endpoints.DEPLOY, {"request_id": long})
+    with pytest.raises(AllocationFailed) as refused:
+        answered(endpoints.DEPLOY, {"message": "full", "request_id": long}, 422)
+    assert refused.value.request_id is None
+    rows = [{"request_id": each} for each in ("a", long, "b" * 128)]
+    page = answered(endpoints.LIST, {"data": rows})
+    assert [row.request_id for row in page.data] == ["a", "b" * 128]
+    assert page.skipped == 1
+    stopped = answered(endpoints.BULK_STOP, {"processable": rows})
+    assert (len(stopped.processable), stopped.skipped) == (2, 1)
