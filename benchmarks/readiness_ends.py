@@ -44,6 +44,8 @@ class Ends:
     faults: Sequence[Fault] = ()
     neighbours: int = 0
     at_once: bool = False
+    # Whether the callers watch servers that they use, by `wait_ended`.
+    in_use: bool = False
     goal: float = inf
 
 
@@ -54,6 +56,7 @@ ROWS = (
         (Fault("list", "total-missing"),),
         goal=3.0,
     ),
+    Ends("one every 5 s, wait_ended", in_use=True, goal=2.5),
     Ends("all at once", at_once=True, goal=ALL_AT_ONCE),
     Ends("all at once, others run on", neighbours=50, at_once=True, goal=ALL_AT_ONCE),
 )
@@ -95,7 +98,11 @@ async def measure(row: Ends, seed: int) -> tuple[str, bool]:
         known: dict[str, float] = {}
 
         async def wait(request_id: str) -> None:
-            await edgegap.deployments.wait_until_stopped(request_id, timeout=None)
+            if row.in_use:
+                async with edgegap.deployments.adopt(request_id) as server:
+                    await server.wait_ended()
+            else:
+                await edgegap.deployments.wait_until_stopped(request_id, timeout=None)
             known[request_id] = loop.time()
 
         waits = [asyncio.create_task(wait(request_id)) for request_id in ids]

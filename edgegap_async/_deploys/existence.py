@@ -96,13 +96,13 @@ class Existence:
         """Whether an error response means that the deployment is gone.
 
         Args:
-            doubt: a 404 must be confirmed even if it is the API's own: among other
-                answers, a replica that lags may say so for seconds.
             transport: for the list that confirms it.
             asked: when the request was sent, on the loop's clock. The process may have
                 been suspended between its answer and now.
             deadline: when the caller can't wait for a confirmation any longer, on the
                 loop's clock.
+            doubt: a 404 must be confirmed even if it is the API's own: among other
+                answers, a replica that lags may say so for seconds.
         """
         if not is_gone(error):
             self.heard(request_id)

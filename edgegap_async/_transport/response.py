@@ -5,6 +5,7 @@ An answer to a deploy that leaves open whether a server was started is
 """
 
 import logging
+import re
 from types import NoneType
 
 import msgspec
@@ -37,6 +38,8 @@ MOST_SHOWN = 64 * 1024
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
 # memory, and some microseconds.
 SMALL, MOST_VALUES, BYTES_PER_VALUE = 256 * 1024, 2_000_000, 16
+# The texts of a JSON body.
+_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -135,9 +138,15 @@ def _most_values(endpoint: Endpoint[B, T]) -> int:
 
 def _has_too_many_values(endpoint: Endpoint[B, T], body: bytes) -> bool:
     """Whether a body would need many times its size in memory."""
-    if len(body) <= SMALL:
+    most = _most_values(endpoint)
+    if len(body) <= SMALL or _count_values(body) <= most:
         return False
-    return sum(map(body.count, (b",", b"[", b"{"))) > _most_values(endpoint)
+    # Logs are one text, however many commas it has.
+    return _count_values(_TEXTS.sub(b"", body)) > most
+
+
+def _count_values(body: bytes) -> int:
+    return sum(map(body.count, (b",", b"[", b"{")))
 
 
 def _too_large(endpoint: Endpoint[B, T], reply: Reply) -> ResponseTooLarge:

@@ -17,9 +17,8 @@ from typing import Literal, TypeAlias
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline, loop_time
+from .._transport.deadlines import loop_time
 from .._transport.queries import size
-from ..endpoints import STATUS
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -35,7 +34,7 @@ from .outcomes import CONFIRM_AFTER, claim_of, reason_of
 from .poll_loop import PollLoop
 from .recent_events import RecentEvents
 from .schedule import FASTEST, SLOWING
-from .waiter import StatusPoll, Waiter, WaitHandle, join
+from .waiter import StatusPoll, Waiter, WaitHandle, ask_status, join
 
 # gone: the deployment does not exist any more. ended: it is not READY any more, which
 # includes a failed one that exists until it is stopped.
@@ -173,8 +172,8 @@ class EndWatcher:
         raise late from waiter.failure or waiter.status_timeout(now)
 
     def learn(self, request_id: str) -> None:
-        """Something of a deployment may have changed: resolve its waiters, or poll its
-        status soon.
+        """Something of a deployment may have changed: resolve its waiters, or poll them
+        as soon as possible.
         """
         now = loop_time()
         for goal in self._by_list:
@@ -192,7 +191,7 @@ class EndWatcher:
     def _resolve(self, waiter: EndWaiter, end: End, *, exists: bool = False) -> None:
         if isinstance(end, EndReason) and not exists:
             now = loop_time()
-            self._events.terminated(waiter.request_id, now)
+            self._events.terminated(waiter.request_id, end, now)
         self._drop(waiter)
         waiter.resolve(end)
 
@@ -278,7 +277,7 @@ class EndWatcher:
         return self._next_list if self._next_list > now else now + FASTEST
 
     async def _look(self, goal: Goal, chunk: list[EndWaiter], began: float) -> None:
-        """StatusPoll at many deployments by lists."""
+        """Look at many deployments by lists."""
         ids = [waiter.request_id for waiter in chunk]
         ready, requests = goal == "ended", 1
         try:
@@ -304,27 +303,23 @@ class EndWatcher:
                 elif waiter.request_id in look.shown:
                     due = began + waiter.interval(began, SLOWEST[goal])
                     self._enqueue(waiter, due)
-                elif waiter.request_id in look.ended:
-                    self._enqueue(waiter, began, status=True)
                 else:
                     # Lists lag: at first, it may not be listed so far.
                     lags = began - waiter.began < LIST_LAG
+                    ended = waiter.request_id in look.ended
                     due = began + waiter.interval(began, SLOWEST_STATUS)
-                    self._enqueue(waiter, due, status=not lags)
+                    if ready:
+                        # Nor is one listed that is not READY yet: its status is not
+                        # polled after each list.
+                        due = waiter.polled_at + SLOWEST_STATUS
+                    self._enqueue(waiter, due, status=ended or not lags)
         finally:
             self._next_list = began + PACE * requests
 
     async def _poll_status(self, waiter: EndWaiter) -> None:
         began = loop_time()
-        deadline = waiter.deadline
         try:
-            status = await self._transport.call(
-                STATUS,
-                {"request_id": waiter.request_id},
-                timeout=None if deadline is None else Deadline(deadline, None).left(),
-                priority="background",
-                progress=waiter.poll,
-            )
+            status = await ask_status(self._transport, waiter)
         except EdgegapError as error:
             await self._failed(waiter, error, began)
         else:

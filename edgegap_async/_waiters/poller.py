@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 
 from .._deploys.existence import Existence
 from .._transport.client import Transport
-from .._transport.deadlines import Deadline, loop_time
+from .._transport.deadlines import loop_time
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest, size
-from ..endpoints import STATUS
 from ..errors import (
     ApiError,
     DeploymentTerminated,
@@ -20,6 +19,7 @@ from ..models.deployment import DeploymentStatus, DeploymentSummary, ReadyDeploy
 from .filter_health import REFUSALS, FilterHealth
 from .outcomes import CONFIRM_AFTER, claim_of, has_address, outcome_of, ready_by
 from .schedule import MISSING, UNPROVEN, PolledState, ReadyWaiter, Schedule
+from .waiter import ask_status
 
 # Seconds for a list, with its time in the queue. If a list takes longer, statuses may
 # show the result earlier.
@@ -52,13 +52,7 @@ class Poller:
         """Poll the status of one waiter."""
         began = loop_time()
         try:
-            status = await self._transport.call(
-                STATUS,
-                {"request_id": waiter.request_id},
-                timeout=_left(waiter),
-                priority="background",
-                progress=waiter.poll,
-            )
+            status = await ask_status(self._transport, waiter)
         except EdgegapError as error:
             await self._failed(waiter, error, began)
         else:
@@ -247,8 +241,3 @@ class Poller:
             elif filtered:
                 # The deployment exists. Another list shows whether it is in ERROR.
                 waiter.polled_at = began
-
-
-def _left(waiter: ReadyWaiter) -> float | None:
-    deadline = waiter.deadline
-    return None if deadline is None else Deadline(deadline, 0.0).left()

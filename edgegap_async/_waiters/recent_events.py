@@ -43,11 +43,13 @@ class _Last(NamedTuple):
         stage: the stage that it reports.
         until: until when it is reported to waiters, on the loop's clock.
         outcome: the outcome that a webhook shows. None: it needs a poll.
+        reason: why it has ended.
     """
 
     stage: _Stage
     until: float
     outcome: Outcome | None = None
+    reason: EndReason = EndReason.STOPPED
 
 
 class RecentEvents:
@@ -87,10 +89,10 @@ class RecentEvents:
         """Record a stop or an end. From now on, only the end is an outcome."""
         self._put(request_id, _Last(_Stage.ENDING, now))
 
-    def terminated(self, request_id: str, now: float) -> None:
+    def terminated(self, request_id: str, reason: EndReason, now: float) -> None:
         """Record that a deployment does not exist any more."""
         gone = DeploymentTerminated(request_id)
-        self._put(request_id, _Last(_Stage.TERMINATED, now, gone))
+        self._put(request_id, _Last(_Stage.TERMINATED, now, gone, reason))
 
     def _put(self, request_id: str, news: _Last) -> None:
         last = self._last(request_id)
@@ -117,7 +119,7 @@ class RecentEvents:
         if last.stage is _Stage.TERMINATED or (
             last.stage is _Stage.ENDING and not gone
         ):
-            return EndReason.STOPPED
+            return last.reason
         failed = last.stage is _Stage.ERROR and last.outcome and not gone
         return EndReason.FAILED if failed else None
 

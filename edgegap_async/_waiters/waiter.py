@@ -5,7 +5,9 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from .._transport.client import Transport
+from .._transport.deadlines import Deadline
 from .._transport.request import Attempt, Withdrawn
+from ..endpoints import STATUS
 from ..errors import ApiError, DeadlineExceeded, EdgegapError
 from ..models.deployment import DeploymentStatus
 
@@ -220,6 +222,17 @@ class WaitHandle(NamedTuple, Generic[R]):
     future: asyncio.Future[R | None]
     timeout: float | None
     deadline: float | None
+
+
+async def ask_status(transport: Transport, waiter: Waiter[R]) -> DeploymentStatus:
+    """Ask for the status of a waiter, until the deadline of its last caller."""
+    return await transport.call(
+        STATUS,
+        {"request_id": waiter.request_id},
+        timeout=Deadline(waiter.deadline, None).left(),
+        priority="background",
+        progress=waiter.poll,
+    )
 
 
 def join(

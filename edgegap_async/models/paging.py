@@ -56,8 +56,10 @@ def has_next(page: Page, seen: int) -> bool | None:
         seen: the number of rows so far, with those of this page.
     """
     follows = page.pagination.has_next if page.pagination else None
-    if follows is None and page.total_count is not None:
-        return seen < page.total_count
+    total = page.total_count
+    # A count below the rows that were shown counts something else.
+    if follows is None and total is not None and total >= seen:
+        return seen < total
     return follows
 
 

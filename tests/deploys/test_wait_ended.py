@@ -108,6 +108,33 @@ async def test_every_way_to_a_server_tells_its_end(way: str) -> None:
         assert now() - began < SOON
 
 
+async def test_the_reason_of_an_end_stays_the_same() -> None:
+    async with owning(options={**AT_ONCE, "gone": "400"}) as (edgegap, sim):
+        accepted = await deploy(edgegap)
+        async with edgegap.deployments.adopt(accepted.request_id) as server:
+            await asyncio.sleep(60)
+            await stop_as_others_do(sim, server.request_id)
+            reasons = {await server.wait_ended() for _ in range(3)}
+            assert reasons == {EndReason.GONE}
+
+
+async def test_servers_that_are_not_ready_yet_have_not_ended() -> None:
+    slow = {**AT_ONCE, "ready_after": (40.0, 40.0)}
+    async with owning(options=slow) as (edgegap, sim):
+        many = edgegap.deployments.deploy_many(requests(10), until_ready=False)
+        async with many as outcomes:
+            taken = [await anext(outcomes) for _ in range(10)]
+            ends = [asyncio.ensure_future(each.wait_ended()) for each in taken]
+            await asyncio.sleep(30)
+            # A status every two seconds for each of them.
+            assert sim.arrivals("status") < 10 * 30 / 2 * 1.2
+            await asyncio.sleep(60)
+            assert not any(end.done() for end in ends)
+            for end in ends:
+                end.cancel()
+            await asyncio.wait(ends)
+
+
 async def test_an_outcome_without_a_server_has_no_end() -> None:
     async with (
         owning(Fault("deploy", "422")) as (edgegap, _),

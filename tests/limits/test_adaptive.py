@@ -277,7 +277,9 @@ async def test_without_load_many_refusals_at_once_cut_the_rate() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.003, 0.01, 0.03])
+@pytest.mark.parametrize(
+    "share", [0.01, *(pytest.param(it, marks=pytest.mark.full) for it in (0.003, 0.03))]
+)
 async def test_sporadic_refusals_leave_the_rate_as_it_is(share: float) -> None:
     async with Simulator(
         faults=[Fault("deploy", "429", share)], delay_before=WAY

@@ -92,7 +92,13 @@ def in_threads(program: Program, url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", [one_session, session_per_task, unclosed])
+@pytest.mark.parametrize(
+    "program",
+    [
+        session_per_task,
+        *(pytest.param(it, marks=pytest.mark.full) for it in (one_session, unclosed)),
+    ],
+)
 @pytest.mark.parametrize("way", [in_a_row, in_threads])
 def test_one_process_is_one_budget(
     program: Program, way: Callable[[Program, str], None]

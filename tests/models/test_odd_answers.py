@@ -166,6 +166,16 @@ def test_a_page_with_an_odd_has_next_does_not_tell_whether_another_follows(
 
 
 @pytest.mark.parametrize(
+    ("total", "expected"), [(-1, None), (0, None), (1, None), (2, False), (3, True)]
+)
+def test_a_total_below_the_rows_that_were_shown_does_not_end_the_pages(
+    total: int, expected: bool | None
+) -> None:
+    page = rows(SAMPLE, pagination={}, total_count=total)
+    assert has_next(page, 2) is expected
+
+
+@pytest.mark.parametrize(
     "number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000]
 )
 def test_a_number_that_is_none_costs_only_itself(number: str) -> None:

@@ -157,11 +157,11 @@ def end_the_loop_at_every_turn(
             assert isinstance(loop, EndingLoop)
             if unnamed or loop.errors:
                 wrong[turn] = unnamed, loop.errors
-        # Sessions that nobody has closed are not to be collected in another test.
-        gc.collect()
         if over:
             break
     else:
         raise AssertionError("it took longer than that")
+    # Sessions that nobody has closed are not to be collected in another test.
+    gc.collect()
     assert not wrong, f"forgotten, and errors, by turn: {wrong}"
     return turn

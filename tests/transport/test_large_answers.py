@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_struct
 from support.limiter_model import now
 from support.owning import owning
 from support.raw_server import (
@@ -161,6 +162,15 @@ def test_a_full_page_of_the_longest_rows_is_not_too_large() -> None:
     page = json.dumps({"data": [row] * 500}).encode()
     assert len(page) > 3 * MIB
     assert len(read(endpoints.LIST, Reply(200, page)).data) == 500
+
+
+@pytest.mark.parametrize("line", ['{"a": [1, 2], "b": {}}', "[,{" * 9, '\\,"[,'])
+@pytest.mark.parametrize("bound", [MIB, 64 * MIB])
+def test_commas_and_brackets_inside_a_text_are_no_values(line: str, bound: int) -> None:
+    logs = line * (800 * 1024 // len(line))
+    body = json.dumps({"logs": logs, "encoding": "utf-8"}).encode()
+    endpoint = replace_struct(endpoints.CONTAINER_LOGS, max_bytes=bound)
+    assert read(endpoint, Reply(200, body)).logs == logs
 
 
 def test_a_long_text_is_not_too_large() -> None:

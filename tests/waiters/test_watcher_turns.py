@@ -111,7 +111,9 @@ async def act_in_turn(attempt: Attempt, beside: int, turn: int, action: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", ["cancel", "close"])
+@pytest.mark.parametrize(
+    "action", ["cancel", pytest.param("close", marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize(
     ("attempt", "beside"),
     [
