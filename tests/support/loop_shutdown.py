@@ -157,6 +157,8 @@ def end_the_loop_at_every_turn(
             assert isinstance(loop, EndingLoop)
             if unnamed or loop.errors:
                 wrong[turn] = unnamed, loop.errors
+            # aiohttp caches handlers of the simulator, and they lead to the loop.
+            loop.tasks.clear()
         if over:
             break
     else:
