@@ -26,6 +26,8 @@
     |-- DeploymentFailed          it ended in ERROR, and exists until it is stopped:
     |                             .request_id, .detail, .status
     |-- DeploymentTerminated      it is gone: .request_id
+    |-- Incomplete                `find` could not see, or `reap` not see or stop,
+    |                             everything: .stopped, .not_stopped
     |-- SessionClosed             the session was closed
     `-- WrongLoop                 the session belongs to another event loop or process;
                                   also a RuntimeError
@@ -35,10 +37,10 @@ of aiohttp and msgspec are never raised; no error holds the API token; all survi
 `pickle`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-from .models.deployment import ContainerLogs, DeploymentStatus
+from .models.deployment import ContainerLogs, DeploymentStatus, DeploymentSummary
 
 E = TypeVar("E", bound="EdgegapError")
 
@@ -317,6 +319,27 @@ class DeploymentTerminated(EdgegapError):
             request_sent=True,
         )
         self.request_id = request_id
+
+
+class Incomplete(EdgegapError):
+    """`find` could not see everything, or `reap` could not see or stop everything. The
+    text says what is missing.
+
+    Attributes:
+        stopped: what `reap` has stopped.
+        not_stopped: why it could not stop the others, by their `request_id`.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        stopped: Sequence[DeploymentSummary] = (),
+        not_stopped: Mapping[str, EdgegapError] | None = None,
+    ) -> None:
+        super().__init__(text, request_sent=True)
+        self.stopped: tuple[DeploymentSummary, ...] = tuple(stopped)
+        self.not_stopped: dict[str, EdgegapError] = dict(not_stopped or {})
 
 
 class SessionClosed(EdgegapError):

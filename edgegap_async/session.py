@@ -162,7 +162,7 @@ class EdgegapSession:
     def watched_tags(self) -> tuple[str, ...]:
         """After closing: the tags of lost deploys of the last five minutes under which no
         server was found. A server turns up under one only if the API has processed a
-        lost request very late. To be sure, list them with `deployments.reap` after a few
+        lost request very late. To be sure, list them with `deployments.find` after a few
         minutes.
         """
         return self._deploys.watched_tags

@@ -7,6 +7,7 @@ does not cut it off. `state.py` has the states.
 import asyncio
 import logging
 from collections.abc import Collection
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
@@ -33,6 +34,7 @@ from .existence import Existence
 from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
+from .search_tags import SEARCH_WINDOW
 from .state import FINAL, DeployRecord, DeployState, Event
 from .stopper import Query, Stopper, ensure_stopped
 from .tag_search import TagSearch
@@ -522,7 +524,13 @@ class DeployManager:
             self.gone(request_id)
 
     async def ensure_stopped(
-        self, request_id: str, query: Query, *, wait: bool, timeout: Timeout
+        self,
+        request_id: str,
+        query: Query,
+        *,
+        wait: bool,
+        timeout: Timeout,
+        refused_for: float = inf,
     ) -> None:
         """Stop a server for a caller, and return when the stop is accepted."""
         seconds = self._callers.timeout_of(timeout)
@@ -530,11 +538,22 @@ class DeployManager:
         self.claim(request_id)
         deadline = Deadline.after(seconds)
         await ensure_stopped(
-            self._callers, self.existence, request_id, query, timeout=seconds
+            self._callers,
+            self.existence,
+            request_id,
+            query,
+            timeout=seconds,
+            refused_for=refused_for,
         )
         self.gone(request_id)
         if wait:
             await self.watcher.ends.until(request_id, "gone", deadline.left())
+
+    @property
+    def search_window(self) -> float:
+        """Seconds after the end of a deploy until its server must be listed."""
+        search = self._tag_search
+        return search.window if search else SEARCH_WINDOW
 
     async def aclose(self) -> None:
         """Close the session: finish what can be finished within `cleanup_timeout`, then

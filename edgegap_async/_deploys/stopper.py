@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TypeAlias
 
 from .._transport.client import Transport
@@ -113,6 +114,7 @@ async def ensure_stopped(
     query: Query,
     *,
     timeout: float | None,
+    refused_for: float = inf,
 ) -> None:
     """Return when a stop is accepted or the deployment is gone.
 
@@ -120,13 +122,14 @@ async def ensure_stopped(
         existence: judges answers that say "not found".
         query: of the stop.
         timeout: seconds; None: no end.
+        refused_for: seconds after the first refusal to give up.
 
     Raises:
         DeadlineExceeded: not within `timeout` seconds.
-        EdgegapError: an error that no retry would mend.
+        EdgegapError: an error that no retry would mend, or the last refusal.
     """
     deadline = Deadline.after(timeout)
-    pause = FIRST_PAUSE
+    pause, give_up_at = FIRST_PAUSE, inf
     while True:
         asked = loop_time()
         try:
@@ -138,6 +141,9 @@ async def ensure_stopped(
                 transport, existence, request_id, error, asked, deadline
             ):
                 return
+            give_up_at = min(give_up_at, loop_time() + refused_for)
+            if loop_time() >= give_up_at:
+                raise
             _log_retry(request_id, error, pause)
         else:
             return

@@ -85,6 +85,11 @@ class TagSearch:
         # Looks at deployments that webhooks have named.
         self.looks: set[asyncio.Task[None]] = set()
 
+    @property
+    def window(self) -> float:
+        """Seconds after the end of a deploy until its server must be listed."""
+        return self._tags.window(loop_time())
+
     def begin(self, tag: str, record: DeployRecord) -> SearchedTag:
         """Search for a tag, perhaps while its request is under way."""
         entry = self._tags.get(tag)

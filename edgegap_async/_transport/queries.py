@@ -4,6 +4,7 @@ if a filter can't be trusted.
 
 from collections import deque
 from collections.abc import (
+    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
@@ -14,10 +15,10 @@ from collections.abc import (
 from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from msgspec import json, structs
+from msgspec import json
 
-from ..endpoints import LIST, STATUS
-from ..errors import ApiError, BadRequest
+from ..endpoints import LIST
+from ..errors import ApiError
 from ..models.deployment import DeploymentPage, DeploymentSummary
 from ..models.paging import ListFilter, ListQuery, OrderBy, has_next
 from .client import Transport
@@ -79,33 +80,40 @@ def in_chunks(
         yield chunk
 
 
-async def ask_in_chunks(
+async def answers_in_chunks(
     values: Iterable[str],
     ask: Callable[[Sequence[str]], Awaitable[T]],
     most: int = ALL_PAGES,
-) -> list[T]:
-    """Ask for values in as few requests as fit into URLs. If one is still too long for
-    the server, it is asked for less at once.
+) -> AsyncIterator[T]:
+    """Ask for values in as few requests as fit into URLs, and yield the answers. If a
+    URL is still too long for the server, it is asked for less at once.
 
     Args:
         most: values per request.
-
-    Returns:
-        The answers.
     """
-    room, answers = ROOM, list[T]()
+    room = ROOM
     left = deque(in_chunks(values, room, most))
     while left:
         chunk = left.popleft()
         try:
-            answers.append(await ask(chunk))
+            answer = await ask(chunk)
         except ApiError as error:
             if error.status not in TOO_LONG or len(chunk) == 1:
                 raise
             room = size(chunk) // 2
             rest = [value for each in (chunk, *left) for value in each]
             left = deque(in_chunks(rest, room, most))
-    return answers
+        else:
+            yield answer
+
+
+async def ask_in_chunks(
+    values: Iterable[str],
+    ask: Callable[[Sequence[str]], Awaitable[T]],
+    most: int = ALL_PAGES,
+) -> list[T]:
+    """All answers of `answers_in_chunks`."""
+    return [answer async for answer in answers_in_chunks(values, ask, most)]
 
 
 async def read_page(
@@ -248,55 +256,3 @@ async def newest(
     deadline = Deadline.after(timeout)
     query = NEWEST if request_ids is None else by_id(request_ids)
     return await read_pages(transport, query, deadline, pages, enough)
-
-
-async def under_tags(
-    transport: Transport, tags: Sequence[str], timeout: float
-) -> tuple[DeploymentSummary, ...]:
-    """All deployments under any of these tags.
-
-    If the filter shows none, all pages are read: a filter that matches nothing, is
-    ignored or refused must not hide a server. The status tells the tags of rows that do
-    not.
-    """
-    wanted, deadline = set(tags), Deadline.after(timeout)
-    rows: list[DeploymentSummary] = []
-
-    async def ask(some: Sequence[str]) -> bool:
-        shown, _ = await tagged(transport, some, deadline.left() or timeout)
-        rows.extend(shown)
-        return all(set(some) & set(row.tags) for row in shown)
-
-    try:
-        works = all(await ask_in_chunks(tags, ask, TAGS_PER_CALL))
-    except BadRequest:
-        works = False
-    if not rows or not works:
-
-        def take(page: Sequence[DeploymentSummary]) -> bool:
-            rows.extend(page)
-            return False
-
-        await newest(transport, take, deadline.left() or timeout, ALL_PAGES)
-    found = {row.request_id: row for row in rows}
-    for row in found.values():
-        if row.tags_unknown:
-            found[row.request_id] = await _with_tags(transport, row, deadline)
-    return tuple(row for row in found.values() if wanted & set(row.tags))
-
-
-async def _with_tags(
-    transport: Transport, row: DeploymentSummary, deadline: Deadline
-) -> DeploymentSummary:
-    """A row with the tags that its status tells, if it does."""
-    try:
-        status = await transport.call(
-            STATUS,
-            {"request_id": row.request_id},
-            timeout=deadline.left(),
-            priority="background",
-        )
-    except ApiError:
-        # It may have ended meanwhile.
-        return row
-    return structs.replace(row, tags=status.tags)

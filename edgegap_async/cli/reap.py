@@ -1,14 +1,16 @@
 """`reap`: finds and stops the servers that a dead process has left running."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 import msgspec
 
-from ..errors import EdgegapError
+from ..errors import EdgegapError, Incomplete
 from ..models._check import tag_name
+from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, LoopFactory
@@ -19,8 +21,16 @@ from .options import INTERRUPTED, LoopFactory
 @click.option(
     "--stop", is_flag=True, help="Stop these servers; without it, only list them."
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for everything; without it, there is no end. A stop that is refused "
+    "for 60 seconds is given up.",
+)
 @click.pass_context
-def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
+def reap(
+    context: click.Context, tags: Sequence[str], stop: bool, timeout: float | None
+) -> None:
     """Find the servers with any of these tags: those that `on_intent` received, or your
     own.
 
@@ -28,13 +38,14 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
     reported and skipped. Do not use the tags of a process that still runs: --stop would
     stop its servers too.
 
-    Each deployment is printed as one JSON line on standard output. Nothing is stopped
-    without --stop.
+    Nothing is stopped without --stop. The lists are read until they show nothing new,
+    for about five seconds at least, as they lag. Then each deployment is printed as one
+    JSON line on standard output.
 
     The token is read from EDGEGAP_API_TOKEN.
 
-    Exit code: 0, success; 1, a line could not be read or a server not be stopped; 2,
-    wrong arguments; 130, interrupted.
+    Exit code: 0, success; 1, a line could not be read, or a server not be found or
+    stopped; 2, wrong arguments; 130, interrupted.
     """
     factory: LoopFactory | None = context.obj
     bad: list[BadLine] = []
@@ -45,7 +56,7 @@ def reap(context: click.Context, tags: Sequence[str], stop: bool) -> None:
         raise click.UsageError("there are no tags")
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            code = runner.run(_reap(tags, stop)) if tags else 0
+            code = runner.run(_reap(tags, stop, timeout)) if tags else 0
     except EdgegapError as error:
         raise click.ClickException(str(error)) from error
     except ValueError as error:
@@ -72,29 +83,30 @@ def _read(bad: list[BadLine]) -> list[str]:
     return tags
 
 
-async def _reap(tags: Sequence[str], stop: bool) -> int:
+async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
+    done = "stopped" if stop else "found"
+    hint = "" if stop else "; none was stopped, as --stop was not given"
     async with EdgegapSession() as edgegap:
-        found = await edgegap.deployments.reap(tags)
-        for row in found:
-            click.echo(msgspec.json.encode(row).decode())
-        if not stop:
-            click.echo(
-                f"found: {len(found)} deployments; none was stopped, as --stop was not given",
-                err=True,
+        try:
+            rows = await edgegap.deployments.reap(
+                tags, dry_run=not stop, timeout=timeout
             )
-            return 0
-        stops = (
-            edgegap.deployments.ensure_stopped(row.request_id, timeout=None)
-            for row in found
-        )
-        ended = await asyncio.gather(*stops, return_exceptions=True)
-    failed = [(row, error) for row, error in zip(found, ended, strict=True) if error]
-    for row, error in failed:
-        if not isinstance(error, EdgegapError):
-            raise error
-        click.echo(f"not stopped: {row.request_id}: {error}", err=True)
-    click.echo(
-        f"found: {len(found)} deployments; stopped: {len(found) - len(failed)}",
-        err=True,
-    )
-    return 1 if failed else 0
+        except Incomplete as error:
+            _print(error.stopped)
+            for request_id, why in error.not_stopped.items():
+                click.echo(f"not stopped: {request_id}: {why}", err=True)
+            click.echo(f"{done}: {len(error.stopped)} deployments{hint}", err=True)
+            raise
+    _print(rows)
+    click.echo(f"{done}: {len(rows)} deployments{hint}", err=True)
+    return 0
+
+
+def _print(rows: Sequence[DeploymentSummary]) -> None:
+    """Print a JSON line for each row, unless nobody reads them any more."""
+    try:
+        for row in rows:
+            click.echo(msgspec.json.encode(row).decode())
+    except BrokenPipeError:
+        # The interpreter flushes it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

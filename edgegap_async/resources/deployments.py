@@ -1,20 +1,21 @@
 """`session.deployments`: start, watch, list, measure and stop game servers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 from msgspec import UNSET
 
 from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.find import Finder, Wanted
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
+from .._deploys.reap import reap
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
-from .._transport.queries import under_tags
+from .._transport.deadlines import Deadline
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
@@ -34,6 +35,7 @@ from ..models._check import (
     log_storage_query,
     optional_seconds,
     optional_text,
+    seconds,
     sequence,
     stripped,
     tag_name,
@@ -66,8 +68,8 @@ if TYPE_CHECKING:
 
 # Seconds to wait for an end: a stop before READY is carried out once that is reached.
 STOP_TIMEOUT = 300.0
-# Seconds to list what is to be reaped, and for each stop.
-REAP_TIMEOUT = 60.0
+# Seconds after which `reap` gives up a stop that is refused.
+REFUSED_FOR = 60.0
 
 
 class Deployments:
@@ -376,41 +378,93 @@ class Deployments:
             timeout=timeout,
         )
 
+    def find(
+        self,
+        *,
+        tags: Iterable[str] | None = None,
+        application: str | None = None,
+        older_than: float | timedelta | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[DeploymentSummary]:
+        """Find deployments, whether or not the filters of the list work (GET
+        /v1/deployments; GET /v1/status/{request_id} for what rows do not tell):
+
+            async for row in edgegap.deployments.find(tags=["eu"], older_than=3600):
+                print(row.request_id, row.start_time)
+
+        Args:
+            tags: any of them. An open file with a tag per line will do.
+            application: the name of their application.
+            older_than: seconds, or a `timedelta`, since the deployment was READY. One
+                that does not tell that time is left out, and named in a warning.
+            timeout: seconds for all of it; None: no end.
+
+        Raises:
+            Incomplete: after all that were found, as there may be others.
+        """
+        wanted = Wanted(
+            None if tags is None else _tags(tags),
+            optional_text("application", application),
+            None if older_than is None else _age("older_than", older_than),
+        )
+        limit = optional_seconds("timeout", timeout)
+
+        async def rows() -> AsyncIterator[DeploymentSummary]:
+            deadline = Deadline.after(limit)
+            async for row in Finder(self._transport, wanted, deadline).rows():
+                self._manager.records.seen((row.request_id,))
+                yield row
+
+        return rows()
+
     async def reap(
-        self, tags: Iterable[str], *, dry_run: bool = True
+        self,
+        tags: Iterable[str],
+        *,
+        dry_run: bool = False,
+        timeout: float | None = None,
     ) -> tuple[DeploymentSummary, ...]:
-        """List, or stop, the servers under any of these tags, which a process that died
-        has left running (GET /v1/deployments, DELETE /v1/stop/{request_id}).
+        """Stop the servers under any of these tags, which a process that died has left
+        running, and return them (GET /v1/deployments, DELETE /v1/stop/{request_id}).
+
+        Each is stopped as soon as it is found. The lists are read until nothing new is
+        found, for about five seconds at least, as they lag. Do not give the tags of a
+        process that still runs.
 
         Args:
             tags: at least one; those that `on_intent` was called with, or your own. An
                 open file with a tag per line will do; blank lines are skipped.
-            dry_run: only list them. False: stop them too.
+            dry_run: stop nothing, and return what would be stopped.
+            timeout: seconds for all of it; None: no end. A stop that is refused for 60
+                seconds is given up.
 
         Raises:
-            EdgegapError: see the tree in `errors`; some may be stopped then.
+            Incomplete: some could not be found or stopped. Those that could are in
+                `stopped`.
+            EdgegapError: the lists could not be read, and nothing was found.
         """
-        wanted = tuple(
-            tag_name("tags", tag)
-            for tag in sequence("tags", tags)
-            if not isinstance(tag, str) or stripped(tag)
+        wanted = _tags(tags)
+        only_list = flag("dry_run", dry_run)
+        deadline = Deadline.after(optional_seconds("timeout", timeout))
+
+        async def stop_in_time(request_id: str) -> None:
+            self._manager.records.seen((request_id,))
+            await self._manager.ensure_stopped(
+                request_id,
+                {},
+                wait=False,
+                timeout=deadline.left(),
+                refused_for=REFUSED_FOR,
+            )
+
+        found = await reap(
+            self._transport,
+            wanted,
+            None if only_list else stop_in_time,
+            self._manager.search_window,
+            deadline,
         )
-        if not wanted:
-            fail(
-                "tags",
-                "must hold at least one tag: without any, everything would be reaped",
-            )
-        found = await under_tags(self._transport, wanted, REAP_TIMEOUT)
         self._manager.records.seen(row.request_id for row in found)
-        if not flag("dry_run", dry_run):
-            stops = (
-                self.ensure_stopped(row.request_id, timeout=REAP_TIMEOUT)
-                for row in found
-            )
-            results = await asyncio.gather(*stops, return_exceptions=True)
-            # The others are stopped by now.
-            if failed := [error for error in results if error]:
-                raise failed[0]
         return found
 
     async def status(
@@ -660,3 +714,21 @@ def _time_text(argument: str, time: datetime | str | None) -> str | None:
     return (time.astimezone(UTC) if time.tzinfo else time).strftime(
         "%Y-%m-%d %H:%M:%S.%f"
     )
+
+
+def _tags(tags: Iterable[str]) -> frozenset[str]:
+    """The tags of a search. Blank lines of a file are skipped."""
+    wanted = frozenset(
+        tag_name("tags", tag)
+        for tag in sequence("tags", tags)
+        if not isinstance(tag, str) or stripped(tag)
+    )
+    if not wanted:
+        fail("tags", "must hold at least one tag: without any, everything would match")
+    return wanted
+
+
+def _age(argument: str, value: float | timedelta) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    return seconds(argument, value, zero=True)

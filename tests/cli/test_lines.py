@@ -1,12 +1,11 @@
 """Files and pipes as shells write them: byte order marks, line ends, other encodings."""
 
-import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 from click.testing import CliRunner, Result
 
-from edgegap_async import EdgegapSession
 from edgegap_async.cli.program import program
 from edgegap_async.simulator import Simulator, VirtualTimeLoop
 
@@ -14,38 +13,20 @@ LINE = '{"match_id": "%s", "players": ["192.0.2.1"]}'
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16"]
 
 
-@pytest.fixture
-def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
-    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
-    monkeypatch.setenv("EDGEGAP_BASE_URL", edgegap_simulator.url)
-    return edgegap_simulator
-
-
-def reap(data: bytes) -> Result:
-    return CliRunner().invoke(
-        program, ["reap", "--stop", "-"], input=data, catch_exceptions=False
-    )
-
-
-def deployed(*tags: str) -> list[str]:
-    async def deploy() -> list[str]:
-        async with EdgegapSession() as edgegap:
-            calls = (
-                edgegap.deployments.deploy("game", "1", users=["192.0.2.1"], tags=[tag])
-                for tag in tags
-            )
-            return [accepted.request_id for accepted in await asyncio.gather(*calls)]
-
-    return asyncio.run(deploy())
+Run = Callable[..., Result]
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_reap_reads_the_first_line_of_any_file(
-    encoding: str, end: str, account: Simulator
+    encoding: str,
+    end: str,
+    account: Simulator,
+    run: Run,
+    deployed: Callable[..., list[str]],
 ) -> None:
     servers = deployed("first", "second")
-    result = reap(f"first{end}{end}second{end}".encode(encoding))
+    result = run("--stop", "-", input=f"first{end}{end}second{end}".encode(encoding))
     assert result.exit_code == 0
     assert account.stopped() == {*servers}
 
@@ -54,17 +35,19 @@ def test_reap_reads_the_first_line_of_any_file(
     "wrong", [b"\xff\xfe\xfd", b"a\x00b", b"x" * 41, b"a\x07b"], ids=repr
 )
 def test_an_unreadable_line_is_named_and_keeps_no_other_from_being_reaped(
-    wrong: bytes, account: Simulator
+    wrong: bytes, account: Simulator, run: Run, deployed: Callable[..., list[str]]
 ) -> None:
     servers = deployed("first", "second")
-    result = reap(b"first\n" + wrong + b"\nsecond\n")
+    result = run("--stop", "-", input=b"first\n" + wrong + b"\nsecond\n")
     assert result.exit_code == 1
     assert "line 2: " in result.stderr
     assert account.stopped() == {*servers}
 
 
-def test_nothing_but_unreadable_lines_asks_for_nothing(account: Simulator) -> None:
-    result = reap(b"a\x07b\n")
+def test_nothing_but_unreadable_lines_asks_for_nothing(
+    account: Simulator, run: Run
+) -> None:
+    result = run("--stop", "-", input=b"a\x07b\n")
     assert result.exit_code == 1
     assert "line 1: tag must not hold '\\x07'" in result.stderr
     assert account.arrivals("list") == 0

@@ -1,5 +1,6 @@
 """`python -m edgegap_async` as a process, with real time and real signals."""
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from http.client import HTTPConnection
 
 import pytest
 
+from edgegap_async import EdgegapSession
 from edgegap_async.simulator import Simulator
 
 LINES = "".join(
@@ -144,6 +146,38 @@ def test_a_closed_pipe_prints_no_traceback(edgegap_simulator: Simulator) -> None
     assert f"stopped: 1 servers: {edgegap_simulator.deployed()[0]} (m0)" in errors
     assert "Traceback" not in errors
     assert "Exception" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+def test_reap_stops_every_server_although_its_reader_goes_away(
+    edgegap_simulator: Simulator,
+) -> None:
+    account = {
+        "EDGEGAP_API_TOKEN": "made-up",
+        "EDGEGAP_BASE_URL": edgegap_simulator.url,
+    }
+
+    async def deploy() -> None:
+        async with EdgegapSession("made-up", base_url=edgegap_simulator.url) as edgegap:
+            for _ in range(30):
+                await edgegap.deployments.deploy(
+                    "game", "1", users=["192.0.2.1"], tags=["mine"]
+                )
+
+    asyncio.run(deploy())
+    with program("reap", "--stop", "mine", **account) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.close()
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=PROCESS_TIMEOUT)
+
+    assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
+    assert errors == "stopped: 30 deployments\n"
+    assert process.returncode == 0
 
 
 def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:

@@ -1,43 +1,20 @@
 """`reap` finds the servers that a dead process left behind."""
 
-import asyncio
 import json
 import os
+from collections.abc import Callable
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from edgegap_async import EdgegapSession
-from edgegap_async.cli.program import program
 from edgegap_async.simulator import Fault, Simulator
 
-
-@pytest.fixture(autouse=True)
-def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
-    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
-    monkeypatch.setenv("EDGEGAP_BASE_URL", edgegap_simulator.url)
-    return edgegap_simulator
+pytestmark = pytest.mark.usefixtures("account")
 
 
-def run(*args: str) -> Result:
-    return CliRunner().invoke(program, ["reap", *args], catch_exceptions=False)
-
-
-def deployed(*tags: str) -> list[str]:
-    """Deploy a server for each tag and return the request IDs."""
-
-    async def deploy() -> list[str]:
-        async with EdgegapSession() as edgegap:
-            calls = (
-                edgegap.deployments.deploy("game", "1", users=["192.0.2.1"], tags=[tag])
-                for tag in tags
-            )
-            return [accepted.request_id for accepted in await asyncio.gather(*calls)]
-
-    return asyncio.run(deploy())
-
-
-def test_reap_lists_and_stops_nothing(account: Simulator) -> None:
+def test_reap_lists_and_stops_nothing(
+    account: Simulator, run: Callable[..., Result], deployed: Callable[..., list[str]]
+) -> None:
     first, second, _ = deployed("a", "b", "c")
 
     result = run("a", "b")
@@ -53,7 +30,9 @@ def test_reap_lists_and_stops_nothing(account: Simulator) -> None:
     assert not account.stopped()
 
 
-def test_reap_with_stop_stops_the_servers_it_lists(account: Simulator) -> None:
+def test_reap_with_stop_stops_the_servers_it_lists(
+    account: Simulator, run: Callable[..., Result], deployed: Callable[..., list[str]]
+) -> None:
     first, second, third = deployed("a", "b", "c")
 
     result = run("a", "b", "--stop")
@@ -63,35 +42,34 @@ def test_reap_with_stop_stops_the_servers_it_lists(account: Simulator) -> None:
         first,
         second,
     }
-    assert result.stderr == "found: 2 deployments; stopped: 2\n"
+    assert result.stderr == "stopped: 2 deployments\n"
     assert account.stopped() == {first, second}
     assert third in account.running()
 
 
-def test_reap_reads_tags_from_standard_input(account: Simulator) -> None:
+def test_reap_reads_tags_from_standard_input(
+    account: Simulator, run: Callable[..., Result], deployed: Callable[..., list[str]]
+) -> None:
     first, second, third = deployed("a", "b", "c")
 
-    result = CliRunner().invoke(
-        program,
-        ["reap", "c", "-", "--stop"],
-        input="a\n\n b \n",
-        catch_exceptions=False,
-    )
+    result = run("c", "-", "--stop", input="a\n\n b \n")
 
     assert result.exit_code == 0
     assert account.stopped() == {first, second, third}
-    assert CliRunner().invoke(program, ["reap", "-"], input="\n").exit_code == 2
+    assert run("-", input="\n").exit_code == 2
 
 
-def test_reap_that_finds_nothing_succeeds() -> None:
+def test_reap_that_finds_nothing_succeeds(run: Callable[..., Result]) -> None:
     result = run("a", "--stop")
 
     assert result.exit_code == 0
     assert not result.stdout
-    assert result.stderr == "found: 0 deployments; stopped: 0\n"
+    assert result.stderr == "stopped: 0 deployments\n"
 
 
-def test_reap_names_servers_that_can_not_be_stopped(account: Simulator) -> None:
+def test_reap_names_servers_that_can_not_be_stopped(
+    account: Simulator, run: Callable[..., Result], deployed: Callable[..., list[str]]
+) -> None:
     first, second = deployed("a", "a")
     account.faults = [Fault("stop", "403-before", times=1)]
 
@@ -101,12 +79,12 @@ def test_reap_names_servers_that_can_not_be_stopped(account: Simulator) -> None:
     (stopped,) = account.stopped()
     (left,) = {first, second} - {stopped}
     assert f"not stopped: {left}: " in result.stderr
-    assert result.stderr.endswith("found: 2 deployments; stopped: 1\n")
+    assert "\nstopped: 1 deployments\n" in result.stderr
 
 
 @pytest.mark.parametrize("tags", [(), ("",), ("x" * 41,)])
 def test_invalid_tags_send_no_request(
-    tags: tuple[str, ...], account: Simulator
+    tags: tuple[str, ...], account: Simulator, run: Callable[..., Result]
 ) -> None:
     result = run(*tags, "--stop")
 
@@ -116,7 +94,7 @@ def test_invalid_tags_send_no_request(
 
 
 def test_a_missing_token_names_its_variable(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]
 ) -> None:
     monkeypatch.delenv("EDGEGAP_API_TOKEN")
 
@@ -126,7 +104,9 @@ def test_a_missing_token_names_its_variable(
     assert "EDGEGAP_API_TOKEN" in result.stderr
 
 
-def test_an_api_error_is_printed_without_the_token(account: Simulator) -> None:
+def test_an_api_error_is_printed_without_the_token(
+    account: Simulator, run: Callable[..., Result]
+) -> None:
     account.faults = [Fault("list", "403-before")]
 
     result = run("a")
@@ -134,3 +114,31 @@ def test_an_api_error_is_printed_without_the_token(account: Simulator) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: ")
     assert os.environ["EDGEGAP_API_TOKEN"] not in result.output
+
+
+def test_reap_ends_in_time_and_names_what_it_could_not_stop(
+    account: Simulator,
+    run: Callable[..., Result],
+    deployed: Callable[..., list[str]],
+) -> None:
+    ids = deployed("a", "a", "b")
+    account.faults = [Fault("stop", "503-before")]
+
+    result = run("a", "--stop", "--timeout", "20")
+
+    assert result.exit_code == 1
+    assert not result.stdout
+    assert all(f"not stopped: {each}: " in result.stderr for each in ids[:2])
+    assert ids[2] not in result.stderr
+    assert not account.stopped()
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "soon"])
+def test_an_invalid_timeout_sends_no_request(
+    timeout: str, account: Simulator, run: Callable[..., Result]
+) -> None:
+    result = run("a", "--stop", "--timeout", timeout)
+
+    assert result.exit_code == 2
+    assert "timeout" in result.stderr
+    assert account.arrivals("list") == 0

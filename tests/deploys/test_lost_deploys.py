@@ -215,7 +215,7 @@ async def test_a_caller_that_finds_its_server_by_its_tag_has_it(by: str) -> None
         using = asyncio.ensure_future(use())
         await asyncio.sleep(1)
         sim.faults = ()
-        (found,) = await deployments.reap([tag])
+        (found,) = [row async for row in deployments.find(tags=[tag])]
         assert found.request_id == request_id
         await using
         await asyncio.sleep(400)

@@ -107,7 +107,7 @@ async def test_a_server_of_another_process_that_was_just_seen_is_stopped(
         elif by == "status":
             await edgegap.deployments.status(request_id)
         if by == "reap":
-            await edgegap.deployments.reap(["mine"], dry_run=False)
+            await edgegap.deployments.reap(["mine"])
         else:
             await edgegap.deployments.ensure_stopped(request_id)
         assert sim.stopped() == {request_id}

@@ -3,6 +3,7 @@ list works.
 """
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -11,7 +12,14 @@ from aiohttp.test_utils import TestServer
 from support.owning import PLAYERS, deploy, forgotten, owning
 
 from edgegap_async import EdgegapSession, Limits
-from edgegap_async.errors import EdgegapError, ServerError, Unauthorized
+from edgegap_async.errors import (
+    Conflict,
+    DeadlineExceeded,
+    EdgegapError,
+    Incomplete,
+    ServerError,
+    Unauthorized,
+)
 from edgegap_async.simulator import Fault, Simulator
 
 UNRELIABLE_FILTERS = [[], ["filters-ignored"], ["filters-refused"], ["filters-empty"]]
@@ -42,7 +50,7 @@ async def test_a_dry_run_lists_and_stops_nothing(faults: list[Fault]) -> None:
     async with owning(faults) as (edgegap, sim):
         ids = await started(edgegap, a=3, b=2, c=4)
         for wanted in (["a"], ["a", "c"], ["b", "none"], ("none",)):
-            rows = await edgegap.deployments.reap(wanted)
+            rows = await edgegap.deployments.reap(wanted, dry_run=True)
             expected = set[str]().union(*(ids.get(tag, set()) for tag in wanted))
             assert {row.request_id for row in rows} == expected
             assert len(rows) == len(expected)
@@ -56,11 +64,11 @@ async def test_only_servers_with_the_tags_are_stopped(
 ) -> None:
     async with owning(faults) as (edgegap, sim):
         ids = await started(edgegap, a=3, b=2)
-        rows = await edgegap.deployments.reap(["a"], dry_run=False)
+        rows = await edgegap.deployments.reap(["a"])
         assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
         await asyncio.sleep(10)
         assert sim.running() == ids["b"]
-        assert await edgegap.deployments.reap(["a"], dry_run=False) == ()
+        assert await edgegap.deployments.reap(["a"]) == ()
 
 
 async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> None:
@@ -75,7 +83,7 @@ async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> N
         assert all(call.exception() for call in calls)
         assert len(forgotten(sim)) == 8
         async with EdgegapSession("t", base_url=sim.url) as edgegap:
-            assert len(await edgegap.deployments.reap(intents, dry_run=False)) == 8
+            assert len(await edgegap.deployments.reap(intents)) == 8
         assert forgotten(sim) == set()
 
 
@@ -97,8 +105,8 @@ async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
         )
         await asyncio.gather(*calls)
         tags = [f"tag-of-some-length-{n}" for n in range(400)]
-        assert len(await edgegap.deployments.reap(tags)) == 800
-        assert len(await edgegap.deployments.reap(tags[:200])) == 400
+        assert len(await edgegap.deployments.reap(tags, dry_run=True)) == 800
+        assert len(await edgegap.deployments.reap(tags[:200], dry_run=True)) == 400
         assert sim.stopped() == set()
 
 
@@ -124,7 +132,7 @@ async def test_invalid_tags_stop_nothing(wrong: Any) -> None:
     async with owning() as (edgegap, sim):
         await started(edgegap, a=1)
         with pytest.raises(ValueError, match="tags"):
-            await edgegap.deployments.reap(wrong, dry_run=False)
+            await edgegap.deployments.reap(wrong)
         assert sim.arrivals("list") == 0
         assert sim.stopped() == set()
 
@@ -143,35 +151,56 @@ async def test_a_failing_list_is_an_error() -> None:
             await edgegap.deployments.reap(["a"])
 
 
-async def test_a_failing_stop_is_raised_after_the_other_servers_are_stopped() -> None:
-    stopped: list[str] = []
+class RefusingServer:
+    """Lists five servers, and refuses to stop the first of them."""
 
-    async def listed(_: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "data": [
-                    {"request_id": f"c{number}", "tags": ["a"]} for number in range(5)
-                ]
-            }
-        )
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.stopped: list[str] = []
 
-    async def stop(request: web.Request) -> web.Response:
+    async def listed(self, _: web.Request) -> web.Response:
+        rows = [{"request_id": f"c{number}", "tags": ["a"]} for number in range(5)]
+        return web.json_response({"data": rows})
+
+    async def told(self, request: web.Request) -> web.Response:
+        return web.json_response({**request.match_info, "tags": ["a"]})
+
+    async def stop(self, request: web.Request) -> web.Response:
         if request.match_info["request_id"] == "c0":
-            return web.json_response({"message": "not yours"}, status=401)
+            return web.json_response({"message": "no"}, status=self.status)
         await asyncio.sleep(1)
-        stopped.append(request.match_info["request_id"])
+        self.stopped.append(request.match_info["request_id"])
         return web.json_response({})
 
-    app = web.Application()
-    app.router.add_get("/v1/deployments", listed)
-    app.router.add_delete("/v1/stop/{request_id}", stop)
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/v1/deployments", self.listed)
+        app.router.add_get("/v1/status/{request_id}", self.told)
+        app.router.add_delete("/v1/stop/{request_id}", self.stop)
+        return app
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "least", "most"),
+    [(401, Unauthorized, 5, 10), (409, Conflict, 60, 80), (503, ServerError, 60, 80)],
+)
+async def test_a_stop_that_is_refused_is_named_and_delays_no_other(
+    status: int, error: type[EdgegapError], least: float, most: float
+) -> None:
+    refusing = RefusingServer(status)
+    loop = asyncio.get_running_loop()
     async with (
-        TestServer(app) as server,
+        TestServer(refusing.app()) as server,
         EdgegapSession("t", base_url=str(server.make_url(""))) as edgegap,
     ):
-        with pytest.raises(Unauthorized):
-            await edgegap.deployments.reap(["a"], dry_run=False)
-        assert sorted(stopped) == ["c1", "c2", "c3", "c4"]
+        began = loop.time()
+        wrong = rf"1 of 5 were not stopped: c0 .*{status}"
+        with pytest.raises(Incomplete, match=wrong) as got:
+            await edgegap.deployments.reap(["a"])
+        assert least <= loop.time() - began < most
+        assert sorted(refusing.stopped) == ["c1", "c2", "c3", "c4"]
+        assert [row.request_id for row in got.value.stopped] == ["c1", "c2", "c3", "c4"]
+        assert isinstance(got.value.not_stopped["c0"], error)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +209,7 @@ async def test_a_failing_stop_is_raised_after_the_other_servers_are_stopped() ->
 async def test_transient_failures_of_stops_are_retried(kind: str) -> None:
     async with owning(Fault("stop", kind, times=6)) as (edgegap, sim):
         ids = await started(edgegap, a=4)
-        await edgegap.deployments.reap(["a"], dry_run=False)
+        await edgegap.deployments.reap(["a"])
         assert sim.stopped() == ids["a"]
 
 
@@ -190,7 +219,7 @@ async def test_deployments_of_private_fleets_are_reaped() -> None:
             "game", "1", users=PLAYERS, private_host_ids=["h"]
         )
         assert it.once_tag
-        await edgegap.deployments.reap([it.once_tag], dry_run=False)
+        await edgegap.deployments.reap([it.once_tag])
         assert sim.stopped() == {it.request_id}
 
 
@@ -204,7 +233,7 @@ async def test_more_tags_than_fit_into_a_url_are_asked_for_in_parts(
         tags = [f"{alphabet}{number}".ljust(40, "x") for number in range(120)]
         for tag in tags[::10]:
             await deploy(edgegap, tags=[tag], once=False)
-        rows = await edgegap.deployments.reap(tags, dry_run=False)
+        rows = await edgegap.deployments.reap(tags)
         assert {row.request_id for row in rows} == {*sim.deployed()} == sim.stopped()
 
 
@@ -228,11 +257,116 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["odd-values", "odd-rows", "next-missing", "next-text", "tags-missing"]
+    "kind",
+    [
+        "odd-values",
+        "next-missing",
+        "next-text",
+        *(f"tags-{how}" for how in ("missing", "empty", "first", "upper", "cut")),
+    ],
 )
 async def test_odd_lists_hide_no_server_from_reap(kind: str) -> None:
     async with owning(Fault("list", kind)) as (edgegap, sim):
         ids = await started(edgegap, a=3, b=2)
-        rows = await edgegap.deployments.reap(["a"], dry_run=False)
+        rows = await edgegap.deployments.reap(["a"])
         assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
         assert all("a" in row.tags for row in rows)
+
+
+async def test_rows_that_cannot_be_read_are_named_once_the_others_are_stopped() -> None:
+    async with owning(Fault("list", "odd-rows")) as (edgegap, sim):
+        ids = await started(edgegap, a=3, b=2)
+        with pytest.raises(
+            Incomplete, match=r"2 rows of deployments\.list could not"
+        ) as got:
+            await edgegap.deployments.reap(["a"])
+        assert (
+            {row.request_id for row in got.value.stopped} == ids["a"] == sim.stopped()
+        )
+
+
+@pytest.mark.parametrize("lag", [1.0, 3.0, 4.5])
+async def test_servers_that_lists_show_late_are_stopped(lag: float) -> None:
+    """Right after a crash, the list does not show yet what was deployed last."""
+    async with owning() as (edgegap, sim):
+        ids = await started(edgegap, a=3)
+        sim.faults = [Fault("list", "lag", seconds=lag)]
+        async with EdgegapSession("made-up", base_url=sim.url) as other:
+            rows = await other.deployments.reap(["a"])
+        assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
+
+
+@pytest.mark.parametrize("page_size", [5, 20, 100])
+@pytest.mark.parametrize("others", [0, 150])
+async def test_every_server_of_many_pages_is_stopped(
+    page_size: int, others: int
+) -> None:
+    """Pages shift while servers are stopped, and those of others end too."""
+    options = {"enforcement": "off", "max_page_size": page_size}
+    async with owning(options=options, limits=None) as (edgegap, sim):
+        ids = await many(edgegap, mine=230, others=others)
+        leaving = asyncio.create_task(end_slowly(edgegap, ids["others"]))
+        rows = await edgegap.deployments.reap(["mine"])
+        leaving.cancel()
+        assert {row.request_id for row in rows} == ids["mine"]
+        assert not ids["mine"] - sim.stopped()
+
+
+async def test_a_tag_with_nothing_under_it_costs_few_lists() -> None:
+    options = {"enforcement": "off", "max_page_size": 5}
+    async with owning(options=options, limits=None) as (edgegap, sim):
+        await many(edgegap, others=300)
+        before = sim.arrivals("list")
+        assert await edgegap.deployments.reap(["nothing"]) == ()
+        sweeps, lists = 7, 4
+        assert sim.arrivals("list") - before <= sweeps * lists
+        assert not sim.stopped()
+
+
+async def test_many_servers_take_as_long_as_their_stops_need() -> None:
+    options = {"enforcement": "off"}
+    async with owning(options=options, limits=Limits(other=20)) as (edgegap, sim):
+        ids = await many(edgegap, mine=1500)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert len(await edgegap.deployments.reap(["mine"])) == 1500
+        assert sim.stopped() == ids["mine"]
+        assert loop.time() - began > 70
+
+
+async def test_a_timeout_says_what_is_missing() -> None:
+    options = {"enforcement": "off"}
+    async with owning(options=options, limits=Limits(other=10)) as (edgegap, sim):
+        await many(edgegap, mine=200)
+        with pytest.raises(Incomplete, match="of 200 were not stopped") as got:
+            await edgegap.deployments.reap(["mine"], timeout=10)
+        stopped = {row.request_id for row in got.value.stopped}
+        assert 90 <= len(stopped) <= len(sim.stopped()) <= 110
+        assert len(stopped) + len(got.value.not_stopped) == 200
+
+
+async def test_a_timeout_before_anything_was_found_is_raised_as_such() -> None:
+    async with owning(Fault("list", "hang-before")) as (edgegap, _):
+        with pytest.raises(DeadlineExceeded):
+            await edgegap.deployments.reap(["a"], timeout=3)
+
+
+async def many(edgegap: EdgegapSession, **tags: int) -> dict[str, set[str]]:
+    """Deploy so many servers with each tag, at once, and return their request IDs."""
+
+    async def one(tag: str) -> tuple[str, str]:
+        accepted = await deploy(edgegap, tags=[tag], once=False, timeout=None)
+        return tag, accepted.request_id
+
+    wanted = [tag for tag, count in tags.items() for _ in range(count)]
+    random.Random(1).shuffle(wanted)
+    found: dict[str, set[str]] = {tag: set() for tag in tags}
+    for tag, request_id in await asyncio.gather(*map(one, wanted)):
+        found[tag].add(request_id)
+    return found
+
+
+async def end_slowly(edgegap: EdgegapSession, ids: set[str]) -> None:
+    for request_id in sorted(ids):
+        await asyncio.sleep(0.05)
+        await edgegap.deployments.stop(request_id)

@@ -365,7 +365,8 @@ def methods(
 # background, so they take no priority.
 WAITING = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
 WITHOUT_PRIORITY = {
-    f"deployments.{name}" for name in (*WAITING, "adopt", "ensure_stopped", "reap")
+    f"deployments.{name}"
+    for name in (*WAITING, "adopt", "ensure_stopped", "reap", "find")
 } | {"private_fleets.adopt"}
 
 

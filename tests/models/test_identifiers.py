@@ -105,7 +105,7 @@ async def test_reap_accepts_an_open_file_of_tags(tmp_path: Path) -> None:
                 "g", "1", users=["192.0.2.1"], tags=[f"{tag}\n"]
             )
         with tags.open() as lines:
-            found = await edgegap.deployments.reap(lines, dry_run=False)
+            found = await edgegap.deployments.reap(lines)
         assert {tag for row in found for tag in row.tags} >= {"first", "second"}
         assert len(sim.stopped()) == 2
 

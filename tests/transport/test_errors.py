@@ -52,6 +52,7 @@ from edgegap_async.errors import (
     is_gone,
     may_be_done,
 )
+from edgegap_async.models.deployment import DeploymentSummary
 
 _TREE_LINE = re.compile(r"^    ([| ]*)(?:[|`]-- )?([A-Z]\w+) {2,}(.*)$", re.MULTILINE)
 
@@ -97,6 +98,10 @@ ONE_OF_EACH: list[EdgegapError] = [
     errors.DeploymentFailed("c065", "Pull image timeout exceeded", LAST_STATUS),
     errors.DeploymentFailed("c065", None),
     errors.DeploymentTerminated("c065"),
+    errors.Incomplete(
+        "1 of 2 were not stopped",
+        stopped=[DeploymentSummary(request_id="c065")],
+    ),
     errors.SessionClosed("closed"),
     errors.WrongLoop("loop"),
 ]
