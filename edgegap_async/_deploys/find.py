@@ -136,15 +136,27 @@ class Finder:
                 self._filter_works = False
             return rows
 
-        known = Counter(tag for row in newest for tag in row.tags)
-        rare = sorted(known, key=lambda tag: known[tag])
-        works = self._rows_tell_tags and await self._proves("tags", rare, len(tags))
+        works = self._rows_tell_tags and await self._tags_proven(newest, len(tags))
         self._filter_works = works
         if works:
             async for rows in answers_in_chunks(tags, ask, TAGS_PER_CALL):
                 yield rows
                 if not self._filter_works:
                     return
+
+    async def _tags_proven(self, newest: Rows, size: int) -> bool:
+        """Whether the filter on tags works, for so many tags at once."""
+        known = Counter(tag for row in newest for tag in row.tags)
+        if known:
+            rare = sorted(known, key=lambda tag: known[tag])
+            return await self._proves("tags", rare, size)
+        # No deployment can show that it works, so another filter has to.
+        if not await self._proves("request_id", [row.request_id for row in newest]):
+            return False
+        try:
+            return not await self._shows_any("tags", _unknown(size))
+        except BadRequest:
+            return False
 
     async def _proves(self, field: str, existing: Sequence[str], size: int = 1) -> bool:
         """Whether a filter shows what exists, among as many values as will be asked for,
@@ -257,6 +269,11 @@ class Finder:
             with suppress(ApiError, UnexpectedAnswer):
                 if status := await self._status(row.request_id):
                     yield status
+
+
+def _unknown(count: int) -> Sequence[str]:
+    """Values that nothing has: as many, or as fit into one filter."""
+    return [f"none-{uuid4().hex}" for _ in range(min(count, TAGS_PER_CALL))]
 
 
 def _any_of(wanted: Collection[str] | None, tags: Collection[str]) -> bool:

@@ -323,6 +323,26 @@ async def test_a_tag_with_nothing_under_it_costs_few_lists() -> None:
         assert not sim.stopped()
 
 
+@pytest.mark.parametrize("faults", UNRELIABLE_FILTERS, ids=str)
+async def test_a_filter_on_tags_is_tested_although_nobody_has_tags(
+    faults: list[str],
+) -> None:
+    options = {"enforcement": "off", "neighbours": 500}
+    async with owning(
+        [Fault("list", kind) for kind in faults], options=options, limits=None
+    ) as (edgegap, sim):
+        ids = await many(edgegap, mine=1)
+        # They are not on the first page.
+        await asyncio.gather(
+            *(deploy(edgegap, once=False, timeout=None) for _ in range(110))
+        )
+        before = sim.arrivals("list")
+        rows = await edgegap.deployments.reap(["mine"])
+        assert {row.request_id for row in rows} == ids["mine"]
+        if not faults:
+            assert sim.arrivals("list") - before < 50
+
+
 async def test_many_servers_take_as_long_as_their_stops_need() -> None:
     options = {"enforcement": "off"}
     async with owning(options=options, limits=Limits(other=20)) as (edgegap, sim):
