@@ -584,6 +584,8 @@ class DeployManager:
         self._closing = asyncio.ensure_future(self._close())
 
     def _discard(self) -> None:
+        if self._closed.is_set():
+            return
         self._callers.discard()
         for record in self.records.in_state(DeployState.LEASED):
             record.on(Event.LOOP_ENDS)
