@@ -69,9 +69,10 @@ def run(
         except asyncio.CancelledError:
             if signals.first is None:
                 raise
-    if signals.first is not None:
-        raise SystemExit(SIGNAL_EXIT + signals.first)
-    return result
+        else:
+            if signals.first is None:
+                return result
+    raise SystemExit(SIGNAL_EXIT + (signals.first or 0))
 
 
 def _in_loop() -> bool:
