@@ -37,9 +37,9 @@ class Connector(aiohttp.TCPConnector):
 
     of_parent = False
 
-    def __del__(self) -> None:
+    def __del__(self, _warnings: Any = warnings) -> None:
         if not self.of_parent:
-            super().__del__()
+            super().__del__(_warnings)
 
 
 class Permit:
