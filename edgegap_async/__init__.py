@@ -1,12 +1,15 @@
 """An asyncio SDK for Edgegap's dedicated-server API, for programs that start thousands of
 game servers.
 
-    async with EdgegapSession() as edgegap:
-        accepted = await edgegap.deployments.deploy(
-            "my-game", "1.0", users=["203.0.113.7"]
-        )
-        server = await edgegap.deployments.wait_until_ready(accepted.request_id)
-        host, port = server.address("gameport")
+    async def main() -> None:
+        async with EdgegapSession() as edgegap:
+            accepted = await edgegap.deployments.deploy(
+                "my-game", "1.0", users=["203.0.113.7"]
+            )
+            server = await edgegap.deployments.wait_until_ready(accepted.request_id)
+            host, port = server.address("gameport")
+
+    edgegap_async.run(main())
 
 Each name is imported when it is first used, so a program that needs only one of them
 (the pytest fixture, a container's `stop_self`) does not load the others.
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from ._deploys.pending import OnIntent
     from ._limits.config import Limits, LimitUsage
     from ._limits.queue import Priority
+    from ._run import run
     from ._transport.client import Timeout
     from ._transport.retry import Retry
     from ._version import __version__
@@ -148,6 +152,7 @@ _MODULES = {
     "errors": "errors",
     "events": "events",
     "probes": "probes",
+    "run": "_run",
     "simulator": "simulator",
     "webhooks": "webhooks",
 }
@@ -212,6 +217,7 @@ __all__ = [
     "WebhookReceiver",
     "WrongLoop",
     "__version__",
+    "run",
 ]
 
 

@@ -17,7 +17,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, run
 from edgegap_async.events import Event
 from edgegap_async.simulator import Fault, Simulator
 
@@ -99,4 +99,4 @@ async def main() -> CollectorRegistry:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

@@ -7,7 +7,6 @@ Here the spans are printed. In a service, give the provider a `BatchSpanProcesso
 the exporter of your choice.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, run
 from edgegap_async.events import Event
 from edgegap_async.simulator import Fault, Simulator
 
@@ -91,4 +90,4 @@ async def main() -> Sequence[ReadableSpan]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run(main())

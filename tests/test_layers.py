@@ -47,7 +47,7 @@ LAYERS = [
         "_transport.pool",
         "_transport.retry",
     ),
-    ("_transport.request", "_transport.response", "_transport.trace"),
+    ("_run", "_transport.request", "_transport.response", "_transport.trace"),
     ("_transport.exchange",),
     ("_transport.client",),
     ("_transport.queries",),

@@ -558,10 +558,13 @@ class DeployManager:
     async def aclose(self) -> None:
         """Close the session: finish what can be finished within `cleanup_timeout`, then
         name the rest. After the loop of the session has ended, nothing can be stopped
-        any more. A second call waits for the first.
+        any more. A second call waits for the first. In a forked child, all is left to
+        the parent.
         """
         loop = self._callers.loop
-        if self._callers.closed:
+        if self._callers.in_child:
+            self._callers.leave_to_parent()
+        elif self._callers.closed:
             # Another task may still be closing it.
             await self._closed.wait()
         elif loop is not None and loop.is_closed():
@@ -572,7 +575,7 @@ class DeployManager:
     def close_soon(self) -> None:
         """Nobody has closed the session, and it is garbage-collected."""
         loop = self._callers.loop
-        if loop is None or self._callers.closed:
+        if loop is None or self._callers.closed or self._callers.in_child:
             return
         if loop.is_closed():
             self._discard()
@@ -584,6 +587,8 @@ class DeployManager:
         self._closing = asyncio.ensure_future(self._close())
 
     def _discard(self) -> None:
+        if self._closed.is_set():
+            return
         self._callers.discard()
         for record in self.records.in_state(DeployState.LEASED):
             record.on(Event.LOOP_ENDS)
@@ -598,6 +603,8 @@ class DeployManager:
             self._closer.cancel()
 
     async def _close(self) -> None:
+        if self._callers.in_child:
+            self._callers.leave_to_parent()
         if self._callers.closed:
             return
         self._closer = asyncio.current_task()

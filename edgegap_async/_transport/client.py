@@ -299,7 +299,7 @@ class Transport:
             self._loop, self._forks = loop, fork_count()
             if self.on_first_use:
                 self.on_first_use()
-        elif self._loop is not loop or self._forks != fork_count():
+        elif self._loop is not loop or self.in_child:
             raise WrongLoop(
                 "the session was first used in another event loop or process: "
                 "make one for each"
@@ -529,6 +529,18 @@ class Transport:
         nothing can be sent any more.
         """
         return self._loop
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this process is a fork of the one that uses the session. What is in
+        progress, and every server, belongs to the parent.
+        """
+        return self._loop is not None and self._forks != fork_count()
+
+    def leave_to_parent(self) -> None:
+        """End the session in a forked child, and touch nothing that the parent uses."""
+        self.closed = True
+        self._pool.leave_to_parent()
 
     def discard(self) -> None:
         """Release everything, in place of `aclose` after the loop has ended."""

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from weakref import WeakSet
 
 
 class LoopEnd:
@@ -19,7 +20,8 @@ class LoopEnd:
         close: called once at the end of the loop, or when the session is
             garbage-collected while the loop goes on.
         hurry: called if Ctrl-C interrupts that.
-        discard: called if Ctrl-C interrupts it again, so that the loop breaks off.
+        discard: called if Ctrl-C interrupts it again, so that the loop breaks off, and
+            by `discard_all`.
     """
 
     def __init__(
@@ -28,12 +30,15 @@ class LoopEnd:
         hurry: Callable[[], object],
         discard: Callable[[], object],
     ) -> None:
-        self._close, self._hurry, self._discard = close, hurry, discard
+        self._close, self._hurry, self.discard = close, hurry, discard
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._generator: AsyncGenerator[None, None] | None = None
         self._over = False
 
     def watch(self) -> None:
         """Begin, in the running loop."""
+        self.loop = asyncio.get_running_loop()
+        _watching.add(self)
         self._generator = self._until_end()
         start = self._generator.__anext__()
         # Up to its `yield`, which registers it with the loop.
@@ -46,7 +51,7 @@ class LoopEnd:
         finally:
             if not self._over:
                 self._over = True
-                with _interrupts_handled(self._hurry, self._discard):
+                with _interrupts_handled(self._hurry, self.discard):
                     await self._close()
 
     async def aclose(self) -> None:
@@ -54,6 +59,19 @@ class LoopEnd:
         if not self._over and self._generator is not None:
             self._over = True
             await self._generator.aclose()
+
+
+# Those of all sessions that were used and are not collected yet.
+_watching: WeakSet[LoopEnd] = WeakSet()
+
+
+def discard_all(loop: asyncio.AbstractEventLoop) -> None:
+    """The process ends at once: every session of the loop names what may still be
+    running.
+    """
+    for each in list(_watching):
+        if each.loop is loop:
+            each.discard()
 
 
 @contextmanager

@@ -27,6 +27,21 @@ LONGEST_IDLE = 1.0
 MOST_LARGE = 4
 
 
+class Connector(aiohttp.TCPConnector):
+    """Connections that a forked child can leave to its parent.
+
+    Attributes:
+        of_parent: they are not closed when the connector is collected. To close one in
+            the child is to take it out of the parent's event loop too.
+    """
+
+    of_parent = False
+
+    def __del__(self, _warnings: Any = warnings) -> None:
+        if not self.of_parent:
+            super().__del__(_warnings)
+
+
 class Permit:
     """The right of one call to use a connection, if it needs one."""
 
@@ -113,9 +128,9 @@ class Pool:
     def _open(self, *, repeatable: bool) -> aiohttp.ClientSession:
         limit = int(self._size) if self._size < inf else 0
         connector = (
-            aiohttp.TCPConnector(limit=limit)
+            Connector(limit=limit)
             if repeatable
-            else aiohttp.TCPConnector(limit=limit, keepalive_timeout=LONGEST_IDLE)
+            else Connector(limit=limit, keepalive_timeout=LONGEST_IDLE)
         )
         # The session's headers are copied as they are; a request's are merged one by
         # one.
@@ -144,6 +159,14 @@ class Pool:
                 warnings.simplefilter("ignore", ResourceWarning)
                 del connector
         self._own.clear()
+
+    def leave_to_parent(self) -> None:
+        """Never use nor close the connections, in a forked child."""
+        self._closed = True
+        for http in self._own.values():
+            if isinstance(http.connector, Connector):
+                http.connector.of_parent = True
+            http.detach()
 
     async def aclose(self) -> None:
         """Close the HTTP sessions that are ours."""

@@ -86,6 +86,9 @@ class PollLoop:
 
     def _asleep(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        if self._transport.in_child:
+            # It polls in the parent.
+            return
         if not task.cancelled() and (error := task.exception()):
             log.error("watcher crashed", exc_info=error)
         elif self._plan.waiting() and not self._transport.closed:

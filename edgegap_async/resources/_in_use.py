@@ -28,8 +28,13 @@ class OpenSession:
         self._transport, self._close_soon = transport, close_soon
         self.closed: bool = False
 
+    @property
+    def in_child(self) -> bool:
+        """Whether this process is a fork of the one that uses the session."""
+        return self._transport.in_child
+
     def __del__(self) -> None:
-        if self.closed or self._transport.loop is None:
+        if self.closed or self._transport.loop is None or self.in_child:
             return
         try:
             warn(
@@ -45,7 +50,9 @@ class OpenSession:
 
 
 class BlockInUse(AbstractAsyncContextManager[T]):
-    """A block of a session that is in use while somebody holds the block."""
+    """A block of a session that is in use while somebody holds the block. A forked child
+    that leaves it stops nothing: its servers are the parent's.
+    """
 
     def __init__(self, session: OpenSession, block: AbstractAsyncContextManager[T]):
         self._session, self._block = session, block
@@ -59,4 +66,6 @@ class BlockInUse(AbstractAsyncContextManager[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
+        if self._session.in_child:
+            return None
         return await self._block.__aexit__(kind, error, trace)

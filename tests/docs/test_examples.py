@@ -2,7 +2,6 @@
 simulator.
 """
 
-import asyncio
 import runpy
 from collections.abc import Coroutine
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import pytest
 from support.limiter_model import run
 from support.paths import ROOT
+
+import edgegap_async
 
 EXAMPLES = ROOT / "examples"
 TOKEN = "any-token"
@@ -22,7 +23,7 @@ def result_of_main(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run_here(main: Coroutine[Any, Any, object]) -> None:
         results.append(run(main))
 
-    monkeypatch.setattr(asyncio, "run", run_here)
+    monkeypatch.setattr(edgegap_async, "run", run_here)
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     (result,) = results
     return result

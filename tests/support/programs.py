@@ -1,0 +1,73 @@
+"""Programs of a user that run as processes, and get real signals."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+from edgegap_async.simulator import Simulator
+
+# Seconds, generous for a busy machine.
+PROCESS_TIMEOUT = 60
+
+
+def account(simulator: Simulator) -> dict[str, str]:
+    """The environment of a program that calls the simulator."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("EDGEGAP_")
+    }
+    return inherited | {
+        "EDGEGAP_API_TOKEN": "made-up",
+        "EDGEGAP_BASE_URL": simulator.url,
+    }
+
+
+@contextmanager
+def started(
+    code: str, simulator: Simulator, *args: str, before: str = "exec"
+) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in a process, with the signal handlers of a login shell.
+
+    Args:
+        code: the code.
+        simulator: the API that it calls.
+        args: its arguments.
+        before: what the shell puts before the command.
+    """
+    command = ["/bin/sh", "-c", f'{before} "$@"', "sh", sys.executable, "-c", code]
+    handlers = {
+        each: signal.signal(each, signal.SIG_DFL)
+        for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            [*command, *args],
+            stdin=subprocess.DEVNULL,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=account(simulator),
+        )
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    with process:
+        try:
+            yield process
+        finally:
+            # This does nothing if the process has ended.
+            process.kill()
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    end = monotonic() + PROCESS_TIMEOUT
+    while not true():
+        assert monotonic() < end, "it did not happen in time"
+        sleep(0.01)
