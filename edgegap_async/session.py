@@ -15,6 +15,7 @@ from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
 from ._transport.client import Transport
+from ._transport.environment import DIRECT, Network, network_of_environment
 from ._transport.retry import Retry
 from .endpoints import LimitName
 from .events import OnEvent
@@ -67,6 +68,12 @@ class EdgegapSession:
             `raise_for_status` is overridden. Give its connector a
             `keepalive_timeout` of 1: if a balancer has closed an idle connection, the
             outcome of a deploy on it is unknown at first.
+        trust_env: reach the API as the environment says: through the proxy of
+            HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for the hosts of NO_PROXY and
+            this machine, with its user and password from the URL or `.netrc`; and trust
+            the certificates of SSL_CERT_FILE, SSL_CERT_DIR, REQUESTS_CA_BUNDLE or
+            CURL_CA_BUNDLE. All are read once, when the session is made. Not with
+            `http`, which has its own settings.
         allow_insecure: allow `http://` to another machine, which sends the token in
             clear text.
         on_event: called with an `Event` for each attempt and each call that ends, in
@@ -102,6 +109,7 @@ class EdgegapSession:
         timeout: float | None = 60.0,
         attempt_timeout: float = 15.0,
         http: aiohttp.ClientSession | None = None,
+        trust_env: bool = False,
         allow_insecure: bool = False,
         on_event: OnEvent | None = None,
         deploy_once: bool = True,
@@ -111,10 +119,12 @@ class EdgegapSession:
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
         optional_callables(on_event=on_event, on_intent=on_intent)
+        url = _base_url(base_url, allow_insecure=allow_insecure)
         self._transport = Transport(
-            _base_url(base_url, allow_insecure=allow_insecure),
+            url,
             _token(token),
             http=optional_instance("http", http, aiohttp.ClientSession),
+            network=_network(url, trust_env, http),
             limits=optional_instance("limits", limits, Limits) or Limits(),
             retry=optional_instance("retry", retry, Retry) or Retry(),
             timeout=optional_seconds("timeout", timeout),
@@ -223,6 +233,17 @@ def _token(given: str | None) -> str:
     word, _, rest = token.strip().partition(" ")
     bare = rest if rest and word.lower() == "token" else token
     return token_text(TOKEN_VARIABLE if given is None else "token", bare)
+
+
+def _network(url: str, trust_env: bool, http: object) -> Network:
+    if not flag("trust_env", trust_env):
+        return DIRECT
+    if http is not None:
+        fail(
+            "trust_env",
+            "can't be used with http=, which has settings of its own: aiohttp.ClientSession(trust_env=True)",
+        )
+    return network_of_environment(url)
 
 
 def _warn_of_small_pool(http: aiohttp.ClientSession | None, needed: float) -> None:

@@ -38,6 +38,7 @@ LAYERS = [
     ("_limits.slots",),
     ("_limits.limiter",),
     ("_limits.registry",),
+    ("_transport.environment",),
     (
         "_transport",
         "_transport.deadlines",

@@ -34,6 +34,7 @@ from ..errors import (
 from ..events import OnEvent
 from ..models._check import one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
+from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
@@ -61,6 +62,7 @@ class Transport:
         token: authorizes each call; `scheme` goes before it in the header.
         http: the caller's HTTP session, never closed here; None: one is made on first
             use.
+        network: how our own connections reach the API.
         timeout: seconds for a call as a whole; None: no end.
         attempt_timeout: seconds for one exchange.
 
@@ -75,6 +77,7 @@ class Transport:
         *,
         scheme: str = "token ",
         http: aiohttp.ClientSession | None = None,
+        network: Network = DIRECT,
         limits: Limits,
         retry: Retry,
         timeout: float | None,
@@ -97,7 +100,7 @@ class Transport:
         )
         headers = session_headers(f"{scheme}{token}")
         kept = most_slots(limits.kept("deploy").rate)
-        self._pool = Pool(http, self.connections, kept, headers)
+        self._pool = Pool(http, self.connections, kept, headers, network)
         self._exchange = Exchange(self._pool, headers)
         self._on_event = on_event
         self.on_first_use: Callable[[], object] | None = None

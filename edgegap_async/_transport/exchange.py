@@ -21,7 +21,7 @@ from .._limits.limiter import Limiter
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
 from .pool import Pool
-from .request import Request
+from .request import AUTHORIZATION, Request
 from .response import Reply
 from .retry import parse_retry_after
 
@@ -63,11 +63,20 @@ class SingleDispatch(aiohttp.UploadTracker):
     One object is both tracker and middleware, as one is made for each attempt. A
     request's middlewares replace those of the HTTP session.
 
+    Args:
+        authorization: the header of that name, if aiohttp may have set another one: a
+            caller's HTTP session may have an `auth`, or a `.netrc` file for its
+            `trust_env`.
+
     Attributes:
         begun: a part of the body may have been sent.
     """
 
     begun = False
+
+    def __init__(self, authorization: str | None = None) -> None:
+        super().__init__()
+        self._authorization = authorization
 
     def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -79,6 +88,8 @@ class SingleDispatch(aiohttp.UploadTracker):
             raise ResendRefused(
                 "the server closed the kept connection before it answered"
             )
+        if self._authorization is not None:
+            request.headers[AUTHORIZATION] = self._authorization
         return handler(request)
 
     @property
@@ -158,11 +169,15 @@ class Exchange:
     ) -> Awaitable[aiohttp.ClientResponse]:
         http = self._pool.http(request.endpoint)
         headers, data = request.headers, request.data
+        if not self._pool.has_headers:
+            # aiohttp refuses this header beside credentials of its own.
+            headers = {**self._headers, **headers}
+            del headers[AUTHORIZATION]
         return http.request(
             request.endpoint.method,
             request.url,
             data=None if data is None else TrackedBody(data, dispatch),
-            headers=headers if self._pool.is_own else {**self._headers, **headers},
+            headers=headers,
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
@@ -186,7 +201,11 @@ class Exchange:
             NoResponse: there was no answer.
             Withdrawn: the request must not be sent any more.
         """
-        dispatch = SingleDispatch()
+        dispatch = SingleDispatch(
+            None
+            if self._pool.has_headers
+            else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION])
+        )
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
         body = NOT_READ

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from ..endpoints import Endpoint
+from .environment import DIRECT, Network
 
 # Connections; aiohttp writes it as 0.
 UNLIMITED = 1e9
@@ -81,6 +82,7 @@ class Pool:
         connections: how many requests there can be at a time.
         kept: how many of them are for deploys and stops alone.
         headers: of every request.
+        network: how our own connections reach the API.
     """
 
     def __init__(
@@ -89,9 +91,11 @@ class Pool:
         connections: float,
         kept: float,
         headers: Mapping[str, str],
+        network: Network = DIRECT,
     ) -> None:
         self._http = http
         self._headers = headers
+        self._network = network
         self._size = connections if connections < UNLIMITED else inf
         # Ours: for GET and DELETE, and for POST and PATCH.
         self._own: dict[bool, aiohttp.ClientSession] = {}
@@ -110,9 +114,11 @@ class Pool:
         return self._closed if self._http is None else self._http.closed
 
     @property
-    def is_own(self) -> bool:
-        """Whether the HTTP sessions are ours."""
-        return self._http is None
+    def has_headers(self) -> bool:
+        """Whether the HTTP sessions send our headers by themselves. aiohttp sends the
+        headers of a session to its proxy, too, which must not get the token.
+        """
+        return self._http is None and self._network.proxy is None
 
     def permit(self, endpoint: Endpoint[Any, Any]) -> "Permit":
         """What a call needs to use a connection."""
@@ -127,17 +133,22 @@ class Pool:
 
     def _open(self, *, repeatable: bool) -> aiohttp.ClientSession:
         limit = int(self._size) if self._size < inf else 0
+        # True: aiohttp's own context, which is made once per process.
+        certificates = self._network.certificates or True
         connector = (
-            Connector(limit=limit)
+            Connector(limit=limit, ssl=certificates)
             if repeatable
-            else Connector(limit=limit, keepalive_timeout=LONGEST_IDLE)
+            else Connector(
+                limit=limit, ssl=certificates, keepalive_timeout=LONGEST_IDLE
+            )
         )
         # The session's headers are copied as they are; a request's are merged one by
         # one.
         self._own[repeatable] = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
+            headers=self._headers if self.has_headers else None,
+            proxy=self._network.proxy,
         )
         return self._own[repeatable]
 

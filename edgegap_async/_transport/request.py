@@ -15,6 +15,9 @@ from ..errors import EdgegapError
 from ..models._check import fail, identifier, label
 from .deadlines import Deadline
 
+# The header that holds the token.
+AUTHORIZATION = "Authorization"
+
 
 class Withdrawn(Exception):
     """The deploy has started nothing, and must not be sent any more."""
@@ -154,7 +157,7 @@ def path_segment(name: str, value: object) -> str:
 def session_headers(authorization: str) -> dict[str, str]:
     """The headers of every request."""
     return {
-        "Authorization": authorization,
+        AUTHORIZATION: authorization,
         "User-Agent": f"edgegap_async/{__version__}",
     }
 
@@ -170,5 +173,5 @@ def content(
     if data is not None:
         own["Content-Type"] = "application/json"
     if authorization is not None:
-        own["Authorization"] = authorization
+        own[AUTHORIZATION] = authorization
     return data, own

@@ -113,6 +113,7 @@ def launch(
     stops all servers; a second Ctrl-C ends the program at once.
 
     The token is read from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
+    HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are obeyed.
     Without a token and without --application, the launch is simulated.
 
     Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
@@ -217,6 +218,7 @@ async def _launch(
                 SIMULATED if simulator else None,
                 base_url=simulator.url if simulator else None,
                 limits=target.limits,
+                trust_env=True,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error

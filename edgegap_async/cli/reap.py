@@ -42,7 +42,8 @@ def reap(
     for about five seconds at least, as they lag. Then each deployment is printed as one
     JSON line on standard output.
 
-    The token is read from EDGEGAP_API_TOKEN.
+    The token is read from EDGEGAP_API_TOKEN. HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and
+    REQUESTS_CA_BUNDLE are obeyed.
 
     Exit code: 0, success; 1, a line could not be read, or a server not be found or
     stopped; 2, wrong arguments; 130, interrupted.
@@ -86,7 +87,7 @@ def _read(bad: list[BadLine]) -> list[str]:
 async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
     done = "stopped" if stop else "found"
     hint = "" if stop else "; none was stopped, as --stop was not given"
-    async with EdgegapSession() as edgegap:
+    async with EdgegapSession(trust_env=True) as edgegap:
         try:
             rows = await edgegap.deployments.reap(
                 tags, dry_run=not stop, timeout=timeout

@@ -301,7 +301,7 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
     if (
         parts.scheme == "http"
         and not allow_insecure
-        and not _is_loopback(parts.hostname)
+        and not is_loopback(parts.hostname)
     ):
         fail(
             argument, f"must be https: the token would go to {parts.hostname} in clear"
@@ -336,7 +336,8 @@ def api_base_url(argument: str, value: object, *, allow_insecure: bool = False) 
     return url
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether the host of a URL is this machine."""
     try:
         return ip_address(host or "").is_loopback
     except ValueError:
