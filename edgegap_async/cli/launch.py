@@ -10,6 +10,7 @@ from typing import BinaryIO
 import click
 
 from .._limits.config import Limits
+from .._run import run
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.faults import Fault
@@ -25,6 +26,7 @@ from .options import (
 )
 from .run_launch import run_launch
 from .simulate import ENFORCEMENTS
+from .streams import InputFile, require_outputs
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch. The simulator accepts any.
@@ -46,7 +48,7 @@ class Target:
 
 
 @click.command(short_help="Launch a server for each match of a file.")
-@click.argument("matches", metavar="MATCHES.jsonl", type=click.File("rb"))
+@click.argument("matches", metavar="MATCHES.jsonl", type=InputFile())
 @click.option("--application", help="Application to run; required unless simulated.")
 @click.option(
     "--version", help="Version of the application; required unless simulated."
@@ -109,8 +111,9 @@ def launch(
     environment_variables. All lines are checked before any server is started.
 
     Each server is printed on standard output as one JSON line once it is ready. If a
-    match fails, its server is stopped. Ctrl-C waits for the deploys in flight, then
-    stops all servers; a second Ctrl-C ends the program at once.
+    match fails, its server is stopped. Ctrl-C, SIGTERM and SIGHUP (a lost terminal) wait
+    for the deploys in flight, then stop all servers; a second one ends the program at
+    once. If standard output or error can't be written, all servers are stopped too.
 
     The token is read from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
     HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are obeyed.
@@ -119,14 +122,15 @@ def launch(
     Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
     130, interrupted.
     """
+    require_outputs()
     factory: LoopFactory = context.obj or loop_factory(loop)
     try:
         target = _target(
             application, version, Limits(burst=burst), simulate, enforcement, faults
         )
         checked = _checked(matches, target)
-        with asyncio.Runner(loop_factory=factory) as runner:
-            code = runner.run(_launch(target, checked, timeout, stop, max_running))
+        launching = _launch(target, checked, timeout, stop, max_running)
+        code = run(launching, loop_factory=factory)
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C was pressed before any server was started, or twice.
         code = INTERRUPTED

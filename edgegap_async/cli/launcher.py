@@ -134,9 +134,14 @@ class Launch:
             self._on_ready(match_id, server, seconds)
         except OSError as error:
             self.write_error = error
-            self.interrupt()
+            self.output_failed(error)
         else:
             self.result.waits.append(seconds)
+
+    def output_failed(self, error: OSError) -> None:
+        """Nobody can be told of servers any more: start none, and let all be stopped."""
+        if not self.interrupted:
+            self.interrupt()
 
     def _failed(
         self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup

@@ -4,23 +4,24 @@ import asyncio
 import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from math import inf
 from types import FrameType
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import click
 
+from .._run import ONE_SIGNAL, SIGNALS
 from ..simulator.faults import KINDS, Fault
 
 F = TypeVar("F", bound=Callable[..., object])
 LoopName: TypeAlias = Literal["asyncio", "uvloop"]
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = ("asyncio", "uvloop")
-# The exit code after Ctrl-C.
+# The exit code after Ctrl-C, SIGTERM or SIGHUP.
 INTERRUPTED = 130
 # The exit code of a launch that has started no server. It is also that of wrong
 # arguments.
 NOTHING_STARTED = 2
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def loop_factory(name: LoopName) -> LoopFactory:
@@ -38,22 +39,34 @@ def loop_factory(name: LoopName) -> LoopFactory:
 
 @contextmanager
 def on_interrupt(call: Callable[[], None]) -> Generator[None, None, None]:
-    """Call a function in the loop at each Ctrl-C and SIGTERM, within the block.
+    """Call a function in the loop at each Ctrl-C, SIGTERM and SIGHUP, within the block.
 
-    At the end, the signals get their earlier handlers back.
+    A SIGHUP that is ignored, as under nohup, stays so. Signals other than Ctrl-C that
+    follow one at once have the same cause. At the end, the signals get their earlier
+    handlers back.
     """
     loop = asyncio.get_running_loop()
+    last = -inf
 
     def handle(number: int, frame: FrameType | None) -> None:
-        # It wakes up the loop. `add_signal_handler` exists on Unix only.
-        loop.call_soon_threadsafe(call)
+        nonlocal last
+        since, last = loop.time() - last, loop.time()
+        if number == signal.SIGINT or since > ONE_SIGNAL:
+            # It wakes up the loop. `add_signal_handler` exists on Unix only.
+            loop.call_soon_threadsafe(call)
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    handled = [signal.SIGINT, *filter(_is_handled, SIGNALS)]
+    before: dict[int, Any] = {each: signal.signal(each, handle) for each in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_handled(number: int) -> bool:
+    ignored = signal.getsignal(number) is signal.SIG_IGN
+    return number == signal.SIGTERM or not ignored
 
 
 def _parse(

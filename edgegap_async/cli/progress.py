@@ -6,7 +6,7 @@ On a terminal it is a live bar, elsewhere a line every few seconds.
 import asyncio
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import click
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .streams import tell
 from .summary import LaunchResult
 
 # Seconds between two lines. More lines would fill a log.
@@ -32,9 +33,11 @@ class ProgressDisplay(Protocol):
 
     Attributes:
         period: seconds between two updates.
+        lost: why standard error can't be written any more.
     """
 
     period: float
+    lost: OSError | None
 
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output."""
@@ -54,13 +57,16 @@ class Plain:
 
     period = PLAIN_PERIOD
 
+    def __init__(self) -> None:
+        self.lost: OSError | None = None
+
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output."""
         _write(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user."""
-        click.echo(text, err=True)
+        self.lost = tell(text) or self.lost
 
     def update(self, result: LaunchResult) -> None:
         """Show the progress."""
@@ -76,6 +82,7 @@ class Bar:
         self._console = console
         self._progress = progress
         self._task = progress.add_task("", total=total)
+        self.lost: OSError | None = None
 
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output.
@@ -89,14 +96,20 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Write a message for the user above the bar."""
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        try:
+            self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+        except OSError as error:
+            self.lost = error
 
     def update(self, result: LaunchResult) -> None:
         """Show the progress."""
         done = result.ready + len(result.failures)
-        self._progress.update(
-            self._task, completed=done, description=_summary(result), refresh=True
-        )
+        try:
+            self._progress.update(
+                self._task, completed=done, description=_summary(result), refresh=True
+            )
+        except OSError as error:
+            self.lost = error
 
 
 @contextmanager
@@ -115,24 +128,37 @@ def progress_display(
     )
     # The automatic refresh of rich would run in a thread. Standard output may be a
     # file, so rich must not redirect it.
-    with Progress(
+    progress = Progress(
         *columns,
         console=console,
         auto_refresh=False,
         redirect_stdout=False,
         redirect_stderr=False,
         transient=True,
-    ) as progress:
+    )
+    progress.start()
+    try:
         yield Bar(console, progress, total)
+    finally:
+        # The terminal may be gone.
+        with suppress(OSError):
+            progress.stop()
 
 
 async def keep_updating(
-    display: ProgressDisplay, so_far: Callable[[], LaunchResult]
+    display: ProgressDisplay,
+    so_far: Callable[[], LaunchResult],
+    on_lost: Callable[[OSError], object],
 ) -> None:
-    """Update the display periodically, until cancelled."""
-    while True:
+    """Update the display periodically, until cancelled.
+
+    Args:
+        on_lost: called once if the display can't be written any more.
+    """
+    while not display.lost:
         await asyncio.sleep(display.period)
         display.update(so_far())
+    on_lost(display.lost)
 
 
 def _summary(result: LaunchResult) -> str:

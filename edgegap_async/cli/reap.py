@@ -14,6 +14,7 @@ from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, LoopFactory
+from .streams import is_closed
 
 
 @click.command(short_help="Find servers by their tags, and stop them.")
@@ -73,6 +74,8 @@ def _read(bad: list[BadLine]) -> list[str]:
     Lines that can't be read are added to `bad`.
     """
     tags: list[str] = []
+    if is_closed(sys.stdin):
+        raise click.UsageError("standard input is closed")
     try:
         for number, line in numbered_lines(sys.stdin.buffer):
             try:

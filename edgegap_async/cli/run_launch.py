@@ -1,11 +1,9 @@
 """Runs a launch with its progress, Ctrl-C handling and summary."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Sequence
 
-import click
 from rich.console import Console
 
 from ..models.deployment import ReadyDeployment
@@ -14,6 +12,7 @@ from .launcher import Launch
 from .matches import Match
 from .options import INTERRUPTED, NOTHING_STARTED, on_interrupt
 from .progress import ProgressDisplay, keep_updating, progress_display
+from .streams import discard, tell
 from .summary import ServerCounts, ready_line, stopped_lines, summary
 
 
@@ -81,35 +80,29 @@ async def run_launch(
         with on_interrupt(interruption):
             await _run(launch, display, stop=stop)
     if launch.unauthorized:
-        click.echo(f"launch ended: {launch.unauthorized}", err=True)
+        tell(f"launch ended: {launch.unauthorized}")
         if not launch.so_far().deployed:
             return NOTHING_STARTED
-    for line in summary(launch.result, session.usage(), simulator):
-        click.echo(line, err=True)
-    for line in stopped_lines(launch.result, by_name=launch.interrupted):
-        click.echo(line, err=True)
+    lines = [
+        *summary(launch.result, session.usage(), simulator),
+        *stopped_lines(launch.result, by_name=launch.interrupted),
+    ]
+    lost = [error for line in lines if (error := tell(line))]
+    if lost or display.lost:
+        discard(sys.stderr)
     if interruption.count:
         return INTERRUPTED
     # With --stop, what still runs was not stopped.
-    failed = stop and launch.result.existing
+    failed = lost or launch.interrupted or (stop and launch.result.existing)
     return 0 if launch.result.complete and not failed else 1
-
-
-def _discard_stdout() -> None:
-    """Discard the buffer of standard output.
-
-    The interpreter flushes the buffer at its exit. That would fail again, and change
-    the exit code.
-    """
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
-            ticker = group.create_task(keep_updating(display, launch.so_far))
+            ticker = group.create_task(
+                keep_updating(display, launch.so_far, launch.output_failed)
+            )
             display.say(f"launching {launch.result.total} matches")
             try:
                 await launch.run()
@@ -121,7 +114,7 @@ async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
                 display.say(
                     f"writing to standard output failed, stopping all servers: {launch.write_error}"
                 )
-                _discard_stdout()
+                discard(sys.stdout)
             if stop or launch.interrupted:
                 await launch.stop_all()
             ticker.cancel()

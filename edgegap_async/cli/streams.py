@@ -1,0 +1,70 @@
+"""The standard streams of a command: they may be closed, or fail while it runs."""
+
+import os
+import sys
+from contextlib import suppress
+from typing import Any, TextIO
+
+import click
+
+from .options import NOTHING_STARTED
+
+CLOSED = (
+    "is closed, so nobody would be told which servers were started: nothing was started"
+)
+
+
+class InputFile(click.File):
+    """A file to read, or `-` for standard input."""
+
+    def __init__(self) -> None:
+        super().__init__("rb")
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Open the file."""
+        if value == "-" and is_closed(sys.stdin):
+            self.fail("standard input is closed", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def is_closed(stream: TextIO | None) -> bool:
+    """Whether the program was started without a stream, as by `>&-` in a shell."""
+    return stream is None or stream.closed
+
+
+def require_outputs() -> None:
+    """Exit before anything is started, unless standard output and error are open."""
+    if is_closed(sys.stdout):
+        tell(f"standard output {CLOSED}")
+    elif is_closed(sys.stderr):
+        with suppress(OSError):
+            click.echo(f"standard error {CLOSED}")
+    else:
+        return
+    raise click.exceptions.Exit(NOTHING_STARTED)
+
+
+def tell(text: str) -> OSError | None:
+    """Write a message for the user to standard error.
+
+    Returns:
+        The error, if it can't be written.
+    """
+    try:
+        click.echo(text, err=True)
+    except OSError as error:
+        return error
+    return None
+
+
+def discard(stream: TextIO) -> None:
+    """Discard the buffer of a stream that can't be written.
+
+    The interpreter flushes the buffer at its exit. That would fail again, and change
+    the exit code.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
