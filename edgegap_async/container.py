@@ -12,8 +12,9 @@ from ._limits.config import Limits
 from ._transport.client import Transport
 from ._transport.retry import Retry
 from .endpoints import OTHER_LIMIT, Endpoint
-from .models._check import api_url, fail, log_storage_query, token_text
+from .models._check import fail, log_storage_query
 from .models._lenient import UnreadableError, decode
+from .models._urls import api_url, token_text
 from .models._wire import Answer, ByName
 from .models.deployment import Port, StopResult
 from .models.location import Location

@@ -28,6 +28,8 @@
     |-- DeploymentTerminated      it is gone: .request_id
     |-- Incomplete                `find` could not see, or `reap` not see or stop,
     |                             everything: .stopped, .not_stopped
+    |-- InvalidRequest            `deploy_many` was given something that can't be sent;
+    |                             also a ValueError
     |-- SessionClosed             the session was closed
     `-- WrongLoop                 the session belongs to another event loop or process;
                                   also a RuntimeError
@@ -340,6 +342,12 @@ class Incomplete(EdgegapError):
         super().__init__(text, request_sent=True)
         self.stopped: tuple[DeploymentSummary, ...] = tuple(stopped)
         self.not_stopped: dict[str, EdgegapError] = dict(not_stopped or {})
+
+
+class InvalidRequest(EdgegapError, ValueError):
+    """An item that `deploy_many` was given is no request that can be sent. It is the
+    error of that item's outcome; the other requests go on.
+    """
 
 
 class SessionClosed(EdgegapError):

@@ -53,16 +53,17 @@ def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
     Raises:
         ValueError: an argument is wrong.
     """
-    if isinstance(port, str):
+    wanted: str | int = (
         text("port", port)
-    else:
-        whole_number("port", port, 1, HIGHEST_PORT)
-    seconds("timeout", timeout)
+        if isinstance(port, str)
+        else whole_number("port", port, 1, HIGHEST_PORT)
+    )
+    limit = seconds("timeout", timeout)
 
     async def connect(server: ReadyDeployment) -> None:
-        host, number = server.address(port)
+        host, number = server.address(wanted)
         pause = FIRST_PAUSE
-        while not await _accepts(host, number, timeout):
+        while not await _accepts(host, number, limit):
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
 

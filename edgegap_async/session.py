@@ -20,7 +20,6 @@ from ._transport.retry import Retry
 from .endpoints import LimitName
 from .events import OnEvent
 from .models._check import (
-    api_base_url,
     fail,
     flag,
     instance,
@@ -29,8 +28,8 @@ from .models._check import (
     optional_instance,
     optional_seconds,
     seconds,
-    token_text,
 )
+from .models._urls import api_base_url, token_text
 from .resources._in_use import OpenSession
 from .resources.deployments import Deployments
 from .resources.locations import Locations

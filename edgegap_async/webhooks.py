@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
 
 import msgspec
 
-from .models._check import bare_http_url, fail
+from .models._check import fail
 from .models._lenient import UnreadableError, decode
+from .models._urls import bare_http_url
 from .models.deploy import Webhook
 from .models.deployment import DeploymentStatus
 

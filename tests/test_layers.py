@@ -22,6 +22,7 @@ NAME = PACKAGE.name
 LAYERS = [
     ("_version",),
     ("models._check", "models._wire"),
+    ("models._urls",),
     ("models.*",),
     ("endpoints",),
     ("errors", "events"),
@@ -93,7 +94,7 @@ LAYERS = [
     ("__main__",),
 ]
 # The number of layers that the simulator may import.
-VALUE_LAYERS = 5
+VALUE_LAYERS = 6
 # `_transport` and `session` use the type of a given HTTP session, `webhooks` only makes
 # routes.
 WITH_AIOHTTP = {

@@ -17,14 +17,29 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from msgspec import Struct, structs
+from msgspec import Struct, json, structs
+from msgspec.structs import force_setattr
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.deadlines import finish
 from .._transport.request import Withdrawn
 from ..endpoints import Endpoint
-from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, SessionClosed
-from ..models._check import fail, flag, instance, one_of, optional_seconds, whole_number
+from ..errors import (
+    DeploymentFailed,
+    EdgegapError,
+    InvalidRequest,
+    ReadyTimeout,
+    SessionClosed,
+)
+from ..models._check import (
+    fail,
+    flag,
+    instance,
+    is_sequence,
+    one_of,
+    optional_seconds,
+    whole_number,
+)
 from ..models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from ..models.deployment import EndReason, ReadyDeployment
 from .handled import HandledLeases
@@ -53,6 +68,7 @@ class DeployOutcome(Struct, frozen=True):
 
     Attributes:
         request: the object that was given to `deploy_many`.
+        error: an `InvalidRequest` if that object can't be sent.
         seconds: from the sending of the deploy to its outcome; None if it was never
             sent.
         lease: what `wait_ended` needs; not for others.
@@ -100,12 +116,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     priority: Priority
 
     def __post_init__(self) -> None:
-        flag("until_ready", self.until_ready)
-        flag("stop_on_failure", self.stop_on_failure)
-        optional_seconds("ready_timeout", self.ready_timeout)
+        for name in ("until_ready", "stop_on_failure"):
+            force_setattr(self, name, flag(name, getattr(self, name)))
+        timeout = optional_seconds("ready_timeout", self.ready_timeout)
+        force_setattr(self, "ready_timeout", timeout)
         for name in ("concurrency", "max_running"):
             if (given := getattr(self, name)) is not None:
-                whole_number(name, given, 1)
+                force_setattr(self, name, whole_number(name, given, 1))
         one_of("priority", self.priority, PRIORITIES)
 
 
@@ -199,9 +216,8 @@ class DeployStream:
         """The next outcome.
 
         Raises:
-            ValueError: a request is no `DeployRequest`. This error, and any that the
-                iterable of requests raises, comes after the outcomes of all requests
-                before it.
+            Exception: one that the iterable of requests has raised, after the outcomes
+                of all requests before it.
             SessionClosed: the session was closed while `max_running` held a request
                 back.
             ExceptionGroup: `on_intent` failed. Nothing more is started, and servers
@@ -268,12 +284,19 @@ class DeployStream:
             self._failure = error
 
     async def _start(self, request: DeployRequest, group: asyncio.TaskGroup) -> None:
-        item = _Item(_of_kind(request, self._kind), self._manager.leases)
         while self._is_full():
             self._asked.clear()
             await self._asked.wait()
         if self._slots:
             await self._slots.acquire()
+        item = _Item(request, self._manager.leases)
+        try:
+            check_request(request, self._kind)
+        except ValueError as error:
+            self._manager.leases.end(item.lease)
+            invalid = DeployOutcome(request, error=InvalidRequest(str(error)))
+            self._resolved.put_nowait((invalid, item.lease))
+            return
         await self._queue.acquire()
         if self._capacity:
             await self._capacity.acquire()
@@ -383,11 +406,11 @@ class DeployStream:
         self._handled.close(self._manager.leases.end, failed=failed)
 
 
-def _of_kind(request: object, kind: type[DeployRequest]) -> DeployRequest:
-    """A request that can be sent to the endpoint for this kind.
+def check_request(request: object, kind: type[DeployRequest]) -> None:
+    """Check that a request can be sent to the endpoint for this kind.
 
     Raises:
-        ValueError: it is of another kind.
+        ValueError: it can't; the text says why.
     """
     checked = instance("requests: each", request, kind)
     if isinstance(checked, FleetDeployRequest) and kind is not FleetDeployRequest:
@@ -396,7 +419,25 @@ def _of_kind(request: object, kind: type[DeployRequest]) -> DeployRequest:
             "is a FleetDeployRequest, whose hosts would be ignored: use "
             "private_fleets.deploy_many",
         )
-    return checked
+    if type(checked) is not kind:
+        # A class of the user's may have fields of any type.
+        try:
+            json.encode(checked)
+        except (TypeError, ValueError, OverflowError) as error:
+            fail("requests: each", f"can't be encoded as JSON: {error}")
+
+
+def check_requests(requests: object) -> None:
+    """Check that the argument is an iterable, asynchronous or not."""
+    if isinstance(requests, AsyncIterable) or is_sequence(requests):
+        return
+    hint = ""
+    if isinstance(requests, DeployRequest):
+        hint = ": put it into a list"
+    elif callable(requests):
+        hint = ": call it"
+    kind = type(requests).__name__
+    fail("requests", f"must be an iterable, asynchronous or not, not a {kind}{hint}")
 
 
 class DeployBlock(AbstractAsyncContextManager[DeployStream]):
@@ -416,6 +457,7 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
         plan: Plan,
     ) -> None:
         self._outcomes = DeployStream(manager, endpoint, kind, plan)
+        check_requests(requests)
         self._manager, self._requests = manager, requests
         self._tasks: list[asyncio.Task[None]] = []
 

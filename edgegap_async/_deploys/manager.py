@@ -26,7 +26,7 @@ from ..errors import (
     SessionClosed,
 )
 from ..models._check import flag, one_of
-from ..models.deploy import DeploymentAccepted
+from ..models.deploy import DeploymentAccepted, DeployRequest, local_player
 from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
@@ -124,6 +124,9 @@ class DeployManager:
         self._closer: asyncio.Task[object] | None = None
         self._hurried = False
         self._named = False
+        # One warning for each session: a program that runs behind a proxy has thousands
+        # of such players.
+        self._warned = False
         self.leftovers: tuple[Leftover, ...] = ()
         self.watched_tags: tuple[str, ...] = ()
 
@@ -196,6 +199,7 @@ class DeployManager:
         self._callers.enter()
         deadline = Deadline.after(self._callers.timeout_of(timeout))
         one_of("priority", priority, PRIORITIES)
+        self._warn_of_local_player(body)
         record = lease.record if lease else DeployRecord()
         record.tagged = self._once if once is None else flag("once", once)
         transport, search = self._enter()
@@ -216,6 +220,15 @@ class DeployManager:
         if task.done() and not task.cancelled() and not pending.left:
             return task.result()
         raise self._abandon_late(pending, task)
+
+    def _warn_of_local_player(self, body: DeployRequest) -> None:
+        if not self._warned and (address := local_player(body)):
+            self._warned = True
+            log.warning(
+                "the player address %s is private or loopback, so no server can be placed near it: behind a proxy, "
+                "pass the address that it forwards (X-Forwarded-For); further ones are not logged",
+                address,
+            )
 
     def _abandon_late(
         self, pending: PendingDeploy, task: asyncio.Task[DeploymentAccepted]

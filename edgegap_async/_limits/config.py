@@ -1,6 +1,7 @@
 """The limits that a session keeps, and statistics of their use."""
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from ..endpoints import (
     DEPLOY_LIMIT,
@@ -53,13 +54,18 @@ class Limits(Struct, frozen=True, kw_only=True):
         for limit in LIMITS:
             rate: object = getattr(self, limit.name)
             if rate is not None:
-                number(f"limits: {limit.name}", rate, least, most)
-        if number("limits: share", self.share, 0, 1) == 0:
+                checked = number(f"limits: {limit.name}", rate, least, most)
+                force_setattr(self, limit.name, checked)
+        share = number("limits: share", self.share, 0, 1)
+        if share == 0:
             fail("limits: share", "must be above 0")
+        force_setattr(self, "share", share)
         self._check_share()
-        flag("limits: early_return", self.early_return)
+        early = flag("limits: early_return", self.early_return)
+        force_setattr(self, "early_return", early)
         if self.burst is not None:
-            whole_number("limits: burst", self.burst, 1)
+            burst = whole_number("limits: burst", self.burst, 1)
+            force_setattr(self, "burst", burst)
 
     def _check_share(self) -> None:
         # A process sends whole requests. With less than one per second for each, twelve

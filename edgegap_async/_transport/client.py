@@ -32,7 +32,7 @@ from ..errors import (
     WrongLoop,
 )
 from ..events import OnEvent
-from ..models._check import one_of, optional_seconds
+from ..models._check import deployment_id, one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
@@ -152,6 +152,10 @@ class Transport:
             Withdrawn: the deploy has started nothing, and must not be sent any more.
         """
         path_params, query = path_params or {}, query or {}
+        request_id = path_params.get("request_id", "")
+        if not isinstance(request_id, str):
+            request_id = deployment_id("request_id", request_id)
+            path_params = {**path_params, "request_id": request_id}
         request = self._prepare(
             endpoint, path_params, body, query, timeout, token, progress
         )

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..models._check import fail, http_url, is_loopback
+from ..models._check import fail
+from ..models._urls import http_url, is_loopback
 
 log = logging.getLogger("edgegap_async")
 # OpenSSL reads the first two by itself. They go before the variables of other programs.

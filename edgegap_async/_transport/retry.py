@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from math import inf
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from ..errors import (
     ApiError,
@@ -64,9 +65,9 @@ class Retry(Struct, frozen=True, kw_only=True):
     budget: int = 100
 
     def __post_init__(self) -> None:
-        whole_number("retry: tries", self.tries, 1)
-        seconds("retry: backoff", self.backoff)
-        whole_number("retry: budget", self.budget, 0)
+        force_setattr(self, "tries", whole_number("retry: tries", self.tries, 1))
+        force_setattr(self, "backoff", seconds("retry: backoff", self.backoff))
+        force_setattr(self, "budget", whole_number("retry: budget", self.budget, 0))
 
 
 class RetryBudget:

@@ -1,27 +1,34 @@
 """Checks of arguments, before anything is sent.
 
-Each check returns the checked value. A wrong argument raises a `ValueError` whose text
-names the argument.
+Each check returns the checked value, as a plain `str`, `int` or `float`: msgspec encodes
+no other kinds of text and number, such as those of numpy. A wrong argument raises a
+`ValueError` whose text names the argument.
 """
 
-import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from inspect import iscoroutinefunction
-from ipaddress import ip_address
-from typing import NoReturn, TypeGuard, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from itertools import islice
+from math import isfinite
+from operator import index
+from reprlib import Repr
+from typing import (
+    NoReturn,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    TypeGuard,
+    TypeVar,
+)
 
 T = TypeVar("T")
-# The version of the API at the end of a base URL, with the slashes around it.
-_VERSION = re.compile(r"/+v\d+/*$", re.IGNORECASE)
-# The path of a proxy before the version: plain segments, none of them a version, "." or
-# "..". With any other path, each call would get a 404, and a 404 to a stop means that
-# the deployment is gone.
-_PREFIX = re.compile(
-    r"(/(?!v\d[\w.]*(/|$)|\.{1,2}(/|$))[\w.~-]+)*", re.IGNORECASE | re.ASCII
-)
+_REPR = Repr()
+# Characters of a value that an error shows. The value may have megabytes.
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 
 
 def fail(argument: str, problem: str) -> NoReturn:
@@ -32,10 +39,50 @@ def fail(argument: str, problem: str) -> NoReturn:
     raise ValueError(f"{argument} {problem}")
 
 
+def shown(value: object) -> str:
+    """Return the repr of a wrong value, shortened."""
+    try:
+        return _REPR.repr(value)
+    except ValueError:
+        # Python refuses to write an int of more than 4,300 digits.
+        return f"a very long {type(value).__name__}"
+
+
+def closest(given: str, known: Iterable[str], *, stems: bool = False) -> str | None:
+    """Return the name that a misspelt one most likely stands for.
+
+    Args:
+        stems: also find `desc` for `descending`, and the other way round.
+    """
+    # Only wrong arguments need this module.
+    from difflib import get_close_matches
+
+    # A name in another case, and one with other separators.
+    folded = {name.replace("_", ""): name for name in known}
+    word = given.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
+    if found := get_close_matches(word, folded, n=1, cutoff=0.8):
+        return folded[found[0]]
+    if stems and len(word) >= SHORTEST_STEM:
+        for name in folded:
+            if name.startswith(word) or word.startswith(name):
+                return folded[name]
+    return None
+
+
+# Letters that two names must share at their beginning.
+SHORTEST_STEM = 3
+
+
+def plain(value: str) -> str:
+    """Return the characters of a string of any class as a plain `str`."""
+    # `str(value)` would be the name of an enum's member, not its value.
+    return value if type(value) is str else str.__str__(value)
+
+
 def text(argument: str, value: object) -> str:
     """Check a string that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        fail(argument, f"must be a string that is not empty, not {value!r}")
+        fail(argument, f"must be a string that is not empty, not {shown(value)}")
     return encodable(argument, value)
 
 
@@ -76,6 +123,32 @@ def identifier(argument: str, value: object) -> str:
     if checked in (".", ".."):
         fail(argument, f"must not be {checked!r}: a path can't hold it")
     return checked
+
+
+class HasRequestId(Protocol):
+    """What stands for a deployment: an answer, an outcome, an event, or an error."""
+
+    @property
+    def request_id(self) -> str:
+        """The ID of the deployment."""
+        ...
+
+
+# What the methods take for a deployment.
+DeploymentId: TypeAlias = str | HasRequestId
+
+
+def deployment_id(argument: str, value: object) -> str:
+    """Check the ID of a deployment, or take it from an object that has one."""
+    if not isinstance(value, str):
+        found: object = getattr(value, "request_id", None)
+        if not isinstance(found, str):
+            fail(
+                argument,
+                f"must be a request_id, or an object that has one, not {shown(value)}",
+            )
+        value = found
+    return identifier(argument, value)
 
 
 def usable_id(text: str) -> bool:
@@ -123,7 +196,7 @@ def _single_line(argument: str, value: object, inside: Sequence[str]) -> str:
     if checked.isprintable() and (" " in inside or " " not in checked):
         return checked
     if wrong := [each for each in checked if _is_blank(each) and each not in inside]:
-        fail(argument, f"must not hold {wrong[0]!r}: {checked!r}")
+        fail(argument, f"must not hold {wrong[0]!r}: {shown(checked)}")
     return checked
 
 
@@ -133,7 +206,7 @@ def encodable(argument: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         fail(argument, "holds half of a surrogate pair, which can't be sent")
-    return value
+    return plain(value)
 
 
 def optional_text(argument: str, value: object) -> str | None:
@@ -143,35 +216,74 @@ def optional_text(argument: str, value: object) -> str | None:
 
 def flag(argument: str, value: object) -> bool:
     """Check True or False. A text is refused, as "false" would count as true."""
-    if not isinstance(value, bool):
-        fail(argument, f"must be True or False, not {value!r}")
-    return value
+    if not (isinstance(value, bool) or _is_numpy_bool(value)):
+        fail(argument, f"must be True or False, not {shown(value)}")
+    return bool(value)
+
+
+def _is_numpy_bool(value: object) -> bool:
+    kind: object = getattr(getattr(value, "dtype", None), "kind", None)
+    return kind == "b" and getattr(value, "ndim", None) == 0
+
+
+def plain_number(value: object) -> int | float | None:
+    """Return a number of any class as a plain one. None: it is no number.
+
+    Booleans are no numbers, and neither are texts.
+    """
+    if type(value) is int or type(value) is float:
+        return value
+    if isinstance(value, bool | str | bytes | bytearray) or _is_numpy_bool(value):
+        return None
+    # Their `__index__` and `__float__` may raise any of these for some values.
+    with suppress(TypeError, ValueError, OverflowError):
+        if isinstance(value, float):
+            return float(value)
+        if isinstance(value, SupportsIndex):
+            return index(value)
+    with suppress(TypeError, ValueError, OverflowError):
+        if isinstance(value, SupportsFloat):
+            return float(value)
+    return None
+
+
+# msgspec encodes no larger one.
+LARGEST_INT = 2**63 - 1
 
 
 def whole_number(
     argument: str, value: object, least: int, most: int | None = None
 ) -> int:
-    """Check an int from `least` to `most`, both included. None: no upper bound."""
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or value < least
-        or (most is not None and value > most)
-    ):
+    """Check an int from `least` to `most`, both included. None: as many as JSON of the
+    API holds.
+    """
+    found = plain_number(value)
+    largest = LARGEST_INT if most is None else most
+    if not isinstance(found, int) or not least <= found <= largest:
         bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-        fail(argument, f"must be a whole number {bounds}, not {value!r}")
-    return value
+        fail(argument, f"must be a whole number {bounds}, not {shown(value)}")
+    return found
 
 
 def number(argument: str, value: object, least: float, most: float) -> float:
     """Check a number from `least` to `most`, both included."""
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not least <= value <= most
+    found = plain_number(value)
+    if found is None or not least <= found <= most:
+        fail(
+            argument,
+            f"must be a number from {least:g} to {most:g}, not {shown(value)}",
+        )
+    return found
+
+
+def any_number(argument: str, value: object) -> int | float:
+    """Check a number that JSON can hold."""
+    found = plain_number(value)
+    if found is None or not (
+        abs(found) <= LARGEST_INT if isinstance(found, int) else isfinite(found)
     ):
-        fail(argument, f"must be a number from {least:g} to {most:g}, not {value!r}")
-    return value
+        fail(argument, f"must be a finite number, not {shown(value)}")
+    return found
 
 
 # A number that has more digits than a float can hold is not finite either.
@@ -180,22 +292,26 @@ MOST_SECONDS = sys.float_info.max
 
 def optional_seconds(argument: str, value: object) -> float | None:
     """Check a number of seconds above zero. None means that there is no time limit."""
-    return None if value is None else seconds(argument, value)
+    return None if value is None else seconds(argument, value, none=True)
 
 
-def seconds(argument: str, value: object, *, zero: bool = False) -> float:
-    """Check a finite number of seconds above zero. `zero`: zero is allowed, too."""
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not 0 <= value <= MOST_SECONDS
-        or not (value or zero)
-    ):
-        fail(
-            argument,
-            f"must be a number of seconds {'of at least' if zero else 'above'} 0, not {value!r}",
-        )
-    return value
+def seconds(
+    argument: str, value: object, *, zero: bool = False, none: bool = False
+) -> float:
+    """Check a finite number of seconds above zero.
+
+    Args:
+        zero: zero is allowed, too.
+        none: so is None, which the text of the error then names.
+    """
+    if isinstance(value, timedelta):
+        fail(argument, "must be a number of seconds: give its total_seconds()")
+    found = plain_number(value)
+    if found is None or not 0 <= found <= MOST_SECONDS or not (found or zero):
+        least = "of at least 0" if zero else "above 0"
+        end = ", or None for no end" if none else ""
+        fail(argument, f"must be a number of seconds {least}{end}, not {shown(value)}")
+    return found
 
 
 def tag_name(argument: str, value: object) -> str:
@@ -205,18 +321,30 @@ def tag_name(argument: str, value: object) -> str:
     longest = 40
     tag = label(argument, value)
     if len(tag) > longest:
-        fail(argument, f"must have at most {longest} characters, not {tag!r}")
+        fail(argument, f"must have at most {longest} characters, not {shown(tag)}")
     return tag
 
 
-def sequence(argument: str, value: object) -> tuple[object, ...]:
+def sequence(
+    argument: str, value: object, *, most: int | None = None
+) -> tuple[object, ...]:
     """Return the items of a list, a tuple or another iterable.
 
     Bare strings, bytes and mappings are refused.
+
+    Args:
+        most: how many items there may be. None: any number.
     """
-    if not _is_sequence(value):
-        fail(argument, f"must be a sequence, not {value!r}")
-    return tuple(value)
+    if not is_sequence(value):
+        hint = "; put it into a list" if isinstance(value, str) else ""
+        fail(argument, f"must be a sequence, not {shown(value)}{hint}")
+    if most is None:
+        return tuple(value)
+    # It may be endless.
+    items = tuple(islice(value, most + 1))
+    if len(items) > most:
+        fail(argument, f"must hold at most {most:,} items")
+    return items
 
 
 def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
@@ -232,7 +360,8 @@ def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
     return items
 
 
-def _is_sequence(value: object) -> TypeGuard[Iterable[object]]:
+def is_sequence(value: object) -> TypeGuard[Iterable[object]]:
+    """Whether a value is an iterable, but no text and no mapping."""
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
@@ -249,105 +378,12 @@ def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
     return {"container_log_storage": word}
 
 
-def token_text(argument: str, value: object) -> str:
-    """Check a secret for a header, and strip the white space pasted around it.
-
-    No error repeats the secret.
-    """
-    token = value.strip() if isinstance(value, str) else ""
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        fail(argument, "must be a token: printable ASCII without spaces, and not empty")
-    return token
-
-
-def http_url(argument: str, value: object) -> SplitResult:
-    """Return the parts of an http or https URL.
-
-    No error repeats the URL, as it may hold a secret.
-    """
-    url = text(argument, value)
-    problem = "must be an http or https URL"
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        (parts.hostname or "").encode("idna")
-    except ValueError:
-        # Brackets don't match, the port is not a number, or the host name is invalid.
-        fail(argument, problem)
-    if not sound or not url.isprintable() or " " in url or "\\" in url:
-        fail(argument, problem)
-    return parts
-
-
-def bare_http_url(argument: str, value: object) -> SplitResult:
-    """Return the parts of an http or https URL that has only a host and a path."""
-    parts = http_url(argument, value)
-    if (
-        parts.username is not None
-        or parts.password is not None
-        or parts.query
-        or parts.fragment
-    ):
-        fail(argument, "must not hold a user name, a password, a query or a fragment")
-    return parts
-
-
-def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """Check a URL that a token may be sent to.
-
-    Plain http is allowed only to this machine, or with `allow_insecure`.
-    """
-    parts = bare_http_url(argument, stripped(text(argument, value)).rstrip("/"))
-    if (
-        parts.scheme == "http"
-        and not allow_insecure
-        and not is_loopback(parts.hostname)
-    ):
-        fail(
-            argument, f"must be https: the token would go to {parts.hostname} in clear"
-        )
-    # One spelling per server, as sessions with the same URL share a budget.
-    return parts._replace(netloc=_netloc(parts)).geturl()
-
-
-def _netloc(parts: SplitResult) -> str:
-    """Return host and port in one spelling.
-
-    The host is in lower case, without a trailing dot. The default port is left out.
-    """
-    host = (parts.hostname or "").rstrip(".")
-    if ":" in host:
-        host = f"[{host}]"
-    default = {"http": 80, "https": 443}[parts.scheme]
-    return host if parts.port in (None, default) else f"{host}:{parts.port}"
-
-
-def api_base_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
-    """Check the base URL of an API, and drop a version at its end.
-
-    The paths of the operations begin with their own version.
-    """
-    url = api_url(argument, value, allow_insecure=allow_insecure)
-    while version := _VERSION.search(url):
-        url = url[: version.start()]
-    prefix = urlsplit(url).path
-    if not _PREFIX.fullmatch(prefix):
-        fail(argument, f"must not have the path {prefix!r}: give the part before /v1")
-    return url
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether the host of a URL is this machine."""
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return (host or "").rstrip(".") == "localhost"
-
-
 def instance(argument: str, value: object, kind: type[T]) -> T:
     """Check that a value is an instance of `kind`."""
     if not isinstance(value, kind):
-        fail(argument, f"must be a {kind.__name__}, not {type(value).__name__}")
+        given = value.__name__ if isinstance(value, type) else type(value).__name__
+        what = f"the class {given} itself" if isinstance(value, type) else given
+        fail(argument, f"must be a {kind.__name__}, not {what}")
     return value
 
 
@@ -359,8 +395,11 @@ def optional_instance(argument: str, value: T | None, kind: type[T]) -> T | None
 def one_of(argument: str, value: T, allowed: Sequence[T]) -> T:
     """Check that a value is one of the allowed ones."""
     if value not in allowed:
-        fail(argument, f"must be one of {', '.join(map(str, allowed))}, not {value!r}")
-    return value
+        fail(
+            argument,
+            f"must be one of {', '.join(map(str, allowed))}, not {shown(value)}",
+        )
+    return allowed[allowed.index(value)]
 
 
 def optional_callables(**arguments: object) -> None:

@@ -4,8 +4,8 @@ A body checks its arguments when it is made, and converts them to what is sent.
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, TypeAlias
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -15,17 +15,26 @@ from ._check import (
     encodable,
     fail,
     flag,
-    http_url,
     identifier,
     instances,
     label,
     number,
+    optional_instance,
+    plain_number,
     sequence,
+    shown,
     tag_name,
     text,
     whole_number,
 )
+from ._urls import http_url
 from ._wire import Answer, RequestId
+
+# Bytes of the value of an environment variable, according to the reference page.
+LONGEST_VALUE = 4096
+# No game server takes so many players. A request with more is a mistake, and would block
+# the event loop while it is encoded.
+MOST_USERS = 10_000
 
 
 class IPAddressUser(Struct, frozen=True):
@@ -34,10 +43,12 @@ class IPAddressUser(Struct, frozen=True):
     ip_address: str
 
     def __post_init__(self) -> None:
+        given = text("users: ip_address", self.ip_address)
         try:
-            ip_address(text("users: ip_address", self.ip_address))
+            ip_address(given)
         except ValueError:
-            fail("users:", f"{self.ip_address!r} is not an IP address")
+            fail("users:", f"{shown(given)} is not an IP address")
+        force_setattr(self, "ip_address", given)
 
 
 class GeoCoordinatesUser(Struct, frozen=True):
@@ -47,8 +58,16 @@ class GeoCoordinatesUser(Struct, frozen=True):
     longitude: float
 
     def __post_init__(self) -> None:
-        number("users: latitude", self.latitude, -90, 90)
-        number("users: longitude", self.longitude, -180, 180)
+        latitude, longitude = map(plain_number, (self.latitude, self.longitude))
+        if latitude and longitude and abs(longitude) <= 90 < abs(latitude) <= 180:
+            fail(
+                "users: latitude",
+                f"must be a number from -90 to 90, not {latitude}: a pair is (latitude, longitude), and these seem "
+                "to be swapped",
+            )
+        for name, most in (("latitude", 90), ("longitude", 180)):
+            checked = number(f"users: {name}", getattr(self, name), -most, most)
+            force_setattr(self, name, checked)
 
 
 class ByAddress(Struct, frozen=True, tag_field="user_type", tag="ip_address"):
@@ -77,11 +96,18 @@ class EnvironmentVariable(Struct, frozen=True):
     is_hidden: bool = False
 
     def __post_init__(self) -> None:
-        text("environment_variables: key", self.key)
+        key = text("environment_variables: key", self.key)
+        argument = f"environment_variables: the value of {shown(key)}"
+        # It may be secret, so no error shows it.
         if not isinstance(self.value, str):
-            fail(f"environment_variables: the value of {self.key}", "must be a string")
-        encodable(f"environment_variables: the value of {self.key}", self.value)
-        flag("environment_variables: is_hidden", self.is_hidden)
+            fail(argument, f"must be a string, not {type(self.value).__name__}")
+        value = encodable(argument, self.value)
+        if (size := len(value.encode())) > LONGEST_VALUE:
+            fail(argument, f"must have at most {LONGEST_VALUE:,} bytes, not {size:,}")
+        force_setattr(self, "key", key)
+        force_setattr(self, "value", value)
+        hidden = flag("environment_variables: is_hidden", self.is_hidden)
+        force_setattr(self, "is_hidden", hidden)
 
     def __repr__(self) -> str:
         return f"EnvironmentVariable({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
@@ -102,6 +128,7 @@ class Webhook(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         http_url("webhook", self.url)
+        force_setattr(self, "url", text("webhook", self.url))
 
     def __repr__(self) -> str:
         ((name, shown),) = self.__rich_repr__()
@@ -126,10 +153,12 @@ class Resources(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         least = 100
-        whole_number("resources: cpu_units", self.cpu_units, least)
-        whole_number(
-            "resources: memory_mib", self.memory_mib, least, 2 * self.cpu_units
+        units = whole_number("resources: cpu_units", self.cpu_units, least)
+        memory = whole_number(
+            "resources: memory_mib", self.memory_mib, least, 2 * units
         )
+        force_setattr(self, "cpu_units", units)
+        force_setattr(self, "memory_mib", memory)
 
 
 User: TypeAlias = (
@@ -157,12 +186,22 @@ else:
 WEBHOOK_FIELDS = ("webhook_on_ready", "webhook_on_error", "webhook_on_terminated")
 
 
+def _is_pair(value: object) -> TypeGuard[tuple[float, float]]:
+    """Whether a value is meant as coordinates. Two texts are two addresses."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return False
+    items = cast("tuple[object, ...]", value)
+    return len(items) == 2 and not isinstance(items[0], str)
+
+
 def _user(value: object) -> ByAddress | ByCoordinates:
     match value:
-        case str() | IPv4Address() | IPv6Address():
-            user: ByAddress | ByCoordinates = ByAddress(IPAddressUser(str(value)))
-        case (float() | int() as latitude, float() | int() as longitude):
-            user = ByCoordinates(GeoCoordinatesUser(latitude, longitude))
+        case str():
+            user: ByAddress | ByCoordinates = ByAddress(IPAddressUser(value))
+        case IPv4Address() | IPv6Address():
+            user = ByAddress(IPAddressUser(str(value)))
+        case _ if _is_pair(value):
+            user = ByCoordinates(GeoCoordinatesUser(*value))
         case IPAddressUser():
             user = ByAddress(value)
         case GeoCoordinatesUser():
@@ -173,7 +212,7 @@ def _user(value: object) -> ByAddress | ByCoordinates:
         case _:
             fail(
                 "users:",
-                f"{value!r} is neither an IP address nor a pair (latitude, longitude)",
+                f"{shown(value)} is neither an IP address nor a pair (latitude, longitude)",
             )
     return user
 
@@ -219,7 +258,8 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         force_setattr(self, "application", label("application", self.application))
         force_setattr(self, "version", label("version", self.version))
-        users = tuple(_user(user) for user in sequence("users", self.users))
+        given = sequence("users", self.users, most=MOST_USERS)
+        users = tuple(map(_user, given))
         if not users:
             fail("users", "must hold at least one player")
         force_setattr(self, "users", users)
@@ -234,11 +274,44 @@ class DeployRequest(Struct, frozen=True, omit_defaults=True):
                 tuple(tag_name("tags", tag) for tag in sequence("tags", self.tags)),
             )
         if self.require_cached_locations is not None:
-            flag("require_cached_locations", self.require_cached_locations)
-        if self.resources is not None and not isinstance(self.resources, Resources):
-            fail("resources", "must be a Resources")
+            cached = flag("require_cached_locations", self.require_cached_locations)
+            force_setattr(self, "require_cached_locations", cached)
+        optional_instance("resources", self.resources, Resources)
         for name in WEBHOOK_FIELDS:
             force_setattr(self, name, _webhook(name, getattr(self, name)))
+
+
+# Networks of homes, companies, carriers and single machines.
+_LOCAL = tuple(
+    map(
+        ip_network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "::/127",
+            "fc00::/7",
+            "fe80::/10",
+        ),
+    )
+)
+
+
+def local_player(request: DeployRequest) -> str | None:
+    """Return an address of a player by which no server can be placed: it is private, or
+    of this machine. None: there is no such address.
+    """
+    for user in request.users:
+        if isinstance(user, ByAddress):
+            address = ip_address(user.user_data.ip_address)
+            public = getattr(address, "ipv4_mapped", None) or address
+            if any(public in network for network in _LOCAL):
+                return user.user_data.ip_address
+    return None
 
 
 class FleetDeployRequest(DeployRequest, frozen=True, omit_defaults=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from ._check import check_id, check_ids, fail, instances, sequence, text
+from ._check import check_id, check_ids, instances, one_of, sequence, text
 from ._wire import (
     NOTHING,
     Answer,
@@ -22,7 +22,7 @@ from ._wire import (
     Unlisted,
 )
 from .location import Location
-from .paging import CHECKS, Page
+from .paging import CHECKS, Page, known
 
 
 class DeploymentState(Enum):
@@ -220,6 +220,10 @@ class StopResult(Answer, frozen=True, kw_only=True):
     deployment_summary: Maybe[DeploymentStatus] = None
 
 
+# The fields of a bulk stop, each under itself.
+BULK_STOP_FIELDS = {name: name for name in ("request_id", "deployment_tags")}
+
+
 class BulkStopFilter(Struct, frozen=True):
     """A condition on the deployments that a bulk stop stops.
 
@@ -234,14 +238,13 @@ class BulkStopFilter(Struct, frozen=True):
     filter_type: Literal["any", "all", "not"] = "any"
 
     def __post_init__(self) -> None:
-        text("filter: field", self.field)
-        if self.filter_type not in ("any", "all", "not"):
-            fail(
-                "filter: filter_type",
-                f"must be any, all or not, not {self.filter_type!r}",
-            )
+        argument = "filter: field"
+        field = known(argument, self.field, BULK_STOP_FIELDS)
+        force_setattr(self, "field", field)
+        kind = one_of("filter: filter_type", self.filter_type, ("any", "all", "not"))
+        force_setattr(self, "filter_type", kind)
         values = tuple(
-            CHECKS.get(self.field, text)("filter: values", value)
+            CHECKS.get(field, text)("filter: values", value)
             for value in sequence("filter: values", self.values)
         )
         force_setattr(self, "values", values)

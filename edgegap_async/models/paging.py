@@ -1,20 +1,82 @@
 """Pages of lists, and the query of a list of deployments."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from ._check import fail, identifier, instances, label, sequence, text
+from ._check import (
+    HasRequestId,
+    any_number,
+    closest,
+    deployment_id,
+    encodable,
+    fail,
+    instances,
+    is_sequence,
+    label,
+    plain_number,
+    shown,
+    text,
+)
 from ._wire import Answer, Integer, Maybe, Rows
 
 # Users read the values of these fields from files and pipes. A value with a line end
 # would match nothing, and the API would report no error.
 CHECKS: Mapping[str, Callable[[str, object], str]] = {
-    "request_id": identifier,
+    "request_id": deployment_id,
     "tags": label,
     "deployment_tags": label,
 }
+
+# The fields of filters and of the order, each under itself.
+_FIELDS = {
+    name: name
+    for name in (
+        "status",
+        "request_id",
+        "tags",
+        "application",
+        "version",
+        "fleet_name",
+        "host_name",
+        "created_at",
+    )
+}
+# The operators, and what other languages write for them.
+_OPERATORS = {
+    **{name: name for name in ("eq", "neq", "in", "nin", "ilike", "gte", "lte")},
+    **dict.fromkeys(("=", "==", "is", "equals"), "eq"),
+    **dict.fromkeys(("!=", "<>", "ne", "not"), "neq"),
+    **dict.fromkeys(("not_in", "not in"), "nin"),
+    "like": "ilike",
+    **dict.fromkeys((">=", "ge"), "gte"),
+    **dict.fromkeys(("<=", "le"), "lte"),
+    # No typos of gte and lte: the API may know them.
+    "gt": "gt",
+    "lt": "lt",
+}
+_ORDERS = {"asc": "asc", "desc": "desc"}
+
+
+def known(argument: str, given: object, names: Mapping[str, str]) -> str:
+    """Check a name that the API defines. Other names are allowed, as the API may define
+    more, unless they look like a typo of one.
+
+    Args:
+        names: the names, and others that users take for them.
+    """
+    name = text(argument, given)
+    if name in names:
+        meant: str | None = names[name]
+    else:
+        found = closest(name, names, stems=names is _ORDERS)
+        meant = found and names[found]
+    if meant and meant != name:
+        fail(argument, f"must not be {shown(name)}: did you mean {meant!r}?")
+    return name
 
 
 class Paginator(Answer, frozen=True, kw_only=True):
@@ -63,6 +125,15 @@ def has_next(page: Page, seen: int) -> bool | None:
     return follows
 
 
+if TYPE_CHECKING:
+    # The types that a caller may pass. The filter converts them to the types below.
+    _Value: TypeAlias = (
+        str | int | float | datetime | HasRequestId | Sequence[str | HasRequestId]
+    )
+else:
+    _Value = str | int | float | Sequence[str]
+
+
 class ListFilter(Struct, frozen=True):
     """A condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
 
@@ -71,33 +142,49 @@ class ListFilter(Struct, frozen=True):
     - status: eq, neq
     - request_id, tags, application, version: eq, neq, in, nin
     - fleet_name, host_name: eq, neq, in, nin, and ilike with % as a wildcard
-    - created_at, in ISO 8601: eq, gte, lte
+    - created_at, a `datetime` or text in ISO 8601: eq, gte, lte
 
-    `in` and `nin` take a sequence. Other fields and operators are sent unchecked.
+    `in` and `nin` take a sequence. A naive `datetime` is UTC. An object with a
+    `request_id` may stand for it. Other fields and operators are sent unchecked, unless
+    they look like a typo of one above. A query in the API's own JSON text may hold any.
     """
 
     field: str
     operator: str
-    value: str | int | float | Sequence[str]
+    value: _Value
 
     def __post_init__(self) -> None:
-        text("query: field of a filter", self.field)
-        text("query: operator of a filter", self.operator)
-        value = self.value
-        checked = CHECKS.get(self.field, text)
-        argument = f"query: filter on {self.field!r}"
-        one = isinstance(value, str | int | float)
-        if one == (self.operator in ("in", "nin")):
-            fail(
-                argument,
-                "takes a sequence with in and nin, and only with them",
-            )
-        if isinstance(value, str):
-            if self.field in CHECKS:
-                force_setattr(self, "value", checked(argument, value))
-        elif not isinstance(value, int | float):
-            items = tuple(checked(argument, item) for item in sequence(argument, value))
-            force_setattr(self, "value", items)
+        field = known("query: field of a filter", self.field, _FIELDS)
+        operator = known("query: operator of a filter", self.operator, _OPERATORS)
+        argument = f"query: filter on {shown(field)}"
+        force_setattr(self, "field", field)
+        force_setattr(self, "operator", operator)
+        force_setattr(self, "value", _value(argument, field, operator, self.value))
+
+
+def _value(
+    argument: str, field: str, operator: str, value: object
+) -> str | int | float | tuple[str, ...]:
+    """Return the value of a filter as it is sent."""
+    check = CHECKS.get(field, text)
+    if is_sequence(value) != (operator in ("in", "nin")):
+        fail(
+            argument,
+            f"takes a sequence with in and nin, and only with them, not {shown(value)} with {operator}",
+        )
+    if is_sequence(value):
+        return tuple(check(argument, item) for item in value)
+    if isinstance(value, datetime):
+        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, bool):
+        return value
+    if plain_number(value) is not None:
+        return any_number(argument, value)
+    if isinstance(value, str) and field not in CHECKS:
+        # The API may take an empty one.
+        return encodable(argument, value)
+    return check(argument, value)
 
 
 class OrderBy(Struct, frozen=True):
@@ -107,8 +194,10 @@ class OrderBy(Struct, frozen=True):
     order: str = "asc"
 
     def __post_init__(self) -> None:
-        text("query: field of an order_by", self.field)
-        text("query: order of an order_by", self.order)
+        field = known("query: field of an order_by", self.field, _FIELDS)
+        order = known("query: order of an order_by", self.order, _ORDERS)
+        force_setattr(self, "field", field)
+        force_setattr(self, "order", order)
 
 
 class ListQuery(Struct, frozen=True, omit_defaults=True):

@@ -28,9 +28,10 @@ from ..endpoints import (
     STOP,
 )
 from ..models._check import (
+    DeploymentId,
+    deployment_id,
     fail,
     flag,
-    identifier,
     instance,
     log_storage_query,
     optional_seconds,
@@ -40,9 +41,9 @@ from ..models._check import (
     stripped,
     tag_name,
     text,
-    token_text,
     whole_number,
 )
+from ..models._urls import token_text
 from ..models.deploy import DeploymentAccepted, DeployRequest, User
 from ..models.deployment import (
     BulkStopFilter,
@@ -224,8 +225,9 @@ class Deployments:
             priority: foreground or background, in the queue of the deploy limit.
 
         Raises:
-            ValueError: an argument is wrong, or a request is a `FleetDeployRequest`,
-                which `private_fleets.deploy_many` takes; the text names it.
+            ValueError: an argument is wrong; the text names it. What is no
+                `DeployRequest` has an outcome with an `InvalidRequest`, and so has a
+                `FleetDeployRequest`, which `private_fleets.deploy_many` takes.
         """
         plan = Plan(
             until_ready=until_ready,
@@ -240,7 +242,7 @@ class Deployments:
 
     def adopt(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         ready_timeout: float | None = READY_TIMEOUT,
         max_seconds: float | None = None,
@@ -253,13 +255,13 @@ class Deployments:
             max_seconds: as for `running`.
         """
         block = self._manager.adopted(
-            identifier("request_id", request_id), ready_timeout, max_seconds
+            deployment_id("request_id", request_id), ready_timeout, max_seconds
         )
         return BlockInUse(self._session, block)
 
     async def wait_until_ready(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         timeout: float | None = READY_TIMEOUT,
         stop_on_failure: bool = False,
@@ -285,7 +287,7 @@ class Deployments:
         """
         if probe is not None and not callable(probe):
             fail("probe", "must be an async callable that takes a ReadyDeployment")
-        request_id = identifier("request_id", request_id)
+        request_id = deployment_id("request_id", request_id)
         return await self._manager.until_ready(
             request_id,
             optional_seconds("timeout", timeout),
@@ -294,7 +296,10 @@ class Deployments:
         )
 
     def wait_many(
-        self, request_ids: Sequence[str], *, timeout: float | None = READY_TIMEOUT
+        self,
+        request_ids: Sequence[DeploymentId],
+        *,
+        timeout: float | None = READY_TIMEOUT,
     ) -> AbstractAsyncContextManager[ReadyStream]:
         """Wait for many deployments, with an outcome for each, in the order in which
         they are known (lists of GET /v1/deployments, GET /v1/status).
@@ -311,7 +316,7 @@ class Deployments:
             timeout: seconds for all of them; None: no end.
         """
         wanted = [
-            identifier("request_ids: each", request_id)
+            deployment_id("request_ids: each", request_id)
             for request_id in sequence("request_ids", request_ids)
         ]
         for request_id in wanted:
@@ -320,7 +325,7 @@ class Deployments:
         return BlockInUse(self._session, self._manager.watcher.many(wanted, seconds))
 
     async def wait_until_stopped(
-        self, request_id: str, *, timeout: float | None = STOP_TIMEOUT
+        self, request_id: DeploymentId, *, timeout: float | None = STOP_TIMEOUT
     ) -> None:
         """Wait until a deployment is gone (GET /v1/status/{request_id}, lists of GET
         /v1/deployments). It stops nothing. A thousand such waits cost a few requests per
@@ -333,7 +338,7 @@ class Deployments:
         Raises:
             DeadlineExceeded: it is not gone in time.
         """
-        request_id = identifier("request_id", request_id)
+        request_id = deployment_id("request_id", request_id)
         seconds = optional_seconds("timeout", timeout)
         self._manager.claim(request_id)
         await self._manager.watcher.ends.until(request_id, "gone", seconds)
@@ -353,7 +358,7 @@ class Deployments:
 
     async def ensure_stopped(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         wait: bool = False,
         container_log_storage: bool | str | None = None,
@@ -372,7 +377,7 @@ class Deployments:
             EdgegapError: an error that no retry would mend; see the tree in `errors`.
         """
         await self._manager.ensure_stopped(
-            identifier("request_id", request_id),
+            deployment_id("request_id", request_id),
             log_storage_query(container_log_storage),
             wait=flag("wait", wait),
             timeout=timeout,
@@ -469,7 +474,7 @@ class Deployments:
 
     async def status(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
@@ -495,7 +500,7 @@ class Deployments:
 
     async def stop(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         container_log_storage: bool | str | None = None,
         timeout: Timeout = UNSET,
@@ -512,7 +517,7 @@ class Deployments:
         Raises:
             NotFound, Gone: it has already ended.
         """
-        request_id = identifier("request_id", request_id)
+        request_id = deployment_id("request_id", request_id)
         query = log_storage_query(container_log_storage)
         result = await self._transport.call(
             STOP,
@@ -526,7 +531,7 @@ class Deployments:
 
     async def self_stop(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         access_point_id: int | str,
         *,
         token: str,
@@ -644,7 +649,7 @@ class Deployments:
 
     async def container_logs(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
@@ -664,7 +669,7 @@ class Deployments:
 
     async def metrics(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         start_time: datetime | str | None = None,
         end_time: datetime | str | None = None,

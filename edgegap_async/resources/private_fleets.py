@@ -12,7 +12,7 @@ from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
-from ..models._check import identifier, whole_number
+from ..models._check import DeploymentId, deployment_id, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHost, FleetHosts
 from ._in_use import BlockInUse, OpenSession
@@ -131,7 +131,7 @@ class PrivateFleets:
 
     def adopt(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         ready_timeout: float | None = READY_TIMEOUT,
         max_seconds: float | None = None,
@@ -144,7 +144,7 @@ class PrivateFleets:
             max_seconds: as for `running`.
         """
         block = self._manager.adopted(
-            identifier("request_id", request_id), ready_timeout, max_seconds
+            deployment_id("request_id", request_id), ready_timeout, max_seconds
         )
         return BlockInUse(self._session, block)
 

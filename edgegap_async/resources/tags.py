@@ -9,7 +9,7 @@ from msgspec import UNSET
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
-from ..models._check import whole_number
+from ..models._check import DeploymentId, whole_number
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
 from ._in_use import OpenSession
 from ._options import all_rows, page_query
@@ -25,7 +25,7 @@ class Tags:
 
     async def list(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         page: int | None = None,
         limit: int | None = None,
@@ -50,7 +50,7 @@ class Tags:
 
     def iterate(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         *,
         page_size: int = 100,
         timeout: Timeout = UNSET,
@@ -78,7 +78,7 @@ class Tags:
 
     async def get(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         tag_name: str,
         *,
         timeout: Timeout = UNSET,
@@ -92,7 +92,7 @@ class Tags:
 
     async def create(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         name: str,
         *,
         timeout: Timeout = UNSET,
@@ -112,7 +112,7 @@ class Tags:
 
     async def update(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         tag_name: str,
         *,
         name: str,
@@ -133,7 +133,7 @@ class Tags:
 
     async def delete(
         self,
-        request_id: str,
+        request_id: DeploymentId,
         tag_name: str,
         *,
         timeout: Timeout = UNSET,

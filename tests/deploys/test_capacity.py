@@ -9,6 +9,7 @@ from support.limiter_model import now
 from support.owning import PLAYERS, forgotten, owning
 
 from edgegap_async import BulkStopFilter, EdgegapSession
+from edgegap_async.errors import InvalidRequest
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
 from edgegap_async.simulator import Fault, Simulator
 
@@ -125,8 +126,9 @@ async def test_a_request_for_the_other_endpoint_is_refused_by_name(
     async with owning() as (edgegap, sim):
         namespace: Any = edgegap.private_fleets if fleet else edgegap.deployments
         async with namespace.deploy_many(given) as outcomes:
-            with pytest.raises(ValueError, match="FleetDeployRequest"):
-                await anext(outcomes)
+            error = (await anext(outcomes)).error
+        assert isinstance(error, InvalidRequest)
+        assert "FleetDeployRequest" in str(error)
         assert sim.arrivals("deploy") == 0
 
 

@@ -259,7 +259,6 @@ async def cancelled_inside() -> AsyncIterator[Any]:
         (none_at_all, Mine),
         (none_after_a_while, Mine),
         (cancelled_inside, asyncio.CancelledError),
-        (lambda: [*requests(3), "a request"], ValueError),
     ],
 )
 async def test_an_error_of_the_requests_comes_after_the_outcomes_before_it(

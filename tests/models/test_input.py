@@ -1,5 +1,6 @@
 """Arguments are checked before anything is sent. Each ValueError names its argument."""
 
+import re
 from collections.abc import Callable, Coroutine
 from ipaddress import IPv4Network
 from typing import Any
@@ -282,3 +283,46 @@ def test_values_at_the_bounds_are_accepted() -> None:
         GeoCoordinatesUser(-90, 180),
         IPAddressUser("2001:db8::1"),
     ]
+
+
+TYPOS: list[tuple[Callable[[], object], str]] = [
+    (lambda: ListFilter("stauts", "eq", "ready"), "'stauts': did you mean 'status'"),
+    (lambda: ListFilter("requestId", "eq", "c"), "'requestId': did you mean 'request_"),
+    (lambda: ListFilter("aplication", "eq", "c"), "did you mean 'application'"),
+    (lambda: ListFilter("created-at", "gte", "c"), "did you mean 'created_at'"),
+    (lambda: ListFilter("tag", "in", ["c"]), "did you mean 'tags'"),
+    (lambda: ListFilter("Status", "eq", "ready"), "did you mean 'status'"),
+    (lambda: ListFilter("status", "==", "ready"), "'==': did you mean 'eq'"),
+    (lambda: ListFilter("status", "EQ", "ready"), "'EQ': did you mean 'eq'"),
+    (lambda: ListFilter("status", "ne", "ready"), "'ne': did you mean 'neq'"),
+    (lambda: ListFilter("tags", "not in", ["a"]), "did you mean 'nin'"),
+    (lambda: ListFilter("host_name", "ilke", "a%"), "did you mean 'ilike'"),
+    (lambda: ListFilter("created_at", ">=", "2026"), "did you mean 'gte'"),
+    (lambda: OrderBy("created_a"), "did you mean 'created_at'"),
+    (lambda: OrderBy("created_at", "DESC"), "did you mean 'desc'"),
+    (lambda: OrderBy("created_at", "descending"), "did you mean 'desc'"),
+    (lambda: BulkStopFilter("request_ids", ["a"]), "did you mean 'request_id'"),
+    (lambda: BulkStopFilter("deployment_tag", ["a"]), "did you mean 'deployment_t"),
+]
+
+
+@pytest.mark.parametrize(("make", "text"), TYPOS, ids=lambda each: str(each)[:24])
+def test_a_typo_in_a_filter_names_what_was_meant(
+    make: Callable[[], object], text: str
+) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+async def test_names_that_the_api_may_know_are_sent_unchecked(
+    wire: aioresponses,
+) -> None:
+    for field in ("region", "updated_at", "sockets", "command"):
+        for operator in ("eq", "gt", "lt", "between", "starts_with"):
+            assert ListFilter(field, operator, "x")
+    assert BulkStopFilter("tags", ["x"])
+    assert OrderBy("region", "random")
+    wire.get(re.compile(".*"), payload={"data": []})  # type: ignore[no-untyped-call]
+    async with EdgegapSession("secret-token") as session:
+        text = '{"filters": [{"field": "stauts", "operator": "==", "value": 1}]}'
+        assert (await session.deployments.list(text)).data == ()

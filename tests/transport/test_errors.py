@@ -102,6 +102,7 @@ ONE_OF_EACH: list[EdgegapError] = [
         "1 of 2 were not stopped",
         stopped=[DeploymentSummary(request_id="c065")],
     ),
+    errors.InvalidRequest("requests: each must be a DeployRequest"),
     errors.SessionClosed("closed"),
     errors.WrongLoop("loop"),
 ]
@@ -125,6 +126,7 @@ def test_the_error_tree_matches_its_docstring() -> None:
     assert {name: parent for name, (parent, _) in documented_tree().items()} == real
     assert issubclass(errors.DeadlineExceeded, TimeoutError)
     assert issubclass(errors.WrongLoop, RuntimeError)
+    assert issubclass(errors.InvalidRequest, ValueError)
 
 
 @pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)

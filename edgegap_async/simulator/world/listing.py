@@ -187,7 +187,7 @@ def _candidates(filter_: ListFilter, index: Index) -> _Candidates | None:
 
 def _wanted(filter_: ListFilter) -> frozenset[str]:
     value = filter_.value
-    return frozenset((str(value),) if isinstance(value, str | int | float) else value)
+    return frozenset(map(str, value) if isinstance(value, tuple) else (str(value),))
 
 
 def _predicate(
