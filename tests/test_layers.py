@@ -47,7 +47,8 @@ LAYERS = [
         "_transport.pool",
         "_transport.retry",
     ),
-    ("_transport.request", "_transport.response", "_transport.trace"),
+    ("_transport.request", "_transport.response"),
+    ("_transport.trace",),
     ("_transport.exchange",),
     ("_transport.client",),
     ("_transport.queries",),
@@ -55,7 +56,7 @@ LAYERS = [
     ("webhooks", "probes"),
     ("_deploys", "_deploys.state"),
     ("_deploys.records", "_deploys.search_tags"),
-    ("_deploys.existence",),
+    ("_deploys.existence", "_deploys.lifecycle"),
     (
         "_waiters",
         "_waiters.due_queue",
