@@ -55,10 +55,10 @@ class Record:
         if event.kind == "attempt" and event.limit == "list":
             self.lists.append(asyncio.get_running_loop().time() - event.round_trip)
         if (
-            event.kind == "call"
+            event.kind == "attempt"
             and event.limit == "deploy"
             and event.request_id
-            and isinstance(event.outcome, int)
+            and event.error is None
         ):
             self.answered.add(event.request_id)
 

@@ -75,9 +75,10 @@ class EdgegapSession:
             `http`, which has its own settings.
         allow_insecure: allow `http://` to another machine, which sends the token in
             clear text.
-        on_event: called with an `Event` for each attempt and each call that ends, in
-            the event loop, so it must be quick. An error that it raises is logged, and
-            the call goes on.
+        on_event: called with an `Event` for each attempt and each call that ends, and
+            for each server that is ready, stopped or has ended. It is called in the
+            event loop, so it must be quick. An error that it raises is logged, and the
+            call goes on.
         deploy_once: if the outcome of a deploy is unknown, search for a tag that was
             sent with it, and deploy again only if nothing was started. The tag, `once-`
             and 15 hex digits, is visible wherever tags are.

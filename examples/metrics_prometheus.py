@@ -39,9 +39,21 @@ class Metrics:
         )
         self.calls = Counter(
             "edgegap_calls",
-            "Calls that came to an end, repeats included.",
-            outcomes,
+            "Calls that came to an end: with a success, or the error of the caller.",
+            ["operation", "outcome", "by"],
             registry=registry,
+        )
+        self.servers = Counter(
+            "edgegap_servers",
+            "Servers that are ready, were stopped or have ended.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        self.ready = Histogram(
+            "edgegap_ready_seconds",
+            "From the sending of a deploy until its server is READY.",
+            registry=registry,
+            buckets=SECONDS,
         )
         self.queued = Histogram(
             "edgegap_queued_seconds",
@@ -69,9 +81,15 @@ class Metrics:
         if event.kind == "attempt":
             self.attempts.labels(event.operation, event.outcome).inc()
             self.round_trip.labels(event.operation).observe(event.round_trip)
-        else:
-            self.calls.labels(event.operation, event.outcome).inc()
+        elif event.kind == "call":
+            # A poll, a search or a stop of the session itself has no caller.
+            by = "session" if event.caused_by else "user"
+            self.calls.labels(event.operation, event.error or "ok", by).inc()
             self.queued.labels(event.limit).observe(event.queued)
+        else:
+            self.servers.labels(event.kind, event.outcome).inc()
+            if event.seconds is not None:
+                self.ready.observe(event.seconds)
         if event.rate is not None:
             self.rate.labels(event.limit).set(event.rate)
 
@@ -91,7 +109,7 @@ async def main() -> CollectorRegistry:
             accepted = await edgegap.deployments.deploy(
                 "my-game", "1.0", users=["203.0.113.7"]
             )
-            await edgegap.deployments.status(accepted.request_id)
+            await edgegap.deployments.wait_until_ready(accepted.request_id)
 
         await asyncio.gather(*(start_one() for _ in range(20)))
     print(generate_latest(registry).decode())

@@ -49,7 +49,8 @@ LAYERS = [
         "_transport.pool",
         "_transport.retry",
     ),
-    ("_run", "_transport.request", "_transport.response", "_transport.trace"),
+    ("_run", "_transport.request", "_transport.response"),
+    ("_transport.trace",),
     ("_transport.exchange",),
     ("_transport.client",),
     ("_transport.queries",),
@@ -57,7 +58,7 @@ LAYERS = [
     ("webhooks", "probes"),
     ("_deploys", "_deploys.state"),
     ("_deploys.records", "_deploys.search_tags"),
-    ("_deploys.existence",),
+    ("_deploys.existence", "_deploys.lifecycle"),
     (
         "_waiters",
         "_waiters.due_queue",

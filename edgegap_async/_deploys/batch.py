@@ -23,6 +23,7 @@ from msgspec.structs import force_setattr
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.deadlines import finish
 from .._transport.request import Withdrawn
+from .._transport.trace import background
 from ..endpoints import Endpoint
 from ..errors import (
     DeploymentFailed,
@@ -464,9 +465,12 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
     async def __aenter__(self) -> DeployStream:
         if self._tasks:
             raise RuntimeError("this block was entered before: make a new one")
+        run, watch = self._outcomes.run(self._requests), self._outcomes.watch()
         self._tasks = [
-            asyncio.create_task(work, name="edgegap deploy_many")
-            for work in (self._outcomes.run(self._requests), self._outcomes.watch())
+            asyncio.create_task(run, name="edgegap deploy_many"),
+            asyncio.create_task(
+                watch, name="edgegap deploy_many", context=background()
+            ),
         ]
         return self._outcomes
 

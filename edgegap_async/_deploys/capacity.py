@@ -5,8 +5,11 @@ from random import sample
 
 from .._transport.client import Transport
 from .._transport.queries import in_chunks
+from .._transport.trace import CAUSED_BY
 from .._waiters.end_lists import EndLists
 from ..errors import SessionClosed
+from ..models.deployment import EndReason
+from .lifecycle import Lifecycle
 from .state import DeployRecord, Event
 
 # Seconds between two looks for servers that have ended by themselves.
@@ -21,11 +24,14 @@ class CapacityLimiter:
 
     Args:
         lists: looks at many servers.
+        lifecycle: is told of those that have ended.
         total: how many servers may exist at once.
     """
 
-    def __init__(self, transport: Transport, lists: EndLists, total: int) -> None:
-        self._transport, self._lists = transport, lists
+    def __init__(
+        self, transport: Transport, lists: EndLists, lifecycle: Lifecycle, total: int
+    ) -> None:
+        self._transport, self._lists, self._lifecycle = transport, lists, lifecycle
         self._permits = asyncio.Semaphore(total)
         self._waiting = 0
         self._running: set[DeployRecord] = set()
@@ -61,7 +67,9 @@ class CapacityLimiter:
         self._running.add(record)
 
     async def watch(self) -> None:
-        """While a deploy waits for a permit, look for servers that have ended."""
+        """While a deploy waits for a permit, look for servers that have ended. It needs a
+        task with a context of its own.
+        """
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             if self._waiting:
@@ -74,6 +82,7 @@ class CapacityLimiter:
             if record.request_id is not None
         }
         for ids in in_chunks(running, self._lists.room):
+            CAUSED_BY.set(tuple(self._lifecycle.causes(ids)))
             look = await self._lists.look(ids, ready=False)
             ended = {*look.ended}
             unknown = [*{*ids} - {*look.shown} - ended]
@@ -85,3 +94,4 @@ class CapacityLimiter:
                 # Another task may have noticed it meanwhile.
                 if record in self._running:
                     record.on(Event.GONE)
+                    self._lifecycle.ended(request_id, EndReason.GONE)

@@ -17,6 +17,7 @@ from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline, finish
 from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
+from .._transport.trace import background, caused_by
 from .._waiters.watcher import Watcher
 from ..endpoints import CONTAINER_LOGS, MIB, Endpoint
 from ..errors import (
@@ -32,6 +33,7 @@ from ..probes import Probe
 from .capacity import CapacityLimiter
 from .existence import Existence
 from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
+from .lifecycle import Lifecycle
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
 from .search_tags import SEARCH_WINDOW
@@ -97,14 +99,18 @@ class DeployManager:
         self._pending: dict[asyncio.Task[DeploymentAccepted], PendingDeploy] = {}
         self.records: Records = Records()
         self.existence: Existence = Existence(self.records)
+        self.lifecycle: Lifecycle = Lifecycle(transport, self.records)
         self.stopper: Stopper = Stopper(
             self._background_transport,
             self.existence,
             stop_query,
             self.gone,
+            self.lifecycle.causes,
             self._interrupted,
         )
-        self.watcher: Watcher = Watcher(transport, self.records, self.existence)
+        self.watcher: Watcher = Watcher(
+            transport, self.records, self.existence, self.lifecycle
+        )
         self.router: WebhookRouter = WebhookRouter(
             webhooks, transport.enter, self._receive, self.records, self._appeared
         )
@@ -148,7 +154,9 @@ class DeployManager:
         return transport, self._tag_search
 
     def _start_search(self, search: TagSearch) -> None:
-        task = asyncio.create_task(search.run(), name="edgegap tag search")
+        task = asyncio.create_task(
+            search.run(), name="edgegap tag search", context=background()
+        )
         task.add_done_callback(lambda _: self._interrupted())
         self._search_task = task
 
@@ -205,6 +213,7 @@ class DeployManager:
         transport, search = self._enter()
         send = sender(endpoint, body, priority, self.router)
         pending = PendingDeploy(send, record, deadline, search, self.router, capacity)
+        pending.trace = self._callers.trace(endpoint, call_id=record.call_id)
         task = asyncio.create_task(
             self._run(pending, transport, leased=lease is not None),
             name="edgegap deploy",
@@ -214,12 +223,15 @@ class DeployManager:
         try:
             # Cancelling `asyncio.wait` does not cancel the task.
             await self._callers.wait(asyncio.wait({task}), deadline.at)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self._abandon(pending, task)
+            pending.report(error)
             raise
         if task.done() and not task.cancelled() and not pending.left:
             return task.result()
-        raise self._abandon_late(pending, task)
+        late = self._abandon_late(pending, task)
+        pending.report(late)
+        raise late
 
     def _warn_of_local_player(self, body: DeployRequest) -> None:
         if not self._warned and (address := local_player(body)):
@@ -502,9 +514,10 @@ class DeployManager:
 
     async def _fetch_logs(self, request_id: str) -> ContainerLogs | None:
         try:
-            return await self._callers.call(
-                FAILURE_LOGS, {"request_id": request_id}, timeout=LOGS_TIMEOUT
-            )
+            with caused_by(self.lifecycle.causes([request_id])):
+                return await self._callers.call(
+                    FAILURE_LOGS, {"request_id": request_id}, timeout=LOGS_TIMEOUT
+                )
         except EdgegapError as error:
             log.info(
                 "the logs of deployment %s could not be fetched: %s",
@@ -516,14 +529,19 @@ class DeployManager:
 
     def capacity(self, total: int) -> CapacityLimiter:
         """A cap on how many servers exist at once."""
-        return CapacityLimiter(self._callers, self.watcher.end_lists, total)
+        lists = self.watcher.end_lists
+        return CapacityLimiter(self._callers, lists, self.lifecycle, total)
 
-    def gone(self, request_id: str) -> None:
-        """A stop was accepted, or the server is gone."""
+    def gone(self, request_id: str, accepted: bool) -> None:
+        """A stop was accepted, or the server was gone before."""
         self.watcher.stopping(request_id)
         record = self.records.get(request_id)
         if record and record.state not in FINAL:
             record.on(Event.GONE)
+        if accepted:
+            self.lifecycle.stopped(request_id)
+        else:
+            self.lifecycle.ended(request_id, EndReason.GONE)
 
     def stopped(self, request_id: str, *, certain: bool) -> None:
         """A caller's own stop has succeeded.
@@ -534,7 +552,7 @@ class DeployManager:
         """
         record = self.claim(request_id)
         if certain or record.state is DeployState.RELEASED:
-            self.gone(request_id)
+            self.gone(request_id, True)
 
     async def ensure_stopped(
         self,
@@ -550,7 +568,7 @@ class DeployManager:
         self._callers.enter()
         self.claim(request_id)
         deadline = Deadline.after(seconds)
-        await ensure_stopped(
+        accepted = await ensure_stopped(
             self._callers,
             self.existence,
             request_id,
@@ -558,7 +576,7 @@ class DeployManager:
             timeout=seconds,
             refused_for=refused_for,
         )
-        self.gone(request_id)
+        self.gone(request_id, accepted)
         if wait:
             await self.watcher.ends.until(request_id, "gone", deadline.left())
 
@@ -696,7 +714,9 @@ class DeployManager:
         if search is None or transport is None or transport.closed or seconds <= 0:
             return ()
         look = search.check_all(seconds)
-        return (asyncio.create_task(look, name="edgegap tag check"),)
+        return (
+            asyncio.create_task(look, name="edgegap tag check", context=background()),
+        )
 
     async def _until_idle(
         self, end: float, more: Collection[asyncio.Task[None]]

@@ -13,6 +13,7 @@ from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.request import Attempt, Withdrawn
+from .._transport.trace import CAUSED_BY, CallTrace
 from ..endpoints import Endpoint
 from ..errors import (
     AllocationFailed,
@@ -76,6 +77,8 @@ class PendingDeploy:
         self.left: bool = False
         self.unknown: bool = False
         self.between_attempts: bool = False
+        # Of the call, whose attempts may end after it.
+        self.trace: CallTrace | None = None
         self._send, self._router, self._capacity = send, router, capacity
         # Of the latest attempt, for webhooks.
         self.nonce: str = ""
@@ -106,12 +109,15 @@ class PendingDeploy:
                 `MOST_ABSENT` attempts have started nothing.
             Withdrawn: it has started nothing, and must not be sent again.
         """
+        if self.trace:
+            # The task of the deploy has a context of its own.
+            CAUSED_BY.set((self.trace.call_id,))
         try:
-            return await self._attempts(transport, on_intent)
+            accepted = await self._until_accepted(transport, on_intent)
+            self.report(None)
+            return accepted
         except (Withdrawn, EdgegapError) as error:
-            if self._late:
-                return self._late
-            self._failed(error)
+            self.report(error)
             raise
         except GeneratorExit:
             # The loop has ended around it.
@@ -122,6 +128,22 @@ class PendingDeploy:
             raise
         finally:
             self._ended()
+
+    async def _until_accepted(
+        self, transport: Transport, on_intent: OnIntent | None
+    ) -> DeploymentAccepted:
+        try:
+            return await self._attempts(transport, on_intent)
+        except (Withdrawn, EdgegapError) as error:
+            if self._late:
+                return self._late
+            self._failed(error)
+            raise
+
+    def report(self, error: BaseException | None) -> None:
+        """The caller gets its server, or an error."""
+        if self.trace:
+            self.trace.end(error)
 
     async def _attempts(
         self, transport: Transport, on_intent: OnIntent | None
@@ -176,6 +198,8 @@ class PendingDeploy:
 
     def _answered(self, tag: str, request_id: str, event: Event) -> None:
         self.record.request_id = request_id
+        if self.trace:
+            self.trace.request_id = request_id
         self.record.on(event)
         if self.record.tagged:
             self.search.accepted(tag, self.record, request_id)
@@ -224,6 +248,8 @@ class PendingDeploy:
             DeployOutcomeUnknown: the search was inconclusive.
         """
         log.info("searching for the tag %s: %s", tag, cause)
+        if self.trace:
+            self.trace.lost = True
         try:
             return await self.search.resolve(tag, self.record)
         except Unresolved:
@@ -384,6 +410,7 @@ def sender(
             timeout=timeout,
             priority=priority,
             progress=pending,
+            trace=pending.trace,
         )
 
     return send

@@ -22,6 +22,8 @@ leases, changes no transition. Pure: no socket, no clock.
 from collections.abc import Callable, Mapping
 from enum import Enum
 
+from .._transport.trace import CALL_IDS
+
 
 class DeployState(Enum):
     """How far a deploy is."""
@@ -210,11 +212,15 @@ class DeployRecord:
         ready_after: seconds from then until it was known to be READY.
         hooked: each change of the server sends a webhook.
         nonce: of the attempt that started the server, in its webhooks.
+        call_id: the number of the call that has started the server, or that first
+            named it.
+        reported: what `on_event` was told of the server.
         on_final: called when nothing is running any more.
     """
 
     __slots__ = (
         "accepted_at",
+        "call_id",
         "claimed",
         "hooked",
         "last_event",
@@ -223,6 +229,7 @@ class DeployRecord:
         "not_found",
         "on_final",
         "ready_after",
+        "reported",
         "request_id",
         "seen_at",
         "sent_at",
@@ -255,6 +262,8 @@ class DeployRecord:
         # Answers in a row that say "not found", and when the first one came.
         self.not_found: tuple[int, float] = (0, 0.0)
         self.on_final: Callable[[], object] | None = None
+        self.call_id: int = next(CALL_IDS)
+        self.reported: tuple[str, ...] = ()
 
     @property
     def may_have_started(self) -> bool:

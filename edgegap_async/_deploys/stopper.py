@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from math import inf
 from typing import TypeAlias
 
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
+from .._transport.trace import CallTrace, background
 from ..endpoints import STOP
 from ..errors import (
     ApiError,
@@ -38,7 +40,9 @@ class Stopper:
         transport: makes the transport for the stops, which outlives `aclose`.
         existence: judges answers that say "not found".
         query: of each stop.
-        gone: called with the request_id of each server that was stopped.
+        gone: called with the request_id of each server that does not run any more, and
+            whether its stop was accepted. False: it was gone before.
+        causes: the numbers of the calls that a server belongs to.
         interrupted: called when a stop was cancelled before it was accepted.
     """
 
@@ -47,11 +51,12 @@ class Stopper:
         transport: Callable[[], Transport],
         existence: Existence,
         query: Query,
-        gone: Callable[[str], object],
+        gone: Callable[[str, bool], object],
+        causes: Callable[[Sequence[str]], Iterable[int]],
         interrupted: Callable[[], object],
     ) -> None:
         self._transport, self._existence = transport, existence
-        self._query = query
+        self._query, self._causes = query, causes
         self._gone, self._interrupted = gone, interrupted
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -62,6 +67,7 @@ class Stopper:
         task = self._tasks[request_id] = asyncio.create_task(
             self._stop(self._transport(), request_id),
             name=f"edgegap stop {request_id}",
+            context=background(self._causes([request_id])),
         )
         task.add_done_callback(lambda done: self._done(request_id, done))
         return task
@@ -70,9 +76,11 @@ class Stopper:
         """Stop a server. A 403 is retried: it may come from a firewall, and pass."""
         while True:
             try:
-                return await ensure_stopped(
+                accepted = await ensure_stopped(
                     transport, self._existence, request_id, self._query, timeout=None
                 )
+                self._gone(request_id, accepted)
+                return
             except Forbidden as error:
                 _log_retry(request_id, error, LONGEST_PAUSE)
                 await transport.wait(asyncio.sleep(LONGEST_PAUSE), None)
@@ -88,8 +96,6 @@ class Stopper:
                 error,
                 extra={"operation": STOP.call, "request_id": request_id},
             )
-        else:
-            self._gone(request_id)
 
     def resume(self, records: list[DeployRecord]) -> None:
         """Try each of these stops that no task is trying.
@@ -115,7 +121,7 @@ async def ensure_stopped(
     *,
     timeout: float | None,
     refused_for: float = inf,
-) -> None:
+) -> bool:
     """Return when a stop is accepted or the deployment is gone.
 
     Args:
@@ -124,36 +130,59 @@ async def ensure_stopped(
         timeout: seconds; None: no end.
         refused_for: seconds after the first refusal to give up.
 
+    Returns:
+        Whether the stop was accepted. False: the deployment was gone before.
+
     Raises:
         DeadlineExceeded: not within `timeout` seconds.
         EdgegapError: an error that no retry would mend, or the last refusal.
     """
+    trace = transport.trace(STOP, request_id)
+    with trace or nullcontext():
+        return await _retry_stop(
+            transport, existence, request_id, query, timeout, refused_for, trace
+        )
+
+
+async def _retry_stop(
+    transport: Transport,
+    existence: Existence,
+    request_id: str,
+    query: Query,
+    timeout: float | None,
+    refused_for: float,
+    trace: CallTrace | None,
+) -> bool:
     deadline = Deadline.after(timeout)
     pause, give_up_at = FIRST_PAUSE, inf
     while True:
         asked = loop_time()
         try:
-            await _send_stop(transport, request_id, query, deadline.left())
+            await _send_stop(transport, request_id, query, deadline.left(), trace)
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
             if await _means_gone(
                 transport, existence, request_id, error, asked, deadline
             ):
-                return
+                return False
             give_up_at = min(give_up_at, loop_time() + refused_for)
             if loop_time() >= give_up_at:
                 raise
             _log_retry(request_id, error, pause)
         else:
-            return
+            return True
         if not await transport.wait(asyncio.sleep(pause), deadline.at):
             raise _timeout_error(transport, request_id, timeout)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def _send_stop(
-    transport: Transport, request_id: str, query: Query, timeout: float | None
+    transport: Transport,
+    request_id: str,
+    query: Query,
+    timeout: float | None,
+    trace: CallTrace | None,
 ) -> None:
     try:
         await transport.call(
@@ -163,6 +192,7 @@ async def _send_stop(
             timeout=timeout,
             priority="background",
             repeat=False,
+            trace=trace,
         )
     except UnexpectedAnswer as error:
         # Any 2xx accepts the stop, whatever its body looks like, but for a page: that is

@@ -22,6 +22,7 @@ from math import inf
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import TAGS_PER_CALL
+from .._transport.trace import CAUSED_BY, background
 from .records import Records
 from .search_tags import (
     ABSENT_HOLD,
@@ -175,7 +176,11 @@ class TagSearch:
         if entry is None or entry.knowledge is Knowledge.CHECKED:
             return False
         if len(self.looks) < MOST_LOOKS:
-            look = asyncio.create_task(self._look(request_id), name="edgegap look")
+            look = asyncio.create_task(
+                self._look(request_id),
+                name="edgegap look",
+                context=background([entry.record.call_id]),
+            )
             self.looks.add(look)
             look.add_done_callback(self.looks.discard)
         return True
@@ -213,6 +218,7 @@ class TagSearch:
             tags = self._tags.due(began, others, probe=not self._closing)
             if tags:
                 self._searched_at = began
+                CAUSED_BY.set(_causes(tags))
                 try:
                     async with self._round:
                         await self._search(tags, began)
@@ -261,6 +267,7 @@ class TagSearch:
                 *self._tags.of(Knowledge.WATCHED),
                 *self._tags.of(Knowledge.QUARANTINED),
             ]
+            CAUSED_BY.set(_causes(entries))
             await self._check(entries, began, seconds)
 
     async def _check(
@@ -397,3 +404,8 @@ def _hold_capacity(record: DeployRecord) -> None:
     if release := record.on_final:
         loop = asyncio.get_running_loop()
         record.on_final = lambda: loop.call_later(ABSENT_HOLD, release)
+
+
+def _causes(entries: Iterable[SearchedTag]) -> tuple[int, ...]:
+    """The numbers of the calls that the tags belong to."""
+    return tuple(dict.fromkeys(entry.record.call_id for entry in entries))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from copy import copy
 from traceback import clear_frames
 from typing import Any, TypeAlias
@@ -40,7 +41,7 @@ from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
-from .trace import CallTrace
+from .trace import CallTrace, Reporter
 
 Timeout: TypeAlias = float | UnsetType | None
 
@@ -102,7 +103,11 @@ class Transport:
         kept = most_slots(limits.kept("deploy").rate)
         self._pool = Pool(http, self.connections, kept, headers, network)
         self._exchange = Exchange(self._pool, headers)
-        self._on_event = on_event
+        self.reporter: Reporter | None = (
+            Reporter(on_event, self._base.host_port_subcomponent or "")
+            if on_event
+            else None
+        )
         self.on_first_use: Callable[[], object] | None = None
         self._retry = retry
         self._retry_budget = RetryBudget(retry.budget)
@@ -127,6 +132,7 @@ class Transport:
         token: str | None = None,
         repeat: bool = True,
         progress: Progress | None = None,
+        trace: CallTrace | None = None,
     ) -> Coroutine[Any, Any, T]:
         """Call one operation of the API.
 
@@ -145,6 +151,8 @@ class Transport:
                 whether a 404 is the answer to the first attempt does it.
             progress: of a deploy. While a request of it is being sent, the deadline
                 does not cut it off.
+            trace: of a call that this is a part of; its owner ends it. None: this is a
+                call of its own.
 
         Raises:
             ValueError: an argument is wrong; nothing was sent.
@@ -163,11 +171,56 @@ class Transport:
             request = structs.replace(request, repeatable=False)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
-        if endpoint.renamed is None:
-            return self._call(request, path_params, priority)
-        url = build_url(self._base, endpoint.renamed, path_params, query)
-        renamed = structs.replace(request, endpoint=endpoint.renamed, url=url)
-        return self._follow_rename(request, renamed, path_params, priority)
+        renamed = None
+        if endpoint.renamed:
+            url = build_url(self._base, endpoint.renamed, path_params, query)
+            renamed = structs.replace(request, endpoint=endpoint.renamed, url=url)
+        if self.reporter and trace is None:
+            return self._call_traced(request, renamed, path_params, priority)
+        return self._call_either(request, renamed, path_params, priority, trace)
+
+    def trace(
+        self,
+        endpoint: Endpoint[B, T],
+        request_id: object = None,
+        *,
+        call_id: int | None = None,
+    ) -> CallTrace | None:
+        """Begin the trace of a call. None: nobody asks for events.
+
+        Args:
+            request_id: the deployment that the call is about.
+            call_id: its number; None: a new one.
+        """
+        if self.reporter is None:
+            return None
+        limiter = self.limiters[endpoint.limit.name]
+        return CallTrace(self.reporter, endpoint, limiter, request_id, call_id)
+
+    async def _call_traced(
+        self,
+        request: Request[B, T],
+        renamed: Request[B, T] | None,
+        path_params: Mapping[str, object],
+        priority: Priority,
+    ) -> T:
+        trace = self.trace(request.endpoint, path_params.get("request_id"))
+        with trace or nullcontext():
+            return await self._call_either(
+                request, renamed, path_params, priority, trace
+            )
+
+    def _call_either(
+        self,
+        request: Request[B, T],
+        renamed: Request[B, T] | None,
+        path_params: Mapping[str, object],
+        priority: Priority,
+        trace: CallTrace | None,
+    ) -> Coroutine[Any, Any, T]:
+        if renamed is None:
+            return self._call(request, path_params, priority, trace)
+        return self._follow_rename(request, renamed, path_params, priority, trace)
 
     async def _follow_rename(
         self,
@@ -175,13 +228,14 @@ class Transport:
         renamed: Request[B, T],
         path_params: Mapping[str, object],
         priority: Priority,
+        trace: CallTrace | None,
     ) -> T:
         """Call an operation under the path that the API serves it at."""
         endpoint = request.endpoint
         if endpoint in self._moved:
-            return await self._call(renamed, path_params, priority)
+            return await self._call(renamed, path_params, priority, trace)
         try:
-            return await self._call(request, path_params, priority)
+            return await self._call(request, path_params, priority, trace)
         except ApiError as error:
             if error.status not in MOVED:
                 raise
@@ -189,7 +243,7 @@ class Transport:
         if request.progress:
             request.progress.retrying()
         try:
-            answer = await self._call(renamed, path_params, priority)
+            answer = await self._call(renamed, path_params, priority, trace)
         except EdgegapError as error:
             # Under the first path.
             error.request_sent = True
@@ -207,16 +261,12 @@ class Transport:
         request: Request[B, T],
         path_params: Mapping[str, object],
         priority: Priority,
+        trace: CallTrace | None,
     ) -> T:
         endpoint = request.endpoint
         limiter = self.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
         permit = self._pool.permit(endpoint)
-        trace = (
-            None
-            if self._on_event is None
-            else CallTrace(self._on_event, endpoint, path_params, limiter)
-        )
         # Made with the first failure.
         state: RetryState | None = None
         failure: EdgegapError | None = None
@@ -226,7 +276,7 @@ class Transport:
                     request, limiter, ticket, priority, failure, permit
                 )
                 if trace:
-                    trace.attempt_started()
+                    trace.attempt_started(endpoint)
                 try:
                     repeated = state is not None and state.repeats > 0
                     status, answer = await self._exchange_once(
@@ -250,7 +300,7 @@ class Transport:
             permit.release()
             # Outside of the loop, after its end, nothing can be reported.
             if trace and not isinstance(error, GeneratorExit):
-                trace.call_failed(error)
+                trace.attempt_failed(error)
             raise
 
     def _prepare(

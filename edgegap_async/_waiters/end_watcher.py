@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from .._deploys.existence import Existence
+from .._deploys.lifecycle import Lifecycle
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import size
@@ -75,6 +76,7 @@ class EndWatcher:
         existence: judges answers that say "not found".
         lists: looks at many deployments.
         events: the last event of each deployment.
+        lifecycle: is told of each end.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class EndWatcher:
         existence: Existence,
         lists: EndLists,
         events: RecentEvents,
+        lifecycle: Lifecycle,
     ) -> None:
         self._transport, self._existence = transport, existence
+        self._lifecycle = lifecycle
         self._lists, self._events = lists, events
         self._loop = PollLoop("edgegap end watcher", transport, self)
         self._waiters: dict[tuple[str, Goal], EndWaiter] = {}
@@ -116,9 +120,15 @@ class EndWatcher:
             DeadlineExceeded: it does not end in time.
         """
         self._transport.enter()
-        known = self._events.end(request_id, gone=goal == "gone")
-        if known:
-            return known
+        reason = self._events.end(request_id, gone=goal == "gone") or await self._wait(
+            request_id, goal, timeout
+        )
+        self._lifecycle.ended(request_id, reason)
+        return reason
+
+    async def _wait(
+        self, request_id: str, goal: Goal, timeout: float | None
+    ) -> EndReason:
         waiter = self._waiters.get((request_id, goal)) or self._new(request_id, goal)
         handle = join(self._transport, waiter, timeout)
         self._loop.wake()
@@ -223,7 +233,9 @@ class EndWatcher:
         while len(self._polls) < MOST_POLLS and (waiter := self._next_status(now)):
             waiter.poll, waiter.polled_at = StatusPoll(), now
             waiter.poll_task = self._loop.begin(
-                self._polls, partial(self._poll_status, waiter)
+                self._polls,
+                partial(self._poll_status, waiter),
+                self._lifecycle.causes((waiter.request_id,)),
             )
         self._list_what_hangs(now)
         if self._looks or now < self._next_list or not self._lists.work(now):
@@ -233,7 +245,8 @@ class EndWatcher:
             self._by_list, key=lambda goal: self._by_list[goal].first_due()
         )
         if chunk := self._next_chunk(goal, now):
-            self._loop.begin(self._looks, partial(self._look, goal, chunk, now))
+            causes = self._lifecycle.causes(waiter.request_id for waiter in chunk)
+            self._loop.begin(self._looks, partial(self._look, goal, chunk, now), causes)
 
     def _list_what_hangs(self, now: float) -> None:
         """Look by lists at waiters whose status is not answered."""

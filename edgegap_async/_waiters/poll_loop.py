@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from typing import Protocol
 
 from .._transport.client import Transport
 from .._transport.request import Withdrawn
+from .._transport.trace import background
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 
@@ -58,7 +58,7 @@ class PollLoop:
         self._changed.set()
         if self._task is None:
             self._task = asyncio.create_task(
-                self._run(), name=self._name, context=Context()
+                self._run(), name=self._name, context=background()
             )
             self._task.add_done_callback(self._asleep)
 
@@ -66,13 +66,15 @@ class PollLoop:
         self,
         in_progress: set[asyncio.Task[None]],
         poll: Callable[[], Awaitable[None]],
+        causes: Iterable[int] = (),
     ) -> asyncio.Task[None]:
         """Begin a poll, from `Plan.plan`.
 
         Args:
             in_progress: holds its task until it has ended.
+            causes: the numbers of the calls that it is for.
         """
-        task = self._group.create_task(_logged(poll))
+        task = self._group.create_task(_logged(poll), context=background(causes))
         in_progress.add(task)
         self._polls.add(task)
 

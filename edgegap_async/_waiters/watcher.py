@@ -14,11 +14,19 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .._deploys.existence import Existence
+from .._deploys.lifecycle import Lifecycle
 from .._deploys.records import Records
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
-from ..errors import DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
-from ..models.deployment import ReadyDeployment
+from ..errors import (
+    ApiError,
+    DeploymentFailed,
+    DeploymentTerminated,
+    EdgegapError,
+    ReadyTimeout,
+    SessionClosed,
+)
+from ..models.deployment import EndReason, ReadyDeployment
 from ..probes import Probe
 from .end_lists import EndLists
 from .end_watcher import EndWatcher
@@ -55,6 +63,7 @@ class Watcher:
     Args:
         records: the records of the session's deployments.
         existence: decides whether a 404 means that a deployment is gone.
+        lifecycle: is told of servers that are READY, or have ended.
 
     Attributes:
         ends: the waiters for an end.
@@ -62,9 +71,14 @@ class Watcher:
     """
 
     def __init__(
-        self, transport: Transport, records: Records, existence: Existence
+        self,
+        transport: Transport,
+        records: Records,
+        existence: Existence,
+        lifecycle: Lifecycle,
     ) -> None:
         self._transport, self._records = transport, records
+        self._lifecycle = lifecycle
         self._schedule, self._health = Schedule(), FilterHealth()
         self._poller = Poller(transport, self._schedule, self._health, existence)
         self._loop = PollLoop("edgegap watcher", transport, self)
@@ -77,7 +91,7 @@ class Watcher:
         self._events = RecentEvents(records)
         self.end_lists: EndLists = EndLists(transport, existence)
         self.ends: EndWatcher = EndWatcher(
-            transport, existence, self.end_lists, self._events
+            transport, existence, self.end_lists, self._events, lifecycle
         )
         # Seconds from the acceptance of a deploy to READY.
         self._starts: deque[float] = deque(maxlen=STARTS)
@@ -89,9 +103,10 @@ class Watcher:
         self._events.receive(event, now)
         self._health.forget(request_id)
         self.ends.learn(request_id)
+        outcome = self._events.outcome(request_id, now)
+        self._report(request_id, outcome)
         if (waiter := self._schedule.waiters.get(request_id)) is None:
             return
-        outcome = self._events.outcome(request_id, now)
         if waiter.listed and isinstance(outcome, ReadyDeployment):
             # A later list should show the deployment. If so, the filter works, and no
             # status poll is needed to check it.
@@ -222,6 +237,7 @@ class Watcher:
         outcome = future.result() if future.done() and not future.cancelled() else None
         if outcome is None:
             return self._timeout_error(handle)
+        self._report(handle.waiter.request_id, outcome)
         if isinstance(outcome, ReadyDeployment):
             self._learn(outcome.request_id)
             return outcome
@@ -231,6 +247,16 @@ class Watcher:
         own = copy(outcome)
         own.__cause__ = outcome.__cause__
         return own
+
+    def _report(self, request_id: str, outcome: Outcome | None) -> None:
+        if isinstance(outcome, ReadyDeployment):
+            self._lifecycle.ready(request_id)
+        elif isinstance(outcome, DeploymentFailed):
+            self._lifecycle.ended(request_id, EndReason.FAILED)
+        elif isinstance(outcome, DeploymentTerminated):
+            not_found = isinstance(outcome.__cause__, ApiError)
+            reason = EndReason.GONE if not_found else EndReason.STOPPED
+            self._lifecycle.ended(request_id, reason)
 
     def _timeout_error(
         self, handle: WaitHandle[Outcome], *, probing: bool = False
@@ -273,26 +299,35 @@ class Watcher:
             if waiter is None:
                 break
             waiter.poll_task = self._loop.begin(
-                self._single, partial(self._poll_status, waiter)
+                self._single,
+                partial(self._poll_status, waiter),
+                self._lifecycle.causes((waiter.request_id,)),
             )
         if not health.lists_work(now):
             return
         if not health.filters_trusted(now):
             if not self._lists and (waiters := schedule.next_sweep(now)):
-                self._loop.begin(
-                    self._lists, partial(self._poller.sweep, waiters, filtered=False)
-                )
+                sweep = partial(self._poller.sweep, waiters, filtered=False)
+                self._begin_list(sweep, waiters)
             return
         while len(self._lists) < (1 if health.failing else MOST_LISTS) and (
             poll := self._next_list(now)
         ):
-            self._loop.begin(self._lists, poll)
+            self._begin_list(*poll)
+
+    def _begin_list(
+        self, poll: Callable[[], Awaitable[None]], request_ids: Iterable[str]
+    ) -> None:
+        self._loop.begin(self._lists, poll, self._lifecycle.causes(request_ids))
 
     def next_due(self, now: float) -> float:
         """When the next poll may be due."""
         return self._schedule.next_due(now)
 
-    def _next_list(self, now: float) -> Callable[[], Awaitable[None]] | None:
+    def _next_list(
+        self, now: float
+    ) -> tuple[Callable[[], Awaitable[None]], Iterable[str]] | None:
+        """The list that is due, and the deployments that it is for."""
         rest: tuple[ListState, ...] = (
             ("any", "error")
             if self._poller.ready_lists >= self._schedule.lists_between
@@ -301,8 +336,8 @@ class Watcher:
         for state in (*rest, "ready"):
             if chunk := self._schedule.next_list(now, self._health.room, state):
                 if state == "any":
-                    return partial(self._poller.sweep, chunk, filtered=True)
-                return partial(self._poller.poll_list, chunk, state)
+                    return partial(self._poller.sweep, chunk, filtered=True), chunk
+                return partial(self._poller.poll_list, chunk, state), chunk
         return None
 
     async def _poll_status(self, waiter: ReadyWaiter) -> None:

@@ -34,26 +34,26 @@ def test_the_prometheus_example_counts_attempts_and_calls(
 ) -> None:
     registry = result_of_main("metrics_prometheus.py", monkeypatch)
     samples = [sample for family in registry.collect() for sample in family.samples]
+    values = {
+        (sample.name, *sample.labels.values()): sample.value for sample in samples
+    }
     counts = {
-        (sample.name, *sample.labels.values()): sample.value
-        for sample in samples
-        # The tags of the deploys are looked at in the background.
-        if sample.name.endswith("_total")
-        and "deployments.list" not in sample.labels.values()
+        labels: value
+        for labels, value in values.items()
+        if labels[0].endswith("_total") and labels[1] == "deployments.deploy"
     }
     assert counts == {
         ("edgegap_attempts_total", "deployments.deploy", "202"): 20,
         ("edgegap_attempts_total", "deployments.deploy", "429"): 2,
-        ("edgegap_attempts_total", "deployments.status", "200"): 20,
-        ("edgegap_attempts_total", "deployments.status", "503"): 3,
-        ("edgegap_calls_total", "deployments.deploy", "202"): 20,
-        ("edgegap_calls_total", "deployments.status", "200"): 20,
+        ("edgegap_calls_total", "deployments.deploy", "ok", "user"): 20,
     }
-    values = {
-        (sample.name, *sample.labels.values()): sample.value for sample in samples
-    }
-    assert values["edgegap_queued_seconds_count", "status"] == 20
-    assert 20 / 20 < values["edgegap_queued_seconds_sum", "status"] < 20
+    assert values["edgegap_servers_total", "ready", "ready"] == 20
+    assert values["edgegap_ready_seconds_count",] == 20
+    assert 20 * 2 < values["edgegap_ready_seconds_sum",] < 20 * 7
+    assert values["edgegap_attempts_total", "deployments.status", "503"] == 3
+    # The polls for the waiters.
+    assert values["edgegap_calls_total", "deployments.list", "ok", "session"] > 0
+    assert values["edgegap_queued_seconds_count", "deploy"] == 20
     assert values["edgegap_round_trip_seconds_count", "deployments.deploy"] == 22
     assert (values["edgegap_rate", "deploy"], values["edgegap_rate", "status"]) == (
         40,
@@ -72,9 +72,14 @@ def test_the_opentelemetry_example_records_a_span_for_each_event(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spans = result_of_main("traces_opentelemetry.py", monkeypatch)
-    *events, match = [span for span in spans if "deployments.list" not in span.name]
+    (match,) = [span for span in spans if span.name == "start a match"]
+    events = [span for span in spans if span is not match]
+    # The polls too, which the session sends by itself.
+    assert {span.parent.span_id for span in events} == {match.context.span_id}
+    requests = [span for span in events if "http.request.method" in span.attributes]
     assert [
-        (span.name, span.attributes["http.response.status_code"]) for span in events
+        (span.name, span.attributes["http.response.status_code"])
+        for span in requests[:5]
     ] == [
         ("deployments.deploy attempt", 202),
         ("deployments.deploy call", 202),
@@ -82,14 +87,16 @@ def test_the_opentelemetry_example_records_a_span_for_each_event(
         ("deployments.status attempt", 200),
         ("deployments.status call", 200),
     ]
-    assert match.name == "start a match"
-    assert {span.parent.span_id for span in events} == {match.context.span_id}
-    assert [span.status.is_ok for span in events] == [True, True, False, True, True]
-    seconds = [(span.end_time - span.start_time) / 1e9 for span in events]
+    oks = [span.status.is_ok for span in requests]
+    assert oks == [True, True, False] + [True] * (len(oks) - 3)
+    seconds = [(span.end_time - span.start_time) / 1e9 for span in requests]
     for attempts, call in ((slice(0, 1), 1), (slice(2, 4), 4)):
         assert all(0.02 <= attempt <= 0.06 for attempt in seconds[attempts])
-        queued = events[call].attributes["edgegap.queued"]
+        queued = requests[call].attributes["edgegap.queued"]
         assert seconds[call] == pytest.approx(sum(seconds[attempts]) + queued, abs=1e-5)
+    (ready,) = [span for span in events if span.name == "server ready"]
+    assert 2 < (ready.end_time - ready.start_time) / 1e9 < 7
+    events = [span for span in events if "deployments.list" not in span.name]
     assert len({span.attributes["edgegap.request_id"] for span in events}) == 1
     out = capsys.readouterr().out
     assert [line[:27].strip() for line in out.splitlines()] == [

@@ -1,0 +1,67 @@
+"""Reports what becomes of servers to `on_event`: ready, stopped, ended, each once."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from .._transport.client import Transport
+from .._transport.deadlines import loop_time
+from ..events import Event
+from ..models.deployment import EndReason
+from .records import Records
+
+
+class Lifecycle:
+    """What the session learns of its servers.
+
+    Args:
+        records: know the call that each server belongs to.
+    """
+
+    def __init__(self, transport: Transport, records: Records) -> None:
+        self._reporter, self._records = transport.reporter, records
+
+    def causes(self, request_ids: Iterable[str]) -> list[int]:
+        """The numbers of the calls for which the session asks about deployments."""
+        if self._reporter is None:
+            return []
+        records = map(self._records.get, request_ids)
+        return [record.call_id for record in records if record]
+
+    def ready(self, request_id: str) -> None:
+        """A server is READY."""
+        self._report("ready", request_id, "ready")
+
+    def stopped(self, request_id: str) -> None:
+        """The API has accepted a stop of this session."""
+        self._report("stopped", request_id, "stopped")
+
+    def ended(self, request_id: str, reason: EndReason) -> None:
+        """A server has ended."""
+        record = self._records.get(request_id)
+        if record and "stopped" in record.reported:
+            # "Not found" is what becomes of a server that was stopped.
+            reason = EndReason.STOPPED
+        self._report("ended", request_id, reason.value)
+
+    def _report(
+        self, kind: Literal["ready", "stopped", "ended"], request_id: str, outcome: str
+    ) -> None:
+        if self._reporter is None:
+            return
+        record = self._records.of(request_id)
+        if kind in record.reported:
+            return
+        record.reported = (*record.reported, kind)
+        seconds = None
+        if kind == "ready" and record.accepted_at is not None:
+            seconds = loop_time() - (record.sent_at or record.accepted_at)
+        self._reporter.report(
+            Event(
+                kind=kind,
+                call_id=record.call_id,
+                host=self._reporter.host,
+                outcome=outcome,
+                seconds=seconds,
+                request_id=request_id,
+            )
+        )
