@@ -82,6 +82,7 @@ LAYERS = [
         "_deploys.webhook_router",
     ),
     ("_deploys.handled", "_deploys.pending"),
+    ("_deploys.filter_proof",),
     ("_deploys.find",),
     ("_deploys.manager", "_deploys.reap"),
     ("_deploys.batch",),

@@ -7,7 +7,7 @@ from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
 from ..errors import EdgegapError, Incomplete
 from ..models.deployment import DeploymentSummary
-from .find import MOST_NAMED, Finder, Wanted
+from .find import MOST_NAMED, Finder, Wanted, has_any_tag
 
 # Seconds between two sweeps: lists may lag behind deploys.
 PAUSE = 1.0
@@ -22,7 +22,7 @@ async def reap(
     deadline: Deadline,
 ) -> tuple[DeploymentSummary, ...]:
     """Stop each server as soon as it is found, until a sweep finds no other one and the
-    search window has passed.
+    search window has passed. Its status has to confirm the tags that the list shows.
 
     Args:
         stop: stops a deployment; None: only find them.
@@ -38,28 +38,31 @@ async def reap(
     found: Found = {}
     failed: dict[str, EdgegapError] = {}
 
-    async def stop_one(request_id: str) -> None:
+    async def stop_one(row: DeploymentSummary) -> None:
         try:
-            if stop:
-                await stop(request_id)
+            if await has_any_tag(transport, row, tags, deadline):
+                found[row.request_id] = row
+                if stop:
+                    await stop(row.request_id)
         except EdgegapError as error:
-            failed[request_id] = error
+            failed[row.request_id] = error
 
+    finder = Finder(transport, Wanted(tags), deadline)
     missing: EdgegapError | None = None
     async with asyncio.TaskGroup() as stops:
 
         def take(row: DeploymentSummary) -> None:
-            found[row.request_id] = row
-            stops.create_task(stop_one(row.request_id))
+            stops.create_task(stop_one(row))
 
         try:
-            await _sweep_until_steady(transport, tags, found, take, window, deadline)
+            await _sweep_until_steady(transport, finder, take, window, deadline)
         except EdgegapError as error:
             missing = error
-    if missing and not found:
+    if missing and not (found or failed):
         raise missing
     if missing or failed:
-        raise _incomplete(found, failed, missing) from missing or next(
+        done = "stopped" if stop else "checked"
+        raise _incomplete(found, failed, missing, done) from missing or next(
             iter(failed.values())
         )
     return tuple(found.values())
@@ -67,23 +70,22 @@ async def reap(
 
 async def _sweep_until_steady(
     transport: Transport,
-    tags: frozenset[str],
-    found: Found,
+    finder: Finder,
     take: Callable[[DeploymentSummary], None],
     window: float,
     deadline: Deadline,
 ) -> None:
     ends = loop_time() + window
     while True:
-        asked, known = loop_time(), len(found)
+        asked, news = loop_time(), False
         missing: Incomplete | None = None
         try:
-            async for row in Finder(transport, Wanted(tags), deadline).rows():
-                if row.request_id not in found:
-                    take(row)
+            async for row in finder.rows():
+                news = True
+                take(row)
         except Incomplete as error:
             missing = error
-        if asked >= ends and len(found) == known:
+        if asked >= ends and not news:
             if missing:
                 raise missing
             return
@@ -92,17 +94,19 @@ async def _sweep_until_steady(
 
 
 def _incomplete(
-    found: Found, failed: Mapping[str, EdgegapError], missing: EdgegapError | None
+    found: Found,
+    failed: Mapping[str, EdgegapError],
+    missing: EdgegapError | None,
+    done: str,
 ) -> Incomplete:
     parts: list[str] = []
+    total = len({*found, *failed})
     if failed:
         some = [f"{it} ({error})" for it, error in list(failed.items())[:MOST_NAMED]]
         more = len(failed) - len(some)
         named = ", ".join(some) + (f" and {more} more" if more else "")
-        parts.append(f"{len(failed)} of {len(found)} were not stopped: {named}")
+        parts.append(f"{len(failed)} of {total} were not {done}: {named}")
     if missing:
-        parts.append(
-            f"there may be more than the {len(found)} that were found: {missing}"
-        )
+        parts.append(f"there may be more than the {total} that were found: {missing}")
     stopped = [row for it, row in found.items() if it not in failed]
     return Incomplete("; ".join(parts), stopped=stopped, not_stopped=failed)

@@ -145,7 +145,8 @@ async def test_only_deployments_that_are_old_enough_are_found(
     age: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [ready("old", 2), ready("young", 1), ready("ageless", None)]
-    async with listing(rows, {}) as edgegap:
+    statuses = {row["request_id"]: {"tags": ["a"]} for row in rows}
+    async with listing(rows, statuses) as edgegap:
         assert await found(edgegap, older_than=age) == ["old"]
         assert await found(edgegap, older_than=0, tags=["a"]) == ["old", "young"]
     assert [record.message for record in caplog.records] == 2 * [
