@@ -1,7 +1,9 @@
 """Fixtures of all tests: virtual time, and a check that nothing is left behind."""
 
 import asyncio
+import gc
 import inspect
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -12,21 +14,30 @@ from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
+from support.each_choice import each_choice
 
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
 # On a busy machine, the time of an example has no meaning.
 settings.register_profile(
-    "here", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "full", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("here")
+# Each run makes other examples, so many runs find what one run of 100 examples does.
+settings.register_profile("default", settings.get_profile("full"), max_examples=25)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also run the tests that .ci/full adds"
     )
+
+
+def values_of(item: pytest.Function) -> dict[str, int]:
+    """Return the parameters of a case. Not all values are hashable, but the cases of a
+    test share them.
+    """
+    return {name: id(value) for name, value in item.callspec.params.items()}
 
 
 def pytest_collection_modifyitems(
@@ -37,13 +48,37 @@ def pytest_collection_modifyitems(
     """
     if config.getoption("--full"):
         return
-    left_out = [item for item in items if item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("full")]
+    left = [item for item in items if not item.get_closest_marker("full")]
+    cases: defaultdict[str, list[Any]] = defaultdict(list)
+    for item in left:
+        if item.get_closest_marker("each_choice"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    kept = {
+        function[at]
+        for function in cases.values()
+        for at in each_choice([values_of(item) for item in function])
+    }
+    further = {item for function in cases.values() for item in function} - kept
+    chosen = [item for item in left if item not in further]
+    config.hook.pytest_deselected(items=[*({*items} - {*chosen})])
+    items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of garbage collections. With thousands of cases, each
+    collection of a test took a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full" if config.getoption("--full") else "default")
     config.addinivalue_line("markers", "full: run by .ci/full alone")
+    config.addinivalue_line(
+        "markers",
+        "each_choice: run each value of each parameter; .ci/full adds combinations",
+    )
     config.addinivalue_line(
         "markers", "real_time: runs on asyncio's own loop and clock"
     )

@@ -33,10 +33,12 @@ JITTER = (0.0, 0.008)
 @pytest.mark.parametrize(
     ("enforcement", "burst"),
     [
-        ("fixed-window", None),
         ("sliding-window", None),
-        ("token-bucket", None),
         ("spacing", 1),
+        *(
+            pytest.param(it, None, marks=pytest.mark.full)
+            for it in ("fixed-window", "token-bucket")
+        ),
     ],
 )
 async def test_400_deploys_run_at_the_full_rate_without_a_429(
@@ -103,6 +105,7 @@ async def test_the_server_of_a_failed_match_is_stopped(
     assert f"stopped: {len(failed)} servers" in output.err
 
 
+@pytest.mark.slow
 async def test_the_timeout_starts_when_each_deploy_is_sent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -129,6 +132,7 @@ async def test_a_deploy_slower_than_the_timeout_is_not_awaited() -> None:
     assert len(simulator.stopped()) == 2
 
 
+@pytest.mark.slow
 async def test_without_a_timeout_a_launch_waits_without_end() -> None:
     assert await launch_matches(Simulator(ready_after=(900, 900)), 1, timeout=None) == 0
 

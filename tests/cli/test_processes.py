@@ -48,6 +48,7 @@ def program(*args: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_simulate_prints_its_url_first_and_its_counts_last() -> None:
     options = (
         "--token",
@@ -123,6 +124,7 @@ def test_ctrl_c_stops_the_launched_servers(loop: str) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
 def test_a_closed_pipe_prints_no_traceback(edgegap_simulator: Simulator) -> None:
     account = {

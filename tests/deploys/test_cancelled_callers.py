@@ -69,6 +69,7 @@ def test_cancelling_a_block_in_any_turn_leaves_no_server(
     assert turns > 10
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])
@@ -80,6 +81,7 @@ def test_closing_in_any_turn_leaves_no_server(
     assert {type(error) for error in errors} & {SessionClosed, DeployOutcomeUnknown}
 
 
+@pytest.mark.slow
 async def test_a_cancelled_queued_deploy_starts_nothing() -> None:
     async with owning(timeout=600) as (edgegap, sim):
         calls = [asyncio.ensure_future(deploy(edgegap)) for _ in range(2000)]

@@ -75,6 +75,7 @@ async def closes(edgegap: EdgegapSession, _: Simulator) -> None:
     await asyncio.gather(attempt, return_exceptions=True)
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize(
@@ -138,6 +139,7 @@ async def test_a_whole_session_in_an_anyio_scope_is_closed(seconds: float) -> No
         assert forgotten(sim, mine) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.real_time
 async def test_a_stop_that_never_succeeds_is_named_after_cleanup_timeout() -> None:
     async with Simulator(

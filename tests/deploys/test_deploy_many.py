@@ -133,6 +133,7 @@ class TestTime:
             assert settled.seconds == pytest.approx(min(ready_after + 4, 5), abs=1.5)
             assert sim.arrivals("status") > 0
 
+    @pytest.mark.slow
     async def test_without_a_timeout_the_wait_has_no_end(self) -> None:
         async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):
             (settled,) = await outcomes_of(edgegap, requests(1), ready_timeout=None)
@@ -187,6 +188,7 @@ class TestRate:
                     assert len(sim.deployed()) <= 600
                     outcomes.withdraw(until_ready=False)
 
+    @pytest.mark.slow
     async def test_ten_thousand_requests_need_few_tasks(self) -> None:
         read: list[DeployRequest] = []
 
@@ -205,6 +207,7 @@ class TestRate:
                 assert len(asyncio.all_tasks()) < 500
                 assert len(read) <= len(sim.deployed()) + 202
 
+    @pytest.mark.slow
     async def test_untaken_outcomes_bound_the_servers_that_are_started(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
             async with edgegap.deployments.deploy_many(

@@ -205,6 +205,8 @@ async def is_late(outcomes: DeployStream) -> None:
         await asyncio.sleep(100)
 
 
+@pytest.mark.slow
+@pytest.mark.each_choice
 @pytest.mark.parametrize("until_ready", [True, False])
 @pytest.mark.parametrize(
     ("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)]

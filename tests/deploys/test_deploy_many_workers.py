@@ -70,6 +70,7 @@ async def handled_by_workers(
     return good, bad
 
 
+@pytest.mark.each_choice
 @failures
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.1])
 async def test_the_server_of_a_worker_that_failed_is_stopped_with_its_block(
@@ -160,6 +161,7 @@ async def test_outcomes_taken_with_a_time_out_are_handled_by_who_has_waited(
         assert sim.stopped() == ({taken[-1]} if fails else set())
 
 
+@pytest.mark.slow
 async def test_a_task_that_takes_many_outcomes_stays_small() -> None:
     async with (
         owning(options={**INSTANT, "enforcement": "off"}, limits=None) as (edgegap, _),

@@ -47,6 +47,8 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.each_choice
 @pytest.mark.parametrize("others", [0, 120])
 @pytest.mark.parametrize("faults", FAULTS, ids=str)
 async def test_deployments_are_found_by_tag_and_application(

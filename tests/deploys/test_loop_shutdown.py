@@ -85,14 +85,19 @@ async def one(program: Program, edgegap: Any) -> None:
 
 
 PROGRAMS = [
-    deployed,
     ran,
     many,
-    left_by_its_caller,
-    in_a_fleet,
-    unclosed,
-    unclosed_many,
     unclosed_among_callers,
+    *(
+        pytest.param(program, marks=pytest.mark.full)
+        for program in (
+            deployed,
+            left_by_its_caller,
+            in_a_fleet,
+            unclosed,
+            unclosed_many,
+        )
+    ),
 ]
 
 

@@ -59,6 +59,7 @@ less = pytest.mark.parametrize("faults", LESS.values(), ids=LESS)
 warm = pytest.mark.parametrize("before", [0, 1, 8])
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @less
 @warm
@@ -355,6 +356,7 @@ async def test_a_caller_that_has_given_up_can_claim_its_server(kind: str) -> Non
         assert sim.running() == {request_id}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [150, 1500])
 async def test_a_burst_of_own_servers_does_not_prove_the_order(neighbours: int) -> None:
     bad = [Fault("list", "filters-ignored"), Fault("list", "order-oldest-first")]

@@ -148,6 +148,7 @@ async def test_a_gateway_that_answers_every_stop_never_stops_a_server(
         assert sim.running() == {request_id}
 
 
+@pytest.mark.each_choice
 @gateways
 @pytest.mark.parametrize("faults", [(), ("filters-ignored",), ("filters-empty",)])
 async def test_a_wait_outlasts_a_gateway(kind: str, faults: tuple[str, ...]) -> None:
@@ -201,6 +202,7 @@ async def test_without_a_list_only_the_form_of_the_api_counts(
             assert isinstance(await failure(stopping), DeadlineExceeded)
 
 
+@pytest.mark.slow
 async def test_many_stops_share_the_lists_that_confirm_them() -> None:
     """A gateway answers all, and all are gone."""
     async with owning(options={"neighbours": 3, "stop_takes": 0.0}) as (edgegap, sim):

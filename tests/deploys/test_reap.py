@@ -23,17 +23,24 @@ from edgegap_async.errors import (
 from edgegap_async.simulator import Fault, Simulator
 
 UNRELIABLE_FILTERS = [[], ["filters-ignored"], ["filters-refused"], ["filters-empty"]]
-unreliable_filters = pytest.mark.parametrize(
-    "faults",
-    [
-        [Fault("list", kind, fields=fields) for kind in kinds]
-        for kinds in UNRELIABLE_FILTERS
-        for fields in ((), ("tags",))
-    ][1:],
-    ids=lambda faults: (
-        f"{faults[0].kind}-{len(faults[0].fields)}" if faults else "sound"
-    ),
-)
+FAULTS = [
+    [Fault("list", kind, fields=fields) for kind in kinds]
+    for kinds in UNRELIABLE_FILTERS
+    for fields in ((), ("tags",))
+][1:]
+
+
+def filters(*faults: Any) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "faults",
+        faults,
+        ids=lambda faults: (
+            f"{faults[0].kind}-{len(faults[0].fields)}" if faults else "sound"
+        ),
+    )
+
+
+unreliable_filters = filters(*FAULTS)
 
 
 async def started(edgegap: EdgegapSession, **tags: int) -> dict[str, set[str]]:
@@ -88,7 +95,10 @@ async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> N
 
 
 @pytest.mark.slow
-@unreliable_filters
+@filters(
+    *FAULTS[:2],
+    *(pytest.param(faults, marks=pytest.mark.full) for faults in FAULTS[2:]),
+)
 async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
     faults: list[Fault],
 ) -> None:
@@ -110,6 +120,7 @@ async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
         assert sim.stopped() == set()
 
 
+@pytest.mark.slow
 async def test_an_incomplete_list_is_an_error() -> None:
     """A list with more pages than a sweep reads must not pass for a complete one."""
     options: dict[str, Any] = {"enforcement": "off", "max_page_size": 5}
@@ -243,6 +254,7 @@ async def test_a_single_tag_that_is_too_long_for_the_server_is_an_error() -> Non
             await edgegap.deployments.reap(["x" * 40])
 
 
+@pytest.mark.slow
 async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
     """A gateway answers 404 to the stops of 300 old servers, and lists take few IDs."""
     gateway = Fault("stop", "404-text", times=300)
@@ -296,6 +308,8 @@ async def test_servers_that_lists_show_late_are_stopped(lag: float) -> None:
         assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
 
 
+@pytest.mark.slow
+@pytest.mark.each_choice
 @pytest.mark.parametrize("page_size", [5, 20, 100])
 @pytest.mark.parametrize("others", [0, 150])
 async def test_every_server_of_many_pages_is_stopped(
@@ -343,6 +357,7 @@ async def test_a_filter_on_tags_is_tested_although_nobody_has_tags(
             assert sim.arrivals("list") - before < 50
 
 
+@pytest.mark.slow
 async def test_many_servers_take_as_long_as_their_stops_need() -> None:
     options = {"enforcement": "off"}
     async with owning(options=options, limits=Limits(other=20)) as (edgegap, sim):
@@ -354,6 +369,7 @@ async def test_many_servers_take_as_long_as_their_stops_need() -> None:
         assert loop.time() - began > 70
 
 
+@pytest.mark.slow
 async def test_a_timeout_says_what_is_missing() -> None:
     options = {"enforcement": "off"}
     async with owning(options=options, limits=Limits(other=10)) as (edgegap, sim):

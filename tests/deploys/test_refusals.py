@@ -101,6 +101,7 @@ async def refused(call: Any) -> ApiError | UnexpectedAnswer:
     return caught.value
 
 
+@pytest.mark.each_choice
 @once
 @refusals
 @pytest.mark.parametrize("call", [deploy, fleet_deploy])

@@ -20,6 +20,7 @@ LATE = [
 each_kind = pytest.mark.parametrize(("kind", "seconds"), [*TWICE, *LATE])
 
 
+@pytest.mark.each_choice
 @each_kind
 @pytest.mark.parametrize("warm", [False, True])
 async def test_a_second_server_of_a_deploy_is_stopped(
@@ -75,6 +76,7 @@ async def test_closing_looks_for_second_servers_once() -> None:
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.slow
 async def test_forty_deploys_a_second_cost_few_lists() -> None:
     async with owning() as (edgegap, sim):
         many = edgegap.deployments.deploy_many(requests(1200), until_ready=False)

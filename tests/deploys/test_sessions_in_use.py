@@ -69,7 +69,13 @@ def said() -> Iterator[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "enter", [in_running, in_a_fleet, in_adopt, in_a_fleets_adopt, in_deploy_many]
+    "enter",
+    [
+        in_running,
+        in_a_fleets_adopt,
+        in_deploy_many,
+        *(pytest.param(it, marks=pytest.mark.full) for it in (in_a_fleet, in_adopt)),
+    ],
 )
 async def test_a_block_keeps_its_session_open(
     enter: Callable[[EdgegapSession, str], Block],
@@ -91,6 +97,7 @@ async def test_a_block_keeps_its_session_open(
         assert len(sim.running()) == len(mine) + (enter is in_deploy_many)
 
 
+@pytest.mark.slow
 async def test_a_wait_for_many_keeps_its_session_open() -> None:
     async with owning(options={"ready_after": (30.0, 30.0)}) as (edgegap, sim):
         ids = [(await deploy(edgegap)).request_id for _ in range(3)]
@@ -131,6 +138,7 @@ async def test_a_namespace_keeps_its_session_open(name: str) -> None:
             assert len(texts) == 1
 
 
+@pytest.mark.slow
 async def test_a_call_in_progress_keeps_its_session_open() -> None:
     async with owning(options={"ready_after": (60.0, 60.0)}) as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id

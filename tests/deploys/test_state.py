@@ -28,14 +28,15 @@ each_way = pytest.mark.parametrize(
 
 
 @each_way
-@pytest.mark.parametrize(("state", "event"), list(product(S, E)))
+@pytest.mark.parametrize("state", S)
 def test_only_transitions_of_the_table_are_possible(
-    state: S, event: E, wanted: bool, tagged: bool
+    state: S, wanted: bool, tagged: bool
 ) -> None:
-    if event in TRANSITIONS[state]:
-        assert next_state(state, event, wanted=wanted, tagged=tagged) in S
-    else:
-        with pytest.raises(RuntimeError, match="can't take"):
+    for event in E:
+        if event in TRANSITIONS[state]:
+            assert next_state(state, event, wanted=wanted, tagged=tagged) in S
+            continue
+        with pytest.raises(RuntimeError, match=f"can't take: {event.value}"):
             next_state(state, event, wanted=wanted, tagged=tagged)
 
 

@@ -29,6 +29,7 @@ async def stop_as_others_do(sim: Simulator, request_id: str) -> None:
         await other.deployments.stop(request_id)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("after", [0, 100])
 @pytest.mark.parametrize("many", [1, 12])
 async def test_a_stop_by_somebody_else_is_told(after: float, many: int) -> None:
@@ -162,6 +163,7 @@ async def test_a_wait_for_an_end_has_a_timeout_and_ends_with_the_session() -> No
         await block.__aexit__(None, None, None)
 
 
+@pytest.mark.slow
 async def test_a_hundred_servers_in_use_cost_a_few_requests() -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):
 

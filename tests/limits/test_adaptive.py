@@ -74,10 +74,15 @@ def port(simulator: Simulator) -> int:
 @pytest.mark.parametrize(
     ("rule", "refusals", "share"),
     [
-        ("fixed-window", 25, 0.93),
         ("sliding-window", 20, 0.93),
-        ("token-bucket", 45, 0.93),
-        ("spacing", 40, 0.75),
+        *(
+            pytest.param(*it, marks=pytest.mark.full)
+            for it in (
+                ("fixed-window", 25, 0.93),
+                ("token-bucket", 45, 0.93),
+                ("spacing", 40, 0.75),
+            )
+        ),
     ],
 )
 async def test_a_limit_lower_than_documented_is_found(
@@ -115,6 +120,7 @@ async def test_a_limit_lower_than_documented_is_found(
         assert len(lifted.deployed()) >= 0.9 * 40 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["sliding-window", "spacing"])
 async def test_a_limit_lifted_under_load_is_found_and_held(
     rule: Enforcement,
@@ -141,6 +147,7 @@ async def test_a_limit_lifted_under_load_is_found_and_held(
         await edgegap.aclose()
 
 
+@pytest.mark.slow
 async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
     simulator = Simulator(
         enforcement="off", delay_before=(0.15, 0.15), delay_after=(0.15, 0.15)
@@ -346,6 +353,7 @@ def test_usage_works_after_the_loop_has_ended() -> None:
     assert used(edgegap).why == usage.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "early", "least", "most"),
     [

@@ -57,11 +57,12 @@ def deployed(edgegap: EdgegapSession) -> Awaitable[object]:
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("status", status),
         ("status", cancelled_status),
-        ("list", listed),
-        ("other", lost_attempts),
         ("deploy", deployed),
+        *(
+            pytest.param(*it, marks=pytest.mark.full)
+            for it in (("status", status), ("list", listed), ("other", lost_attempts))
+        ),
     ],
 )
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_no_second_sees_more_than_the_limit(
     assert busiest_second(run(carry_out(calls, stalls, made(rate, burst)))) <= rate
 
 
+@pytest.mark.slow
 @plans
 @given(
     st.lists(ADMITTED, min_size=5, max_size=30), STALLS, st.sampled_from([None, 1, 9])

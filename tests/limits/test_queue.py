@@ -89,6 +89,7 @@ async def arrived(
     return load, names
 
 
+@pytest.mark.slow
 async def test_under_full_load_the_background_gets_a_tenth() -> None:
     _, names = await arrived(
         lambda load: [load.caller(each) for each in PRIORITIES for _ in range(30)]
@@ -100,6 +101,7 @@ async def test_under_full_load_the_background_gets_a_tenth() -> None:
     assert all(ten == {"foreground": 9, "background": 1} for ten in tens[10:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, 1])
 async def test_the_background_gets_all_slots_that_the_foreground_does_not_use(
     others: int,

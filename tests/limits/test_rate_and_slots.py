@@ -235,6 +235,7 @@ def test_a_slot_that_comes_back_early_wakes_a_waiter(end: str) -> None:
     assert run(wait()) == pytest.approx(4.002 if end == "answered" else 3, abs=0.001)
 
 
+@pytest.mark.slow
 @plans
 @given(st.lists(moments(2), min_size=2, max_size=30), STALLS)
 def test_a_session_sends_in_the_order_of_its_calls(

@@ -60,6 +60,7 @@ def started(calls: int, edgegap: EdgegapSession) -> list[asyncio.Future[object]]
     return [asyncio.ensure_future(GET(edgegap)) for _ in range(calls)]
 
 
+@pytest.mark.slow
 async def test_two_sessions_under_full_load_share_one_limit() -> None:
     way = (0.0, 0.05)
     async with Simulator(
@@ -86,6 +87,7 @@ async def test_two_sessions_under_full_load_share_one_limit() -> None:
         assert min(served) >= 0.45 * 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [1, 100])
 async def test_a_session_per_deploy_keeps_the_limit(together: int) -> None:
     async def request() -> None:
@@ -418,6 +420,7 @@ def test_sessions_on_two_loops_do_not_share() -> None:
         here.run(first.aclose())
 
 
+@pytest.mark.slow
 def test_the_budgets_of_an_ended_loop_are_forgotten() -> None:
     async def program() -> None:
         async with RawServer() as server, session(server.url) as edgegap:

@@ -11,7 +11,7 @@ from edgegap_async._transport.response import Reply
 from edgegap_async.models._wire import Answer
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.full)])
 def test_mutated_answers_are_structs_or_typed_errors(count: int) -> None:
     kinds: Counter[str] = Counter()
     assert list(problems(count, 1, kinds)) == []

@@ -291,6 +291,7 @@ def test_an_odd_error_text_does_not_hide_what_a_status_says() -> None:
     assert (seen.state.name, seen.error_detail) == ("READY", None)
 
 
+@pytest.mark.slow
 def test_thousands_of_odd_values_are_read_and_millions_are_left_out() -> None:
     """Reading each of them would block the loop for seconds."""
     odd_row = {**SAMPLE, **dict.fromkeys(["fqdn", "public_ip", "ready"], 5)}

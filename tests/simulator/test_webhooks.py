@@ -146,6 +146,7 @@ async def test_a_webhook_can_arrive_before_the_response_to_its_deploy() -> None:
     assert receiver.received[0].at == pytest.approx(answered - 1, abs=EXACT)
 
 
+@pytest.mark.slow
 async def test_a_thousand_webhooks_at_once_all_arrive() -> None:
     sim = Simulator(ready_after=(5, 5), enforcement="off")
     async with client_and_receiver(sim) as (api, receiver):
@@ -196,6 +197,7 @@ async def test_a_receiver_has_ten_seconds_to_respond() -> None:
         assert sim.webhooks()["failed"] == 1
 
 
+@pytest.mark.slow
 async def test_at_most_two_hundred_webhooks_are_in_progress() -> None:
     sim = Simulator(ready_after=(5, 5), enforcement="off")
     async with client_and_receiver(sim) as (api, receiver):

@@ -14,9 +14,14 @@ from .owning import PLAYERS
 FAULTS = [
     [],
     [Fault("deploy", "cut-after", times=1)],
-    [Fault("deploy", "processed-late", seconds=1.0, times=1)],
-    [Fault("deploy", "429", times=1)],
-    [Fault("deploy", "422", times=1)],
+    *(
+        pytest.param([fault], marks=pytest.mark.full)
+        for fault in (
+            Fault("deploy", "processed-late", seconds=1.0, times=1),
+            Fault("deploy", "429", times=1),
+            Fault("deploy", "422", times=1),
+        )
+    ),
 ]
 faulty = pytest.mark.parametrize(
     "faults", FAULTS, ids=lambda faults: faults[0].kind if faults else "sound"

@@ -213,6 +213,7 @@ SOUND = {
 }
 
 
+@pytest.mark.each_choice
 @each_http_session
 @pytest.mark.parametrize(
     "busy",

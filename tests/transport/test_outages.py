@@ -133,6 +133,7 @@ async def test_deploys_outlast_ten_seconds_without_a_connection(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.slow
 @failing
 async def test_deploy_many_outlasts_ten_seconds_without_a_connection(
     address: str | None,
@@ -151,6 +152,7 @@ async def test_deploy_many_outlasts_ten_seconds_without_a_connection(
         assert forgotten(sim, held) == set()
 
 
+@pytest.mark.slow
 async def test_deploy_many_ends_a_minute_after_the_last_connection() -> None:
     given: list[DeployRequest] = requests(40)
     async with scripted(closed=True, deploy_once=True) as (edgegap, _):

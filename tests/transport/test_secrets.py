@@ -149,8 +149,17 @@ def shown_by(error: BaseException | None) -> Iterator[str]:
     yield from shown_by(error.__context__)
 
 
+# Each part contains one of these, and there are few of them to search for.
+PIECES = {
+    secret[at : at + 5]
+    for secret in (TOKEN, DELETE_TOKEN)
+    for at in range(0, len(secret) - 4, 5)
+}
+
+
 def leaks(*shown: str) -> list[str]:
-    return [text for text in shown if any(part in text for part in PARTS)]
+    suspects = [text for text in shown if any(piece in text for piece in PIECES)]
+    return [text for text in suspects if any(part in text for part in PARTS)]
 
 
 @pytest.fixture
@@ -161,6 +170,7 @@ def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("call", "act"),
     [
@@ -243,6 +253,7 @@ async def test_no_error_on_a_given_http_session_contains_a_token(
     assert leaks(*(repr(vars(record)) for record in all_logs.records)) == []
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("status", [200, 302, 500])
 @pytest.mark.parametrize("shorter", range(0, 3 * len(TOKEN), 5))
 def test_a_token_where_a_long_body_is_cut_is_not_shown(

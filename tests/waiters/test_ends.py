@@ -49,6 +49,7 @@ FAULTS: dict[str, list[Fault]] = {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])

@@ -128,6 +128,7 @@ async def test_wait_until_ready_raises_after_its_timeout(timeout: float | None) 
         assert now() - start == pytest.approx(timeout or 300, abs=EXACT)
 
 
+@pytest.mark.slow
 async def test_without_a_timeout_wait_until_ready_waits_as_long_as_needed() -> None:
     async with simulated(ready_after=(700, 700)) as (edgegap, _, request_id):
         await edgegap.deployments.wait_until_ready(request_id, timeout=None)
@@ -168,6 +169,7 @@ TROUBLE |= {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
 @pytest.mark.parametrize("retry", [Retry(tries=1), Retry(budget=1)])
 async def test_a_failing_poll_fails_no_waiter(act: Act, retry: Retry) -> None:

@@ -22,6 +22,7 @@ from edgegap_async.errors import (
 from edgegap_async.simulator import Fault
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 20_000])
 async def test_a_hundred_waiters_share_a_few_requests_per_second(
     neighbours: int,
@@ -34,6 +35,7 @@ async def test_a_hundred_waiters_share_a_few_requests_per_second(
         assert polls_of(sim) < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [2, 5, 300])
 async def test_all_waiters_are_resolved_soon(many: int) -> None:
     async with accepted_deployments(many) as (edgegap, sim, ids):
@@ -70,6 +72,7 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 }
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 3000])
 @pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
@@ -87,6 +90,7 @@ async def test_all_waiters_get_the_right_outcome_under_any_fault(
         assert sim.busiest_second("list") <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "most"),
     [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)],
@@ -137,6 +141,7 @@ async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
         assert {error.request_id for error in failed} <= sim.running()
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("by", ["this session", "others"])

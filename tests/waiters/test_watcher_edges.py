@@ -108,6 +108,7 @@ async def test_a_cancelled_waiter_does_not_delay_others() -> None:
         assert (await last)[0] < 1.2
 
 
+@pytest.mark.slow
 async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
     async with accepted_deployments(205, ready_after=(100.0, 100.0)) as (
         edgegap,
@@ -283,6 +284,7 @@ async def test_occasional_status_failures_cause_no_lists() -> None:
         assert {arrival.path for arrival in server.arrivals} == {"/v1/status/c065"}
 
 
+@pytest.mark.slow
 async def test_filters_stay_trusted_if_lists_lag() -> None:
     lag = Fault("list", "lag", seconds=2.0)
     async with accepted_deployments(

@@ -326,7 +326,8 @@ async def perform(scenario: Scenario) -> None:
 
 @pytest.mark.slow
 @settings(
-    max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+    max_examples=settings().max_examples // 3,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 @given(SCENARIOS)
 def test_all_waiters_get_true_outcomes_in_time_and_polling_ends(

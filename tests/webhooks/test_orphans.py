@@ -238,6 +238,8 @@ async def act_in_turn(
     return over
 
 
+@pytest.mark.slow
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"]
 )

@@ -68,6 +68,7 @@ async def test_a_webhook_resolves_a_waiter_at_once(way: Start) -> None:
         assert sim.webhooks()["sent"] >= 1
 
 
+@pytest.mark.slow
 async def test_a_hundred_webhooks_resolve_a_hundred_waiters() -> None:
     options = {"ready_after": (2.0, 8.0), "error_share": 0.2}
     async with hooked(*NO_POLLS, options=options) as (edgegap, sim, _):
@@ -243,6 +244,7 @@ async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
         return sim.arrivals("status") + sim.arrivals("list") - before, max(delays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1, 20, 300])
 async def test_webhooks_save_most_polls(many: int) -> None:
     without, _ = await cost(many=many, hooks=False)
@@ -272,6 +274,7 @@ async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() ->
         assert max(delays) < 4 * SAFETY_NET
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
 async def test_polling_makes_up_for_lost_webhooks_although_lists_are_wrong(
     kind: str,
@@ -296,6 +299,7 @@ async def test_polling_makes_up_for_lost_webhooks_although_lists_are_wrong(
         assert max(delays) < 4 * SAFETY_NET
 
 
+@pytest.mark.slow
 async def test_all_servers_are_known_although_one_webhook_in_ten_is_lost() -> None:
     spent, last = await cost(Fault("webhook", "lost", 0.1), many=300, hooks=True)
     assert last < 2 * SAFETY_NET
