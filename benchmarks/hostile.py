@@ -34,7 +34,7 @@ CALLS: dict[str, Callable[[EdgegapSession, str], Awaitable[object]]] = {
     "logs": lambda it, kind: it.deployments.container_logs(kind),
     "metrics": lambda it, kind: it.deployments.metrics(kind),
 }
-LARGEST = {"status": MIB, "list": 8 * MIB, "logs": 64 * MIB, "metrics": 64 * MIB}
+LARGEST = {"status": MIB, "list": 2 * MIB, "logs": 64 * MIB, "metrics": 64 * MIB}
 # MiB on top of a good answer: of one call, and of all calls together.
 GOALS = {
     "status": (48, 224),

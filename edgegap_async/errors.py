@@ -203,7 +203,7 @@ class UnexpectedAnswer(EdgegapError):
 
 
 class ResponseTooLarge(UnexpectedAnswer):
-    """The answer is too large to be read, decompressed: 1 MiB, 8 MiB for lists, 64 MiB
+    """The answer is too large to be read, decompressed: 1 MiB, 2 MiB for lists, 64 MiB
     for logs and metrics, or many values in fewer bytes. The operation was done. `body`
     is empty, and the text says how to ask for less.
     """

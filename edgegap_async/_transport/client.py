@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from copy import copy
+from functools import partial
 from traceback import clear_frames
 from typing import Any, TypeAlias
 
@@ -39,7 +40,7 @@ from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
-from .response import read, unknown_if_deploy
+from .response import read, takes_long, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
 from .trace import CallTrace, Reporter
 
@@ -378,12 +379,41 @@ class Transport:
         repeated: bool,
     ) -> tuple[int, T]:
         """Return the status and the decoded body of one answer."""
-        reply = await self._exchange.run(
-            request, limiter, self._exchange_timeouts, started
-        )
-        request_id = path_params.get("request_id")
-        answer = read(request.endpoint, reply, repeated=repeated, request_id=request_id)
+        large = self._pool.large()
+        try:
+            reply = await self._exchange.run(
+                request, limiter, self._exchange_timeouts, started, large
+            )
+            decode = partial(
+                read,
+                request.endpoint,
+                reply,
+                repeated=repeated,
+                request_id=path_params.get("request_id"),
+            )
+            answer = (
+                await self._in_thread(request, decode)
+                if takes_long(reply)
+                else decode()
+            )
+        finally:
+            large.release()
         return reply.status, answer
+
+    async def _in_thread(self, request: Request[B, T], decode: Callable[[], T]) -> T:
+        """Decode an answer while the loop goes on, one at a time."""
+        decoded: list[T] = []
+
+        async def run() -> None:
+            async with self._pool.decoding:
+                decoded.append(await asyncio.to_thread(decode))
+
+        # As for sending, a deploy has no deadline: it has been answered.
+        end = None if request.progress else request.deadline.at
+        if not await self.wait(run(), end):
+            error = self._end_of_call(request, None, sent=True)
+            raise unknown_if_deploy(request.endpoint, error)
+        return decoded[0]
 
     async def _start(
         self,

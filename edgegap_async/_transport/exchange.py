@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from .._limits.limiter import Limiter
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
-from .pool import Pool
+from .pool import Permit, Pool
 from .request import AUTHORIZATION, Request
 from .response import Reply
 from .retry import parse_retry_after
@@ -191,11 +191,13 @@ class Exchange:
         limiter: Limiter,
         timeouts: ExchangeTimeouts,
         started: float,
+        large: Permit,
     ) -> Reply:
         """Make one exchange.
 
         Args:
             limiter: has given a slot at `started`, and gets it back.
+            large: acquired for a large body; the caller releases it.
 
         Raises:
             NoResponse: there was no answer.
@@ -216,7 +218,7 @@ class Exchange:
                 request.progress.sending(started, InFlight(dispatch, timeout))
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
-            body = await _read(response, request.endpoint.max_bytes, self._pool.large)
+            body = await _read(response, request.endpoint.max_bytes, large)
             log.debug("%s was answered %d", request.endpoint, response.status)
             return _reply(request, response, retry_after, body)
         except asyncio.CancelledError:
@@ -257,15 +259,13 @@ def _reply(
     return Reply(response.status, body.data, request.secret, retry_after, body.cut)
 
 
-async def _read(
-    response: aiohttp.ClientResponse, most: int, large: asyncio.Semaphore
-) -> Body:
+async def _read(response: aiohttp.ClientResponse, most: int, large: Permit) -> Body:
     """Read at most so many bytes, decompressed. aiohttp decompresses only what is read.
 
     Of an error, the beginning is enough.
 
     Args:
-        large: limits how many large bodies are read at a time.
+        large: limits how many large bodies there are at a time.
     """
     if response.status >= 300:
         most = MOST_OF_ERROR
@@ -279,8 +279,8 @@ async def _read(
         return (
             Body(bytes(body[:most]), cut=True) if response.status >= 300 else NOT_READ
         )
-    async with large:
-        whole = await _read_into(body, response, most)
+    await large.acquire()
+    whole = await _read_into(body, response, most)
     return Body(bytes(body)) if whole else NOT_READ
 
 

@@ -24,7 +24,7 @@ UNLIMITED = 1e9
 # Seconds that a connection may be idle before a POST. Balancers that are known to close
 # early do so after two seconds, and the request has to get there before.
 LONGEST_IDLE = 1.0
-# Bodies of more than 1 MiB that are read at a time.
+# Bodies of more than 1 MiB that are read or decoded at a time.
 MOST_LARGE = 4
 
 
@@ -44,7 +44,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 class Permit:
-    """The right of one call to use a connection, if it needs one."""
+    """The right of one call to use a connection, or to hold a large body, if it needs
+    it.
+    """
 
     __slots__ = ("_held", "_permits")
 
@@ -58,13 +60,13 @@ class Permit:
         return self._permits is None or self._held or not self._permits.locked()
 
     async def acquire(self) -> None:
-        """Wait until a connection may be used."""
+        """Wait until it may be used."""
         if self._permits is not None and not self._held:
             await self._permits.acquire()
             self._held = True
 
     def release(self) -> None:
-        """The connection is not used any longer."""
+        """It is not used any longer."""
         if self._permits is not None and self._held:
             self._held = False
             self._permits.release()
@@ -100,8 +102,10 @@ class Pool:
         # Ours: for GET and DELETE, and for POST and PATCH.
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._closed = False
-        # For reading large bodies: together they must not fill the memory.
-        self.large = asyncio.Semaphore(MOST_LARGE)
+        # For large bodies: together they must not fill the memory.
+        self._large = asyncio.Semaphore(MOST_LARGE)
+        # For decoding, which needs several times the memory of the body.
+        self.decoding = asyncio.Lock()
         size = self._size if http is None else _size_of(http)
         self._others: asyncio.Semaphore | None = None
         if size < inf:
@@ -123,6 +127,10 @@ class Pool:
     def permit(self, endpoint: Endpoint[Any, Any]) -> "Permit":
         """What a call needs to use a connection."""
         return ALWAYS if endpoint.keeps_connections else Permit(self._others)
+
+    def large(self) -> Permit:
+        """What a call needs to hold a large body."""
+        return Permit(self._large)
 
     def http(self, endpoint: Endpoint[Any, Any]) -> aiohttp.ClientSession:
         """The HTTP session for an operation."""

@@ -37,8 +37,11 @@ T = TypeVar("T")
 # Seconds since 1970, from September 2001 on. From the second number on, they are
 # milliseconds. A smaller number is a duration or nothing, not a time.
 _FIRST_EPOCH, _FIRST_EPOCH_MS = 1e9, 1e12
-# Characters of the longest text that is read as a time.
-_LONGEST_TIME = 64
+# Characters of the shortest and the longest text that is read as a time.
+_SHORTEST_TIME, _LONGEST_TIME = 8, 64
+# Digits of the longest number that is read. The time grows with their square, and
+# int() refuses more than 4300.
+LONGEST_NUMBER = 400
 
 
 def _time(value: object) -> datetime | None:
@@ -59,7 +62,12 @@ def _time(value: object) -> datetime | None:
 
 def _odd(text: str) -> datetime | None:
     """Read a time that is not written as on the reference page."""
-    for read in _TIME_FORMS if len(text) <= _LONGEST_TIME else ():
+    if not _SHORTEST_TIME <= len(text) <= _LONGEST_TIME:
+        return None
+    # Only a date of HTTP begins with a letter. Each wrong form takes a microsecond.
+    for read in (
+        _TIME_FORMS if text[0].isdecimal() else _HTTP_TIME if ":" in text else ()
+    ):
         try:
             if time := read(text):
                 return time
@@ -84,11 +92,9 @@ def _time_of_epoch(seconds: float | str) -> datetime | None:
         return None
 
 
-_TIME_FORMS: tuple[Callable[[str], datetime | None], ...] = (
-    _time_of_epoch,
-    parsedate_to_datetime,
-    datetime.fromisoformat,
-)
+_Forms: TypeAlias = tuple[Callable[[str], datetime | None], ...]
+_HTTP_TIME: _Forms = (parsedate_to_datetime,)
+_TIME_FORMS: _Forms = (_time_of_epoch, *_HTTP_TIME, datetime.fromisoformat)
 
 
 def _real(value: float | str | None) -> float | None:
@@ -103,6 +109,8 @@ def _real(value: float | str | None) -> float | None:
 
 def _number(value: float | str | None) -> int | float | None:
     if isinstance(value, str):
+        if len(value) > LONGEST_NUMBER:
+            return None
         try:
             # Exact for numbers of any length, which a float is not.
             return int(value)
@@ -117,9 +125,11 @@ def _number(value: float | str | None) -> int | float | None:
 def _integer(value: float | str | None) -> int | None:
     try:
         # Most of them are texts of digits.
-        return int(value) if isinstance(value, str) else _whole(value)
+        if isinstance(value, str) and len(value) <= LONGEST_NUMBER:
+            return int(value)
     except ValueError:
-        return _whole(value)
+        pass
+    return _whole(value)
 
 
 def _whole(value: float | str | None) -> int | None:

@@ -292,17 +292,14 @@ def test_an_odd_error_text_does_not_hide_what_a_status_says() -> None:
 
 
 @pytest.mark.slow
-def test_thousands_of_odd_values_are_read_and_millions_are_left_out() -> None:
-    """Reading each of them would block the loop for seconds."""
+def test_thousands_of_odd_values_are_read() -> None:
     odd_row = {**SAMPLE, **dict.fromkeys(["fqdn", "public_ip", "ready"], 5)}
     page = rows(*[odd_row | {"request_id": f"{number}"} for number in range(1000)])
     assert (len(page.data), page.skipped) == (1000, 0)
     assert page.data[999].ports == rows(SAMPLE).data[0].ports
     short = {"fqdn": 5, "ready": 5}
     page = rows(*[short | {"request_id": f"{number}"} for number in range(20_000)])
-    assert len(page.data) + page.skipped == 20_000
-    assert 2000 < len(page.data) < 20_000
-    assert page.total_count is None
+    assert (len(page.data), page.skipped) == (20_000, 0)
 
 
 def test_an_escaped_backslash_before_a_surrogate_is_kept() -> None:

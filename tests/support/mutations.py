@@ -26,9 +26,34 @@ LARGEST = 100_000
 STATUSES = (200, 202, 204, 206, 299, 400, 401, 403, 404, 408, 409, 410, 422, 429, 500)
 STATUSES += (502, 503, 504, 301, 307, 101, 599)
 # Numbers that Python's JSON writes in ways that JSON does not allow.
-NUMBERS = (0, -1, 5, 1.5, 1e300, -1e-300, 2**31, 2**63, 2**64, 10**30, 10**400)
+NUMBERS = (
+    0,
+    -1,
+    5,
+    1.5,
+    1e300,
+    -1e-300,
+    2**31,
+    2**63,
+    2**64,
+    10**30,
+    10**400,
+    10**4299,
+)
 NUMBERS += (float("nan"), float("inf"), float("-inf"))
-TEXTS = ("", " ", "text", "5", "-5.5", "null", "true", "NaN", "1e999", "9" * 5000)
+TEXTS = (
+    "",
+    " ",
+    "text",
+    "5",
+    "-5.5",
+    "null",
+    "true",
+    "NaN",
+    "1e999",
+    "9" * 5000,
+    "9" * 4300,
+)
 TEXTS += ("\x00", "\ud800", "a\udfffb", "\ufffd", "\u202e", "x" * 10_000, "..", "a/b")
 TEXTS += ("2025-11-29", "2025-13-45 99:99:99", "Sat, 29 Nov 2025 22:35:31 GMT", "+1")
 CODES = ("utf-8-sig", "utf-16", "utf-16-be", "utf-32-le", "latin-1", "utf-7")
@@ -82,7 +107,9 @@ def _delete(random: Random, inner: Any, key: Any) -> None:
 
 
 def _repeat(random: Random, inner: Any, key: Any) -> None:
-    inner[key] = [deepcopy(inner[key]) for _ in range(random.choice((0, 1, 2, 30)))]
+    inner[key] = [
+        deepcopy(inner[key]) for _ in range(random.choice((0, 1, 2, 30, 1000)))
+    ]
 
 
 def _wrap(random: Random, inner: Any, key: Any) -> None:

@@ -47,7 +47,7 @@ CALLS: dict[str, Callable[[EdgegapSession], Awaitable[object]]] = {
     "private_fleets.hosts": lambda it: it.private_fleets.hosts("fleet"),
 }
 LIMITS = {"container_logs": 64, "metrics": 64} | dict.fromkeys(
-    ("list", "locations.list", "tags.list", "private_fleets.hosts"), 8
+    ("list", "locations.list", "tags.list", "private_fleets.hosts"), 2
 )
 ADVICE = {
     "status": "a proxy may have answered",
@@ -144,7 +144,7 @@ async def test_an_answer_without_content_may_have_any_body() -> None:
 @pytest.mark.parametrize("item", [b"{},", b"[],", b'"",', b"0,", b'{"a":[]},'])
 def test_an_answer_with_millions_of_values_is_too_large(item: bytes) -> None:
     body = b'{"cpu": {"labels": [%s0]}}' % (item * MOST_VALUES)
-    with pytest.raises(ResponseTooLarge, match=r"2,000,000 values.*steps="):
+    with pytest.raises(ResponseTooLarge, match=r"500,000 values.*steps="):
         read(endpoints.METRICS, Reply(200, body))
 
 
@@ -159,9 +159,9 @@ def test_a_status_may_hold_fewer_values_than_metrics() -> None:
 def test_a_full_page_of_the_longest_rows_is_not_too_large() -> None:
     port = {"external": 1, "internal": 2, "protocol": "UDP", "name": "x", "link": "y"}
     row = {"request_id": "c065", "ports": {f"{each}": port for each in range(100)}}
-    page = json.dumps({"data": [row] * 500}).encode()
-    assert len(page) > 3 * MIB
-    assert len(read(endpoints.LIST, Reply(200, page)).data) == 500
+    page = json.dumps({"data": [row] * 100}).encode()
+    assert len(page) > 800_000
+    assert len(read(endpoints.LIST, Reply(200, page)).data) == 100
 
 
 @pytest.mark.parametrize("line", ['{"a": [1, 2], "b": {}}', "[,{" * 9, '\\,"[,'])

@@ -1,0 +1,161 @@
+"""Whatever an answer holds, decoding it blocks the loop for less than ten milliseconds,
+and takes time in proportion to its length.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.mutations import problem, seconds
+
+from edgegap_async import endpoints
+from edgegap_async._transport.response import Reply, read, takes_long
+from edgegap_async.endpoints import Endpoint
+
+KIB = 1024
+HALF = r"\ud800"
+
+
+def filled(start: str, item: str, end: str) -> Callable[[int], bytes]:
+    def body(size: int) -> bytes:
+        count = (size - len(start) - len(end)) // len(item)
+        return (start + item * count + end).encode().ljust(size)
+
+    return body
+
+
+def series(item: str, field: str = "datasets") -> Callable[[int], bytes]:
+    return filled('{"cpu": {"' + field + '": [', f"{item},", "0]}}")
+
+
+def logs(part: str) -> Callable[[int], bytes]:
+    """One half of a pair, and many other escapes."""
+    return filled('{"logs": "' + HALF, part, '", "encoding": 5}')
+
+
+def sessions(item: str) -> Callable[[int], bytes]:
+    return filled('{"request_id": "a", "sessions": [', f"{item},", "0]}")
+
+
+def rows(item: str) -> Callable[[int], bytes]:
+    return filled('{"data": [', f"{item},", '{"request_id": "a"}]}')
+
+
+BODIES: dict[str, tuple[Endpoint[Any, Any], Callable[[int], bytes]]] = {
+    **{
+        f"{len(number)} digits in {name}": (endpoint, body(number))
+        for number in ("9" * 399, "9" * 4300, "9" * 4301, '"%s"' % ("9" * 4300))
+        for name, endpoint, body in (
+            ("datasets", endpoints.METRICS, series),
+            ("labels", endpoints.METRICS, lambda it: series(it, "labels")),
+            ("timestamps", endpoints.METRICS, lambda it: series(it, "timestamps")),
+            ("sessions", endpoints.STATUS, sessions),
+            ("logs", endpoints.CONTAINER_LOGS, lambda it: series(it, "unknown")),
+        )
+    },
+    "one number": (endpoints.METRICS, filled('{"cpu": {"labels": [', "9", "]}}")),
+    "zeros": (endpoints.METRICS, series("0" * 400 + ".1")),
+    **{
+        f"odd {item} in {field}": (endpoints.METRICS, series(item, field))
+        for field in ("labels", "datasets", "timestamps")
+        for item in ("{}", "[]", "NaN", "1e999", '"x"', "true", '"Sat, 29 Nov"')
+    },
+    **{
+        f"a half and {part}": (endpoints.CONTAINER_LOGS, logs(part))
+        for part in (
+            r"\n",
+            r"\\",
+            r"\u0041",
+            r"\ud83d\ude00",
+            HALF,
+            HALF + "x",
+            r"\\ud8",
+        )
+    },
+    **{
+        f"sessions {item}": (endpoints.STATUS, sessions(item))
+        for item in ("{}", "null", '{"ready":1}', '{"a":[]}')
+    },
+    **{
+        f"rows {item}": (endpoints.LIST, rows(item))
+        for item in ("{}", '{"request_id":"a"}', '{"request_id":5}', "NaN")
+    },
+}
+each_body = pytest.mark.parametrize("name", BODIES)
+
+
+@each_body
+@pytest.mark.parametrize("size", [8, 64, 250])
+def test_a_hostile_answer_is_decoded_quickly_or_beside_the_loop(
+    name: str, size: int
+) -> None:
+    endpoint, body = BODIES[name]
+    reply = Reply(200, body(size * KIB))
+    assert takes_long(reply) or problem(endpoint, reply)[0] != "slow"
+
+
+@pytest.mark.slow
+@each_body
+def test_the_time_to_decode_is_linear_in_the_length(name: str) -> None:
+    endpoint, body = BODIES[name]
+
+    def took(size: int) -> float:
+        reply = Reply(200, body(size))
+        return min(seconds(endpoint, reply) for _ in range(5))
+
+    # Four times as long: it would be 16 times if it were quadratic. A part of it is the
+    # same for every body.
+    assert took(1024 * KIB) < 10 * max(took(256 * KIB), 0.001)
+
+
+def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:
+    reply = Reply(200, b"," * 64 * KIB * KIB)
+    began = time.thread_time()
+    assert takes_long(reply)
+    assert time.thread_time() - began < 0.01
+
+
+@pytest.mark.parametrize("digits", [401, 1000, 4300, 4301, 30_000])
+@pytest.mark.parametrize("form", ["%s", '"%s"', "-%s", '"-%s"'])
+def test_a_number_that_is_too_long_is_none_in_every_field(
+    digits: int, form: str
+) -> None:
+    number = form % ("9" * digits)
+    body = f'{{"cpu": {{"datasets": [1, {number}, 2.5], "timestamps": [{number}]}}}}'
+    metrics = read(endpoints.METRICS, Reply(200, body.encode()))
+    assert metrics.cpu
+    assert (metrics.cpu.datasets, metrics.cpu.timestamps) == ((1, None, 2.5), (None,))
+    body = f'{{"request_id": "a", "sockets": {number}, "fqdn": "b", "x": {number}}}'
+    status = read(endpoints.STATUS, Reply(200, body.encode()))
+    assert (status.request_id, status.sockets, status.fqdn) == ("a", None, "b")
+
+
+@pytest.mark.parametrize("digits", [1, 19, 20, 399, 400])
+@pytest.mark.parametrize("form", ["%s", '"%s"'])
+def test_a_number_of_at_most_400_digits_is_exact(digits: int, form: str) -> None:
+    body = f'{{"request_id": "a", "sockets": {form % ("9" * digits)}}}'
+    status = read(endpoints.STATUS, Reply(200, body.encode()))
+    assert status.sockets == 10**digits - 1
+
+
+def test_a_text_of_digits_is_kept() -> None:
+    text = "0" * 5000 + "9" * 5000
+    body = f'{{"logs": "{text}", "encoding": "utf-8"}}'
+    assert read(endpoints.CONTAINER_LOGS, Reply(200, body.encode())).logs == text
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ('"a"', ("a",)),
+        ('["a", 5, {}]', ("a",)),
+        (r'["a\ud800", "b"]', ("a\ufffd", "b")),
+        ("[NaN]", ()),
+    ],
+)
+def test_texts_lose_only_what_can_not_be_read(
+    sent: str, expected: tuple[str, ...]
+) -> None:
+    body = f'{{"request_id": "a", "fqdn": 5, "tags": {sent}}}'
+    assert read(endpoints.STATUS, Reply(200, body.encode())).tags == expected
