@@ -462,8 +462,6 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> DeployStream:
-        if self._tasks:
-            raise RuntimeError("this block was entered before: make a new one")
         self._tasks = [
             asyncio.create_task(work, name="edgegap deploy_many")
             for work in (self._outcomes.run(self._requests), self._outcomes.watch())

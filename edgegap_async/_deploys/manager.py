@@ -14,7 +14,7 @@ from msgspec import structs
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
-from .._transport.deadlines import Deadline, finish
+from .._transport.deadlines import Deadline, finish, running_loop
 from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._waiters.watcher import Watcher
@@ -573,6 +573,7 @@ class DeployManager:
         name the rest. After the loop of the session has ended, nothing can be stopped
         any more. A second call waits for the first.
         """
+        running_loop()
         loop = self._callers.loop
         if self._callers.closed:
             # Another task may still be closing it.
