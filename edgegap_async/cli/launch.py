@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -14,10 +14,13 @@ from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.faults import Fault
 from ..simulator.rate_limits import Enforcement
+from .lines import standard_input
 from .matches import Match, read
 from .options import (
     INTERRUPTED,
     LOOPS,
+    MOST,
+    SECONDS,
     LoopFactory,
     LoopName,
     fault_option,
@@ -45,15 +48,33 @@ class Target:
     simulator: Simulator | None
 
 
+class MatchFile(click.File):
+    """A file that is read, or standard input, if it is open."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """Return the open file."""
+        if value == "-":
+            try:
+                return standard_input()
+            except OSError as error:
+                self.fail(f"standard input can't be read: {error}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(short_help="Launch a server for each match of a file.")
-@click.argument("matches", metavar="MATCHES.jsonl", type=click.File("rb"))
+@click.argument("matches", metavar="MATCHES.jsonl", type=MatchFile("rb"))
 @click.option("--application", help="Application to run; required unless simulated.")
 @click.option(
     "--version", help="Version of the application; required unless simulated."
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     help="Seconds for each match, from its deploy until its server is ready.",
@@ -61,12 +82,12 @@ class Target:
 @click.option("--stop", is_flag=True, help="Stop all servers at the end.")
 @click.option(
     "--max-running",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     help="Most servers that exist at once; other matches wait. With --stop, each is stopped as soon as it is ready.",
 )
 @click.option(
     "--burst",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     help="Most requests sent at once after a pause; 1 means an even pace.",
 )
 @click.option(
@@ -189,7 +210,7 @@ def _needed(option: str, value: str | None) -> str:
 def _checked(lines: BinaryIO, target: Target) -> list[Match]:
     try:
         matches, bad = read(lines, target.application, target.version)
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"the matches can't be read: {error}") from error
     for line in bad:
         click.echo(str(line), err=True)

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .lines import echo_json
 from .summary import LaunchResult
 
 # Seconds between two lines. More lines would fill a log.
@@ -56,7 +57,7 @@ class Plain:
 
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output."""
-        _write(text)
+        echo_json(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user."""
@@ -85,7 +86,7 @@ class Bar:
         if sys.stdout.isatty():
             self.say(text)
         else:
-            _write(text)
+            echo_json(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user above the bar."""
@@ -138,8 +139,3 @@ async def keep_updating(
 def _summary(result: LaunchResult) -> str:
     text = f"{result.deployed} of {result.total} deployed, {result.ready} ready, {len(result.failures)} failed"
     return f"{text}, {len(result.stopped)} stopped" if result.stopped else text
-
-
-def _write(text: str) -> None:
-    # Unlike `print`, it flushes: the reader of a pipe gets each server at once.
-    click.echo(text)
