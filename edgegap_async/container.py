@@ -118,7 +118,13 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
     )
     parts = urlsplit(url)
     endpoint = Endpoint(
-        "DELETE", parts.path, NoneType, StopResult, OTHER_LIMIT, "container.stop_self"
+        "DELETE",
+        parts.path,
+        NoneType,
+        StopResult,
+        OTHER_LIMIT,
+        "container.stop_self",
+        delete_token=True,
     )
     transport = Transport(
         f"{parts.scheme}://{parts.netloc}",

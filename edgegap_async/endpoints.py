@@ -63,6 +63,8 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
         call: the method of the session that calls the operation.
         starts_server: whether a request whose answer was lost may have started a server,
             which costs money.
+        delete_token: whether its requests are authorized by the delete token of a
+            deployment, in place of the API token.
         keeps_connections: whether a part of the connections is kept for its requests.
         max_bytes: the longest body that is read, decompressed.
         if_too_large: what to do if a body is longer.
@@ -76,6 +78,7 @@ class Endpoint(Struct, Generic[B, T], frozen=True):
     limit: Limit
     call: str
     starts_server: bool = False
+    delete_token: bool = False
     keeps_connections: bool = False
     max_bytes: int = MIB
     if_too_large: str = PROXY
@@ -102,7 +105,7 @@ OTHER_LIMIT = Limit("other", 40)
 DEPLOY = Endpoint("POST", "/v2/deployments", DeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "deployments.deploy", starts_server=True, keeps_connections=True)
 STATUS = Endpoint("GET", "/v1/status/{request_id}", NoneType, DeploymentStatus, STATUS_LIMIT, "deployments.status")
 STOP = Endpoint("DELETE", "/v1/stop/{request_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.stop", keeps_connections=True)
-SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.self_stop", keeps_connections=True)
+SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", NoneType, StopResult, OTHER_LIMIT, "deployments.self_stop", delete_token=True, keeps_connections=True)
 BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop", keeps_connections=True)
 LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)

@@ -82,14 +82,21 @@ class ApiError(EdgegapError):
     """
 
     hint = ""
+    # In place of the hint, if a delete token has authorized the call.
+    delete_token_hint = ""
 
     def __init__(
-        self, operation: str, status: int, message: str, details: object = None
+        self,
+        operation: str,
+        status: int,
+        message: str,
+        details: object = None,
+        *,
+        delete_token: bool = False,
     ) -> None:
         text = f"{operation} was answered {status}: {message or 'no message'}"
-        super().__init__(
-            f"{text} ({self.hint})" if self.hint else text, request_sent=True
-        )
+        hint = (delete_token and self.delete_token_hint) or self.hint
+        super().__init__(f"{text} ({hint})" if hint else text, request_sent=True)
         self.operation = operation
         self.status = status
         self.message = message
@@ -98,20 +105,30 @@ class ApiError(EdgegapError):
         self.retry_after: float | None = None
 
 
+OWN_STOP_HINT = (
+    "check ARBITRIUM_DELETE_TOKEN: it must be that of this very deployment, and is not "
+    "the API token"
+)
+
+
 class BadRequest(ApiError):
     """400: the API refuses the request; `message` has the reason."""
 
 
 class Unauthorized(ApiError):
-    """401: the token is missing, wrong or revoked."""
+    """401: the token is missing, wrong or revoked. To a container's own stop: its delete
+    token is.
+    """
 
     hint = "check EDGEGAP_API_TOKEN, or the token given to the session"
+    delete_token_hint = OWN_STOP_HINT
 
 
 class Forbidden(ApiError):
     """403: the token may not do this."""
 
     hint = "the token's organization may not do this"
+    delete_token_hint = OWN_STOP_HINT
 
 
 class NotFound(ApiError):
@@ -137,9 +154,15 @@ class AllocationFailed(ApiError):
     )
 
     def __init__(
-        self, operation: str, status: int, message: str, details: object = None
+        self,
+        operation: str,
+        status: int,
+        message: str,
+        details: object = None,
+        *,
+        delete_token: bool = False,
     ) -> None:
-        super().__init__(operation, status, message, details)
+        super().__init__(operation, status, message, details, delete_token=delete_token)
         self.request_id: str | None = None
         self.once_tag: str | None = None
 
@@ -252,11 +275,16 @@ class QueueTooLong(DeadlineExceeded):
     """
 
     def __init__(
-        self, operation: str, *, wait: float, request_sent: bool = False
+        self,
+        operation: str,
+        *,
+        wait: float,
+        allowed: str = "see Limits(share=...)",
+        request_sent: bool = False,
     ) -> None:
         super().__init__(
             f"{operation} would wait at least {wait:.1f} s for its limit and has less left: "
-            "give it a longer timeout=, or start less at once",
+            f"give it a longer timeout=, or start less at once ({allowed})",
             request_sent=request_sent,
         )
         self.wait = wait
@@ -356,7 +384,7 @@ class SessionClosed(EdgegapError):
 
 class WrongLoop(EdgegapError, RuntimeError):
     """The session belongs to the event loop and the process in which it was first used.
-    Make another one here.
+    Make another one here. Or no event loop of asyncio runs here, as under trio.
     """
 
 

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from .models._check import seconds, text, whole_number
-from .models.deployment import ReadyDeployment
+from .models.deployment import ReadyDeployment, known_ports, ports_of
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
 # Seconds between two attempts: the first, the longest, and the growth. Most games
@@ -41,8 +41,8 @@ def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
     protocol of the game. UDP has no connections, so a game on UDP needs its own probe
     too.
 
-    The probe raises LookupError if the deployment has no such port. The text lists the
-    known ports.
+    The probe raises LookupError if the deployment has no such port, or if that port is
+    UDP. The text lists the known ports.
 
     Args:
         port: the key of the port, its name or its internal number, as for
@@ -61,13 +61,29 @@ def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:
     limit = seconds("timeout", timeout)
 
     async def connect(server: ReadyDeployment) -> None:
-        host, number = server.address(wanted)
+        host, number = server.address(_tcp_port(server, wanted))
         pause = FIRST_PAUSE
         while not await _accepts(host, number, limit):
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
 
     return connect
+
+
+def _tcp_port(server: ReadyDeployment, port: str | int) -> str | int:
+    """Return the key of a port that may accept connections.
+
+    Raises:
+        LookupError: the port is UDP.
+    """
+    found = list(ports_of(server, port))
+    usable = [each for each in found if (each.protocol or "").upper() != "UDP"]
+    if found and not usable:
+        raise LookupError(
+            f"port {str(port)!r} of deployment {server.request_id} is UDP, which has no connections to probe: write a "
+            f"probe that uses the protocol of the game; the ports are: {known_ports(server)}"
+        )
+    return next((key for key, each in server.ports.items() if each in usable), port)
 
 
 async def _accepts(host: str, port: int, timeout: float) -> bool:

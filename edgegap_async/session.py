@@ -30,7 +30,7 @@ from .models._check import (
     seconds,
 )
 from .models._urls import api_base_url, token_text
-from .resources._in_use import OpenSession
+from .resources._in_use import AsyncOnly, OpenSession
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -45,7 +45,7 @@ BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
 BASE_URL = "https://api.edgegap.com"
 
 
-class EdgegapSession:
+class EdgegapSession(AsyncOnly):
     """A session with Edgegap's API. Open one per application, where the application
     starts, and close it where it ends.
 
@@ -118,6 +118,7 @@ class EdgegapSession:
         on_intent: OnIntent | None = None,
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
+        super().__init__("`async with EdgegapSession(...) as edgegap:`")
         optional_callables(on_event=on_event, on_intent=on_intent)
         url = _base_url(base_url, allow_insecure=allow_insecure)
         self._transport = Transport(
@@ -228,10 +229,10 @@ def _token(given: str | None) -> str:
     token = os.environ.get(TOKEN_VARIABLE) if given is None else given
     if token is None:
         fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")
-    if not isinstance(token, str):
-        fail("token", "must be a string")
-    word, _, rest = token.strip().partition(" ")
-    bare = rest if rest and word.lower() == "token" else token
+    bare: object = token
+    if isinstance(token, str):
+        word, _, rest = token.strip().partition(" ")
+        bare = rest if rest and word.lower() == "token" else token
     return token_text(TOKEN_VARIABLE if given is None else "token", bare)
 
 

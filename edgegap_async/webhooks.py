@@ -20,7 +20,7 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
 import msgspec
 
@@ -47,6 +47,13 @@ EventName: TypeAlias = Literal["ready", "error", "terminated"]
 EVENTS: frozenset[str] = frozenset({"ready", "error", "terminated"})
 _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
+# The path of a webhook that was changed on its way.
+_CHANGED_PATH = re.compile(
+    rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})(.*)", re.DOTALL
+)
+NOT_SIGNED = "its path has no valid signature"
+# Characters of the beginning of a path that are logged.
+LONGEST_FRONT = 100
 _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
 # The path of a base URL. Proxies don't rewrite these characters, and the segments "."
 # and ".." are excluded, as proxies resolve them.
@@ -73,6 +80,13 @@ class WebhookEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 Listener: TypeAlias = Callable[[WebhookEvent], object]
+
+
+class _Problem(NamedTuple):
+    """Why a webhook is refused."""
+
+    kind: str
+    text: str
 
 
 class WebhookUrls(TypedDict):
@@ -133,6 +147,8 @@ class WebhookReceiver:
             secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
         )
         self._listeners: dict[Listener, None] = {}
+        # The kinds of problems that were logged at WARNING.
+        self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<WebhookReceiver at {self._origin}>"
@@ -192,7 +208,7 @@ class WebhookReceiver:
             fail("body", f"must be bytes, not {type(body).__name__}")
         signed = self._verify(path)
         if signed is None:
-            log.debug("webhook refused: its path has no valid signature")
+            self._log_refusal(path)
             return None
         name, nonce = signed
         try:
@@ -226,6 +242,41 @@ class WebhookReceiver:
         if not genuine or event not in EVENTS or front not in self._fronts:
             return None
         return cast("EventName", event), nonce
+
+    def _log_refusal(self, path: str) -> None:
+        """Log a refused path: at WARNING if it is an error of the set-up, once for each
+        kind of them. Anybody may send any path.
+        """
+        problem = self._problem(path)
+        level = logging.DEBUG
+        if problem and problem.kind not in self._warned:
+            self._warned.add(problem.kind)
+            level = logging.WARNING
+        log.log(level, "webhook refused: %s", problem.text if problem else NOT_SIGNED)
+
+    def _problem(self, path: str) -> "_Problem | None":
+        """What is wrong with a path that a receiver has made. None: none has made it."""
+        found = _CHANGED_PATH.fullmatch(path)
+        if found is None:
+            return None
+        front, event, nonce, signature, rest = found.groups()
+        if not hmac.compare_digest(signature, self._sign(event, nonce)):
+            return _Problem(
+                "secret",
+                "its signature was made with another secret: processes behind one URL, and those that restart, need "
+                "the same WebhookReceiver(url, secret=...); or somebody has made it up",
+            )
+        # It is genuine, so its sender knows the path of base_url anyway.
+        if rest:
+            return _Problem(
+                "end",
+                "its path goes on after the signature: give handle() the path without query and final slash",
+            )
+        return _Problem(
+            "beginning",
+            f"its path begins with {front[:LONGEST_FRONT]!r}, and that of base_url is {self._fronts[0]!r}: give the "
+            "URL at which Edgegap reaches this program, or remove the prefix before handle()",
+        )
 
     def listen(self, listener: Listener) -> None:
         """Call a function with each event from now on.

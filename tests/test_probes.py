@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.limiter_model import now
 from support.owning import SteppingLoop
+from support.raw_server import answer, scripted
 
 from edgegap_async import ReadyDeployment
 from edgegap_async.models.deployment import Port
@@ -179,6 +180,50 @@ async def test_a_missing_port_or_host_is_reported_at_once(
     with pytest.raises(LookupError, match=message):
         await tcp(port)(ready(1, host))
     assert now() - began < 0.01
+
+
+def with_ports(*ports: Port) -> ReadyDeployment:
+    named = {str(number): each for number, each in enumerate(ports)}
+    return ReadyDeployment(request_id="c065", fqdn="127.0.0.1", ports=named)
+
+
+@pytest.mark.parametrize("protocol", ["UDP", "udp"])
+@pytest.mark.parametrize("port", ["0", "game", 7777])
+async def test_a_udp_port_is_reported_at_once(protocol: str, port: str | int) -> None:
+    udp = Port(external=1, internal=7777, protocol=protocol, name="game")
+    web = Port(external=2, internal=80, protocol="TCP", name="web")
+    began = now()
+    with pytest.raises(LookupError, match=r"is UDP.*0 \(7777/.*1 \(80/TCP\)"):
+        await tcp(port)(with_ports(udp, web))
+    assert now() - began < 0.01
+
+
+async def test_a_wait_with_a_probe_of_a_udp_port_ends_at_once() -> None:
+    ports = {"game": {"external": 1, "internal": 7777, "protocol": "UDP"}}
+    status = {
+        "request_id": "c065",
+        "current_status": "Status.READY",
+        "fqdn": "127.0.0.1",
+        "ports": ports,
+    }
+    async with scripted(answer(200, status)) as (edgegap, _):
+        began = now()
+        with pytest.raises(LookupError, match="UDP"):
+            await edgegap.deployments.wait_until_ready("c065", probe=tcp("game"))
+        assert now() - began < 1
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "HTTP", "WS", "TCP/UDP", None])
+@pytest.mark.parametrize("port", ["game", 7777])
+async def test_of_two_ports_with_one_number_the_probe_takes_that_which_connects(
+    protocol: str | None, port: str | int
+) -> None:
+    async with game() as it:
+        await asyncio.sleep(0.1)
+        udp = Port(external=1, internal=7777, protocol="UDP", name="game")
+        other = Port(external=it.port, internal=7777, protocol=protocol, name="game")
+        await tcp(port)(with_ports(udp, other))
+    assert len(it.accepted) == 1
 
 
 @pytest.mark.parametrize("port", ["", " ", 0, 65536, True, 7.5, None, b"game"])

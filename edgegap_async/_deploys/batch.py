@@ -463,8 +463,6 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> DeployStream:
-        if self._tasks:
-            raise RuntimeError("this block was entered before: make a new one")
         run, watch = self._outcomes.run(self._requests), self._outcomes.watch()
         self._tasks = [
             asyncio.create_task(run, name="edgegap deploy_many"),

@@ -60,7 +60,10 @@ class Lease:
         Raises:
             DeploymentTerminated: the session is stopping it, or it is gone.
         """
-        if self._kept:
+        if self._kept and self.record.state in (
+            DeployState.LEASED,
+            DeployState.RELEASED,
+        ):
             return
         if not self._active or self.record.state is not DeployState.LEASED:
             raise being_stopped(self.record)
@@ -263,12 +266,8 @@ class ServerBlock(AbstractAsyncContextManager[OwnedDeployment]):
         self._max_seconds = optional_seconds("max_seconds", max_seconds)
         self._lease: Lease | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._entered = False
 
     async def __aenter__(self) -> OwnedDeployment:
-        if self._entered:
-            raise RuntimeError("this block was entered before: make a new one")
-        self._entered = True
         self._lease, request_id = await self._begin()
         server = await self._leases.ready(self._lease, request_id, self._ready_timeout)
         if self._max_seconds is not None:

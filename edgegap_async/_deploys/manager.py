@@ -14,7 +14,7 @@ from msgspec import structs
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.client import Timeout, Transport
-from .._transport.deadlines import Deadline, finish
+from .._transport.deadlines import Deadline, finish, running_loop
 from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._transport.trace import background, caused_by
@@ -592,6 +592,7 @@ class DeployManager:
         any more. A second call waits for the first. In a forked child, all is left to
         the parent.
         """
+        running_loop()
         loop = self._callers.loop
         if self._callers.in_child:
             self._callers.leave_to_parent()

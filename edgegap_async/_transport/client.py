@@ -35,7 +35,7 @@ from ..errors import (
 )
 from ..events import OnEvent
 from ..models._check import deployment_id, one_of, optional_seconds
-from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
+from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish, running_loop
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .pool import Permit, Pool
@@ -349,7 +349,7 @@ class Transport:
         return self._bind()
 
     def _bind(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         if self._loop is None:
             self._budget = REGISTRY.acquire(
                 loop, self.base_url, self._token, self._limits
@@ -357,11 +357,13 @@ class Transport:
             self._loop, self._forks = loop, fork_count()
             if self.on_first_use:
                 self.on_first_use()
-        elif self._loop is not loop or self.in_child:
+        elif self.in_child:
             raise WrongLoop(
-                "the session was first used in another event loop or process: "
-                "make one for each"
+                "the session was first used in another process, from which this one was forked: make a session "
+                "after the fork (gunicorn --preload, multiprocessing), in each process"
             )
+        elif self._loop is not loop:
+            raise WrongLoop(_other_loop(ended=self._loop.is_closed()))
         return loop
 
     @property
@@ -466,7 +468,10 @@ class Transport:
             _log_failure(
                 request, f"its limit takes at least {wait:.1f} s", logging.INFO
             )
-            raise QueueTooLong(name, wait=wait, request_sent=sent) from failure
+            allowed = _allowed(limiter.rate, self._limits.share)
+            raise QueueTooLong(
+                name, wait=wait, allowed=allowed, request_sent=sent
+            ) from failure
         if not await self.wait(limiter.acquire(ticket, priority), deadline):
             raise self._end_of_call(request, failure)
         return loop.time()
@@ -669,6 +674,33 @@ class Transport:
     ) -> tuple[asyncio.Task[None], asyncio.CancelledError | None]:
         closing = asyncio.create_task(self._pool.aclose(), name="edgegap close")
         return closing, await finish([closing], end)
+
+
+def _allowed(rate: float | None, share: float) -> str:
+    """What a limit allows, and where to change it."""
+    allowed = f"this process may send {rate or 0:.3g} per second"
+    if share < 1:
+        return f"{allowed}, as its Limits(share={share:g}) says"
+    return f"{allowed}; if others use the same token, give each its Limits(share=...)"
+
+
+def _other_loop(*, ended: bool) -> str:
+    """The text of the error in another loop than that of the first call.
+
+    Args:
+        ended: that loop has ended. Else it runs in another thread, or will run again.
+    """
+    causes = (
+        "is another one, and has ended. Usual causes: a global session and asyncio.run() more than once; a fixture "
+        "of pytest whose loop_scope is not that of its test"
+        if ended
+        else "is another one. Usual causes: a call from another thread (use asyncio.run_coroutine_threadsafe), or a "
+        "fixture of pytest whose loop_scope is not that of its test"
+    )
+    return (
+        f"a session belongs to the event loop of its first call, which {causes}. Make a session in each loop: they "
+        "share the limits"
+    )
 
 
 def _log_failure(request: Request[B, T], problem: object, level: int) -> None:

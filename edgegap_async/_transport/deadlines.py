@@ -12,14 +12,33 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..errors import WrongLoop
+
 # Seconds that `left` gives when the deadline has passed: a call with so little time ends
 # at once, and says why.
 NO_TIME = 0.001
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running loop.
+
+    Raises:
+        WrongLoop: no loop of asyncio runs here.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        # Not the context of the error: it says nothing about other libraries.
+        pass
+    raise WrongLoop(
+        "no event loop of asyncio runs here, which edgegap_async needs: start it with asyncio.run(). trio is not "
+        "supported, nor anyio with its trio backend: run this part in asyncio, in a thread or a process of its own"
+    )
+
+
 def loop_time() -> float:
     """The time on the running loop's clock."""
-    return asyncio.get_running_loop().time()
+    return running_loop().time()
 
 
 class Deadline(Struct, frozen=True):

@@ -230,7 +230,13 @@ def _api_error(endpoint: Endpoint[B, T], status: int, body: ErrorBody) -> ApiErr
     kind = ServerError if status >= 500 else BY_STATUS.get(status, ApiError)
     if endpoint.starts_server and status == 422:
         kind = AllocationFailed
-    error = kind(str(endpoint), status, body.message, body.details)
+    error = kind(
+        str(endpoint),
+        status,
+        body.message,
+        body.details,
+        delete_token=endpoint.delete_token,
+    )
     error.from_api = body.from_api
     if isinstance(error, AllocationFailed):
         error.request_id = body.request_id

@@ -19,6 +19,8 @@ from .matches import Match, read
 from .options import (
     INTERRUPTED,
     LOOPS,
+    MOST,
+    SECONDS,
     LoopFactory,
     LoopName,
     fault_option,
@@ -55,7 +57,7 @@ class Target:
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=300.0,
     show_default=True,
     help="Seconds for each match, from its deploy until its server is ready.",
@@ -63,12 +65,12 @@ class Target:
 @click.option("--stop", is_flag=True, help="Stop all servers at the end.")
 @click.option(
     "--max-running",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     help="Most servers that exist at once; other matches wait. With --stop, each is stopped as soon as it is ready.",
 )
 @click.option(
     "--burst",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     help="Most requests sent at once after a pause; 1 means an even pace.",
 )
 @click.option(
@@ -193,7 +195,7 @@ def _needed(option: str, value: str | None) -> str:
 def _checked(lines: BinaryIO, target: Target) -> list[Match]:
     try:
         matches, bad = read(lines, target.application, target.version)
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"the matches can't be read: {error}") from error
     for line in bad:
         click.echo(str(line), err=True)

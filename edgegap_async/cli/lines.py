@@ -1,11 +1,25 @@
-"""Reads the lines of a file or a pipe, in the encodings that shells write."""
+"""Reads and writes lines, in the encodings of shells."""
 
 import codecs
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import click
+
 # Shells on Windows write UTF-16, with a byte order mark.
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def echo_json(line: str) -> None:
+    """Write a line of JSON to standard output. Unlike `print`, it flushes: the reader of
+    a pipe gets each line at once.
+    """
+    try:
+        click.echo(line)
+    except UnicodeEncodeError:
+        # Standard output has another encoding than UTF-8. JSON needs only ASCII.
+        click.echo(json.dumps(json.loads(line)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from math import inf
+from math import inf, isfinite
 from types import FrameType
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -22,6 +22,8 @@ INTERRUPTED = 130
 # The exit code of a launch that has started no server. It is also that of wrong
 # arguments.
 NOTHING_STARTED = 2
+# More servers and requests than there can be.
+MOST = 1_000_000
 
 
 def loop_factory(name: LoopName) -> LoopFactory:
@@ -35,6 +37,26 @@ def loop_factory(name: LoopName) -> LoopFactory:
             "--loop uvloop: it is not installed: pip install uvloop"
         ) from None
     return uvloop.new_event_loop
+
+
+class Seconds(click.FloatRange):
+    """A finite number: click's own type takes inf and nan, too."""
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
+# Above 0; and 0 or more.
+SECONDS, ANY_SECONDS = Seconds(min=0, min_open=True), Seconds(min=0)
 
 
 @contextmanager

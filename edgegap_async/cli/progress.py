@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .lines import echo_json
 from .streams import tell
 from .summary import LaunchResult
 
@@ -62,7 +62,7 @@ class Plain:
 
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output."""
-        _write(text)
+        echo_json(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user."""
@@ -92,7 +92,7 @@ class Bar:
         if sys.stdout.isatty():
             self.say(text)
         else:
-            _write(text)
+            echo_json(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user above the bar."""
@@ -164,8 +164,3 @@ async def keep_updating(
 def _summary(result: LaunchResult) -> str:
     text = f"{result.deployed} of {result.total} deployed, {result.ready} ready, {len(result.failures)} failed"
     return f"{text}, {len(result.stopped)} stopped" if result.stopped else text
-
-
-def _write(text: str) -> None:
-    # Unlike `print`, it flushes: the reader of a pipe gets each server at once.
-    click.echo(text)

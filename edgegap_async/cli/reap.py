@@ -12,8 +12,8 @@ from ..errors import EdgegapError, Incomplete
 from ..models._check import tag_name
 from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
-from .lines import BadLine, numbered_lines
-from .options import INTERRUPTED, LoopFactory
+from .lines import BadLine, echo_json, numbered_lines
+from .options import INTERRUPTED, SECONDS, LoopFactory
 from .streams import is_closed
 
 
@@ -24,7 +24,7 @@ from .streams import is_closed
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     help="Seconds for everything; without it, there is no end. A stop that is refused "
     "for 60 seconds is given up.",
 )
@@ -82,7 +82,7 @@ def _read(bad: list[BadLine]) -> list[str]:
                 tags.append(tag_name("tag", line.decode()))
             except ValueError as error:
                 bad.append(BadLine(number, str(error)))
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"standard input can't be read: {error}") from error
     return tags
 
@@ -110,7 +110,7 @@ def _print(rows: Sequence[DeploymentSummary]) -> None:
     """Print a JSON line for each row, unless nobody reads them any more."""
     try:
         for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
+            echo_json(msgspec.json.encode(row).decode())
     except BrokenPipeError:
         # The interpreter flushes it once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

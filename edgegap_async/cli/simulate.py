@@ -9,10 +9,9 @@ import msgspec
 from ..simulator import Simulator
 from ..simulator.faults import Fault
 from ..simulator.rate_limits import Enforcement
-from .options import fault_option, list_kinds, on_interrupt
+from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
 
 ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
-SECONDS = click.FloatRange(min=0)
 
 
 @click.command(short_help="Run a simulator of Edgegap's API.")
@@ -32,12 +31,12 @@ SECONDS = click.FloatRange(min=0)
 )
 @click.option(
     "--retry-after",
-    type=SECONDS,
+    type=ANY_SECONDS,
     help="Seconds in the Retry-After of a 429; by default no such header.",
 )
 @click.option(
     "--ready-after",
-    type=(SECONDS, SECONDS),
+    type=(ANY_SECONDS, ANY_SECONDS),
     default=(2.0, 5.0),
     show_default=True,
     metavar="LEAST MOST",
@@ -51,14 +50,14 @@ SECONDS = click.FloatRange(min=0)
 )
 @click.option(
     "--delay-before",
-    type=(SECONDS, SECONDS),
+    type=(ANY_SECONDS, ANY_SECONDS),
     default=(0.0, 0.0),
     metavar="LEAST MOST",
     help="Seconds before a request counts against its limit.",
 )
 @click.option(
     "--delay-after",
-    type=(SECONDS, SECONDS),
+    type=(ANY_SECONDS, ANY_SECONDS),
     default=(0.0, 0.0),
     metavar="LEAST MOST",
     help="Seconds from the operation to its response.",
@@ -72,7 +71,7 @@ SECONDS = click.FloatRange(min=0)
 )
 @click.option(
     "--replica-lag",
-    type=SECONDS,
+    type=ANY_SECONDS,
     default=0.0,
     help="Seconds after a deploy in which calls with its ID are answered with 404.",
 )

@@ -1,6 +1,6 @@
 """Answers about deployments: status, rows of lists, logs and stops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Literal
 
@@ -121,27 +121,10 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
             LookupError: there is no such port; the text lists the known ports. Or the
                 deployment has no host yet.
         """
-        wanted = str(port)
-        ports = self.ports.values()
-        found = (
-            self.ports.get(wanted)
-            or next((item for item in ports if item.name == wanted), None)
-            or next(
-                (
-                    item
-                    for item in ports
-                    if item.internal is not None and str(item.internal) == wanted
-                ),
-                None,
-            )
-        )
+        found = next((each for each in ports_of(self, port) if each.external), None)
         if found is None or found.external is None:
-            known = ", ".join(
-                f"{key} ({item.internal}/{item.protocol})"
-                for key, item in self.ports.items()
-            )
             raise LookupError(
-                f"deployment {self.request_id} has no port {wanted!r}; it has: {known or 'none yet'}"
+                f"deployment {self.request_id} has no port {str(port)!r}; it has: {known_ports(self)}"
             )
         host = self.fqdn or self.public_ip
         if not host:
@@ -149,6 +132,29 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
                 f"deployment {self.request_id} has neither an fqdn nor a public_ip yet"
             )
         return host, found.external
+
+
+def ports_of(server: ReadyDeployment, port: str | int) -> Iterator[Port]:
+    """The ports with this key, this name, or this internal number, in that order."""
+    wanted, ports = str(port), server.ports
+    yield from (each for key, each in ports.items() if key == wanted)
+    yield from (each for each in ports.values() if each.name == wanted)
+    yield from (
+        each
+        for each in ports.values()
+        if each.internal is not None and str(each.internal) == wanted
+    )
+
+
+def known_ports(server: ReadyDeployment) -> str:
+    """The ports of a deployment, for the text of an error."""
+    return (
+        ", ".join(
+            f"{key} ({each.internal}/{each.protocol})"
+            for key, each in server.ports.items()
+        )
+        or "none yet"
+    )
 
 
 class DeploymentStatus(ReadyDeployment, frozen=True, kw_only=True):

@@ -1,14 +1,37 @@
-"""How a session notices that nobody can close it any more."""
+"""How a session notices that nobody can close it any more, and what its blocks say if
+they are not entered as they must be.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from warnings import warn
 
 from .._transport.client import Transport
 
 T = TypeVar("T")
+SERVER, OUTCOMES = "server", "outcomes"
+
+
+class AsyncOnly:
+    """What can only be used by `async with`. Anything else is a TypeError that says so.
+
+    Args:
+        usage: how to use it, such as "`async with f(...) as server:`".
+    """
+
+    def __init__(self, usage: str) -> None:
+        self._usage = usage
+
+    # A type checker reports each of these by itself, as it sees no such methods.
+    if not TYPE_CHECKING:
+
+        def _misused(self, *_: object) -> NoReturn:
+            raise TypeError(f"use {self._usage}")
+
+        __enter__ = __exit__ = __await__ = _misused
+        __iter__ = __aiter__ = __anext__ = _misused
 
 
 class OpenSession:
@@ -33,6 +56,14 @@ class OpenSession:
         """Whether this process is a fork of the one that uses the session."""
         return self._transport.in_child
 
+    def enter(self) -> None:
+        """A block of the session is entered.
+
+        Raises:
+            SessionClosed, WrongLoop: it can't be.
+        """
+        self._transport.enter()
+
     def __del__(self) -> None:
         if self.closed or self._transport.loop is None or self.in_child:
             return
@@ -49,15 +80,35 @@ class OpenSession:
             self._close_soon()
 
 
-class BlockInUse(AbstractAsyncContextManager[T]):
-    """A block of a session that is in use while somebody holds the block. A forked child
-    that leaves it stops nothing: its servers are the parent's.
+class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
+    """A block of a session that is in use while somebody holds the block. It can be
+    entered once. A forked child that leaves it stops nothing: its servers are the
+    parent's.
+
+    Args:
+        call: the method that has returned it.
+        target: what the block is given: SERVER or OUTCOMES.
     """
 
-    def __init__(self, session: OpenSession, block: AbstractAsyncContextManager[T]):
-        self._session, self._block = session, block
+    def __init__(
+        self,
+        session: OpenSession,
+        block: AbstractAsyncContextManager[T],
+        call: str,
+        target: str,
+    ) -> None:
+        iterate = f", and iterate over {target}" if target == OUTCOMES else ""
+        super().__init__(f"`async with edgegap.{call}(...) as {target}:`{iterate}")
+        self._session, self._block, self._call = session, block, call
+        self._entered = False
 
     async def __aenter__(self) -> T:
+        if self._entered:
+            raise RuntimeError(
+                f"this block was entered before: call {self._call}(...) again for each `async with`"
+            )
+        self._session.enter()
+        self._entered = True
         return await self._block.__aenter__()
 
     async def __aexit__(

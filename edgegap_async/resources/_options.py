@@ -1,9 +1,10 @@
 """The options of a deploy and of pages, each spelled once, and the rows of all pages."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from inspect import signature
 from typing import TypedDict, TypeVar
 
-from ..models._check import whole_number
+from ..models._check import closest, whole_number
 from ..models.deploy import EnvironmentVariables, Resources, Webhook
 from ..models.paging import Page, has_next
 
@@ -37,6 +38,26 @@ class DeployOptions(TypedDict, total=False):
     webhook_on_ready: Webhook | str | None
     webhook_on_error: Webhook | str | None
     webhook_on_terminated: Webhook | str | None
+
+
+def deploy_options(
+    method: Callable[..., object], options: DeployOptions
+) -> DeployOptions:
+    """Check the names of the options that a method was given.
+
+    Raises:
+        TypeError: as Python's own for other methods, with the name that was meant.
+    """
+    known = DeployOptions.__annotations__
+    for name in options:
+        if name not in known:
+            names = [*known, *signature(method).parameters]
+            meant = closest(name, names, stems=True)
+            raise TypeError(
+                f"{method.__name__}() got an unexpected keyword argument {name!r}"
+                + (f": did you mean {meant!r}?" if meant else "")
+            )
+    return options
 
 
 def page_query(page: int | None, limit: int | None) -> dict[str, str | None]:

@@ -60,8 +60,14 @@ from ..models.deployment import (
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
 from ..probes import Probe
-from ._in_use import BlockInUse, OpenSession
-from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
+from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
+from ._options import (
+    READY_TIMEOUT,
+    DeployOptions,
+    all_rows,
+    deploy_options,
+    page_query,
+)
 
 # Most sessions have no webhooks.
 if TYPE_CHECKING:
@@ -125,7 +131,10 @@ class Deployments:
                 it: wait for it, adopt it or stop it by its request_id.
         """
         body = DeployRequest(
-            application=application, version=version, users=users, **options
+            application=application,
+            version=version,
+            users=users,
+            **deploy_options(self.deploy, options),
         )
         return await self._manager.deploy(
             DEPLOY, body, timeout=timeout, priority=priority, once=once
@@ -166,7 +175,10 @@ class Deployments:
         `wait_until_ready` raise.
         """
         body = DeployRequest(
-            application=application, version=version, users=users, **options
+            application=application,
+            version=version,
+            users=users,
+            **deploy_options(self.running, options),
         )
         block = self._manager.running(
             DEPLOY,
@@ -177,7 +189,7 @@ class Deployments:
             priority=priority,
             once=once,
         )
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "deployments.running", SERVER)
 
     def deploy_many(
         self,
@@ -238,7 +250,7 @@ class Deployments:
             priority=priority,
         )
         block = DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "deployments.deploy_many", OUTCOMES)
 
     def adopt(
         self,
@@ -257,7 +269,7 @@ class Deployments:
         block = self._manager.adopted(
             deployment_id("request_id", request_id), ready_timeout, max_seconds
         )
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "deployments.adopt", SERVER)
 
     async def wait_until_ready(
         self,
@@ -322,7 +334,12 @@ class Deployments:
         for request_id in wanted:
             self._manager.claim(request_id)
         seconds = optional_seconds("timeout", timeout)
-        return BlockInUse(self._session, self._manager.watcher.many(wanted, seconds))
+        return BlockInUse(
+            self._session,
+            self._manager.watcher.many(wanted, seconds),
+            "deployments.wait_many",
+            OUTCOMES,
+        )
 
     async def wait_until_stopped(
         self, request_id: DeploymentId, *, timeout: float | None = STOP_TIMEOUT
@@ -450,7 +467,9 @@ class Deployments:
         """
         wanted = _tags(tags)
         only_list = flag("dry_run", dry_run)
-        deadline = Deadline.after(optional_seconds("timeout", timeout))
+        limit = optional_seconds("timeout", timeout)
+        self._session.enter()
+        deadline = Deadline.after(limit)
 
         async def stop_in_time(request_id: str) -> None:
             self._manager.records.seen((request_id,))

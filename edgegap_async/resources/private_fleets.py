@@ -15,8 +15,14 @@ from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models._check import DeploymentId, deployment_id, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHost, FleetHosts
-from ._in_use import BlockInUse, OpenSession
-from ._options import READY_TIMEOUT, DeployOptions, all_rows, page_query
+from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
+from ._options import (
+    READY_TIMEOUT,
+    DeployOptions,
+    all_rows,
+    deploy_options,
+    page_query,
+)
 
 
 class PrivateFleets:
@@ -59,7 +65,7 @@ class PrivateFleets:
             version=version,
             private_host_ids=private_host_ids,
             users=users,
-            **options,
+            **deploy_options(self.deploy, options),
         )
         return await self._manager.deploy(
             FLEET_DEPLOY, body, timeout=timeout, priority=priority, once=once
@@ -85,7 +91,7 @@ class PrivateFleets:
             version=version,
             private_host_ids=private_host_ids,
             users=users,
-            **options,
+            **deploy_options(self.running, options),
         )
         block = self._manager.running(
             FLEET_DEPLOY,
@@ -96,7 +102,7 @@ class PrivateFleets:
             priority=priority,
             once=once,
         )
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "private_fleets.running", SERVER)
 
     def deploy_many(
         self,
@@ -127,7 +133,7 @@ class PrivateFleets:
         block = DeployBlock(
             self._manager, FLEET_DEPLOY, FleetDeployRequest, requests, plan
         )
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "private_fleets.deploy_many", OUTCOMES)
 
     def adopt(
         self,
@@ -146,7 +152,7 @@ class PrivateFleets:
         block = self._manager.adopted(
             deployment_id("request_id", request_id), ready_timeout, max_seconds
         )
-        return BlockInUse(self._session, block)
+        return BlockInUse(self._session, block, "private_fleets.adopt", SERVER)
 
     async def hosts(
         self,

@@ -305,8 +305,12 @@ class Simulator:
         return tuple(self._started.world.known(request_id).tags)
 
     def counts(self) -> Counts:
-        """Return all counts as a plain dict; IDs are in the order of arrival."""
-        deployed, running = self.deployed(), self.running()
+        """Return all counts as a plain dict; IDs are in the order of arrival.
+
+        `stopped` has the deployments with an accepted stop, complete or not, and
+        `running` the others that are not TERMINATED: each counts once.
+        """
+        deployed, running = self.deployed(), self.running() - self.stopped()
         return {
             "limits": {name: limit.counts() for name, limit in self._limits.items()},
             "deployed": list(deployed),

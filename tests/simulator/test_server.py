@@ -64,6 +64,23 @@ async def test_counts_are_served_as_json_without_a_token_and_do_not_count() -> N
     )
 
 
+async def test_a_deployment_that_is_stopping_counts_once() -> None:
+    sim = Simulator(ready_after=(1, 1), stop_takes=5)
+    async with plain(sim) as api:
+        stopping, early, running = [await api.deploy() for _ in range(3)]
+        # Not READY yet.
+        await api("DELETE", f"/v1/stop/{early}")
+        await asyncio.sleep(2)
+        await api("DELETE", f"/v1/stop/{stopping}")
+        for _ in range(3):
+            counts = sim.counts()
+            assert (counts["running"], counts["stopped"]) == (
+                [running],
+                [stopping, early],
+            )
+            await asyncio.sleep(4)
+
+
 async def test_exit_cancels_requests_and_closes_connections_at_once() -> None:
     loop = asyncio.get_running_loop()
     sim = Simulator(delay_after=(3600, 3600))
