@@ -3,17 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO
 
 import click
 import msgspec
 
-from ..errors import EdgegapError, Incomplete
+from ..errors import EdgegapError, Incomplete, SessionClosed
 from ..models._check import tag_name
-from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
-from .options import INTERRUPTED, LoopFactory
+from .options import INTERRUPTED, LoopFactory, on_interrupt
 from .streams import is_closed
 
 
@@ -91,26 +92,62 @@ async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
     done = "stopped" if stop else "found"
     hint = "" if stop else "; none was stopped, as --stop was not given"
     async with EdgegapSession(trust_env=True) as edgegap:
-        try:
-            rows = await edgegap.deployments.reap(
-                tags, dry_run=not stop, timeout=timeout
-            )
-        except Incomplete as error:
-            _print(error.stopped)
-            for request_id, why in error.not_stopped.items():
-                click.echo(f"not stopped: {request_id}: {why}", err=True)
-            click.echo(f"{done}: {len(error.stopped)} deployments{hint}", err=True)
-            raise
-    _print(rows)
-    click.echo(f"{done}: {len(rows)} deployments{hint}", err=True)
+        with _interruptible(edgegap) as interrupted:
+            problem: EdgegapError | None = None
+            not_done: Mapping[str, EdgegapError] = {}
+            try:
+                rows = await edgegap.deployments.reap(
+                    tags, dry_run=not stop, timeout=timeout
+                )
+            except Incomplete as error:
+                rows, not_done, problem = error.stopped, error.not_stopped, error
+            except SessionClosed as error:
+                rows, problem = (), error
+        for row in rows:
+            _print(msgspec.json.encode(row), sys.stdout)
+        for request_id, why in not_done.items():
+            _print(f"not {done}: {request_id}: {why}".encode(), sys.stderr)
+        _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+        if interrupted:
+            _print(b"interrupted: there may be more", sys.stderr)
+            return INTERRUPTED
+        if problem:
+            _print(f"Error: {problem}".encode(), sys.stderr)
+            return 1
     return 0
 
 
-def _print(rows: Sequence[DeploymentSummary]) -> None:
-    """Print a JSON line for each row, unless nobody reads them any more."""
+@contextmanager
+def _interruptible(edgegap: EdgegapSession) -> Generator[list[object], None, None]:
+    """Close the session at the first Ctrl-C or SIGTERM, so that `reap` says what it has
+    done. The next one ends the program.
+
+    Yields:
+        What is not empty after a signal.
+    """
+    signals: list[object] = []
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        if signals and task:
+            task.cancel()
+        else:
+            signals.append(asyncio.ensure_future(edgegap.aclose()))
+
+    with on_interrupt(interrupt):
+        yield signals
+
+
+def _print(line: bytes, stream: TextIO | None) -> None:
+    """Print a line, unless nobody can read it any more. The servers are stopped already,
+    and the rest must be reported.
+    """
+    # It is None if it was closed before the start.
+    if stream is None:
+        return
     try:
-        for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
-    except BrokenPipeError:
+        # As bytes, a tag can be printed in any locale.
+        click.echo(line, file=stream)
+    except OSError:
         # The interpreter flushes it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -81,9 +81,10 @@ class ListServer:
 
     async def _listed(self, request: web.Request) -> web.Response:
         self.asked["list"] += 1
-        number, asked = int(request.query["page"]), int(request.query["limit"])
+        number = int(request.query.get("page", 1))
+        asked = int(request.query.get("limit", 10))
         self.listing(self.asked["list"])
-        query = json.loads(request.query["query"])
+        query = json.loads(request.query.get("query", "{}"))
         found = [
             it
             for it in self.servers
