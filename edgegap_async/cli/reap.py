@@ -41,8 +41,10 @@ def reap(
     stop its servers too.
 
     Nothing is stopped without --stop. The lists are read until they show nothing new,
-    for about five seconds at least, as they lag. Then each deployment is printed as one
-    JSON line on standard output.
+    for about five seconds at least, as they lag. The status of each server has to confirm
+    its tags, so about 20 servers are stopped per second. At the end, each of them is
+    printed as one JSON line on standard output. After Ctrl-C, those stopped until then
+    are printed.
 
     The token is read from EDGEGAP_API_TOKEN. HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and
     REQUESTS_CA_BUNDLE are obeyed.
@@ -52,12 +54,12 @@ def reap(
     """
     factory: LoopFactory | None = context.obj
     bad: list[BadLine] = []
-    tags = [tag for given in tags for tag in (_read(bad) if given == "-" else [given])]
-    for line in bad:
-        click.echo(f"standard input, {line}", err=True)
-    if not (tags or bad):
-        raise click.UsageError("there are no tags")
     try:
+        tags = [tag for it in tags for tag in (_read(bad) if it == "-" else [it])]
+        for line in bad:
+            _print(f"standard input, {line}".encode(), sys.stderr)
+        if not (tags or bad):
+            raise click.UsageError("there are no tags")
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_reap(tags, stop, timeout)) if tags else 0
     except EdgegapError as error:
@@ -89,24 +91,24 @@ def _read(bad: list[BadLine]) -> list[str]:
 
 
 async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
-    done = "stopped" if stop else "found"
+    done, not_done = ("stopped", "stopped") if stop else ("found", "checked")
     hint = "" if stop else "; none was stopped, as --stop was not given"
     async with EdgegapSession(trust_env=True) as edgegap:
         with _interruptible(edgegap) as interrupted:
             problem: EdgegapError | None = None
-            not_done: Mapping[str, EdgegapError] = {}
+            failed: Mapping[str, EdgegapError] = {}
             try:
                 rows = await edgegap.deployments.reap(
                     tags, dry_run=not stop, timeout=timeout
                 )
             except Incomplete as error:
-                rows, not_done, problem = error.stopped, error.not_stopped, error
+                rows, failed, problem = error.stopped, error.not_stopped, error
             except SessionClosed as error:
                 rows, problem = (), error
         for row in rows:
             _print(msgspec.json.encode(row), sys.stdout)
-        for request_id, why in not_done.items():
-            _print(f"not {done}: {request_id}: {why}".encode(), sys.stderr)
+        for request_id, why in failed.items():
+            _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
         _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
         if interrupted:
             _print(b"interrupted: there may be more", sys.stderr)

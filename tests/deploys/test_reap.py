@@ -343,6 +343,7 @@ async def test_a_filter_on_tags_is_tested_although_nobody_has_tags(
             assert sim.arrivals("list") - before < 50
 
 
+@pytest.mark.slow
 async def test_many_servers_take_as_long_as_their_stops_need() -> None:
     options = {"enforcement": "off"}
     async with owning(options=options, limits=Limits(other=20)) as (edgegap, sim):

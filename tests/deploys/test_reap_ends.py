@@ -24,6 +24,7 @@ def never(_: str) -> Any:
     return asyncio.sleep(HANGS, (200, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout", [1e-9, 0.001, 0.5, 2, 7, 31, 61])
 @pytest.mark.parametrize("hangs", ["stop", "status", "both"])
 async def test_reap_ends_within_its_timeout_whatever_hangs(
@@ -78,6 +79,7 @@ async def test_a_stop_that_may_mean_gone_is_not_judged_beyond_the_timeout(
         assert loop.time() - began <= 2.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.01, 3, 20])
 async def test_closing_the_session_ends_reap_and_says_what_was_stopped(
     seconds: float,
@@ -119,6 +121,7 @@ def test_ended_in_any_turn_nothing_is_left_behind(call: str, strike: str) -> Non
     assert (strike == "close") is (SessionClosed in closed)
 
 
+@pytest.mark.slow
 async def test_thousands_of_stops_take_some_hundred_tasks() -> None:
     server = ListServer(tagged(6000, "a"))
     async with server.session() as edgegap:
@@ -164,6 +167,7 @@ async def test_searches_that_run_at_once_do_not_disturb_each_other() -> None:
     assert counts == [150] * 6
 
 
+@pytest.mark.slow
 async def test_reap_does_not_delay_calls_in_the_foreground() -> None:
     server = ListServer({**tagged(2000, "a"), "other": ["b"]})
     loop = asyncio.get_running_loop()

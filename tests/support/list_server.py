@@ -68,6 +68,11 @@ class ListServer:
             return ("game" in values) is not negated
         return self.matches(request_id, values) is not negated
 
+    def ordered(self, found: list[str], query: Json) -> list[str]:
+        """Return these IDs, the oldest first, in the order of the list."""
+        newest = any(each["order"] == "desc" for each in query.get("order_by", ()))
+        return found[::-1] if newest else found
+
     def _status(self, request_id: str) -> Any:
         if request_id not in self.servers:
             return 404, {"message": f"no deployment {request_id}"}
@@ -90,8 +95,7 @@ class ListServer:
             for it in self.servers
             if all(self._passes(it, each) for each in query.get("filters", ()))
         ]
-        if any(each["order"] == "desc" for each in query.get("order_by", ())):
-            found.reverse()
+        found = self.ordered(found, query)
         size = self.page_size(number, asked)
         pages = max(1, -(-len(found) // size))
         rows = found[(number - 1) * size : number * size]
