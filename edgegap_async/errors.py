@@ -356,8 +356,8 @@ class Incomplete(EdgegapError):
     text says what is missing.
 
     Attributes:
-        stopped: what `reap` has stopped.
-        not_stopped: why it could not stop the others, by their `request_id`.
+        stopped: what `reap` has stopped; with `dry_run`, what it has found.
+        not_stopped: why it could not check or stop the others, by their `request_id`.
     """
 
     def __init__(

@@ -1,16 +1,26 @@
 """Stops the servers under tags, which a process that died has left running."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
-from ..errors import EdgegapError, Incomplete
+from ..errors import (
+    DeadlineExceeded,
+    EdgegapError,
+    Incomplete,
+    QueueTooLong,
+    SessionClosed,
+)
 from ..models.deployment import DeploymentSummary
 from .find import MOST_NAMED, Finder, Wanted, has_any_tag
 
 # Seconds between two sweeps: lists may lag behind deploys.
 PAUSE = 1.0
+# Stops in progress. The limits let through about 20 per second, so more at once would
+# only take longer to cancel. Those that are refused are among them for 60 seconds.
+MOST_AT_ONCE = 500
 Found = dict[str, DeploymentSummary]
 
 
@@ -35,29 +45,22 @@ async def reap(
         Incomplete: some could not be found or stopped.
         EdgegapError: the same before the first was found.
     """
-    found: Found = {}
-    failed: dict[str, EdgegapError] = {}
-
-    async def stop_one(row: DeploymentSummary) -> None:
-        try:
-            if await has_any_tag(transport, row, tags, deadline):
-                found[row.request_id] = row
-                if stop:
-                    await stop(row.request_id)
-        except EdgegapError as error:
-            failed[row.request_id] = error
-
+    work = _Work(transport, tags, stop, deadline)
     finder = Finder(transport, Wanted(tags), deadline)
     missing: EdgegapError | None = None
-    async with asyncio.TaskGroup() as stops:
+    async with asyncio.TaskGroup() as workers:
 
         def take(row: DeploymentSummary) -> None:
-            stops.create_task(stop_one(row))
+            work.waiting.append(row)
+            if work.workers < MOST_AT_ONCE:
+                work.workers += 1
+                workers.create_task(work.run())
 
         try:
             await _sweep_until_steady(transport, finder, take, window, deadline)
         except EdgegapError as error:
             missing = error
+    found, failed = work.found, work.failed
     if missing and not (found or failed):
         raise missing
     if missing or failed:
@@ -66,6 +69,52 @@ async def reap(
             iter(failed.values())
         )
     return tuple(found.values())
+
+
+class _Work:
+    """The servers to stop, and what has become of them."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        tags: frozenset[str],
+        stop: Callable[[str], Awaitable[None]] | None,
+        deadline: Deadline,
+    ) -> None:
+        self._transport, self._tags = transport, tags
+        self._stop, self._deadline = stop, deadline
+        self.waiting: deque[DeploymentSummary] = deque()
+        self.workers = 0
+        self.found: Found = {}
+        self.failed: dict[str, EdgegapError] = {}
+
+    async def run(self) -> None:
+        """Stop servers as long as any wait."""
+        while self.waiting:
+            row = self.waiting.popleft()
+            try:
+                await self._stop_one(row)
+            except EdgegapError as error:
+                self.failed[row.request_id] = error
+                if isinstance(error, QueueTooLong):
+                    # Those behind it would wait even longer.
+                    self.failed |= {each.request_id: error for each in self.waiting}
+                    self.waiting.clear()
+                # After the end, thousands fail without waiting for anything.
+                await asyncio.sleep(0)
+        self.workers -= 1
+
+    async def _stop_one(self, row: DeploymentSummary) -> None:
+        if self._transport.closed:
+            raise SessionClosed("the session was closed before its stop was sent")
+        if self._deadline.over(loop_time()):
+            raise DeadlineExceeded(
+                f"its stop was not sent within the timeout of {self._deadline}"
+            )
+        if await has_any_tag(self._transport, row, self._tags, self._deadline):
+            self.found[row.request_id] = row
+            if self._stop:
+                await self._stop(row.request_id)
 
 
 async def _sweep_until_steady(

@@ -218,8 +218,10 @@ async def _means_gone(
     if not is_gone(error):
         return False
     # Its status may say TERMINATED, which counts at any age.
+    left = deadline.left()
+    timeout = STATUS_TIMEOUT if left is None else min(left, STATUS_TIMEOUT)
     try:
-        return await is_terminated(transport, request_id, STATUS_TIMEOUT)
+        return await is_terminated(transport, request_id, timeout)
     except EdgegapError:
         return False
 

@@ -3,17 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO
 
 import click
 import msgspec
 
-from ..errors import EdgegapError, Incomplete
+from ..errors import EdgegapError, Incomplete, SessionClosed
 from ..models._check import tag_name
-from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
-from .lines import BadLine, echo_json, numbered_lines
-from .options import INTERRUPTED, SECONDS, LoopFactory
+from .lines import BadLine, numbered_lines
+from .options import INTERRUPTED, SECONDS, LoopFactory, on_interrupt
 from .streams import is_closed
 
 
@@ -40,8 +41,10 @@ def reap(
     stop its servers too.
 
     Nothing is stopped without --stop. The lists are read until they show nothing new,
-    for about five seconds at least, as they lag. Then each deployment is printed as one
-    JSON line on standard output.
+    for about five seconds at least, as they lag. The status of each server has to confirm
+    its tags, so about 20 servers are stopped per second. At the end, each of them is
+    printed as one JSON line on standard output. After Ctrl-C, those stopped until then
+    are printed.
 
     The token is read from EDGEGAP_API_TOKEN. HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and
     REQUESTS_CA_BUNDLE are obeyed.
@@ -51,12 +54,12 @@ def reap(
     """
     factory: LoopFactory | None = context.obj
     bad: list[BadLine] = []
-    tags = [tag for given in tags for tag in (_read(bad) if given == "-" else [given])]
-    for line in bad:
-        click.echo(f"standard input, {line}", err=True)
-    if not (tags or bad):
-        raise click.UsageError("there are no tags")
     try:
+        tags = [tag for it in tags for tag in (_read(bad) if it == "-" else [it])]
+        for line in bad:
+            _print(f"standard input, {line}".encode(), sys.stderr)
+        if not (tags or bad):
+            raise click.UsageError("there are no tags")
         with asyncio.Runner(loop_factory=factory) as runner:
             code = runner.run(_reap(tags, stop, timeout)) if tags else 0
     except EdgegapError as error:
@@ -88,29 +91,65 @@ def _read(bad: list[BadLine]) -> list[str]:
 
 
 async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
-    done = "stopped" if stop else "found"
+    done, not_done = ("stopped", "stopped") if stop else ("found", "checked")
     hint = "" if stop else "; none was stopped, as --stop was not given"
     async with EdgegapSession(trust_env=True) as edgegap:
-        try:
-            rows = await edgegap.deployments.reap(
-                tags, dry_run=not stop, timeout=timeout
-            )
-        except Incomplete as error:
-            _print(error.stopped)
-            for request_id, why in error.not_stopped.items():
-                click.echo(f"not stopped: {request_id}: {why}", err=True)
-            click.echo(f"{done}: {len(error.stopped)} deployments{hint}", err=True)
-            raise
-    _print(rows)
-    click.echo(f"{done}: {len(rows)} deployments{hint}", err=True)
+        with _interruptible(edgegap) as interrupted:
+            problem: EdgegapError | None = None
+            failed: Mapping[str, EdgegapError] = {}
+            try:
+                rows = await edgegap.deployments.reap(
+                    tags, dry_run=not stop, timeout=timeout
+                )
+            except Incomplete as error:
+                rows, failed, problem = error.stopped, error.not_stopped, error
+            except SessionClosed as error:
+                rows, problem = (), error
+        for row in rows:
+            _print(msgspec.json.encode(row), sys.stdout)
+        for request_id, why in failed.items():
+            _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
+        _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+        if interrupted:
+            _print(b"interrupted: there may be more", sys.stderr)
+            return INTERRUPTED
+        if problem:
+            _print(f"Error: {problem}".encode(), sys.stderr)
+            return 1
     return 0
 
 
-def _print(rows: Sequence[DeploymentSummary]) -> None:
-    """Print a JSON line for each row, unless nobody reads them any more."""
+@contextmanager
+def _interruptible(edgegap: EdgegapSession) -> Generator[list[object], None, None]:
+    """Close the session at the first Ctrl-C or SIGTERM, so that `reap` says what it has
+    done. The next one ends the program.
+
+    Yields:
+        What is not empty after a signal.
+    """
+    signals: list[object] = []
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        if signals and task:
+            task.cancel()
+        else:
+            signals.append(asyncio.ensure_future(edgegap.aclose()))
+
+    with on_interrupt(interrupt):
+        yield signals
+
+
+def _print(line: bytes, stream: TextIO | None) -> None:
+    """Print a line, unless nobody can read it any more. The servers are stopped already,
+    and the rest must be reported.
+    """
+    # It is None if it was closed before the start.
+    if stream is None:
+        return
     try:
-        for row in rows:
-            echo_json(msgspec.json.encode(row).decode())
-    except BrokenPipeError:
+        # As bytes, a tag can be printed in any locale.
+        click.echo(line, file=stream)
+    except OSError:
         # The interpreter flushes it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

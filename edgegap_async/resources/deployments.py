@@ -408,8 +408,9 @@ class Deployments:
         older_than: float | timedelta | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[DeploymentSummary]:
-        """Find deployments, whether or not the filters of the list work (GET
-        /v1/deployments; GET /v1/status/{request_id} for what rows do not tell):
+        """Find all deployments with these properties (GET /v1/deployments; GET
+        /v1/status/{request_id} for what rows do not tell). Each row is checked, so it
+        does not matter whether the filters of the API work:
 
             async for row in edgegap.deployments.find(tags=["eu"], older_than=3600):
                 print(row.request_id, row.start_time)
@@ -419,10 +420,13 @@ class Deployments:
             application: the name of their application.
             older_than: seconds, or a `timedelta`, since the deployment was READY. One
                 that does not tell that time is left out, and named in a warning.
-            timeout: seconds for all of it; None: no end.
+            timeout: seconds for all of it, with the time that your loop takes for the
+                rows; None: no end.
 
         Raises:
-            Incomplete: after all that were found, as there may be others.
+            Incomplete: after all that were found, as there may be others. The text says
+                why.
+            DeadlineExceeded: `timeout` has passed, and there may be others.
         """
         wanted = Wanted(
             None if tags is None else _tags(tags),
@@ -447,23 +451,26 @@ class Deployments:
         timeout: float | None = None,
     ) -> tuple[DeploymentSummary, ...]:
         """Stop the servers under any of these tags, which a process that died has left
-        running, and return them (GET /v1/deployments, DELETE /v1/stop/{request_id}).
+        running, and return them (GET /v1/deployments, GET /v1/status/{request_id}, DELETE
+        /v1/stop/{request_id}).
 
-        Each is stopped as soon as it is found. The lists are read until nothing new is
-        found, for about five seconds at least, as they lag. Do not give the tags of a
-        process that still runs.
+        Each is stopped as soon as it is found and its status confirms its tag: about 20
+        per second, which is the limit of statuses. The lists are read until nothing new
+        is found, for about five seconds at least, as they lag. Do not give the tags of
+        a process that still runs.
 
         Args:
             tags: at least one; those that `on_intent` was called with, or your own. An
                 open file with a tag per line will do; blank lines are skipped.
             dry_run: stop nothing, and return what would be stopped.
             timeout: seconds for all of it; None: no end. A stop that is refused for 60
-                seconds is given up.
+                seconds is given up in any case, and delays no other.
 
         Raises:
-            Incomplete: some could not be found or stopped. Those that could are in
-                `stopped`.
-            EdgegapError: the lists could not be read, and nothing was found.
+            Incomplete: some could not be found or stopped, or the timeout has passed, or
+                the session was closed. `stopped` has those that were stopped,
+                `not_stopped` the errors of the others by their request_id.
+            EdgegapError: nothing was found before the lists could not be read any more.
         """
         wanted = _tags(tags)
         only_list = flag("dry_run", dry_run)

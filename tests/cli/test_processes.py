@@ -182,6 +182,45 @@ def test_reap_stops_every_server_although_its_reader_goes_away(
     assert process.returncode == 0
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "streams", ["> /dev/full", ">&-", "2> /dev/full", "2>&-", "> /dev/full 2>&1"]
+)
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+def test_reap_stops_and_reports_although_a_stream_fails(
+    streams: str, edgegap_simulator: Simulator
+) -> None:
+    async def deploy() -> None:
+        async with EdgegapSession("made-up", base_url=edgegap_simulator.url) as edgegap:
+            for tag in ("mine", "é"):
+                await edgegap.deployments.deploy(
+                    "game", "1", users=["192.0.2.1"], tags=[tag]
+                )
+
+    asyncio.run(deploy())
+    command = f'"{sys.executable}" -m edgegap_async reap --stop mine é {streams}'
+    environment = os.environ | {
+        "EDGEGAP_API_TOKEN": "made-up",
+        "EDGEGAP_BASE_URL": edgegap_simulator.url,
+        "PYTHONIOENCODING": "ascii",
+    }
+    done = subprocess.run(  # noqa: S602 - our own program
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=PROCESS_TIMEOUT,
+        check=False,
+    )
+
+    assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
+    assert done.returncode == 0
+    assert done.stderr == ("" if "2>" in streams else "stopped: 2 deployments\n")
+    assert len(done.stdout.splitlines()) == (2 if streams.startswith("2>") else 0)
+
+
 def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     with program("launch", "-") as process:
         assert process.stderr

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
+from cli.conftest import KeptLoop
 from click.testing import Result
 
 from edgegap_async.simulator import Fault, Simulator
@@ -142,3 +144,29 @@ def test_an_invalid_timeout_sends_no_request(
     assert result.exit_code == 2
     assert "timeout" in result.stderr
     assert account.arrivals("list") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
+def test_an_interrupted_reap_says_what_was_stopped(
+    number: signal.Signals,
+    seconds: float,
+    loop: KeptLoop,
+    account: Simulator,
+    run: Callable[..., Result],
+    deployed: Callable[..., list[str]],
+) -> None:
+    ids = {*deployed(*["a"] * 120)}
+    loop.call_later(seconds, signal.raise_signal, number)
+
+    result = run("a", "--stop")
+
+    assert result.exit_code == 130
+    printed = {json.loads(line)["request_id"] for line in result.stdout.splitlines()}
+    assert printed <= account.stopped() < ids
+    named = {it for it in ids - printed if f"not stopped: {it}: " in result.stderr}
+    assert account.stopped() <= printed | named
+    assert f"stopped: {len(printed)} deployments\n" in result.stderr
+    assert result.stderr.endswith("interrupted: there may be more\n")
+    assert "Traceback" not in result.output

@@ -59,6 +59,7 @@ FILTERS: dict[str, Matches] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("matches", FILTERS.values(), ids=FILTERS)
 async def test_filters_that_work_for_some_values_hide_no_deployment(
     matches: Matches,
@@ -124,6 +125,7 @@ ROWS: dict[str, Callable[[list[str]], Json]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filter_works", [True, False])
 @pytest.mark.parametrize("others", [3, 150])
 @pytest.mark.parametrize("shown", ROWS.values(), ids=ROWS)
@@ -173,6 +175,7 @@ FAILURES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("tells_tags", [True, False])
 async def test_a_status_that_fails_hides_no_deployment(
@@ -196,6 +199,7 @@ async def test_a_status_that_fails_hides_no_deployment(
     assert ids(got.value.stopped) == {"c0", "c1", "c2"} == {*server.stopped}
 
 
+@pytest.mark.slow
 async def test_servers_of_a_tag_are_stopped_before_its_list_was_read() -> None:
     server = ListServer(tagged(5000, "a"))
     async with server.session() as edgegap:

@@ -68,6 +68,11 @@ class ListServer:
             return ("game" in values) is not negated
         return self.matches(request_id, values) is not negated
 
+    def ordered(self, found: list[str], query: Json) -> list[str]:
+        """Return these IDs, the oldest first, in the order of the list."""
+        newest = any(each["order"] == "desc" for each in query.get("order_by", ()))
+        return found[::-1] if newest else found
+
     def _status(self, request_id: str) -> Any:
         if request_id not in self.servers:
             return 404, {"message": f"no deployment {request_id}"}
@@ -81,16 +86,16 @@ class ListServer:
 
     async def _listed(self, request: web.Request) -> web.Response:
         self.asked["list"] += 1
-        number, asked = int(request.query["page"]), int(request.query["limit"])
+        number = int(request.query.get("page", 1))
+        asked = int(request.query.get("limit", 10))
         self.listing(self.asked["list"])
-        query = json.loads(request.query["query"])
+        query = json.loads(request.query.get("query", "{}"))
         found = [
             it
             for it in self.servers
             if all(self._passes(it, each) for each in query.get("filters", ()))
         ]
-        if any(each["order"] == "desc" for each in query.get("order_by", ())):
-            found.reverse()
+        found = self.ordered(found, query)
         size = self.page_size(number, asked)
         pages = max(1, -(-len(found) // size))
         rows = found[(number - 1) * size : number * size]
