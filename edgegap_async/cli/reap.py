@@ -1,7 +1,6 @@
 """`reap`: finds and stops the servers that a dead process has left running."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from ..models._check import tag_name
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, SECONDS, LoopFactory, on_interrupt
-from .streams import is_closed
+from .streams import discard, is_closed
 
 
 @click.command(short_help="Find servers by their tags, and stop them.")
@@ -85,7 +84,7 @@ def _read(bad: list[BadLine]) -> list[str]:
                 tags.append(tag_name("tag", line.decode()))
             except ValueError as error:
                 bad.append(BadLine(number, str(error)))
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise click.UsageError(f"standard input can't be read: {error}") from error
     return tags
 
@@ -121,7 +120,7 @@ async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
 
 @contextmanager
 def _interruptible(edgegap: EdgegapSession) -> Generator[list[object], None, None]:
-    """Close the session at the first Ctrl-C or SIGTERM, so that `reap` says what it has
+    """Close the session at the first Ctrl-C, SIGTERM or SIGHUP, so that `reap` says what it has
     done. The next one ends the program.
 
     Yields:
@@ -144,12 +143,10 @@ def _print(line: bytes, stream: TextIO | None) -> None:
     """Print a line, unless nobody can read it any more. The servers are stopped already,
     and the rest must be reported.
     """
-    # It is None if it was closed before the start.
-    if stream is None:
+    if stream is None or is_closed(stream):
         return
     try:
         # As bytes, a tag can be printed in any locale.
         click.echo(line, file=stream)
     except OSError:
-        # The interpreter flushes it once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(stream)
