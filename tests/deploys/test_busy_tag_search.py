@@ -36,7 +36,7 @@ async def short_lived(edgegap: EdgegapSession, rate: float, seconds: float) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "late", [100.0, *(pytest.param(it, marks=pytest.mark.full) for it in (15.0, 250.0))]
+    "late", [15.0, *(pytest.param(it, marks=pytest.mark.full) for it in (100.0, 250.0))]
 )
 @pytest.mark.parametrize("left", [True, pytest.param(False, marks=pytest.mark.full)])
 async def test_a_late_server_is_found_among_many_short_lived_ones(

@@ -88,7 +88,7 @@ async def test_two_sessions_under_full_load_share_one_limit() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("together", [1, 100])
+@pytest.mark.parametrize("together", [1, pytest.param(100, marks=pytest.mark.full)])
 async def test_a_session_per_deploy_keeps_the_limit(together: int) -> None:
     async def request() -> None:
         async with session(simulator.url) as edgegap:

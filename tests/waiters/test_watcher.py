@@ -93,7 +93,11 @@ async def test_all_waiters_get_the_right_outcome_under_any_fault(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "most"),
-    [("filters-ignored", 0.6), ("filters-refused", 3.0), ("filters-empty", 8.0)],
+    [
+        ("filters-ignored", 0.6),
+        ("filters-empty", 8.0),
+        pytest.param("filters-refused", 3.0, marks=pytest.mark.full),
+    ],
 )
 async def test_a_wrong_filter_is_noticed(kind: str, most: float) -> None:
     async with accepted_deployments(
@@ -284,7 +288,6 @@ async def test_without_waiters_nothing_is_polled() -> None:
         assert polls_of(sim) == before
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
     None

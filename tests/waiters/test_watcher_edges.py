@@ -131,7 +131,6 @@ async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
     async with accepted_deployments(1000, ready_after=(150.0, 150.0)) as (
         edgegap,

@@ -117,8 +117,7 @@ async def act_in_turn(attempt: Attempt, beside: int, turn: int, action: str) -> 
 @pytest.mark.parametrize(
     ("attempt", "beside"),
     [
-        pytest.param(waits_for_one, 0, marks=pytest.mark.full),
-        (waits_for_one, 2),
+        *(pytest.param(waits_for_one, it, marks=pytest.mark.full) for it in (0, 2)),
         (waits_for_many, 2),
         (waits_for_an_end, 1),
     ],

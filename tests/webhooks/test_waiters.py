@@ -244,8 +244,10 @@ async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
         return sim.arrivals("status") + sim.arrivals("list") - before, max(delays)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("many", [1, 20, 300])
+@pytest.mark.parametrize(
+    "many",
+    [1, 20, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.full])],
+)
 async def test_webhooks_save_most_polls(many: int) -> None:
     without, _ = await cost(many=many, hooks=False)
     with_hooks, last = await cost(many=many, hooks=True)
