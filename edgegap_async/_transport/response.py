@@ -6,6 +6,7 @@ An answer to a deploy that leaves open whether a server was started is
 
 import logging
 import re
+from collections.abc import Mapping
 from types import NoneType
 
 import msgspec
@@ -38,6 +39,8 @@ MOST_SHOWN = 64 * 1024
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
 # memory, and some microseconds.
 SMALL, MOST_VALUES, BYTES_PER_VALUE = 256 * 1024, 2_000_000, 16
+# Headers that hold secrets of a gateway.
+COOKIES = frozenset({"set-cookie", "set-cookie2"})
 # The texts of a JSON body.
 _TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
@@ -49,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True):
         secret: the token that authorized its request.
         retry_after: seconds that an error asks to wait, clamped.
         cut: the body was longer, and the rest was not read.
+        headers: of an error.
     """
 
     status: int
@@ -56,6 +60,7 @@ class Reply(msgspec.Struct, frozen=True):
     secret: str = ""
     retry_after: float | None = None
     cut: bool = False
+    headers: Mapping[str, str] = {}
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("status", self.status)]
@@ -69,9 +74,26 @@ class Reply(msgspec.Struct, frozen=True):
         """The start of the body, for an error. The server or a proxy may repeat in it
         the token or the URL of a webhook, so both are masked.
         """
-        secret = self.secret if len(self.secret) >= SHORTEST_SECRET else ""
         cut = self.cut or len(self.body) > MOST_SHOWN
-        return masked(self.body[:MOST_SHOWN], secret, cut=cut)
+        return masked(self.body[:MOST_SHOWN], self._masked_secret, cut=cut)
+
+    @property
+    def _masked_secret(self) -> str:
+        return self.secret if len(self.secret) >= SHORTEST_SECRET else ""
+
+    @property
+    def masked_headers(self) -> dict[str, str]:
+        """The headers, for an error."""
+        return {
+            self._masked(name.lower()): self._masked(value)
+            for name, value in self.headers.items()
+            if name.lower() not in COOKIES
+        }
+
+    def _masked(self, text: str) -> str:
+        # aiohttp decodes headers so.
+        raw = text.encode("utf-8", "surrogateescape")
+        return masked(raw, self._masked_secret).decode("utf-8", "replace")
 
 
 def read(
@@ -200,6 +222,7 @@ def _read_error(endpoint: Endpoint[B, T], reply: Reply) -> EdgegapError:
         return _redirect(endpoint, reply)
     error = _api_error(endpoint, status, read_error_body(reply.masked_body))
     error.retry_after = reply.retry_after
+    error.headers = reply.masked_headers
     # A gateway that gives up waiting says so with 5xx or 408. Any other 4xx refuses.
     if status >= 500 or status == 408:
         return unknown_if_deploy(endpoint, error)

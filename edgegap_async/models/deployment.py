@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import force_setattr
 
 from ._check import check_id, check_ids, fail, instances, sequence, text
+from ._plain import PlainData
 from ._wire import (
     NOTHING,
     Answer,
@@ -220,7 +221,7 @@ class StopResult(Answer, frozen=True, kw_only=True):
     deployment_summary: Maybe[DeploymentStatus] = None
 
 
-class BulkStopFilter(Struct, frozen=True):
+class BulkStopFilter(PlainData, frozen=True):
     """A condition on the deployments that a bulk stop stops.
 
     Args:
@@ -247,7 +248,7 @@ class BulkStopFilter(Struct, frozen=True):
         force_setattr(self, "values", values)
 
 
-class BulkStopRequest(Struct, frozen=True):
+class BulkStopRequest(PlainData, frozen=True):
     """The body of a bulk stop."""
 
     filters: Sequence[BulkStopFilter]

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import fail, identifier, instances, label, sequence, text
+from ._plain import PlainData
 from ._wire import Answer, Integer, Maybe, Rows
 
 # Users read the values of these fields from files and pipes. A value with a line end
@@ -63,7 +63,7 @@ def has_next(page: Page, seen: int) -> bool | None:
     return follows
 
 
-class ListFilter(Struct, frozen=True):
+class ListFilter(PlainData, frozen=True):
     """A condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
 
     Known fields and their operators:
@@ -100,7 +100,7 @@ class ListFilter(Struct, frozen=True):
             force_setattr(self, "value", items)
 
 
-class OrderBy(Struct, frozen=True):
+class OrderBy(PlainData, frozen=True):
     """The order of a list of deployments: `OrderBy("created_at", "desc")`."""
 
     field: str
@@ -111,7 +111,7 @@ class OrderBy(Struct, frozen=True):
         text("query: order of an order_by", self.order)
 
 
-class ListQuery(Struct, frozen=True, omit_defaults=True):
+class ListQuery(PlainData, frozen=True, omit_defaults=True):
     """The filters and the order of a list of deployments.
 
     The API takes at most one filter per field.
