@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from types import NoneType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,8 +31,10 @@ class _PortsMapping(Answer, frozen=True, kw_only=True):
 class Container(Answer, frozen=True, kw_only=True):
     """The ARBITRIUM_* variables of the container of a deployment.
 
-    Its repr hides the delete token.
+    Its repr hides the delete token, and `to_dict` leaves it out, with the URL.
     """
+
+    secret_fields: ClassVar[frozenset[str]] = frozenset({"delete_url", "delete_token"})
 
     request_id: str
     public_ip: str | None = None

@@ -3,7 +3,8 @@
     EdgegapError                  .request_sent: False is certain
     |-- ApiError                  an error response: .status, .message, .details,
     |   |                         .operation, .from_api (False: perhaps a gateway's),
-    |   |                         .retry_after (seconds, clamped to a minute)
+    |   |                         .retry_after (seconds, clamped to a minute), .headers,
+    |   |                         .api_request_id
     |   |-- BadRequest            400
     |   |-- Unauthorized          401
     |   |-- Forbidden             403
@@ -45,6 +46,16 @@ from typing import Final, TypeVar
 from .models.deployment import ContainerLogs, DeploymentStatus, DeploymentSummary
 
 E = TypeVar("E", bound="EdgegapError")
+# The usual headers with the ID of a request, the API's own before a gateway's.
+REQUEST_ID_HEADERS: Final = (
+    "x-request-id",
+    "request-id",
+    "x-correlation-id",
+    "x-trace-id",
+    "x-amzn-requestid",
+    "x-amzn-trace-id",
+    "cf-ray",
+)
 
 
 def _restore(kind: type[E], args: tuple[object, ...], state: Mapping[str, object]) -> E:
@@ -79,6 +90,8 @@ class ApiError(EdgegapError):
             may have answered in the API's place. `message` is then a readable excerpt
             of the body, and `details` what was decoded of it.
         retry_after: seconds that the answer asks to wait, at most a minute.
+        headers: of the answer, with lower-case names. Cookies are left out, and what may
+            repeat a secret is masked.
     """
 
     hint = ""
@@ -103,6 +116,15 @@ class ApiError(EdgegapError):
         self.details = details
         self.from_api: bool = True
         self.retry_after: float | None = None
+        self.headers: Mapping[str, str] = {}
+
+    @property
+    def api_request_id(self) -> str | None:
+        """The ID that the API or a gateway has given to the request, for its support:
+        from a header such as `X-Request-Id`. None: the answer has none.
+        """
+        names = (name for name in REQUEST_ID_HEADERS if self.headers.get(name))
+        return next((self.headers[name] for name in names), None)
 
 
 OWN_STOP_HINT = (

@@ -17,14 +17,13 @@ context, and `caused_by` names the calls that they are for. See `examples/`.
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
-
 from .endpoints import LimitName, Method
+from .models._plain import PlainData
 
 EventKind: TypeAlias = Literal["attempt", "call", "ready", "stopped", "ended"]
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(PlainData, frozen=True, kw_only=True):
     """Something that has happened in a session.
 
     Attributes:

@@ -22,10 +22,9 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
-import msgspec
-
 from .models._check import fail
 from .models._lenient import UnreadableError, decode
+from .models._plain import PlainData
 from .models._urls import bare_http_url
 from .models.deploy import Webhook
 from .models.deployment import DeploymentStatus
@@ -60,7 +59,7 @@ _PATH = re.compile(rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})")
 _FRONT = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*")
 
 
-class WebhookEvent(msgspec.Struct, frozen=True, gc=False):
+class WebhookEvent(PlainData, frozen=True, gc=False):
     """A verified webhook.
 
     msgspec can encode and decode it as JSON and as msgpack, to send it to another

@@ -21,7 +21,8 @@ NAME = PACKAGE.name
 # The members of a layer with a star may import each other.
 LAYERS = [
     ("_version",),
-    ("models._check", "models._wire"),
+    ("models._check", "models._plain"),
+    ("models._wire",),
     ("models._urls",),
     ("models.*",),
     ("endpoints",),

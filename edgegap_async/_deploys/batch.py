@@ -41,10 +41,11 @@ from ..models._check import (
     optional_seconds,
     whole_number,
 )
+from ..models._plain import PlainData
 from ..models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from ..models.deployment import EndReason, ReadyDeployment
 from .handled import HandledLeases
-from .leases import Lease, Leases
+from .leases import Lease, Leases, lease_of
 from .manager import DeployManager
 from .state import DeployRecord, DeployState
 
@@ -64,7 +65,7 @@ MOST_UNTAKEN = 400
 MOST_UNASKED = MOST_QUEUED + MOST_UNTAKEN
 
 
-class DeployOutcome(Struct, frozen=True):
+class DeployOutcome(PlainData, frozen=True, dict=True):
     """The outcome of one request: a deployment (READY, or only accepted) or an error.
 
     Attributes:
@@ -72,14 +73,12 @@ class DeployOutcome(Struct, frozen=True):
         error: an `InvalidRequest` if that object can't be sent.
         seconds: from the sending of the deploy to its outcome; None if it was never
             sent.
-        lease: what `wait_ended` needs; not for others.
     """
 
     request: DeployRequest
     deployment: ReadyDeployment | DeploymentAccepted | None = None
     error: EdgegapError | None = None
     seconds: float | None = None
-    lease: Lease | None = None
 
     async def wait_ended(self, *, timeout: float | None = None) -> EndReason:
         """Wait until its server has ended, as `OwnedDeployment.wait_ended` does.
@@ -91,15 +90,9 @@ class DeployOutcome(Struct, frozen=True):
             ValueError: the outcome has no deployment.
             DeadlineExceeded: it has not ended in time.
         """
-        if self.deployment is None or self.lease is None:
+        if self.deployment is None:
             raise ValueError("the outcome has no deployment that could end")
-        return await self.lease.wait_ended(timeout)
-
-    def __repr__(self) -> str:
-        return (
-            f"DeployOutcome({self.request!r}, {self.deployment!r}, {self.error!r}, "
-            f"seconds={self.seconds!r})"
-        )
+        return await lease_of(self).wait_ended(timeout)
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -334,9 +327,9 @@ class DeployStream:
         sent_at = item.record.sent_at
         now = asyncio.get_running_loop().time()
         took = None if sent_at is None else now - sent_at
-        outcome = DeployOutcome(
-            item.request, deployment, error, took, item.lease if deployment else None
-        )
+        outcome = DeployOutcome(item.request, deployment, error, took)
+        # It is no field, as it can't be encoded.
+        vars(outcome)["lease"] = item.lease
         self._resolved.put_nowait((outcome, item.lease))
 
     async def _deploy(self, item: _Item) -> ReadyDeployment | DeploymentAccepted:

@@ -100,10 +100,19 @@ def being_stopped(record: DeployRecord) -> DeploymentTerminated:
     )
 
 
-class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
-    """A server that is ready, and is stopped at the end of its block."""
+class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True, dict=True, gc=True):
+    """A server that is ready, and is stopped at the end of its block.
 
-    lease: Lease
+    It turns into the same data as a `ReadyDeployment`. A copy of it is data alone.
+    """
+
+    @classmethod
+    def of(cls, ready: ReadyDeployment, lease: Lease) -> "OwnedDeployment":
+        """The server of a lease."""
+        owned = cls(**structs.asdict(ready))
+        # It is no field, as it can't be encoded.
+        vars(owned)["lease"] = lease
+        return owned
 
     def keep(self) -> None:
         """Take the server over: it is not stopped at the end of the block.
@@ -112,7 +121,7 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
             DeploymentTerminated: the block has ended, or the session was closed, so the
                 server is being stopped.
         """
-        self.lease.release()
+        lease_of(self).release()
 
     async def wait_ended(self, *, timeout: float | None = None) -> EndReason:
         """Wait until the server has ended: somebody has stopped it, it has failed, or the
@@ -129,7 +138,18 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True):
         Raises:
             DeadlineExceeded: it has not ended in time.
         """
-        return await self.lease.wait_ended(timeout)
+        return await lease_of(self).wait_ended(timeout)
+
+
+def lease_of(holder: object) -> Lease:
+    """The lease that a struct was handed out with."""
+    lease: Lease | None = vars(holder).get("lease")
+    if lease is None:
+        raise RuntimeError(
+            "this is a copy, which has the data alone: use the object that the session "
+            "has handed out"
+        )
+    return lease
 
 
 class Leases:
@@ -226,7 +246,7 @@ class Leases:
             finally:
                 await self.leave(lease)
             raise
-        return OwnedDeployment(lease=lease, **structs.asdict(ready))
+        return OwnedDeployment.of(ready, lease)
 
     async def leave(self, lease: Lease) -> None:
         """End a block. Waits until the stop is accepted, at most `cleanup_timeout`; after

@@ -1,6 +1,5 @@
 """The limits that a session keeps, and statistics of their use."""
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..endpoints import (
@@ -13,12 +12,13 @@ from ..endpoints import (
     LimitName,
 )
 from ..models._check import fail, flag, number, whole_number
+from ..models._plain import PlainData
 
 # Requests per second. The subtrahend makes up for rounding errors, as in 49 * (1 / 49).
 LEAST_SHARE = 1 - 1e-9
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class Limits(PlainData, frozen=True, kw_only=True):
     """The limits that a session keeps.
 
     Args:
@@ -90,7 +90,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         return Limit(name, None if rate is None else rate * self.share, self.burst)
 
 
-class LimitUsage(Struct, frozen=True):
+class LimitUsage(PlainData, frozen=True):
     """Statistics of a limit, for all sessions of the process that share it.
 
     Attributes:

@@ -196,7 +196,9 @@ class Transport:
         if self.reporter is None:
             return None
         limiter = self.limiters[endpoint.limit.name]
-        return CallTrace(self.reporter, endpoint, limiter, request_id, call_id)
+        return CallTrace(
+            self.reporter, endpoint, lambda: limiter.rate, request_id, call_id
+        )
 
     async def _call_traced(
         self,

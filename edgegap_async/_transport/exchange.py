@@ -256,7 +256,9 @@ def _reply(
     retry_after: float | None,
     body: Body,
 ) -> Reply:
-    return Reply(response.status, body.data, request.secret, retry_after, body.cut)
+    status = response.status
+    headers: Mapping[str, str] = response.headers if status >= 400 else {}
+    return Reply(status, body.data, request.secret, retry_after, body.cut, headers)
 
 
 async def _read(response: aiohttp.ClientResponse, most: int, large: Permit) -> Body:

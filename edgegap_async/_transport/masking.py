@@ -1,43 +1,88 @@
 """Masks the token and the signatures of webhooks in a body. This module does no I/O.
 
-JSON can spell any character as an escape: `/` as `\\/` or `\\u002f`. JSON in a string of
-JSON has more backslashes. Every spelling is masked.
+A character can be spelled in many ways, and each spelling is masked:
+
+    JSON                `/` as `\\/` or `\\u002f`. JSON in a string of JSON has more
+                        backslashes
+    percent-encoding    `%2f`. Encoded again, it is `%252f`
+    entities of HTML    `&#47;` or `&#x2f;`. Encoded again, it is `&amp;#47;`
+
+Besides, the whole secret may be in base64 or hexadecimal, as a part of a longer text.
 """
 
 import re
+from base64 import b64encode, urlsafe_b64encode
 from functools import lru_cache
 
 # Backslashes before one character: 7 are JSON in a string of JSON in a string.
 _MOST_BACKSLASHES = 8
 _BEFORE = rb"\\{0,%d}" % _MOST_BACKSLASHES
-# Bytes of the longest spelling of a character.
-_LONGEST_SPELLING = _MOST_BACKSLASHES + len("u0000")
+# The `&` of an entity. In JSON for browsers, it is an escape too.
+_AND = rb"(?:&|%su0026)(?:amp;){0,3}" % _BEFORE
+_PERCENT = rb"%(?:25){0,3}"
+_ZEROS = rb"0{0,4}"
+# Bytes of the longest spelling of a character: an entity, and the escape of its `&`.
+_LONGEST_SPELLING = _MOST_BACKSLASHES + len("u0026amp;amp;amp;#x00002f;")
 # Characters of a signature.
 _SIGNATURE_LENGTH = 64
+_ESCAPES = (b"\\", b"%", b"&")
+
+
+def _any_spelling(literal: bytes, code: bytes, decimal: bytes) -> bytes:
+    """A pattern for all spellings of one character.
+
+    Args:
+        literal: a pattern for the character.
+        code, decimal: patterns for its number, as two hexadecimal digits and decimal.
+    """
+    return rb"(?:%s(?:%s|u00%s)|%s%s|%s#(?:%s%s|[xX]%s%s);?)" % (
+        *(_BEFORE, literal, code),
+        *(_PERCENT, code),
+        *(_AND, _ZEROS, decimal, _ZEROS, code),
+    )
 
 
 def _spelled(text: str) -> bytes:
-    """A pattern for all spellings of a text."""
+    """A pattern for all spellings of a text in ASCII."""
     return b"".join(
-        b"%s(?:%s|u(?i:%04x))" % (_BEFORE, re.escape(each.encode()), ord(each))
+        _any_spelling(re.escape(each.encode()), b"%02x" % ord(each), b"%d" % ord(each))
         for each in text
     )
 
 
 _KINDS = b"|".join(map(_spelled, ("ready", "error", "terminated")))
 _SLASH = _spelled("/")
-_ANY = _BEFORE + rb"(?:[A-Za-z0-9_-]|u00[0-9A-Fa-f]{2})"
+_NONCE = _any_spelling(rb"[a-z0-9_-]", rb"[0-9a-f]{2}", rb"[0-9]{2,3}")
+_DIGIT = _any_spelling(rb"[0-9a-f]", rb"[346][0-9a-f]", rb"[0-9]{2,3}")
 # The signature in the URL of a webhook (webhooks.py): with escapes, and without.
 _SPELLED_SIGNATURE = re.compile(
-    rb"(%s(?:%s)%s(?:%s){1,64}?%s)(?:%s(?:u00[36][0-9A-Fa-f]|[0-9a-f]))+"
-    % (_SLASH, _KINDS, _SLASH, _ANY, _SLASH, _BEFORE)
+    rb"(%s(?:%s)%s(?:%s){1,64}?%s)(?:%s)+"
+    % (_SLASH, _KINDS, _SLASH, _NONCE, _SLASH, _DIGIT),
+    re.IGNORECASE,
 )
 _SIGNATURE = re.compile(rb"(/(?:ready|error|terminated)/[A-Za-z0-9_-]{1,64}/)[0-9a-f]+")
 
 
+def _in_base64(secret: bytes) -> set[str]:
+    """What base64 of any text with a secret holds, wherever the secret begins."""
+    found: set[str] = set()
+    for before, start in enumerate((0, 2, 3)):
+        text = b"x" * before + secret
+        # The last character may depend on what follows.
+        end = len(text) * 8 // 6
+        found |= {it(text)[start:end].decode() for it in (b64encode, urlsafe_b64encode)}
+    return found
+
+
 @lru_cache(maxsize=16)
-def _spellings(secret: str) -> re.Pattern[bytes]:
-    return re.compile(_spelled(secret))
+def _patterns(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Patterns for a secret: without escapes, and with them."""
+    raw = secret.encode()
+    # The longest first: hexadecimal digits of a secret may hold a shorter form.
+    forms = sorted({secret, raw.hex(), *_in_base64(raw)}, key=len, reverse=True)
+    plain = b"|".join(re.escape(form.encode()) for form in forms)
+    spelled = b"|".join(map(_spelled, forms))
+    return re.compile(plain, re.IGNORECASE), re.compile(spelled, re.IGNORECASE)
 
 
 def masked(body: bytes, secret: str, *, cut: bool = False) -> bytes:
@@ -47,12 +92,11 @@ def masked(body: bytes, secret: str, *, cut: bool = False) -> bytes:
         secret: empty if there is none.
         cut: the body went on. Its end is dropped, as it may be the start of a secret.
     """
-    if b"\\" in body:
-        shown = _SPELLED_SIGNATURE.sub(rb"\1***", body)
-        shown = _spellings(secret).sub(b"***", shown) if secret else shown
-    else:
-        shown = _SIGNATURE.sub(rb"\1***", body)
-        shown = shown.replace(secret.encode(), b"***") if secret else shown
+    escaped = any(escape in body for escape in _ESCAPES)
+    shown = (_SPELLED_SIGNATURE if escaped else _SIGNATURE).sub(rb"\1***", body)
+    if secret:
+        shown = _patterns(secret)[escaped].sub(b"***", shown)
     if not cut:
         return shown
-    return shown[: -_LONGEST_SPELLING * max(_SIGNATURE_LENGTH, len(secret))]
+    # Base64 and hexadecimal have up to two characters for each.
+    return shown[: -2 * _LONGEST_SPELLING * max(_SIGNATURE_LENGTH, len(secret))]

@@ -5,6 +5,7 @@ An answer to a deploy that leaves open whether a server was started is
 """
 
 import logging
+from collections.abc import Mapping
 from types import NoneType
 
 import msgspec
@@ -40,6 +41,8 @@ SMALL, MOST_VALUES, BYTES_PER_VALUE = 256 * 1024, 500_000, 16
 # Values that are decoded in less than ten milliseconds. A page of a hundred rows has
 # about 3,000, in some 50 KiB. A shorter body than the second number has no more.
 MOST_AT_ONCE, SHORT = 5_000, 8 * 1024
+# Headers that hold secrets of a gateway.
+COOKIES = frozenset({"set-cookie", "set-cookie2"})
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -49,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True):
         secret: the token that authorized its request.
         retry_after: seconds that an error asks to wait, clamped.
         cut: the body was longer, and the rest was not read.
+        headers: of an error.
     """
 
     status: int
@@ -56,6 +60,7 @@ class Reply(msgspec.Struct, frozen=True):
     secret: str = ""
     retry_after: float | None = None
     cut: bool = False
+    headers: Mapping[str, str] = {}
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("status", self.status)]
@@ -69,9 +74,26 @@ class Reply(msgspec.Struct, frozen=True):
         """The start of the body, for an error. The server or a proxy may repeat in it
         the token or the URL of a webhook, so both are masked.
         """
-        secret = self.secret if len(self.secret) >= SHORTEST_SECRET else ""
         cut = self.cut or len(self.body) > MOST_SHOWN
-        return masked(self.body[:MOST_SHOWN], secret, cut=cut)
+        return masked(self.body[:MOST_SHOWN], self._masked_secret, cut=cut)
+
+    @property
+    def _masked_secret(self) -> str:
+        return self.secret if len(self.secret) >= SHORTEST_SECRET else ""
+
+    @property
+    def masked_headers(self) -> dict[str, str]:
+        """The headers, for an error."""
+        return {
+            self._masked(name.lower()): self._masked(value)
+            for name, value in self.headers.items()
+            if name.lower() not in COOKIES
+        }
+
+    def _masked(self, text: str) -> str:
+        # aiohttp decodes headers so.
+        raw = text.encode("utf-8", "surrogateescape")
+        return masked(raw, self._masked_secret).decode("utf-8", "replace")
 
 
 def read(
@@ -210,6 +232,7 @@ def _read_error(endpoint: Endpoint[B, T], reply: Reply) -> EdgegapError:
         return _redirect(endpoint, reply)
     error = _api_error(endpoint, status, read_error_body(reply.masked_body))
     error.retry_after = reply.retry_after
+    error.headers = reply.masked_headers
     # A gateway that gives up waiting says so with 5xx or 408. Any other 4xx refuses.
     if status >= 500 or status == 408:
         return unknown_if_deploy(endpoint, error)

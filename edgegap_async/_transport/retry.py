@@ -13,7 +13,6 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from math import inf
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ..errors import (
@@ -25,6 +24,7 @@ from ..errors import (
     TransportError,
 )
 from ..models._check import seconds, whole_number
+from ..models._plain import PlainData
 
 log = logging.getLogger("edgegap_async")
 # Seconds between two attempts at most; more would leave a 60 s deadline with too few.
@@ -46,7 +46,7 @@ TOO_LATE_TO_CONNECT = 0.05
 REFUND = 0.2
 
 
-class Retry(Struct, frozen=True, kw_only=True):
+class Retry(PlainData, frozen=True, kw_only=True):
     """How a session retries.
 
     Args:

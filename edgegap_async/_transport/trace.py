@@ -6,14 +6,13 @@ that they are for: they run in a context that holds nothing else.
 
 import asyncio
 import logging
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, Token
 from itertools import count
 from types import TracebackType
 from typing import Literal, Self
 
-from .._limits.limiter import Limiter
 from ..endpoints import B, Endpoint, T
 from ..errors import ApiError, DeployOutcomeUnknown, UnexpectedAnswer
 from ..events import Event, OnEvent
@@ -76,8 +75,12 @@ class CallTrace:
     made it. As a context manager it ends with the block, and what else is called inside
     is caused by it.
 
+    Args:
+        rate: the requests per second that the limit allows at the moment.
+        request_id: the deployment that the call is about.
+        call_id: the number of the call; None: a new one.
+
     Attributes:
-        call_id: the number of the call.
         lost: the outcome of an attempt was lost. If the call succeeds, it has recovered.
         request_id: the deployment that the call is about.
     """
@@ -86,11 +89,11 @@ class CallTrace:
         self,
         reporter: Reporter,
         endpoint: Endpoint[B, T],
-        limiter: Limiter,
+        rate: Callable[[], float | None],
         request_id: object = None,
         call_id: int | None = None,
     ) -> None:
-        self._reporter, self._limiter = reporter, limiter
+        self._reporter, self._rate = reporter, rate
         self._call = endpoint.call, endpoint.limit.name, endpoint.method
         # Of the latest attempt: a path may be renamed.
         self._path = endpoint.path
@@ -213,7 +216,7 @@ class CallTrace:
             attempt=self._attempts,
             recovered=kind == "call" and self.lost and error is None,
             request_id=self.request_id,
-            rate=self._limiter.rate,
+            rate=self._rate(),
         )
         self._reporter.report(event)
 

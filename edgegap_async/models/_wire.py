@@ -23,15 +23,17 @@ values of other types.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 from msgspec.structs import force_setattr
+
+from ._plain import PlainData, fields_of
 
 T = TypeVar("T")
 # Seconds since 1970, from September 2001 on. From the second number on, they are
@@ -189,11 +191,15 @@ class _Reads:
         read: the conversion.
         types: the decoded types that need the conversion. Most values have the right
             type already, and are left as they are.
+        shows: the type that the attribute holds.
     """
 
-    def __init__(self, read: Callable[..., object], *types: type) -> None:
+    def __init__(
+        self, read: Callable[..., object], *types: type, shows: object
+    ) -> None:
         self.read = read
         self.types = frozenset(types)
+        self.shows = shows
 
 
 # An answer without the ID of its deployment is of no use, so it fails to decode.
@@ -212,43 +218,63 @@ if TYPE_CHECKING:
     ByName: TypeAlias = Mapping[str, T]
     Maybe: TypeAlias = T | None
 else:
+    _Aware = Annotated[datetime, Meta(tz=True)]
     # msgpack has times: an answer encoded as msgpack holds a datetime where JSON holds
     # a string. msgspec has no union of a datetime and a string.
-    Time = Annotated[object, _Reads(_time, str, datetime, bool, int, float, list, dict)]
-    Integer = Annotated[int | float | str | None, _Reads(_integer, str, float)]
-    Real = Annotated[int | float | str | None, _Reads(_real, str, int)]
-    Texts = Annotated[tuple[str, ...] | str | None, _Reads(_texts, str, list, NoneType)]
+    Time = Annotated[
+        object,
+        _Reads(_time, str, datetime, bool, int, float, list, dict, shows=_Aware | None),
+    ]
+    Integer = Annotated[
+        int | float | str | None, _Reads(_integer, str, float, shows=int | None)
+    ]
+    Real = Annotated[
+        int | float | str | None, _Reads(_real, str, int, shows=float | None)
+    ]
+    Texts = Annotated[
+        tuple[str, ...] | str | None,
+        _Reads(_texts, str, list, NoneType, shows=tuple[str, ...]),
+    ]
+    _Values = tuple[int | float | str | None, ...] | str | None
     Numbers = Annotated[
-        tuple[int | float | str | None, ...] | str | None,
-        _Reads(_numbers, str, list, tuple, NoneType),
+        _Values,
+        _Reads(
+            _numbers,
+            *(str, list, tuple, NoneType),
+            shows=tuple[int | float | None, ...],
+        ),
     ]
     Labels = Annotated[
-        tuple[int | float | str | None, ...] | str | None,
-        _Reads(_labels, str, list, tuple, NoneType),
+        _Values,
+        _Reads(_labels, *(str, list, tuple, NoneType), shows=tuple[str | None, ...]),
     ]
     Times = Annotated[
-        tuple[int | float | str | None, ...] | str | None,
-        _Reads(_times, str, list, tuple, NoneType),
+        _Values,
+        _Reads(_times, *(str, list, tuple, NoneType), shows=tuple[_Aware | None, ...]),
     ]
 
     class Several:
         def __class_getitem__(cls, kind: object) -> object:
             return Annotated[
-                tuple[kind, ...] | str | None, _Reads(_several, str, NoneType)
+                tuple[kind, ...] | str | None,
+                _Reads(_several, str, NoneType, shows=tuple[kind, ...]),
             ]
 
     class ByName:
         def __class_getitem__(cls, kind: object) -> object:
             return Annotated[
-                Mapping[str, kind] | str | None, _Reads(_no_names, str, NoneType)
+                Mapping[str, kind] | str | None,
+                _Reads(_no_names, str, NoneType, shows=Mapping[str, kind]),
             ]
 
     class Maybe:
         def __class_getitem__(cls, kind: object) -> object:
-            return Annotated[kind | str | None, _Reads(_none_if_text, str)]
+            return Annotated[
+                kind | str | None, _Reads(_none_if_text, str, shows=kind | None)
+            ]
 
 
-class Answer(Struct, frozen=True, gc=False, kw_only=True):
+class Answer(PlainData, frozen=True, gc=False, kw_only=True):
     """Base of all answers of the API.
 
     Answers are frozen. Unknown fields are ignored. Fields are converted as in the table
@@ -273,6 +299,12 @@ class Answer(Struct, frozen=True, gc=False, kw_only=True):
             value = getattr(self, name)
             if type(value) in types:
                 force_setattr(self, name, read(value))
+
+    def __iter__(self) -> Iterator[tuple[str, object]]:
+        """The fields and their values, so that `dict(answer)` works. FastAPI calls it for
+        answers without an annotation.
+        """
+        return fields_of(self)
 
 
 class Rows(Answer, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard, cast
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import (
@@ -27,6 +26,7 @@ from ._check import (
     text,
     whole_number,
 )
+from ._plain import PlainData
 from ._urls import http_url
 from ._wire import Answer, RequestId
 
@@ -37,7 +37,7 @@ LONGEST_VALUE = 4096
 MOST_USERS = 10_000
 
 
-class IPAddressUser(Struct, frozen=True):
+class IPAddressUser(PlainData, frozen=True):
     """A player, given by an IPv4 or IPv6 address."""
 
     ip_address: str
@@ -51,7 +51,7 @@ class IPAddressUser(Struct, frozen=True):
         force_setattr(self, "ip_address", given)
 
 
-class GeoCoordinatesUser(Struct, frozen=True):
+class GeoCoordinatesUser(PlainData, frozen=True):
     """A player, given by coordinates in degrees."""
 
     latitude: float
@@ -70,19 +70,21 @@ class GeoCoordinatesUser(Struct, frozen=True):
             force_setattr(self, name, checked)
 
 
-class ByAddress(Struct, frozen=True, tag_field="user_type", tag="ip_address"):
+class ByAddress(PlainData, frozen=True, tag_field="user_type", tag="ip_address"):
     """The wire form of an `IPAddressUser`."""
 
     user_data: IPAddressUser
 
 
-class ByCoordinates(Struct, frozen=True, tag_field="user_type", tag="geo_coordinates"):
+class ByCoordinates(
+    PlainData, frozen=True, tag_field="user_type", tag="geo_coordinates"
+):
     """The wire form of a `GeoCoordinatesUser`."""
 
     user_data: GeoCoordinatesUser
 
 
-class EnvironmentVariable(Struct, frozen=True):
+class EnvironmentVariable(PlainData, frozen=True):
     """An environment variable of the container.
 
     Args:
@@ -118,7 +120,7 @@ class EnvironmentVariable(Struct, frozen=True):
         return [("key", self.key), ("value", value), ("is_hidden", self.is_hidden)]
 
 
-class Webhook(Struct, frozen=True):
+class Webhook(PlainData, frozen=True):
     """A URL that Edgegap calls once, without a signature and without a retry.
 
     Its repr shows only the scheme and the host: the rest may hold a secret.
@@ -140,7 +142,7 @@ class Webhook(Struct, frozen=True):
         return [("url", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***")]
 
 
-class Resources(Struct, frozen=True):
+class Resources(PlainData, frozen=True):
     """Resources that replace those of the application version.
 
     Args:
@@ -237,7 +239,7 @@ def _webhook(argument: str, given: object) -> Webhook | None:
     return Webhook(text(argument, given))
 
 
-class DeployRequest(Struct, frozen=True, omit_defaults=True):
+class DeployRequest(PlainData, frozen=True, omit_defaults=True):
     """The body of a deploy. It checks and converts the arguments of `deployments.deploy`.
 
     Raises:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import force_setattr
 
 from ._check import check_id, check_ids, instances, one_of, sequence, text
+from ._plain import PlainData
 from ._wire import (
     NOTHING,
     Answer,
@@ -230,7 +231,7 @@ class StopResult(Answer, frozen=True, kw_only=True):
 BULK_STOP_FIELDS = {name: name for name in ("request_id", "deployment_tags")}
 
 
-class BulkStopFilter(Struct, frozen=True):
+class BulkStopFilter(PlainData, frozen=True):
     """A condition on the deployments that a bulk stop stops.
 
     Args:
@@ -256,7 +257,7 @@ class BulkStopFilter(Struct, frozen=True):
         force_setattr(self, "values", values)
 
 
-class BulkStopRequest(Struct, frozen=True):
+class BulkStopRequest(PlainData, frozen=True):
     """The body of a bulk stop."""
 
     filters: Sequence[BulkStopFilter]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import (
@@ -21,6 +20,7 @@ from ._check import (
     shown,
     text,
 )
+from ._plain import PlainData
 from ._wire import Answer, Integer, Maybe, Rows
 
 # Users read the values of these fields from files and pipes. A value with a line end
@@ -134,7 +134,7 @@ else:
     _Value = str | int | float | Sequence[str]
 
 
-class ListFilter(Struct, frozen=True):
+class ListFilter(PlainData, frozen=True):
     """A condition on a list of deployments: `ListFilter("status", "eq", "ready")`.
 
     Known fields and their operators:
@@ -187,7 +187,7 @@ def _value(
     return check(argument, value)
 
 
-class OrderBy(Struct, frozen=True):
+class OrderBy(PlainData, frozen=True):
     """The order of a list of deployments: `OrderBy("created_at", "desc")`."""
 
     field: str
@@ -200,7 +200,7 @@ class OrderBy(Struct, frozen=True):
         force_setattr(self, "order", order)
 
 
-class ListQuery(Struct, frozen=True, omit_defaults=True):
+class ListQuery(PlainData, frozen=True, omit_defaults=True):
     """The filters and the order of a list of deployments.
 
     The API takes at most one filter per field.

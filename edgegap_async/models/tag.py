@@ -1,14 +1,14 @@
 """Tags of a deployment."""
 
-from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from ._check import tag_name
+from ._plain import PlainData
 from ._wire import Answer, Integer, Time
 from .paging import Page
 
 
-class TagRequest(Struct, frozen=True):
+class TagRequest(PlainData, frozen=True):
     """The body that creates or renames a tag."""
 
     name: str

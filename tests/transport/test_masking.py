@@ -1,0 +1,173 @@
+"""A server or a proxy may repeat the token in its answer in any of the usual encodings:
+no error and no log line shows it.
+"""
+
+import base64
+import html
+import json
+import logging
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from support.raw_server import RawServer, answer, failure
+
+from edgegap_async import ApiError, EdgegapError, EdgegapSession, Retry
+from edgegap_async._transport.masking import masked
+from edgegap_async._transport.response import Reply
+
+TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
+DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
+SIGNATURE = "0123456789abcdef" * 4
+
+
+def percent(text: str) -> str:
+    return "".join(f"%{ord(each):02X}" for each in text)
+
+
+def base64_of(before: str) -> Callable[[str], str]:
+    """Base64 of the token after other characters."""
+    return lambda text: base64.b64encode(f"{before}{text}:".encode()).decode()
+
+
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "upper case": str.upper,
+    "json": lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    "json, twice": lambda text: "".join(f"\\\\u{ord(each):04X}" for each in text),
+    "percent": percent,
+    "percent, lower case": lambda text: percent(text).lower(),
+    "percent, twice": lambda text: quote(percent(text)),
+    "percent, mixed": lambda text: text[:9] + percent(text[9:12]) + text[12:],
+    "url": lambda text: quote(f"https://a.example/?token={text}", safe=""),
+    "entities": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "entities, hexadecimal": lambda text: "".join(
+        f"&#x{ord(each):04X};" for each in text
+    ),
+    "entities, twice": lambda text: html.escape(
+        "".join(f"&#{ord(each)};" for each in text)
+    ),
+    "entities in json": lambda text: "".join(f"\\u0026#{ord(each)};" for each in text),
+    "base64": base64_of(""),
+    "base64 of the header": base64_of("token "),
+    "base64 of a password": base64_of("user:"),
+    "base64, url safe": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 in a url": lambda text: percent(base64_of("x")(text)),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "hexadecimal, upper case": lambda text: text.encode().hex().upper(),
+}
+
+
+def decoded(text: str) -> list[str]:
+    """A text, and what it stands for in each encoding."""
+    found = [text]
+    for _ in range(3):
+        text = html.unescape(text.replace("\\\\", "\\"))
+        for turn in ("%", "\\u00"):
+            parts = text.split(turn)
+            head, rest = parts[0], parts[1:]
+            text = head + "".join(
+                chr(int(part[:2], 16)) + part[2:]
+                if all(it in "0123456789abcdefABCDEF" for it in part[:2])
+                and len(part) > 1
+                else turn + part
+                for part in rest
+            )
+        found.append(text)
+    return found
+
+
+def leaks(shown: str, secret: str) -> bool:
+    """Whether a text shows a third of a secret in some encoding."""
+    size = max(len(secret) // 3, 10)
+    parts = [secret[at : at + size] for at in range(len(secret) - size + 1)]
+    for text in decoded(shown):
+        lower = text.lower()
+        if any(part in lower or part.encode().hex() in lower for part in parts):
+            return True
+        for part in parts:
+            for shift in range(3):
+                encoded = base64.b64encode(b"x" * shift + part.encode())
+                core = encoded[4 if shift else 0 : -4]
+                if core.decode() in text:
+                    return True
+    return False
+
+
+@pytest.mark.parametrize("secret", [TOKEN, DELETE_TOKEN])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_search_for_leaks_finds_each_encoding(encoding: str, secret: str) -> None:
+    assert leaks(ENCODINGS[encoding](secret), secret)
+    assert not leaks(ENCODINGS[encoding]("nothing to be seen here, at all"), secret)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("secret", [TOKEN, DELETE_TOKEN, "a+b/c==d_e-f.g~h"])
+def test_a_body_shows_no_secret_in_any_encoding(encoding: str, secret: str) -> None:
+    echo = ENCODINGS[encoding](secret)
+    shown = masked(f"before {echo} after".encode(), secret).decode()
+    assert not leaks(shown, secret)
+    assert "***" in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_no_error_and_no_log_line_shows_the_token_in_any_encoding(
+    encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    echo = ENCODINGS[encoding](TOKEN)
+    bodies = [
+        answer(400, f'{{"message": "{echo}", "details": {{"{echo}": 1}}}}'),
+        answer(404, {"message": echo}),
+        answer(502, f"<html>{echo}</html>", x_echo=echo),
+        answer(200, f"{{{echo}"),
+        answer(302, echo, location=echo),
+    ]
+    for act in bodies:
+        async with (
+            RawServer(act) as server,
+            EdgegapSession(TOKEN, base_url=server.url, retry=Retry(tries=1)) as edgegap,
+        ):
+            error = await failure(edgegap.deployments.status("c065"))
+        shown = repr(vars(error)) + str(error)
+        assert not leaks(shown, TOKEN), shown
+        assert not leaks(json.dumps([shown]), TOKEN)
+        if isinstance(error, ApiError):
+            assert "***" in error.message
+    assert not leaks(caplog.text, TOKEN)
+    assert "edgegap_async" in caplog.text or isinstance(error, EdgegapError)
+
+
+@pytest.mark.parametrize("encoding", ["plain", "json", "percent", "url", "entities"])
+def test_no_encoding_of_the_url_of_a_webhook_shows_its_signature(encoding: str) -> None:
+    url = f"https://a.example/hooks/ready/once-12ab/{SIGNATURE}"
+    shown = masked(f"no: {ENCODINGS[encoding](url)} .".encode(), TOKEN).decode()
+    assert not leaks(shown, SIGNATURE)
+    assert "***" in shown
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("shorter", [1, 20, 60, 150, 400, 700])
+def test_a_secret_where_a_body_is_cut_is_not_shown(encoding: str, shorter: int) -> None:
+    echo = ENCODINGS[encoding](TOKEN).encode()
+    most = 64 * 1024
+    body = (b"x" * (most - shorter) + echo)[: most + 5]
+    reply = Reply(500, body, TOKEN, None, cut=True)
+    assert not leaks(reply.masked_body[-3000:].decode(), TOKEN)
+
+
+@pytest.mark.parametrize("unit", ["\\", "%", "&", "%25", "&amp;", "&#0", "\\u0", "5e"])
+def test_a_hostile_body_is_masked_in_no_time(unit: str) -> None:
+    body = (unit * 64 * 1024)[: 64 * 1024].encode()
+    began = time.process_time()
+    masked(body, TOKEN)
+    # A quadratic search would take minutes.
+    assert time.process_time() - began < 2
+
+
+def test_what_is_no_secret_stays() -> None:
+    body = json.dumps({"message": "100% of &lt;5&gt; \\ é", "id": "5ec4e7a0"}).encode()
+    assert masked(body, TOKEN) == body
