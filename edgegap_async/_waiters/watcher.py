@@ -19,7 +19,7 @@ from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from ..errors import DeploymentTerminated, EdgegapError, ReadyTimeout, SessionClosed
 from ..models.deployment import ReadyDeployment
-from ..probes import Probe
+from ..probes import Probe, run_probe
 from .end_lists import EndLists
 from .end_watcher import EndWatcher
 from .filter_health import FilterHealth
@@ -142,7 +142,7 @@ class Watcher:
 
         async def ask() -> None:
             try:
-                await probe(server)
+                await run_probe(probe, server)
             except TimeoutError as error:
                 own.append(error)
 
