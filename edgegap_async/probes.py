@@ -19,9 +19,10 @@ that error. A probe need not end by itself: the time-out of the wait cancels it.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable
 from typing import TypeAlias
 
-from .models._check import seconds, text, whole_number
+from .models._check import fail, seconds, shown, text, whole_number
 from .models.deployment import ReadyDeployment, known_ports, ports_of
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
@@ -29,6 +30,18 @@ Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
 # listen within the first.
 FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5
 HIGHEST_PORT = 65535
+
+
+async def run_probe(probe: Probe, server: ReadyDeployment) -> None:
+    """Await a probe.
+
+    Raises:
+        ValueError: it returned something that can't be awaited.
+    """
+    checking = probe(server)
+    if not isawaitable(checking):
+        fail("probe", f"must return an awaitable, not {shown(checking)}: use async def")
+    await checking
 
 
 def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:

@@ -1,9 +1,10 @@
 """What is used in a wrong way says how it is used."""
 
 import asyncio
+import inspect
 import pickle
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -89,10 +90,16 @@ async def test_a_block_that_is_not_entered_says_how(use: Use) -> None:
         assert not sim.deployed()
 
 
-@uses
+@pytest.mark.parametrize("use", [entered, entered_by_a_stack])
 async def test_a_session_that_is_not_entered_says_how(use: Use) -> None:
     with pytest.raises(TypeError, match=r"^use `async with EdgegapSession\(\.\.\.\)"):
         await use(EdgegapSession("token"))
+
+
+async def test_a_session_is_nothing_that_frameworks_await_or_iterate_over() -> None:
+    edgegap = EdgegapSession("token")
+    assert not inspect.isawaitable(edgegap)
+    assert not isinstance(edgegap, Iterable | AsyncIterable)
 
 
 async def test_a_block_can_be_entered_once() -> None:

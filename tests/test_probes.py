@@ -182,6 +182,19 @@ async def test_a_missing_port_or_host_is_reported_at_once(
     assert now() - began < 0.01
 
 
+async def test_a_probe_that_cant_be_awaited_is_an_error_that_says_so() -> None:
+    ready_now = ready(1)
+
+    def plain(server: ReadyDeployment) -> None:
+        assert server.request_id == "c065"
+
+    status = {"request_id": "c065", "current_status": "Status.READY"}
+    named = {"fqdn": ready_now.fqdn, "ports": {"game": {"external": 1}}}
+    async with scripted(answer(200, status | named)) as (edgegap, _):
+        with pytest.raises(ValueError, match=r"^probe must return .*async def"):
+            await edgegap.deployments.wait_until_ready("c065", probe=plain)  # type: ignore[arg-type]
+
+
 def with_ports(*ports: Port) -> ReadyDeployment:
     named = {str(number): each for number, each in enumerate(ports)}
     return ReadyDeployment(request_id="c065", fqdn="127.0.0.1", ports=named)

@@ -12,7 +12,7 @@ from yarl import URL
 from .._version import __version__
 from ..endpoints import B, Endpoint, T
 from ..errors import EdgegapError
-from ..models._check import fail, identifier, label
+from ..models._check import LONGEST_ID, fail, identifier, label
 from .deadlines import Deadline
 
 # The header that holds the token.
@@ -145,7 +145,12 @@ def path_segment(name: str, value: object) -> str:
     """A path parameter, percent-encoded, so that "a/b" stays one segment. "." and ".."
     are refused, as no encoding keeps them from being resolved.
     """
-    if isinstance(value, str) and value.isalnum() and value.isascii():
+    if (
+        isinstance(value, str)
+        and len(value) <= LONGEST_ID
+        and value.isalnum()
+        and value.isascii()
+    ):
         # Most values: a request_id is 12 hex digits.
         return value
     checked = (identifier if name.endswith("id") else label)(name, value)

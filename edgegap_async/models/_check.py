@@ -365,17 +365,32 @@ def is_sequence(value: object) -> TypeGuard[Iterable[object]]:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
+def optional_switch(argument: str, value: object, other: str) -> str | None:
+    """Check True, False or a text, and return it as the API writes it. None: not given.
+
+    Args:
+        other: what a text stands for.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str) and value.strip():
+        return encodable(argument, value)
+    if not (isinstance(value, bool) or _is_numpy_bool(value)):
+        fail(argument, f"must be True, False, or {other}, not {shown(value)}")
+    return str(bool(value)).lower()
+
+
 def log_storage_query(storage: bool | str | None) -> dict[str, str | None]:
     """Build the query of a stop: whether the API keeps the logs of the container.
 
     True or False, or the name of an endpoint storage. None: the API decides.
     """
-    word = (
-        str(storage).lower()
-        if isinstance(storage, bool)
-        else optional_text("container_log_storage", storage)
-    )
-    return {"container_log_storage": word}
+    about = "the name of an endpoint storage"
+    return {
+        "container_log_storage": optional_switch(
+            "container_log_storage", storage, about
+        )
+    }
 
 
 def instance(argument: str, value: object, kind: type[T]) -> T:

@@ -15,7 +15,7 @@ SERVER, OUTCOMES = "server", "outcomes"
 
 
 class AsyncOnly:
-    """What can only be used by `async with`. Anything else is a TypeError that says so.
+    """What can only be used by `async with`. A plain `with` is a TypeError that says so.
 
     Args:
         usage: how to use it, such as "`async with f(...) as server:`".
@@ -24,14 +24,12 @@ class AsyncOnly:
     def __init__(self, usage: str) -> None:
         self._usage = usage
 
-    # A type checker reports each of these by itself, as it sees no such methods.
+    def _misused(self, *_: object) -> NoReturn:
+        raise TypeError(f"use {self._usage}")
+
+    # A type checker reports a `with` by itself, as it sees no such methods.
     if not TYPE_CHECKING:
-
-        def _misused(self, *_: object) -> NoReturn:
-            raise TypeError(f"use {self._usage}")
-
-        __enter__ = __exit__ = __await__ = _misused
-        __iter__ = __aiter__ = __anext__ = _misused
+        __enter__ = __exit__ = _misused
 
 
 class OpenSession:
@@ -84,6 +82,7 @@ class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
     """A block of a session that is in use while somebody holds the block. It can be
     entered once. A forked child that leaves it stops nothing: its servers are the
     parent's.
+    Awaiting it, or iterating over it, is a TypeError that says so.
 
     Args:
         call: the method that has returned it.
@@ -101,6 +100,10 @@ class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
         super().__init__(f"`async with edgegap.{call}(...) as {target}:`{iterate}")
         self._session, self._block, self._call = session, block, call
         self._entered = False
+
+    # Not for sessions: programs ask what they are given whether it can be awaited.
+    if not TYPE_CHECKING:
+        __await__ = __iter__ = __aiter__ = __anext__ = AsyncOnly._misused
 
     async def __aenter__(self) -> T:
         if self._entered:

@@ -38,6 +38,7 @@ from ..models._check import (
     optional_text,
     seconds,
     sequence,
+    shown,
     stripped,
     tag_name,
     text,
@@ -731,15 +732,20 @@ class Deployments:
 def _query_text(query: ListQuery | str | None) -> str | None:
     if isinstance(query, ListQuery):
         return msgspec.json.encode(query).decode()
-    if query is not None:
-        try:
-            msgspec.json.decode(text("query", query))
-        except msgspec.DecodeError as error:
-            fail("query", f"is not JSON: {error}")
+    if query is None:
+        return None
+    if not isinstance(query, str):
+        fail("query", f"must be a ListQuery or JSON text, not {shown(query)}")
+    try:
+        msgspec.json.decode(text("query", query))
+    except msgspec.DecodeError as error:
+        fail("query", f"is not JSON: {error}; give a ListQuery, or the API's own JSON")
     return query
 
 
 def _time_text(argument: str, time: datetime | str | None) -> str | None:
+    if time is not None and not isinstance(time, str | datetime):
+        fail(argument, f"must be a datetime or a text, not {shown(time)}")
     if not isinstance(time, datetime):
         return optional_text(argument, time)
     return (time.astimezone(UTC) if time.tzinfo else time).strftime(

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from ..endpoints import LOCATIONS
-from ..models._check import optional_text, whole_number
+from ..models._check import optional_switch, optional_text, whole_number
 from ..models.location import AvailableLocation
 from ..models.location import Locations as LocationsAnswer
 from ._in_use import OpenSession
@@ -50,9 +50,7 @@ class Locations:
             "app": optional_text("app", app),
             "version": optional_text("version", version),
             "type": optional_text("type", type),
-            "tags": str(tags).lower()
-            if isinstance(tags, bool)
-            else optional_text("tags", tags),
+            "tags": optional_switch("tags", tags, "a text of the API's own"),
             **page_query(page, limit),
         }
         return await self._transport.call(

@@ -221,6 +221,30 @@ CALLS: list[tuple[str, Call]] = [
         "access_point_id",
         lambda session: session.deployments.self_stop("id", True, token="t"),
     ),
+    (
+        "container_log_storage must be True, False, or the name",
+        lambda session: session.deployments.stop("id", container_log_storage=1.5),  # type: ignore[arg-type]
+    ),
+    (
+        "tags must be True, False, or a text",
+        lambda session: session.locations.list(tags=5),  # type: ignore[arg-type]
+    ),
+    (
+        "query must be a ListQuery or JSON text",
+        lambda session: session.deployments.list({"filters": []}),  # type: ignore[arg-type]
+    ),
+    (
+        "query is not JSON: ",
+        lambda session: session.deployments.list("status=ready"),
+    ),
+    (
+        "start_time must be a datetime or a text",
+        lambda session: session.deployments.metrics("id", start_time=5),  # type: ignore[arg-type]
+    ),
+    (
+        "request_id must have at most 128 characters",
+        lambda session: session.deployments.status("a" * 129),
+    ),
     ("app", lambda session: session.locations.list(app="")),
     ("version", lambda session: session.locations.list(version="")),
     ("type", lambda session: session.locations.list(type="")),
