@@ -15,7 +15,7 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from ..endpoints import LIST
-from ..errors import Incomplete
+from ..errors import Incomplete, NotFound
 from ..models.deployment import DeploymentPage, DeploymentSummary
 from ..models.paging import ListFilter, ListQuery, OrderBy
 from .client import Transport
@@ -64,7 +64,13 @@ async def whole_list(
     query = ListQuery(filters=filters, order_by=_OLDEST_FIRST)
 
     async def ask(number: int) -> DeploymentPage:
-        return await read_page(transport, query, number, deadline)
+        try:
+            return await read_page(transport, query, number, deadline)
+        except NotFound as error:
+            # There was such a page before some deployments have ended.
+            if number == 1 or not error.from_api:
+                raise
+            return DeploymentPage(data=())
 
     known = set[str]()
     problem = ""

@@ -68,6 +68,15 @@ async def test_wrong_page_numbers_hide_no_deployment(
     assert server.asked["list"] < 250
 
 
+@pytest.mark.parametrize("tell", ["far too many pages", "nothing is told"])
+async def test_a_404_after_the_last_page_ends_the_list(tell: str) -> None:
+    server = ListServer(tagged(250, "a"))
+    server.tell = READABLE[tell]
+    server.no_empty_pages = True
+    async with server.session() as edgegap:
+        assert {*await found(edgegap, tags=["a"])} == {*server.servers}
+
+
 def first_page_again(server: ListServer) -> Tell:
     """Every page is the first one."""
     firsts: list[Json] = []

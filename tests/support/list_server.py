@@ -35,6 +35,7 @@ class ListServer:
         size: rows per page, if fewer are asked for, those.
         asked: how often each operation was called.
         stopped: IDs in the order of their stops.
+        no_empty_pages: a page after the last one is answered 404.
         page_size: the rows of a page, by its number and the rows asked for.
         matches: whether a server passes a filter on tags with these values.
         tell: makes the body of a page what the server sends, given its number.
@@ -48,6 +49,7 @@ class ListServer:
         self.servers = dict(servers)
         self.asked: Counter[str] = Counter()
         self.stopped: list[str] = []
+        self.no_empty_pages: bool = False
         self.page_size: Callable[[int, int], int] = lambda _, asked: min(asked, size)
         self.matches: Callable[[str, Sequence[str]], bool] = self._has_any
         self.tell: Callable[[Json, int], Json] = lambda body, _: body
@@ -98,6 +100,8 @@ class ListServer:
         found = self.ordered(found, query)
         size = self.page_size(number, asked)
         pages = max(1, -(-len(found) // size))
+        if self.no_empty_pages and number > pages:
+            return web.json_response({"message": "Invalid page."}, status=404)
         rows = found[(number - 1) * size : number * size]
         body = {
             "data": [{"request_id": it, **self.row(it)} for it in rows],
