@@ -74,33 +74,33 @@ BEHIND_25, BEHIND_10 = ((0.0, 25.0),), ((0.0, 10.0),)
 ROWS = (
     Row("25/s, sliding", limits=BEHIND_25, share=0.93, refusals=(20, 15), sockets=True),
     Row("25/s, fixed", "fixed-window", BEHIND_25, share=0.93, refusals=(20, 15)),
-    # A bucket that is not empty lets the rate rise far above the limit before it refuses.
-    # The goal of 20 / 15 refusals is missed.
-    Row("25/s, token bucket", "token-bucket", BEHIND_25, share=0.93, refusals=(40, 25)),
+    # The goal of 20 refusals in the first minute is missed: the tokens that were saved
+    # make the first measure of the limit too high, so each time the rate rises, it takes
+    # two cuts. Deeper cuts cost the row of the other client 0.02 to 0.03.
+    Row("25/s, token bucket", "token-bucket", BEHIND_25, share=0.93, refusals=(35, 15)),
     Row("10/s, sliding", limits=BEHIND_10, share=0.90, refusals=(40, 25)),
     Row("40/s, 0.3 % sporadic", sporadic=0.003, share=0.95),
-    # In one run of 20, chance hides the sporadic refusals for so long that a limit is
-    # found where there is none. Without it, 0.94 is reached.
-    Row("40/s, 1 % sporadic", sporadic=0.01, share=0.93, sockets=True),
+    Row("40/s, 1 % sporadic", sporadic=0.01, share=0.94, sockets=True),
     Row("40/s, 3 % sporadic", sporadic=0.03, share=0.90),
     Row("40/s, 1 % with Retry-After: 1", sporadic=0.01, retry_after=1.0, share=0.90),
     Row("25/s, 1 % sporadic", limits=BEHIND_25, sporadic=0.01, share=0.90),
-    # What the first form of the rule reached.
+    # The first form of the rule reached this, with 19 refusals. The first burst costs 10
+    # of them, the cuts from 40 to 18 per second 5, and the growth one each 13 seconds.
     Row(
         "25/s, spacing",
         "spacing",
         BEHIND_25,
         share=0.69,
-        refusals=(20, 5),
+        refusals=(21, 5),
         sockets=True,
     ),
     Row("40/s, spacing", "spacing", share=0.60, refusals=(19, 5)),
     Row(
         "40/s, of which another client takes 0 to 20",
         other=True,
-        # The goal of 0.80 with 60 refusals is missed: faster growth costs 75 of them.
-        share=0.75,
-        refusals=(65, 65),
+        # The goal of 0.80 with 60 refusals is nearly met: 0.80 costs 67 of them.
+        share=0.78,
+        refusals=(62, 62),
     ),
 )
 # From the change on: seconds until the new rate is kept, and until nine tenths of the

@@ -61,8 +61,9 @@ SPACED_ADMITS, SPACED_BURST = 2, 4
 LOWEST = 1 / 40
 # A limit above this part of the documented one is nearly the documented one.
 NEAR_FULL = 0.94
-# Two limits are the same if they differ by less than this part.
-SAME = 0.1
+# Two limits are the same if they differ by less than this part. With more, the rate
+# grows slowly although another client has left.
+SAME = 0.05
 # Seconds after which a further cut is about another limit.
 EPISODE = 3.0
 # Seconds after a cut in which the answers say nothing: the server still counts the
@@ -251,8 +252,13 @@ class AdaptiveRate:
     def admitted(self, now: float) -> None:
         """Record an answer other than a 429. It is needed only if `adapted`."""
         if now - self.state.cut_at >= TRANSIENT:
-            below = self.rate(now) <= self.state.below
-            self.refusals.add(refused=False, below=below)
+            self._count(now, refused=False)
+
+    def _count(self, now: float, *, refused: bool) -> None:
+        rate = self.rate(now)
+        self.refusals.add(
+            refused=refused, below=rate <= self.state.below, full=rate == self.limit
+        )
 
     def refused(
         self, now: float, sent: float, lately: Lately, *, saturated: bool
@@ -281,6 +287,8 @@ class AdaptiveRate:
         if state.spaced:
             self._cut(now, CUT * self.rate(now), inf)
             return A_LIMIT
+        if now - state.cut_at >= TRANSIENT:
+            self._count(now, refused=True)
         if saturated:
             sporadic = not self._finds_limit(now, lately)
         else:
@@ -308,8 +316,6 @@ class AdaptiveRate:
     def _finds_limit(self, now: float, lately: Lately) -> bool:
         """Return whether there is a limit at the present rate, which is then cut."""
         state, refusals, rate = self.state, self.refusals, self.rate(now)
-        if now - state.cut_at >= TRANSIENT:
-            refusals.add(refused=True, below=rate <= state.below)
         highest = min(rate, lately.peak)
         if not refusals.shows_limit(
             near_full=highest >= NEAR_FULL * self.limit,
@@ -320,7 +326,8 @@ class AdaptiveRate:
             # Nothing at all was admitted, so the limit can't be measured.
             self._cut(now, CUT * rate, inf)
             return True
-        if rate > state.below:
+        # A limit below the one that was known was the cause of the refusals there.
+        if highest > state.below:
             refusals.believe()
         # Requests that arrive bunched make the peak one too high.
         surely = min(highest, lately.admitted + 0.5)

@@ -4,7 +4,8 @@ Each answer near the known limit is a piece of *evidence*: a refusal speaks for 
 an admitted request against it, each by the logarithm of how much more probable it is
 with a limit than without one (a sequential probability ratio test). A share of sporadic
 refusals is expected. It is learned where the limit can't be the cause: at a rate that
-is clearly below what was admitted in a second.
+is clearly below what was admitted in a second, or at the documented limit as long as
+the evidence goes back to 0.
 """
 
 from math import log, sqrt
@@ -59,10 +60,14 @@ class Refusals(Struct):
     """What is known about refusals. It is plain data, which a shared ledger can store.
 
     Attributes:
-        answers, refused: counts of the answers below the limit.
+        answers, refused: counts of the answers where a limit was not the cause.
         looked, looked_refused: the same, since the last cut of the rate. They are
             believed if the limit turns out to be higher.
         evidence: the evidence for a limit at the present rate.
+        learned: how many answers below a limit were believed.
+        tried, tried_refused: counts of the answers at the documented limit, since the
+            evidence was last 0. They are believed when it is 0 again: the rate can't
+            grow there, so it is as good as no limit.
     """
 
     answers: float = 0.0
@@ -70,6 +75,9 @@ class Refusals(Struct):
     looked: float = 0.0
     looked_refused: float = 0.0
     evidence: float = 0.0
+    learned: float = 0.0
+    tried: float = 0.0
+    tried_refused: float = 0.0
 
     @property
     def sporadic(self) -> float:
@@ -80,15 +88,20 @@ class Refusals(Struct):
 
     @property
     def known(self) -> bool:
-        """Whether there were enough answers to know the share."""
-        return self.answers >= ENOUGH
+        """Whether there were enough answers to know the share.
 
-    def add(self, *, refused: bool, below: bool) -> None:
+        Those at the documented limit don't count. They show too small a share, as the
+        evidence seldom becomes 0 while there are many refusals.
+        """
+        return self.learned >= ENOUGH
+
+    def add(self, *, refused: bool, below: bool, full: bool) -> None:
         """Add an answer.
 
         Args:
             refused: whether it is a 429.
             below: whether its rate was clearly below the known limit.
+            full: whether its rate was the documented limit.
         """
         if below:
             self.looked += 1
@@ -99,6 +112,12 @@ class Refusals(Struct):
             limited = sporadic + SURPLUS
         odds = limited / sporadic if refused else (1 - limited) / (1 - sporadic)
         self.evidence = max(0.0, self.evidence + log(odds))
+        if full:
+            self.tried += 1
+            self.tried_refused += refused
+            if not self.evidence:
+                self._believe(self.tried, self.tried_refused)
+                self.tried = self.tried_refused = 0.0
 
     def shows_limit(self, *, near_full: bool, found_before: bool) -> bool:
         """Return whether there is a limit at the present rate.
@@ -114,9 +133,13 @@ class Refusals(Struct):
 
     def believe(self) -> None:
         """Count what was seen since the last cut: the limit was not the cause."""
-        self.answers += self.looked
-        self.refused += self.looked_refused
+        self.learned += self.looked
+        self._believe(self.looked, self.looked_refused)
         self.looked = self.looked_refused = 0.0
+
+    def _believe(self, answers: float, refused: float) -> None:
+        self.answers += answers
+        self.refused += refused
         if self.answers > MEMORY:
             self.answers /= 2
             self.refused /= 2
@@ -124,6 +147,7 @@ class Refusals(Struct):
     def start_again(self) -> None:
         """Forget what was seen since the last cut."""
         self.looked = self.looked_refused = self.evidence = 0.0
+        self.tried = self.tried_refused = 0.0
 
     def many(self, lately: Lately) -> bool:
         """Return whether so many were refused in a second that the limit has dropped."""

@@ -5,6 +5,7 @@
 
 import random
 from collections import deque
+from statistics import mean
 
 import msgspec
 import pytest
@@ -30,13 +31,15 @@ def stored(rate: AdaptiveRate) -> AdaptiveRate:
     return AdaptiveRate(LIMIT, state, refusals)
 
 
-def ledger(real: float, sporadic: float, seconds: float) -> tuple[float, int]:
+def ledger(
+    real: float, sporadic: float, seconds: float, seed: int
+) -> tuple[float, int]:
     """Let a ledger adapt the rate of all its processes together, from sums alone.
 
     Returns:
         The share of the real limit that is reached in the second half, and refusals.
     """
-    rate, chance = AdaptiveRate(LIMIT), random.Random(1)
+    rate, chance = AdaptiveRate(LIMIT), random.Random(seed)
     rule = admission_rule("sliding-window", real)
     times: deque[tuple[float, bool]] = deque()
     reached = refused = 0
@@ -73,15 +76,18 @@ def ledger(real: float, sporadic: float, seconds: float) -> tuple[float, int]:
         (10, 0.0, 0.85, 120),
         (40, 0.01, 0.94, 70),
         (40, 0.03, 0.9, 200),
-        (25, 0.01, 0.88, 120),
+        (25, 0.01, 0.9, 120),
     ],
 )
 def test_a_ledger_adapts_the_rate_of_all_processes_from_sums(
     real: float, sporadic: float, share: float, refusals: int
 ) -> None:
-    reached, refused = ledger(real, sporadic, 120)
-    assert reached >= share
-    assert refused <= refusals
+    # One run may be unlucky with the sporadic refusals.
+    runs = [
+        ledger(real, sporadic, 120, seed) for seed in range(1, 6 if sporadic else 2)
+    ]
+    assert mean(reached for reached, _ in runs) >= share
+    assert mean(refused for _, refused in runs) <= refusals
 
 
 ANSWERS = st.lists(
@@ -139,14 +145,14 @@ def test_the_share_of_sporadic_refusals_is_learned_below_the_limit() -> None:
     refusals, chance = Refusals(), random.Random(3)
     assert refusals.sporadic == pytest.approx(1 / 300)
     for _ in range(1500):
-        refusals.add(refused=chance.random() < 0.03, below=True)
+        refusals.add(refused=chance.random() < 0.03, below=True, full=False)
     refusals.believe()
     assert refusals.known
     assert refusals.sporadic == pytest.approx(0.03, abs=0.01)
     # So as many refusals are no evidence for a limit.
     shown = 0
     for _ in range(1500):
-        refusals.add(refused=chance.random() < 0.03, below=False)
+        refusals.add(refused=chance.random() < 0.03, below=False, full=False)
         shown += refusals.shows_limit(near_full=False, found_before=False)
     assert shown == 0
 
@@ -154,10 +160,70 @@ def test_the_share_of_sporadic_refusals_is_learned_below_the_limit() -> None:
 def test_refusals_below_the_limit_that_are_too_many_are_not_believed() -> None:
     refusals = Refusals()
     for number in range(120):
-        refusals.add(refused=number % 6 == 0, below=True)
+        refusals.add(refused=number % 6 == 0, below=True, full=False)
     assert refusals.shows_limit(near_full=False, found_before=False)
     refusals.start_again()
     assert refusals.sporadic == pytest.approx(1 / 300)
+
+
+def at_the_limit(share: float, seed: int) -> tuple[Refusals, bool]:
+    """Return what 2000 answers at the documented rate show, and whether a limit."""
+    refusals, chance = Refusals(), random.Random(seed)
+    for _ in range(2000):
+        refusals.add(refused=chance.random() < share, below=False, full=True)
+        if refusals.shows_limit(near_full=True, found_before=False):
+            return refusals, True
+    return refusals, False
+
+
+@pytest.mark.parametrize("share", [0.005, 0.01])
+def test_sporadic_refusals_are_learned_at_the_documented_rate(share: float) -> None:
+    runs = [at_the_limit(share, seed) for seed in range(40)]
+    learned = [refusals.sporadic for refusals, limit in runs if not limit]
+    # In the others, a limit was found before that by chance.
+    assert len(learned) >= 20
+    assert sum(learned) / len(learned) == pytest.approx(share, rel=0.35)
+    # It takes answers clearly below a limit to be sure.
+    assert not any(refusals.known for refusals, _ in runs)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_a_limit_just_below_the_documented_rate_is_not_taken_for_sporadic_refusals(
+    share: float,
+) -> None:
+    assert all(at_the_limit(share, seed)[1] for seed in range(40))
+
+
+@pytest.mark.parametrize(("peak", "believed"), [(36, True), (27, False), (20, False)])
+def test_refusals_are_believed_only_if_the_limit_turns_out_to_be_higher(
+    peak: int, believed: bool
+) -> None:
+    rate, now = AdaptiveRate(LIMIT), 1000.0
+    for refused in range(1, 5):
+        now += 0.1
+        rate.refused(now, now, Lately(30, refused, 1.0, 40), saturated=True)
+    below = rate.state.below
+    assert 0 < below < 31
+    for _ in range(100):
+        rate.admitted(now + 1)
+    # Long enough after the cut for the rate to be above that limit.
+    now += 8
+    assert rate.rate(now) > below
+    while rate.state.below == below:
+        rate.refused(now, now, Lately(peak - 2, 2, 1.0, peak), saturated=True)
+    assert (rate.refusals.answers == 100) is believed
+
+
+def test_sporadic_refusals_without_load_are_counted_too() -> None:
+    rate, chance = AdaptiveRate(LIMIT), random.Random(5)
+    for number in range(4000):
+        now = 1000 + number / 5
+        if chance.random() < 0.01:
+            rate.refused(now, now, Lately(4, 1, 0.9, 6), saturated=False)
+        elif rate.adapted:
+            rate.admitted(now)
+    assert rate.rate(now) == 40
+    assert rate.refusals.sporadic == pytest.approx(0.01, abs=0.004)
 
 
 def test_a_stored_rate_goes_on_as_before() -> None:
