@@ -45,6 +45,7 @@ LAYERS = [
         "_transport.masking",
         "_transport.loop_end",
         "_transport.pool",
+        "_transport.unasked",
         "_transport.retry",
     ),
     ("_transport.request", "_transport.response", "_transport.trace"),
@@ -99,6 +100,7 @@ WITH_AIOHTTP = {
     "_transport.client",
     "_transport.exchange",
     "_transport.pool",
+    "_transport.unasked",
     "session",
     "webhooks",
 }

@@ -75,7 +75,7 @@ async def _all_pages(
         rows = {row.request_id for row in page.data}
         ended = rows <= seen and not page.skipped
         seen |= rows
-        if ended or has_next(page, len(seen)) is False:
+        if ended or has_next(page, len(page.data), len(seen)) is False:
             return
 
 
