@@ -48,6 +48,7 @@ LAYERS = [
         "_transport.masking",
         "_transport.loop_end",
         "_transport.pool",
+        "_transport.unasked",
         "_transport.retry",
     ),
     ("_run", "_transport.request", "_transport.response"),
@@ -104,6 +105,7 @@ WITH_AIOHTTP = {
     "_transport.client",
     "_transport.exchange",
     "_transport.pool",
+    "_transport.unasked",
     "session",
     "webhooks",
 }

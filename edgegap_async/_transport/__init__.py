@@ -6,6 +6,7 @@
       pool.Permit            waits for a connection, if there is none: deploys and stops
                              have a part of them for themselves
       exchange.Exchange      sends the request once, and returns the slot
+      unasked                drops connections on which something came while idle
       response.read          decodes the answer, or raises the error it stands for
       retry.RetryState       decides whether another attempt follows, and when
 

@@ -24,6 +24,7 @@ from .pool import Permit, Pool
 from .request import AUTHORIZATION, Request
 from .response import Reply
 from .retry import parse_retry_after
+from .unasked import CleanConnections, UnaskedAnswer
 
 log = logging.getLogger("edgegap_async")
 # The deadlines are ours: aiohttp would set a timer for each request.
@@ -161,6 +162,7 @@ class Exchange:
     def __init__(self, pool: Pool, headers: Mapping[str, str]) -> None:
         self._pool = pool
         self._headers = headers
+        self._clean = CleanConnections()
         # When the latest request that was sent was started, on the loop's clock.
         self.connected: float = -inf
 
@@ -182,7 +184,7 @@ class Exchange:
             allow_redirects=False,
             raise_for_status=False,
             upload_tracker=dispatch,
-            middlewares=(dispatch,),
+            middlewares=(dispatch, self._clean),
         )
 
     async def run(
@@ -341,7 +343,7 @@ def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {_status_text(error.status)} to CONNECT"
     own_text = isinstance(
-        error, ResendRefused | aiohttp.ClientConnectorError
+        error, ResendRefused | UnaskedAnswer | aiohttp.ClientConnectorError
     ) or not isinstance(error, aiohttp.ClientError)
     name = type(error).__name__
     return f"{name}: {error}".rstrip(": ") if own_text else name

@@ -138,7 +138,7 @@ def is_last(page: DeploymentPage) -> bool:
     """Whether no other page follows this one, the first. One that may follow counts."""
     if not page.data and not page.skipped:
         return True
-    return has_next(page, len(page.data)) is False
+    return has_next(page, len(page.data), len(page.data)) is False
 
 
 async def read_pages(
@@ -171,7 +171,7 @@ async def read_pages(
         seen |= rows
         if enough(page.data):
             return readable
-        if known or has_next(page, len(seen)) is False:
+        if known or has_next(page, len(page.data), len(seen)) is False:
             return readable and (start > 1 or not _counts_more(page, len(seen)))
     return False
 

@@ -110,19 +110,37 @@ class Page(Rows, frozen=True, kw_only=True):
     pagination: Maybe[Pagination] = None
 
 
-def has_next(page: Page, seen: int) -> bool | None:
+def has_next(page: Page, shown: int, seen: int) -> bool | None:
     """Whether another page follows. None: the page does not tell, so that only an empty
     or a repeated page is the end.
 
     Args:
+        shown: the number of rows of this page.
         seen: the number of rows so far, with those of this page.
     """
     follows = page.pagination.has_next if page.pagination else None
     total = page.total_count
-    # A count below the rows that were shown counts something else.
-    if follows is None and total is not None and total >= seen:
+    # A count below the rows that were shown counts something else, and one of the rows
+    # of this page may count only those.
+    if follows is None and total is not None and total >= seen and total != shown:
         return seen < total
     return follows
+
+
+def tells_more(page: Page, number: int, seen: int) -> bool:
+    """Whether any field of a page tells of rows after it.
+
+    Args:
+        number: the number of this page, from 1.
+        seen: the number of rows so far, with those of this page.
+    """
+    pages = page.pagination or Pagination()
+    paginator = pages.paginator or Paginator()
+    return (
+        pages.has_next is True
+        or (page.total_count or 0) > seen
+        or max(pages.next_page_number or 0, paginator.num_pages or 0) > number
+    )
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TypedDict, TypeVar
 
 from ..models._check import closest, whole_number
 from ..models.deploy import EnvironmentVariables, Resources, Webhook
-from ..models.paging import Page, has_next
+from ..models.paging import Page, has_next, tells_more
 
 P = TypeVar("P", bound=Page)
 R = TypeVar("R")
@@ -75,7 +75,8 @@ async def all_rows(
 ) -> AsyncIterator[R]:
     """Ask for page after page, and yield each row once.
 
-    The last page says so, or is followed by an empty or a repeated page.
+    The last page says so in all that it tells, or is followed by an empty or a repeated
+    page: one that contradicts itself costs one more request.
 
     Args:
         ask: asks for a page by its number, from 1.
@@ -83,7 +84,7 @@ async def all_rows(
         identity: returns what only one row has.
     """
     seen: set[Hashable] = set()
-    number, stale = 1, 0
+    number, stale, skipped = 1, 0, 0
     while stale < MOST_STALE_PAGES:
         page = await ask(number)
         rows, fresh = rows_of(page), False
@@ -92,7 +93,11 @@ async def all_rows(
                 seen.add(identity(row))
                 fresh = True
                 yield row
-        follows = has_next(page, len(seen))
+        skipped += page.skipped
+        read = len(seen) + skipped
+        follows = has_next(page, len(rows) + page.skipped, read)
+        if follows is False and tells_more(page, number, read):
+            follows = None
         unreadable = page.skipped > 0
         if follows is False or not (rows or unreadable):
             return

@@ -657,8 +657,10 @@ class Deployments:
         """All deployments that match, page by page, none of them twice (GET
         /v1/deployments).
 
-        The API has no cursor, so a deployment that moves to an earlier page meanwhile
-        may be missed.
+        Pages are read until one is the last in all that it tells (`has_next`, the
+        number of pages, `total_count`). If it tells nothing, or contradicts itself, one
+        more is read, until one is empty or shows nothing new. The API has no cursor, so
+        a deployment that moves to an earlier page meanwhile may be missed.
 
         Args:
             query: as for `list`.

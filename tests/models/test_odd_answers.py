@@ -158,11 +158,17 @@ def test_a_page_with_an_odd_has_next_does_not_tell_whether_another_follows(
     told: Any,
 ) -> None:
     page = rows(SAMPLE, pagination={"has_next": told, "number": 1})
-    assert has_next(page, 1) is None
+    assert has_next(page, 1, 1) is None
     assert page.pagination.number == 1
-    assert has_next(rows(SAMPLE, pagination="x", total_count={}), 1) is None
-    assert has_next(rows(SAMPLE, pagination=[], total_count=1), 1) is False
-    assert has_next(rows(SAMPLE, total_count="2"), 1) is True
+    assert has_next(rows(SAMPLE, pagination="x", total_count={}), 1, 1) is None
+    assert has_next(rows(SAMPLE, pagination=[], total_count=2), 1, 2) is False
+    assert has_next(rows(SAMPLE, total_count="2"), 1, 1) is True
+
+
+def test_a_total_of_the_rows_of_one_page_may_count_only_those() -> None:
+    assert has_next(rows(SAMPLE, total_count=1), 1, 1) is None
+    told = {"has_next": False}
+    assert has_next(rows(SAMPLE, pagination=told, total_count=1), 1, 1) is False
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,7 @@ def test_a_total_below_the_rows_that_were_shown_does_not_end_the_pages(
     total: int, expected: bool | None
 ) -> None:
     page = rows(SAMPLE, pagination={}, total_count=total)
-    assert has_next(page, 2) is expected
+    assert has_next(page, 1, 2) is expected
 
 
 @pytest.mark.parametrize(

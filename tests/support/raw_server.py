@@ -54,6 +54,7 @@ class Act:
         unread: the act applies to a connection as soon as it is accepted. If it does
             not end the connection, requests follow.
         headers_only: the act does not wait for the body of the request.
+        again: seconds after which the bytes are sent a second time, unasked.
         own_status: the answer is the READY status of the deployment in the path.
         suspended: seconds for which the process is stopped once the bytes are sent, as
             by SIGSTOP or a closed lid: the clock goes on, and nothing else. Only in
@@ -66,6 +67,7 @@ class Act:
     cut: bool = False
     unread: bool = False
     headers_only: bool = False
+    again: float | None = None
     own_status: bool = False
     suspended: float = 0.0
 
@@ -159,6 +161,7 @@ class RawServer:
         self._routes = routes or {}
         self.arrivals: list[Arrival] = []
         self.connections = 0
+        self.writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -207,6 +210,7 @@ class RawServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.connections += 1
+        self.writers.append(writer)
         task = asyncio.create_task(self._serve(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -262,6 +266,9 @@ async def _perform(
     await asyncio.sleep(act.after)
     writer.write(act.raw)
     await writer.drain()
+    if act.again is not None:
+        await asyncio.sleep(act.again)
+        writer.write(act.raw)
     if act.suspended:
         loop: Any = asyncio.get_running_loop()
         loop._clock.now += act.suspended

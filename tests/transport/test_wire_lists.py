@@ -177,7 +177,15 @@ async def test_an_error_on_a_later_page_is_raised(server: RecordingServer) -> No
 
 
 @pytest.mark.parametrize(
-    "kind", ["next-missing", "next-text", "odd-rows", "odd-values"]
+    "kind",
+    [
+        "next-missing",
+        "next-text",
+        "next-false",
+        "total-of-page",
+        "odd-rows",
+        "odd-values",
+    ],
 )
 async def test_iterate_yields_every_row_of_odd_pages(kind: str) -> None:
     async with (

@@ -111,6 +111,59 @@ async def test_iterate_yields_every_row_of_every_page_once(
     ]
 
 
+ENDS: dict[str, dict[str, Any]] = {
+    "total": {"total_count": 3, "pagination": {"has_next": False}},
+    "next number": {"pagination": {"has_next": False, "next_page_number": 2}},
+    "pages": {"pagination": {"has_next": False, "paginator": {"num_pages": 2}}},
+    "total of the page": {"total_count": 2},
+    "total of the page, next number": {
+        "total_count": 2,
+        "pagination": {"next_page_number": 2},
+    },
+    "total of the page, pages": {
+        "total_count": 2,
+        "pagination": {"paginator": {"num_pages": "2"}},
+    },
+}
+
+
+@each_list
+@pytest.mark.parametrize("told", ENDS)
+@pytest.mark.parametrize("last", [("c",), (), ("a", "b")], ids=["new", "none", "same"])
+async def test_a_page_that_contradicts_itself_costs_one_more_request(
+    name: str, told: str, last: tuple[str, ...], server: RecordingServer
+) -> None:
+    """It may be the last one, or not."""
+    end = {"pagination": {"has_next": False}, "total_count": 2 + ("c" in last)}
+    server.answers = [page(name, "a", "b", **ENDS[told]), page(name, *last, **end)]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        rows = await rows_of(name, session, page_size=2)
+    assert rows == sorted({"a", "b", *last})
+    assert server.answers == []
+
+
+@each_list
+async def test_a_page_that_is_the_last_in_all_it_tells_ends_the_list(
+    name: str, server: RecordingServer
+) -> None:
+    pages = {"has_next": False, "number": 1, "paginator": {"num_pages": 1}}
+    server.answers = [page(name, "a", "b", total_count=2, pagination=pages)]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        assert await rows_of(name, session, page_size=2) == ["a", "b"]
+    assert server.answers == []
+
+
+@each_list
+async def test_a_total_that_is_never_reached_ends_with_a_page_that_shows_nothing_new(
+    name: str, server: RecordingServer
+) -> None:
+    told = {"total_count": 1000, "pagination": {"has_next": False}}
+    server.answers = [page(name, *rows, **told) for rows in ("ab", "cd", "cd")]
+    async with EdgegapSession("my-token", base_url=server.url) as session:
+        assert await rows_of(name, session, page_size=2) == ["a", "b", "c", "d"]
+    assert server.answers == []
+
+
 @each_list
 async def test_a_server_without_pages_is_asked_once_more_at_most(
     name: str, server: RecordingServer

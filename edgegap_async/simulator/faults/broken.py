@@ -12,6 +12,7 @@ from functools import cache
 from typing import NoReturn, TypeAlias
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from msgspec import json
 
 from ..http.responses import JsonResponse, to_aiohttp
@@ -40,6 +41,26 @@ class BrokenResponse(web.Response):
         await self._send(request)
         # aiohttp then closes the connection, as if the client had closed it.
         raise ConnectionResetError("a fault closes this connection")
+
+
+class AnsweredTwice(web.Response):
+    """A response that is sent again some seconds later, as a broken proxy does."""
+
+    def __init__(self, response: JsonResponse, seconds: float) -> None:
+        body = json.encode(response.body)
+        super().__init__(
+            status=response.status, body=body, content_type="application/json"
+        )
+        head = f"HTTP/1.1 {response.status} OK\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._copy, self._seconds = head.encode() + body, seconds
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send it. aiohttp calls this method."""
+        loop, transport = asyncio.get_running_loop(), request.transport
+        if transport is not None:
+            # A transport that is closed by then ignores it.
+            loop.call_later(self._seconds, transport.write, self._copy)
+        return await super().prepare(request)
 
 
 async def cut(request: web.BaseRequest) -> None:

@@ -17,7 +17,7 @@ from msgspec import json
 
 from ..http.responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
 from ..world.clock import Clock
-from .broken import BrokenResponse, bomb, cut, endless, half, hang
+from .broken import AnsweredTwice, BrokenResponse, bomb, cut, endless, half, hang
 from .odd import CHANGES, Change
 
 _REASON = "refused by a fault"
@@ -184,6 +184,10 @@ def _half(*, stalled: bool) -> Effect:
     return effect
 
 
+async def _again(context: FaultContext) -> web.Response:
+    return AnsweredTwice(context.operation(), context.seconds)
+
+
 async def _endless(context: FaultContext) -> web.Response:
     return BrokenResponse(endless(context.operation()))
 
@@ -265,6 +269,7 @@ EFFECTS: Mapping[str, Effect] = {
     "processed-late": _processed_late,
     "truncated": _half(stalled=False),
     "stalled": _half(stalled=True),
+    "answered-twice": _again,
     "endless": _endless,
     "gzip-bomb": _bomb,
     "page-before": _before(_html(HTTPStatus.OK)),

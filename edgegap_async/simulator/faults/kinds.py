@@ -151,6 +151,11 @@ KINDS: Mapping[str, Kind] = {
         "half of the response body, then nothing, and the connection stays open",
         operations=_WITH_BODY,
     ),
+    "answered-twice": Kind(
+        "the response is sent again SECONDS later, and the connection stays open",
+        detail="seconds",
+        operations=_WITH_BODY,
+    ),
     "endless": Kind("a response body that never ends", operations=_WITH_BODY),
     "gzip-bomb": Kind(
         "a compressed response body of 64 KB that is 64 MB when decompressed",
@@ -180,6 +185,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "next-text": Kind(
         'the list tells it as a text, "true" or "false"', operations=_LISTS
+    ),
+    "next-false": Kind(
+        "the list tells that no page follows, although its total_count is larger",
+        operations=_LISTS,
+    ),
+    "total-of-page": Kind(
+        "the list does not tell whether another page follows, and its `total_count` "
+        "counts the rows of the page",
+        operations=_LISTS,
     ),
     "other-id": Kind(
         "the status with the request_id of another deployment",

@@ -56,6 +56,16 @@ def _next_as_text(body: Json) -> object:
     return {**_fields(_next_missing(body)), "pagination": {"has_next": told}}
 
 
+def _next_false(body: Json) -> object:
+    return {**body, "pagination": {"has_next": False}}
+
+
+def _total_of_page(body: Json) -> object:
+    rows = body.get("data")
+    count = len(cast("list[object]", rows)) if isinstance(rows, list) else None
+    return {**_fields(_next_missing(body)), "total_count": count}
+
+
 def _fields(body: object) -> Json:
     return cast("Json", body)
 
@@ -69,6 +79,8 @@ CHANGES: Mapping[str, Change] = {
     "odd-rows": _with_rows_without_id,
     "next-missing": _next_missing,
     "next-text": _next_as_text,
+    "next-false": _next_false,
+    "total-of-page": _total_of_page,
     "other-id": _with_other_id,
     "null": lambda _: None,
     "text": lambda _: "Success",
