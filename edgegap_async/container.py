@@ -56,13 +56,8 @@ class Container(Answer, frozen=True, kw_only=True):
             ValueError: a variable is missing or can't be read; the text names it.
         """
         env = os.environ if environ is None else environ
-        if not env.get("ARBITRIUM_REQUEST_ID"):
-            fail(
-                "ARBITRIUM_REQUEST_ID",
-                "is not set: this is not a deployment's container",
-            )
         return cls(
-            request_id=env["ARBITRIUM_REQUEST_ID"],
+            request_id=_given(env, "ARBITRIUM_REQUEST_ID"),
             public_ip=env.get("ARBITRIUM_PUBLIC_IP"),
             host_id=env.get("ARBITRIUM_HOST_ID"),
             tags=tuple(
@@ -90,6 +85,14 @@ class Container(Answer, frozen=True, kw_only=True):
         ]
 
 
+def _given(env: Mapping[str, str], name: str) -> str:
+    """A variable that Edgegap sets in every container."""
+    value = env.get(name)
+    if not value:
+        fail(name, "is not set: this is not a deployment's container")
+    return value
+
+
 def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
     if env.get(name, "").strip() in ("", "null"):
         return None
@@ -114,10 +117,12 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
         ValueError: a variable is missing or wrong; the text names it.
         EdgegapError: see the tree in `errors`.
     """
-    url = api_url("ARBITRIUM_DELETE_URL", os.environ.get("ARBITRIUM_DELETE_URL"))
-    token = token_text(
-        "ARBITRIUM_DELETE_TOKEN", os.environ.get("ARBITRIUM_DELETE_TOKEN")
+    url, token = (
+        _given(os.environ, name)
+        for name in ("ARBITRIUM_DELETE_URL", "ARBITRIUM_DELETE_TOKEN")
     )
+    url = api_url("ARBITRIUM_DELETE_URL", url)
+    token = token_text("ARBITRIUM_DELETE_TOKEN", token)
     parts = urlsplit(url)
     endpoint = Endpoint(
         "DELETE",

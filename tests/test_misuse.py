@@ -102,6 +102,52 @@ async def test_a_session_is_nothing_that_frameworks_await_or_iterate_over() -> N
     assert not isinstance(edgegap, Iterable | AsyncIterable)
 
 
+async def test_what_only_the_block_has_is_not_looked_for_before_it() -> None:
+    async with owning() as (edgegap, _):
+        for name, make in blocks(edgegap).items():
+            for attribute in ("address", "request_id", "accepted"):
+                with pytest.raises(AttributeError, match=r"use `async with") as raised:
+                    getattr(make(), attribute)
+                assert f"{name}(...) has no {attribute!r}" in str(raised.value)
+
+
+async def test_a_stream_that_is_read_after_its_block_ends_at_once() -> None:
+    async with owning() as (edgegap, _):
+        wait = edgegap.deployments.wait_many(["c065", "c066"], timeout=None)
+        async with wait as outcomes:
+            # Another task still reads when the block ends.
+            reading = asyncio.ensure_future(all_of(outcomes))
+            await asyncio.sleep(0)
+        assert await asyncio.wait_for(reading, 1) == []
+        assert await asyncio.wait_for(all_of(outcomes), 1) == []
+        async with edgegap.deployments.deploy_many(requests(1)) as stream:
+            await anext(stream)
+        assert await asyncio.wait_for(all_of(stream), 1) == []
+
+
+async def all_of(outcomes: Any) -> list[object]:
+    return [outcome async for outcome in outcomes]
+
+
+@pytest.mark.parametrize("value", ["no", "false", 1, None])
+async def test_only_true_means_everything(value: Any) -> None:
+    async with owning() as (edgegap, sim):
+        await deploy(edgegap)
+        with pytest.raises(ValueError, match=r"^everything must be True or False"):
+            await edgegap.deployments.bulk_stop(everything=value)
+        assert not sim.stopped()
+
+
+def test_stop_self_outside_of_a_container_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ARBITRIUM_DELETE_URL", "ARBITRIUM_DELETE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+        with pytest.raises(ValueError, match=f"^{name} is not set: this is not a dep"):
+            without_a_loop(stop_self())
+        monkeypatch.setenv(name, "https://api.example/stop")
+
+
 async def test_a_block_can_be_entered_once() -> None:
     async with owning(options={"ready_after": (0.0, 0.0)}) as (edgegap, sim):
         request_id = (await deploy(edgegap)).request_id

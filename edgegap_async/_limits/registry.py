@@ -179,7 +179,8 @@ class LimiterRegistry:
                 if budget.open_loops():
                     raise ValueError(
                         "limits: a session with the same token and base_url is open "
-                        "with other limits"
+                        "with other limits, and both share one budget: give them equal "
+                        "limits, or use one session"
                     )
                 budget.change(limits)
             user = budget.on(loop)

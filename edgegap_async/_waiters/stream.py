@@ -43,6 +43,11 @@ class ReadyStream:
         self._resolved.append(future)
         self._changed.set()
 
+    def close(self) -> None:
+        """The block has ended: no task may wait for further outcomes."""
+        self._remaining.clear()
+        self._changed.set()
+
     def __aiter__(self) -> AsyncIterator[tuple[str, Outcome]]:
         return self
 

@@ -184,9 +184,11 @@ class Watcher:
         handles = [
             self._join(request_id, timeout) for request_id in dict.fromkeys(request_ids)
         ]
+        stream = ReadyStream(handles, self._transport.wait, self._result)
         try:
-            yield ReadyStream(handles, self._transport.wait, self._result)
+            yield stream
         finally:
+            stream.close()
             for handle in handles:
                 self._leave(handle)
 

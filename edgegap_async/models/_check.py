@@ -338,8 +338,9 @@ def sequence(
         most: how many items there may be. None: any number.
     """
     if not is_sequence(value):
-        hint = "; put it into a list" if isinstance(value, str) else ""
-        fail(argument, f"must be a sequence, not {shown(value)}{hint}")
+        problem = f"must be a sequence, not {shown(value)}"
+        single = value is not None and not isinstance(value, Mapping)
+        fail(argument, f"{problem}; put it into a list" if single else problem)
     if most is None:
         return tuple(value)
     # It may be endless.

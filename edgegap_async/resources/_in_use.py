@@ -105,6 +105,12 @@ class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
     if not TYPE_CHECKING:
         __await__ = __iter__ = __aiter__ = __anext__ = AsyncOnly._misused
 
+        def __getattr__(self, name: str) -> NoReturn:
+            # Of the server or the outcomes, which only the block has.
+            raise AttributeError(
+                f"{self._call}(...) has no {name!r}: use {self._usage}"
+            )
+
     async def __aenter__(self) -> T:
         if self._entered:
             raise RuntimeError(

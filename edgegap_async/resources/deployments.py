@@ -610,7 +610,7 @@ class Deployments:
         broad = not body.filters or any(
             item.filter_type == "not" or not item.values for item in body.filters
         )
-        if broad and not everything:
+        if not flag("everything", everything) and broad:
             fail(
                 "filter",
                 "may mean every deployment there is; say everything=True if you mean it",
