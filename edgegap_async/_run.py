@@ -144,3 +144,5 @@ def _die(number: int) -> None:
     """End the process as a signal without a handler does."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+    # The kernel sends such a signal to the first process of a container in vain.
+    os._exit(SIGNAL_EXIT + number)

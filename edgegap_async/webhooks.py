@@ -229,6 +229,14 @@ class WebhookReceiver:
             _notify(listener, event)
         return event
 
+    def is_signed(self, path: str) -> bool:
+        """Return whether a path is one of this receiver's URLs.
+
+        Args:
+            path: the path of a request, as for `handle`.
+        """
+        return self._verify(path) is not None
+
     def _verify(self, path: str) -> tuple[EventName, str] | None:
         """Return the event and the nonce of a signed path, or None."""
         found = _PATH.fullmatch(path)
@@ -317,7 +325,7 @@ class WebhookReceiver:
         async def read(request: web.Request) -> bytearray:
             try:
                 async with asyncio.timeout(LONGEST_READ):
-                    return await _bounded(request.content.iter_any())
+                    return await read_bounded(request.content.iter_any())
             except (TimeoutError, ConnectionError, web.RequestPayloadError):
                 # The end of the body never arrived.
                 return bytearray()
@@ -334,7 +342,7 @@ class WebhookReceiver:
         return [web.post(front + tail, receive) for front in self._fronts]
 
 
-async def _bounded(chunks: AsyncIterator[bytes]) -> bytearray:
+async def read_bounded(chunks: AsyncIterator[bytes]) -> bytearray:
     """Return the whole body, or enough of it to notice that it is too long."""
     body = bytearray()
     async for chunk in chunks:

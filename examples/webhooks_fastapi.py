@@ -13,23 +13,13 @@ meant for another. Nothing depends on a webhook: the session asks, too.
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address
-from typing import TypedDict
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
 from edgegap_async import EdgegapError, EdgegapSession, WebhookReceiver
-from edgegap_async.webhooks import LONGEST_BODY
-
-
-class State(TypedDict):
-    """What all requests share."""
-
-    edgegap: EdgegapSession
-    receiver: WebhookReceiver
+from edgegap_async.integrations.asgi import EdgegapMiddleware
 
 
 class Match(BaseModel):
@@ -46,17 +36,7 @@ class Server(BaseModel):
     port: int
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-    """One session and one receiver for the whole application."""
-    receiver = WebhookReceiver(
-        f"{os.environ['PUBLIC_URL']}/webhooks", secret=os.environ.get("WEBHOOK_SECRET")
-    )
-    async with EdgegapSession(webhooks=receiver) as edgegap:
-        yield {"edgegap": edgegap, "receiver": receiver}
-
-
-app = FastAPI(lifespan=lifespan)
+app = FastAPI()
 
 
 @app.post("/matches")
@@ -75,26 +55,19 @@ async def start_match(match: Match, request: Request) -> Server:
     return Server(request_id=server.request_id, host=host, port=port)
 
 
-@app.post("/webhooks/{event}/{nonce}/{signature}")
-async def webhook(request: Request) -> Response:
-    """What Edgegap tells."""
-    receiver: WebhookReceiver = request.state.receiver
-    event = await receiver.handle(request.url.path, await body_of(request))
-    return Response(status_code=404 if event is None else 204)
-
-
-async def body_of(request: Request) -> bytearray:
-    """All of it, or enough for the receiver to see that it is too long."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            break
-    return body
+def application() -> EdgegapMiddleware:
+    """One session and one receiver for the whole application. The webhooks are answered
+    before it.
+    """
+    receiver = WebhookReceiver(
+        f"{os.environ['PUBLIC_URL']}/webhooks", secret=os.environ.get("WEBHOOK_SECRET")
+    )
+    return EdgegapMiddleware(app, webhooks=receiver)
 
 
 if __name__ == "__main__":
     import uvicorn
 
-    # An access log would hold the signed paths.
-    uvicorn.run(app, access_log=False)
+    # An access log would hold the signed paths. At SIGTERM, requests have a second to
+    # end, and then the session has 8: `docker stop` kills after 10.
+    uvicorn.run(application(), access_log=False, timeout_graceful_shutdown=1)

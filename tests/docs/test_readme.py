@@ -117,19 +117,25 @@ def test_the_simulator_example_runs() -> None:
     example("token-bucket")
 
 
-def test_the_lifespan_example_deploys_a_server(account: Simulator) -> None:
-    names = example("lifespan")
+def test_the_web_backend_example_deploys_a_server(account: Simulator) -> None:
+    names = example("EdgegapMiddleware")
+    answers: list[dict[str, str]] = []
 
-    async def serve() -> dict[str, str]:
-        async with names["lifespan"](None) as state:
-            request = SimpleNamespace(
-                state=SimpleNamespace(**state),
-                client=SimpleNamespace(host="203.0.113.7"),
-            )
-            answer: dict[str, str] = await names["start_match"](request)
-            return answer
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        request = SimpleNamespace(
+            state=SimpleNamespace(**scope["state"]),
+            client=SimpleNamespace(host="203.0.113.7"),
+        )
+        answers.append(await names["start_match"](request))
 
-    assert asyncio.run(serve()) == {"request_id": account.deployed()[0]}
+    async def serve() -> None:
+        app = names["wrapped"](inner)
+        scope: dict[str, Any] = {"type": "http", "method": "GET"}
+        await app(scope, None, None)
+        await scope["state"]["edgegap"].aclose()
+
+    asyncio.run(serve())
+    assert answers == [{"request_id": account.deployed()[0]}]
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0.2, 0.2))

@@ -1,0 +1,281 @@
+"""`EdgegapMiddleware`: one session for an application, from the server's startup to its
+shutdown, or without a lifespan from the first request to a signal.
+"""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support.asgi import App, Message, Receive, Send, call, lifespan
+from support.owning import forgotten, running
+
+from edgegap_async import EdgegapSession, SessionClosed
+from edgegap_async.integrations.asgi import EdgegapMiddleware
+from edgegap_async.simulator import Fault, Simulator
+
+ANSWER: list[Message] = [
+    {"type": "http.response.start", "status": 200, "headers": []},
+    {"type": "http.response.body", "body": b""},
+]
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
+
+
+class Recorder:
+    """An application that records the session of each scope.
+
+    Args:
+        kind: of lifespan: "none" raises, as Django does; "silent" returns; "whole"
+            answers; "fails" does not start; "crashes" after its start; "leaves" returns
+            after its start.
+    """
+
+    def __init__(self, kind: str = "whole") -> None:
+        self.kind = kind
+        self.sessions: list[EdgegapSession] = []
+        self.closed_at_shutdown: bool | None = None
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        self.sessions.append(scope["state"]["edgegap"])
+        for message in ANSWER:
+            await send(message)
+
+    async def _lifespan(self, scope: Any, receive: Receive, send: Send) -> None:
+        if self.kind == "none":
+            raise ValueError("can only handle HTTP")
+        if self.kind == "silent":
+            return
+        await receive()
+        self.sessions.append(scope["state"]["edgegap"])
+        if self.kind == "fails":
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        if self.kind == "crashes":
+            raise ZeroDivisionError
+        if self.kind == "leaves":
+            return
+        await receive()
+        self.closed_at_shutdown = "closed" in repr(self.sessions[0])
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def is_closed(session: EdgegapSession) -> bool:
+    return "closed" in repr(session)
+
+
+@pytest.mark.parametrize("kind", ["whole", "none", "silent", "crashes", "leaves"])
+async def test_one_session_serves_all_requests_until_the_shutdown(kind: str) -> None:
+    inner = Recorder(kind)
+    app = EdgegapMiddleware(inner)
+    async with lifespan(app) as state:
+        for _ in range(3):
+            assert (await call(app, state, "GET", "/"))[0] == 200
+        session = inner.sessions[0]
+        assert {*map(id, inner.sessions)} == {id(session)}
+        assert state["edgegap"] is session
+        assert not is_closed(session)
+    assert is_closed(session)
+    # The application may still use it while it shuts down.
+    assert inner.closed_at_shutdown == (False if kind == "whole" else None)
+
+
+async def test_the_shutdown_stops_servers_before_it_is_complete() -> None:
+    async with Simulator(ready_after=(0, 0)) as sim:
+        inner = Recorder("none")
+        app = EdgegapMiddleware(
+            inner, lambda: EdgegapSession("made-up", base_url=sim.url)
+        )
+        async with lifespan(app) as state:
+            await running(state["edgegap"]).__aenter__()
+            assert sim.running()
+        assert sim.deployed()
+        assert forgotten(sim) == set()
+
+
+async def answers_of(app: App) -> list[Message]:
+    """What an application answers to a startup and a shutdown."""
+    answers: list[Message] = []
+    asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Message:
+        return next(asked)
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    with suppress(ZeroDivisionError):
+        await app({"type": "lifespan"}, receive, send)
+    return answers
+
+
+async def test_an_application_that_does_not_start_closes_the_session() -> None:
+    inner = Recorder("fails")
+    assert await answers_of(EdgegapMiddleware(inner)) == [
+        {"type": "lifespan.startup.failed", "message": "no database"}
+    ]
+    assert is_closed(inner.sessions[0])
+
+
+async def test_a_session_that_cannot_be_made_is_a_failed_startup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EDGEGAP_API_TOKEN")
+    (answer,) = await answers_of(EdgegapMiddleware(Recorder()))
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "EDGEGAP_API_TOKEN" in answer["message"]
+
+
+async def test_an_error_of_the_shutdown_reaches_the_server() -> None:
+    sessions: list[EdgegapSession] = []
+
+    async def inner(scope: Any, receive: Receive, send: Send) -> None:
+        sessions.append(scope["state"]["edgegap"])
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(10), lifespan_raising(EdgegapMiddleware(inner)):
+            pass
+    assert is_closed(sessions[0])
+
+
+class lifespan_raising:  # noqa: N801 - used like `lifespan`
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None:
+        asked = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def receive() -> Message:
+            return next(asked)
+
+        async def send(message: Message) -> None: ...
+
+        await self.app({"type": "lifespan"}, receive, send)
+
+
+async def test_a_server_that_cancels_the_lifespan_closes_the_session() -> None:
+    async with Simulator(ready_after=(0, 0)) as sim:
+        inner = Recorder("none")
+        app = EdgegapMiddleware(
+            inner, lambda: EdgegapSession("made-up", base_url=sim.url)
+        )
+        state: dict[str, Any] = {}
+        never = asyncio.Event()
+
+        async def receive() -> Message:
+            await never.wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None: ...
+
+        scope = {"type": "lifespan", "state": state}
+        task = asyncio.ensure_future(app(scope, receive, send))
+        await asyncio.sleep(0.1)
+        await running(state["edgegap"]).__aenter__()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sim.deployed()
+        assert forgotten(sim) == set()
+
+
+@pytest.mark.parametrize("given", [None, "app"])
+def test_wrong_arguments_are_named(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"^app "):
+        EdgegapMiddleware(given)
+    with pytest.raises(ValueError, match=r"^session "):
+        EdgegapMiddleware(Recorder(), "session")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^webhooks "):
+        EdgegapMiddleware(Recorder(), webhooks="url")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^name "):
+        EdgegapMiddleware(Recorder(), name="")
+
+
+async def test_the_name_in_the_state_can_be_chosen() -> None:
+    async with lifespan(EdgegapMiddleware(Recorder("none"), name="games")) as state:
+        assert isinstance(state["games"], EdgegapSession)
+
+
+# Without a lifespan.
+
+
+@pytest.fixture
+def server_handler() -> Iterator[list[int]]:
+    """The signals that reach the server, with uvicorn's kind of handlers."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        seen.append(number)
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {each: signal.signal(each, handle) for each in numbers}
+    yield seen
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_without_a_lifespan_a_signal_closes_the_session_before_the_server(
+    number: signal.Signals, server_handler: list[int]
+) -> None:
+    async with Simulator(ready_after=(0, 0), delay_before=(0.5, 0.5)) as sim:
+        inner = Recorder("none")
+        app = EdgegapMiddleware(
+            inner, lambda: EdgegapSession("made-up", base_url=sim.url)
+        )
+        for _ in range(2):
+            assert (await call(app, {}, "GET", "/"))[0] == 200
+        assert inner.sessions[0] is inner.sessions[1]
+        await running(inner.sessions[0]).__aenter__()
+        signal.raise_signal(number)
+        await asyncio.sleep(0.1)
+        # systemd and the supervisor of the server both send it.
+        signal.raise_signal(number)
+        await asyncio.sleep(0.1)
+        assert server_handler == []
+        await asyncio.sleep(2)
+        assert server_handler == [number]
+        assert sim.deployed()
+        assert forgotten(sim) == set()
+        # No new session is opened for requests that still come.
+        await call(app, {}, "GET", "/")
+        with pytest.raises(SessionClosed):
+            await inner.sessions[-1].deployments.list()
+
+
+async def test_without_a_lifespan_a_second_signal_reaches_the_server_at_once(
+    server_handler: list[int],
+) -> None:
+    no_stops = Fault("stop", "503-before")
+    async with Simulator(ready_after=(0, 0), faults=[no_stops]) as sim:
+        inner = Recorder("none")
+        app = EdgegapMiddleware(
+            inner, lambda: EdgegapSession("made-up", base_url=sim.url)
+        )
+        await call(app, {}, "GET", "/")
+        session = inner.sessions[0]
+        await running(session).__aenter__()
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(1)
+        assert server_handler == []
+        signal.raise_signal(signal.SIGINT)
+        assert server_handler == [signal.SIGINT]
+        # The first one follows when the session is closed.
+        await asyncio.sleep(10)
+        assert server_handler == [signal.SIGINT, signal.SIGTERM]
+        assert {it for it, _ in session.leftovers} == forgotten(sim) != set()
