@@ -1,0 +1,15 @@
+"""The application of the framework in FRAMEWORK, for a server that imports `app`."""
+
+import os
+
+from uvicorn_worker import UvicornWorker
+
+from support.framework_apps import GRACE, MAKERS
+
+app = MAKERS[os.environ["FRAMEWORK"]]()
+
+
+class Worker(UvicornWorker):
+    """gunicorn's, with an end for requests in progress."""
+
+    CONFIG_KWARGS = {"timeout_graceful_shutdown": GRACE}  # noqa: RUF012 - as its base has
