@@ -25,6 +25,8 @@ from typing import (
     TypeVar,
 )
 
+from msgspec import Struct
+
 T = TypeVar("T")
 _REPR = Repr()
 # Characters of a value that an error shows. The value may have megabytes.
@@ -362,8 +364,12 @@ def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
 
 
 def is_sequence(value: object) -> TypeGuard[Iterable[object]]:
-    """Whether a value is an iterable, but no text and no mapping."""
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    """Whether a value is an iterable, but no text, no mapping and no struct: an answer
+    yields its fields.
+    """
+    return isinstance(value, Iterable) and not isinstance(
+        value, str | bytes | Mapping | Struct
+    )
 
 
 def optional_switch(argument: str, value: object, other: str) -> str | None:
