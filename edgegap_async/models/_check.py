@@ -364,7 +364,9 @@ def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
 
 
 def is_sequence(value: object) -> TypeGuard[Iterable[object]]:
-    """Whether a value is an iterable, but no text, no mapping and no struct."""
+    """Whether a value is an iterable, but no text, no mapping and no struct: an answer
+    yields its fields.
+    """
     return isinstance(value, Iterable) and not isinstance(
         value, str | bytes | Mapping | Struct
     )

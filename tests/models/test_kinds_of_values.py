@@ -253,6 +253,21 @@ def test_more_players_than_any_server_takes_are_refused() -> None:
             DeployRequest("a", "1", users=users)
 
 
+def test_one_answer_is_no_list_of_values() -> None:
+    # It can be iterated over: `dict(answer)` works.
+    one: Any = DeploymentAccepted(request_id="c065")
+    for make in (
+        lambda: DeployRequest("a", "1", users=one),
+        lambda: DeployRequest("a", "1", users=["::1"], tags=one),
+        lambda: BulkStopFilter("request_id", one),
+        lambda: ListQuery(one),
+    ):
+        with pytest.raises(
+            ValueError, match=r"must be a sequence.*; put it into a list"
+        ):
+            make()
+
+
 @pytest.mark.parametrize(
     ("pair", "swapped"),
     [
