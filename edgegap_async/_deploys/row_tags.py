@@ -103,6 +103,7 @@ class RowTags:
                 told[request_id] = row.tags
             else:
                 unclear = True
+                told |= _shown_in_part(row, wanted)
         return ToldTags(told, unclear)
 
     def _contradicts(self, row: DeploymentSummary) -> bool:
@@ -147,6 +148,15 @@ class RowTags:
         if len(self._by_status) > MOST_REMEMBERED:
             del self._by_status[next(iter(self._by_status))]
         return status.tags
+
+
+def _shown_in_part(
+    row: DeploymentSummary, wanted: Collection[str]
+) -> dict[str, Collection[str]]:
+    """The tags that can be read of a row with others that can't: it has at least these."""
+    if row.tags_unknown and (not wanted or {*wanted}.intersection(row.tags)):
+        return {row.request_id: row.tags}
+    return {}
 
 
 def _is_older(row: DeploymentSummary | None, than: DeploymentSummary | None) -> bool:

@@ -9,7 +9,8 @@ body is decoded into plain data, and read part by part:
     a row, or one without its ID    left out, and counted in `skipped` of its answer
     a number, a label or a time     None, so that the others keep their places
       in a list
-    a text in a list                left out; the list is `Unlisted`
+    a text in a list                that of {"name": text} or {"tag": text}, or those of a
+                                    list; else left out, and the list is `Unlisted`
     a port, a session               left out
     the answer, if it is no object  its defaults, if every field has one
 
@@ -37,6 +38,8 @@ from ._wire import LONGEST_NUMBER, RequestId, Rows, Unlisted
 T = TypeVar("T")
 _LONG_NUMBER = b"0" * (LONGEST_NUMBER + 1)
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
+# The keys of an object that hold the text of a tag.
+_KEYS = ("name", "tag")
 _LOST: Final = object()
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Reads a part of plain data: a value of its type, or `_LOST`.
@@ -190,7 +193,29 @@ def _mapping_reader(kind: Any) -> _Read:
     return read
 
 
+def _read_texts(given: object) -> object:
+    texts = list[str]()
+    whole = True
+    for item in cast("list[object]", given):
+        for each in cast("list[object]", item) if isinstance(item, list) else (item,):
+            text = _text_of(each)
+            whole = whole and text is not None
+            texts += () if text is None else (text,)
+    return tuple(texts) if whole else Unlisted(texts)
+
+
+def _text_of(item: object) -> str | None:
+    """A text, or that of an object as in the list of tags (GET .../tags)."""
+    if isinstance(item, dict):
+        fields = cast("dict[str, object]", item)
+        texts = {each for key in _KEYS if isinstance(each := fields.get(key), str)}
+        item = texts.pop() if len(texts) == 1 else None
+    return _sound(item) if isinstance(item, str) else None
+
+
 def _list_reader(kind: Any) -> _Read:
+    if kind is str:
+        return _read_texts
     read_part = _reader_of(kind)
     keeps_places = type(None) in _members(kind)
 
@@ -198,8 +223,7 @@ def _list_reader(kind: Any) -> _Read:
         parts = map(read_part, cast("list[object]", given))
         if keeps_places:
             return tuple(None if part is _LOST else part for part in parts)
-        kept = (part for part in parts if part is not _LOST)
-        return tuple(kept) if _is_struct(kind) else Unlisted(map(str, kept))
+        return tuple(part for part in parts if part is not _LOST)
 
     return read
 

@@ -274,7 +274,10 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
         "odd-values",
         "next-missing",
         "next-text",
+        "next-false",
+        "total-of-page",
         *(f"tags-{how}" for how in ("missing", "empty", "first", "upper", "cut")),
+        *(f"tags-{how}" for how in ("objects", "keyed", "nested", "mixed")),
     ],
 )
 async def test_odd_lists_hide_no_server_from_reap(kind: str) -> None:

@@ -105,6 +105,7 @@ async def test_second_servers_are_found_without_a_filter(bad: str) -> None:
 
 
 FORMS = ["missing", "null", "empty", "first", "upper", "spaces", "cut"]
+FORMS += ["objects", "keyed", "nested", "mixed"]
 
 
 @pytest.mark.parametrize("form", FORMS)

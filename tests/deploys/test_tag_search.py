@@ -27,8 +27,10 @@ TAG = re.compile("once-[0-9a-f]{15}")
 # these leave nothing open
 ON_USED = {"dead-connection", "idle-connection"}
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "odd-values"} | ON_USED
+KNOWN |= {"answered-twice"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "processed-late": 2.0} | {
-    "idle-connection": 0.0
+    "answered-twice": 0.01,
+    "idle-connection": 0.0,
 }
 # a gateway refuses what was done (test_refusals.py)
 REFUSED_ALL_THE_SAME = {"422-after", "429-after"}

@@ -91,11 +91,35 @@ def test_the_sound_part_of_an_odd_value_is_kept() -> None:
     assert [session.status for session in seen.sessions] == ["x"]
 
 
-@pytest.mark.parametrize("tags", [[None], ["a", 5], {}, 5, None, "a,b", [["a"]]])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *([None], ["a", 5], {}, 5, None, "a,b", [[["a"]]], {"name": "a"}),
+        *([{}], [{"name": 5}], [{"id": "a"}], [{"name": "a", "tag": "b"}], [["a", 5]]),
+    ],
+)
 def test_tags_that_can_not_be_relied_on_are_unknown(tags: Any) -> None:
     assert status(tags=tags).tags_unknown
     assert rows(SAMPLE | {"tags": tags}).data[0].tags_unknown
     assert not status(tags=[]).tags_unknown
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        [{"name": "a"}, {"name": "b"}],
+        [{"name": "a", "create_time": None}, "b"],
+        [{"tag": "a", "id": 5}, {"tag": "b", "name": None}],
+        [{"tag": "a", "name": "a"}, ["b"]],
+        [["a", "b"], []],
+        [[{"name": "a"}], ["b"]],
+    ],
+    ids=str,
+)
+def test_tags_in_objects_and_in_lists_of_lists_are_read(tags: Any) -> None:
+    for seen in (status(tags=tags), rows(SAMPLE | {"tags": tags}).data[0]):
+        assert seen.tags == ("a", "b")
+        assert not seen.tags_unknown
 
 
 NO_ROWS = [

@@ -44,6 +44,9 @@ async def deploy_several(api: Plain, count: int = 6) -> list[str]:
         ("tags-missing", MISSING),
         ("tags-null", None),
         ("tags-text", "once-1,match-7"),
+        ("tags-objects", [{"name": "once-1"}, {"name": "match-7"}]),
+        ("tags-nested", [["once-1"], ["match-7"]]),
+        ("tags-mixed", [None, 5, "once-1", "match-7"]),
     ],
 )
 async def test_rows_and_statuses_can_have_no_readable_tags(

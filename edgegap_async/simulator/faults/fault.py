@@ -50,7 +50,8 @@ class Fault:
                          filters-empty, filters-all-of (these four may take fields),
                          order-oldest-first, order-shuffled, total-missing,
                          total-of-all, rows-without-address
-        wrong tags       tags-missing, tags-null, tags-text (lists and statuses);
+        wrong tags       tags-missing, tags-null, tags-text, tags-objects,
+                         tags-keyed, tags-nested, tags-mixed (lists and statuses);
                          tags-empty, tags-first, tags-upper, tags-spaces, tags-cut
                          (only lists)
         webhooks         lost, duplicated, late, reordered (the last two take seconds)

@@ -271,6 +271,19 @@ KINDS: Mapping[str, Kind] = {
         operations=_WITH_TAGS,
     ),
     **{
+        f"tags-{name}": Kind(
+            f"rows and statuses in which `tags` is {about}",
+            "tags",
+            operations=_WITH_TAGS,
+        )
+        for name, about in (
+            ("objects", '[{"name": "a"}, {"name": "b"}]'),
+            ("keyed", '[{"tag": "a", "id": 5}]'),
+            ("nested", '[["a"], ["b"]]'),
+            ("mixed", '[null, 5, "a", "b"]'),
+        )
+    },
+    **{
         f"tags-{name}": Kind(f"rows of lists {about}", "tags", operations=_LISTS)
         for name, about in (
             ("empty", "with an empty list of tags"),

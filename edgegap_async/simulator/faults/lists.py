@@ -28,6 +28,10 @@ _ORDERS: Mapping[str, ListOrder] = {
 # Other forms of the tags, by the kind of fault.
 _TAG_FORMS: Mapping[str, Callable[[list[str]], object]] = {
     "tags-text": ",".join,
+    "tags-objects": lambda tags: [{"name": tag} for tag in tags],
+    "tags-keyed": lambda tags: [{"tag": tag, "id": 5} for tag in tags],
+    "tags-nested": lambda tags: [[tag] for tag in tags],
+    "tags-mixed": lambda tags: [None, 5, *tags],
     "tags-empty": lambda _: [],
     "tags-first": lambda tags: tags[:1],
     "tags-upper": lambda tags: [tag.upper() for tag in tags],
