@@ -10,6 +10,7 @@ import msgspec
 
 from ._limits.config import Limits
 from ._transport.client import Transport
+from ._transport.masking import revealed, secret_of, without_frames
 from ._transport.retry import Retry
 from .endpoints import OTHER_LIMIT, Endpoint
 from .models._check import fail, log_storage_query
@@ -55,7 +56,14 @@ class Container(Answer, frozen=True, kw_only=True):
         Raises:
             ValueError: a variable is missing or can't be read; the text names it.
         """
-        env = os.environ if environ is None else environ
+        try:
+            return cls._of(os.environ if environ is None else environ)
+        except ValueError as error:
+            del environ
+            raise without_frames(error)  # noqa: B904
+
+    @classmethod
+    def _of(cls, env: Mapping[str, str]) -> "Container":
         return cls(
             request_id=_given(env, "ARBITRIUM_REQUEST_ID"),
             public_ip=env.get("ARBITRIUM_PUBLIC_IP"),
@@ -102,6 +110,19 @@ def _read(env: Mapping[str, str], name: str, kind: type[T]) -> T | None:
         fail(name, f"can't be read: {error}")
 
 
+def _own(name: object) -> str:
+    """A variable of this process."""
+    try:
+        return _given(os.environ, str(name))
+    except ValueError as error:
+        # The environment holds the delete token.
+        raise without_frames(error)  # noqa: B904
+
+
+def _own_token(name: object) -> str:
+    return token_text(str(name), _own(name))
+
+
 async def stop_self(container_log_storage: bool | str | None = None) -> StopResult:
     """Stop the deployment in which this code runs.
 
@@ -117,12 +138,8 @@ async def stop_self(container_log_storage: bool | str | None = None) -> StopResu
         ValueError: a variable is missing or wrong; the text names it.
         EdgegapError: see the tree in `errors`.
     """
-    url, token = (
-        _given(os.environ, name)
-        for name in ("ARBITRIUM_DELETE_URL", "ARBITRIUM_DELETE_TOKEN")
-    )
-    url = api_url("ARBITRIUM_DELETE_URL", url)
-    token = token_text("ARBITRIUM_DELETE_TOKEN", token)
+    url = api_url("ARBITRIUM_DELETE_URL", _own("ARBITRIUM_DELETE_URL"))
+    token = revealed(secret_of(_own_token, "ARBITRIUM_DELETE_TOKEN"))
     parts = urlsplit(url)
     endpoint = Endpoint(
         "DELETE",

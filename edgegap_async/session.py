@@ -16,6 +16,7 @@ from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
 from ._transport.client import Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
+from ._transport.masking import revealed, secret_of
 from ._transport.retry import Retry
 from .endpoints import LimitName
 from .events import OnEvent
@@ -119,11 +120,13 @@ class EdgegapSession(AsyncOnly):
         webhooks: "WebhookReceiver | None" = None,
     ) -> None:
         super().__init__("`async with EdgegapSession(...) as edgegap:`")
+        secret = secret_of(_token, token)
+        del token
         optional_callables(on_event=on_event, on_intent=on_intent)
         url = _base_url(base_url, allow_insecure=allow_insecure)
         self._transport = Transport(
             url,
-            _token(token),
+            revealed(secret),
             http=optional_instance("http", http, aiohttp.ClientSession),
             network=_network(url, trust_env, http),
             limits=optional_instance("limits", limits, Limits) or Limits(),
@@ -203,6 +206,9 @@ class EdgegapSession(AsyncOnly):
         await self.aclose()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_deploys"):
+            # A debugger or an error tracker shows it while its arguments are checked.
+            return "<EdgegapSession>"
         state = "closed" if self._transport.closed else "open"
         used = ", ".join(
             f"{name} {usage.waiting} waiting {usage.in_flight} in flight"
@@ -226,7 +232,7 @@ def _base_url(given: str | None, *, allow_insecure: bool) -> str:
     return api_base_url("base_url", url, allow_insecure=insecure)
 
 
-def _token(given: str | None) -> str:
+def _token(given: object) -> str:
     token = os.environ.get(TOKEN_VARIABLE) if given is None else given
     if token is None:
         fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")

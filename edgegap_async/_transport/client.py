@@ -38,6 +38,7 @@ from ..models._check import deployment_id, one_of, optional_seconds
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish, running_loop
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
+from .masking import Secret
 from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, takes_long, unknown_if_deploy
@@ -95,12 +96,12 @@ class Transport:
         self._budget: LoopBudget | None = None
         # It has left them.
         self._left = False
-        self._token = token
+        self._token = Secret(token)
         # A slot is held while a connection is used.
         self.connections: float = sum(
             most_slots(limits.kept(limit.name).rate) for limit in LIMITS
         )
-        headers = session_headers(f"{scheme}{token}")
+        headers = session_headers(Secret(f"{scheme}{token}"))
         kept = most_slots(limits.kept("deploy").rate)
         self._pool = Pool(http, self.connections, kept, headers, network)
         self._exchange = Exchange(self._pool, headers)

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from .._limits.limiter import Limiter
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
+from .masking import without_frames
 from .pool import Permit, Pool
 from .request import AUTHORIZATION, Request
 from .response import Reply
@@ -223,10 +224,11 @@ class Exchange:
             body = await _read(response, request.endpoint.max_bytes, large)
             log.debug("%s was answered %d", request.endpoint, response.status)
             return _reply(request, response, retry_after, body)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not timeout.is_only_cause():
                 request.interrupted(sent=dispatch.sent)
-                raise
+                # The frames of aiohttp hold the headers, and ours a part of the body.
+                raise without_frames(error)  # noqa: B904
             problem = timeout.describe(started)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             problem = _describe(error)

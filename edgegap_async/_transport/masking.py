@@ -1,4 +1,7 @@
-"""Masks the token and the signatures of webhooks in a body. This module does no I/O.
+"""Keeps secrets out of what users and operators see. This module does no I/O.
+
+`Secret` hides a token in the local variables of a traceback, as error trackers show them.
+`masked` masks the token and the signatures of webhooks in a body.
 
 A character can be spelled in many ways, and each spelling is masked:
 
@@ -12,8 +15,11 @@ Besides, the whole secret may be in base64 or hexadecimal, as a part of a longer
 
 import re
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from functools import lru_cache
+from typing import SupportsIndex, TypeVar
 
+E = TypeVar("E", bound=BaseException)
 # Backslashes before one character: 7 are JSON in a string of JSON in a string.
 _MOST_BACKSLASHES = 8
 _BEFORE = rb"\\{0,%d}" % _MOST_BACKSLASHES
@@ -26,6 +32,48 @@ _LONGEST_SPELLING = _MOST_BACKSLASHES + len("u0026amp;amp;amp;#x00002f;")
 # Characters of a signature.
 _SIGNATURE_LENGTH = 64
 _ESCAPES = (b"\\", b"%", b"&")
+
+
+class Secret(str):
+    """A text whose repr hides it. aiohttp holds the headers as they are, so its frames
+    don't show the token either.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "Secret":
+        # rich shows the first characters of a long text.
+        return Secret(super().__getitem__(key))
+
+
+def secret_of(read: Callable[[object], str], given: object) -> "Secret | ValueError":
+    """The secret that a function reads, or its error, for `revealed`. In between, the
+    caller deletes what was given: the error must not leave from a frame that holds it.
+    """
+    try:
+        return Secret(read(given))
+    except ValueError as error:
+        return without_frames(error)
+
+
+def revealed(secret: Secret | ValueError) -> Secret:
+    """A secret.
+
+    Raises:
+        ValueError: it can't be used.
+    """
+    if isinstance(secret, ValueError):
+        raise secret
+    return secret
+
+
+def without_frames(error: E) -> E:
+    """An error without the frames that it has passed: they hold secrets."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _any_spelling(literal: bytes, code: bytes, decimal: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import msgspec
@@ -16,6 +17,7 @@ from .._deploys.reap import reap
 from .._limits.queue import Priority
 from .._transport.client import Timeout, Transport
 from .._transport.deadlines import Deadline
+from .._transport.masking import revealed, secret_of
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
@@ -578,6 +580,8 @@ class Deployments:
             container_log_storage: as for `stop`.
             timeout: seconds for the whole call.
         """
+        secret = secret_of(partial(token_text, "token"), token)
+        del token
         if not isinstance(access_point_id, str):
             access_point_id = str(whole_number("access_point_id", access_point_id, 0))
         return await self._transport.call(
@@ -586,7 +590,7 @@ class Deployments:
             query=log_storage_query(container_log_storage),
             timeout=timeout,
             priority=priority,
-            token=token_text("token", token),
+            token=revealed(secret),
         )
 
     async def bulk_stop(

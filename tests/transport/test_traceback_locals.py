@@ -1,0 +1,437 @@
+"""No local variable of a traceback or of a running task shows a token or a body, as Sentry,
+rich and structlog write them.
+"""
+
+import asyncio
+import gc
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from types import FrameType, TracebackType
+from typing import Any
+
+import aiohttp
+import pytest
+from rich.pretty import pretty_repr
+from support.raw_server import (
+    CUT,
+    SILENT,
+    STUCK,
+    Act,
+    RawServer,
+    answer,
+    half,
+    never_accepts,
+)
+
+from edgegap_async import EdgegapSession, Limits, Retry
+from edgegap_async.container import Container, stop_self
+
+TOKEN = "5ec4e7a0face4b1d8badc0ffee0ddba1"
+DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
+SECRETS = (TOKEN, DELETE_TOKEN)
+# Of a secret, reprs may show a part.
+PARTS = {secret[at : at + 10] for secret in SECRETS for at in range(len(secret) - 9)}
+Call = Callable[[EdgegapSession], Awaitable[object]]
+
+
+def variable() -> str:
+    # A local variable of a test would be found in its own frame.
+    return DELETE_TOKEN
+
+
+async def self_stop(edgegap: EdgegapSession) -> object:
+    return await edgegap.deployments.self_stop("c065", 7, token=variable())
+
+
+async def own_stop(edgegap: EdgegapSession) -> object:
+    return await stop_self()
+
+
+async def run_block(edgegap: EdgegapSession) -> None:
+    async with edgegap.deployments.running("app", "v1", users=["::1"]):
+        pass
+
+
+async def run_many(edgegap: EdgegapSession) -> None:
+    async with edgegap.deployments.deploy_many([]) as outcomes:
+        async for _ in outcomes:
+            pass
+    await edgegap.deployments.bulk_stop(everything=True)
+
+
+CALLS: dict[str, Call] = {
+    "status": lambda session: session.deployments.status("c065"),
+    "stop": lambda session: session.deployments.ensure_stopped("c065"),
+    "deploy": lambda session: session.deployments.deploy("app", "v1", users=["::1"]),
+    "fleet": lambda session: session.private_fleets.deploy(
+        "app", "v1", users=["::1"], private_host_ids=["h"]
+    ),
+    "tag": lambda session: session.tags.create("c065", "v1"),
+    "ready": lambda session: session.deployments.wait_until_ready("c065"),
+    "list": lambda session: session.deployments.list(),
+    "running": run_block,
+    "bulk": run_many,
+    "self_stop": self_stop,
+    "stop_self": own_stop,
+}
+# The others take the same way through the transport.
+MAIN = ("status", "deploy", "running", "self_stop", "stop_self")
+each_call = pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(call, marks=() if call in MAIN else pytest.mark.slow)
+        for call in CALLS
+    ],
+)
+# Stands for the token of the call, which has as many characters.
+MARK = "=" * 32
+ECHO = json.dumps({"message": f"it was {MARK}", "request_id": "c065"})
+MOMENTS: dict[str, Act] = {
+    "before the answer": SILENT,
+    "in the body": STUCK,
+    "in a body with the token": replace(half(200, ECHO + ECHO), cut=False, silent=True),
+    "in a large body": Act(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + ECHO.encode() * 5000,
+        silent=True,
+    ),
+    "in an error": replace(half(500, ECHO + ECHO), cut=False, silent=True),
+    "in the pause before a retry": answer(429, ECHO, retry_after="30"),
+    "after a lost answer": CUT,
+    "after a failure": answer(503, ECHO),
+}
+
+
+def repeating(act: Act, call: str) -> Act:
+    """An act that repeats the token of a call."""
+    secret = DELETE_TOKEN if "self" in call else TOKEN
+    return replace(act, raw=act.raw.replace(MARK.encode(), secret.encode()))
+
+
+def containers(value: object, depth: int = 0) -> Iterator[object]:
+    """A value, and what Sentry shows of it: the items of mappings and sequences."""
+    yield value
+    if depth > 4:
+        return
+    items: Collection[object] = ()
+    if isinstance(value, Mapping):
+        items = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        items = value
+    for item in items:
+        yield from containers(item, depth + 1)
+
+
+def shown_locals(frame: FrameType) -> Iterator[str]:
+    """What each local variable of a frame shows."""
+    for name, value in list(frame.f_locals.items()):
+        where = f"{frame.f_code.co_filename}:{frame.f_code.co_name}: {name}"
+        for each in containers(value):
+            with suppress(AttributeError):
+                # It may be half made.
+                yield f"{where} = {each!r}"
+            # rich and structlog cut long texts.
+            yield f"{where} = {pretty_repr(each, max_string=80, max_depth=4)}"
+            if isinstance(each, str):
+                yield f"{where} = {each[:80]!r}"
+
+
+def ours(frame: FrameType) -> bool:
+    return "/tests/" not in frame.f_code.co_filename
+
+
+def of_traceback(trace: TracebackType | None) -> Iterator[str]:
+    for frame, _ in traceback.walk_tb(trace):
+        if ours(frame):
+            yield from shown_locals(frame)
+
+
+def of_error(error: BaseException | None, seen: set[int]) -> Iterator[str]:
+    """What an error and all its causes, contexts and members show."""
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    yield from of_traceback(error.__traceback__)
+    yield repr(vars(error)) + repr(error.args)
+    for other in (error.__cause__, error.__context__):
+        yield from of_error(other, seen)
+    for member in getattr(error, "exceptions", ()):
+        yield from of_error(member, seen)
+
+
+def of_tasks() -> Iterator[str]:
+    """What the frames of all running tasks show, down to what they wait for."""
+    for task in asyncio.all_tasks():
+        if task is asyncio.current_task():
+            continue
+        waits: Any = task.get_coro()
+        while waits is not None:
+            frame = getattr(waits, "cr_frame", None) or getattr(waits, "gi_frame", None)
+            if frame is not None and ours(frame):
+                yield from shown_locals(frame)
+            waits = getattr(waits, "cr_await", None) or getattr(
+                waits, "gi_yieldfrom", None
+            )
+
+
+def leaks(shown: Iterator[str]) -> list[str]:
+    return sorted({text[:300] for text in shown if any(it in text for it in PARTS)})
+
+
+def leaks_of(error: BaseException) -> list[str]:
+    found = leaks(of_error(error, set()))
+    # The standard library's own form.
+    standard = traceback.TracebackException.from_exception(error, capture_locals=True)
+    while standard:
+        found += [
+            f"{frame.name}: {name} = {value}"
+            for frame in standard.stack
+            if "/tests/" not in frame.filename
+            for name, value in (frame.locals or {}).items()
+            if any(part in value for part in PARTS)
+        ]
+        standard = standard.__cause__ or standard.__context__  # type: ignore[assignment]
+    return found
+
+
+async def cut_off(call: Call, edgegap: EdgegapSession, how: str) -> BaseException:
+    """Cut a call off, and return the error that its caller gets."""
+    try:
+        if how == "timeout":
+            async with asyncio.timeout(1.0):
+                await call(edgegap)
+        elif how == "wait_for":
+            await asyncio.wait_for(call(edgegap), 1.0)
+        elif how == "group":
+            async with asyncio.timeout(1.0), asyncio.TaskGroup() as group:
+                group.create_task(_run(call, edgegap))
+        else:
+            task = asyncio.ensure_future(call(edgegap))
+            await asyncio.sleep(1.0)
+            task.cancel()
+            await task
+    except BaseException as error:  # noqa: BLE001
+        return error
+    raise AssertionError("the call was not cut off")
+
+
+async def _run(call: Call, edgegap: EdgegapSession) -> None:
+    await call(edgegap)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "timeout",
+        pytest.param("cancel", marks=pytest.mark.slow),
+        pytest.param("wait_for", marks=pytest.mark.full),
+        pytest.param("group", marks=pytest.mark.full),
+    ],
+)
+@pytest.mark.parametrize("moment", MOMENTS)
+@each_call
+async def test_a_call_that_its_caller_cuts_off_shows_no_token(
+    call: str, moment: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RawServer(repeating(MOMENTS[moment], call)) as server:
+        monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
+        monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
+        async with EdgegapSession(
+            TOKEN, base_url=server.url, cleanup_timeout=0
+        ) as edgegap:
+            error = await cut_off(CALLS[call], edgegap, how)
+            assert leaks_of(error) == []
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+@pytest.mark.parametrize("call", ["status", "deploy", "self_stop"])
+async def test_a_call_that_is_cut_off_in_the_queue_shows_no_token(
+    call: str, how: str
+) -> None:
+    limits = Limits(status=1, deploy=1, other=1)
+    async with (
+        RawServer(SILENT) as server,
+        EdgegapSession(
+            TOKEN, base_url=server.url, limits=limits, cleanup_timeout=0
+        ) as edgegap,
+    ):
+        first = asyncio.ensure_future(CALLS[call](edgegap))
+        await asyncio.sleep(0.1)
+        error = await cut_off(CALLS[call], edgegap, how)
+        assert leaks_of(error) == []
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+@each_call
+async def test_a_call_that_is_cut_off_while_it_connects_shows_no_token(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with never_accepts() as url:
+        monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{url}/v1/self/stop/c065/7")
+        monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
+        async with EdgegapSession(TOKEN, base_url=url, cleanup_timeout=0) as edgegap:
+            assert leaks_of(await cut_off(CALLS[call], edgegap, "timeout")) == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@each_call
+async def test_the_frames_of_running_tasks_show_no_token(
+    call: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RawServer(repeating(MOMENTS[moment], call)) as server:
+        monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
+        monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
+        async with EdgegapSession(
+            TOKEN, base_url=server.url, cleanup_timeout=0
+        ) as edgegap:
+            task = asyncio.ensure_future(CALLS[call](edgegap))
+            await asyncio.sleep(0.5)
+            found = [
+                text
+                for text in leaks(of_tasks())
+                # What has arrived of a body is not read so far.
+                if "_read" not in text
+            ]
+            assert found == []
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("call", ["status", "self_stop"])
+async def test_a_given_http_session_shows_no_token(moment: str, call: str) -> None:
+    async with (
+        RawServer(repeating(MOMENTS[moment], call)) as server,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+        EdgegapSession(TOKEN, base_url=server.url, http=http) as edgegap,
+    ):
+        assert leaks_of(await cut_off(CALLS[call], edgegap, "timeout")) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        answer(200, f"{{{MARK}"),
+        answer(200, f"[{','.join(['1'] * 5_000)}, {MARK}"),
+        answer(200, {"request_id": "c066", "message": f"{MARK}"}),
+        answer(200, {"request_id": 5, "tags": [MARK]}),
+        answer(400, ECHO),
+        answer(401, ECHO),
+        answer(500, ECHO),
+        answer(302, ECHO, location=f"/{MARK}"),
+        CUT,
+    ],
+)
+@each_call
+async def test_an_error_shows_no_token_and_no_body_in_its_locals(
+    call: str, act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RawServer(repeating(act, call)) as server:
+        monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
+        monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
+        async with EdgegapSession(
+            TOKEN,
+            base_url=server.url,
+            retry=Retry(tries=1),
+            timeout=5,
+            cleanup_timeout=0,
+        ) as edgegap:
+            ended = await asyncio.gather(
+                asyncio.wait_for(CALLS[call](edgegap), 20), return_exceptions=True
+            )
+            for error in ended:
+                if isinstance(error, BaseException):
+                    assert leaks_of(error) == []
+
+
+WRONG: dict[str, Callable[[], object]] = {
+    "timeout": lambda: EdgegapSession(TOKEN, timeout=-1),
+    "on_event": lambda: EdgegapSession(TOKEN, on_event=5),  # type: ignore[arg-type]
+    "limits": lambda: EdgegapSession(TOKEN, limits=5),  # type: ignore[arg-type]
+    "base_url": lambda: EdgegapSession(TOKEN, base_url="ftp://a.example"),
+    "line end": lambda: EdgegapSession(f"{TOKEN}\n{TOKEN}"),
+    "bytes": lambda: EdgegapSession(TOKEN.encode()),  # type: ignore[arg-type]
+    "not ascii": lambda: EdgegapSession(f"{TOKEN}\N{SNOWMAN}"),
+    "container": lambda: Container.from_env(
+        {
+            "ARBITRIUM_REQUEST_ID": "c065",
+            "ARBITRIUM_DELETE_TOKEN": DELETE_TOKEN,
+            "ARBITRIUM_PORTS_MAPPING": "{",
+        }
+    ),
+    "no container": lambda: Container.from_env(
+        {"ARBITRIUM_DELETE_TOKEN": DELETE_TOKEN}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_argument_shows_no_token(name: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        WRONG[name]()
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"access_point_id": -1},
+        {"access_point_id": ".."},
+        {"request_id": ""},
+        {"timeout": -1},
+        {"priority": "middle"},
+        {"container_log_storage": 5},
+        {"token": f"{DELETE_TOKEN}\nx"},
+        {"token": DELETE_TOKEN.encode()},
+    ],
+    ids=str,
+)
+async def test_a_wrong_argument_of_self_stop_shows_no_delete_token(
+    wrong: dict[str, Any],
+) -> None:
+    arguments = {"request_id": "c065", "access_point_id": 7, "token": DELETE_TOKEN}
+    async with EdgegapSession(TOKEN) as edgegap:
+        with pytest.raises(ValueError) as raised:
+            await edgegap.deployments.self_stop(**(arguments | wrong))
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize("wrong", [f"{DELETE_TOKEN}\nx", f"{DELETE_TOKEN}\N{SNOWMAN}"])
+async def test_a_wrong_delete_token_of_a_container_is_not_shown(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARBITRIUM_DELETE_URL", "https://a.example/v1/self/stop/c065/7")
+    monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", wrong)
+    with pytest.raises(ValueError) as raised:
+        await stop_self()
+    assert leaks_of(raised.value) == []
+
+
+async def test_stop_self_without_a_url_shows_no_delete_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ARBITRIUM_DELETE_URL", raising=False)
+    monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)
+    with pytest.raises(ValueError) as raised:
+        await stop_self()
+    assert leaks_of(raised.value) == []
+
+
+def test_the_search_for_leaks_finds_locals_causes_and_members() -> None:
+    def deep(error: type[Exception], **values: object) -> None:
+        raise error
+
+    code = "def leak(value):\n    held = {'a': [value]}\n    raise ValueError"
+    names: dict[str, Any] = {}
+    exec(compile(code, "/elsewhere.py", "exec"), names)  # noqa: S102
+    with pytest.raises(ValueError) as raised:
+        names["leak"](TOKEN)
+    assert leaks_of(raised.value)
+    outer = RuntimeError()
+    outer.__context__ = raised.value
+    assert leaks(of_error(outer, set()))
+    assert leaks(of_error(ExceptionGroup("some", [raised.value]), set()))
+    gc.collect()
