@@ -84,7 +84,7 @@ def _read(bad: list[BadLine]) -> list[str]:
                 tags.append(tag_name("tag", line.decode()))
             except ValueError as error:
                 bad.append(BadLine(number, str(error)))
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"standard input can't be read: {error}") from error
     return tags
 
