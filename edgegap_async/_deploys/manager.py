@@ -592,11 +592,13 @@ class DeployManager:
         any more. A second call waits for the first. In a forked child, all is left to
         the parent.
         """
+        if self._callers.in_child:
+            # No loop runs here, as far as asyncio knows.
+            self._callers.leave_to_parent()
+            return
         running_loop()
         loop = self._callers.loop
-        if self._callers.in_child:
-            self._callers.leave_to_parent()
-        elif self._callers.closed:
+        if self._callers.closed:
             # Another task may still be closing it.
             await self._closed.wait()
         elif loop is not None and loop.is_closed():
