@@ -48,7 +48,7 @@ def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
     ("closed", "told"),
     [
         (">&-", "standard output is closed"),
-        ("2>&-", "standard error is closed"),
+        pytest.param("2>&-", "standard error is closed", marks=pytest.mark.full),
         (">&- 2>&-", ""),
     ],
 )
@@ -62,7 +62,10 @@ def test_with_closed_outputs_nothing_is_started(
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("command", [LAUNCH.format("-"), "reap", "reap --stop"])
+@pytest.mark.parametrize(
+    "command",
+    [LAUNCH.format("-"), "reap --stop", pytest.param("reap", marks=pytest.mark.full)],
+)
 def test_a_closed_standard_input_is_said_and_not_read(
     command: str, edgegap_simulator: Simulator
 ) -> None:

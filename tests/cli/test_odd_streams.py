@@ -46,7 +46,14 @@ def started(*args: str, shell: str = "", **variables: str) -> tuple[int, str, st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "ascii",
+        "utf-8",
+        *(pytest.param(it, marks=pytest.mark.full) for it in ("latin-1", "cp1252")),
+    ],
+)
 def test_a_match_id_that_stdout_cant_encode_is_written_as_json_escapes(
     encoding: str, tmp_path: Path
 ) -> None:
@@ -62,6 +69,7 @@ def test_a_match_id_that_stdout_cant_encode_is_written_as_json_escapes(
     assert "Traceback" not in errors
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "args", [("launch", "-", "--simulate"), ("reap", "-"), ("reap", "--stop", "-")]

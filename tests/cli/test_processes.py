@@ -185,7 +185,15 @@ def test_reap_stops_every_server_although_its_reader_goes_away(
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize(
-    "streams", ["> /dev/full", ">&-", "2> /dev/full", "2>&-", "> /dev/full 2>&1"]
+    "streams",
+    [
+        "> /dev/full",
+        "2>&-",
+        *(
+            pytest.param(it, marks=pytest.mark.full)
+            for it in (">&-", "2> /dev/full", "> /dev/full 2>&1")
+        ),
+    ],
 )
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
 def test_reap_stops_and_reports_although_a_stream_fails(

@@ -340,6 +340,7 @@ async def test_a_tag_with_nothing_under_it_costs_few_lists() -> None:
         assert not sim.stopped()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", UNRELIABLE_FILTERS, ids=str)
 async def test_a_filter_on_tags_is_tested_although_nobody_has_tags(
     faults: list[str],

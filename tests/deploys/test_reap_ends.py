@@ -98,6 +98,7 @@ async def test_closing_the_session_ends_reap_and_says_what_was_stopped(
         assert seconds < 3 or len(named) == 600
 
 
+@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", ["cancel", "cancel-every-turn", "close"])
 @pytest.mark.parametrize("call", ["reap", "find"])
