@@ -1,8 +1,7 @@
-"""Whatever an answer holds, decoding it blocks the loop for less than ten milliseconds,
-and takes time in proportion to its length.
+"""Whatever an answer holds, it is a struct or a typed error, and the time to decode it is
+in proportion to its length.
 """
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,12 +86,11 @@ each_body = pytest.mark.parametrize("name", BODIES)
 
 @each_body
 @pytest.mark.parametrize("size", [8, 64, 250])
-def test_a_hostile_answer_is_decoded_quickly_or_beside_the_loop(
-    name: str, size: int
-) -> None:
+def test_a_hostile_answer_is_a_struct_or_a_typed_error(name: str, size: int) -> None:
+    """`benchmarks/mutations.py` measures how long that takes."""
     endpoint, body = BODIES[name]
-    reply = Reply(200, body(size * KIB))
-    assert takes_long(reply) or problem(endpoint, reply)[0] != "slow"
+    kind, wrong = problem(endpoint, Reply(200, body(size * KIB)))
+    assert wrong is None or kind == "slow", wrong
 
 
 @pytest.mark.slow
@@ -110,10 +108,7 @@ def test_the_time_to_decode_is_linear_in_the_length(name: str) -> None:
 
 
 def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:
-    reply = Reply(200, b"," * 64 * KIB * KIB)
-    began = time.thread_time()
-    assert takes_long(reply)
-    assert time.thread_time() - began < 0.01
+    assert takes_long(Reply(200, b"," * 64 * KIB * KIB))
 
 
 @pytest.mark.parametrize("digits", [401, 1000, 4300, 4301, 30_000])
