@@ -33,6 +33,7 @@ from edgegap_async import DeploymentStatus, EdgegapSession, Limits
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async._limits.slots import Slots
 from edgegap_async._transport.exchange import SingleDispatch
+from edgegap_async._transport.unasked import CleanConnections
 from edgegap_async.endpoints import Limit
 from edgegap_async.models.deployment import DeploymentPage
 
@@ -128,7 +129,7 @@ async def with_parts(
     """The same with less to parse and to build, and with some of what the SDK adds."""
     limiter = options.pop("limiter", None)
     if options.pop("tracked", False):
-        attempt = SingleDispatch()
+        attempt = SingleDispatch(CleanConnections())
         options |= {"upload_tracker": attempt, "middlewares": (attempt,)}
     began = asyncio.get_running_loop().time()
     if isinstance(limiter, Limiter):

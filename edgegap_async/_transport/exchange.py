@@ -66,6 +66,7 @@ class SingleDispatch(aiohttp.UploadTracker):
     request's middlewares replace those of the HTTP session.
 
     Args:
+        clean: takes a connection on which nothing has arrived.
         authorization: the header of that name, if aiohttp may have set another one: a
             caller's HTTP session may have an `auth`, or a `.netrc` file for its
             `trust_env`.
@@ -76,9 +77,11 @@ class SingleDispatch(aiohttp.UploadTracker):
 
     begun = False
 
-    def __init__(self, authorization: str | None = None) -> None:
+    def __init__(
+        self, clean: CleanConnections, authorization: str | None = None
+    ) -> None:
         super().__init__()
-        self._authorization = authorization
+        self._clean, self._authorization = clean, authorization
 
     def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -92,7 +95,7 @@ class SingleDispatch(aiohttp.UploadTracker):
             )
         if self._authorization is not None:
             request.headers[AUTHORIZATION] = self._authorization
-        return handler(request)
+        return self._clean(request, handler)
 
     @property
     def sent(self) -> bool:
@@ -185,7 +188,7 @@ class Exchange:
             allow_redirects=False,
             raise_for_status=False,
             upload_tracker=dispatch,
-            middlewares=(dispatch, self._clean),
+            middlewares=(dispatch,),
         )
 
     async def run(
@@ -207,9 +210,10 @@ class Exchange:
             Withdrawn: the request must not be sent any more.
         """
         dispatch = SingleDispatch(
+            self._clean,
             None
             if self._pool.has_headers
-            else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION])
+            else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION]),
         )
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
