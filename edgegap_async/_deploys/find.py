@@ -82,12 +82,16 @@ class Finder:
 
     Args:
         deadline: of all requests together.
+
+    Attributes:
+        confirmed: the IDs of those that are wanted by their statuses.
     """
 
     def __init__(
         self, transport: Transport, wanted: Wanted, deadline: Deadline
     ) -> None:
         self._transport, self._wanted, self._deadline = transport, wanted, deadline
+        self.confirmed: set[str] = set()
         # Whether rows show the tags that their deployments have. None: no row with tags
         # was compared with its status yet.
         self._rows_tell_tags: bool | None = None
@@ -274,6 +278,8 @@ class Finder:
         if told and wanted.application not in (None, told.app_name):
             return None
         self._settled.add(row.request_id)
+        if told:
+            self.confirmed.add(row.request_id)
         return row if self._is_old(row) else None
 
     def _is_old(self, row: DeploymentSummary) -> bool:

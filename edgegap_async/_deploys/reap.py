@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
@@ -45,8 +45,8 @@ async def reap(
         Incomplete: some could not be found or stopped.
         EdgegapError: the same before the first was found.
     """
-    work = _Work(transport, tags, stop, deadline)
     finder = Finder(transport, Wanted(tags), deadline)
+    work = _Work(transport, tags, finder.confirmed, stop, deadline)
     missing: EdgegapError | None = None
     async with asyncio.TaskGroup() as workers:
 
@@ -72,16 +72,21 @@ async def reap(
 
 
 class _Work:
-    """The servers to stop, and what has become of them."""
+    """The servers to stop, and what has become of them.
+
+    Args:
+        confirmed: IDs of servers that have one of the tags by their statuses.
+    """
 
     def __init__(
         self,
         transport: Transport,
         tags: frozenset[str],
+        confirmed: Set[str],
         stop: Callable[[str], Awaitable[None]] | None,
         deadline: Deadline,
     ) -> None:
-        self._transport, self._tags = transport, tags
+        self._transport, self._tags, self._confirmed = transport, tags, confirmed
         self._stop, self._deadline = stop, deadline
         self.waiting: deque[DeploymentSummary] = deque()
         self.workers = 0
@@ -111,7 +116,9 @@ class _Work:
             raise DeadlineExceeded(
                 f"its stop was not sent within the timeout of {self._deadline}"
             )
-        if await has_any_tag(self._transport, row, self._tags, self._deadline):
+        if row.request_id in self._confirmed or await has_any_tag(
+            self._transport, row, self._tags, self._deadline
+        ):
             self.found[row.request_id] = row
             if self._stop:
                 await self._stop(row.request_id)

@@ -467,7 +467,8 @@ class Deployments:
                 open file with a tag per line will do; blank lines are skipped.
             dry_run: stop nothing, and return what would be stopped.
             timeout: seconds for all of it; None: no end. A stop that is refused for 60
-                seconds is given up in any case, and delays no other.
+                seconds is given up in any case. It delays no other, unless 500 are
+                refused at once.
 
         Raises:
             Incomplete: some could not be found or stopped, or the timeout has passed, or

@@ -410,3 +410,14 @@ async def end_slowly(edgegap: EdgegapSession, ids: set[str]) -> None:
     for request_id in sorted(ids):
         await asyncio.sleep(0.05)
         await edgegap.deployments.stop(request_id)
+
+
+@pytest.mark.parametrize("kind", ["tags-missing", "tags-null", "tags-upper"])
+async def test_the_status_of_a_server_is_asked_for_once(kind: str) -> None:
+    """It tells the tags that the row does not, and so confirms them, too."""
+    async with owning(Fault("list", kind)) as (edgegap, sim):
+        ids = await started(edgegap, a=12)
+        rows = await edgegap.deployments.reap(["a"])
+        assert {row.request_id for row in rows} == ids["a"] == sim.stopped()
+        samples = 3
+        assert sim.arrivals("status") <= 12 + samples
