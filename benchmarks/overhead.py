@@ -130,7 +130,7 @@ async def with_parts(
     limiter = options.pop("limiter", None)
     if options.pop("tracked", False):
         attempt = SingleDispatch(CleanConnections())
-        options |= {"upload_tracker": attempt, "middlewares": (attempt,)}
+        options["middlewares"] = (attempt,)
     began = asyncio.get_running_loop().time()
     if isinstance(limiter, Limiter):
         await limiter.try_acquire()

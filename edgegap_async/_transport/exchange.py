@@ -59,29 +59,36 @@ class ResendRefused(aiohttp.ClientError):
     """aiohttp was about to resend the request: the server had closed the connection."""
 
 
-class SingleDispatch(aiohttp.UploadTracker):
+class SingleDispatch:
     """Tracks whether the request was sent, and refuses to send it a second time.
 
-    One object is both tracker and middleware, as one is made for each attempt. A
-    request's middlewares replace those of the HTTP session.
+    It is a middleware, made for each attempt. A request's middlewares replace those of
+    the HTTP session.
 
     Args:
         clean: takes a connection on which nothing has arrived.
+        has_body: the writing of the body is tracked, too.
         authorization: the header of that name, if aiohttp may have set another one: a
             caller's HTTP session may have an `auth`, or a `.netrc` file for its
             `trust_env`.
 
     Attributes:
         begun: a part of the body may have been sent.
+        tracker: of the body.
     """
 
-    begun = False
+    __slots__ = ("_authorization", "_clean", "_connected", "_used", "begun", "tracker")
 
     def __init__(
-        self, clean: CleanConnections, authorization: str | None = None
+        self,
+        clean: CleanConnections,
+        *,
+        has_body: bool = False,
+        authorization: str | None = None,
     ) -> None:
-        super().__init__()
         self._clean, self._authorization = clean, authorization
+        self._used = self._connected = self.begun = False
+        self.tracker = aiohttp.UploadTracker() if has_body else None
 
     def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -89,21 +96,24 @@ class SingleDispatch(aiohttp.UploadTracker):
         """Send the request, once. aiohttp awaits the result; a coroutine around it
         would cost time on each call.
         """
-        if self.attempts:
+        if self._used:
             raise ResendRefused(
                 "the server closed the kept connection before it answered"
             )
+        self._used = True
         if self._authorization is not None:
             request.headers[AUTHORIZATION] = self._authorization
-        return self._clean(request, handler)
+        return self._clean(request, handler, self._on_connection)
+
+    def _on_connection(self) -> None:
+        self._connected = True
 
     @property
     def sent(self) -> bool:
         """False is certain. A body that is still being written counts as sent."""
-        if not self.attempts:
-            # aiohttp has not begun with it.
-            return False
-        upload = self.upload_complete
+        if not self._connected or self.tracker is None:
+            return self._connected
+        upload = self.tracker.upload_complete
         error = upload.exception() if upload.done() else None
         # The writing was cancelled, perhaps after the last byte.
         aborted = isinstance(error, aiohttp.UploadAbortedError)
@@ -187,7 +197,7 @@ class Exchange:
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,
-            upload_tracker=dispatch,
+            upload_tracker=dispatch.tracker,
             middlewares=(dispatch,),
         )
 
@@ -211,7 +221,8 @@ class Exchange:
         """
         dispatch = SingleDispatch(
             self._clean,
-            None
+            has_body=request.data is not None,
+            authorization=None
             if self._pool.has_headers
             else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION]),
         )

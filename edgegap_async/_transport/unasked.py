@@ -9,6 +9,7 @@ apart: only statuses, and stops with a summary, name their deployment.
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import aiohttp
 
@@ -33,8 +34,8 @@ class _Turn:
 
 
 class CleanConnections:
-    """A middleware of requests that takes one idle connection after another, until there
-    is one on which nothing has arrived, or a new one.
+    """For a middleware: takes one idle connection after another, until there is one on
+    which nothing has arrived, or a new one.
     """
 
     def __init__(self) -> None:
@@ -42,9 +43,15 @@ class CleanConnections:
         self._warned = False
 
     async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        self,
+        request: aiohttp.ClientRequest,
+        handler: aiohttp.ClientHandlerType,
+        on_connection: Callable[[], object],
     ) -> aiohttp.ClientResponse:
         """Send the request on such a connection.
+
+        Args:
+            on_connection: called before the first byte is sent.
 
         Raises:
             UnaskedAnswer: a new connection begins with an answer.
@@ -57,6 +64,7 @@ class CleanConnections:
             # aiohttp asks for this only when it keeps a connection.
             if connection.protocol is None or connection.protocol.should_close:
                 raise UnaskedAnswer("an answer was there before the request")
+            on_connection()
             return await send(connection)
 
         turn: _Turn | None = None

@@ -134,6 +134,12 @@ def test_a_number_of_at_most_400_digits_is_exact(digits: int, form: str) -> None
     assert status.sockets == 10**digits - 1
 
 
+def test_a_number_of_401_digits_is_found_wherever_it_stands() -> None:
+    for spaces in range(30):
+        body = f'{{"request_id": "a", {" " * spaces}"sockets": {"9" * 401}}}'
+        assert read(endpoints.STATUS, Reply(200, body.encode())).sockets is None
+
+
 def test_a_text_of_digits_is_kept() -> None:
     text = "0" * 5000 + "9" * 5000
     body = f'{{"logs": "{text}", "encoding": "utf-8"}}'
