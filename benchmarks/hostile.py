@@ -39,8 +39,8 @@ LARGEST = {"status": MIB, "list": 2 * MIB, "logs": 64 * MIB, "metrics": 64 * MIB
 GOALS = {
     "status": (48, 224),
     "list": (384, 512),
-    "logs": (384, 768),
-    "metrics": (512, 768),
+    "logs": (384, 1536),
+    "metrics": (512, 1536),
 }
 
 
@@ -89,11 +89,17 @@ async def blocks(call: str, kind: str) -> AsyncIterator[bytes]:
         while True:
             yield b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
     elif kind == "held-back":
-        yield b"%x\r\n%s\r\n" % (LARGEST[call] - 1, b" " * (LARGEST[call] - 1))
+        for _ in range(LARGEST[call] // MIB - 1):
+            yield b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
+        yield b"%x\r\n%s\r\n" % (MIB - 1, b" " * (MIB - 1))
         await asyncio.sleep(3600)
     else:
         body = gzip.compress(GOOD) if kind == "good" else BODIES[call, kind]
-        yield b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        # A hundred connections with a copy of 64 MiB each need more than the machine has.
+        for start in range(0, len(body), MIB):
+            part = body[start : start + MIB]
+            yield b"%x\r\n%s\r\n" % (len(part), part)
+        yield b"0\r\n\r\n"
 
 
 BODIES: dict[tuple[str, str], bytes] = {}

@@ -290,31 +290,38 @@ async def _read(response: aiohttp.ClientResponse, most: int, large: Permit) -> B
     """
     if response.status >= 300:
         most = MOST_OF_ERROR
-    small = min(most, LARGE)
-    body = bytearray()
-    whole = await _read_into(body, response, small)
-    if whole:
-        return Body(bytes(body))
-    if small == most:
-        # The beginning of an answer is of no use, that of an error is.
-        return (
-            Body(bytes(body[:most]), cut=True) if response.status >= 300 else NOT_READ
-        )
-    await large.acquire()
-    whole = await _read_into(body, response, most)
-    return Body(bytes(body)) if whole else NOT_READ
-
-
-async def _read_into(
-    body: bytearray, response: aiohttp.ClientResponse, most: int
-) -> bool:
-    """Read until a body has more than so many bytes. Returns whether it has ended."""
-    while len(body) <= most:
+    parts: list[bytes] = []
+    size, small = 0, min(most, LARGE)
+    while size <= small:
         part = await response.content.readany()
         if not part:
-            return True
-        body += part
-    return False
+            return Body(b"".join(parts))
+        parts.append(part)
+        size += len(part)
+    if response.status >= 300:
+        return Body(b"".join(parts)[:most], cut=True)
+    if small == most:
+        # The beginning of an answer is of no use, that of an error is.
+        return NOT_READ
+    await large.acquire()
+    return await _read_large(b"".join(parts), response, most)
+
+
+async def _read_large(
+    start: bytes, response: aiohttp.ClientResponse, most: int
+) -> Body:
+    """Read the rest of a body that begins so."""
+    # The kernel gives memory to it as it is filled. Many small parts, or a block that
+    # grows, would leave holes in the heap, of several times the size of the body.
+    block = memoryview(bytearray(most))
+    size, part = 0, start
+    while part:
+        if size + len(part) > most:
+            return NOT_READ
+        block[size : size + len(part)] = part
+        size += len(part)
+        part = await response.content.readany()
+    return Body(bytes(block[:size]))
 
 
 def _on_headers(
