@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 MIB = 1024 * 1024
 PROXY = "a proxy may have answered in the API's place"
-FEWER_ROWS = "ask for fewer rows with limit="
+FEWER_ROWS = "ask for fewer rows, with limit= or page_size="
 LESS_TIME = "ask for a shorter time, or for longer steps="
 STORED_LOGS = "keep the logs in an endpoint storage, and read them there"
 

@@ -205,7 +205,7 @@ class RateLimited(ApiError):
 class ServerError(ApiError):
     """5xx: the API, or a proxy before it, failed."""
 
-    hint = "retries that are safe were made; try again later"
+    hint = "what is safe to repeat is retried; if that is not enough, try again later"
 
 
 class TransportError(EdgegapError):

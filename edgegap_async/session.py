@@ -227,9 +227,11 @@ def _receiver(given: object) -> "WebhookReceiver | None":
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:
-    url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL if given is None else given
     insecure = flag("allow_insecure", allow_insecure)
-    return api_base_url("base_url", url, allow_insecure=insecure)
+    if given is not None:
+        return api_base_url("base_url", given, allow_insecure=insecure)
+    url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    return api_base_url(BASE_URL_VARIABLE, url, allow_insecure=insecure)
 
 
 def _token(given: object) -> str:

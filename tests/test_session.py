@@ -176,6 +176,18 @@ async def test_attempts_are_logged_at_debug_and_retries_at_info(
     assert TOKEN not in caplog.text
 
 
+def test_a_wrong_url_of_the_environment_is_named_after_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for url, told in (
+        ("api.edgegap.com", "an http or https URL, such as"),
+        ("http://simulator:8000", "simulator in clear; allow_insecure=True permits"),
+    ):
+        monkeypatch.setenv("EDGEGAP_BASE_URL", url)
+        with pytest.raises(ValueError, match=f"^EDGEGAP_BASE_URL must be .*{told}"):
+            EdgegapSession("token")
+
+
 async def test_token_and_url_are_read_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

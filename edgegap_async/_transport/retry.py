@@ -20,8 +20,10 @@ from ..errors import (
     DeadlineExceeded,
     EdgegapError,
     RateLimited,
+    ResponseTooLarge,
     SessionClosed,
     TransportError,
+    UnexpectedAnswer,
 )
 from ..models._check import seconds, whole_number
 from ..models._plain import PlainData
@@ -195,6 +197,9 @@ class RetryState:
 def _is_temporary(error: EdgegapError) -> bool:
     if isinstance(error, ApiError):
         return error.status == 408 or error.status >= 500
+    if isinstance(error, UnexpectedAnswer):
+        # A page of a proxy, or an answer that was cut off. A larger one stays large.
+        return error.status < 300 and not isinstance(error, ResponseTooLarge)
     return isinstance(error, TransportError)
 
 

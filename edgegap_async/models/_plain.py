@@ -62,6 +62,12 @@ class PlainData(Struct, frozen=True):
         shown = dict(fields_of(self)) if self.secret_fields else self
         return json.encode(shown, enc_hook=_error).decode()
 
+    def __iter__(self) -> Iterator[tuple[str, object]]:
+        """The items of `to_dict()`. FastAPI calls it for what a route without an
+        annotation returns.
+        """
+        return iter(self.to_dict().items())
+
     def __hash__(self) -> int:
         values = (_hashable(value) for _, value in fields_of(self))
         return hash((type(self), *values))

@@ -53,7 +53,7 @@ def http_url(argument: str, value: object) -> SplitResult:
 
     No error repeats the URL, as it may hold a secret.
     """
-    problem = "must be an http or https URL"
+    problem = "must be an http or https URL, such as https://example.com"
     if not isinstance(value, str):
         fail(argument, f"{problem}, not {type(value).__name__}")
     url = text(argument, value)
@@ -82,10 +82,11 @@ def bare_http_url(argument: str, value: object) -> SplitResult:
     return parts
 
 
-def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> str:
+def api_url(argument: str, value: object, *, allow_insecure: bool | None = None) -> str:
     """Check a URL that a token may be sent to.
 
-    Plain http is allowed only to this machine, or with `allow_insecure`.
+    Plain http is allowed only to this machine, or with `allow_insecure`. None: the caller
+    has no such argument.
     """
     parts = bare_http_url(argument, stripped(text(argument, value)).rstrip("/"))
     if (
@@ -94,7 +95,9 @@ def api_url(argument: str, value: object, *, allow_insecure: bool = False) -> st
         and not is_loopback(parts.hostname)
     ):
         fail(
-            argument, f"must be https: the token would go to {parts.hostname} in clear"
+            argument,
+            f"must be https: the token would go to {parts.hostname} in clear"
+            + ("" if allow_insecure is None else "; allow_insecure=True permits that"),
         )
     # One spelling per server, as sessions with the same URL share a budget.
     return parts._replace(netloc=_netloc(parts)).geturl()

@@ -1,13 +1,16 @@
 """The options of a deploy and of pages, each spelled once, and the rows of all pages."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from inspect import signature
-from typing import TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
+from ..endpoints import Endpoint
 from ..models._check import closest, whole_number
 from ..models.deploy import EnvironmentVariables, Resources, Webhook
 from ..models.paging import Page, has_next, tells_more
 
+log = logging.getLogger("edgegap_async")
 P = TypeVar("P", bound=Page)
 R = TypeVar("R")
 
@@ -69,6 +72,7 @@ def page_query(page: int | None, limit: int | None) -> dict[str, str | None]:
 
 
 async def all_rows(
+    endpoint: Endpoint[Any, P],
     ask: Callable[[int], Awaitable[P]],
     rows_of: Callable[[P], Sequence[R]],
     identity: Callable[[R], Hashable],
@@ -76,9 +80,11 @@ async def all_rows(
     """Ask for page after page, and yield each row once.
 
     The last page says so in all that it tells, or is followed by an empty or a repeated
-    page: one that contradicts itself costs one more request.
+    page: one that contradicts itself costs one more request. Rows that could not be
+    read are counted in a warning.
 
     Args:
+        endpoint: of the list.
         ask: asks for a page by its number, from 1.
         rows_of: returns the rows of a page.
         identity: returns what only one row has.
@@ -93,6 +99,14 @@ async def all_rows(
                 seen.add(identity(row))
                 fresh = True
                 yield row
+        if page.skipped:
+            log.warning(
+                "%s left out %d rows of page %d, which can't be read",
+                endpoint.call,
+                page.skipped,
+                number,
+                extra={"operation": endpoint.call, "skipped": page.skipped},
+            )
         skipped += page.skipped
         read = len(seen) + skipped
         follows = has_next(page, len(rows) + page.skipped, read)

@@ -430,6 +430,8 @@ class Deployments:
             Incomplete: after all that were found, as there may be others. The text says
                 why.
             DeadlineExceeded: `timeout` has passed, and there may be others.
+            EdgegapError: a page could not be read, as in `list`. There may be others
+                than those that were found until then.
         """
         wanted = Wanted(
             None if tags is None else _tags(tags),
@@ -665,7 +667,9 @@ class Deployments:
         Pages are read until one is the last in all that it tells (`has_next`, the
         number of pages, `total_count`). If it tells nothing, or contradicts itself, one
         more is read, until one is empty or shows nothing new. The API has no cursor, so
-        a deployment that moves to an earlier page meanwhile may be missed.
+        a deployment that moves to an earlier page meanwhile may be missed. Rows without
+        an ID are left out, and counted in a warning. `find` reads the list again until
+        nothing is missing.
 
         Args:
             query: as for `list`.
@@ -679,7 +683,7 @@ class Deployments:
                 query, page=number, limit=page_size, timeout=timeout, priority=priority
             )
 
-        return all_rows(ask, lambda page: page.data, lambda row: row.request_id)
+        return all_rows(LIST, ask, lambda page: page.data, lambda row: row.request_id)
 
     async def container_logs(
         self,

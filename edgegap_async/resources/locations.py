@@ -91,4 +91,4 @@ class Locations:
             )
 
         # A location has no ID.
-        return all_rows(ask, lambda page: page.locations, lambda row: row)
+        return all_rows(LOCATIONS, ask, lambda page: page.locations, lambda row: row)

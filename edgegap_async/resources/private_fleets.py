@@ -206,4 +206,6 @@ class PrivateFleets:
                 priority=priority,
             )
 
-        return all_rows(ask, lambda page: page.data, lambda row: row.host_id)
+        return all_rows(
+            FLEET_HOSTS, ask, lambda page: page.data, lambda row: row.host_id
+        )

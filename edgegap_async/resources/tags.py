@@ -74,7 +74,7 @@ class Tags:
                 priority=priority,
             )
 
-        return all_rows(ask, lambda page: page.tags, lambda row: row.name)
+        return all_rows(TAGS, ask, lambda page: page.tags, lambda row: row.name)
 
     async def get(
         self,

@@ -413,10 +413,9 @@ async def test_a_wrong_priority_is_refused_before_anything_is_sent(
 ) -> None:
     events: list[Event] = []
     limits = Limits(deploy=1, status=1, list=1, other=1)
-    async with scripted(GOOD, limits=limits, on_event=events.append) as (
-        edgegap,
-        server,
-    ):
+    async with scripted(
+        GOOD, limits=limits, on_event=events.append, retry=Retry(tries=1)
+    ) as (edgegap, server):
         # The next slots come back after a second.
         if queue:
             first = [

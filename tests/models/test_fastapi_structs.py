@@ -18,6 +18,8 @@ from edgegap_async import (
     DeployOutcome,
     DeployRequest,
     EdgegapSession,
+    EnvironmentVariable,
+    Limits,
     ReadyDeployment,
 )
 from edgegap_async.models.deployment import DeploymentPage, Port
@@ -95,6 +97,20 @@ async def test_routes_return_structs_with_and_without_an_annotation() -> None:
     assert await get(app, "/list") == [plain]
     assert await get(app, "/maybe") == plain
     assert await get(app, "/match") == {"name": "a", "server": plain}
+
+
+async def test_every_struct_is_returned_without_an_annotation() -> None:
+    async with owning() as (edgegap, _):
+        structs: list[Any] = [
+            edgegap.usage()["deploy"],
+            Limits(),
+            DeployRequest("game", "1", users=["203.0.113.7"]),
+            EnvironmentVariable("KEY", "value"),
+        ]
+        for struct in structs:
+            app = application(struct)
+            assert await get(app, "/without") == struct.to_dict()
+            assert await get(app, "/nested") == {"servers": [struct.to_dict()]}
 
 
 async def test_a_route_shows_of_a_subclass_what_its_schema_has() -> None:

@@ -14,7 +14,9 @@ from support.raw_server import (
     GET,
     GOOD,
     OPERATIONS,
+    READY,
     SAFE,
+    UNSAFE,
     Act,
     answer,
     failure,
@@ -25,6 +27,7 @@ from support.raw_server import (
 )
 
 from edgegap_async import Retry
+from edgegap_async.endpoints import MIB
 from edgegap_async.errors import (
     ApiError,
     BadRequest,
@@ -32,6 +35,7 @@ from edgegap_async.errors import (
     Gone,
     NotFound,
     RateLimited,
+    ResponseTooLarge,
     ServerError,
     UnexpectedAnswer,
 )
@@ -86,6 +90,36 @@ async def test_permanent_errors_are_not_retried(name: str, act: Act) -> None:
     async with scripted(act) as (edgegap, server):
         error = await failure(OPERATIONS[name](edgegap))
         assert isinstance(error, ApiError | UnexpectedAnswer | DeployOutcomeUnknown)
+        assert len(server.arrivals) == 1
+
+
+UNREADABLE = {
+    "page of a proxy": answer(200, "<html>Back soon</html>"),
+    "cut JSON": answer(200, '{"request_id": "c0'),
+    "another deployment": answer(200, {**READY, "request_id": "other"}),
+}
+
+
+@pytest.mark.parametrize("act", UNREADABLE.values(), ids=UNREADABLE)
+async def test_an_unreadable_answer_to_a_get_is_retried(act: Act) -> None:
+    async with scripted(act, act, GOOD) as (edgegap, server):
+        await OPERATIONS["GET"](edgegap)
+        assert len(server.arrivals) == idle_usage(edgegap, "GET").sent == 3
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+async def test_an_unreadable_answer_is_not_retried_where_it_is_not_safe(
+    name: str,
+) -> None:
+    async with scripted(UNREADABLE["page of a proxy"]) as (edgegap, server):
+        error = await failure(OPERATIONS[name](edgegap))
+        assert isinstance(error, UnexpectedAnswer | DeployOutcomeUnknown)
+        assert len(server.arrivals) == 1
+
+
+async def test_an_answer_that_is_too_large_is_not_retried() -> None:
+    async with scripted(answer(200, " " * (MIB + 1))) as (edgegap, server):
+        assert isinstance(await failure(GET(edgegap)), ResponseTooLarge)
         assert len(server.arrivals) == 1
 
 

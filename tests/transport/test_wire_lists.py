@@ -209,10 +209,14 @@ async def test_a_server_that_ignores_page_and_tells_nothing_is_asked_twice(
 
 
 async def test_pages_whose_rows_are_all_unreadable_do_not_end_the_list(
-    server: RecordingServer,
+    server: RecordingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     unreadable = web.json_response({"data": [None, {}]})
     server.answers = [unreadable, page("a"), page()]
     async with EdgegapSession("my-token", base_url=server.url) as session:
         assert await iterated_ids(session) == ["a"]
     assert server.answers == []
+    warnings = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert warnings == [
+        "deployments.list left out 2 rows of page 1, which can't be read"
+    ]
