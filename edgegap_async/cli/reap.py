@@ -11,10 +11,14 @@ import msgspec
 
 from ..errors import EdgegapError, Incomplete, SessionClosed
 from ..models._check import tag_name
+from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, SECONDS, LoopFactory, on_interrupt
 from .streams import discard, is_closed
+
+# Tags in a line.
+MOST_NAMED = 10
 
 
 @click.command(short_help="Find servers by their tags, and stop them.")
@@ -109,6 +113,8 @@ async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
         for request_id, why in failed.items():
             _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
         _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+        if not (interrupted or problem) and (without := _unmatched(tags, rows)):
+            _print(without.encode(), sys.stderr)
         if interrupted:
             _print(b"interrupted: there may be more", sys.stderr)
             return INTERRUPTED
@@ -116,6 +122,17 @@ async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
             _print(f"Error: {problem}".encode(), sys.stderr)
             return 1
     return 0
+
+
+def _unmatched(tags: Sequence[str], rows: Sequence[DeploymentSummary]) -> str:
+    """A line about the tags that no deployment has: one may be misspelled."""
+    found = {tag for row in rows for tag in row.tags}
+    without = [tag for tag in tags if tag.strip() not in found]
+    if not without:
+        return ""
+    more = len(without) - MOST_NAMED
+    names = ", ".join(without[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"no deployment has the tag: {names}"
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_reap_that_finds_nothing_succeeds(run: Callable[..., Result]) -> None:
 
     assert result.exit_code == 0
     assert not result.stdout
-    assert result.stderr == "stopped: 0 deployments\n"
+    assert result.stderr == ("stopped: 0 deployments\nno deployment has the tag: a\n")
 
 
 def test_reap_names_servers_that_can_not_be_stopped(
