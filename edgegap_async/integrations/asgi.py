@@ -10,9 +10,17 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from weakref import WeakKeyDictionary
 
-from ..models._check import fail, optional_callables, optional_instance, text
+from ..errors import EdgegapError
+from ..models._check import (
+    fail,
+    instance,
+    optional_callables,
+    optional_instance,
+    text,
+)
 from ..session import EdgegapSession
 from ..webhooks import WebhookReceiver
 from ._lifespan import Lifespan
@@ -84,17 +92,21 @@ class EdgegapMiddleware:
         return is_post and webhooks.signed_path(scope) is not None
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            session = self._open()
-        except ValueError as error:
-            await Lifespan(receive, send).fail(str(error))
-            return
-        async with session:
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self._open())
+            except (ValueError, EdgegapError) as error:
+                await Lifespan(receive, send).fail(str(error))
+                return
+            except Exception as error:
+                # Without an answer, the server would start without a lifespan.
+                await Lifespan(receive, send).fail(f"{type(error).__name__}: {error}")
+                raise
             scope.setdefault("state", {})[self._name] = session
             await Lifespan(receive, send, session.aclose).run(self._app, scope)
 
     def _open(self) -> EdgegapSession:
-        session = self._make()
+        session = instance("session()", self._make(), EdgegapSession)
         self._sessions[asyncio.get_running_loop()] = session
         return session
 

@@ -3,9 +3,11 @@ shutdown, or without a lifespan from the first request to a signal.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,7 +115,7 @@ async def answers_of(app: App) -> list[Message]:
     async def send(message: Message) -> None:
         answers.append(message)
 
-    with suppress(ZeroDivisionError):
+    with suppress(LookupError, OSError, TypeError):
         await app({"type": "lifespan"}, receive, send)
     return answers
 
@@ -133,6 +135,72 @@ async def test_a_session_that_cannot_be_made_is_a_failed_startup(
     (answer,) = await answers_of(EdgegapMiddleware(Recorder()))
     assert answer["type"] == "lifespan.startup.failed"
     assert "EDGEGAP_API_TOKEN" in answer["message"]
+
+
+def from_environment() -> EdgegapSession:
+    return EdgegapSession(os.environ["A_VARIABLE_THAT_IS_NOT_SET"])
+
+
+def with_a_typo() -> EdgegapSession:
+    return EdgegapSession(timeuot=5)  # type: ignore[call-arg]
+
+
+def from_a_file() -> EdgegapSession:
+    return EdgegapSession(Path("/no/such/file").read_text())
+
+
+def forgets_to_return() -> EdgegapSession:
+    EdgegapSession()
+    return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (from_environment, "A_VARIABLE_THAT_IS_NOT_SET"),
+        (with_a_typo, "timeuot"),
+        (from_a_file, "/no/such/file"),
+        (forgets_to_return, "session() must be a EdgegapSession, not NoneType"),
+        (lambda: EdgegapSession, "session() must be a EdgegapSession, not the class"),
+    ],
+)
+async def test_whatever_the_maker_of_the_session_does_wrong_is_a_failed_startup(
+    make: Any, named: str
+) -> None:
+    """A server takes an error without an answer for an application without a lifespan,
+    and starts it.
+    """
+    app = EdgegapMiddleware(Recorder(), make)
+    (answer,) = await answers_of(app)
+    assert answer["type"] == "lifespan.startup.failed"
+    assert named in answer["message"]
+
+
+async def test_a_session_that_is_closed_or_of_another_loop_is_a_failed_startup() -> (
+    None
+):
+    closed = EdgegapSession()
+    await closed.aclose()
+    (answer,) = await answers_of(EdgegapMiddleware(Recorder(), lambda: closed))
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "closed" in answer["message"]
+
+    async def enter() -> EdgegapSession:
+        return await EdgegapSession().__aenter__()
+
+    other = await asyncio.to_thread(asyncio.run, enter())
+    (answer,) = await answers_of(EdgegapMiddleware(Recorder(), lambda: other))
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "event loop" in answer["message"]
+    await other.aclose()
+
+
+async def test_without_a_lifespan_a_request_gets_the_error_of_the_maker() -> None:
+    inner = Recorder()
+    app = EdgegapMiddleware(inner, forgets_to_return)
+    with pytest.raises(ValueError, match=r"^session\(\) must be a EdgegapSession"):
+        await call(app, {}, "GET", "/")
+    assert inner.sessions == []
 
 
 async def test_an_error_of_the_shutdown_reaches_the_server() -> None:
