@@ -48,7 +48,7 @@ _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
 # The path of a webhook that was changed on its way.
 _CHANGED_PATH = re.compile(
-    rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})(.*)", re.DOTALL
+    rf"(.*)/({'|'.join(sorted(EVENTS))})/({_NONCE})/({_SIGNATURE})(.*)", re.DOTALL
 )
 NOT_SIGNED = "its path has no valid signature"
 # Characters of the beginning of a path that are logged.
@@ -207,7 +207,7 @@ class WebhookReceiver:
             fail("body", f"must be bytes, not {type(body).__name__}")
         signed = self._verify(path)
         if signed is None:
-            self._log_refusal(path)
+            self.log_refusal(path)
             return None
         name, nonce = signed
         try:
@@ -250,11 +250,18 @@ class WebhookReceiver:
             return None
         return cast("EventName", event), nonce
 
-    def _log_refusal(self, path: str) -> None:
+    def log_refusal(self, path: str, *, strangers: bool = True) -> None:
         """Log a refused path: at WARNING if it is an error of the set-up, once for each
         kind of them. Anybody may send any path.
+
+        Args:
+            path: the path of a request, as for `handle`.
+            strangers: also log, at DEBUG, a path that no receiver has made. False: it
+                may be a path of the application.
         """
         problem = self._problem(path)
+        if problem is None and not strangers:
+            return
         level = logging.DEBUG
         if problem and problem.kind not in self._warned:
             self._warned.add(problem.kind)

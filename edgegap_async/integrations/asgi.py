@@ -88,8 +88,12 @@ class EdgegapMiddleware:
 
     @staticmethod
     def _is_webhook(scope: Scope, webhooks: WebhookApp) -> bool:
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        return is_post and webhooks.signed_path(scope) is not None
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return False
+        if webhooks.signed_path(scope) is not None:
+            return True
+        webhooks.log_if_changed(scope)
+        return False
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
