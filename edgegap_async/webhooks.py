@@ -22,6 +22,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
+from ._transport.masking import without_frames
 from .models._check import fail
 from .models._lenient import UnreadableError, decode
 from .models._plain import PlainData
@@ -142,9 +143,11 @@ class WebhookReceiver:
         # The allowed texts before the event: a mount or a proxy may have removed
         # leading segments of the path, or all of them.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
-        self._secret = (
-            secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
-        )
+        try:
+            self._secret = _key(secret)
+        except ValueError as error:
+            del secret
+            raise without_frames(error)  # noqa: B904
         self._listeners: dict[Listener, None] = {}
         # The kinds of problems that were logged at WARNING.
         self._warned: set[str] = set()
@@ -387,6 +390,8 @@ def _split(base_url: str) -> tuple[str, str]:
 
 
 def _key(secret: object) -> bytes:
+    if secret is None:
+        return secrets.token_bytes(OWN_SECRET)
     # With "surrogatepass", the encoder raises no error, which would hold the secret.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):
