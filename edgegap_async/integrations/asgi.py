@@ -11,7 +11,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from weakref import WeakKeyDictionary
 
 from ..errors import EdgegapError
 from ..models._check import (
@@ -72,9 +71,7 @@ class EdgegapMiddleware:
         self._make = session or (lambda: EdgegapSession(webhooks=webhooks))
         self._webhooks = WebhookApp(webhooks) if webhooks else None
         # A test may run an application on several loops.
-        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, EdgegapSession] = (
-            WeakKeyDictionary()
-        )
+        self._sessions: dict[asyncio.AbstractEventLoop, EdgegapSession] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application for a connection, or for the lifespan of the server."""
@@ -83,7 +80,7 @@ class EdgegapMiddleware:
         elif self._webhooks and self._is_webhook(scope, self._webhooks):
             await self._webhooks(scope, receive, send)
         else:
-            scope.setdefault("state", {})[self._name] = self._session()
+            scope.setdefault("state", {})[self._name] = await self._session()
             await self._app(scope, receive, send)
 
     @staticmethod
@@ -99,6 +96,7 @@ class EdgegapMiddleware:
         async with AsyncExitStack() as stack:
             try:
                 session = await stack.enter_async_context(self._open())
+                await self._release_ended()
             except (ValueError, EdgegapError) as error:
                 await Lifespan(receive, send).fail(str(error))
                 return
@@ -114,10 +112,17 @@ class EdgegapMiddleware:
         self._sessions[asyncio.get_running_loop()] = session
         return session
 
-    def _session(self) -> EdgegapSession:
+    async def _session(self) -> EdgegapSession:
         """The session of the running loop. Without a lifespan, it is opened here."""
         session = self._sessions.get(asyncio.get_running_loop())
         if session is None:
             session = self._open()
             close_before_signals(session.aclose)
+            await self._release_ended()
         return session
+
+    async def _release_ended(self) -> None:
+        """Release the sessions of loops that have ended."""
+        for loop in [each for each in self._sessions.copy() if each.is_closed()]:
+            if ended := self._sessions.pop(loop, None):
+                await ended.aclose()
