@@ -109,9 +109,7 @@ class _Signals:
         """
         taken: list[int] = []
         if threading.current_thread() is threading.main_thread():
-            taken = [
-                each for each in SIGNALS if signal.getsignal(each) is signal.SIG_DFL
-            ]
+            taken = [each for each in SIGNALS if _is_free(signal.getsignal(each))]
         # Python refuses handlers outside of the main interpreter.
         with suppress(ValueError):
             for number in taken:
@@ -124,9 +122,14 @@ class _Signals:
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, signal.SIG_DFL)
 
+    @property
+    def in_child(self) -> bool:
+        """Whether this is a forked child of the process that handles the signals."""
+        return os.getpid() != self._process
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         loop, task = self._loop, self._task
-        if loop is None or task is None or os.getpid() != self._process:
+        if loop is None or task is None or self.in_child:
             # Nothing was started yet, or this is a forked child, which has nothing to
             # clean up.
             _die(number)
@@ -138,6 +141,16 @@ class _Signals:
         elif loop.time() > self._time + ONE_SIGNAL:
             discard_all(loop)
             _die(number)
+
+
+def _is_free(handler: object) -> bool:
+    """Whether a signal has its default handler, or that of a parent that runs a program:
+    a forked worker inherits it.
+    """
+    if handler is signal.SIG_DFL:
+        return True
+    owner: object = getattr(handler, "__self__", None)
+    return isinstance(owner, _Signals) and owner.in_child
 
 
 def _die(number: int) -> None:

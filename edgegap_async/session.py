@@ -195,6 +195,7 @@ class EdgegapSession(AsyncOnly):
 
     async def __aenter__(self) -> Self:
         self._transport.enter()
+        self._deploys.leases.opened()
         return self
 
     async def __aexit__(

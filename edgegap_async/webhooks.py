@@ -22,6 +22,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
+from ._transport.masking import without_frames
 from .models._check import fail
 from .models._lenient import UnreadableError, decode
 from .models._plain import PlainData
@@ -48,7 +49,7 @@ _NONCE = r"[A-Za-z0-9_-]{1,64}"
 _SIGNATURE = r"[0-9a-f]{64}"
 # The path of a webhook that was changed on its way.
 _CHANGED_PATH = re.compile(
-    rf"(.*)/([a-z]{{1,16}})/({_NONCE})/({_SIGNATURE})(.*)", re.DOTALL
+    rf"(.*)/({'|'.join(sorted(EVENTS))})/({_NONCE})/({_SIGNATURE})(.*)", re.DOTALL
 )
 NOT_SIGNED = "its path has no valid signature"
 # Characters of the beginning of a path that are logged.
@@ -142,9 +143,11 @@ class WebhookReceiver:
         # The allowed texts before the event: a mount or a proxy may have removed
         # leading segments of the path, or all of them.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
-        self._secret = (
-            secrets.token_bytes(OWN_SECRET) if secret is None else _key(secret)
-        )
+        try:
+            self._secret = _key(secret)
+        except ValueError as error:
+            del secret
+            raise without_frames(error)  # noqa: B904
         self._listeners: dict[Listener, None] = {}
         # The kinds of problems that were logged at WARNING.
         self._warned: set[str] = set()
@@ -207,7 +210,7 @@ class WebhookReceiver:
             fail("body", f"must be bytes, not {type(body).__name__}")
         signed = self._verify(path)
         if signed is None:
-            self._log_refusal(path)
+            self.log_refusal(path)
             return None
         name, nonce = signed
         try:
@@ -250,11 +253,18 @@ class WebhookReceiver:
             return None
         return cast("EventName", event), nonce
 
-    def _log_refusal(self, path: str) -> None:
+    def log_refusal(self, path: str, *, strangers: bool = True) -> None:
         """Log a refused path: at WARNING if it is an error of the set-up, once for each
         kind of them. Anybody may send any path.
+
+        Args:
+            path: the path of a request, as for `handle`.
+            strangers: also log, at DEBUG, a path that no receiver has made. False: it
+                may be a path of the application.
         """
         problem = self._problem(path)
+        if problem is None and not strangers:
+            return
         level = logging.DEBUG
         if problem and problem.kind not in self._warned:
             self._warned.add(problem.kind)
@@ -380,6 +390,8 @@ def _split(base_url: str) -> tuple[str, str]:
 
 
 def _key(secret: object) -> bytes:
+    if secret is None:
+        return secrets.token_bytes(OWN_SECRET)
     # With "surrogatepass", the encoder raises no error, which would hold the secret.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):

@@ -40,12 +40,11 @@ LAYERS = [
     ("_limits.slots",),
     ("_limits.limiter",),
     ("_limits.registry",),
+    ("_transport", "_transport.masking"),
     ("_transport.environment",),
     (
-        "_transport",
         "_transport.deadlines",
         "_transport.error_body",
-        "_transport.masking",
         "_transport.loop_end",
         "_transport.pool",
         "_transport.unasked",

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from msgspec import structs
 
@@ -175,10 +175,17 @@ class Leases:
         self._until_ended, self._fetch_logs = until_ended, fetch_logs
         # When tasks that are being cancelled have begun to leave their blocks.
         self._leaving: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
+        # The task that has opened the session. It holds the session itself.
+        self._opener: ReferenceType[asyncio.Task[Any]] | None = None
 
     def own(self, record: DeployRecord) -> Lease:
         """Make the session responsible for the server of a record."""
         return Lease(record, self._until_ended)
+
+    def opened(self) -> None:
+        """The running task has opened the session."""
+        task = asyncio.current_task()
+        self._opener = ref(task) if task else None
 
     async def explain(self, error: BaseException) -> None:
         """Add its logs to the error of a server that has failed: they are gone once it is
@@ -190,11 +197,15 @@ class Leases:
     def cleanup_end(self) -> float:
         """When the cleanup of the running task must be over, on the loop's clock. A task
         that is being cancelled has `cleanup_timeout` once: for its blocks, and for closing
-        the session.
+        the session. If the task that has opened the session is being cancelled, that is
+        the end of the program, and all tasks have that time together.
         """
         now, task = loop_time(), asyncio.current_task()
         if task is None or not task.cancelling():
             return now + self._cleanup_timeout
+        opener = self._opener() if self._opener else None
+        if opener and opener.cancelling():
+            task = opener
         end = self._leaving.get(task, now) + self._cleanup_timeout
         if end < now - LEAST_CLEANUP:
             # That was an earlier cancellation.

@@ -16,6 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from ..models._check import fail
 from ..models._urls import http_url, is_loopback
+from .masking import without_frames
 
 log = logging.getLogger("edgegap_async")
 # OpenSSL reads the first two by itself. They go before the variables of other programs.
@@ -54,7 +55,11 @@ def network_of_environment(base_url: str) -> Network:
             value, which may hold a password.
     """
     url = urlsplit(base_url)
-    return Network(_proxy(url), _certificates() if url.scheme == "https" else None)
+    try:
+        proxy = _proxy(url)
+    except ValueError as error:
+        raise without_frames(error)  # noqa: B904
+    return Network(proxy, _certificates() if url.scheme == "https" else None)
 
 
 def _proxy(url: SplitResult) -> str | None:

@@ -77,14 +77,14 @@ def without_frames(error: E) -> E:
 
 
 def _any_spelling(literal: bytes, code: bytes, decimal: bytes) -> bytes:
-    """A pattern for all spellings of one character.
+    """A pattern for all spellings of one character. An escape goes before its letters.
 
     Args:
         literal: a pattern for the character.
         code, decimal: patterns for its number, as two hexadecimal digits and decimal.
     """
-    return rb"(?:%s(?:%s|u00%s)|%s%s|%s#(?:%s%s|[xX]%s%s);?)" % (
-        *(_BEFORE, literal, code),
+    return rb"(?:%s(?:u00%s|%s)|%s%s|%s#(?:%s%s|[xX]%s%s);?)" % (
+        *(_BEFORE, code, literal),
         *(_PERCENT, code),
         *(_AND, _ZEROS, decimal, _ZEROS, code),
     )
@@ -100,7 +100,9 @@ def _spelled(text: str) -> bytes:
 
 _KINDS = b"|".join(map(_spelled, ("ready", "error", "terminated")))
 _SLASH = _spelled("/")
-_NONCE = _any_spelling(rb"[a-z0-9_-]", rb"[0-9a-f]{2}", rb"[0-9]{2,3}")
+# Atomic, so that a text has one reading: the letters of an escape are characters of a
+# nonce, too, and with several readings for each, a search would never end.
+_NONCE = b"(?>%s)" % _any_spelling(rb"[a-z0-9_-]", rb"[0-9a-f]{2}", rb"[0-9]{2,3}")
 _DIGIT = _any_spelling(rb"[0-9a-f]", rb"[346][0-9a-f]", rb"[0-9]{2,3}")
 # The signature in the URL of a webhook (webhooks.py): with escapes, and without.
 _SPELLED_SIGNATURE = re.compile(

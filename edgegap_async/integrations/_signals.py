@@ -23,9 +23,12 @@ def close_before_signals(close: Close) -> None:
     within 0.2 seconds has the same cause: systemd signals a server and its workers, and
     the server signals its workers too.
 
-    Signals can be handled in the main thread only. In other threads, nothing is done.
+    Signals can be handled in the main thread only. In other threads, nothing is done,
+    and neither if nobody handles SIGTERM: then no server runs the application, but a
+    test, and the session is closed when its loop is shut down.
     """
-    if threading.current_thread() is not threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or not callable(signal.getsignal(signal.SIGTERM)):
         return
     closing = _Closing(close)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -49,6 +49,10 @@ class WebhookApp:
         paths = dict.fromkeys((raw, path, root + path, raw.removeprefix(root)))
         return next(filter(self._receiver.is_signed, paths), None)
 
+    def log_if_changed(self, scope: Scope) -> None:
+        """Warn of a request that is not signed, if it is a webhook that was changed."""
+        self._receiver.log_refusal(str(scope["path"]), strangers=False)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, headers = 404, list[tuple[bytes, bytes]]()
         if scope["method"] != "POST":
@@ -58,8 +62,7 @@ class WebhookApp:
             if await self._receiver.handle(path, body):
                 status = 204
         else:
-            # It logs what fails verification.
-            await self._receiver.handle(str(scope["path"]), b"")
+            self._receiver.log_refusal(str(scope["path"]))
         await send(
             {"type": "http.response.start", "status": status, "headers": headers}
         )

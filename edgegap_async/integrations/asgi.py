@@ -10,9 +10,16 @@
 
 import asyncio
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from contextlib import AsyncExitStack
 
-from ..models._check import fail, optional_callables, optional_instance, text
+from ..errors import EdgegapError
+from ..models._check import (
+    fail,
+    instance,
+    optional_callables,
+    optional_instance,
+    text,
+)
 from ..session import EdgegapSession
 from ..webhooks import WebhookReceiver
 from ._lifespan import Lifespan
@@ -64,9 +71,7 @@ class EdgegapMiddleware:
         self._make = session or (lambda: EdgegapSession(webhooks=webhooks))
         self._webhooks = WebhookApp(webhooks) if webhooks else None
         # A test may run an application on several loops.
-        self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, EdgegapSession] = (
-            WeakKeyDictionary()
-        )
+        self._sessions: dict[asyncio.AbstractEventLoop, EdgegapSession] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application for a connection, or for the lifespan of the server."""
@@ -75,33 +80,49 @@ class EdgegapMiddleware:
         elif self._webhooks and self._is_webhook(scope, self._webhooks):
             await self._webhooks(scope, receive, send)
         else:
-            scope.setdefault("state", {})[self._name] = self._session()
+            scope.setdefault("state", {})[self._name] = await self._session()
             await self._app(scope, receive, send)
 
     @staticmethod
     def _is_webhook(scope: Scope, webhooks: WebhookApp) -> bool:
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        return is_post and webhooks.signed_path(scope) is not None
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return False
+        if webhooks.signed_path(scope) is not None:
+            return True
+        webhooks.log_if_changed(scope)
+        return False
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            session = self._open()
-        except ValueError as error:
-            await Lifespan(receive, send).fail(str(error))
-            return
-        async with session:
+        async with AsyncExitStack() as stack:
+            try:
+                session = await stack.enter_async_context(self._open())
+                await self._release_ended()
+            except (ValueError, EdgegapError) as error:
+                await Lifespan(receive, send).fail(str(error))
+                return
+            except Exception as error:
+                # Without an answer, the server would start without a lifespan.
+                await Lifespan(receive, send).fail(f"{type(error).__name__}: {error}")
+                raise
             scope.setdefault("state", {})[self._name] = session
             await Lifespan(receive, send, session.aclose).run(self._app, scope)
 
     def _open(self) -> EdgegapSession:
-        session = self._make()
+        session = instance("session()", self._make(), EdgegapSession)
         self._sessions[asyncio.get_running_loop()] = session
         return session
 
-    def _session(self) -> EdgegapSession:
+    async def _session(self) -> EdgegapSession:
         """The session of the running loop. Without a lifespan, it is opened here."""
         session = self._sessions.get(asyncio.get_running_loop())
         if session is None:
             session = self._open()
             close_before_signals(session.aclose)
+            await self._release_ended()
         return session
+
+    async def _release_ended(self) -> None:
+        """Release the sessions of loops that have ended."""
+        for loop in [each for each in self._sessions.copy() if each.is_closed()]:
+            if ended := self._sessions.pop(loop, None):
+                await ended.aclose()

@@ -44,7 +44,7 @@ class PlainData(Struct, frozen=True):
     """Base of the structs that users make or get.
 
     `msgspec.json.decode(struct.to_json(), type=type(struct))` makes an equal struct, unless
-    it holds an error or hides something.
+    it is the outcome of a deploy, which may hold an error, or hides something.
     """
 
     # Fields that are left out.

@@ -117,6 +117,74 @@ async def test_a_cancelled_task_leaves_its_blocks_and_closes_in_one_cleanup_time
         assert len(edgegap.leftovers) == depth
 
 
+async def in_group(edgegap: EdgegapSession) -> None:
+    async with asyncio.TaskGroup() as group:
+        for depth in (1, 2):
+            group.create_task(in_blocks(edgegap, depth))
+
+
+async def gathered(edgegap: EdgegapSession) -> None:
+    await asyncio.gather(*(in_blocks(edgegap, depth) for depth in (1, 2)))
+
+
+async def in_inner_group(edgegap: EdgegapSession) -> None:
+    async with running(edgegap), asyncio.TaskGroup() as group:
+        group.create_task(in_group(edgegap))
+
+
+async def in_group_of_outcomes(edgegap: EdgegapSession) -> None:
+    requests = [DeployRequest("game", "1", users=PLAYERS) for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(in_blocks(edgegap, 1))
+        async with edgegap.deployments.deploy_many(requests):
+            await asyncio.sleep(1000)
+
+
+@pytest.mark.parametrize(
+    "use", [in_group, gathered, in_inner_group, in_group_of_outcomes]
+)
+async def test_a_program_with_several_tasks_ends_in_one_cleanup_timeout(
+    use: Any,
+) -> None:
+    """The tasks of its matches leave their blocks first, and then its session closes."""
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
+
+        async def main() -> None:
+            async with edgegap:
+                await use(edgegap)
+
+        program = asyncio.ensure_future(main())
+        await asyncio.sleep(5)
+        began = asyncio.get_running_loop().time()
+        program.cancel()
+        await asyncio.wait([program])
+        assert program.cancelled()
+        assert 8 <= asyncio.get_running_loop().time() - began < 9.2
+        left = {request_id for request_id, _ in edgegap.leftovers}
+        assert left == forgotten(sim) != set()
+
+
+async def test_a_match_that_was_cancelled_by_itself_takes_no_time_from_the_closing() -> (
+    None
+):
+    async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
+
+        async def main() -> None:
+            async with edgegap:
+                await in_blocks(edgegap, 1)
+
+        program = asyncio.ensure_future(main())
+        match = asyncio.ensure_future(in_blocks(edgegap, 1))
+        await asyncio.sleep(5)
+        match.cancel()
+        await asyncio.sleep(7)
+        began = asyncio.get_running_loop().time()
+        program.cancel()
+        await asyncio.wait([program, match])
+        assert 8 <= asyncio.get_running_loop().time() - began < 9.2
+        assert len(edgegap.leftovers) == len(forgotten(sim)) == 2
+
+
 async def test_a_task_that_is_cancelled_again_later_has_its_time_again() -> None:
     async with owning(NO_STOPS, options=OPTIONS) as (edgegap, sim):
         loop = asyncio.get_running_loop()

@@ -3,16 +3,20 @@ shutdown, or without a lifespan from the first request to a signal.
 """
 
 import asyncio
+import gc
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 from support.asgi import App, Message, Receive, Send, call, lifespan
 from support.owning import forgotten, running
 
-from edgegap_async import EdgegapSession, SessionClosed
+from edgegap_async import EdgegapError, EdgegapSession, SessionClosed
 from edgegap_async.integrations.asgi import EdgegapMiddleware
 from edgegap_async.simulator import Fault, Simulator
 
@@ -113,7 +117,7 @@ async def answers_of(app: App) -> list[Message]:
     async def send(message: Message) -> None:
         answers.append(message)
 
-    with suppress(ZeroDivisionError):
+    with suppress(LookupError, OSError, TypeError):
         await app({"type": "lifespan"}, receive, send)
     return answers
 
@@ -133,6 +137,72 @@ async def test_a_session_that_cannot_be_made_is_a_failed_startup(
     (answer,) = await answers_of(EdgegapMiddleware(Recorder()))
     assert answer["type"] == "lifespan.startup.failed"
     assert "EDGEGAP_API_TOKEN" in answer["message"]
+
+
+def from_environment() -> EdgegapSession:
+    return EdgegapSession(os.environ["A_VARIABLE_THAT_IS_NOT_SET"])
+
+
+def with_a_typo() -> EdgegapSession:
+    return EdgegapSession(timeuot=5)  # type: ignore[call-arg]
+
+
+def from_a_file() -> EdgegapSession:
+    return EdgegapSession(Path("/no/such/file").read_text())
+
+
+def forgets_to_return() -> EdgegapSession:
+    EdgegapSession()
+    return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (from_environment, "A_VARIABLE_THAT_IS_NOT_SET"),
+        (with_a_typo, "timeuot"),
+        (from_a_file, "/no/such/file"),
+        (forgets_to_return, "session() must be a EdgegapSession, not NoneType"),
+        (lambda: EdgegapSession, "session() must be a EdgegapSession, not the class"),
+    ],
+)
+async def test_whatever_the_maker_of_the_session_does_wrong_is_a_failed_startup(
+    make: Any, named: str
+) -> None:
+    """A server takes an error without an answer for an application without a lifespan,
+    and starts it.
+    """
+    app = EdgegapMiddleware(Recorder(), make)
+    (answer,) = await answers_of(app)
+    assert answer["type"] == "lifespan.startup.failed"
+    assert named in answer["message"]
+
+
+async def test_a_session_that_is_closed_or_of_another_loop_is_a_failed_startup() -> (
+    None
+):
+    closed = EdgegapSession()
+    await closed.aclose()
+    (answer,) = await answers_of(EdgegapMiddleware(Recorder(), lambda: closed))
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "closed" in answer["message"]
+
+    async def enter() -> EdgegapSession:
+        return await EdgegapSession().__aenter__()
+
+    other = await asyncio.to_thread(asyncio.run, enter())
+    (answer,) = await answers_of(EdgegapMiddleware(Recorder(), lambda: other))
+    assert answer["type"] == "lifespan.startup.failed"
+    assert "event loop" in answer["message"]
+    await other.aclose()
+
+
+async def test_without_a_lifespan_a_request_gets_the_error_of_the_maker() -> None:
+    inner = Recorder()
+    app = EdgegapMiddleware(inner, forgets_to_return)
+    with pytest.raises(ValueError, match=r"^session\(\) must be a EdgegapSession"):
+        await call(app, {}, "GET", "/")
+    assert inner.sessions == []
 
 
 async def test_an_error_of_the_shutdown_reaches_the_server() -> None:
@@ -279,3 +349,77 @@ async def test_without_a_lifespan_a_second_signal_reaches_the_server_at_once(
         await asyncio.sleep(10)
         assert server_handler == [signal.SIGINT, signal.SIGTERM]
         assert {it for it, _ in session.leftovers} == forgotten(sim) != set()
+
+
+def loops_without_a_lifespan(app: App, times: int) -> list[ReferenceType[Any]]:
+    """Call an application as the clients of tests do, each time in a loop of its own.
+
+    Returns:
+        The loops.
+    """
+    loops: list[ReferenceType[Any]] = []
+
+    async def test() -> None:
+        loops.append(ref(asyncio.get_running_loop()))
+        assert (await call(app, {}, "GET", "/"))[0] == 200
+
+    for _ in range(times):
+        asyncio.run(test())
+    gc.collect()
+    return loops
+
+
+def test_in_tests_without_a_lifespan_no_handler_of_signals_stays() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(each) for each in numbers]
+    app = EdgegapMiddleware(Recorder("none"))
+    loops_without_a_lifespan(app, 3)
+    assert [signal.getsignal(each) for each in numbers] == before
+
+
+def test_in_tests_without_a_lifespan_ctrl_c_ends_the_test_as_usual() -> None:
+    app = EdgegapMiddleware(Recorder("none"))
+    ended = False
+
+    async def test() -> None:
+        nonlocal ended
+        await call(app, {}, "GET", "/")
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended = True
+
+    for _ in range(2):
+        ended = False
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(test())
+        assert ended
+
+
+def test_in_tests_without_a_lifespan_ended_loops_and_sessions_are_released() -> None:
+    made: list[ReferenceType[EdgegapSession]] = []
+
+    def make() -> EdgegapSession:
+        session = EdgegapSession()
+        made.append(ref(session))
+        return session
+
+    async def entirely(scope: Any, receive: Receive, send: Send) -> None:
+        with suppress(OSError, EdgegapError):
+            await scope["state"]["edgegap"].deployments.list(timeout=0.01)
+        for message in ANSWER:
+            await send(message)
+
+    app = EdgegapMiddleware(entirely, make)
+    loops = loops_without_a_lifespan(app, 4)
+    # The last one is released with the next.
+    assert [loop() is None for loop in loops] == [True, True, True, False]
+    assert [session() is None for session in made] == [True, True, True, False]
+    asyncio.run(last(made).aclose())
+
+
+def last(made: list[ReferenceType[EdgegapSession]]) -> EdgegapSession:
+    session = made[-1]()
+    assert session
+    return session

@@ -1,6 +1,7 @@
 """`WebhookApp`: webhooks as an ASGI application, alone, mounted, or before another one."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -182,6 +183,39 @@ async def test_before_an_application_it_takes_signed_requests_only() -> None:
         404,
         b"of the application",
     )
+
+
+@pytest.mark.parametrize(
+    ("sent_to", "text"),
+    [
+        (path(receiver("http://127.0.0.1/webhooks", "another" * 5)), "another secret"),
+        (f"/api{path(receiver(BASE))}", "begins with '/api/webhooks'"),
+        (f"{path(receiver(BASE))}/", "goes on after the signature"),
+    ],
+)
+async def test_before_an_application_a_webhook_that_was_changed_is_one_warning(
+    sent_to: str, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as those for another worker, or for this one before it was restarted."""
+    app = in_middleware(receiver(BASE))
+    for _ in range(3):
+        assert await call(app, {}, "POST", sent_to, [BODY]) == (
+            404,
+            b"of the application",
+        )
+    (warning,) = [it.getMessage() for it in caplog.records if it.levelno >= 30]
+    assert text in warning
+
+
+@pytest.mark.parametrize(
+    "own", ["/matches", "/files/upload/match-1/" + "0" * 64, "/ready/match-1"]
+)
+async def test_before_an_application_its_own_paths_are_not_logged(
+    own: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "edgegap_async")
+    assert (await call(in_middleware(receiver(BASE)), {}, "POST", own))[0] == 404
+    assert caplog.records == []
 
 
 def test_anything_but_a_receiver_is_refused() -> None:

@@ -141,3 +141,63 @@ def test_a_forked_child_is_ended_by_a_signal(edgegap_simulator: Simulator) -> No
         output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
     assert (output, process.returncode) == (f"{-signal.SIGTERM}\n", 0)
     assert "Traceback" not in errors
+
+
+# A program that handles signals forks workers, which are programs of their own.
+WORKERS = """
+import asyncio, multiprocessing, os, signal, sys
+import edgegap_async
+from edgegap_async import EdgegapSession
+
+async def worker():
+    async with EdgegapSession() as edgegap:
+        async with edgegap.deployments.running("game", "1", users=["203.0.113.7"]):
+            os.write(ready, b"x")
+            await asyncio.sleep(600)
+
+def child():
+    edgegap_async.run(worker())
+
+async def main():
+    number = signal.Signals(int(sys.argv[1]))
+    if sys.argv[2] == "fork":
+        pid = os.fork()
+        if not pid:
+            try:
+                child()
+            except SystemExit as ended:
+                os._exit(ended.code)
+    else:
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=child)
+        process.start()
+        pid = process.pid
+    await asyncio.to_thread(os.read, done, 1)
+    os.kill(pid, number)
+    if sys.argv[2] == "fork":
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    else:
+        process.join()
+        print(process.exitcode)
+
+done, ready = os.pipe()
+edgegap_async.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGTERM, "multiprocessing"),
+        (signal.SIGTERM, "fork"),
+        (signal.SIGHUP, "fork"),
+    ],
+)
+def test_a_signal_stops_the_servers_of_a_forked_worker_that_runs_a_program(
+    number: signal.Signals, how: str, edgegap_simulator: Simulator
+) -> None:
+    with started(WORKERS, edgegap_simulator, str(int(number)), how) as process:
+        output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+    assert (output, process.returncode) == (f"{128 + number}\n", 0), errors
+    assert len(edgegap_simulator.deployed()) == 1
+    assert forgotten(edgegap_simulator) == set()

@@ -168,6 +168,42 @@ def test_a_hostile_body_is_masked_in_no_time(unit: str) -> None:
     assert time.process_time() - began < 2
 
 
+@pytest.mark.parametrize(
+    "unit", ["%25252525", "%2525%61", "\\u00e9", "\\\\u0061", "u0061%61"]
+)
+@pytest.mark.parametrize("before", ["\\/ready/", "%2Ferror%2F", "&#47;ready&#47;"])
+def test_what_begins_like_a_webhook_is_masked_in_no_time(
+    before: str, unit: str
+) -> None:
+    """Each unit is one character of a nonce, or several: there are billions of ways."""
+    body = (before + (unit * 130)[:130]).encode()
+    began = time.process_time()
+    assert masked(body, TOKEN) == body
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("nonce", ["once-0123456789abcde", "a" * 64, "u0061u00", "9"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["json", "json, twice", "percent", "percent, twice", "entities, hexadecimal"],
+)
+def test_a_nonce_of_any_length_and_encoding_is_followed_by_a_masked_signature(
+    encoding: str, nonce: str
+) -> None:
+    url = f"https://a.example/hooks/ready/{nonce}/{SIGNATURE}"
+    shown = masked(f"no: {ENCODINGS[encoding](url)} .".encode(), TOKEN).decode()
+    assert not leaks(shown, SIGNATURE)
+    assert shown.endswith("*** .")
+
+
+@pytest.mark.parametrize(
+    "token", ["u0075-u0075-token", "a-u0061-token", "1-&#49-token"]
+)
+def test_a_secret_that_looks_like_an_escape_is_masked(token: str) -> None:
+    for body in (token, f"\\n {token}", json.dumps(f'"{token}"'), f"%20{token}"):
+        assert not leaks(masked(body.encode(), token).decode(), token)
+
+
 def test_what_is_no_secret_stays() -> None:
     body = json.dumps({"message": "100% of &lt;5&gt; \\ é", "id": "5ec4e7a0"}).encode()
     assert masked(body, TOKEN) == body

@@ -26,7 +26,7 @@ from support.raw_server import (
     never_accepts,
 )
 
-from edgegap_async import EdgegapSession, Limits, Retry
+from edgegap_async import EdgegapSession, Limits, Retry, WebhookReceiver
 from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0face4b1d8badc0ffee0ddba1"
@@ -365,6 +365,13 @@ WRONG: dict[str, Callable[[], object]] = {
     "no container": lambda: Container.from_env(
         {"ARBITRIUM_DELETE_TOKEN": DELETE_TOKEN}
     ),
+    "secret of webhooks": lambda: WebhookReceiver(
+        "https://a.example", secret=TOKEN[:12]
+    ),
+    "another secret of webhooks": lambda: WebhookReceiver(
+        "https://a.example",
+        secret=bytearray(TOKEN.encode()),  # type: ignore[arg-type]
+    ),
 }
 
 
@@ -372,6 +379,29 @@ WRONG: dict[str, Callable[[], object]] = {
 def test_a_wrong_argument_shows_no_token(name: str) -> None:
     with pytest.raises(ValueError) as raised:
         WRONG[name]()
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        f"socks5://me:{TOKEN}@proxy:1080",
+        f"http://me:{TOKEN}@proxy:port",
+        f"http://me:{TOKEN}#x@proxy:80",
+        f" http://me:{TOKEN}@proxy:80",
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_a_proxy_that_cant_be_used_shows_no_password(
+    variable: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, proxy)
+    # It is in the frame of this test, too.
+    del proxy
+    with pytest.raises(ValueError, match=f"^{variable} ") as raised:
+        EdgegapSession("made-up", trust_env=True)
     assert leaks_of(raised.value) == []
 
 
