@@ -96,6 +96,9 @@ class EdgegapSession(AsyncOnly):
             your own, and waiters learn at once. Lost webhooks are made up for by
             polling.
 
+    Attributes:
+        webhooks: the receiver that it was given.
+
     Raises:
         ValueError: an argument is wrong; the text names it.
     """
@@ -136,13 +139,14 @@ class EdgegapSession(AsyncOnly):
             on_event=on_event,
         )
         _warn_of_small_pool(http, self._transport.connections)
+        self.webhooks: WebhookReceiver | None = _receiver(webhooks)
         self._deploys = DeployManager(
             self._transport,
             once=flag("deploy_once", deploy_once),
             cleanup_timeout=seconds("cleanup_timeout", cleanup_timeout, zero=True),
             stop_query=log_storage_query(container_log_storage),
             on_intent=on_intent,
-            webhooks=_receiver(webhooks),
+            webhooks=self.webhooks,
         )
         self._session = OpenSession(self._transport, self._deploys.close_soon)
         self.deployments: Deployments = Deployments(

@@ -109,13 +109,17 @@ def _certificates() -> ssl.SSLContext | None:
     for name in (*_OPENSSL_VARIABLES, *_BUNDLE_VARIABLES):
         if not (path := os.environ.get(name)):
             continue
-        if name in _OPENSSL_VARIABLES:
+        if name == "SSL_CERT_DIR":
+            # A list of directories, for OpenSSL.
             return ssl.create_default_context()
         try:
             if Path(path).is_dir():
-                return ssl.create_default_context(capath=path)
-            return ssl.create_default_context(cafile=path)
+                named = ssl.create_default_context(capath=path)
+            else:
+                # OpenSSL itself ignores a file that can't be read.
+                named = ssl.create_default_context(cafile=path)
         except OSError as error:
             # This includes `ssl.SSLError`.
             fail(name, f"names certificates that can't be read: {error}")
+        return ssl.create_default_context() if name in _OPENSSL_VARIABLES else named
     return None

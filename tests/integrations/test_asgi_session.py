@@ -15,6 +15,7 @@ from weakref import ReferenceType, ref
 import pytest
 from support.asgi import App, Message, Receive, Send, call, lifespan
 from support.owning import forgotten, running
+from support.webhook_samples import receiver
 
 from edgegap_async import EdgegapError, EdgegapSession, SessionClosed
 from edgegap_async.integrations.asgi import EdgegapMiddleware
@@ -117,7 +118,7 @@ async def answers_of(app: App) -> list[Message]:
     async def send(message: Message) -> None:
         answers.append(message)
 
-    with suppress(LookupError, OSError, TypeError):
+    with suppress(LookupError, OSError, TypeError, ValueError, EdgegapError):
         await app({"type": "lifespan"}, receive, send)
     return answers
 
@@ -176,6 +177,41 @@ async def test_whatever_the_maker_of_the_session_does_wrong_is_a_failed_startup(
     (answer,) = await answers_of(app)
     assert answer["type"] == "lifespan.startup.failed"
     assert named in answer["message"]
+
+
+async def test_a_startup_that_failed_raises_the_error_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Starlette's TestClient waits forever for the shutdown otherwise."""
+    monkeypatch.delenv("EDGEGAP_API_TOKEN")
+    app, answers = EdgegapMiddleware(Recorder()), list[Message]()
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    with pytest.raises(ValueError, match="EDGEGAP_API_TOKEN"):
+        await app({"type": "lifespan"}, receive, send)
+    assert [answer["type"] for answer in answers] == ["lifespan.startup.failed"]
+
+
+async def test_a_session_without_the_webhooks_of_the_middleware_is_refused() -> None:
+    webhooks = receiver()
+    for other in (None, receiver()):
+        app = EdgegapMiddleware(
+            Recorder(),
+            lambda other=other: EdgegapSession(webhooks=other),
+            webhooks=webhooks,
+        )
+        (answer,) = await answers_of(app)
+        assert answer["type"] == "lifespan.startup.failed"
+        assert "EdgegapSession(webhooks=...)" in answer["message"]
+    app = EdgegapMiddleware(
+        Recorder(), lambda: EdgegapSession(webhooks=webhooks), webhooks=webhooks
+    )
+    assert (await answers_of(app))[0]["type"] == "lifespan.startup.complete"
 
 
 async def test_a_session_that_is_closed_or_of_another_loop_is_a_failed_startup() -> (

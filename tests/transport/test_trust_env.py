@@ -196,6 +196,8 @@ async def test_an_unreadable_netrc_is_a_warning_without_its_text(
         ({"ALL_PROXY": "socks5://me:secret@proxy:1080"}, "ALL_PROXY .*SOCKS"),
         ({"HTTPS_PROXY": "http://me:secret@proxy:port"}, "HTTPS_PROXY "),
         ({"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, "REQUESTS_CA_BUNDLE "),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, "SSL_CERT_FILE "),
+        ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE "),
         ({"CURL_CA_BUNDLE": __file__}, "CURL_CA_BUNDLE "),
     ],
 )
