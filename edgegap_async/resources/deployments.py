@@ -767,7 +767,7 @@ def _time_text(argument: str, time: datetime | str | None) -> str | None:
 def _tags(tags: Iterable[str]) -> frozenset[str]:
     """The tags of a search. Blank lines of a file are skipped."""
     wanted = frozenset(
-        tag_name("tags", tag)
+        tag_name("tags: each", tag)
         for tag in sequence("tags", tags)
         if not isinstance(tag, str) or stripped(tag)
     )
