@@ -102,9 +102,9 @@ def test_the_time_to_decode_is_linear_in_the_length(name: str) -> None:
         reply = Reply(200, body(size))
         return min(seconds(endpoint, reply) for _ in range(5))
 
-    # Four times as long: it would be 16 times if it were quadratic. A part of it is the
-    # same for every body.
-    assert took(1024 * KIB) < 10 * max(took(256 * KIB), 0.001)
+    # 16 times as long: it would be 256 times if it were quadratic. The distance to both
+    # is far more than the noise of a busy machine.
+    assert took(1024 * KIB) < 80 * max(took(64 * KIB), 0.0002)
 
 
 def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:
