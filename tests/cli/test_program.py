@@ -242,7 +242,7 @@ def test_an_empty_file_is_an_error() -> None:
         ),
         (
             '{"match_id": "a", "players": ["192.0.2.1"], "tags": ["%s"]}' % ("x" * 41),
-            "tags must have at most 40",
+            "tags: each must have at most 40",
         ),
         (
             '{"match_id": "a", "players": ["192.0.2.1"], "environment_variables": {"A": 1}}',
