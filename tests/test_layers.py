@@ -42,6 +42,9 @@ LAYERS = [
     ("_limits.registry",),
     ("_transport", "_transport.masking"),
     ("_transport.environment",),
+    ("_shared", "_shared.config", "_shared.machine", "_shared.store"),
+    ("_shared.store_redis", "_shared.store_sqlite", "_shared.thread"),
+    ("_shared.stores",),
     (
         "_transport.deadlines",
         "_transport.error_body",

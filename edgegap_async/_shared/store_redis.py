@@ -1,0 +1,164 @@
+"""Redis or Valkey, for many machines.
+
+Each operation is one script, as nothing else runs meanwhile. All keys have one hash tag,
+so they are in one slot of a cluster.
+
+A client of the package `valkey` works too, so errors are told by the names of their
+classes.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, cast
+
+from msgspec import Struct
+
+from .store import CONNECT, ROUND_TRIP, StoreError
+
+# By the names of redis-py's classes, the most special first.
+REASONS = {
+    "AuthenticationError": "the user or the password is wrong, or missing",
+    "AuthenticationWrongNumberOfArgsError": "the user or the password is wrong",
+    "NoPermissionError": "the user has no permission for EVALSHA and EVAL, or for these keys",
+    "AuthorizationError": "the user has no permission for EVALSHA and EVAL, or for these keys",
+    "ReadOnlyError": "it is a replica that can't be written to",
+    "MovedError": "it is a cluster: use client= with a client for clusters",
+    "OutOfMemoryError": "it is out of memory",
+    "BusyLoadingError": "it is loading its data",
+    "MaxConnectionsError": "it has too many connections",
+    "InvalidResponse": "it does not speak the protocol of Redis: check the port",
+    "TimeoutError": f"no answer within {ROUND_TRIP:g} s",
+}
+# The starts of errors that a server answers with, for clients that don't know them.
+ANSWERS = {
+    "OOM": REASONS["OutOfMemoryError"],
+    "NOPERM": REASONS["NoPermissionError"],
+    "NOAUTH": REASONS["AuthenticationError"],
+    "WRONGPASS": REASONS["AuthenticationError"],
+    "READONLY": REASONS["ReadOnlyError"],
+    "unknown command": "it allows no scripts (EVALSHA and EVAL)",
+    "WRONGTYPE": "other data is stored under these keys: use another key=",
+}
+
+
+class Script(Struct, frozen=True):
+    """A script in Lua, and the hash that a server knows it by."""
+
+    text: str
+    sha: str
+
+    @classmethod
+    def of(cls, text: str) -> "Script":
+        """A script with this text."""
+        return cls(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+class RedisStore:
+    """Redis or Valkey. The client is made when it is first used.
+
+    Args:
+        make_client: makes a synchronous client.
+        key: a name for the organization.
+    """
+
+    def __init__(self, make_client: Callable[[], Any], key: str) -> None:
+        self._make_client, self._prefix = make_client, f"edgegap:{{{key}}}:"
+        self._client: Any = None
+
+    def name(self, *parts: str) -> str:
+        """The name of a key."""
+        return self._prefix + ":".join(parts)
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[object]) -> Any:
+        """Run a script. A server that does not know it gets its text.
+
+        Returns:
+            Its reply. Texts are bytes.
+
+        Raises:
+            StoreError: it has failed. It may have run, if no reply came.
+        """
+        try:
+            return _as_bytes(self._run(script, (len(keys), *keys, *args)))
+        except Exception as error:  # noqa: BLE001 (all kinds of errors of all clients)
+            problem = StoreError(f"shared store: {_reason(error)}")
+        # Not with the error as its context, which may show the URL with the password.
+        raise problem
+
+    def _run(self, script: Script, arguments: Sequence[object]) -> Any:
+        if self._client is None:
+            self._client = self._make_client()
+        try:
+            return self._client.execute_command("EVALSHA", script.sha, *arguments)
+        except Exception as error:
+            if "NoScriptError" not in _names(error):
+                raise
+        return self._client.execute_command("EVAL", script.text, *arguments)
+
+    def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(Exception):
+                client.close()
+
+
+def client_of(url: str) -> Callable[[], Any]:
+    """Return what makes the client for a URL. The package is imported now, as the import
+    would hold the event loop up for some 50 ms if a thread did it.
+
+    Raises:
+        ModuleNotFoundError: redis-py is not installed.
+    """
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "shared needs redis-py: pip install 'edgegap-async[redis]'",
+            name=error.name,
+        ) from None
+
+    return partial(
+        cast("Any", Redis).from_url,
+        url,
+        socket_timeout=ROUND_TRIP,
+        socket_connect_timeout=CONNECT,
+        retry=Retry(NoBackoff(), 0),
+        # It connects in fewer round trips than protocol 3.
+        protocol=2,
+    )
+
+
+def _names(error: BaseException) -> list[str]:
+    return [kind.__name__ for kind in type(error).__mro__]
+
+
+def _reason(error: Exception) -> str:
+    names = _names(error)
+    for name, why in REASONS.items():
+        if name in names:
+            return why
+    if "ResponseError" in names:
+        text = str(error)
+        found = (why for start, why in ANSWERS.items() if text.startswith(start))
+        return next(found, f"it has answered an error ({text.partition(' ')[0]})")
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, OSError) and cause.strerror:
+        return f"no connection: {cause.strerror.lower()}"
+    if "ConnectionError" in names or isinstance(error, OSError):
+        return "no connection"
+    return f"the client has raised {names[0]}"
+
+
+def _as_bytes(reply: Any) -> Any:
+    """A reply of a client that decodes texts, or does not."""
+    if isinstance(reply, str):
+        return reply.encode()
+    if isinstance(reply, list):
+        parts = cast("Sequence[object]", reply)
+        return [_as_bytes(part) for part in parts]
+    return reply

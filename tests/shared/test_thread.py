@@ -1,0 +1,170 @@
+"""The thread of a store: nothing waits for ever, and nobody who leaves disturbs it."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from edgegap_async._shared.store import StoreError
+from edgegap_async._shared.thread import StoreThread
+
+
+class Store:
+    """Notes what is done with it, and in which thread."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+        self.closed_in: str | None = None
+
+    def close(self) -> None:
+        self.closed_in = threading.current_thread().name
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def thread(store: Store) -> Iterator[StoreThread[Store]]:
+    thread = StoreThread(store, Store.close)
+    yield thread
+    thread.close()
+    thread.join()
+    assert "edgegap store" not in {each.name for each in threading.enumerate()}
+
+
+async def test_jobs_run_in_one_thread_in_their_order(
+    thread: StoreThread[Store], store: Store
+) -> None:
+    def job(number: int) -> str:
+        store.done.append(number)
+        return threading.current_thread().name
+
+    names = await asyncio.gather(
+        *(thread.ask(lambda _, it=it: job(it)) for it in range(20))
+    )
+    assert {*names} == {"edgegap store"}
+    assert store.done == [*range(20)]
+
+
+async def test_an_error_of_a_job_is_raised_where_it_is_awaited(
+    thread: StoreThread[Store],
+) -> None:
+    def fail(_: Store) -> None:
+        raise StoreError("full")
+
+    with pytest.raises(StoreError, match="full"):
+        await thread.ask(fail)
+    assert await thread.ask(lambda _: 1) == 1
+
+
+@pytest.mark.real_time
+async def test_a_caller_that_leaves_does_not_end_its_job(
+    thread: StoreThread[Store], store: Store
+) -> None:
+    go = threading.Event()
+
+    def wait(it: Store) -> None:
+        go.wait(5)
+        it.done.append("first")
+
+    caller = asyncio.create_task(thread.ask(wait))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    go.set()
+    await thread.ask(lambda it: it.done.append("second"))
+    assert store.done == ["first", "second"]
+
+
+@pytest.mark.real_time
+async def test_nobody_waits_longer_than_the_timeout(thread: StoreThread[Store]) -> None:
+    go = threading.Event()
+    with pytest.raises(StoreError, match=r"no answer within 0\.02 s"):
+        await thread.ask(lambda _: go.wait(5), timeout=0.02)
+    # Nor behind a job that hangs.
+    with pytest.raises(StoreError, match=r"no answer within 0\.01 s"):
+        await thread.ask(lambda _: None, timeout=0.01)
+    go.set()
+
+
+@pytest.mark.real_time
+async def test_a_repeated_job_ends_when_it_says_so(
+    thread: StoreThread[Store], store: Store
+) -> None:
+    over = threading.Event()
+
+    def beat(it: Store) -> float | None:
+        it.done.append(time.monotonic())
+        if len(it.done) < 3:
+            return 0.01
+        over.set()
+        return None
+
+    thread.repeat(beat, 0.01)
+    await asyncio.to_thread(over.wait, 5)
+    await thread.ask(lambda _: time.sleep(0.03))
+    first, _, third = store.done
+    assert isinstance(first, float)
+    assert isinstance(third, float)
+    assert third - first >= 0.02
+
+
+@pytest.mark.real_time
+async def test_a_repeated_job_that_crashes_is_done_again(
+    thread: StoreThread[Store],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("edgegap_async._shared.thread.AFTER_CRASH", 0.01)
+    over = threading.Event()
+
+    def crash(it: Store) -> float | None:
+        it.done.append(1)
+        if len(it.done) == 1:
+            raise RuntimeError("odd")
+        over.set()
+        return None
+
+    thread.repeat(crash, 0.0)
+    assert await asyncio.to_thread(over.wait, 5)
+    assert "a repeated job has crashed" in caplog.text
+
+
+async def test_the_store_is_closed_after_the_jobs_before(store: Store) -> None:
+    thread = StoreThread(store, Store.close)
+    answer = asyncio.ensure_future(thread.ask(lambda it: it.closed_in))
+    await asyncio.sleep(0)
+    thread.close()
+    assert await answer is None
+    thread.join()
+    assert store.closed_in == "edgegap store"
+    with pytest.raises(StoreError, match="it is closed"):
+        await thread.ask(lambda _: None)
+    thread.close()
+
+
+def test_a_store_that_nobody_used_is_closed_without_a_thread(store: Store) -> None:
+    StoreThread(store, Store.close).close()
+    assert store.closed_in == "MainThread"
+
+
+def test_a_loop_may_end_before_its_job(
+    thread: StoreThread[Store], store: Store
+) -> None:
+    go = threading.Event()
+
+    async def leave() -> None:
+        job = asyncio.create_task(thread.ask(lambda _: go.wait(5)))
+        await asyncio.sleep(0)
+        job.cancel()
+
+    asyncio.run(leave())
+    go.set()
+    assert asyncio.run(thread.ask(lambda _: os.getpid())) == os.getpid()
