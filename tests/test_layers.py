@@ -44,6 +44,8 @@ LAYERS = [
     ("_transport.environment",),
     ("_shared", "_shared.config", "_shared.machine", "_shared.store"),
     ("_shared.store_redis", "_shared.store_sqlite", "_shared.thread"),
+    ("_shared.owners",),
+    ("_shared.journal_store",),
     ("_shared.stores",),
     (
         "_transport.deadlines",

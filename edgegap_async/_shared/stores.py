@@ -4,6 +4,7 @@ import os
 from threading import Lock
 from typing import Any, TypeAlias
 
+from . import journal_store
 from .config import REDIS_SCHEMES, SharedState
 from .store_redis import RedisStore, client_of
 from .store_sqlite import SQLiteStore
@@ -11,7 +12,7 @@ from .thread import StoreThread
 
 Store: TypeAlias = SQLiteStore | RedisStore
 # The tables of everything that is stored in SQLite.
-SCHEMA: tuple[str, ...] = ()
+SCHEMA = journal_store.SCHEMA
 
 
 def make_store(shared: SharedState, key: str) -> Store:
