@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ._limits.config import Limits, LimitUsage
     from ._limits.queue import Priority
     from ._run import run
+    from ._shared.config import SharedState
     from ._transport.client import Timeout
     from ._transport.retry import Retry
     from ._version import __version__
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Gone,
         Incomplete,
         InvalidRequest,
+        JournalUnavailable,
         NotFound,
         QueueTooLong,
         RateLimited,
@@ -119,6 +121,7 @@ _MODULES = {
     "InvalidRequest": "errors",
     "IPAddressUser": "models.deploy",
     "Leftover": "_deploys.manager",
+    "JournalUnavailable": "errors",
     "LimitName": "endpoints",
     "LimitUsage": "_limits.config",
     "Limits": "_limits.config",
@@ -141,6 +144,7 @@ _MODULES = {
     "Retry": "_transport.retry",
     "ServerError": "errors",
     "SessionClosed": "errors",
+    "SharedState": "_shared.config",
     "Timeout": "_transport.client",
     "TransportError": "errors",
     "Unauthorized": "errors",
@@ -188,6 +192,7 @@ __all__ = [
     "IPAddressUser",
     "Incomplete",
     "InvalidRequest",
+    "JournalUnavailable",
     "Leftover",
     "LimitName",
     "LimitUsage",
@@ -211,6 +216,7 @@ __all__ = [
     "Retry",
     "ServerError",
     "SessionClosed",
+    "SharedState",
     "Timeout",
     "TransportError",
     "Unauthorized",

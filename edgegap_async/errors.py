@@ -31,6 +31,8 @@
     |                             everything: .stopped, .not_stopped
     |-- InvalidRequest            `deploy_many` was given something that can't be sent;
     |                             also a ValueError
+    |-- JournalUnavailable        the journal is required, and can't be written: the
+    |                             deploy was not sent
     |-- SessionClosed             the session was closed
     `-- WrongLoop                 the session belongs to another event loop or process;
                                   also a RuntimeError
@@ -280,6 +282,12 @@ class DeployOutcomeUnknown(EdgegapError):
             request_sent=True,
         )
         self.tag = tag
+
+
+class JournalUnavailable(EdgegapError):
+    """A deploy was not sent, as the journal can't be written, and the session was opened
+    with `journal="required"`.
+    """
 
 
 class DeadlineExceeded(EdgegapError, TimeoutError):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 from warnings import warn
 
 import aiohttp
@@ -14,7 +14,7 @@ import aiohttp
 from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
-from ._transport.client import Transport
+from ._transport.client import DEPLOY_TIMEOUT_FACTOR, Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
 from ._transport.masking import revealed, secret_of
 from ._transport.retry import Retry
@@ -25,6 +25,7 @@ from .models._check import (
     flag,
     instance,
     log_storage_query,
+    one_of,
     optional_callables,
     optional_instance,
     optional_seconds,
@@ -37,9 +38,15 @@ from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
 
-# Most sessions have no webhooks.
+# Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
+    from ._deploys.journal import Journal
+    from ._shared.config import SharedState
     from .webhooks import WebhookReceiver
+
+# Whether deploys go on while the journal can't be written.
+JournalMode: TypeAlias = Literal["best-effort", "required"]
+JOURNAL_MODES: tuple[JournalMode, ...] = ("best-effort", "required")
 
 TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
 BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
@@ -95,12 +102,20 @@ class EdgegapSession(AsyncOnly):
             webhooks under URLs that the receiver has signed, unless you gave URLs of
             your own, and waiters learn at once. Lost webhooks are made up for by
             polling.
+        shared: where the processes of your organization share their state. The session
+            keeps a journal there of what it is responsible for. If its process dies,
+            another session with an equal `shared` stops these servers, or the next one
+            that is opened. A session without it imports and stores nothing.
+        journal: "best-effort": while the journal can't be written, there is one warning,
+            and deploys go on. "required": they end with `JournalUnavailable`, and
+            nothing is sent.
 
     Attributes:
         webhooks: the receiver that it was given.
 
     Raises:
         ValueError: an argument is wrong; the text names it.
+        ModuleNotFoundError: `shared` needs the extra `redis`.
     """
 
     def __init__(
@@ -121,6 +136,8 @@ class EdgegapSession(AsyncOnly):
         container_log_storage: bool | str | None = None,
         on_intent: OnIntent | None = None,
         webhooks: "WebhookReceiver | None" = None,
+        shared: "SharedState | None" = None,
+        journal: JournalMode | None = None,
     ) -> None:
         super().__init__("`async with EdgegapSession(...) as edgegap:`")
         secret = secret_of(_token, token)
@@ -147,6 +164,7 @@ class EdgegapSession(AsyncOnly):
             stop_query=log_storage_query(container_log_storage),
             on_intent=on_intent,
             webhooks=self.webhooks,
+            journal=_journal(shared, journal, url, secret, attempt_timeout),
         )
         self._session = OpenSession(self._transport, self._deploys.close_soon)
         self.deployments: Deployments = Deployments(
@@ -229,6 +247,26 @@ def _receiver(given: object) -> "WebhookReceiver | None":
     from .webhooks import WebhookReceiver
 
     return instance("webhooks", given, WebhookReceiver)
+
+
+def _journal(
+    shared: object, mode: object, url: str, token: object, attempt_timeout: float
+) -> "Journal | None":
+    if shared is None:
+        if mode is not None:
+            fail("journal", "needs shared=SharedState(...), where it is stored")
+        return None
+    from ._deploys.journal import Journal
+    from ._shared.config import SharedState
+
+    checked = instance("shared", shared, SharedState)
+    chosen = one_of("journal", mode or JOURNAL_MODES[0], JOURNAL_MODES)
+    return Journal(
+        checked,
+        checked.key_for(url, str(token)),
+        required=chosen == "required",
+        sending=attempt_timeout * DEPLOY_TIMEOUT_FACTOR,
+    )
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:

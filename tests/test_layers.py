@@ -46,7 +46,7 @@ LAYERS = [
     ("_shared.store_redis", "_shared.store_sqlite", "_shared.thread"),
     ("_shared.owners",),
     ("_shared.journal_store",),
-    ("_shared.stores",),
+    ("_shared.entries", "_shared.ownership", "_shared.stores"),
     (
         "_transport.deadlines",
         "_transport.error_body",
@@ -87,6 +87,8 @@ LAYERS = [
         "_deploys.tag_search",
         "_deploys.webhook_router",
     ),
+    ("_deploys.open_entries", "_deploys.take_over"),
+    ("_deploys.journal",),
     ("_deploys.handled", "_deploys.pending"),
     ("_deploys.filter_proof",),
     ("_deploys.find",),

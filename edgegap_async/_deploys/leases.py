@@ -34,6 +34,8 @@ Wait: TypeAlias = Callable[
 UntilEnded: TypeAlias = Callable[[str, float | None], Awaitable[EndReason]]
 # The logs of a server; None: they could not be had.
 FetchLogs: TypeAlias = Callable[[str], Awaitable[ContainerLogs | None]]
+# Waits until the journal does not name a server any more.
+Settle: TypeAlias = Callable[[DeployRecord], Awaitable[object]]
 # Stops the server of a record. None: there is nothing to stop, or the session is closed.
 Stop: TypeAlias = Callable[[DeployRecord], asyncio.Task[None] | None]
 
@@ -93,6 +95,12 @@ class Lease:
 def being_stopped(record: DeployRecord) -> DeploymentTerminated:
     """The error of a caller who wants a server that is being stopped."""
     request_id = record.request_id or ""
+    if record.state is DeployState.DISOWNED:
+        return DeploymentTerminated(
+            request_id,
+            f"another process has taken deployment {request_id} over, as this one did not renew its ownership in the "
+            "journal, and stops it",
+        )
     return DeploymentTerminated(
         request_id,
         f"deployment {request_id} is being stopped by this session, or has ended: it can "
@@ -160,6 +168,8 @@ class Leases:
         stop: stops a server.
         until_ended: waits for the end of a server.
         fetch_logs: fetches the logs of a server that has failed.
+        settle: waits until the journal does not name a server any more that the caller
+            has taken over. None: there is no journal.
         cleanup_timeout: seconds that leaving a block waits for its stop.
     """
 
@@ -169,10 +179,12 @@ class Leases:
         stop: Stop,
         until_ended: UntilEnded,
         fetch_logs: FetchLogs,
+        settle: Settle | None,
         cleanup_timeout: float,
     ) -> None:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
         self._until_ended, self._fetch_logs = until_ended, fetch_logs
+        self._settle = settle
         # When tasks that are being cancelled have begun to leave their blocks.
         self._leaving: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
         # The task that has opened the session. It holds the session itself.
@@ -262,10 +274,16 @@ class Leases:
     async def leave(self, lease: Lease) -> None:
         """End a block. Waits until the stop is accepted, at most `cleanup_timeout`; after
         that the session goes on trying.
+
+        Raises:
+            DeploymentTerminated: the caller has taken the server over, but another
+                process had done so before.
         """
         if stopping := self.end(lease):
             left = max(self.cleanup_end() - loop_time(), 0.0)
             await asyncio.wait({stopping}, timeout=left)
+        elif self._settle and lease.record.state is DeployState.RELEASED:
+            await self._settle(lease.record)
 
 
 # Starts or finds the server of a block: its lease and its request_id.

@@ -6,7 +6,7 @@ does not cut it off. `state.py` has the states.
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +19,7 @@ from .._transport.loop_end import LoopEnd
 from .._transport.request import Withdrawn
 from .._transport.trace import background, caused_by
 from .._waiters.watcher import Watcher
-from ..endpoints import CONTAINER_LOGS, MIB, Endpoint
+from ..endpoints import CONTAINER_LOGS, FLEET_DEPLOY, MIB, Endpoint
 from ..errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -42,9 +42,11 @@ from .stopper import Query, Stopper, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter
 
-# Most sessions have no webhooks.
+# Most sessions have no webhooks and no journal.
 if TYPE_CHECKING:
+    from .._shared.ownership import Claimed
     from ..webhooks import WebhookEvent, WebhookReceiver
+    from .journal import Journal
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds until background work that the program has cancelled goes on. If the loop is
@@ -76,6 +78,7 @@ class DeployManager:
         stop_query: the query of the session's own stops.
         on_intent: called with each tag before anything is sent under it.
         webhooks: signs the URLs of webhooks, and verifies what arrives.
+        journal: what the session is responsible for, for other processes.
     """
 
     def __init__(
@@ -87,8 +90,13 @@ class DeployManager:
         stop_query: Query,
         on_intent: OnIntent | None,
         webhooks: "WebhookReceiver | None",
+        journal: "Journal | None" = None,
     ) -> None:
         self._callers = transport
+        self._journal = journal
+        self.has_journal: bool = journal is not None
+        if journal:
+            journal.connect(self._handed_out, self._take_over, self._forget)
         self._once = once
         self.cleanup_timeout: float = cleanup_timeout
         self._on_intent = on_intent
@@ -119,11 +127,12 @@ class DeployManager:
             self.stop,
             self._until_ended,
             self._fetch_logs,
+            self._settle if journal else None,
             cleanup_timeout,
         )
         # If nobody closes the session, it closes itself.
         self._loop_end = LoopEnd(self._close, self._hurry, self._discard)
-        transport.on_first_use = self._loop_end.watch
+        transport.on_first_use = self._first_use
         self._closed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         # The task that closes the session, and whether it must not take its time.
@@ -135,6 +144,11 @@ class DeployManager:
         self._warned = False
         self.leftovers: tuple[Leftover, ...] = ()
         self.watched_tags: tuple[str, ...] = ()
+
+    def _first_use(self) -> None:
+        self._loop_end.watch()
+        if self._journal:
+            self._journal.start()
 
     def _background_transport(self) -> Transport:
         """The transport of work that outlives its callers, and `aclose` for a while.
@@ -149,7 +163,10 @@ class DeployManager:
         """The transport and the tag search of deploys."""
         transport = self._background_transport()
         if self._tag_search is None:
-            self._tag_search = TagSearch(transport, self.records, self._orphaned)
+            observer = self._journal.changed if self._journal else None
+            self._tag_search = TagSearch(
+                transport, self.records, self._orphaned, observer
+            )
             self._start_search(self._tag_search)
         return transport, self._tag_search
 
@@ -211,8 +228,12 @@ class DeployManager:
         record = lease.record if lease else DeployRecord()
         record.tagged = self._once if once is None else flag("once", once)
         transport, search = self._enter()
+        record.fleet = endpoint is FLEET_DEPLOY
+        self._observe(record)
         send = sender(endpoint, body, priority, self.router)
-        pending = PendingDeploy(send, record, deadline, search, self.router, capacity)
+        pending = PendingDeploy(
+            send, record, deadline, search, self.router, capacity, self._journal
+        )
         pending.trace = self._callers.trace(endpoint, call_id=record.call_id)
         task = asyncio.create_task(
             self._run(pending, transport, leased=lease is not None),
@@ -223,6 +244,8 @@ class DeployManager:
         try:
             # Cancelling `asyncio.wait` does not cancel the task.
             await self._callers.wait(asyncio.wait({task}), deadline.at)
+            if self._journal and task.done():
+                await self._settle_new(self._journal, record, deadline)
         except asyncio.CancelledError as error:
             self._abandon(pending, task)
             pending.report(error)
@@ -232,6 +255,69 @@ class DeployManager:
         late = self._abandon_late(pending, task)
         pending.report(late)
         raise late
+
+    def _observe(self, record: DeployRecord) -> None:
+        """Report the changes of a record to the journal, from now on."""
+        if self._journal:
+            record.observer = self._journal.changed
+            self._journal.changed(record)
+
+    async def _settle_new(
+        self, journal: "Journal", record: DeployRecord, deadline: Deadline
+    ) -> None:
+        """Before a new server is handed out, make sure that no other process stops it.
+
+        Raises:
+            DeploymentTerminated, DeployOutcomeUnknown: another one does so, or may.
+        """
+        released = record.state is DeployState.RELEASED
+        if released or (record.state is DeployState.LEASED and journal.is_over):
+            try:
+                await journal.settle(record, deadline)
+            except DeployOutcomeUnknown:
+                self.stop(record)
+                raise
+        if record.state is DeployState.DISOWNED:
+            raise self._disowned(record)
+
+    def _disowned(self, record: DeployRecord) -> EdgegapError:
+        if record.request_id:
+            return being_stopped(record)
+        return DeployOutcomeUnknown(
+            "another process has taken the deploy over, as this one did not renew its ownership in the journal",
+            tag=record.tag,
+        )
+
+    async def _settle(self, record: DeployRecord) -> None:
+        """The caller has taken a server over: wait for the journal."""
+        if self._journal:
+            await self._journal.settle(record, Deadline.after(self.cleanup_timeout))
+        if record.state is DeployState.DISOWNED:
+            raise being_stopped(record)
+
+    async def settled(self) -> None:
+        """Wait until the journal has all changes so far, for a short while."""
+        if self._journal:
+            await self._journal.saved()
+
+    def _handed_out(self, tag: str) -> Iterable[str]:
+        """The servers under a tag that this process or a dead one has handed out."""
+        search = self._tag_search
+        return search.except_ids(tag, self.records) if search else ()
+
+    def _forget(self, tag: str) -> None:
+        if self._tag_search:
+            self._tag_search.forget(tag)
+
+    def _take_over(self, claimed: "Claimed") -> bool:
+        """Do what is due for a dead process. Returns False if this session is closed."""
+        if self._callers.closed:
+            return False
+        from .take_over import take_over
+
+        _, search = self._enter()
+        take_over(claimed, search, self._observe, self._stop_new)
+        return True
 
     def _warn_of_local_player(self, body: DeployRequest) -> None:
         if not self._warned and (address := local_player(body)):
@@ -362,6 +448,7 @@ class DeployManager:
             record.on(Event.GONE)
             return
         self.records.add(record.request_id, record)
+        self._observe(record)
         record.seen_at = record.seen_at or asyncio.get_running_loop().time()
         self._begin_stop(record)
 
@@ -383,6 +470,8 @@ class DeployManager:
             deploy: the record of the deploy that has sent the tag, if its outcome was
                 unknown so far. None: it has another server.
         """
+        if deploy and deploy.state is DeployState.DISOWNED:
+            return
         known = self.records.get(request_id)
         claimed = known is not None and known.claimed
         if claimed and deploy is None:
@@ -414,6 +503,7 @@ class DeployManager:
         """
         record = self.records.of(request_id)
         record.claimed = True
+        self._observe(record)
         return record
 
     def stop(self, record: DeployRecord) -> asyncio.Task[None] | None:
@@ -486,7 +576,7 @@ class DeployManager:
         self._callers.enter()
         self._background_transport()
         record = self.claim(request_id)
-        if record.state in (DeployState.STOPPING, DeployState.ENDED):
+        if record.state in (DeployState.STOPPING, *FINAL):
             raise being_stopped(record)
         record.on(Event.LEASE)
         return self.leases.own(record)
@@ -628,6 +718,8 @@ class DeployManager:
             record.on(Event.LOOP_ENDS)
         if not self._named:
             self.name_leftovers()
+        if self._journal:
+            self._journal.abandon()
         self._closed.set()
 
     def _hurry(self) -> None:
@@ -661,8 +753,12 @@ class DeployManager:
         except GeneratorExit:
             raise
         except BaseException:
+            if self._journal:
+                self._journal.abandon()
             await self._callers.aclose()
             raise
+        if self._journal:
+            cancelled = await self._journal.aclose() or cancelled
         return await self._callers.aclose() or cancelled
 
     async def _stop_all(self) -> asyncio.CancelledError | None:

@@ -5,7 +5,7 @@ import logging
 import os
 from asyncio import FIRST_COMPLETED
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import structs
 
@@ -28,6 +28,10 @@ from .search_tags import ABSENT_HOLD
 from .state import UNDER_WAY, DeployRecord, DeployState, Event
 from .tag_search import TagSearch, Unresolved
 from .webhook_router import D, WebhookRouter
+
+# Most sessions have no journal.
+if TYPE_CHECKING:
+    from .journal import Journal
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # With "once-" before them 20 characters: the reference page allows no more in a tag.
@@ -53,6 +57,7 @@ class PendingDeploy:
     Args:
         send: sends it.
         capacity: what its server needs a permit of; a permit was acquired already.
+        journal: is told of each tag before anything is sent under it.
 
     Attributes:
         failure: of its latest attempt that failed.
@@ -71,8 +76,10 @@ class PendingDeploy:
         search: TagSearch,
         router: WebhookRouter,
         capacity: CapacityLimiter | None = None,
+        journal: "Journal | None" = None,
     ) -> None:
         self.record, self.deadline, self.search = record, deadline, search
+        self._journal = journal
         self.failure: EdgegapError | None = None
         self.left: bool = False
         self.unknown: bool = False
@@ -152,12 +159,7 @@ class PendingDeploy:
         while True:
             if self._late:
                 return self._late
-            tag = self.nonce = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
-            self._doubtful = False
-            if self.record.tagged:
-                self.record.tag = tag
-                if on_intent:
-                    on_intent(tag)
+            tag = await self._new_tag(on_intent)
             try:
                 accepted = await self._send(transport, tag, self.deadline.left(), self)
                 # Lists show the ID without spaces around it.
@@ -190,6 +192,18 @@ class PendingDeploy:
             log.info("no server found under the tag %s: deploying again", tag)
             if self._capacity:
                 await self._acquire_again(self._capacity)
+
+    async def _new_tag(self, on_intent: OnIntent | None) -> str:
+        """A tag for the next attempt. Whoever must know it before it is sent does."""
+        tag = self.nonce = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
+        self._doubtful = False
+        if self.record.tagged:
+            self.record.tag = tag
+            if on_intent:
+                on_intent(tag)
+            if self._journal:
+                await self._journal.written(self.record, self.deadline)
+        return tag
 
     def _found(self, request_id: str, tag: str) -> DeploymentAccepted:
         self.record.tag = self.nonce = tag

@@ -67,11 +67,13 @@ class SearchedTag:
             watched. Returns whether it is the answer.
         due: when it is searched for next.
         shown: a list has shown the server that was accepted.
+        except_ids: servers under it that another process has handed out.
     """
 
     __slots__ = (
         "due",
         "ended_at",
+        "except_ids",
         "found",
         "knowledge",
         "misses",
@@ -105,6 +107,7 @@ class SearchedTag:
         self.due: float = self.sent_at
         self.until: float = self.sent_at + QUARANTINE
         self.shown: bool = False
+        self.except_ids: frozenset[str] = frozenset()
 
     @property
     def needs_no_more_looks(self) -> bool:
@@ -124,9 +127,15 @@ EXTRA_TIME: Mapping[Knowledge, float] = {
 
 
 class SearchTags:
-    """All tags of a session that are searched for, by what is known about them."""
+    """All tags of a session that are searched for, by what is known about them.
+
+    Attributes:
+        observer: called with each tag about which something else is known now. None:
+            there is no journal.
+    """
 
     def __init__(self) -> None:
+        self.observer: Callable[[SearchedTag], object] | None = None
         # Within each of them the next one that is due comes first.
         self._by_knowledge: dict[Knowledge, dict[str, SearchedTag]] = {
             each: {} for each in Knowledge
@@ -148,12 +157,16 @@ class SearchTags:
         self._by_knowledge[entry.knowledge].pop(entry.tag, None)
         entry.knowledge, entry.due = knowledge, due
         self._by_knowledge[knowledge][entry.tag] = entry
+        if self.observer:
+            self.observer(entry)
 
     def remove(self, entry: SearchedTag) -> None:
         """The tag is not searched for any more."""
         self._by_knowledge[entry.knowledge].pop(entry.tag, None)
         if self._probe is entry:
             self._probe = None
+        if self.observer:
+            self.observer(entry)
 
     def of(self, knowledge: Knowledge) -> list[SearchedTag]:
         """The tags about which this is known."""

@@ -12,6 +12,8 @@ UNKNOWN     nobody can find out whether a server was started: its tag is in quar
 CANCELLED   the caller left, and nothing was started
 FAILED      the caller got an error, and nothing is running
 ENDED       the server was stopped, or is gone
+DISOWNED    another process has taken it over, as this one has not renewed its ownership
+            in the journal: it stops the server
 
 The next state depends on the state and the event, and on two properties of the record:
 `wanted` (somebody waits for the deploy) and `tagged` (it has a tag of its own, to be
@@ -39,6 +41,7 @@ class DeployState(Enum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     ENDED = "ended"
+    DISOWNED = "disowned"
 
 
 class Event(Enum):
@@ -63,11 +66,12 @@ class Event(Enum):
     LEAVES = "the caller is cancelled or its deadline has passed"
     CLOSES = "the session is closed"
     LOOP_ENDS = "the event loop is shut down around an open session"
+    CLAIMED = "another process has taken it over"
 
 
 _S, _E = DeployState, Event
-# Nothing is running, or the caller has it alone.
-FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED})
+# Nothing is running, or the caller or another process has it alone.
+FINAL = frozenset({_S.CANCELLED, _S.FAILED, _S.ENDED, _S.DISOWNED})
 # The answers to a request that is under way.
 _ANSWERS: Mapping[Event, DeployState] = {
     _E.NOT_DONE: _S.QUEUED,
@@ -87,7 +91,7 @@ _HELD: Mapping[Event, DeployState] = {
     _E.CLOSES: _S.STOPPING,
     _E.LOOP_ENDS: _S.STOPPING,
 }
-TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
+_BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
     _S.QUEUED: {
         _E.SENT: _S.SENDING,
         # A server of an earlier attempt has turned up after all.
@@ -150,6 +154,12 @@ TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
         state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.LOOP_ENDS), state)
         for state in FINAL
     },
+    # Its request may still be under way, and its tag be searched for.
+    _S.DISOWNED: dict.fromkeys(_E, _S.DISOWNED),
+}
+TRANSITIONS: Mapping[DeployState, Mapping[Event, DeployState]] = {
+    state: {**row, _E.CLAIMED: state if state in FINAL else _S.DISOWNED}
+    for state, row in _BY_STATE.items()
 }
 # Where a deploy goes instead if nobody waits for it.
 UNWANTED: Mapping[DeployState, DeployState] = {
@@ -215,6 +225,8 @@ class DeployRecord:
         call_id: the number of the call that has started the server, or that first
             named it.
         reported: what `on_event` was told of the server.
+        fleet: it runs on a private fleet.
+        observer: called after each event, with this record. None: there is no journal.
         on_final: called when nothing is running any more.
     """
 
@@ -222,11 +234,13 @@ class DeployRecord:
         "accepted_at",
         "call_id",
         "claimed",
+        "fleet",
         "hooked",
         "last_event",
         "leases",
         "nonce",
         "not_found",
+        "observer",
         "on_final",
         "ready_after",
         "reported",
@@ -261,6 +275,8 @@ class DeployRecord:
         self.last_event: object = None
         # Answers in a row that say "not found", and when the first one came.
         self.not_found: tuple[int, float] = (0, 0.0)
+        self.fleet: bool = False
+        self.observer: Callable[[DeployRecord], object] | None = None
         self.on_final: Callable[[], object] | None = None
         self.call_id: int = next(CALL_IDS)
         self.reported: tuple[str, ...] = ()
@@ -289,4 +305,6 @@ class DeployRecord:
         if self.state in FINAL and self.on_final:
             final, self.on_final = self.on_final, None
             final()
+        if self.observer:
+            self.observer(self)
         return self.state

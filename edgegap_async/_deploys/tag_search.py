@@ -64,6 +64,7 @@ class TagSearch:
     Args:
         on_orphan: called with the request_id and the tag of each server that is
             nobody's, and with the record of the deploy if that has no other server.
+        observer: called with each tag about which something else is known now.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class TagSearch:
         transport: Transport,
         records: Records,
         on_orphan: Callable[[str, str, DeployRecord | None], object],
+        observer: Callable[[SearchedTag], object] | None = None,
     ) -> None:
-        self._on_orphan = on_orphan
+        self._on_orphan, self._observer = on_orphan, observer
         self._tags = SearchTags()
+        self._tags.observer = observer
         self._lists = TagLists(transport, records, self._tags, self._shown)
         self._changed = asyncio.Event()
         self._searched_at = -inf
@@ -133,6 +136,38 @@ class TagSearch:
             # It was found in this very moment.
             found, entry.request_id = entry.request_id, None
             self._orphan(entry, found)
+
+    def take_over(
+        self,
+        tag: str,
+        record: DeployRecord,
+        ended_at: float,
+        except_ids: Iterable[str],
+    ) -> bool:
+        """Search for the tag of a process that is dead, as `search_unwanted` does.
+
+        Args:
+            ended_at: when its request has ended for certain, on the loop's clock.
+            except_ids: servers under the tag that need no stop.
+
+        Returns:
+            False: it is searched for already.
+        """
+        if self._tags.get(tag):
+            return False
+        entry = self.begin(tag, record)
+        entry.ended_at, entry.unwanted = ended_at, True
+        entry.except_ids = frozenset(except_ids)
+        return True
+
+    def except_ids(self, tag: str, records: Records) -> set[str]:
+        """The servers under a tag that were handed out, as far as this is known."""
+        entry = self._tags.get(tag)
+        if entry is None:
+            return set()
+        known = map(records.get, filter(None, (*entry.orphans, entry.request_id)))
+        released = (it for it in known if it and it.state is DeployState.RELEASED)
+        return {*entry.except_ids, *(it.request_id or "" for it in released)}
 
     def accepted(self, tag: str, record: DeployRecord, request_id: str) -> None:
         """The deploy under a tag has got its server."""
@@ -312,6 +347,8 @@ class TagSearch:
         for tag in tags:
             if (entry := self._tags.get(tag)) is None:
                 continue
+            if request_id in entry.except_ids:
+                continue
             if request_id == entry.request_id:
                 self._tags.listed(entry, loop_time())
                 self._lists.listed = entry
@@ -332,6 +369,8 @@ class TagSearch:
         first = unknown and not entry.orphans
         entry.orphans.add(request_id)
         self._on_orphan(request_id, entry.tag, entry.record if first else None)
+        if self._observer:
+            self._observer(entry)
         if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
             # Only a second server may turn up, so nobody waits for that.
             if not entry.found.done():

@@ -170,7 +170,7 @@ class LimiterRegistry:
         """
         with self._lock:
             now, budgets = clock_of(loop)(), self.on(loop)
-            key = _key(base_url, token)
+            key = budget_key(base_url, token)
             budget = budgets.get(key)
             if budget is None or budget.is_over(now):
                 self._sweep(budgets, now)
@@ -208,7 +208,7 @@ class LimiterRegistry:
         self._own = WeakKeyDictionary()
 
 
-def _key(base_url: str, token: str) -> bytes:
+def budget_key(base_url: str, token: str) -> bytes:
     """Return the key of a budget. It is a hash, so that the token is not kept.
 
     Spellings of one base URL are one budget: the case of the host, the default port, a

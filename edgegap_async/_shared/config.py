@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
+from .._limits.registry import budget_key
 from .._transport.masking import revealed, secret_of
 from ..models._check import fail, label, number, optional_callables
 
@@ -20,6 +21,8 @@ REDIS_SCHEMES = {
     "valkeys": "rediss",
     "valkey+unix": "unix",
 }
+# Hex digits of a hash as a key.
+KEY_DIGITS = 24
 # Seconds.
 OWNER_LEASE, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE = 60.0, 1.0, 3600.0
 
@@ -75,6 +78,10 @@ class SharedState:
         if self.url is None or not self.url.startswith("sqlite:"):
             return None
         return _sqlite_path(self.url)
+
+    def key_for(self, base_url: str, token: str) -> str:
+        """The name of the organization: the one that was given, or a hash."""
+        return self.key or budget_key(base_url, token).hex()[:KEY_DIGITS]
 
     def __repr__(self) -> str:
         kind = "client" if self.url is None else urlsplit(self.url).scheme

@@ -281,14 +281,14 @@ class RedisJournal:
         puts = [part for pair in write.puts.items() for part in pair]
         whole = int(write.whole)
         counts = (write.epoch, write.before, write.after, whole, len(write.puts))
-        outcome = self._store.run(
+        outcome: int = self._store.run(
             WRITE, [self._entries_of(write.owner)], [*counts, *puts, *write.removes]
         )
         return _OUTCOMES[outcome]
 
     def entries(self, owner: str) -> dict[str, bytes]:
         """The entries of an owner, by their names."""
-        parts = self._store.run(ENTRIES, [self._entries_of(owner)], [])
+        parts: list[bytes] = self._store.run(ENTRIES, [self._entries_of(owner)], [])
         names: list[str] = [name.decode() for name in parts[::2]]
         found: dict[str, bytes] = dict(zip(names, parts[1::2], strict=True))
         return {name: found[name] for name in names if name not in _NO_ENTRIES}

@@ -39,12 +39,12 @@ class StoreThread(Executor, Generic[S]):
     It is an executor, as a loop in virtual time waits for the jobs of executors.
 
     Args:
-        store: is used in the thread only.
+        store: to be used in the thread only.
         close: closes the store.
     """
 
     def __init__(self, store: S, close: Job[S, object]) -> None:
-        self._store, self._close = store, close
+        self.store, self._close = store, close
         # None: close the store, and end.
         self._calls: queue.SimpleQueue[
             tuple[Future[Any], Callable[[], object]] | None
@@ -83,7 +83,7 @@ class StoreThread(Executor, Generic[S]):
         Raises:
             StoreError: the thread is closed.
         """
-        return self.submit(job, self._store)
+        return self.submit(job, self.store)
 
     async def ask(self, job: Job[S, T], timeout: float = ROUND_TRIP) -> T:
         """Do a job for a coroutine. If its time is over, the job goes on.
@@ -92,7 +92,7 @@ class StoreThread(Executor, Generic[S]):
             StoreError: it has failed, or not ended within `timeout` seconds.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self, job, self._store)
+        future = loop.run_in_executor(self, job, self.store)
         future.add_done_callback(_retrieve)
         # Cancelling this wait does not cancel the job.
         await asyncio.wait({future}, timeout=timeout)
@@ -120,7 +120,7 @@ class StoreThread(Executor, Generic[S]):
             except queue.Empty:
                 continue
             if item is None:
-                self._close(self._store)
+                self._close(self.store)
                 return
             _answer(*item)
             # It would hold the last call until the next one comes.
@@ -130,7 +130,7 @@ class StoreThread(Executor, Generic[S]):
         while self._repeated and self._repeated[0][0] <= time.monotonic():
             job = heapq.heappop(self._repeated)[2]
             try:
-                delay = job(self._store)
+                delay = job(self.store)
             except Exception:
                 log.exception("shared store: a repeated job has crashed")
                 delay = AFTER_CRASH
@@ -145,7 +145,7 @@ class StoreThread(Executor, Generic[S]):
             if not self._closed:
                 self._closed = True
                 if self._thread is None:
-                    self._close(self._store)
+                    self._close(self.store)
                 else:
                     self._calls.put(None)
 

@@ -164,6 +164,7 @@ class World(RuleBasedStateMachine):
         # For how long each process has not renewed while others could.
         self.late: dict[str, float] = {}
         self.claimed: set[str] = set()
+        self.held: dict[str, set[str]] = {}
 
     def visit(self, name: str) -> None:
         self.owners = advance(self.owners, self.now + self.offset, LEASE)
@@ -172,8 +173,12 @@ class World(RuleBasedStateMachine):
         else:
             assert self.late.pop(name) >= LEASE, "a living owner was claimed"
             return
+        for held in self.held.get(name, ()):
+            # The holder has done what is due.
+            remove(self.owners, held, self.owners.owners[held].epoch)
         claimed = {*claim(self.owners, name)}
         assert not claimed & self.claimed, "an owner was claimed twice"
+        self.held[name] = claimed
         self.claimed |= claimed
         self.owners = decode(encode(self.owners))
 
@@ -210,12 +215,15 @@ class World(RuleBasedStateMachine):
     def flush(self) -> None:
         self.owners = None
         self.claimed.clear()
+        self.held.clear()
 
     @rule()
     def all_but_one_die(self) -> None:
         alive = "999999999"
         dead = {*self.late}
         self.late = {alive: 0.0}
+        # What they have claimed lately is claimed again.
+        self.claimed -= {it for name in dead for it in self.held.pop(name, ())}
         known = {*self.owners.owners} if self.owners else set[str]()
         self.pass_time(2.2 * LEASE, set())
         assert dead & known <= self.claimed, "the entries of a dead owner are lost"

@@ -1,0 +1,61 @@
+"""Does what is due for a process that is dead: its servers are stopped, and its tags are
+searched for. A server that turns up is stopped too, unless it was handed out.
+"""
+
+import logging
+from collections.abc import Callable
+
+from .._shared.entries import Entry, decode
+from .._shared.ownership import Claimed
+from .._transport.deadlines import loop_time
+from .state import DeployRecord, DeployState
+from .tag_search import TagSearch
+
+log: logging.Logger = logging.getLogger("edgegap_async")
+
+
+def take_over(
+    claimed: Claimed,
+    search: TagSearch,
+    observe: Callable[[DeployRecord], object],
+    stop: Callable[[DeployRecord], object],
+) -> None:
+    """Take over what a dead process was responsible for.
+
+    Args:
+        observe: called with each record that is made.
+        stop: stops the server of a record that is STOPPING.
+    """
+    decoded = (decode(data) for data in claimed.entries)
+    entries = [entry for entry in decoded if entry]
+    servers = {entry.request_id: entry for entry in entries if entry.request_id}
+    by_tag: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.tag:
+            by_tag.setdefault(entry.tag, []).append(entry)
+    log.warning(
+        "taking over from process %d on %s, which has ended: stopping %d servers, searching for %d tags",
+        claimed.pid,
+        claimed.host,
+        len(servers),
+        len(by_tag),
+    )
+    for request_id, entry in servers.items():
+        record = _record(DeployState.STOPPING, entry)
+        record.request_id = request_id
+        observe(record)
+        stop(record)
+    ended_at = loop_time() + claimed.may_arrive
+    for tag, those in by_tag.items():
+        record = _record(DeployState.SEARCHING, those[0])
+        known = {it.request_id for it in those if it.request_id}
+        except_ids = known.union(*(it.except_ids for it in those))
+        if search.take_over(tag, record, ended_at, except_ids):
+            observe(record)
+
+
+def _record(state: DeployState, entry: Entry) -> DeployRecord:
+    record = DeployRecord(state)
+    record.wanted, record.withdrawn = False, True
+    record.tag, record.fleet = entry.tag, entry.where == "fleet"
+    return record
