@@ -34,6 +34,7 @@ from .._shared.thread import StoreThread
 from .._transport.deadlines import Deadline, finish, loop_time
 from ..errors import DeployOutcomeUnknown, JournalUnavailable
 from .open_entries import OpenEntries, Source
+from .search_tags import SearchedTag
 from .state import DeployRecord, Event
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -68,8 +69,7 @@ class Journal:
         make_store(shared, key)
         self._thread: StoreThread[Store]
         self._ownership: Ownership
-        self._open = OpenEntries(lambda tag: self._handed_out(tag))
-        self._handed_out: Callable[[str], Iterable[str]] = lambda _: ()
+        self._open: OpenEntries
         self._take_over: Callable[[Claimed], bool] = lambda _: False
         self._forget: Callable[[str], object] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,6 +93,7 @@ class Journal:
 
     def connect(
         self,
+        searched: Callable[[str], SearchedTag | None],
         handed_out: Callable[[str], Iterable[str]],
         take_over: Callable[[Claimed], bool],
         forget: Callable[[str], object],
@@ -100,13 +101,14 @@ class Journal:
         """Connect it to the deploys of the session.
 
         Args:
+            searched: what is known about a tag.
             handed_out: the servers under a tag that were handed out.
             take_over: does what is due for a dead process. Returns False if the
                 session is being closed.
             forget: called with each tag in quarantine that another process has claimed.
         """
-        self._handed_out, self._take_over = handed_out, take_over
-        self._forget = forget
+        self._open = OpenEntries(searched, handed_out)
+        self._take_over, self._forget = take_over, forget
 
     def start(self) -> None:
         """Begin in the running loop, and claim what earlier processes have left."""

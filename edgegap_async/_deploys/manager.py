@@ -36,7 +36,7 @@ from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
 from .lifecycle import Lifecycle
 from .pending import OnIntent, PendingDeploy, sender
 from .records import Records
-from .search_tags import SEARCH_WINDOW
+from .search_tags import SEARCH_WINDOW, SearchedTag
 from .state import FINAL, DeployRecord, DeployState, Event
 from .stopper import Query, Stopper, ensure_stopped
 from .tag_search import TagSearch
@@ -96,7 +96,9 @@ class DeployManager:
         self._journal = journal
         self.has_journal: bool = journal is not None
         if journal:
-            journal.connect(self._handed_out, self._take_over, self._forget)
+            journal.connect(
+                self._searched, self._handed_out, self._take_over, self._forget
+            )
         self._once = once
         self.cleanup_timeout: float = cleanup_timeout
         self._on_intent = on_intent
@@ -299,6 +301,9 @@ class DeployManager:
         """Wait until the journal has all changes so far, for a short while."""
         if self._journal:
             await self._journal.saved()
+
+    def _searched(self, tag: str) -> SearchedTag | None:
+        return self._tag_search.get(tag) if self._tag_search else None
 
     def _handed_out(self, tag: str) -> Iterable[str]:
         """The servers under a tag that this process or a dead one has handed out."""

@@ -22,18 +22,27 @@ _STATES: dict[DeployState, EntryState] = {
     _S.LEASED: "held",
     _S.STOPPING: "stopping",
 }
-_QUARANTINE = frozenset({Knowledge.WATCHED, Knowledge.QUARANTINED})
+_TAG_STATES: dict[Knowledge, EntryState] = {
+    Knowledge.CHECKED: "checked",
+    Knowledge.WATCHED: "quarantine",
+    Knowledge.QUARANTINED: "quarantine",
+}
 
 
 class OpenEntries:
     """The entries of a session, as records and tags change.
 
     Args:
+        searched: what is known about a tag.
         handed_out: the servers under a tag that were handed out.
     """
 
-    def __init__(self, handed_out: Callable[[str], Iterable[str]]) -> None:
-        self._handed_out = handed_out
+    def __init__(
+        self,
+        searched: Callable[[str], SearchedTag | None],
+        handed_out: Callable[[str], Iterable[str]],
+    ) -> None:
+        self._searched, self._handed_out = searched, handed_out
         # Those that may need other entries now.
         self._changed: dict[Source, None] = {}
         # By the names of the entries: what `delta` returned last, the time of the first
@@ -57,8 +66,12 @@ class OpenEntries:
         were handed out, so they may change too.
         """
         self._changed[source] = None
-        for name in self._by_tag.get(source.tag or "", ()):
+        if source.tag is None:
+            return
+        for name in self._by_tag.get(source.tag, ()):
             self._changed[self._sources[name]] = None
+        if searched := self._searched(source.tag):
+            self._changed[searched] = None
 
     def delta(self) -> tuple[dict[str, bytes], dict[str, Source]]:
         """What has changed since the last call: entries to put, and those to remove with
@@ -89,8 +102,13 @@ class OpenEntries:
                 # Without a tag of its own, there is nothing to search for.
                 return None
         else:
-            state = "quarantine" if source.knowledge in _QUARANTINE else None
             request_id, fleet = None, source.record.fleet
+            state = _TAG_STATES.get(source.knowledge)
+            if self._searched(source.tag) is not source or (
+                state == "checked" and source.record.state in _STATES
+            ):
+                # It is not searched for any more, or its deploy has an entry.
+                state = None
         if state is None:
             return None
         tag = source.tag

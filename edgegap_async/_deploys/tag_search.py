@@ -141,13 +141,14 @@ class TagSearch:
         self,
         tag: str,
         record: DeployRecord,
-        ended_at: float,
+        ended_at: float | None,
         except_ids: Iterable[str],
     ) -> bool:
         """Search for the tag of a process that is dead, as `search_unwanted` does.
 
         Args:
-            ended_at: when its request has ended for certain, on the loop's clock.
+            ended_at: when its request has ended for certain, on the loop's clock. None:
+                that process has found no server under it, so it is only watched.
             except_ids: servers under the tag that need no stop.
 
         Returns:
@@ -156,9 +157,16 @@ class TagSearch:
         if self._tags.get(tag):
             return False
         entry = self.begin(tag, record)
-        entry.ended_at, entry.unwanted = ended_at, True
         entry.except_ids = frozenset(except_ids)
+        if ended_at is None:
+            self.watch(tag, None)
+        else:
+            entry.ended_at, entry.unwanted = ended_at, True
         return True
+
+    def get(self, tag: str) -> SearchedTag | None:
+        """What is known about a tag."""
+        return self._tags.get(tag)
 
     def except_ids(self, tag: str, records: Records) -> set[str]:
         """The servers under a tag that were handed out, as far as this is known."""

@@ -47,10 +47,12 @@ def take_over(
         stop(record)
     ended_at = loop_time() + claimed.may_arrive
     for tag, those in by_tag.items():
-        record = _record(DeployState.SEARCHING, those[0])
         known = {it.request_id for it in those if it.request_id}
         except_ids = known.union(*(it.except_ids for it in those))
-        if search.take_over(tag, record, ended_at, except_ids):
+        watched = all(it.state == "quarantine" for it in those)
+        state = DeployState.ENDED if watched else DeployState.SEARCHING
+        record = _record(state, those[0])
+        if search.take_over(tag, record, None if watched else ended_at, except_ids):
             observe(record)
 
 

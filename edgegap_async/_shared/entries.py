@@ -12,8 +12,10 @@ from msgspec import Struct
 # pending      a deploy that may have been sent: its tag must be searched for
 # held         a server that runs for a block, or whose outcome was not taken
 # stopping     a server whose stop is due
-# quarantine   a tag under which a server may still turn up
-EntryState: TypeAlias = Literal["pending", "held", "stopping", "quarantine"]
+# checked      a tag whose server was handed out, or has ended: a second one, which a proxy
+#              has started, is searched for once
+# quarantine   a tag without a server, under which one may still turn up
+EntryState: TypeAlias = Literal["pending", "held", "stopping", "checked", "quarantine"]
 Where: TypeAlias = Literal["cloud", "fleet"]
 
 
