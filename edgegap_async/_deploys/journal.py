@@ -343,7 +343,10 @@ class Journal:
         """
         if self._over or self._loop is None:
             return None
-        last = asyncio.wrap_future(self._leave())
+        leave = self._last_write()
+        # Unlike `wrap_future`, a loop in virtual time waits for it.
+        last = self._loop.run_in_executor(self._thread, leave)
+        self._release_thread()
         cancelled = await finish({last}, loop_time() + PATIENCE)
         last.add_done_callback(_retrieve)
         if not last.done() or last.exception():
@@ -354,15 +357,17 @@ class Journal:
     def abandon(self) -> None:
         """The same, if nobody can wait for it, as the loop has ended."""
         if not (self._over or self._loop is None):
-            self._leave()
+            self._thread.submit(self._last_write()).add_done_callback(_log_failure)
+            self._release_thread()
 
-    def _leave(self) -> Future[None]:
+    def _last_write(self) -> Callable[[], None]:
         self._over = True
         _notify(self._waiters, None)
         puts, removes = self._open.delta()
-        last = self._thread.submit(self._ownership.leave, puts, list(removes))
+        return partial(self._ownership.leave, puts, list(removes))
+
+    def _release_thread(self) -> None:
         STORES.release(self._shared, self._key, self._thread)
-        return last
 
 
 def _post(

@@ -33,7 +33,10 @@ def take_over(
     for entry in entries:
         if entry.tag:
             by_tag.setdefault(entry.tag, []).append(entry)
-    log.warning(
+    # Tags in quarantine are left whenever a session is closed.
+    quiet = all(it.state in ("checked", "quarantine") for it in entries)
+    log.log(
+        logging.INFO if quiet else logging.WARNING,
         "taking over from process %d on %s, which has ended: stopping %d servers, searching for %d tags",
         claimed.pid,
         claimed.host,

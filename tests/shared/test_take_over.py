@@ -1,0 +1,305 @@
+"""What a dead process was responsible for is found and stopped, and nothing else is."""
+
+import asyncio
+import time
+
+import pytest
+from support.journals import (
+    entries_of,
+    journal_at,
+    journaling,
+    leave_dead,
+    owners_of,
+    shared_state,
+    until,
+)
+from support.owning import deploy, forgotten, running
+
+from edgegap_async import EdgegapSession
+from edgegap_async._shared.entries import Entry, encode
+from edgegap_async._shared.journal_store import Changes
+from edgegap_async._shared.owners import Owners
+from edgegap_async._shared.ownership import Ownership
+from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
+from edgegap_async.simulator import Fault, Simulator
+
+NOW = 1.0
+
+
+async def started(sim: Simulator, count: int = 1) -> list[tuple[str, str]]:
+    """Servers of a process without a journal: their IDs and tags."""
+    async with EdgegapSession("made-up", base_url=sim.url) as edgegap:
+        accepted = [await deploy(edgegap) for _ in range(count)]
+    return [(it.request_id, it.once_tag or "") for it in accepted]
+
+
+def session_of(sim: Simulator, url: str, **options: float) -> EdgegapSession:
+    return EdgegapSession(
+        "made-up", base_url=sim.url, shared=shared_state(url), **options
+    )
+
+
+async def taken_over(url: str, name: str) -> None:
+    await until(lambda: owners_of(url).owners[name].removed_at is not None)
+
+
+async def test_servers_of_a_dead_process_are_stopped_at_the_next_start(
+    store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        (held, tag), (stopping, _), (other, _) = await started(sim, 3)
+        name = leave_dead(
+            store_url,
+            Entry("held", NOW, tag, held),
+            Entry("stopping", NOW, None, stopping),
+        )
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            await asyncio.sleep(20)
+            assert sim.stopped() == {held, stopping}
+        assert other in sim.running()
+
+
+async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> None:
+    async with Simulator() as sim:
+        ((listed, tag),) = await started(sim)
+        name = leave_dead(store_url, Entry("pending", NOW, tag))
+        async with session_of(sim, store_url) as edgegap:
+            await taken_over(store_url, name)
+            await asyncio.sleep(1)
+            assert sim.stopped() == {listed}
+        assert edgegap.leftovers == ()
+
+
+async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> None:
+    faults = [Fault("list", "lag", 1.0, 20.0)]
+    async with Simulator(faults=faults) as sim:
+        ((late, tag),) = await started(sim)
+        name = leave_dead(store_url, Entry("pending", NOW, tag), sending=30.0)
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            await asyncio.sleep(15)
+            assert sim.stopped() == set()
+            await asyncio.sleep(15)
+            assert sim.stopped() == {late}
+
+
+async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
+    store_url: str,
+) -> None:
+    faults = [Fault("list", "lag", 1.0, 200.0)]
+    async with Simulator(faults=faults) as sim:
+        ((late, tag),) = await started(sim)
+        name = leave_dead(store_url, Entry("quarantine", NOW, tag))
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            assert [it.tag for it in entries_of(store_url)] == [tag]
+            await asyncio.sleep(150)
+            assert sim.stopped() == set()
+            await asyncio.sleep(70)
+            assert sim.stopped() == {late}
+
+
+async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
+    async with Simulator() as sim:
+        name = leave_dead(
+            store_url,
+            Entry("pending", NOW, "once-a"),
+            Entry("quarantine", NOW, "once-b"),
+        )
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            await asyncio.sleep(60)
+            await until(
+                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"] * 2
+            )
+            # No list of an empty account proves anything.
+            await asyncio.sleep(620)
+            await until(lambda: entries_of(store_url) == [])
+
+
+@pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
+async def test_a_server_that_was_handed_out_is_not_stopped(
+    store_url: str, state: str
+) -> None:
+    # The second one starts after the session has looked for it the last time.
+    faults = [Fault("deploy", "twice-first", seconds=50.0, times=1)]
+    async with Simulator(faults=faults) as sim:
+        # A proxy has started two servers under one tag. One of them was handed out.
+        ((handed_out, tag),) = await started(sim)
+        await asyncio.sleep(60)
+        assert sim.stopped() == set()
+        (second,) = {*sim.deployed()} - {handed_out}
+        entry = Entry(
+            state,  # type: ignore[arg-type]
+            NOW,
+            tag,
+            second if state == "stopping" else None,
+            except_ids=(handed_out,),
+        )
+        name = leave_dead(store_url, entry)
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            await asyncio.sleep(100)
+            assert sim.stopped() == {second}
+
+
+async def test_a_server_that_this_session_was_given_is_not_stopped(
+    store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        ((adopted, tag),) = await started(sim)
+        async with session_of(sim, store_url) as edgegap:
+            await edgegap.deployments.wait_until_ready(adopted)
+            name = leave_dead(store_url, Entry("pending", NOW, tag))
+            await taken_over(store_url, name)
+            await asyncio.sleep(30)
+            assert sim.stopped() == set()
+
+
+async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
+    async with Simulator() as sim:
+        ((held, _),) = await started(sim)
+        with journal_at(store_url) as journal:
+            owner = Ownership(journal, 1.0, 0.0)
+            entry = encode(Entry("held", NOW, None, held))
+            owner.leave({"1": b'{"state":"of a newer version"}', "2": entry}, [])
+        async with session_of(sim, store_url):
+            await taken_over(store_url, owner.name)
+            await asyncio.sleep(5)
+            assert sim.stopped() == {held}
+
+
+async def test_one_of_several_sessions_takes_over(store_url: str) -> None:
+    async with Simulator() as sim:
+        servers = await started(sim, 3)
+        async with (
+            session_of(sim, store_url) as first,
+            session_of(sim, store_url),
+            session_of(sim, store_url),
+        ):
+            await deploy(first)
+            entries = [Entry("held", NOW, tag, it) for it, tag in servers]
+            name = leave_dead(store_url, *entries)
+            await taken_over(store_url, name)
+            await asyncio.sleep(20)
+            assert sim.stopped() == {it for it, _ in servers}
+            # Each once.
+            assert sim.arrivals("other") == 3
+
+
+# This process is taken for dead, though it was only paused.
+
+
+def claim_all(url: str) -> list[str]:
+    """Claim all owners, as a process does that takes them for dead."""
+
+    def change(
+        owners: Owners | None, clock: float
+    ) -> tuple[Owners, Changes, list[str]]:
+        assert owners
+        changes = Changes()
+        for name, owner in owners.owners.items():
+            owner.epoch += 1
+            owner.holder = "another process"
+            owner.renewed_at = owners.at + 1e6
+            changes.claimed[name] = owner.epoch
+        return owners, changes, [*owners.owners]
+
+    with journal_at(url) as journal:
+        return journal.change(change)
+
+
+async def test_a_block_whose_server_was_claimed_cannot_keep_it_and_does_not_stop_it(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with journaling(store_url) as (edgegap, sim):
+        async with running(edgegap) as server:
+            claim_all(store_url)
+            await until(lambda: "another process has taken over" in caplog.text)
+            with pytest.raises(DeploymentTerminated, match="another process has taken"):
+                server.keep()
+        await asyncio.sleep(30)
+        assert sim.stopped() == set()
+        with pytest.raises(DeploymentTerminated, match="another process has taken"):
+            async with edgegap.deployments.adopt(server.request_id):
+                pass
+    assert edgegap.leftovers == ()
+    assert sim.stopped() == set()
+
+
+async def test_a_server_that_was_kept_just_before_it_is_known_to_be_claimed_is_refused(
+    store_url: str,
+) -> None:
+    shared = shared_state(store_url, 600.0)
+    async with journaling(store_url, shared=shared) as (edgegap, sim):
+
+        async def keep() -> None:
+            async with running(edgegap) as server:
+                claim_all(store_url)
+                server.keep()
+
+        with pytest.raises(DeploymentTerminated, match="another process has taken"):
+            await keep()
+        assert sim.stopped() == set()
+
+
+async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> None:
+    shared = shared_state(store_url, 600.0)
+    faults = [Fault("deploy", "late", times=1, seconds=2.0)]
+    async with journaling(store_url, *faults, shared=shared) as (edgegap, sim):
+        task = asyncio.ensure_future(deploy(edgegap))
+        await until(sim.deployed)
+        claim_all(store_url)
+        with pytest.raises(DeploymentTerminated, match="another process has taken"):
+            await task
+        # The process that has claimed it does that.
+        await asyncio.sleep(60)
+        assert sim.stopped() == set()
+
+
+async def test_a_deploy_that_was_claimed_is_not_sent_again(store_url: str) -> None:
+    async with journaling(store_url, Fault("deploy", "hang-before")) as (edgegap, sim):
+        task = asyncio.ensure_future(deploy(edgegap, timeout=None))
+        await until(lambda: sim.arrivals("deploy"))
+        claim_all(store_url)
+        with pytest.raises(DeployOutcomeUnknown, match="another process has taken"):
+            await task
+        assert sim.arrivals("deploy") == 1
+
+
+async def test_after_a_claim_the_session_goes_on_as_another_owner(
+    store_url: str,
+) -> None:
+    async with journaling(store_url) as (edgegap, sim):
+        async with running(edgegap):
+            (old,) = claim_all(store_url)
+            async with running(edgegap) as second:
+                await until(lambda: len(owners_of(store_url).owners) == 2)
+                await until(
+                    lambda: (
+                        second.request_id
+                        in {it.request_id for it in entries_of(store_url)}
+                    )
+                )
+                assert old in owners_of(store_url).owners
+            assert sim.stopped() == {second.request_id}
+        accepted = await deploy(edgegap)
+    assert forgotten(sim, [accepted.request_id, sim.deployed()[0]]) == set()
+
+
+async def test_outcomes_that_were_claimed_are_errors(store_url: str) -> None:
+    from edgegap_async import DeployRequest
+
+    requests = [DeployRequest("game", "1", users=["203.0.113.7"])] * 3
+    async with journaling(store_url) as (edgegap, sim):
+        async with edgegap.deployments.deploy_many(requests) as outcomes:
+            first = await anext(outcomes)
+            assert first.deployment
+            await until(lambda: len(entries_of(store_url)) == 3)
+            claim_all(store_url)
+            await until(lambda: len(owners_of(store_url).owners) >= 1)
+            await asyncio.to_thread(time.sleep, 0.5)
+            rest = [it async for it in outcomes]
+        assert [type(it.error) for it in rest] == [DeploymentTerminated] * 2
+        assert sim.stopped() == set()
