@@ -304,7 +304,7 @@ def answered_lately(sim: Simulator, request_id: str, processes: list[Process]) -
 def not_quarantined(store: str) -> int:
     opened = make_store(SharedState(store, key=KEY), KEY)
     journal = journal_store(opened, KEY)
-    owners = journal.owners()
+    owners = journal.owners()[0]
     entries = [
         decode(data)
         for name in (owners.owners if owners else ())

@@ -281,11 +281,14 @@ def _token(given: object) -> str:
     token = os.environ.get(TOKEN_VARIABLE) if given is None else given
     if token is None:
         fail("token", f"is missing: give one, or set {TOKEN_VARIABLE}")
-    bare: object = token
-    if isinstance(token, str):
-        word, _, rest = token.strip().partition(" ")
-        bare = rest if rest and word.lower() == "token" else token
+    bare: object = bare_token(token) if isinstance(token, str) else token
     return token_text(TOKEN_VARIABLE if given is None else "token", bare)
+
+
+def bare_token(token: str) -> str:
+    """A token without the word `token` before it."""
+    word, _, rest = token.strip().partition(" ")
+    return rest if rest and word.lower() == "token" else token.strip()
 
 
 def _network(url: str, trust_env: bool, http: object) -> Network:

@@ -47,6 +47,7 @@ LAYERS = [
     ("_shared.owners",),
     ("_shared.journal_store",),
     ("_shared.entries", "_shared.ownership", "_shared.stores"),
+    ("_shared.listing",),
     (
         "_transport.deadlines",
         "_transport.error_body",
@@ -338,12 +339,25 @@ def test_imports_load_no_dependency_before_it_is_needed() -> None:
         "rich",
         "click",
         "pytest",
+        "sqlite3",
+        "redis",
     }
     assert not loaded_by("from edgegap_async import WebhookReceiver") & {
         "aiohttp",
         "yarl",
         "aiolimiter",
     }
+
+
+def test_a_session_without_shared_state_loads_nothing_of_it() -> None:
+    code = (
+        "import sys; from edgegap_async import EdgegapSession; EdgegapSession('made-up');"
+        "print(*[it for it in sys.modules if '_shared' in it or '.journal' in it])"
+    )
+    run = subprocess.run(  # noqa: S603 (our own)
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == []
 
 
 def test_every_module_can_be_imported() -> None:

@@ -11,8 +11,9 @@
 The entries of dead owners stay where they are until their holder has done what is due.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
+from sqlite3 import Connection
 from typing import Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -104,8 +105,8 @@ class JournalStore(Protocol):
         """The entries of an owner, by their names."""
         ...
 
-    def owners(self) -> Owners | None:
-        """The owners, as they were written last."""
+    def owners(self) -> tuple[Owners | None, float]:
+        """The owners, as they were written last, and the time of the store's clock."""
         ...
 
 
@@ -129,11 +130,7 @@ class SQLiteJournal:
     def change(self, change: Change[T]) -> T:
         """Change the owners."""
         with self._store.transaction() as db:
-            found = db.execute(
-                "SELECT document FROM journal_owners WHERE key = ?", (self._key,)
-            ).fetchone()
-            before = decode(found[0].encode() if found else None)
-            owners, changes, result = change(before, self._store.now())
+            owners, changes, result = change(self._owners(db), self._store.now())
             db.execute(
                 "REPLACE INTO journal_owners VALUES (?, ?)",
                 (self._key, encode(owners).decode()),
@@ -191,12 +188,15 @@ class SQLiteJournal:
             )
             return {name: entry.encode() for name, entry in rows}
 
-    def owners(self) -> Owners | None:
-        """The owners, as they were written last."""
+    def owners(self) -> tuple[Owners | None, float]:
+        """The owners, as they were written last, and the time of the store's clock."""
         with self._store.transaction() as db:
-            found = db.execute(
-                "SELECT document FROM journal_owners WHERE key = ?", (self._key,)
-            ).fetchone()
+            return self._owners(db), self._store.now()
+
+    def _owners(self, db: Connection) -> Owners | None:
+        found = db.execute(
+            "SELECT document FROM journal_owners WHERE key = ?", (self._key,)
+        ).fetchone()
         return decode(found[0].encode() if found else None)
 
 
@@ -257,9 +257,8 @@ class RedisJournal:
         """Change the owners."""
         seen = self._store.run(LOOK, [self._document], [])
         for _ in range(MOST_TRIES):
-            version, document, seconds, micros = seen
-            clock = int(seconds) + int(micros) / 1e6
-            owners, changes, result = change(decode(document), clock)
+            version, document, *time = seen
+            owners, changes, result = change(decode(document), _seconds(time))
             epochs = [*changes.claimed.items(), *changes.emptied.items()]
             seen = self._store.run(
                 COMMIT,
@@ -293,9 +292,15 @@ class RedisJournal:
         found: dict[str, bytes] = dict(zip(names, parts[1::2], strict=True))
         return {name: found[name] for name in names if name not in _NO_ENTRIES}
 
-    def owners(self) -> Owners | None:
-        """The owners, as they were written last."""
-        return decode(self._store.run(LOOK, [self._document], [])[1])
+    def owners(self) -> tuple[Owners | None, float]:
+        """The owners, as they were written last, and the time of the store's clock."""
+        _, document, *time = self._store.run(LOOK, [self._document], [])
+        return decode(document), _seconds(time)
 
     def _entries_of(self, owner: str) -> str:
         return self._store.name("journal", owner)
+
+
+def _seconds(time: Sequence[bytes]) -> float:
+    """The reply of TIME."""
+    return int(time[0]) + int(time[1]) / 1e6

@@ -3,6 +3,7 @@
 import click
 
 from .._version import __version__
+from .journal import journal
 from .launch import launch
 from .reap import reap
 from .simulate import simulate
@@ -14,6 +15,7 @@ def program() -> None:
     """Launch game servers on Edgegap, within the documented limits."""
 
 
+program.add_command(journal)
 program.add_command(launch)
 program.add_command(reap)
 program.add_command(simulate)

@@ -35,7 +35,7 @@ def journal_at(url: str) -> Iterator[JournalStore]:
 
 def owners_of(url: str) -> Owners:
     with journal_at(url) as journal:
-        found = journal.owners()
+        found = journal.owners()[0]
     assert found, "there is no journal"
     return found
 
@@ -43,7 +43,7 @@ def owners_of(url: str) -> Owners:
 def entries_of(url: str) -> list[Entry]:
     """All entries, whoever has them, but for tags that are only checked once more."""
     with journal_at(url) as journal:
-        owners = journal.owners()
+        owners = journal.owners()[0]
         found = [
             decode(data)
             for name in (owners.owners if owners else ())

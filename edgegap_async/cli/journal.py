@@ -1,0 +1,76 @@
+"""`journal`: lists what the processes of an organization are responsible for."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+
+import click
+import msgspec
+
+from .._shared.config import SharedState
+from .._shared.listing import Listing, open_entries
+from .._shared.store import StoreError
+from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
+from .lines import echo_json
+
+
+@click.command(short_help="List what a journal has open, and whose it is.")
+@click.option(
+    "--shared",
+    "url",
+    envvar="EDGEGAP_SHARED_URL",
+    required=True,
+    metavar="URL",
+    help="The URL that the sessions have: sqlite:////absolute/path or redis://host/0. "
+    "Other users of the machine see the arguments of a program: if it has a password, "
+    "set EDGEGAP_SHARED_URL instead.",
+)
+@click.option(
+    "--key",
+    help="The key that the sessions have; without it, the one of the token in "
+    f"{TOKEN_VARIABLE}, at {BASE_URL_VARIABLE} or Edgegap's own.",
+)
+def journal(url: str, key: str | None) -> None:
+    """List the deploys, servers and tags that processes are responsible for.
+
+    Each entry is printed as one JSON line on standard output, the oldest first. `owner`
+    is alive, dead (nobody has taken it over so far), closed, or claimed by another
+    process; `lease_left` has the seconds until it may be taken over. A summary goes to
+    standard error. Nothing is changed.
+
+    Exit code: 0, success; 1, the store can't be read; 2, wrong arguments.
+    """
+    try:
+        shared = SharedState(url, key=key)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    token = os.environ.get(TOKEN_VARIABLE)
+    if shared.key is None and not token:
+        raise click.UsageError(f"give --key, or set {TOKEN_VARIABLE}")
+    base_url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    try:
+        listing = open_entries(
+            shared, shared.key_for(base_url, bare_token(token or ""))
+        )
+    except (StoreError, ValueError, ModuleNotFoundError) as error:
+        raise click.ClickException(str(error)) from None
+    for entry in listing.entries:
+        echo_json(msgspec.json.encode(entry).decode())
+    click.echo(_summary(listing), err=True)
+
+
+def _summary(listing: Listing) -> str:
+    entries = listing.entries
+    processes = {(it.host, it.pid): it.owner for it in entries}
+    parts = [
+        f"open: {len(entries)}{_counts(it.state for it in entries)}",
+        f"processes: {len(processes)}{_counts(processes.values())}",
+    ]
+    if listing.unreadable:
+        parts.append(f"of a newer version: {listing.unreadable}")
+    return "; ".join(parts)
+
+
+def _counts(words: Iterable[str]) -> str:
+    counts = [f"{count} {word}" for word, count in Counter(words).items()]
+    return f" ({', '.join(counts)})" if counts else ""
