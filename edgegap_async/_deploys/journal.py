@@ -79,6 +79,8 @@ class Journal:
         self._waiters: list[asyncio.Future[StoreError | None]] = []
         # The names of the entries that the store certainly has.
         self._confirmed: set[str] = set()
+        # What the write under way removes.
+        self._removing: dict[str, Source] = {}
         # Why the last write has failed.
         self._failing: StoreError | None = None
         # The dead owners for which this session does what is due.
@@ -144,28 +146,24 @@ class Journal:
             _notify(waiters, None)
             self._release_taken()
             return
-        self._writing = True
+        self._writing, self._removing = True, removes
         ownership = self._ownership
         write = self._loop.run_in_executor(
             self._thread, ownership.save, puts, list(removes)
         )
-        write.add_done_callback(
-            partial(self._written, ownership, waiters, {*puts}, removes)
-        )
+        write.add_done_callback(partial(self._written, ownership, waiters, {*puts}))
 
     def _written(
         self,
         ownership: Ownership,
         waiters: list[asyncio.Future[StoreError | None]],
         puts: set[str],
-        removes: dict[str, Source],
         write: asyncio.Future[bool],
     ) -> None:
-        self._writing = False
         error = None if write.cancelled() else write.exception()
         if ownership is not self._ownership or (error is None and not write.result()):
             # Nothing of it is stored, so all is written again by a new owner.
-            self._disown(ownership, removes)
+            self._disown(ownership)
             self._waiters += waiters
         elif error is None:
             if self._failing:
@@ -173,13 +171,14 @@ class Journal:
                 self._recovered()
             else:
                 self._confirmed |= puts
-                self._confirmed -= {*removes}
+                self._confirmed -= self._removing.keys()
             _notify(waiters, None)
             self._release_taken()
         else:
             problem = error if isinstance(error, StoreError) else _crashed(error)
             self._failed(problem)
             _notify(waiters, problem)
+        self._writing, self._removing = False, {}
         if self._waiters or self._open.has_changes:
             self._schedule()
 
@@ -290,7 +289,7 @@ class Journal:
         if self._over:
             return
         if claimed is None:
-            self._disown(ownership, {})
+            self._disown(ownership)
             self._schedule()
             return
         if self._failing:
@@ -307,17 +306,15 @@ class Journal:
             release = self._thread.submit(self._ownership.release, names)
             release.add_done_callback(_log_failure)
 
-    def _disown(self, ownership: Ownership, removes: dict[str, Source]) -> None:
-        """Another process has claimed all entries that are stored.
-
-        Args:
-            removes: those that should have been removed.
-        """
-        lost = [removes[name] for name in self._confirmed & removes.keys()]
-        if ownership is self._ownership:
-            self._ownership = self._new_ownership()
-            lost += self._open.lose(self._confirmed)
-            self._confirmed = set()
+    def _disown(self, ownership: Ownership) -> None:
+        """Another process has claimed all entries that are stored."""
+        if ownership is not self._ownership:
+            return
+        self._ownership = self._new_ownership()
+        removing = self._removing
+        lost = [removing[name] for name in self._confirmed & removing.keys()]
+        lost += self._open.lose(self._confirmed)
+        self._confirmed = set()
         if not lost:
             return
         log.warning(
