@@ -17,12 +17,13 @@ from msgspec import Struct
 
 from .store import CONNECT, ROUND_TRIP, StoreError
 
+NO_PERMISSION = "the user has no permission for EVALSHA and EVAL, for a command in a script, or for these keys"
 # By the names of redis-py's classes, the most special first.
 REASONS = {
     "AuthenticationError": "the user or the password is wrong, or missing",
     "AuthenticationWrongNumberOfArgsError": "the user or the password is wrong",
-    "NoPermissionError": "the user has no permission for EVALSHA and EVAL, or for these keys",
-    "AuthorizationError": "the user has no permission for EVALSHA and EVAL, or for these keys",
+    "NoPermissionError": NO_PERMISSION,
+    "AuthorizationError": NO_PERMISSION,
     "ReadOnlyError": "it is a replica that can't be written to",
     "MovedError": "it is a cluster: use client= with a client for clusters",
     "OutOfMemoryError": "it is out of memory",
@@ -31,10 +32,13 @@ REASONS = {
     "InvalidResponse": "it does not speak the protocol of Redis: check the port",
     "TimeoutError": f"no answer within {ROUND_TRIP:g} s",
 }
-# The starts of errors that a server answers with, for clients that don't know them.
+# Parts of errors that a server answers with.
 ANSWERS = {
     "OOM": REASONS["OutOfMemoryError"],
-    "NOPERM": REASONS["NoPermissionError"],
+    "NOPERM": NO_PERMISSION,
+    "ACL failure": NO_PERMISSION,
+    "user executing the script": NO_PERMISSION,
+    "not allowed from script": "it does not allow a command in a script, such as TIME",
     "NOAUTH": REASONS["AuthenticationError"],
     "WRONGPASS": REASONS["AuthenticationError"],
     "READONLY": REASONS["ReadOnlyError"],
@@ -144,7 +148,7 @@ def _reason(error: Exception) -> str:
             return why
     if "ResponseError" in names:
         text = str(error)
-        found = (why for start, why in ANSWERS.items() if text.startswith(start))
+        found = (why for part, why in ANSWERS.items() if part in text)
         return next(found, f"it has answered an error ({text.partition(' ')[0]})")
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
