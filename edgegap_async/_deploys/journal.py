@@ -36,6 +36,7 @@ from ..errors import DeployOutcomeUnknown, JournalUnavailable
 from .open_entries import OpenEntries, Source
 from .search_tags import SearchedTag
 from .state import DeployRecord, Event
+from .take_over import take_over
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds that a deploy waits for the journal, before it is sent and before it is handed
@@ -59,6 +60,9 @@ class Journal:
         ValueError: the file is on a network file system.
         ModuleNotFoundError: redis-py is not installed.
     """
+
+    # Imported with the journal, as the files of a program may be replaced while it runs.
+    take_over = staticmethod(take_over)
 
     def __init__(
         self, shared: SharedState, key: str, *, required: bool, sending: float
@@ -295,7 +299,13 @@ class Journal:
         if self._failing:
             # What could not be written is written now.
             self._schedule()
-        self._taken += [each.name for each in claimed if self._take_over(each)]
+        for each in claimed:
+            try:
+                if self._take_over(each):
+                    self._taken.append(each.name)
+            except Exception:
+                # It is claimed again once this session is closed.
+                log.exception("taking over from process %d failed", each.pid)
         if claimed:
             self._schedule()
 

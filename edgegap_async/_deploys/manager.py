@@ -316,12 +316,10 @@ class DeployManager:
 
     def _take_over(self, claimed: "Claimed") -> bool:
         """Do what is due for a dead process. Returns False if this session is closed."""
-        if self._callers.closed:
+        if self._journal is None or self._callers.closed:
             return False
-        from .take_over import take_over
-
         _, search = self._enter()
-        take_over(claimed, search, self._observe, self._stop_new)
+        self._journal.take_over(claimed, search, self._observe, self._stop_new)
         return True
 
     def _warn_of_local_player(self, body: DeployRequest) -> None:

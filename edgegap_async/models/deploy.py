@@ -273,7 +273,9 @@ class DeployRequest(PlainData, frozen=True, omit_defaults=True):
             force_setattr(
                 self,
                 "tags",
-                tuple(tag_name("tags: each", tag) for tag in sequence("tags", self.tags)),
+                tuple(
+                    tag_name("tags: each", tag) for tag in sequence("tags", self.tags)
+                ),
             )
         if self.require_cached_locations is not None:
             cached = flag("require_cached_locations", self.require_cached_locations)
