@@ -365,9 +365,9 @@ class DeployManager:
     def _done(self, task: asyncio.Task[DeploymentAccepted]) -> None:
         pending = self._pending.pop(task)
         self.router.over(pending.nonce)
-        if not pending.left or task.cancelled():
-            return
-        if (error := task.exception()) and not isinstance(error, Withdrawn):
+        # The caller may get another error instead.
+        error = None if task.cancelled() else task.exception()
+        if pending.left and error and not isinstance(error, Withdrawn):
             log.warning(
                 "deploy failed after its caller was cancelled or timed out: %s", error
             )

@@ -63,7 +63,7 @@ class Ownership:
         # As the store has them, or should have them.
         self._entries: dict[str, bytes] = {}
         self._version = 0
-        # The last write may have failed.
+        # The last write has failed, or may have.
         self._unsure = False
         # The store knows this owner.
         self._known = False
@@ -90,10 +90,12 @@ class Ownership:
         self._entries.update(puts)
         for name in removes:
             self._entries.pop(name, None)
+        # Whatever fails from here on, the next write has all entries.
+        whole, self._unsure = self._unsure, True
         if not (self._known or self._renew()):
             return False
         outcome = Written.OTHER_VERSION
-        if not self._unsure:
+        if not whole:
             outcome = self._write(before, puts, removes)
         if outcome is Written.OTHER_VERSION:
             if not self._renew():
@@ -112,7 +114,6 @@ class Ownership:
         whole: bool = False,
     ) -> Written:
         self._version += 1
-        self._unsure = True
         return self._store.write(
             Write(
                 self.name,

@@ -4,10 +4,7 @@ else.
 
 import asyncio
 import logging
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from support.journals import (
     entries_of,
     journal_at,
     journaling,
+    locked,
     owners_of,
     shared_state,
     until,
@@ -229,18 +227,6 @@ def test_a_session_that_nobody_closes_leaves_its_entries_too(store_url: str) -> 
         assert time.monotonic() < end
         time.sleep(0.01)
     assert [it.state for it in entries_of(store_url)] == ["stopping"]
-
-
-@contextmanager
-def locked(url: str) -> Iterator[None]:
-    """Nobody can write to a SQLite file within the block."""
-    db = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        db.close()
 
 
 @pytest.fixture

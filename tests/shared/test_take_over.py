@@ -1,14 +1,19 @@
 """What a dead process was responsible for is found and stopped, and nothing else is."""
 
 import asyncio
+import gc
 import time
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from support.journals import (
+    LEASE,
     entries_of,
     journal_at,
     journaling,
     leave_dead,
+    locked,
     owners_of,
     shared_state,
     until,
@@ -19,7 +24,7 @@ from edgegap_async import EdgegapSession
 from edgegap_async._shared.entries import Entry, encode
 from edgegap_async._shared.journal_store import Changes
 from edgegap_async._shared.owners import Owners
-from edgegap_async._shared.ownership import Ownership
+from edgegap_async._shared.ownership import Claimed, Ownership
 from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
 from edgegap_async.simulator import Fault, Simulator
 
@@ -82,6 +87,22 @@ async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> No
             assert sim.stopped() == set()
             await asyncio.sleep(15)
             assert sim.stopped() == {late}
+
+
+async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
+    store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        await started(sim, 2)
+        name = leave_dead(store_url, Entry("pending", NOW, "once-a"), sending=30.0)
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            await asyncio.sleep(25)
+            assert [it.state for it in entries_of(store_url)] == ["pending"]
+            await asyncio.sleep(15)
+            await until(
+                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"]
+            )
 
 
 async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
@@ -258,7 +279,9 @@ async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> No
         assert sim.stopped() == set()
 
 
-async def test_a_deploy_that_was_claimed_is_not_sent_again(store_url: str) -> None:
+async def test_a_deploy_that_was_claimed_is_not_sent_again(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with journaling(store_url, Fault("deploy", "hang-before")) as (edgegap, sim):
         task = asyncio.ensure_future(deploy(edgegap, timeout=None))
         await until(lambda: sim.arrivals("deploy"))
@@ -266,6 +289,8 @@ async def test_a_deploy_that_was_claimed_is_not_sent_again(store_url: str) -> No
         with pytest.raises(DeployOutcomeUnknown, match="another process has taken"):
             await task
         assert sim.arrivals("deploy") == 1
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_after_a_claim_the_session_goes_on_as_another_owner(
@@ -303,3 +328,78 @@ async def test_outcomes_that_were_claimed_are_errors(store_url: str) -> None:
             rest = [it async for it in outcomes]
         assert [type(it.error) for it in rest] == [DeploymentTerminated] * 2
         assert sim.stopped() == set()
+
+
+# What a process may hand out while nobody knows whether its entries were claimed.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("back", [True, False])
+async def test_after_its_lease_a_server_is_handed_out_only_once_the_store_has_confirmed_it(
+    back: bool, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'edgegap.db'}"
+    faults = [Fault("deploy", "hang-after", times=1)]
+    async with journaling(url, *faults, attempt_timeout=30.0) as (edgegap, sim):
+        call = asyncio.ensure_future(deploy(edgegap, timeout=8.0))
+        await until(lambda: sim.deployed())
+        assert entries_of(url)
+        with locked(url):
+            # Its lease ends meanwhile, in real time.
+            await until(lambda: edgegap._deploys._journal.is_over)  # type: ignore[union-attr]
+            await asyncio.sleep(4)
+            assert not call.done()
+            if not back:
+                with pytest.raises(DeployOutcomeUnknown, match="can't be reached"):
+                    await call
+        if back:
+            accepted = await call
+            assert {accepted.request_id} == {*sim.deployed()}
+            assert sim.stopped() == set()
+        else:
+            await until(lambda: sim.stopped() == {*sim.deployed()})
+
+
+def claim_dead(url: str) -> list[Claimed]:
+    """Claim what dead processes have left, once there is something."""
+    with journal_at(url) as journal:
+        other = Ownership(journal, LEASE, 0.0)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            if claimed := other.beat():
+                return claimed
+            time.sleep(0.1)
+    return []
+
+
+@pytest.mark.slow
+async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edgegap_async._deploys.journal.LONGEST_BLOCK", 0.3)
+    async with journaling(store_url) as (edgegap, sim):
+        async with running(edgegap) as server:
+            await until(lambda: entries_of(store_url))
+            # The loop of the session is blocked meanwhile.
+            (claimed,) = claim_dead(store_url)
+            assert server.request_id.encode() in claimed.entries[0]
+            await until(lambda: "another process has taken over" in caplog.text)
+        assert sim.stopped() == set()
+
+
+@pytest.mark.slow
+async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
+    store_url: str,
+) -> None:
+    async with (
+        journaling(store_url) as (edgegap, sim),
+        session_of(sim, store_url),
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(50):
+            await stack.enter_async_context(running(edgegap))
+        # In the clock of the session, and in that of the store.
+        await asyncio.sleep(300)
+        await asyncio.to_thread(time.sleep, 3.5)
+        assert sim.stopped() == set()
+        assert len([it for it in entries_of(store_url) if it.state == "held"]) == 50

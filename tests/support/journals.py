@@ -1,6 +1,7 @@
 """Helpers of the tests of the journal: what a store holds, and owners that are dead."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -85,3 +86,15 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         await asyncio.to_thread(time.sleep, 0.01)
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Nobody can write to a SQLite file within the block."""
+    db = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.close()
