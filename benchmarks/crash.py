@@ -14,7 +14,7 @@ window and 10 s,
 Each must be 0. A server that was handed over within the last moments before a SIGKILL may
 be of either kind: nobody can tell whether its caller had it.
 
-    python benchmarks/crash.py sqlite|valkey [--runs 10] [--scenario kill|stop|flush|all]
+    python benchmarks/crash.py sqlite|valkey|none [--runs 10] [--scenario kill|stop|flush|all]
 """
 
 import argparse
@@ -120,7 +120,7 @@ async def work(url: str, store: str, matches: int, rate: float) -> None:
             base_url=url,
             limits=Limits(share=1 / PROCESSES),
             attempt_timeout=WINDOW / 2,
-            shared=SharedState(store, key=KEY, owner_lease=LEASE),
+            shared=SharedState(store, key=KEY, owner_lease=LEASE) if store else None,
         ) as edgegap,
         asyncio.TaskGroup() as group,
     ):
@@ -302,6 +302,8 @@ def answered_lately(sim: Simulator, request_id: str, processes: list[Process]) -
 
 
 def not_quarantined(store: str) -> int:
+    if not store:
+        return 0
     opened = make_store(SharedState(store, key=KEY), KEY)
     journal = journal_store(opened, KEY)
     owners = journal.owners()[0]
@@ -321,7 +323,8 @@ async def opened(engine: str) -> AsyncIterator[tuple[str, Valkey | None]]:
         tempfile.TemporaryDirectory() as folder,
         valkey() if engine == "valkey" else nullcontext() as server,
     ):
-        yield (server.url if server else f"sqlite:///{folder}/edgegap.db"), server
+        url = server.url if server else f"sqlite:///{folder}/edgegap.db"
+        yield ("" if engine == "none" else url), server
 
 
 async def measure(options: argparse.Namespace) -> int:
@@ -349,7 +352,7 @@ def main() -> int:
         asyncio.run(work(url, store, int(matches), float(rate)))
         return 0
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("engine", choices=["sqlite", "valkey"])
+    parser.add_argument("engine", choices=["sqlite", "valkey", "none"])
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--matches", type=int, default=400)
     parser.add_argument("--rate", type=float, default=30.0, help="matches per second")

@@ -145,23 +145,26 @@ class Journal:
         if self._over or self._loop is None:
             return
         waiters, self._waiters = self._waiters, []
+        taken, self._taken = self._taken, []
         puts, removes = self._open.delta()
         if not (puts or removes or self._failing):
             _notify(waiters, None)
-            self._release_taken()
+            self._release(taken)
             return
         self._writing, self._removing = True, removes
         ownership = self._ownership
         write = self._loop.run_in_executor(
             self._thread, ownership.save, puts, list(removes)
         )
-        write.add_done_callback(partial(self._written, ownership, waiters, {*puts}))
+        done = partial(self._written, ownership, waiters, {*puts}, taken)
+        write.add_done_callback(done)
 
     def _written(
         self,
         ownership: Ownership,
         waiters: list[asyncio.Future[StoreError | None]],
         puts: set[str],
+        taken: list[str],
         write: asyncio.Future[bool],
     ) -> None:
         error = None if write.cancelled() else write.exception()
@@ -177,8 +180,9 @@ class Journal:
                 self._confirmed |= puts
                 self._confirmed -= self._removing.keys()
             _notify(waiters, None)
-            self._release_taken()
+            self._release(taken)
         else:
+            self._taken += taken
             problem = error if isinstance(error, StoreError) else _crashed(error)
             self._failed(problem)
             _notify(waiters, problem)
@@ -203,6 +207,8 @@ class Journal:
 
     async def _saved(self, timeout: float) -> StoreError | None:
         """Wait until all changes so far are written. Returns why they are not."""
+        if self._over:
+            return None
         waiter: asyncio.Future[StoreError | None]
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -309,11 +315,10 @@ class Journal:
         if claimed:
             self._schedule()
 
-    def _release_taken(self) -> None:
-        """There are entries of our own for all that was claimed."""
-        names, self._taken = self._taken, []
-        if names:
-            release = self._thread.submit(self._ownership.release, names)
+    def _release(self, taken: list[str]) -> None:
+        """There are entries of our own for all that these dead owners have left."""
+        if taken and not self._over:
+            release = self._thread.submit(self._ownership.release, taken)
             release.add_done_callback(_log_failure)
 
     def _disown(self, ownership: Ownership) -> None:
