@@ -36,9 +36,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.stores import Valkey, valkey
 
 from edgegap_async import DeployRequest, EdgegapSession, Limits, SharedState
-from edgegap_async._shared.entries import decode
-from edgegap_async._shared.journal_store import journal_store
-from edgegap_async._shared.stores import make_store
+from edgegap_async._shared.listing import OpenEntry
+from edgegap_async._shared.listing import open_entries as listing_of
 from edgegap_async.errors import EdgegapError
 from edgegap_async.simulator import Fault, Simulator
 
@@ -240,18 +239,30 @@ async def run(
             # A process that starts claims nobody before one lease is over.
             await asyncio.sleep(1.0)
         await asyncio.sleep(LEASE + WINDOW + MARGIN)
-        found = judge(sim, processes)
+        found = judge(sim, processes, open_entries(store))
         for process in processes:
             if process.killed_at is None:
                 process.process.terminate()
             await process.process.wait()
             assert process.reading
             await process.reading
-    found.journal = not_quarantined(store)
+        # The living ones have closed, so what runs now was handed out.
+        closed = judge(sim, processes, [])
+        found.forgotten |= closed.forgotten
+        found.wrong |= closed.wrong
+        found.about += [it for it in closed.about if it not in found.about]
+    quiet = ("quarantine", "checked")
+    found.journal = sum(1 for it in open_entries(store) if it.state not in quiet)
     return found
 
 
-def judge(sim: Simulator, processes: list[Process]) -> Found:
+def judge(sim: Simulator, processes: list[Process], opened: list[OpenEntry]) -> Found:
+    """Compare the servers with what the processes have said.
+
+    Args:
+        opened: what is in the journal: a living process may have a deploy on its way, or
+            a stop.
+    """
     stopped, running = sim.stopped(), sim.running() - sim.stopped()
     known: set[str] = set()
     kept: set[str] = set()
@@ -260,6 +271,10 @@ def judge(sim: Simulator, processes: list[Process]) -> Found:
         known |= process.handed.keys()
         kept |= process.handed.keys()
         if process.killed_at is None:
+            mine = [it for it in opened if it.pid == process.process.pid]
+            known |= {it.request_id for it in mine if it.request_id}
+            tags = {it.tag for it in mine}
+            known |= {it for it in running if not tags.isdisjoint(sim.tags_of(it))}
             known |= process.held.keys() | process.taken.keys()
             kept |= process.held.keys()
             continue
@@ -301,20 +316,12 @@ def answered_lately(sim: Simulator, request_id: str, processes: list[Process]) -
     )
 
 
-def not_quarantined(store: str) -> int:
+def open_entries(store: str) -> list[OpenEntry]:
     if not store:
-        return 0
-    opened = make_store(SharedState(store, key=KEY), KEY)
-    journal = journal_store(opened, KEY)
-    owners = journal.owners()[0]
-    entries = [
-        decode(data)
-        for name in (owners.owners if owners else ())
-        for data in journal.entries(name).values()
-    ]
-    opened.close()
-    quiet = ("quarantine", "checked")
-    return sum(1 for entry in entries if entry is None or entry.state not in quiet)
+        return []
+    listing = listing_of(SharedState(store, key=KEY), KEY)
+    assert not listing.unreadable
+    return list(listing.entries)
 
 
 @asynccontextmanager

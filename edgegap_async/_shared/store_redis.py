@@ -119,6 +119,7 @@ def client_of(url: str) -> Callable[[], Any]:
     try:
         from redis import Redis
         from redis.backoff import NoBackoff
+        from redis.exceptions import ConnectionError as ConnectionFailed
         from redis.retry import Retry
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
@@ -131,7 +132,8 @@ def client_of(url: str) -> Callable[[], Any]:
         url,
         socket_timeout=ROUND_TRIP,
         socket_connect_timeout=CONNECT,
-        retry=Retry(NoBackoff(), 0),
+        # A connection that was idle may have been closed meanwhile.
+        retry=Retry(NoBackoff(), 1, (ConnectionFailed,)),
         # It connects in fewer round trips than protocol 3.
         protocol=2,
     )

@@ -231,6 +231,16 @@ def test_a_script_is_known_after_its_first_call(valkey_server: Valkey) -> None:
     store.close()
 
 
+def test_a_connection_that_was_closed_while_it_was_idle_is_replaced(
+    valkey_server: Valkey,
+) -> None:
+    store = redis(valkey_server.url)
+    for _ in range(3):
+        assert store.run(ECHO, ["k"], ["x"])
+        assert valkey_server.command("CLIENT", "KILL", "TYPE", "normal") >= 1
+    store.close()
+
+
 def test_a_client_of_the_users_own_may_decode_texts(valkey_server: Valkey) -> None:
     def make() -> Any:
         return Redis(unix_socket_path=valkey_server.socket, decode_responses=True)
