@@ -123,6 +123,7 @@ async def work(url: str, store: str, matches: int, rate: float) -> None:
         ) as edgegap,
         asyncio.TaskGroup() as group,
     ):
+        say("ready", "-")
         each = matches // 3
         group.create_task(many(edgegap, each, rate / 3))
         async for number in pauses(matches - each, rate * 2 / 3):
@@ -143,12 +144,15 @@ class Process:
     taken: dict[str, float] = field(default_factory=dict)
     killed_at: float | None = None
     reading: "asyncio.Task[None] | None" = None
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self) -> None:
         assert self.process.stdout
         async for line in self.process.stdout:
             word, request_id = line.decode().split()
-            if word == "released":
+            if word == "ready":
+                self.ready.set()
+            elif word == "released":
                 del self.held[request_id]
             else:
                 getattr(self, word)[request_id] = time.monotonic()
@@ -192,7 +196,7 @@ async def disturb(
     span: float,
 ) -> None:
     """Kill two processes at random moments, or do what the scenario is about."""
-    moments = sorted(random.uniform(0.1 * span, 0.9 * span) for _ in range(2))
+    moments = sorted(random.uniform(0.3 * span, 0.9 * span) for _ in range(2))
     began = time.monotonic()
     victims = random.sample(processes, 2)
     for number, (moment, victim) in enumerate(zip(moments, victims, strict=True)):
@@ -232,12 +236,13 @@ async def run(
             await start(sim.url, store, each, rate / PROCESSES)
             for _ in range(PROCESSES)
         ]
-        await asyncio.sleep(1.0)
+        for process in processes:
+            await process.ready.wait()
         await disturb(scenario, processes, store, server, matches / rate)
         if scenario == "all":
             processes.append(await start(sim.url, store, 0, 1.0))
-            # A process that starts claims nobody before one lease is over.
-            await asyncio.sleep(1.0)
+            # It claims nobody before one lease is over.
+            await processes[-1].ready.wait()
         await asyncio.sleep(LEASE + WINDOW + MARGIN)
         found = judge(sim, processes, open_entries(store))
         for process in processes:

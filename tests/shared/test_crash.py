@@ -32,7 +32,7 @@ def test_processes_that_are_killed_leave_nothing_and_nothing_is_stopped_wrongly(
 
 @pytest.mark.slow
 def test_without_a_journal_the_benchmark_finds_what_was_forgotten() -> None:
-    found = run("none", "--runs", "1", "--matches", "40", "--rate", "20")
+    found = run("none", "--runs", "1", "--matches", "80", "--rate", "20")
     assert found.returncode == 1
     _, servers, forgotten, *_ = map(int, found.stdout.splitlines()[1].split()[:3])
     assert 0 < forgotten < servers
