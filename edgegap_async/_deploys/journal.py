@@ -36,6 +36,7 @@ from ..errors import DeployOutcomeUnknown, JournalUnavailable
 from .open_entries import OpenEntries, Source
 from .search_tags import SearchedTag
 from .state import DeployRecord, Event
+from .tag_search import TagSearch
 from .take_over import take_over
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -60,9 +61,6 @@ class Journal:
         ValueError: the file is on a network file system.
         ModuleNotFoundError: redis-py is not installed.
     """
-
-    # Imported with the journal, as the files of a program may be replaced while it runs.
-    take_over = staticmethod(take_over)
 
     def __init__(
         self, shared: SharedState, key: str, *, required: bool, sending: float
@@ -314,6 +312,25 @@ class Journal:
                 log.exception("taking over from process %d failed", each.pid)
         if claimed:
             self._schedule()
+
+    def take_over(
+        self,
+        claimed: Claimed,
+        search: TagSearch,
+        stop: Callable[[DeployRecord], object],
+    ) -> None:
+        """Do what is due for a dead process.
+
+        Args:
+            stop: stops the server of a record that is STOPPING.
+        """
+        # Imported with the journal: the files of a program may change while it runs.
+        take_over(claimed, search, self.observe, stop)
+
+    def observe(self, record: DeployRecord) -> None:
+        """Follow a record from now on."""
+        record.observer = self.changed
+        self.changed(record)
 
     def _release(self, taken: list[str]) -> None:
         """There are entries of our own for all that these dead owners have left."""

@@ -261,8 +261,7 @@ class DeployManager:
     def _observe(self, record: DeployRecord) -> None:
         """Report the changes of a record to the journal, from now on."""
         if self._journal:
-            record.observer = self._journal.changed
-            self._journal.changed(record)
+            self._journal.observe(record)
 
     async def _settle_new(
         self, journal: "Journal", record: DeployRecord, deadline: Deadline
@@ -319,7 +318,7 @@ class DeployManager:
         if self._journal is None or self._callers.closed:
             return False
         _, search = self._enter()
-        self._journal.take_over(claimed, search, self._observe, self._stop_new)
+        self._journal.take_over(claimed, search, self._stop_new)
         return True
 
     def _warn_of_local_player(self, body: DeployRequest) -> None:

@@ -84,6 +84,7 @@ def test_a_transaction_that_fails_changes_nothing(
     assert numbers(sqlite) == [1, 3]
 
 
+@pytest.mark.slow
 def test_processes_wait_for_the_lock(path: str, sqlite: SQLiteStore) -> None:
     put(sqlite, 0)
     code = (

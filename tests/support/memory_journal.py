@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from edgegap_async._shared.journal_store import Change, Write, Written
 from edgegap_async._shared.owners import Owners, decode, encode
-
 from edgegap_async._shared.store import StoreError
 
 T = TypeVar("T")
