@@ -30,7 +30,7 @@ from .._shared.owners import RENEWALS
 from .._shared.ownership import Claimed, Ownership
 from .._shared.store import ROUND_TRIP, StoreError
 from .._shared.stores import STORES, Store, make_store
-from .._shared.thread import StoreThread
+from .._shared.thread import Repetition, StoreThread
 from .._transport.deadlines import Deadline, finish, loop_time
 from ..errors import DeployOutcomeUnknown, JournalUnavailable
 from .open_entries import OpenEntries, Source
@@ -70,6 +70,7 @@ class Journal:
         # It says what is wrong before the session is used.
         make_store(shared, key)
         self._thread: StoreThread[Store]
+        self._beats: Repetition[Store]
         self._ownership: Ownership
         self._open: OpenEntries
         self._take_over: Callable[[Claimed], bool] = lambda _: False
@@ -121,7 +122,7 @@ class Journal:
         self._ownership = self._new_ownership()
         self._loop = asyncio.get_running_loop()
         self._alive_at = time.monotonic()
-        self._thread.repeat(self._beat, 0.0)
+        self._beats = self._thread.repeat(self._beat, 0.0)
 
     # What is written.
 
@@ -391,6 +392,8 @@ class Journal:
 
     def _last_write(self) -> Callable[[], None]:
         self._over = True
+        # Nothing in the thread holds the session any longer.
+        self._beats.cancel()
         _notify(self._waiters, None)
         puts, removes = self._open.delta()
         return partial(self._ownership.leave, puts, list(removes))

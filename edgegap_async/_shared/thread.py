@@ -33,6 +33,23 @@ AFTER_CRASH = 5.0
 CLOSE_TIMEOUT = 2 * ROUND_TRIP
 
 
+class Repetition(Generic[S]):
+    """A job that is done again and again.
+
+    Attributes:
+        job: None: not any more.
+    """
+
+    __slots__ = ("job",)
+
+    def __init__(self, job: Repeated[S]) -> None:
+        self.job: Repeated[S] | None = job
+
+    def cancel(self) -> None:
+        """Do it no more. For any thread. A job that is being done is done to its end."""
+        self.job = None
+
+
 class StoreThread(Executor, Generic[S]):
     """A thread and its store. The thread starts with the first job.
 
@@ -50,7 +67,7 @@ class StoreThread(Executor, Generic[S]):
             tuple[Future[Any], Callable[[], object]] | None
         ] = queue.SimpleQueue()
         # When repeated jobs are due, on the monotonic clock.
-        self._repeated: list[tuple[float, int, Repeated[S]]] = []
+        self._repeated: list[tuple[float, int, Repetition[S]]] = []
         self._numbers = count()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -100,14 +117,15 @@ class StoreThread(Executor, Generic[S]):
             raise StoreError(f"shared store: no answer within {timeout:g} s")
         return future.result()
 
-    def repeat(self, job: Repeated[S], delay: float) -> None:
+    def repeat(self, job: Repeated[S], delay: float) -> Repetition[S]:
         """Do a job in `delay` seconds, and as often as it says then."""
+        repetition = Repetition(job)
+        self.submit(self._push, repetition, delay)
+        return repetition
 
-        self.submit(self._push, job, delay)
-
-    def _push(self, job: Repeated[S], delay: float) -> None:
+    def _push(self, repetition: Repetition[S], delay: float) -> None:
         due = time.monotonic() + delay
-        heapq.heappush(self._repeated, (due, next(self._numbers), job))
+        heapq.heappush(self._repeated, (due, next(self._numbers), repetition))
 
     def _run(self) -> None:
         while True:
@@ -128,14 +146,17 @@ class StoreThread(Executor, Generic[S]):
 
     def _do_due(self) -> None:
         while self._repeated and self._repeated[0][0] <= time.monotonic():
-            job = heapq.heappop(self._repeated)[2]
+            repetition = heapq.heappop(self._repeated)[2]
+            job = repetition.job
+            if job is None:
+                continue
             try:
                 delay = job(self.store)
             except Exception:
                 log.exception("shared store: a repeated job has crashed")
                 delay = AFTER_CRASH
             if delay is not None:
-                self._push(job, delay)
+                self._push(repetition, delay)
 
     def close(self) -> None:
         """Close the store once all jobs so far are done. For any thread. Nobody has to

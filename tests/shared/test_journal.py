@@ -3,8 +3,10 @@ else.
 """
 
 import asyncio
+import gc
 import logging
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +380,18 @@ async def test_sessions_with_one_token_have_one_journal(sqlite_url: str) -> None
     assert shared.key_for("https://a", "t") != shared.key_for("https://a", "u")
     assert SharedState(sqlite_url, key="x").key_for("https://a", "t") == "x"
     assert "secret" not in shared.key_for("https://a", "secret")
+
+
+async def test_a_closed_session_is_not_held_while_others_use_the_store(
+    sqlite_url: str,
+) -> None:
+    shared = shared_state(sqlite_url, 3600.0)
+    async with journaling(sqlite_url, shared=shared) as (_, sim):
+        second = EdgegapSession("made-up", base_url=sim.url, shared=shared)
+        async with second:
+            await deploy(second)
+        gone = weakref.ref(second._deploys)
+        del second
+        await asyncio.sleep(100)
+        gc.collect()
+        assert gone() is None

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -113,6 +114,28 @@ async def test_a_repeated_job_ends_when_it_says_so(
     assert isinstance(first, float)
     assert isinstance(third, float)
     assert third - first >= 0.02
+
+
+async def test_a_repeated_job_that_is_cancelled_is_neither_done_nor_kept(
+    thread: StoreThread[Store], store: Store
+) -> None:
+    class Session:
+        def beat(self, it: Store) -> float | None:
+            it.done.append("beat")
+            return None
+
+    session = Session()
+    left = weakref.ref(session)
+    repetition = thread.repeat(session.beat, 0.05)
+    later = thread.repeat(session.beat, 3600.0)
+    await thread.ask(lambda _: None)
+    repetition.cancel()
+    later.cancel()
+    del session
+    assert left() is None
+    await thread.ask(lambda _: time.sleep(0.1))
+    await thread.ask(lambda _: None)
+    assert store.done == []
 
 
 @pytest.mark.real_time
