@@ -88,6 +88,7 @@ ONE_OF_EACH: list[EdgegapError] = [
     ),
     errors.TransportError("cut", request_sent=True),
     errors.TransportError("refused"),
+    errors.JournalUnavailable("the deploy was not sent"),
     UnexpectedAnswer("endpoint", 200, b"\xff<html>", "it is not UTF-8"),
     ResponseTooLarge("endpoint", 200, "more than 1 MiB", "ask for less"),
     DeployOutcomeUnknown("endpoint: cut", tag="once-123456789abcdef"),
