@@ -1,0 +1,185 @@
+"""The shared budget holds, whatever happens between tenants, store and server.
+
+Hypothesis makes things happen (`support/ledger_world.py`). After each of them, the
+server has never counted more than N requests in a second. At the end, all is well again
+for a while: then no token is lost, and each tenant has its fair share.
+"""
+
+from math import ceil, floor, inf
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from support.ledger_world import LEASE, NAME, SETTLE, TIMEOUT, Fault, Tenant, World
+from support.max_min import fair_share
+
+WAITS = st.sampled_from([0.01, 0.1, 0.25, 0.5, 1.0, 1.3, 2.0, 5.0])
+WAYS = st.sampled_from([0.0, 0.04, 0.15, 0.4])
+DELAYS = st.sampled_from([inf, 0.3, 0.9, 2.0, 4.0, 6.0, 15.0])
+MESSAGES = st.sampled_from(Fault._fields)
+# A step of less than a second forward can't be told from time that passes.
+STEPS = st.sampled_from([1.0, 1.3, 3.0, 30.0, 59.0, 3600.0, -0.3, -1.5, -3.0, -3600.0])
+OUTAGES = st.sampled_from([0.5, 2.0, 4.0, 8.0])
+ANY = st.integers(0, 1000)
+# Seconds after which all is as it should be: leases, a whole lease of listening, the
+# fallback and its end, and some beats.
+AT_REST = 2 * LEASE + SETTLE + 5 * TIMEOUT
+
+
+class SharedBudget(RuleBasedStateMachine):
+    """Tenants that share one limit."""
+
+    world: World
+
+    @initialize(
+        rate=st.sampled_from([0.5, 1, 3, 10, 40]),
+        wants=st.lists(st.sampled_from([0, 1, 40]), min_size=1, max_size=4),
+    )
+    def begin(self, rate: float, wants: list[int]) -> None:
+        self.world = World(rate)
+        for want in wants:
+            self.world.join(want)
+        self.world.run(2.0)
+
+    def tenant(self, number: int) -> Tenant:
+        tenants = list(self.world.tenants.values())
+        return tenants[number % len(tenants)]
+
+    @rule(seconds=WAITS)
+    def wait(self, seconds: float) -> None:
+        self.world.run(seconds)
+
+    @rule(number=ANY, want=st.sampled_from([0, 1, 2, 5, 20, 40, 100]))
+    def change_want(self, number: int, want: int) -> None:
+        self.tenant(number).want = want
+
+    @rule(number=ANY, background=st.sampled_from([0, 3, 40]))
+    def change_priority(self, number: int, background: int) -> None:
+        self.tenant(number).background = background
+
+    @rule(number=ANY, up=WAYS, down=st.sampled_from([0.0, 0.1]))
+    def change_network(self, number: int, up: float, down: float) -> None:
+        tenant = self.tenant(number)
+        tenant.up, tenant.down = min(up, 0.15), down
+
+    @rule(number=ANY, gives_up=st.booleans())
+    def give_up_requests(self, number: int, gives_up: bool) -> None:
+        self.tenant(number).gives_up = gives_up
+
+    @rule(number=ANY, way=WAYS)
+    def change_way_to_store(self, number: int, way: float) -> None:
+        self.tenant(number).way = way
+
+    @rule(number=ANY, message=MESSAGES, delay=DELAYS)
+    def lose_or_delay(self, number: int, message: str, delay: float) -> None:
+        self.tenant(number).faults.append(Fault(**{message: delay}))
+
+    @rule(number=ANY)
+    def beat_now(self, number: int) -> None:
+        tenant = self.tenant(number)
+        tenant.due = self.world.now
+        tenant.beat()
+
+    @rule(number=ANY, seconds=OUTAGES)
+    def cut_off(self, number: int, seconds: float) -> None:
+        self.tenant(number).cut_until = self.world.now + seconds
+
+    @rule(number=ANY, seconds=OUTAGES)
+    def pause(self, number: int, seconds: float) -> None:
+        self.tenant(number).paused_until = self.world.now + seconds
+
+    @rule(seconds=OUTAGES)
+    def freeze(self, seconds: float) -> None:
+        self.world.store.frozen_until = self.world.now + seconds
+
+    @rule(seconds=OUTAGES)
+    def lose_store(self, seconds: float) -> None:
+        self.world.store.gone_until = self.world.now + seconds
+
+    @rule()
+    def flush(self) -> None:
+        self.world.store.flush()
+
+    @rule()
+    def evict_inbox(self) -> None:
+        self.world.store.evict_inbox()
+
+    @precondition(
+        lambda self: self.world.store.state and self.world.store.state.tenants
+    )
+    @rule(seconds=STEPS)
+    def step_clock(self, seconds: float) -> None:
+        self.world.store.skew += seconds
+
+    @precondition(lambda self: len(self.world.tenants) < 6)
+    @rule(want=st.sampled_from([0, 1, 40]))
+    def join(self, want: int) -> None:
+        self.world.join(want)
+
+    @precondition(lambda self: len(self.world.tenants) > 1)
+    @rule(number=ANY)
+    def kill(self, number: int) -> None:
+        self.world.kill(self.tenant(number))
+
+    @rule(number=ANY)
+    def leave(self, number: int) -> None:
+        self.tenant(number).leaving = True
+
+    @rule(number=ANY, want=st.sampled_from([1, 40]))
+    def wake(self, number: int, want: int) -> None:
+        tenant = self.tenant(number)
+        tenant.wake()
+        tenant.want = want
+
+    def teardown(self) -> None:
+        world = self.world
+        for tenant in world.tenants.values():
+            tenant.faults, tenant.cut_until, tenant.paused_until = [], -inf, -inf
+            tenant.gives_up, tenant.way, tenant.background = False, 0.0, 0
+            tenant.wake()
+        world.store.frozen_until = world.store.gone_until = -inf
+        world.run(AT_REST + 6 * world.period)
+        state = world.store.state
+        assert state is not None
+        shares = state.shares(NAME)
+        assert sorted(shares) == sorted(world.tenants), "nobody is forgotten"
+        owned = {name: share.owned for name, share in shares.items()}
+        pool = state.limits[NAME].pool
+        assert sum(owned.values()) + len(pool) == world.slots, "no token is lost"
+        assert all(cool <= state.at + 2 * world.period for cool in pool)
+        assert owned == {name: at.owned for name, at in world.tenants.items()}
+        wants = {name: at.want for name, at in world.tenants.items()}
+        for name, fair in fair_share(wants, world.slots).items():
+            # Whoever wants less may have a reserve.
+            assert floor(fair + 1e-6) - 1 <= owned[name], (wants, owned)
+            if wants[name] > fair:
+                assert owned[name] <= ceil(fair - 1e-6) + 1, (wants, owned)
+
+
+def run(examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        SharedBudget,
+        settings=settings(max_examples=examples, stateful_step_count=steps),
+    )
+
+
+def test_the_limit_holds_and_no_token_is_lost() -> None:
+    run(5, 20)
+
+
+@pytest.mark.slow
+def test_the_limit_holds_and_no_token_is_lost_in_longer_runs() -> None:
+    run(150, 50)
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_the_limit_holds_and_no_token_is_lost_in_very_many_runs() -> None:
+    run(2500, 60)
