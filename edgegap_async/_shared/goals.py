@@ -89,7 +89,8 @@ def _count_credits(
     limit.credited_at = now
     hungry: list[Share] = []
     for tenant, share in shares.items():
-        if share.foreground + share.background > min(share.owned, fair[tenant] - TINY):
+        wants = share.foreground + share.background
+        if wants > min(share.owned, max(0.0, fair[tenant] - TINY)):
             share.credit += (fair[tenant] - share.owned) * passed
             hungry.append(share)
         else:

@@ -140,13 +140,19 @@ def _judge(
             limit.measurement = Measurement(
                 since=now, saturated=saturated, refusals=refusals
             )
-            limit.hold_until = max(limit.hold_until, now + MEASURING)
+            _hold(limit, now + MEASURING, now)
             return
     for refusal in refusals:
         verdict = rate.refused(now, refusal.sent, lately, saturated=saturated)
-        limit.hold_until = max(limit.hold_until, now + verdict.hold)
+        _hold(limit, now + verdict.hold, now)
         if not verdict.alone:
-            limit.hold_until = max(limit.hold_until, refusal.retry_at)
+            _hold(limit, refusal.retry_at, now)
+
+
+def _hold(limit: LimitState, until: float, now: float) -> None:
+    # A hold that is over at once is none: calls that wait do not wait for its end.
+    if until > now:
+        limit.hold_until = max(limit.hold_until, until)
 
 
 def _lately(

@@ -93,11 +93,11 @@ def mint(
     """
     missing = pace.slots - _count(limit, shares)
     cool = max(now, hot(limit, shares, now if limit.minted else born))
-    quarter, rate = pace.slots / 4, HEADROOM * pace.rate
+    at_once, rate = max(1.0, pace.slots / 4), HEADROOM * pace.rate
     limit.minted = True
     _add(
         limit,
-        [cool + max(0.0, number - quarter) / rate for number in range(1, missing + 1)],
+        [cool + max(0.0, number - at_once) / rate for number in range(1, missing + 1)],
     )
 
 

@@ -385,7 +385,7 @@ class World:
 
     def __init__(self, rate: float) -> None:
         self.now = 0.0
-        self.rate, self.slots = rate, max(1, int(rate))
+        self.rate, self.slots = float(rate), max(1, int(rate))
         # The server counts the requests of so many seconds.
         self.window = max(1.0, self.slots / rate)
         self.period = self.window + CLOCK_GRAIN
