@@ -78,8 +78,9 @@ class Report(Struct, frozen=True):
         tenant: an ID that no other tenant ever has.
         sequence: the number of the beat, from 1 on.
         lease: how long it may use what it will own, from the sending of this report on.
-        lease_left: how long its present lease still runs. None: it has none, so only
-            the ledger knows what it owns. `keeps` and `given` mean nothing then.
+        lease_left: how long it may still use what it owns now. None: it may not any
+            more, or never might. Only the ledger knows what it owns then, and `keeps`
+            and `given` mean nothing.
         limits: a report of each limit.
         bye: whether it leaves.
     """

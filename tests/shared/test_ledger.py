@@ -80,6 +80,17 @@ def test_tokens_given_in_a_beat_whose_reply_was_lost_count_once() -> None:
     assert ledger.cools == [0.0, 0.0, 0.8]
 
 
+def test_a_grant_that_was_never_received_is_not_taken_for_tokens_given_before() -> None:
+    ledger = Ledger(rate=6)
+    ledger.beat("a", foreground=6)
+    given = {"given": (0.0, 0.0), "all_given": 2}
+    ledger.beat("a", keeps=4, foreground=4, **given)
+    # This reply is lost.
+    assert ledger.beat("a", keeps=4, foreground=6, **given).owned == 6
+    ledger.beat("a", keeps=4, foreground=4, **given)
+    assert ledger.cools == [HOT] * 2
+
+
 def test_if_fewer_tokens_come_back_than_were_given_they_are_the_hottest() -> None:
     ledger = Ledger(rate=4)
     ledger.beat("a", foreground=2)
@@ -91,9 +102,10 @@ def test_a_tenant_without_a_lease_owns_what_the_ledger_knows() -> None:
     ledger = Ledger(rate=4)
     ledger.beat("a", foreground=4)
     # It has lost count in its fallback.
-    assert ledger.beat("a", lease_left=None, foreground=4, keeps=1).owned == 4
-    assert ledger.beat("a", lease_left=3.0, foreground=4, keeps=1).owned == 4
-    assert [cool for cool in ledger.cools if cool < HOT] == []
+    reply = ledger.beat("a", lease_left=None, foreground=4, keeps=1)
+    assert (reply.owned, reply.cools) == (4, ())
+    # With a lease, it would get the others anew.
+    assert len(ledger.beat("a", foreground=4, keeps=1).cools) == 3
 
 
 def test_a_tenant_that_says_it_keeps_more_than_it_owns_is_corrected() -> None:
@@ -360,3 +372,14 @@ def test_without_reports_only_time_passes() -> None:
         assert ledger.fold() == {}
     assert ledger.owned == {}
     assert len(ledger.limit.pool) == 40
+
+
+def test_the_order_in_which_tenants_came_decides_nothing() -> None:
+    for names in (("a", "b", "c"), ("b", "c", "a")):
+        ledger = Ledger(rate=9)
+        wants = {"a": 0, "b": 0, "c": 8}
+        ledger.fold(*[ledger.report(name, foreground=wants[name]) for name in names])
+        replies = ledger.fold(*[ledger.report(n, foreground=wants[n]) for n in names])
+        # One token is left as a reserve.
+        fair = {name: replies[name].limits[NAME].fair for name in "abc"}
+        assert fair == {"a": 1, "b": 0, "c": 8}

@@ -131,6 +131,13 @@ def test_the_peak_of_the_sum_is_forgotten_after_some_seconds() -> None:
     assert max(ledger.limit.peak, ledger.limit.peak_before) == 6
 
 
+def test_after_a_pause_the_peak_is_that_of_the_requests_since() -> None:
+    ledger = with_traffic(20, 20)
+    ledger.pass_time(4.5)
+    ledger.beat("t0", answers=admitted(3), foreground=40)
+    assert max(ledger.limit.peak, ledger.limit.peak_before) == 3
+
+
 def test_a_sporadic_refusal_changes_nothing_but_the_burst() -> None:
     ledger = with_traffic(20, 20, waiting=0.0)
     # Fewer are admitted now than a moment ago, so that no limit is the cause.
@@ -152,13 +159,15 @@ def test_retry_after_holds_all_tenants_if_there_is_a_limit() -> None:
 
 
 def test_a_refusal_that_is_reported_again_counts_once() -> None:
-    ledger = with_traffic(10, 10, waiting=0.0)
-    answers = refused(1, 10, waiting=0.0)
-    ledger.beat("t0", answers=answers, foreground=10)
-    seen = ledger.limit.refusals
-    ledger.pass_time(1.0)
-    ledger.beat("t0", answers=answers, foreground=10)
-    assert ledger.limit.refusals == seen
+    ledger = with_traffic(10, 10)
+    ledger.beat("t0", answers=refused(1, 10), foreground=10)
+    for _ in range(3):
+        ledger.pass_time(1.0)
+        before = ledger.limit.refusals.evidence
+        answers = refused(2, 10)
+        ledger.beat("t0", answers=answers, foreground=10)
+    # The second one speaks for a limit, once.
+    assert ledger.limit.refusals.evidence == before > 0
     assert ledger.limit.adaptation is not None
 
 

@@ -24,6 +24,7 @@ from edgegap_async._shared.messages import (
     Reply,
     Report,
 )
+from edgegap_async._shared.tokens import SHORTEST_PERIOD
 
 NAME = "deploy"
 # Seconds.
@@ -115,7 +116,7 @@ class Tenant:
         self.sequence = self.owned = self.owes = self.all_given = 0
         self.given: list[float] = []
         self.out: list[Out] = []
-        self.lease_end = self.stop_at = self.settled_at = -inf
+        self.stop_at = self.settled_at = -inf
         self.lease_epoch = -1
         self.safe = int(world.slots * UNKNOWN_FALLBACK)
         self.fell_back = False
@@ -190,7 +191,7 @@ class Tenant:
 
     def report(self) -> Report:
         now = self.world.now
-        has_lease = now < self.lease_end
+        has_lease = now < self.stop_at
         if has_lease:
             self.give(self.owned if self.leaving else min(self.owned, self.owes))
             self.owes = 0
@@ -232,15 +233,15 @@ class Tenant:
         self.beating = False
         if report.bye:
             self.asleep, self.leaving, self.owned = True, False, 0
-            self.lease_end = self.stop_at = -inf
+            self.stop_at = -inf
             if self.returning:
                 self.wake()
             return
         if self.fell_back:
             self.fell_back, self.settled_at = False, now + SETTLE
             self.world.at(self.settled_at, self.use)
-        self.lease_end, self.lease_epoch = sent + LEASE, epoch
-        self.stop_at = self.lease_end - 1.0 - CLOCK_GRAIN - DOUBT
+        self.lease_epoch = epoch
+        self.stop_at = sent + LEASE - SHORTEST_PERIOD - DOUBT
         self.safe = int(self.world.slots / (2 * reply.tenants))
         self.own(limit)
         self.given, self.owes = [], limit.owes
