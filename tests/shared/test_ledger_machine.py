@@ -44,6 +44,8 @@ def event(**arguments: st.SearchStrategy[Any]) -> Callable[[Do], Any]:
             do(self, **values)
             self.world.run(seconds)
 
+        # Hypothesis prints it.
+        happen.__name__ = do.__name__
         return rule(seconds=WAITS, **arguments)(happen)
 
     return decorate

@@ -44,7 +44,7 @@ class Use(NamedTuple):
     Attributes:
         arrives: when the server counts it.
         excused: whether the promise does not count it: it was sent within the fallback
-            of a tenant that alone was cut off.
+            of a tenant, while others used their leases, or had just used them.
     """
 
     arrives: float
@@ -156,6 +156,8 @@ class Tenant:
             self.cap(now), self.want
         ):
             leased = now < self.stop_at
+            if leased:
+                self.world.leased_at[self.name] = now + self.up
             self.fell_back |= not leased
             self.world.arrive(now + self.up, excused=not leased and self.is_alone())
             answered = now + (0.0 if self.gives_up else self.up + self.down)
@@ -165,10 +167,17 @@ class Tenant:
             self.world.at(back, self.use)
 
     def is_alone(self) -> bool:
-        """Whether others still use the ledger, or it never was gone for all."""
+        """Whether the store is not gone for all, or was not until a moment ago: leases
+        do not end at the same time, so that others have just used theirs. Or tenants do
+        not know of each other, so that their fallbacks are too large in sum.
+        """
         world = self.world
-        return not world.in_outage() or any(
-            world.now < other.stop_at for other in world.tenants.values()
+        fallbacks = sum(tenant.safe for tenant in world.tenants.values())
+        unaware = fallbacks > world.slots / 2
+        return (not world.in_outage() or unaware) or any(
+            world.now < when + world.window
+            for name, when in world.leased_at.items()
+            if name != self.name
         )
 
     # Beats
@@ -393,6 +402,8 @@ class World:
         self.store = Store()
         self.tenants: dict[str, Tenant] = {}
         self.uses: list[Use] = []
+        # When the last request of each tenant that had a lease arrived.
+        self.leased_at: dict[str, float] = {}
         # Until then, the promise does not hold: see `committed`.
         self.excused_until = -inf
         self._ids, self._order = count(), count()
