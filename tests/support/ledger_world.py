@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from edgegap_async._limits.adaptive import CLOCK_GRAIN
 from edgegap_async._shared import state as states
-from edgegap_async._shared.ledger import reply_to, step
+from edgegap_async._shared.ledger import LISTEN, reply_to, step
 from edgegap_async._shared.messages import (
     LimitReply,
     LimitReport,
@@ -406,6 +406,8 @@ class World:
         self.leased_at: dict[str, float] = {}
         # Until then, the promise does not hold: see `committed`.
         self.excused_until = -inf
+        # Whether a tenant with a lease from before the flush has reported.
+        self.heard = False
         self._ids, self._order = count(), count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
 
@@ -446,23 +448,31 @@ class World:
         insort(self.uses, Use(when, excused or self.now < self.excused_until))
 
     def committed(self, state: states.State, clock: float) -> None:
-        """A tenant that could not say what it keeps, until the ledger of a store that was
-        flushed had listened, has what the ledger does not know.
+        """The ledger never has more tokens than there are.
+
+        After a flush, it listens for a moment. If no tenant with a lease from before
+        reports in that time, the tokens of those that come later are not known.
         """
         limit = state.limits.get(NAME)
         if limit is None:
             return
         owned = sum(share.owned for share in state.shares(NAME).values())
         assert owned + len(limit.pool) <= self.slots
-        if clock + state.offset >= state.listen_until:
-            for tenant in self.tenants.values():
-                if (
-                    tenant.lease_epoch != self.store.epoch
-                    and self.now < tenant.stop_at
-                    and tenant.name not in state.tenants
-                ):
-                    until = tenant.stop_at + self.period + DOUBT
-                    self.excused_until = max(self.excused_until, until)
+        before = {
+            name: tenant
+            for name, tenant in self.tenants.items()
+            if tenant.lease_epoch != self.store.epoch and self.now < tenant.stop_at
+        }
+        self.heard |= bool(set(before) & set(state.tenants))
+        if clock + state.offset >= state.born + LISTEN and not self.heard:
+            for tenant in before.values():
+                until = tenant.stop_at + self.period + DOUBT
+                self.excused_until = max(self.excused_until, until)
+
+    def flush(self) -> None:
+        """The store loses all."""
+        self.heard = False
+        self.store.flush()
 
     def check(self) -> None:
         """The server has never counted more than N."""
