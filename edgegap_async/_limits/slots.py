@@ -17,6 +17,7 @@ from ..endpoints import Limit
 from .adaptive import AdaptiveRate
 from .doubt import Doubt, GivenUp, without_reserve
 from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
+from .queue import PriorityQueue
 from .refusals import Lately
 
 # Seconds for which a free slot is kept for the loop whose turn it is. A loop that is
@@ -44,9 +45,11 @@ class Taker(Protocol):
     Attributes:
         held: its slots.
         place: itself, in the round of the loops that wait.
+        queue: the calls that wait on its loop.
     """
 
     held: Held
+    queue: PriorityQueue
     place: "ref[Taker]"
 
     def wake(self) -> None:
@@ -73,7 +76,7 @@ class Slots:
         self.not_before: float = -inf
         self._lock = RLock()
         # Taken, and not back yet.
-        self._in_use = 0
+        self._in_use: int = 0
         # The times at which slots come back, the earliest first.
         self._returns: deque[float] = deque()
         # What takers held that were garbage-collected. The collector may run while the
@@ -94,11 +97,14 @@ class Slots:
         """Keep another limit from now on. Slots in use stay in use."""
         with self._lock:
             self.limit: Limit = limit
-            self.rate: AdaptiveRate = AdaptiveRate(limit)
+            self.rate: AdaptiveRate = self._new_rate(limit)
             self._most_in_flight = without_reserve(self.rate.most_slots)
             self.round_trips: RoundTrips = RoundTrips(
                 self.rate.most_slots, early_return=early_return
             )
+
+    def _new_rate(self, limit: Limit) -> AdaptiveRate:
+        return AdaptiveRate(limit)
 
     def join(self, taker: Taker) -> None:
         """Add a taker."""
@@ -371,7 +377,7 @@ class Slots:
         """
         with self._lock:
             self._refresh(now)
-            if self._in_use > len(self._returns):
+            if self._unanswered:
                 return inf
             last = self._returns[-1] if self._returns else -inf
             return max(last, self.not_before, self.rate.adapted_until)

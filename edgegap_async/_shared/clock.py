@@ -29,6 +29,9 @@ def advance(state: State, clock: float) -> float:
             for name, limit in state.limits.items():
                 heat(limit, state.shares(name), state.at)
         state.offset -= gap
+        if state.at < state.listen_until:
+            # Tenants that have not reported may have used their fallback too.
+            state.listen(state.at)
     state.at = clock + state.offset
     return state.at
 

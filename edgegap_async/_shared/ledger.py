@@ -7,7 +7,8 @@ The rules, in their order:
        were overtaken, or are older than the lease in which they were made, are ignored.
     3  A new state *listens*: no token is minted or moves, and tenants are believed what
        they keep. If one of them has a lease from before, others may have one too. So it
-       listens for a whole lease then.
+       listens for a whole lease then. After an outage in which tenants may have used
+       their fallback, it begins to listen again.
     4  The rate adapts to the sum of what all tenants sent (`shared_rate.py`).
     5  A tenant owns what it keeps, and gives the rest. Tokens are minted or destroyed, up
        to the slots of the rate (`tokens.py`).
@@ -31,11 +32,9 @@ from .messages import (
     encode,
 )
 from .shared_rate import adapt
-from .state import LimitState, Share, State, Tenant
+from .state import LISTEN, LimitState, Share, State, Tenant
 from .tokens import believe, destroy, expire, hot, keep, mint, release, take
 
-# Seconds for which a new state listens: a period, and a round trip to the store.
-LISTEN = 1.5
 # Seconds until the next beat: of a tenant with calls, without, and for each tenant.
 BUSY, IDLE, PER_TENANT = 0.25, 0.7, 0.016
 # Seconds after the end of listening at which the next beat is due.

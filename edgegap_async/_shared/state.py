@@ -19,6 +19,8 @@ from .._limits.measurements import SHORTEST_DOUBT
 from .._limits.refusals import Refusals
 
 UNKNOWN = "unknown"
+# Seconds for which a new state listens: a period, and a round trip to the store.
+LISTEN = 1.5
 
 
 class Record(Struct, omit_defaults=True, kw_only=True):
@@ -151,7 +153,8 @@ class State(Record):
 
     Attributes:
         at: the time on its own clock.
-        born: when this state began.
+        born: when this state began to listen. Tokens may have been used until then that
+            it does not know.
         listen_until: until then, no token moves.
         offset: the own clock minus the store's.
         tenants: by ID.
@@ -164,6 +167,11 @@ class State(Record):
     offset: float = 0.0
     tenants: dict[str, Tenant] = {}
     limits: dict[str, LimitState] = {}
+
+    def listen(self, now: float) -> None:
+        """Begin to listen, as tokens may have been used until now."""
+        self.born = now
+        self.listen_until = max(self.listen_until, now + LISTEN)
 
     def shares(self, name: str) -> dict[str, Share]:
         """Return the shares of a limit, sorted by tenant: each process must come to the

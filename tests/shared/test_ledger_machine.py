@@ -19,8 +19,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from support.ledger_world import LEASE, NAME, SETTLE, TIMEOUT, Fault, Tenant, World
+from support.ledger_world import LEASE, NAME, TIMEOUT, Fault, Tenant, World
 from support.max_min import fair_share
+
+from edgegap_async._shared.lease import SETTLE
 
 WAITS = st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.25, 0.5, 1.0, 1.3, 4.0])
 WAYS = st.sampled_from([0.0, 0.04, 0.15, 0.4])
@@ -101,9 +103,7 @@ class SharedBudget(RuleBasedStateMachine):
 
     @event(number=ANY)
     def beat_now(self, number: int) -> None:
-        tenant = self.tenant(number)
-        tenant.due = self.world.now
-        tenant.beat()
+        self.tenant(number).beat_now()
 
     @event(number=ANY, duration=OUTAGES)
     def cut_off(self, number: int, duration: float) -> None:
@@ -115,11 +115,11 @@ class SharedBudget(RuleBasedStateMachine):
 
     @event(duration=OUTAGES)
     def freeze(self, duration: float) -> None:
-        self.world.store.frozen_until = self.world.now + duration
+        self.world.freeze(duration)
 
     @event(duration=OUTAGES)
     def lose_store(self, duration: float) -> None:
-        self.world.store.gone_until = self.world.now + duration
+        self.world.lose_store(duration)
 
     @event()
     def flush(self) -> None:
@@ -129,12 +129,10 @@ class SharedBudget(RuleBasedStateMachine):
     def evict_inbox(self) -> None:
         self.world.store.evict_inbox()
 
-    @precondition(
-        lambda self: self.world.store.state and self.world.store.state.tenants
-    )
+    @precondition(lambda self: self.world.state and self.world.state.tenants)
     @event(change=STEPS)
     def step_clock(self, change: float) -> None:
-        self.world.store.skew += change
+        self.world.skew += change
 
     @precondition(lambda self: len(self.world.tenants) < 6)
     @event(want=st.sampled_from([0, 1, 40]))
@@ -147,24 +145,20 @@ class SharedBudget(RuleBasedStateMachine):
         self.world.kill(self.tenant(number))
 
     @event(number=ANY)
-    def leave(self, number: int) -> None:
-        self.tenant(number).leaving = True
-
-    @event(number=ANY, want=st.sampled_from([1, 40]))
-    def wake(self, number: int, want: int) -> None:
-        tenant = self.tenant(number)
-        tenant.wake()
-        tenant.want = want
+    def sleep(self, number: int) -> None:
+        """Long unused, it leaves."""
+        self.tenant(number).want = 0
+        self.tenant(number).slots.used_at = -inf
 
     def teardown(self) -> None:
         world = self.world
         for tenant in world.tenants.values():
             tenant.faults, tenant.cut_until, tenant.paused_until = [], -inf, -inf
             tenant.gives_up, tenant.way, tenant.background = False, 0.0, 0
-            tenant.wake()
-        world.store.frozen_until = world.store.gone_until = -inf
+            tenant.want = max(tenant.want, 1)
+        world.end_outages()
         world.run(AT_REST + 6 * world.period)
-        state = world.store.state
+        state = world.state
         assert state is not None
         shares = state.shares(NAME)
         assert sorted(shares) == sorted(world.tenants), "nobody is forgotten"

@@ -1,9 +1,9 @@
 """Tenants, a store and a server in virtual time, for the tests of the shared ledger.
 
-Tenants use the ledger as a process does: they beat, keep an absolute number of tokens,
-count their lease from the sending, and use whatever they may use as soon as they may.
-The store is an inbox with compare-and-set. All that can fail between them can be made to
-fail. The server counts the requests that arrive.
+The tenants are real ones (`_shared/tenant.py`), with the slots of one limit; they use
+all tokens as soon as they may. The store is an inbox with compare-and-set in memory. All
+that can fail between them can be made to fail. The server counts the requests that
+arrive.
 """
 
 import heapq
@@ -11,31 +11,31 @@ from bisect import insort
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from math import inf
+from math import ceil, inf
 from typing import NamedTuple
+from weakref import ref
 
 from edgegap_async._limits.adaptive import CLOCK_GRAIN
+from edgegap_async._limits.queue import PriorityQueue
+from edgegap_async._limits.slots import Held
 from edgegap_async._shared import state as states
-from edgegap_async._shared.ledger import LISTEN, reply_to, step
-from edgegap_async._shared.messages import (
-    LimitReply,
-    LimitReport,
-    Received,
-    Reply,
-    Report,
-)
-from edgegap_async._shared.tokens import SHORTEST_PERIOD
+from edgegap_async._shared import tenant as shared
+from edgegap_async._shared.beat import Commit, Seen, respond
+from edgegap_async._shared.ledger import LISTEN
+from edgegap_async._shared.messages import Reply, Report
+from edgegap_async.endpoints import Limit
+
+from .memory_budget import MemoryBudget
 
 NAME = "deploy"
 # Seconds.
-LEASE, TIMEOUT, RETRY = 5.0, 1.0, 0.25
+LEASE, TIMEOUT = 5.0, 1.0
 # Seconds: how long a request that was given up may be on its way.
 DOUBT = 0.25
-# Seconds after its start for which a tenant waits for its first reply, and after its
-# fallback in which it does not use more than that.
-FIRST, SETTLE = 1.0, 1.5
-# The fallback of a tenant that was never answered, as a part of the limit.
-UNKNOWN_FALLBACK = 1 / 8
+# Seconds after an outage in which tenants are still in their fallback.
+GRACE = 0.4
+# What may be in flight without an answer is a part of the slots.
+LONGEST_WAY = 0.15
 
 
 class Use(NamedTuple):
@@ -43,24 +43,13 @@ class Use(NamedTuple):
 
     Attributes:
         arrives: when the server counts it.
-        excused: whether the promise does not count it: it was sent within the fallback
-            of a tenant, while others used their leases, or had just used them.
+        tenant: who has sent it.
+        excused: whether the promise does not count it.
     """
 
     arrives: float
+    tenant: str
     excused: bool
-
-
-class Out(NamedTuple):
-    """A token that can't be used yet.
-
-    Attributes:
-        back: when it can be used.
-        answered: when its request is answered. Until then, it can't be given back.
-    """
-
-    back: float
-    answered: float
 
 
 class Fault(NamedTuple):
@@ -77,33 +66,20 @@ class Fault(NamedTuple):
     done: float = 0.0
 
 
-class Store:
-    """An inbox and a state with compare-and-set, on a clock of its own."""
+class Store(MemoryBudget):
+    """The store. It may be frozen: it answers later. Or gone: it never answers."""
 
     def __init__(self) -> None:
-        self.skew = 1_790_000_000.0
+        super().__init__()
         self.frozen_until = self.gone_until = -inf
-        self.epoch = 0
-        self.flush()
-
-    def flush(self) -> None:
-        self.epoch += 1
-        self.version = (self.epoch, 0)
-        self.data: bytes | None = None
-        self.inbox: dict[str, Received] = {}
-
-    def evict_inbox(self) -> None:
-        self.inbox = {}
-
-    @property
-    def state(self) -> states.State | None:
-        return None if self.data is None else states.decode(self.data)
 
 
 class Tenant:
     """One process."""
 
-    def __init__(self, world: "World", name: str, want: int) -> None:
+    def __init__(
+        self, world: "World", name: str, want: int, fallback: float | None
+    ) -> None:
         self.world, self.name, self.want = world, name, want
         self.background = 0
         # Seconds of a request until it arrives, and until its answer is here.
@@ -113,277 +89,213 @@ class Tenant:
         self.faults: list[Fault] = []
         self.cut_until = self.paused_until = -inf
         self.gives_up = False
-        self.sequence = self.owned = self.owes = self.all_given = 0
-        self.given: list[float] = []
-        self.out: list[Out] = []
-        self.stop_at = self.settled_at = -inf
-        self.lease_epoch = -1
-        self.safe = int(world.slots * UNKNOWN_FALLBACK)
-        self.fell_back = False
-        self.asleep, self.started = True, world.now
-        # Whether it leaves, and whether it comes back at once.
-        self.leaving = self.returning = False
-        # When the next beat is due, unless one is on its way.
-        self.due = inf
-        self.beating = False
+        self.core = shared.Tenant(lease=LEASE, fallback=fallback, wake=self.schedule)
+        self.core.id = name
+        limit = Limit("deploy", world.rate)
+        self.slots = self.core.add(limit, early_return=False)
+        # In which life of the store it was answered last.
+        self.lease_flushes = -1
+        # As a taker of slots.
+        self.held, self.place, self.queue = Held(), ref(self), PriorityQueue()
+        self.slots.join(self)
+        # It has just had a call.
+        self.slots.used_at = world.now
+        self._looks_at = self._beats_at = inf
+
+    @property
+    def owned(self) -> int:
+        return self.slots.leased.owned
+
+    @property
+    def mode(self) -> str:
+        return self.core.lease.mode(self.world.now)
 
     @property
     def alive(self) -> bool:
         return self.world.tenants.get(self.name) is self
 
-    def wake(self) -> None:
-        """Start to beat, for the first time or after it has left."""
-        self.returning = self.leaving
-        if self.asleep:
-            self.asleep, self.started = False, self.world.now
-            self.beat_at(self.world.now)
+    @property
+    def paused(self) -> bool:
+        return self.world.now < self.paused_until
+
+    def when_awake(self, do: Callable[[], None]) -> None:
+        """Do something, unless the process is stopped: then afterwards."""
+        if self.alive:
+            if self.paused:
+                self.world.at(self.paused_until, partial(self.when_awake, do))
+            else:
+                do()
 
     # Using tokens
 
-    def cap(self, now: float) -> int:
-        if self.leaving or self.asleep:
-            return 0
-        if now < self.stop_at:
-            return self.owned if now >= self.settled_at else min(self.owned, self.safe)
-        return self.safe if now >= self.started + FIRST else 0
+    def wake(self) -> None:
+        pass
+
+    def waiting_since(self) -> float | None:
+        return None
+
+    def in_use(self) -> int:
+        return self.slots._in_use - len(self.slots._gained)
 
     def use(self) -> None:
         now = self.world.now
-        if not self.alive:
+        if not self.alive or self.paused:
             return
-        self.out = [token for token in self.out if token.back > now]
-        while now >= self.paused_until and len(self.out) < min(
-            self.cap(now), self.want
-        ):
-            leased = now < self.stop_at
-            if leased:
-                self.world.leased_at[self.name] = now + self.up
-            self.fell_back |= not leased
-            self.world.arrive(now + self.up, excused=not leased and self.is_alone())
-            answered = now + (0.0 if self.gives_up else self.up + self.down)
-            doubt = DOUBT if self.gives_up else 0.0
-            back = answered + doubt + self.world.period
-            self.out.append(Out(back, answered))
-            self.world.at(back, self.use)
+        self.tell_queue()
+        while self.in_use() < self.want and now >= self.slots.not_before:
+            if not self.slots.take(now, self) and not (
+                self.slots.in_doubt and self.slots.probe(now, self, newcomer=True)
+            ):
+                self.look_at(self.slots.wait(now, self))
+                break
+            self.send()
+            self.tell_queue()
+        else:
+            self.slots.leave(self)
+        self.schedule()
 
-    def is_alone(self) -> bool:
-        """Whether the store is not gone for all, or was not until a moment ago: leases
-        do not end at the same time, so that others have just used theirs. Or tenants do
-        not know of each other, so that their fallbacks are too large in sum.
-        """
-        world = self.world
-        fallbacks = sum(tenant.safe for tenant in world.tenants.values())
-        unaware = fallbacks > world.slots / 2
-        return (not world.in_outage() or unaware) or any(
-            world.now < when + world.window
-            for name, when in world.leased_at.items()
-            if name != self.name
-        )
+    def tell_queue(self) -> None:
+        missing = max(0, self.want - self.in_use())
+        behind = min(missing, self.background)
+        self.queue.waiting["foreground"] = missing - behind
+        self.queue.waiting["background"] = behind
+
+    def look_at(self, when: float) -> None:
+        now = self.world.now
+        if when < inf and not now < self._looks_at <= when:
+            self._looks_at = max(when, now + 1e-6)
+            self.world.at(self._looks_at, self.use)
+
+    def send(self) -> None:
+        now = self.world.now
+        self.slots.start(self)
+        self.world.arrive(now + self.up, self)
+        if self.gives_up:
+            self.slots.given_up(now, now, self)
+        else:
+            self.world.after(self.up + self.down, partial(self.answer, now))
+
+    def answer(self, sent: float) -> None:
+        def receive() -> None:
+            self.slots.answered(self.world.now, sent, self)
+
+        self.when_awake(receive)
 
     # Beats
 
-    def give(self, count: int) -> None:
-        now = self.world.now
-        self.out = [token for token in self.out if token.back > now]
-        for _ in range(count):
-            answered = [token for token in self.out if token.answered <= now]
-            if len(self.out) < self.owned:
-                self.given.append(now)
-            elif answered:
-                hottest = max(answered)
-                self.out.remove(hottest)
-                self.given.append(hottest.back)
-            else:
-                return
-            self.owned -= 1
-            self.all_given += 1
+    def schedule(self) -> None:
+        now, due = self.world.now, self.core.due()
+        if due < inf and not now <= self._beats_at <= due:
+            self._beats_at = max(due, now)
+            self.world.at(self._beats_at, partial(self.when_awake, self.beat))
 
-    def report(self) -> Report:
-        now = self.world.now
-        has_lease = now < self.stop_at
-        if has_lease:
-            self.give(self.owned if self.leaving else min(self.owned, self.owes))
-            self.owes = 0
-        self.out = [token for token in self.out if token.back > now]
-        self.sequence += 1
-        wants = 0 if self.leaving else self.want
-        told = LimitReport(
-            rate=self.world.rate,
-            doubt=DOUBT,
-            keeps=self.owned,
-            in_use=len(self.out),
-            given=tuple(max(0.0, cool - now) for cool in self.given),
-            all_given=self.all_given,
-            foreground=wants - min(wants, self.background),
-            background=min(wants, self.background),
-        )
-        left = self.stop_at - now if has_lease else None
-        return Report(
-            self.name, self.sequence, LEASE, left, {NAME: told}, bye=self.leaving
-        )
-
-    def beat_at(self, when: float) -> None:
-        self.due = when
-        self.world.at(when, self.beat)
+    def beat_now(self) -> None:
+        self.core.want_beat()
+        self.schedule()
 
     def beat(self) -> None:
-        now = self.world.now
-        if not self.alive or self.asleep or self.beating or now < self.due:
-            return
-        if now < self.paused_until:
-            self.world.at(self.paused_until, self.beat)
-            return
-        self.beating = True
-        fault = self.faults.pop(0) if self.faults else Fault()
-        Beat(self.world, self, self.report(), fault).post()
+        self._beats_at = inf
+        if self.core.due() <= self.world.now:
+            fault = self.faults.pop(0) if self.faults else Fault()
+            Beat(self.world, self, fault).post()
+        self.schedule()
 
-    def answered(self, report: Report, reply: Reply, sent: float, epoch: int) -> None:
-        now, limit = self.world.now, reply.limits[NAME]
-        self.beating = False
-        if report.bye:
-            self.asleep, self.leaving, self.owned = True, False, 0
-            self.stop_at = -inf
-            if self.returning:
-                self.wake()
-            return
-        if self.fell_back:
-            self.fell_back, self.settled_at = False, now + SETTLE
-            self.world.at(self.settled_at, self.use)
-        self.lease_epoch = epoch
-        self.stop_at = sent + LEASE - SHORTEST_PERIOD - DOUBT
-        self.safe = int(self.world.slots / (2 * reply.tenants))
-        self.own(limit)
-        self.given, self.owes = [], limit.owes
-        self.beat_at(max(now + 0.001, sent + reply.next_beat * self.world.jitter()))
+    def answered(self, report: Report, reply: Reply | None) -> None:
+        if reply is None:
+            self.failed(report)
+        else:
+            self.core.answered(report, reply, self.world.now)
+            self.lease_flushes = self.world.store.flushes
+        self.use()
 
-    def own(self, limit: LimitReply) -> None:
-        now = self.world.now
-        unheard = max(0, limit.owned - len(limit.cools) - self.owned)
-        for cool in (*limit.cools, *[limit.hot] * unheard):
-            if cool > 0:
-                back = now + cool + CLOCK_GRAIN
-                self.out.append(Out(back, -inf))
-                self.world.at(back, self.use)
-        self.owned = limit.owned
-
-    def failed(self) -> None:
-        self.beating = False
-        self.beat_at(self.world.now + RETRY)
-        self.world.at(max(self.world.now, self.stop_at), self.use)
+    def failed(self, report: Report) -> None:
+        self.core.failed(report, self.world.now, "it is lost")
+        self.use()
 
 
 class Beat:
     """One report on its way: two messages to the store and two answers, or more."""
 
-    def __init__(
-        self, world: "World", tenant: Tenant, report: Report, fault: Fault
-    ) -> None:
-        self.world, self.tenant, self.report, self.fault = world, tenant, report, fault
-        self.sent, self.stop_at = world.now, tenant.stop_at
+    def __init__(self, world: "World", tenant: Tenant, fault: Fault) -> None:
+        self.world, self.tenant, self.fault = world, tenant, fault
+        self.stop_at = tenant.core.lease.stop_at
+        self.report = tenant.core.begin(world.now)
         self.over = False
         self.round_trip = 0
 
-    def is_current(self) -> bool:
-        return not self.over and self.tenant.alive
-
     def post(self) -> None:
-        self.call(self.fault.post, self.execute_post, self.fault.seen)
+        def execute() -> Seen:
+            return self.world.store.post(self.report)
+
+        self.call(self.fault.post, execute, self.receive_seen, self.fault.seen)
 
     def call(
-        self, delay: float, execute: Callable[[], Callable[[], None]], back: float
+        self,
+        delay: float,
+        execute: Callable[[], Seen | None],
+        receive: Callable[[Seen | None], None],
+        back: float,
     ) -> None:
         """One round trip. It fails after a while, but the store may execute it later."""
-        world = self.world
         self.round_trip += 1
         number = self.round_trip
-        world.after(TIMEOUT, lambda: self.expire(number))
-        self.send(delay, lambda: self.arrive(execute, back, number))
+
+        def reply(seen: Seen | None) -> None:
+            if not self.over and self.round_trip == number:
+                receive(seen)
+
+        def arrive() -> None:
+            store = self.world.store
+            if self.world.now < store.gone_until:
+                return
+            if self.world.now < store.frozen_until:
+                self.world.at(store.frozen_until, arrive)
+                return
+            store.clock = self.world.now + self.world.skew
+            seen = execute()
+            self.send(back, partial(self.tenant.when_awake, partial(reply, seen)))
+
+        self.world.after(TIMEOUT, partial(self.tenant.when_awake, lambda: expire()))
+        self.send(delay, arrive)
+
+        def expire() -> None:
+            if not self.over and self.round_trip == number:
+                self.fail()
 
     def send(self, delay: float, do: Callable[[], None]) -> None:
         if self.world.now >= self.tenant.cut_until and delay < inf:
             self.world.after(self.tenant.way + delay, do)
 
-    def arrive(
-        self, execute: Callable[[], Callable[[], None]], back: float, number: int
-    ) -> None:
-        world, store = self.world, self.world.store
-        if world.now < store.gone_until:
-            return
-        if world.now < store.frozen_until:
-            again = partial(self.arrive, execute, back, number)
-            world.at(store.frozen_until, again)
-            return
-        answer = execute()
-        self.send(back, lambda: self.receive(answer, number))
-
-    def receive(self, answer: Callable[[], None], number: int) -> None:
-        if self.world.now < self.tenant.paused_until:
-            again = partial(self.receive, answer, number)
-            self.world.at(self.tenant.paused_until, again)
-        elif self.is_current() and number == self.round_trip:
-            answer()
-
-    def expire(self, number: int) -> None:
-        if self.is_current() and number == self.round_trip:
-            self.over = True
-            self.tenant.failed()
-
-    def execute_post(self) -> Callable[[], None]:
-        store, report = self.world.store, self.report
-        old = store.inbox.get(report.tenant)
-        if old is None or old.report.sequence < report.sequence:
-            store.inbox[report.tenant] = Received(report, self.world.now + store.skew)
-        return self.snapshot()
-
-    def snapshot(self) -> Callable[[], None]:
-        store = self.world.store
-        version, data, inbox = store.version, store.data, dict(store.inbox)
-        clock = self.world.now + store.skew
-        return lambda: self.seen(version, data, inbox, clock)
-
-    def seen(
-        self,
-        version: tuple[int, int],
-        data: bytes | None,
-        inbox: dict[str, Received],
-        clock: float,
-    ) -> None:
-        world, report = self.world, self.report
-        if report.lease_left is not None and world.now >= self.stop_at:
-            # What it says it keeps is not true any more.
-            self.over = True
-            self.tenant.failed()
-            return
-        state = None if data is None else states.decode(data)
-        served = reply_to(state, report) if state else None
-        if served:
-            self.finish(served, version[0])
-            return
-        mine = inbox.get(report.tenant, Received(report, clock))
-        others = [at for name, at in inbox.items() if name != report.tenant]
-        after, replies = step(state, [*others, mine], clock)
-        reply = replies.get(report.tenant) if mine.report is report else None
-        encoded = states.encode(after)
-
-        def execute_commit() -> Callable[[], None]:
-            store = world.store
-            if store.version != version:
-                return self.snapshot()
-            store.version, store.data = (version[0], version[1] + 1), encoded
-            for name, received in inbox.items():
-                if store.inbox.get(name) is received:
-                    del store.inbox[name]
-            world.committed(after, clock)
-            return lambda: self.finish(reply, version[0])
-
-        self.call(self.fault.commit, execute_commit, self.fault.done)
-
-    def finish(self, reply: Reply | None, epoch: int) -> None:
+    def fail(self) -> None:
         self.over = True
-        if reply is None:
-            self.tenant.failed()
+        self.tenant.failed(self.report)
+
+    def receive_seen(self, seen: Seen | None) -> None:
+        assert seen is not None
+        answer = respond(seen, self.report)
+        if not isinstance(answer, Commit):
+            self.over = True
+            self.tenant.answered(self.report, answer)
+        elif self.report.lease_left is not None and self.world.now >= self.stop_at:
+            self.fail()
         else:
-            self.tenant.answered(self.report, reply, self.sent, epoch)
+            self.commit(answer)
+
+    def commit(self, commit: Commit) -> None:
+        def execute() -> Seen | None:
+            seen = self.world.store.commit(commit)
+            if seen is None:
+                self.world.committed()
+            return seen
+
+        def receive(seen: Seen | None) -> None:
+            if seen is None:
+                self.over = True
+                self.tenant.answered(self.report, commit.reply)
+            else:
+                self.receive_seen(seen)
+
+        self.call(self.fault.commit, execute, receive, self.fault.done)
 
 
 class World:
@@ -391,29 +303,27 @@ class World:
 
     Args:
         rate: requests per second.
+        fallback: the part of it that a tenant uses without the store.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, fallback: float | None = None) -> None:
         self.now = 0.0
         self.rate, self.slots = float(rate), max(1, int(rate))
+        self.fallback = fallback
         # The server counts the requests of so many seconds.
         self.window = max(1.0, self.slots / rate)
         self.period = self.window + CLOCK_GRAIN
+        self.skew = 1_790_000_000.0
         self.store = Store()
+        self.outage_began = self.outage_until = -inf
         self.tenants: dict[str, Tenant] = {}
         self.uses: list[Use] = []
-        # When the last request of each tenant that had a lease arrived.
-        self.leased_at: dict[str, float] = {}
         # Until then, the promise does not hold: see `committed`.
         self.excused_until = -inf
         # Whether a tenant with a lease from before the flush has reported.
         self.heard = False
         self._ids, self._order = count(), count()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
-
-    def jitter(self) -> float:
-        """A tenth, more or less."""
-        return 0.9 + next(self._order) * 7 % 21 / 100
 
     def at(self, when: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._order), do))
@@ -423,6 +333,8 @@ class World:
 
     def run(self, seconds: float) -> None:
         end = self.now + seconds
+        for tenant in self.tenants.values():
+            tenant.use()
         while self._events and self._events[0][0] <= end:
             self.now, _, do = heapq.heappop(self._events)
             do()
@@ -433,26 +345,52 @@ class World:
 
     def join(self, want: int) -> Tenant:
         name = f"tenant-{next(self._ids)}"
-        self.tenants[name] = tenant = Tenant(self, name, want)
-        tenant.wake()
+        self.tenants[name] = tenant = Tenant(self, name, want, self.fallback)
+        tenant.use()
         return tenant
 
     def kill(self, tenant: Tenant) -> None:
         del self.tenants[tenant.name]
 
+    # The store
+
     def in_outage(self) -> bool:
-        store = self.store
-        return self.now < max(store.frozen_until, store.gone_until)
+        return self.now < self.outage_until
 
-    def arrive(self, when: float, *, excused: bool) -> None:
-        insort(self.uses, Use(when, excused or self.now < self.excused_until))
+    def _outage(self, seconds: float) -> float:
+        if not self.in_outage():
+            self.outage_began = self.now
+        self.outage_until = max(self.outage_until, self.now + seconds)
+        return self.now + seconds
 
-    def committed(self, state: states.State, clock: float) -> None:
+    def freeze(self, seconds: float) -> None:
+        self.store.frozen_until = self._outage(seconds)
+
+    def lose_store(self, seconds: float) -> None:
+        self.store.gone_until = self._outage(seconds)
+
+    def end_outages(self) -> None:
+        self.store.frozen_until = self.store.gone_until = -inf
+        self.outage_until = min(self.outage_until, self.now)
+
+    def flush(self) -> None:
+        """The store loses all."""
+        self.heard = False
+        self.store.flush()
+
+    @property
+    def state(self) -> states.State | None:
+        data = self.store.state
+        return None if data is None else states.decode(data)
+
+    def committed(self) -> None:
         """The ledger never has more tokens than there are.
 
         After a flush, it listens for a moment. If no tenant with a lease from before
         reports in that time, the tokens of those that come later are not known.
         """
+        state = self.state
+        assert state is not None
         limit = state.limits.get(NAME)
         if limit is None:
             return
@@ -461,29 +399,65 @@ class World:
         before = {
             name: tenant
             for name, tenant in self.tenants.items()
-            if tenant.lease_epoch != self.store.epoch and self.now < tenant.stop_at
+            if tenant.lease_flushes != self.store.flushes
+            and self.now < tenant.core.lease.stop_at
         }
         self.heard |= bool(set(before) & set(state.tenants))
-        if clock + state.offset >= state.born + LISTEN and not self.heard:
+        if state.at >= state.born + LISTEN and not self.heard:
             for tenant in before.values():
-                until = tenant.stop_at + self.period + DOUBT
+                until = tenant.core.lease.stop_at + self.period + DOUBT
                 self.excused_until = max(self.excused_until, until)
 
-    def flush(self) -> None:
-        """The store loses all."""
-        self.heard = False
-        self.store.flush()
+    # The server
+
+    def arrive(self, when: float, tenant: Tenant) -> None:
+        alone = tenant.mode == "alone" and self.is_excused(tenant)
+        excused = alone or self.now < self.excused_until
+        insort(self.uses, Use(when, tenant.name, excused))
+
+    def is_excused(self, tenant: Tenant) -> bool:
+        """Return whether a tenant in its fallback may send one request too many.
+
+        The store is not gone for all: the tenant is cut off, or was before the outage.
+        Or it had no lease when the outage began, so that it does not know for how long
+        others have one. Or the fallbacks are too many in sum: tenants do not know of
+        each other, or there are not enough tokens.
+        """
+        cut_off = self.now >= self.outage_until + GRACE
+        early = tenant.core.lease._others_end < self.outage_began + LEASE
+        fallbacks = sum(
+            each.core.lease.fallback(self.rate).slots for each in self.tenants.values()
+        )
+        return cut_off or early or fallbacks > self.slots
 
     def check(self) -> None:
         """The server has never counted more than N."""
-        self.uses = [
-            use
-            for use in self.uses
-            if use.arrives > self.now - 3 * self.window - DOUBT - 1
-        ]
+        since = self.now - 3 * self.window - DOUBT - 1
         times = [use.arrives for use in self.uses if not use.excused]
         for first, start in enumerate(times):
+            if start < since:
+                continue
             last = first + self.slots
             assert last >= len(times) or times[last] >= start + self.window, (
                 f"{self.slots + 1} requests in a second from {start} on"
             )
+
+    def busiest(self, since: float = 0.0) -> int:
+        """Return the most requests in a second, excused or not."""
+        times = [use.arrives for use in self.uses if use.arrives >= since]
+        last, most = 0, 0
+        for first, start in enumerate(times):
+            while last < len(times) and times[last] < start + self.window:
+                last += 1
+            most = max(most, last - first)
+        return most
+
+    def served(self, since: float, until: float) -> float:
+        """Return the part of the limit that was used."""
+        count = sum(since <= use.arrives < until for use in self.uses)
+        return count / (until - since) / self.rate
+
+
+def whole(share: float) -> int:
+    """Return how many whole tokens a share needs."""
+    return ceil(share - 1e-6)
