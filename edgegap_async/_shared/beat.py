@@ -21,8 +21,10 @@ from typing import NamedTuple, Protocol
 from . import state as states
 from .ledger import reply_to, step
 from .messages import Received, Reply, Report
+from .store import StoreError
 
 MOST_COMMITS = 6
+STOPPED = "this process was stopped for longer than its lease"
 
 
 class Posted(NamedTuple):
@@ -81,10 +83,6 @@ class Inbox(Protocol):
         ...
 
 
-class BeatError(Exception):
-    """A beat was given up. Its text says why."""
-
-
 def respond(seen: Seen, report: Report) -> Commit | Reply | None:
     """Return what a process does next.
 
@@ -120,7 +118,7 @@ def serve(store: Inbox, report: Report, in_time: Callable[[], bool]) -> Reply | 
         in_time: whether the report is still true.
 
     Raises:
-        BeatError: it is not, or others were always faster.
+        StoreError: it is not, others were always faster, or the store has failed.
     """
     seen: Seen | None = store.post(report)
     for _ in range(MOST_COMMITS):
@@ -129,8 +127,8 @@ def serve(store: Inbox, report: Report, in_time: Callable[[], bool]) -> Reply | 
         if not isinstance(answer, Commit):
             return answer
         if not in_time():
-            raise BeatError("the process was stopped for longer than its lease")
+            raise StoreError(STOPPED)
         seen = store.commit(answer)
         if seen is None:
             return answer.reply
-    raise BeatError("other processes were always faster")
+    raise StoreError("shared store: other processes were always faster")
