@@ -15,6 +15,7 @@ from weakref import ref
 
 from ..endpoints import Limit
 from .adaptive import AdaptiveRate
+from .config import SharedUsage
 from .doubt import Doubt, GivenUp, without_reserve
 from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
 from .queue import PriorityQueue
@@ -354,6 +355,10 @@ class Slots:
         """Send nothing for so many seconds. An earlier, longer hold stays in force."""
         if seconds > 0:
             self.not_before = max(self.not_before, now + seconds)
+
+    def shared_usage(self, now: float) -> SharedUsage | None:
+        """Return statistics that only a shared budget has."""
+        return None
 
     def busiest_second(self) -> int:
         """Return the most requests that were sent within any second."""

@@ -74,12 +74,14 @@ class Lease:
         seconds: the same.
         stop_at: until when tokens may be used.
         alone_at: from when on the tenant is alone, if its lease is over then.
+        members: how many tenants there were at the last beat.
     """
 
     def __init__(self, seconds: float, fallback: float | None) -> None:
         self.seconds: float = seconds
         self.stop_at: float = -inf
         self.alone_at: float = inf
+        self.members: int = 0
         self._asked_at = -inf
         # When the last lease of another tenant ends, if the tenant is alone.
         self._others_end = -inf
@@ -174,6 +176,7 @@ class Lease:
             self._tenants_before, self._tenants = self._tenants or UNKNOWN_TENANTS, 0
             self._interval_end = now + self.seconds
         self._tenants = max(self._tenants, tenants)
+        self.members = tenants
 
     def end(self) -> None:
         """The tenant leaves: it uses nothing any more, and has asked nothing."""

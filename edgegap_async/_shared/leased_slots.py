@@ -17,14 +17,24 @@ from .._limits.adaptive import (
     WHY_LIMIT,
     AdaptiveRate,
 )
+from .._limits.config import SharedMode, SharedUsage
 from .._limits.slots import Slots, Taker
 from ..endpoints import Limit
-from .lease import Lease
+from .lease import Lease, Mode
 from .messages import Answers, LimitReply, LimitReport, Refusal
 
 # Seconds for which the most tokens in use are remembered, and half of the time at most.
 PEAK = 1.0
 WHY_ALONE = "the shared store does not answer: the fallback"
+
+
+# Modes as users know them.
+USAGE: dict[Mode, SharedMode] = {
+    "leased": "leased",
+    "settling": "leased",
+    "waiting": "asleep",
+    "alone": "alone",
+}
 
 
 class LeasedRate(AdaptiveRate):
@@ -374,6 +384,15 @@ class LeasedSlots(Slots):
             rate.owned = reply.owned
             self._unused = min(self._unused + len(reply.cools), rate.owned)
             self.hold(now, reply.hold)
+
+    def cool(self, now: float) -> None:
+        """After a fork, the child owns nothing, so that nothing needs to cool down."""
+
+    def shared_usage(self, now: float) -> SharedUsage:
+        """Return statistics that only a shared budget has."""
+        rate = self.leased
+        mode = USAGE[self._lease.mode(now)]
+        return SharedUsage(rate.owned, rate.fair, self._lease.members, mode)
 
     def forget(self) -> None:
         """The process has left, and owns nothing."""

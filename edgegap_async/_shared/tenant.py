@@ -7,7 +7,7 @@ take tokens meanwhile, in any thread; they never wait for the driver.
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import inf
 from random import uniform
 from secrets import token_hex
@@ -39,6 +39,7 @@ class Tenant:
         id: of this tenant, and of no other one ever.
         slots: of each limit that it uses.
         asleep: whether it has no beats until a call wants a token.
+        sleep_after: seconds without use until it leaves.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Tenant:
         self.slots: dict[LimitName, LeasedSlots] = {}
         self.lease: Lease = Lease(lease, fallback)
         self.asleep: bool = True
+        self.sleep_after: float = SLEEPY
         self._wake = wake
         self._sequence = 0
         self._sent_at = -inf
@@ -107,7 +109,9 @@ class Tenant:
         return report
 
     def _is_idle(self, now: float) -> bool:
-        return all(slots.is_idle(now, SLEEPY) for slots in self.slots.values())
+        return all(
+            slots.is_idle(now, self.sleep_after) for slots in self.slots.values()
+        )
 
     def _leave(self) -> None:
         self.asleep, self._due = True, inf
@@ -158,14 +162,3 @@ class Tenant:
             )
         if self._is_idle(now) and now >= self.lease.stop_at:
             self._leave()
-
-    def usage(self, name: LimitName, now: float) -> Mapping[str, object]:
-        """Return the statistics of a limit that only a shared budget has."""
-        rate = self.slots[name].leased
-        mode = "asleep" if self.asleep else self.lease.mode(now)
-        return {
-            "owned": rate.owned,
-            "fair": rate.fair,
-            "tenants": self.lease.tenants,
-            "shared": "alone" if mode == "alone" else mode,
-        }
