@@ -23,8 +23,16 @@ from ..endpoints import Limit
 from .lease import Lease, Mode
 from .messages import Answers, LimitReply, LimitReport, Refusal
 
-# Seconds for which the most tokens in use are remembered, and half of the time at most.
-PEAK = 1.0
+# Seconds after a call in which a process wants a token for the next one, if there are
+# enough for all: twice as many as processes.
+KEEP, ENOUGH = 3.0, 2
+# A process has stopped sending if it has sent nothing for the time of so many requests:
+# by chance, one pause in fifty is as long.
+STOPPED = 4.0
+# A part of what it owns that is worth another beat at once.
+MUCH = 1 / 4
+# Seconds: the background's part of what is sent is measured as often.
+MEASURED = 1.0
 WHY_ALONE = "the shared store does not answer: the fallback"
 
 
@@ -68,6 +76,10 @@ class LeasedRate(AdaptiveRate):
         self._period, self._even = reply.period, reply.adapted
         self.fair = reply.fair
         self.burst = 1 if reply.adapted else self._full_burst
+
+    def is_enough(self, tenants: int) -> bool:
+        """Return whether each tenant may have a token without using it."""
+        return self._slots >= ENOUGH * tenants
 
     def rate(self, now: float) -> float:
         """Return the requests per second of all tenants, or of the fallback."""
@@ -161,16 +173,18 @@ class LeasedSlots(Slots):
         self._owes = 0
         # Since when it owns any.
         self._owned_since = inf
-        self._peak = self._peak_before = 0
-        self._peak_until = -inf
+        # The most tokens in use since the last report. Tokens that cool are in use, so
+        # that this is what was used in the last second.
+        self._peak = 0
         # The wants of the last report.
         self._said = 0
         # When each refused request was sent, and the end of its `Retry-After`, since the
         # last answered beat; and how many of them the last report had.
         self._refusals: list[tuple[float, float]] = []
         self._refusals_said = 0
-        # In this interval of the peak: the requests that were sent. At its start: the
-        # turns of the background. In the last one: the background's part.
+        # Of the interval that was measured last: its end, and the background's part of
+        # the requests. Since then: the requests. Before: the turns of the background.
+        self._measured_at = -inf
         self._started = self._turns_before = 0
         self._background = 0.0
         self._leased: LeasedRate | None = None
@@ -205,12 +219,12 @@ class LeasedSlots(Slots):
         """Return whether a call waits for tokens and the ledger does not know it."""
         if self._lease.mode(now) == "waiting":
             return self._lease.alone_at == inf
-        return sum(self._wants()) > self._said
+        return sum(self._wants(now)) > self._said
 
     def _take(self, taker: Taker) -> None:
         super()._take(taker)
         self._unused = max(0, self._unused - 1)
-        self._peak = max(self._peak, self._in_use)
+        self._peak = max(self._peak, self._in_use - len(self._gained))
 
     @property
     def _unanswered(self) -> int:
@@ -268,21 +282,24 @@ class LeasedSlots(Slots):
             sum(taker.queue.waiting["background"] for taker in takers),
         )
 
-    def _wants(self) -> tuple[int, int]:
+    def _wants(self, now: float) -> tuple[int, int]:
         """Return how many tokens calls could use, by their priority."""
-        used = max(self._peak, self._peak_before)
+        in_use = self._in_use - len(self._gained)
+        # How many requests it would have sent since the last one at its rate so far.
+        missing = (now - self.used_at) * in_use / self.leased.period(now)
+        used = max(self._peak, in_use) if missing < STOPPED else 0
+        if now < self.used_at + KEEP and self.leased.is_enough(self._lease.members):
+            used = max(used, 1)
         behind = round(used * self._background)
         foreground, background = self._waiting()
-        return used - behind + foreground, behind + background
+        most = int(self.leased.most_slots)
+        return min(most, used - behind + foreground), min(most, behind + background)
 
     def _measure(self, now: float) -> None:
-        """Begin another interval of the peak, and of the background's part."""
-        if now < self._peak_until:
+        """Measure the background's part of what was sent, each second."""
+        if now < self._measured_at + MEASURED:
             return
-        recent = now < self._peak_until + PEAK
-        self._peak_before = self._peak if recent else 0
-        self._peak = self._in_use - len(self._gained)
-        self._peak_until = now + PEAK
+        self._measured_at = now
         takers = [taker for place in self._takers if (taker := place())]
         turns = sum(taker.queue.turns["background"] for taker in takers)
         background, started = turns - self._turns_before, self._started
@@ -299,8 +316,9 @@ class LeasedSlots(Slots):
             else:
                 self._given.clear()
             self._owes = 0
-            foreground, background = (0, 0) if leaving else self._wants()
+            foreground, background = (0, 0) if leaving else self._wants(now)
             self._said = foreground + background
+            self._peak = 0
             return LimitReport(
                 rate=self.leased.limit,
                 doubt=self.doubt,
@@ -393,6 +411,13 @@ class LeasedSlots(Slots):
         rate = self.leased
         mode = USAGE[self._lease.mode(now)]
         return SharedUsage(rate.owned, rate.fair, self._lease.members, mode)
+
+    def owes_much(self) -> bool:
+        """Return whether others need much of what this process does not."""
+        owes = self._owes
+        return (
+            owes > 0 and owes >= MUCH * self.leased.owned and not any(self._waiting())
+        )
 
     def forget(self) -> None:
         """The process has left, and owns nothing."""

@@ -35,8 +35,11 @@ from .shared_rate import adapt
 from .state import LISTEN, LimitState, Share, State, Tenant
 from .tokens import believe, destroy, expire, hot, keep, mint, release, take
 
-# Seconds until the next beat: of a tenant with calls, without, and for each tenant.
-BUSY, IDLE, PER_TENANT = 0.25, 0.7, 0.016
+# Seconds until the next beat: of a tenant that waits for what others must give first, with
+# calls, without, and for each tenant.
+SHORT, BUSY, IDLE, PER_TENANT = 0.1, 0.25, 0.7, 0.016
+# A tenant waits if it lacks so many tokens, and such a part of its goal.
+LACKS, PART = 2, 1 / 4
 # Seconds after the end of listening at which the next beat is due.
 AFTER_LISTENING = 0.002
 
@@ -106,7 +109,9 @@ def _fold(state: State, report: Report, now: float) -> Reply:
     reply = Reply(
         sequence=report.sequence,
         tenants=len(state.tenants),
-        next_beat=_next_beat(state, any(busy for _, busy in served.values()), now),
+        next_beat=_next_beat(
+            state, min((due for _, due in served.values()), default=IDLE), now
+        ),
         limits={name: limit for name, (limit, _) in served.items()},
     )
     tenant.reply = encode(reply)
@@ -119,8 +124,8 @@ def _fold(state: State, report: Report, now: float) -> Reply:
 
 def _serve(
     state: State, report: Report, name: str, now: float
-) -> tuple[LimitReply, bool]:
-    """Serve one limit of a report. Return the reply, and whether the tenant is busy."""
+) -> tuple[LimitReply, float]:
+    """Serve one limit of a report. Return the reply, and when to beat again."""
     told = report.limits[name]
     limit = state.limits.setdefault(name, LimitState())
     share = state.tenants[report.tenant].shares.setdefault(name, Share())
@@ -142,8 +147,6 @@ def _serve(
     goal = whole_goals(limit, shares, fair, now)[report.tenant]
     moves = not (listening or report.bye)
     cools = take(limit, share, goal, now) if moves else ()
-    wants = share.foreground + share.background
-    reserve = reserve_of_each(pace.slots, len(shares))
     return LimitReply(
         owned=share.owned,
         cools=cools,
@@ -155,7 +158,14 @@ def _serve(
         hot=hot(limit, shares, now) - now,
         adapted=pace.adapted,
         fair=fair[report.tenant],
-    ), wants > reserve or share.owned != goal
+    ), _due(share, goal, reserve_of_each(pace.slots, len(shares)), moves=moves)
+
+
+def _due(share: Share, goal: int, reserve: int, *, moves: bool) -> float:
+    if moves and goal - share.owned >= max(LACKS, PART * goal):
+        return SHORT
+    wants = share.foreground + share.background
+    return BUSY if wants > reserve or share.owned != goal else IDLE
 
 
 def _note(share: Share, told: LimitReport) -> None:
@@ -170,8 +180,7 @@ def _leave(state: State, tenant: Tenant, name: str, now: float) -> None:
     del tenant.shares[name]
 
 
-def _next_beat(state: State, busy: bool, now: float) -> float:
-    crowded = min(IDLE, max(BUSY, PER_TENANT * len(state.tenants)))
-    due = crowded if busy else IDLE
+def _next_beat(state: State, due: float, now: float) -> float:
+    due = min(IDLE, max(due, PER_TENANT * len(state.tenants)))
     left = state.listen_until - now
     return min(due, left + AFTER_LISTENING) if left > 0 else due

@@ -136,6 +136,8 @@ class Tenant:
             now, self._sent_at, doubt=self._doubt(), tenants=reply.tenants
         )
         self._due = self._sent_at + reply.next_beat * uniform(1 - JITTER, 1 + JITTER)
+        if any(slots.owes_much() for slots in self.slots.values()):
+            self._due = min(self._due, self._sent_at + SOONEST)
         if self._warned:
             self._warned = False
             log.info("shared budget: the store answers again")
