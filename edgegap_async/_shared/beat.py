@@ -18,6 +18,8 @@ the lease in which it made its report: it does not keep what it said any more.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from msgspec import MsgspecError
+
 from . import state as states
 from .ledger import reply_to, step
 from .messages import Received, Reply, Report
@@ -90,7 +92,7 @@ def respond(seen: Seen, report: Report) -> Commit | Reply | None:
         What it commits, or the reply if its report was folded by others. None: they
         have, and there is none, as it leaves, or has sent a newer one.
     """
-    state = None if seen.state is None else states.decode(seen.state)
+    state = _decoded(seen.state)
     known = state.tenants.get(report.tenant) if state else None
     if state and known and known.sequence >= report.sequence:
         return reply_to(state, report)
@@ -109,6 +111,15 @@ def respond(seen: Seen, report: Report) -> Commit | Reply | None:
         {tenant: posted.number for tenant, posted in seen.inbox.items()},
         reply if reply and reply.sequence == report.sequence else None,
     )
+
+
+def _decoded(state: bytes | None) -> states.State | None:
+    try:
+        return None if state is None else states.decode(state)
+    except MsgspecError:
+        raise StoreError(
+            "shared store: the budget that is stored can't be read: another version of the SDK may have written it"
+        ) from None
 
 
 def serve(store: Inbox, report: Report, in_time: Callable[[], bool]) -> Reply | None:

@@ -6,6 +6,7 @@ The thread is held as long as the tenant is awake.
 """
 
 import asyncio
+import atexit
 import logging
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from functools import partial
 from math import inf
 from threading import RLock
 from typing import NamedTuple
+from weakref import WeakSet
 
 from .._limits.clock import shares_clock
 from .._limits.registry import fork_count
@@ -30,6 +32,8 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds after the last session was closed until the tenant leaves. The next one may be
 # opened at once, as with one `asyncio.run` after another.
 UNUSED = 1.0
+# Seconds that the end of the interpreter waits for the last beat, at most.
+AT_EXIT = 0.2
 
 
 class SharedBudget(NamedTuple):
@@ -64,13 +68,21 @@ class Beats:
             lease=shared.lease, fallback=shared.fallback, wake=self._wake
         )
         self._thread: StoreThread[Store] | None = None
+        # The ledger's, if it is not the store's.
+        self._clock: Callable[[], float] | None = None
 
     def slots(self, limit: Limit, *, early_return: bool) -> Slots:
         """Return the slots of a limit."""
         return self.tenant.add(limit, early_return=early_return)
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this is not the child of a fork, where the tenant is the parent's."""
+        return self._forks == fork_count()
+
     def used(self, *, used: bool) -> None:
         """Sessions are open, or none is any more."""
+        self.tenant.closed = not used
         self.tenant.sleep_after = SLEEPY if used else UNUSED
 
     def _wake(self) -> None:
@@ -89,7 +101,8 @@ class Beats:
     def _serve(
         self, report: Report, in_time: Callable[[], bool], store: Store
     ) -> Reply | None:
-        return budget_store(store, self._budget.key).serve(report, in_time)
+        budget = budget_store(store, self._budget.key, self._clock)
+        return budget.serve(report, in_time)
 
     def _finish(
         self, report: Report, now: float, reply: Reply | None, error: Exception | None
@@ -102,6 +115,9 @@ class Beats:
         self.tenant.failed(report, now, str(error or "a newer report was served"))
 
 
+_beating: "WeakSet[ThreadBeats]" = WeakSet()
+
+
 class ThreadBeats(Beats):
     """Beats in the thread of the store, on the monotonic clock."""
 
@@ -110,10 +126,10 @@ class ThreadBeats(Beats):
         self._lock = RLock()
         # Only the latest one of those that wait for the next beat goes on.
         self._turn = 0
+        _beating.add(self)
 
     def _wake(self) -> None:
-        if self._forks != fork_count():
-            # In the child of a fork, this tenant is the parent's.
+        if not self.is_of_this_process:
             return
         with self._lock:
             due = self.tenant.due()
@@ -122,6 +138,14 @@ class ThreadBeats(Beats):
                 self._turn += 1
                 turn = partial(self._run, self._turn)
                 self._hold_thread().repeat(turn, max(0.0, due - time.monotonic()))
+
+    def leave(self) -> None:
+        """The interpreter ends: give everything back, as far as that is quick."""
+        self.tenant.closed, self.tenant.sleep_after = True, -inf
+        until = time.monotonic() + AT_EXIT
+        self.tenant.want_beat()
+        while not self.tenant.has_left and time.monotonic() < until:
+            time.sleep(AT_EXIT / 100)
 
     def _run(self, turn: int, store: Store) -> float | None:
         """Beat, if that is due. Return the seconds until the next beat."""
@@ -149,12 +173,19 @@ class ThreadBeats(Beats):
         self._finish(report, time.monotonic(), reply, problem)
 
 
+@atexit.register
+def _leave_at_exit() -> None:
+    for beats in list(_beating):
+        if not beats.tenant.asleep and beats.is_of_this_process:
+            beats.leave()
+
+
 class LoopBeats(Beats):
     """Beats that a loop in virtual time drives. Its store is real."""
 
     def __init__(self, budget: SharedBudget, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(budget)
-        self._loop = loop
+        self._loop, self._clock = loop, loop.time
         self._timer: asyncio.TimerHandle | None = None
 
     def _wake(self) -> None:

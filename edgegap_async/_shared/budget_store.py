@@ -8,7 +8,7 @@ What is stored is text: not every client returns bytes.
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .beat import STOPPED, Commit, Posted, Seen, respond, serve
 from .messages import Received, Reply, Report, decode_report, encode
@@ -40,22 +40,32 @@ class BudgetStore(Protocol):
         ...
 
 
-def budget_store(store: SQLiteStore | RedisStore, key: str) -> BudgetStore:
+# Returns the time in seconds, in place of the store's.
+Clock: TypeAlias = Callable[[], float]
+
+
+def budget_store(
+    store: SQLiteStore | RedisStore, key: str, clock: Clock | None = None
+) -> BudgetStore:
     """The ledger of an organization.
 
     Args:
         key: the organization's name.
+        clock: that of a loop in virtual time, on which all processes are.
     """
     if isinstance(store, SQLiteStore):
-        return SQLiteBudget(store, key)
-    return RedisBudget(store)
+        return SQLiteBudget(store, key, clock)
+    return RedisBudget(store, clock)
 
 
 class SQLiteBudget:
     """The ledger in a file of SQLite."""
 
-    def __init__(self, store: SQLiteStore, key: str) -> None:
+    def __init__(
+        self, store: SQLiteStore, key: str, clock: Clock | None = None
+    ) -> None:
         self._store, self._key = store, key
+        self._clock: Clock = clock or store.now
 
     def serve(self, report: Report, in_time: Callable[[], bool]) -> Reply | None:
         """Bring a report to the ledger."""
@@ -67,7 +77,7 @@ class SQLiteBudget:
                 "SELECT state FROM budgets WHERE key = ?", (self._key,)
             ).fetchone()
             state = found[0] if found else None
-            answer = respond(Seen(b"", state, self._store.now(), {}), report)
+            answer = respond(Seen(b"", state, self._clock(), {}), report)
             if not isinstance(answer, Commit):
                 return answer
             db.execute("REPLACE INTO budgets VALUES (?, ?)", (self._key, answer.state))
@@ -128,8 +138,8 @@ return 1
 class RedisBudget:
     """The ledger in Redis or Valkey."""
 
-    def __init__(self, store: RedisStore) -> None:
-        self._store = store
+    def __init__(self, store: RedisStore, clock: Clock | None = None) -> None:
+        self._store, self._clock = store, clock
         self._keys = [store.name("budget"), store.name("budget", "inbox")]
 
     def serve(self, report: Report, in_time: Callable[[], bool]) -> Reply | None:
@@ -139,14 +149,25 @@ class RedisBudget:
     def post(self, report: Report) -> Seen:
         """Put a report into the inbox."""
         args = [report.tenant, report.sequence, b64encode(encode(report))]
-        return _seen(self._store.run(POST, self._keys, args))
+        return self._seen(self._store.run(POST, self._keys, args))
 
     def commit(self, commit: Commit) -> Seen | None:
         """Write a state. None: it is written. Otherwise another process was faster."""
         folded = [word for pair in commit.folded.items() for word in pair]
         args = [commit.version, b64encode(commit.state), *folded]
         reply = self._store.run(COMMIT, self._keys, args)
-        return None if reply == 1 else _seen(reply)
+        return None if reply == 1 else self._seen(reply)
+
+    def _seen(self, reply: Any) -> Seen:
+        seen = _seen(reply)
+        if self._clock is None:
+            return seen
+        now = self._clock()
+        inbox = {
+            tenant: Posted(each.number, Received(each.received.report, now))
+            for tenant, each in seen.inbox.items()
+        }
+        return seen._replace(clock=now, inbox=inbox)
 
 
 def _seen(reply: Any) -> Seen:

@@ -136,10 +136,11 @@ class Lease:
 
     def next_change(self, now: float, rate: float) -> float:
         """Return when the tenant may use more than now, unless it beats before."""
-        turn = self._turn_of(self.fallback(rate))
-        times = (self._settled_at, self.alone_at + turn, self._others_end + turn)
-        later = (time for time in times if time > now)
-        return min(later, default=inf)
+        times = [self._settled_at]
+        if self.alone_at < inf:
+            turn = self._turn_of(self.fallback(rate))
+            times += [self.alone_at + turn, self._others_end + turn]
+        return min((time for time in times if time > now), default=inf)
 
     def _turn_of(self, fallback: Fallback) -> float:
         """Return how long to wait for the first turn: else, all would begin at once."""

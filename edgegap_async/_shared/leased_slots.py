@@ -262,8 +262,12 @@ class LeasedSlots(Slots):
 
     def is_idle(self, now: float, seconds: float) -> bool:
         """Return whether no call has used or wanted a token for so long."""
-        busy = self._unanswered or any(self._waiting())
-        return not busy and now - self.used_at >= seconds
+        return not any(self._waiting()) and now - self.used_at >= seconds
+
+    @property
+    def is_waiting_for_answers(self) -> bool:
+        """Whether requests may be on their way."""
+        return self._unanswered > 0
 
     def wake(self) -> None:
         """Let the calls that wait look again: the lease may have changed."""

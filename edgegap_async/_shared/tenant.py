@@ -40,6 +40,8 @@ class Tenant:
         slots: of each limit that it uses.
         asleep: whether it has no beats until a call wants a token.
         sleep_after: seconds without use until it leaves.
+        closed: whether no session is open. Then the tenant leaves though requests may be
+            on their way; the ledger waits for them.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Tenant:
         self.lease: Lease = Lease(lease, fallback)
         self.asleep: bool = True
         self.sleep_after: float = SLEEPY
+        self.closed: bool = False
         self._wake = wake
         self._sequence = 0
         self._sent_at = -inf
@@ -110,8 +113,15 @@ class Tenant:
 
     def _is_idle(self, now: float) -> bool:
         return all(
-            slots.is_idle(now, self.sleep_after) for slots in self.slots.values()
+            slots.is_idle(now, self.sleep_after)
+            and (self.closed or not slots.is_waiting_for_answers)
+            for slots in self.slots.values()
         )
+
+    @property
+    def has_left(self) -> bool:
+        """Whether it sleeps, and its last beat has ended."""
+        return self.asleep and not self._beating
 
     def _leave(self) -> None:
         self.asleep, self._due = True, inf
