@@ -37,7 +37,8 @@ class Held:
     __slots__ = ("in_flight", "taken")
 
     def __init__(self) -> None:
-        self.taken = self.in_flight = 0
+        self.taken: int = 0
+        self.in_flight: int = 0
 
 
 class Taker(Protocol):
