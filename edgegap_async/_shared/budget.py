@@ -29,9 +29,6 @@ from .tenant import SLEEPY, Tenant
 from .thread import StoreThread
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# Seconds after the last session was closed until the tenant leaves. The next one may be
-# opened at once, as with one `asyncio.run` after another.
-UNUSED = 1.0
 # Seconds that the end of the interpreter waits for the last beat, at most.
 AT_EXIT = 0.2
 
@@ -81,9 +78,14 @@ class Beats:
         return self._forks == fork_count()
 
     def used(self, *, used: bool) -> None:
-        """Sessions are open, or none is any more."""
+        """Sessions are open, or none is any more: then everything is given back."""
         self.tenant.closed = not used
-        self.tenant.sleep_after = SLEEPY if used else UNUSED
+        self.tenant.sleep_after = SLEEPY if used else -inf
+        if not used and not self.tenant.asleep:
+            self._leave()
+
+    def _leave(self) -> None:
+        raise NotImplementedError
 
     def _wake(self) -> None:
         raise NotImplementedError
@@ -139,11 +141,14 @@ class ThreadBeats(Beats):
                 turn = partial(self._run, self._turn)
                 self._hold_thread().repeat(turn, max(0.0, due - time.monotonic()))
 
+    def _leave(self) -> None:
+        # The next beat is the last one.
+        self.tenant.want_beat()
+
     def leave(self) -> None:
         """The interpreter ends: give everything back, as far as that is quick."""
-        self.tenant.closed, self.tenant.sleep_after = True, -inf
+        self.used(used=False)
         until = time.monotonic() + AT_EXIT
-        self.tenant.want_beat()
         while not self.tenant.has_left and time.monotonic() < until:
             time.sleep(AT_EXIT / 100)
 
@@ -176,8 +181,12 @@ class ThreadBeats(Beats):
 @atexit.register
 def _leave_at_exit() -> None:
     for beats in list(_beating):
-        if not beats.tenant.asleep and beats.is_of_this_process:
+        if not beats.tenant.has_left and beats.is_of_this_process:
             beats.leave()
+
+
+def _always() -> bool:
+    return True
 
 
 class LoopBeats(Beats):
@@ -196,13 +205,31 @@ class LoopBeats(Beats):
         if due < inf and not self._loop.is_closed():
             self._timer = self._loop.call_at(due, self._run)
 
+    def used(self, *, used: bool) -> None:
+        """Sessions are open, or none is any more: then everything is given back."""
+        super().used(used=used)
+        if used:
+            self._wake()
+
+    def _leave(self) -> None:
+        # The loop may end now, so that the thread must be released at once. It does the
+        # last beat first, unless another one is under way.
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._thread and self.tenant.due() < inf:
+            report = self.tenant.begin(self._loop.time())
+            self._thread.submit(self._serve, report, _always, self._thread.store)
+            self.tenant.failed(report, self._loop.time(), "nobody waits for the answer")
+        self._release_thread()
+
     def _run(self) -> None:
         self._timer = None
         now = self._loop.time()
         report = self.tenant.begin(now)
         until = inf if report.lease_left is None else now + report.lease_left
-        in_time = partial(self._is_before, until)
         thread = self._hold_thread()
+        in_time = partial(self._is_before, until)
         job = self._loop.run_in_executor(
             thread, self._serve, report, in_time, thread.store
         )
@@ -219,7 +246,7 @@ class LoopBeats(Beats):
             raise error
         reply = None if error else job.result()
         self._finish(report, self._loop.time(), reply, error)
-        if self.tenant.due() < inf:
-            self._wake()
-        else:
+        if self.tenant.closed or self.tenant.due() == inf:
             self._release_thread()
+        else:
+            self._wake()
