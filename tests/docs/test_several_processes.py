@@ -15,7 +15,6 @@ from support.stores import valkey
 
 from edgegap_async import SharedState
 from edgegap_async._shared.budget_store import budget_store
-from edgegap_async._shared.config import SharedState
 from edgegap_async._shared.ownership import Ownership
 from edgegap_async._shared.store import StoreError
 from edgegap_async._shared.stores import make_store
