@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support.stores import Valkey, valkey
 
-from edgegap_async import DeployRequest, EdgegapSession, SharedState
+from edgegap_async import DeployRequest, EdgegapSession, Limits, SharedState
 from edgegap_async._shared.listing import OpenEntry
 from edgegap_async._shared.listing import open_entries as listing_of
 from edgegap_async.errors import EdgegapError
@@ -117,6 +117,8 @@ async def work(url: str, store: str, matches: int, rate: float) -> None:
         EdgegapSession(
             "made-up",
             base_url=url,
+            # With a journal, the processes share the limits.
+            limits=Limits(share=1.0 if store else 1 / PROCESSES),
             attempt_timeout=WINDOW / 2,
             shared=SharedState(store, key=KEY, owner_lease=LEASE) if store else None,
         ) as edgegap,
