@@ -155,7 +155,8 @@ class SharedBudget(RuleBasedStateMachine):
         for tenant in world.tenants.values():
             tenant.faults, tenant.cut_until, tenant.paused_until = [], -inf, -inf
             tenant.gives_up, tenant.way, tenant.background = False, 0.0, 0
-            tenant.want = max(tenant.want, 1)
+            # It may have left while requests that were given up are in doubt.
+            tenant.want = max(tenant.want, tenant.in_use() + 1)
         world.end_outages()
         world.run(AT_REST + 6 * world.period)
         state = world.state
