@@ -117,7 +117,8 @@ async def work(url: str, store: str, matches: int, rate: float) -> None:
         EdgegapSession(
             "made-up",
             base_url=url,
-            limits=Limits(share=1 / PROCESSES),
+            # With a journal, the processes share the limits.
+            limits=Limits(share=1.0 if store else 1 / PROCESSES),
             attempt_timeout=WINDOW / 2,
             shared=SharedState(store, key=KEY, owner_lease=LEASE) if store else None,
         ) as edgegap,

@@ -41,6 +41,7 @@ from .resources.tags import Tags
 # Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
     from ._deploys.journal import Journal
+    from ._limits.registry import Sharing
     from ._shared.config import SharedState
     from .webhooks import WebhookReceiver
 
@@ -154,6 +155,7 @@ class EdgegapSession(AsyncOnly):
             timeout=optional_seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
+            sharing=_sharing(shared, url, secret),
         )
         _warn_of_small_pool(http, self._transport.connections)
         self.webhooks: WebhookReceiver | None = _receiver(webhooks)
@@ -247,6 +249,16 @@ def _receiver(given: object) -> "WebhookReceiver | None":
     from .webhooks import WebhookReceiver
 
     return instance("webhooks", given, WebhookReceiver)
+
+
+def _sharing(shared: object, url: str, token: object) -> "Sharing | None":
+    if shared is None:
+        return None
+    from ._shared.budget import SharedBudget
+    from ._shared.config import SharedState
+
+    checked = instance("shared", shared, SharedState)
+    return SharedBudget(checked, checked.key_for(url, str(token)))
 
 
 def _journal(

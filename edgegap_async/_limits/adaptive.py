@@ -152,7 +152,7 @@ class AdaptiveRate:
         state: Adaptation | None = None,
         refusals: Refusals | None = None,
     ) -> None:
-        self.limit = inf if limit.rate is None else limit.rate
+        self.limit: float = inf if limit.rate is None else limit.rate
         self.most_slots: float = most_slots(limit.rate)
         burst = limit.burst or max(1, self.most_slots // 4)
         self._full_burst = 0 if self.limit == inf else int(min(burst, self.most_slots))

@@ -1,5 +1,7 @@
 """The limits that a session keeps, and statistics of their use."""
 
+from typing import Literal, NamedTuple, TypeAlias
+
 from msgspec.structs import force_setattr
 
 from ..endpoints import (
@@ -76,7 +78,8 @@ class Limits(PlainData, frozen=True, kw_only=True):
                 fail(
                     "limits: share",
                     f"of {self.share:.3g} leaves {rate * self.share:.2g} of the {rate:g} requests per second of the "
-                    f"{limit.name} limit: a process needs at least 1",
+                    f"{limit.name} limit: a process needs at least 1. With shared=SharedState(...), processes share "
+                    "the limits as they need them",
                 )
 
     @classmethod
@@ -88,6 +91,21 @@ class Limits(PlainData, frozen=True, kw_only=True):
         """Return the limit called `name`, times this process's share."""
         rate: float | None = getattr(self, name)
         return Limit(name, None if rate is None else rate * self.share, self.burst)
+
+
+# `leased`: this process uses the tokens that it owns. `alone`: the store does not answer,
+# and it uses its fallback. `asleep`: it owns nothing, as it has sent nothing lately. `off`:
+# the session has no `shared`.
+SharedMode: TypeAlias = Literal["leased", "alone", "asleep", "off"]
+
+
+class SharedUsage(NamedTuple):
+    """Statistics of a limit that several processes share. See `LimitUsage`."""
+
+    owned: int
+    fair: float
+    tenants: int
+    shared: SharedMode
 
 
 class LimitUsage(PlainData, frozen=True):
@@ -103,6 +121,13 @@ class LimitUsage(PlainData, frozen=True):
         sent: requests that were sent, and have been answered or given up.
         refused: answers with status 429 so far.
         busiest_second: the most of them that were sent within any second.
+        owned: of the requests per second, how many belong to this process at the
+            moment. None: the limit is not shared with other processes.
+        fair: how many should, as the processes use the limit now.
+        tenants: how many processes share it.
+        shared: "leased": this process uses what it owns. "alone": the shared store does
+            not answer, so it uses its fallback. "asleep": it owns nothing, as it has
+            sent nothing lately. "off": the limit is not shared.
     """
 
     rate: float | None
@@ -114,3 +139,7 @@ class LimitUsage(PlainData, frozen=True):
     sent: int
     refused: int
     busiest_second: int
+    owned: int | None = None
+    fair: float | None = None
+    tenants: int | None = None
+    shared: SharedMode = "off"

@@ -271,6 +271,7 @@ class Limiter:
         """Return statistics of the limit."""
         waiting = sum(self.queue.waiting.values())
         rate, traffic = self.slots.rate, self.slots.traffic
+        shared = self.slots.shared_usage(self._now())
         return LimitUsage(
             rate=self.rate,
             burst=rate.burst,
@@ -281,6 +282,7 @@ class Limiter:
             sent=traffic.sent,
             refused=traffic.refused,
             busiest_second=self.slots.busiest_second(),
+            **(shared._asdict() if shared else {}),
         )
 
 

@@ -36,8 +36,8 @@ class RoundTrips:
     """
 
     def __init__(self, slots: float, *, early_return: bool) -> None:
-        self.early = 0.0
-        self.longest = SHORTEST_DOUBT
+        self.early: float = 0.0
+        self.longest: float = SHORTEST_DOUBT
         self._shortest = inf
         self._answers = 0
         self._enough = LEARNING * slots
@@ -71,7 +71,9 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self.in_flight = self.sent = self.refused = 0
+        self.in_flight: int = 0
+        self.sent: int = 0
+        self.refused: int = 0
         self._admitted: deque[float] = deque()
         self._refused: deque[float] = deque()
         # The most that were admitted in a second, in this interval and the one before.

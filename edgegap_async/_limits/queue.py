@@ -28,6 +28,7 @@ class PriorityQueue:
         waiting: how many calls of each priority wait, with the one at the head.
         waiting_since: the time since which the queue has never been empty. None: it is
             empty.
+        turns: how many calls of each priority have been at the head.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class PriorityQueue:
         self.ticket: Callable[[], int] = count().__next__
         self.waiting: dict[Priority, int] = {"foreground": 0, "background": 0}
         self.waiting_since: float | None = None
+        self.turns: dict[Priority, int] = {"foreground": 0, "background": 0}
         self._waiters: dict[Priority, list[tuple[int, asyncio.Future[None]]]] = {
             "foreground": [],
             "background": [],
@@ -53,6 +55,7 @@ class PriorityQueue:
             if self.busy:
                 await self._wait(ticket, priority)
             self.busy = True
+            self.turns[priority] += 1
             passed = priority == "foreground" and self.waiting["background"] > 0
             self._foreground_turns = self._foreground_turns + 1 if passed else 0
         except BaseException:

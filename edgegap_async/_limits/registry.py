@@ -18,12 +18,12 @@ import time
 from collections.abc import Iterator
 from hashlib import sha256
 from threading import RLock
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from yarl import URL
 
-from ..endpoints import LIMITS, LimitName
+from ..endpoints import LIMITS, Limit, LimitName
 from .clock import clock_of, shares_clock
 from .config import Limits
 from .limiter import Limiter
@@ -33,22 +33,64 @@ from .slots import Slots
 FEW = 16
 
 
+class Member(Protocol):
+    """This process, in a budget that several processes share."""
+
+    def slots(self, limit: Limit, *, early_return: bool) -> Slots:
+        """Return the slots of a limit."""
+        ...
+
+    def used(self, *, used: bool) -> None:
+        """Sessions are open, or none is any more."""
+        ...
+
+
+class Sharing(Protocol):
+    """A budget that several processes share. Equal ones are the same."""
+
+    def join(self, loop: asyncio.AbstractEventLoop | None) -> Member:
+        """Let this process take part, on the clock of a loop. None: on no one's."""
+        ...
+
+
 class Budget:
     """The slots of one token at one base URL, on one clock.
 
+    Args:
+        sharing: what other processes take part in. None: this one is alone.
+        loop: a loop with that clock.
+
     Attributes:
         limits: the limits that they keep.
+        sharing: the same.
         slots: those of each limit, by its name.
         loops: the users, one per event loop.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        sharing: Sharing | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self.limits: Limits = limits
+        self.sharing: Sharing | None = sharing
+        self._member = sharing.join(loop) if sharing else None
         self.slots: dict[LimitName, Slots] = {
-            limit.name: Slots(limits.kept(limit.name), early_return=limits.early_return)
-            for limit in LIMITS
+            limit.name: self._new_slots(limits.kept(limit.name)) for limit in LIMITS
         }
         self.loops: WeakSet[LoopBudget] = WeakSet()
+
+    def _new_slots(self, limit: Limit) -> Slots:
+        early_return = self.limits.early_return
+        if self._member and limit.rate is not None:
+            return self._member.slots(limit, early_return=early_return)
+        return Slots(limit, early_return=early_return)
+
+    def count_sessions(self) -> None:
+        """A session was opened or closed."""
+        if self._member:
+            self._member.used(used=bool(self.open_loops()))
 
     def open_loops(self) -> "list[LoopBudget]":
         """Return the users that have open sessions, on loops that have not ended."""
@@ -62,6 +104,11 @@ class Budget:
         if self.open_loops():
             return False
         return all(slots.in_use_until(now) <= now for slots in self.slots.values())
+
+    def can_be_replaced(self, now: float, sharing: Sharing | None) -> bool:
+        """Return whether a new budget is as good. Other processes know this one."""
+        same = self._member is not None and self.sharing == sharing
+        return not same and self.is_over(now)
 
     def change(self, limits: Limits) -> None:
         """Keep other limits from now on. The server still counts what was sent."""
@@ -88,7 +135,8 @@ class Budget:
         for slots in self.slots.values():
             slots.renew_lock()
         self.loops = WeakSet()
-        self.slots = Budget(self.limits).slots
+        again = Budget(self.limits, self.sharing)
+        self.slots, self._member = again.slots, again._member
         for slots in self.slots.values():
             slots.cool(now)
 
@@ -105,6 +153,7 @@ class LoopBudget:
     def __init__(
         self, budget: Budget, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
+        self.budget: Budget = budget
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.limiters: dict[LimitName, Limiter] = {
             name: Limiter(slots) for name, slots in budget.slots.items()
@@ -122,9 +171,9 @@ class LoopBudget:
             limiter.abandon()
 
 
-def unused_budget(limits: Limits) -> LoopBudget:
+def unused_budget(limits: Limits, sharing: Sharing | None) -> LoopBudget:
     """Return the limiters of a session that was never used."""
-    return LoopBudget(Budget(limits))
+    return LoopBudget(Budget(limits, sharing))
 
 
 Budgets: TypeAlias = dict[bytes, Budget]
@@ -161,20 +210,23 @@ class LimiterRegistry:
         base_url: str,
         token: str,
         limits: Limits,
+        sharing: Sharing | None = None,
     ) -> LoopBudget:
         """Return the limiters for a session that opens on a loop.
 
         Raises:
             ValueError: a session with the same token and base URL is open with other
-                limits, on this loop or another one.
+                limits or another `shared`, on this loop or another one.
         """
         with self._lock:
             now, budgets = clock_of(loop)(), self.on(loop)
             key = budget_key(base_url, token)
             budget = budgets.get(key)
-            if budget is None or budget.is_over(now):
+            if budget is None or budget.can_be_replaced(now, sharing):
                 self._sweep(budgets, now)
-                budget = budgets[key] = Budget(limits)
+                budget = budgets[key] = Budget(limits, sharing, loop)
+            elif budget.sharing != sharing:
+                budget = budgets[key] = _replaced(budget, limits, sharing, loop, now)
             elif budget.limits != limits:
                 if budget.open_loops():
                     raise ValueError(
@@ -185,12 +237,14 @@ class LimiterRegistry:
                 budget.change(limits)
             user = budget.on(loop)
             user.sessions += 1
+            budget.count_sessions()
             return user
 
     def release(self, user: LoopBudget) -> None:
         """End the use by a session that closes."""
         with self._lock:
             user.sessions -= 1
+            user.budget.count_sessions()
 
     def _sweep(self, budgets: Budgets, now: float) -> None:
         """Drop the budgets that nobody uses, whenever their number has doubled."""
@@ -206,6 +260,26 @@ class LimiterRegistry:
             budget.after_fork(time.monotonic())
         # The loops of the parent don't run here.
         self._own = WeakKeyDictionary()
+
+
+def _replaced(
+    budget: Budget,
+    limits: Limits,
+    sharing: Sharing | None,
+    loop: asyncio.AbstractEventLoop,
+    now: float,
+) -> Budget:
+    """Return a budget in place of one that was shared in another way."""
+    if budget.open_loops():
+        raise ValueError(
+            "shared: a session with the same token and base_url is open with another one, or without: give both an "
+            "equal `shared`, or use one session"
+        )
+    again = Budget(limits, sharing, loop)
+    for name, slots in again.slots.items():
+        # The server still counts what was sent.
+        slots.hold(now, budget.slots[name].in_use_until(now) - now)
+    return again
 
 
 def budget_key(base_url: str, token: str) -> bytes:

@@ -15,8 +15,10 @@ from weakref import ref
 
 from ..endpoints import Limit
 from .adaptive import AdaptiveRate
+from .config import SharedUsage
 from .doubt import Doubt, GivenUp, without_reserve
 from .measurements import LONGEST_DOUBT, RoundTrips, Traffic
+from .queue import PriorityQueue
 from .refusals import Lately
 
 # Seconds for which a free slot is kept for the loop whose turn it is. A loop that is
@@ -35,7 +37,8 @@ class Held:
     __slots__ = ("in_flight", "taken")
 
     def __init__(self) -> None:
-        self.taken = self.in_flight = 0
+        self.taken: int = 0
+        self.in_flight: int = 0
 
 
 class Taker(Protocol):
@@ -44,9 +47,11 @@ class Taker(Protocol):
     Attributes:
         held: its slots.
         place: itself, in the round of the loops that wait.
+        queue: the calls that wait on its loop.
     """
 
     held: Held
+    queue: PriorityQueue
     place: "ref[Taker]"
 
     def wake(self) -> None:
@@ -73,7 +78,7 @@ class Slots:
         self.not_before: float = -inf
         self._lock = RLock()
         # Taken, and not back yet.
-        self._in_use = 0
+        self._in_use: int = 0
         # The times at which slots come back, the earliest first.
         self._returns: deque[float] = deque()
         # What takers held that were garbage-collected. The collector may run while the
@@ -94,11 +99,14 @@ class Slots:
         """Keep another limit from now on. Slots in use stay in use."""
         with self._lock:
             self.limit: Limit = limit
-            self.rate: AdaptiveRate = AdaptiveRate(limit)
+            self.rate: AdaptiveRate = self._new_rate(limit)
             self._most_in_flight = without_reserve(self.rate.most_slots)
             self.round_trips: RoundTrips = RoundTrips(
                 self.rate.most_slots, early_return=early_return
             )
+
+    def _new_rate(self, limit: Limit) -> AdaptiveRate:
+        return AdaptiveRate(limit)
 
     def join(self, taker: Taker) -> None:
         """Add a taker."""
@@ -349,6 +357,10 @@ class Slots:
         if seconds > 0:
             self.not_before = max(self.not_before, now + seconds)
 
+    def shared_usage(self, now: float) -> SharedUsage | None:
+        """Return statistics that only a shared budget has."""
+        return None
+
     def busiest_second(self) -> int:
         """Return the most requests that were sent within any second."""
         with self._lock:
@@ -371,7 +383,7 @@ class Slots:
         """
         with self._lock:
             self._refresh(now)
-            if self._in_use > len(self._returns):
+            if self._unanswered:
                 return inf
             last = self._returns[-1] if self._returns else -inf
             return max(last, self.not_before, self.rate.adapted_until)

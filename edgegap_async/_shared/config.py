@@ -24,6 +24,7 @@ REDIS_SCHEMES = {
 # Hex digits of a hash as a key.
 KEY_DIGITS = 24
 # Seconds.
+LEASE, SHORTEST_LEASE, LONGEST_LEASE = 5.0, 4.0, 60.0
 OWNER_LEASE, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE = 60.0, 1.0, 3600.0
 
 
@@ -44,6 +45,11 @@ class SharedState:
             no retries.
         key: a name for the organization. Not given: a hash of base URL and token.
             Processes with different tokens of one organization need a common key.
+        fallback: the part of each limit that a process uses while the store does not
+            answer, from 0 to 1. 0: calls wait. Not given: so much that all processes
+            together use half of each limit.
+        lease: seconds for which a process goes on as before without the store, less
+            the time that its last requests need.
         owner_lease: seconds after which another process takes over what a process was
             responsible for, once it does not answer any more.
 
@@ -55,6 +61,8 @@ class SharedState:
     _: KW_ONLY
     client: ClientFactory | None = None
     key: str | None = None
+    fallback: float | None = None
+    lease: float = LEASE
     owner_lease: float = OWNER_LEASE
 
     def __post_init__(self) -> None:
@@ -67,6 +75,11 @@ class SharedState:
             object.__setattr__(self, "url", revealed(checked))
         if self.key is not None:
             object.__setattr__(self, "key", _key(self.key))
+        if self.fallback is not None:
+            fallback = number("fallback", self.fallback, 0, 1)
+            object.__setattr__(self, "fallback", fallback)
+        lease = number("lease", self.lease, SHORTEST_LEASE, LONGEST_LEASE)
+        object.__setattr__(self, "lease", lease)
         lease = number(
             "owner_lease", self.owner_lease, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE
         )

@@ -20,7 +20,7 @@ from .._limits.adaptive import most_slots
 from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
-from .._limits.registry import REGISTRY, LoopBudget, fork_count, unused_budget
+from .._limits.registry import REGISTRY, LoopBudget, Sharing, fork_count, unused_budget
 from ..endpoints import LIMITS, B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
@@ -86,12 +86,13 @@ class Transport:
         timeout: float | None,
         attempt_timeout: float,
         on_event: OnEvent | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         # An international host name gets its ASCII form, the one that is looked up.
         self._base = URL(base_url)
         self.base_url: str = str(self._base).rstrip("/")
         self.closed: bool = False
-        self._limits = limits
+        self._limits, self._sharing = limits, sharing
         # The first call joins the sessions that share a budget.
         self._budget: LoopBudget | None = None
         # It has left them.
@@ -340,7 +341,7 @@ class Transport:
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
         if self._budget is None:
-            self._budget = unused_budget(self._limits)
+            self._budget = unused_budget(self._limits, self._sharing)
         return self._budget.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -355,7 +356,7 @@ class Transport:
         loop = running_loop()
         if self._loop is None:
             self._budget = REGISTRY.acquire(
-                loop, self.base_url, self._token, self._limits
+                loop, self.base_url, self._token, self._limits, self._sharing
             )
             self._loop, self._forks = loop, fork_count()
             if self.on_first_use:

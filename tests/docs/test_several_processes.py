@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 from support.journals import journal_at
+from support.ledger_reports import Ledger
 from support.paths import ROOT
 from support.programs import started, until
 from support.stores import valkey
 
 from edgegap_async import SharedState
+from edgegap_async._shared.budget_store import budget_store
 from edgegap_async._shared.ownership import Ownership
 from edgegap_async._shared.store import StoreError
+from edgegap_async._shared.stores import make_store
 from edgegap_async.simulator import Simulator
 
 PAGE = (ROOT / "docs" / "several-processes.md").read_text()
@@ -56,7 +59,12 @@ def test_the_program_and_the_command_work(
 
 
 def use_all(url: str) -> None:
-    """Do everything that is done with a journal."""
+    """Do everything that is done with a journal and a budget."""
+    store = make_store(SharedState(url), "studio")
+    try:
+        assert budget_store(store, "studio").serve(Ledger().report("a"), lambda: True)
+    finally:
+        store.close()
     with journal_at(url) as journal:
         dead, living = (Ownership(journal, 60.0, 0.0) for _ in range(2))
         assert dead.save({"a": b"{}", "b": b"{}"}, [])

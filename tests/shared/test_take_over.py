@@ -71,7 +71,8 @@ async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> No
         name = leave_dead(store_url, Entry("pending", NOW, tag))
         async with session_of(sim, store_url) as edgegap:
             await taken_over(store_url, name)
-            await asyncio.sleep(1)
+            # The first call waits until the new ledger has listened.
+            await asyncio.sleep(3)
             assert sim.stopped() == {listed}
         assert edgegap.leftovers == ()
 

@@ -1,0 +1,329 @@
+"""Sessions with `shared=` keep their limits together, over real stores."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from support.limiter_model import busiest_second
+from support.raw_server import TOKEN, session
+from support.stores import Valkey
+
+from edgegap_async import (
+    DeadlineExceeded,
+    EdgegapSession,
+    Limits,
+    LimitUsage,
+    SharedState,
+)
+from edgegap_async._shared import state as states
+from edgegap_async._shared.lease import FIRST
+from edgegap_async._shared.ledger import LISTEN
+from edgegap_async._shared.stores import make_store
+from edgegap_async._shared.tenant import SLEEPY
+from edgegap_async.simulator import Simulator
+
+KEY = "studio"
+
+
+def usage(edgegap: EdgegapSession) -> LimitUsage:
+    return edgegap.usage()["other"]
+
+
+async def call(edgegap: EdgegapSession) -> None:
+    await edgegap.locations.list()
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_a_session_uses_what_it_owns_and_gives_it_back(store_url: str) -> None:
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=SharedState(store_url, key=KEY)) as edgegap,
+    ):
+        assert usage(edgegap).shared == "asleep"
+        began = now()
+        await call(edgegap)
+        # A new store is listened to first.
+        assert LISTEN - 0.1 < now() - began < LISTEN + 2.0
+        told = usage(edgegap)
+        assert (told.shared, told.tenants) == ("leased", 1)
+        assert told.owned
+        await asyncio.sleep(SLEEPY + 2.0)
+        assert (usage(edgegap).owned, usage(edgegap).shared) == (0, "asleep")
+        began = now()
+        await call(edgegap)
+        assert now() - began < 0.2
+
+
+async def test_two_tokens_of_one_organization_share_its_limits(store_url: str) -> None:
+    shared = SharedState(store_url, key=KEY)
+    arrivals: list[float] = []
+    async with (
+        Simulator() as simulator,
+        session(simulator.url, shared=shared) as first,
+        EdgegapSession("other-token", base_url=simulator.url, shared=shared) as second,
+    ):
+        end = now() + 6.0
+
+        async def caller(edgegap: EdgegapSession) -> None:
+            while now() < end:
+                await call(edgegap)
+                arrivals.append(now())
+
+        await asyncio.gather(
+            *(caller(each) for each in (first, second) for _ in range(30))
+        )
+        assert [usage(each).refused for each in (first, second)] == [0, 0]
+        assert {usage(each).tenants for each in (first, second)} == {2}
+        served = [usage(each).sent for each in (first, second)]
+        assert min(served) >= 0.8 * max(served)
+        busy = [at for at in arrivals if at > end - 3.0]
+        assert len(busy) >= 0.85 * 40 * 3.0
+        assert busiest_second(arrivals) <= 40
+
+
+async def test_limits_that_are_off_are_not_shared(store_url: str) -> None:
+    shared = SharedState(store_url, key=KEY)
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared, limits=Limits(other=None)) as edgegap,
+    ):
+        began = now()
+        await call(edgegap)
+        assert now() - began < 0.2
+        assert (usage(edgegap).shared, usage(edgegap).owned) == ("off", None)
+
+
+async def test_without_shared_nothing_is_shared() -> None:
+    async with Simulator() as simulator, session(simulator.url) as edgegap:
+        await call(edgegap)
+        told = usage(edgegap)
+        assert (told.shared, told.owned, told.fair, told.tenants) == (
+            "off",
+            None,
+            None,
+            None,
+        )
+
+
+async def test_sessions_of_one_token_are_shared_in_the_same_way(
+    store_url: str,
+) -> None:
+    shared = SharedState(store_url, key=KEY)
+    async with Simulator(enforcement="off") as simulator:
+        async with session(simulator.url, shared=shared) as first:
+            await call(first)
+            async with session(simulator.url, shared=shared) as same:
+                await call(same)
+            for other in (None, SharedState(store_url, key="another")):
+                with pytest.raises(ValueError, match="shared: a session with the same"):
+                    await call(session(simulator.url, shared=other))
+        # After the last one was closed, the others may begin.
+        async with session(simulator.url) as alone:
+            await call(alone)
+            assert usage(alone).shared == "off"
+
+
+async def test_without_a_store_calls_go_on_within_the_fallback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edgegap_async")
+    shared = SharedState(f"unix://secret-word@{tmp_path / 'missing.sock'}", key=KEY)
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared) as edgegap,
+    ):
+        began = now()
+        await call(edgegap)
+        assert now() - began == pytest.approx(FIRST, abs=0.1)
+        await asyncio.sleep(1.0)
+        assert (usage(edgegap).shared, usage(edgegap).rate) == ("alone", 5.0)
+        assert "fallback" in usage(edgegap).why
+    warnings = [each for each in caplog.messages if "shared budget" in each]
+    assert len(warnings) == 1
+    assert "no such file or directory" in warnings[0]
+    assert "secret-word" not in caplog.text
+
+
+async def test_with_no_fallback_calls_wait_for_the_store(
+    valkey_server: Valkey, tmp_path: Path
+) -> None:
+    shared = SharedState(f"unix://{tmp_path / 'missing.sock'}", key=KEY, fallback=0)
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared, timeout=5.0) as edgegap,
+    ):
+        with pytest.raises(DeadlineExceeded):
+            await call(edgegap)
+        (tmp_path / "missing.sock").symlink_to(valkey_server.socket)
+        await call(edgegap)
+
+
+async def test_a_state_that_can_not_be_read_is_told_and_calls_go_on(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = SharedState(store_url, key=KEY)
+    store: Any = make_store(shared, KEY)
+    if store_url.startswith("sqlite"):
+        with store.transaction() as db:
+            db.execute("INSERT INTO budgets VALUES (?, ?)", (KEY, b"\x00nonsense"))
+    else:
+        with Redis.from_url(store_url) as client:
+            client.hset(f"edgegap:{{{KEY}}}:budget", "state", b"bm9uc2Vuc2U=")
+    store.close()
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared) as edgegap,
+    ):
+        await call(edgegap)
+        await asyncio.sleep(1.0)
+        assert usage(edgegap).shared == "alone"
+    assert "can't be read" in caplog.text
+
+
+# In threads and processes
+
+
+def run(code: str, *words: str) -> str:
+    found = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", textwrap.dedent(code), *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout
+
+
+PROGRAM = """
+import asyncio, os, sys, time
+from edgegap_async import EdgegapSession, SharedState
+from edgegap_async.simulator import Simulator
+
+async def main(url, calls):
+    shared = SharedState(sys.argv[1], key="studio")
+    async with EdgegapSession("made-up-token", base_url=url, shared=shared) as edgegap:
+        began = time.monotonic()
+        for _ in range(calls):
+            await edgegap.locations.list()
+        took = time.monotonic() - began
+        return took, edgegap.usage()["other"]
+
+async def alone(calls=1):
+    async with Simulator(enforcement="off") as simulator:
+        return await main(simulator.url, calls)
+"""
+
+
+def tenants_of(url: str) -> set[str]:
+    store = make_store(SharedState(url), KEY)
+    if url.startswith("sqlite"):
+        with store.transaction() as db:  # type: ignore[union-attr]
+            (data,) = db.execute("SELECT state FROM budgets").fetchone()
+    store.close()
+    return set(states.decode(data).tenants)
+
+
+@pytest.mark.slow
+def test_one_loop_after_another_is_one_process(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'edgegap.db'}"
+    out = run(
+        PROGRAM
+        + """
+asyncio.run(alone())
+took, usage = asyncio.run(alone())
+print(took < 0.5, usage.tenants)
+""",
+        url,
+    )
+    # The base URL of each simulator is another one, and so are the budgets.
+    assert out.split() == ["True", "2"]
+
+
+@pytest.mark.slow
+def test_at_the_end_of_the_interpreter_everything_is_given_back(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'edgegap.db'}"
+    began = time.monotonic()
+    run(PROGRAM + "asyncio.run(alone())", url)
+    assert time.monotonic() - began < 30
+    assert tenants_of(url) == set()
+
+
+FORKS = """
+import asyncio, os, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from edgegap_async import EdgegapSession, SharedState
+
+class Locations(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "17")
+        self.end_headers()
+        self.wfile.write(b'{"locations": []}')
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Locations)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}"
+
+async def several():
+    shared = SharedState(sys.argv[1], key="studio")
+    async with EdgegapSession("made-up-token", base_url=url, shared=shared) as edgegap:
+        await asyncio.gather(*(edgegap.locations.list() for _ in range(5)))
+        usage = edgegap.usage()["other"]
+        print(usage.shared, usage.tenants, usage.refused, flush=True)
+
+asyncio.run(several())
+child = os.fork()
+if child:
+    asyncio.run(several())
+    os._exit(os.waitpid(child, 0)[1])
+asyncio.run(several())
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_a_forked_child_is_a_tenant_of_its_own(store_url: str) -> None:
+    out = run(FORKS, store_url)
+    first, *both = out.splitlines()
+    assert first == "leased 1 0"
+    # The child has a ledger that knows both.
+    assert "leased 2 0" in both
+    assert len(both) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.real_time
+async def test_a_blocked_loop_holds_up_no_beat(store_url: str) -> None:
+    shared = SharedState(store_url, key=KEY)
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared) as edgegap,
+    ):
+        await call(edgegap)
+        # Longer than a lease.
+        time.sleep(5.5)  # noqa: ASYNC251
+        assert usage(edgegap).shared == "leased"
+        began = time.monotonic()
+        await call(edgegap)
+        assert time.monotonic() - began < 1.0
+
+
+def test_the_token_is_in_no_name_of_the_store() -> None:
+    shared = SharedState("redis://localhost")
+    assert TOKEN not in shared.key_for("https://api.example.com", TOKEN)
