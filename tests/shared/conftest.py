@@ -23,6 +23,16 @@ def valkey_server(shared_valkey: Valkey) -> Valkey:
 @pytest.fixture(params=["sqlite", "valkey"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store, of each engine."""
+    return url_of(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("valkey", marks=pytest.mark.full)])
+def one_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same for tests that take long: of one engine, and of the other with --full."""
+    return url_of(request, tmp_path)
+
+
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'edgegap.db'}"
     server: Valkey = request.getfixturevalue("valkey_server")

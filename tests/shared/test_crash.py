@@ -20,6 +20,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_processes_that_are_killed_leave_nothing_and_nothing_is_stopped_wrongly() -> (
     None
 ):
@@ -31,6 +32,7 @@ def test_processes_that_are_killed_leave_nothing_and_nothing_is_stopped_wrongly(
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_without_a_journal_the_benchmark_finds_what_was_forgotten() -> None:
     found = run("none", "--runs", "1", "--matches", "80", "--rate", "20")
     assert found.returncode == 1

@@ -188,6 +188,7 @@ def test_the_limit_holds_and_no_token_is_lost() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.full
 def test_the_limit_holds_and_no_token_is_lost_in_longer_runs() -> None:
     run(60, 50)
 

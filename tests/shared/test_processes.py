@@ -120,11 +120,11 @@ def pause(process: subprocess.Popen[str], url: str) -> None:
 
 
 def test_what_a_killed_process_held_is_stopped_and_what_it_handed_out_is_not(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
     with (
-        started(PROGRAM, edgegap_simulator, store_url, "1", "hold") as victim,
-        started(PROGRAM, edgegap_simulator, store_url, "1", "idle") as other,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "hold") as victim,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "idle") as other,
     ):
         _, handed = line(victim)
         _, held = line(victim)
@@ -134,15 +134,18 @@ def test_what_a_killed_process_held_is_stopped_and_what_it_handed_out_is_not(
         # Its tags are searched for, too.
         time.sleep(3)
         assert edgegap_simulator.running() == {handed}
-        assert {it.state for it in entries_of(store_url)} <= {"pending", "quarantine"}
+        assert {it.state for it in entries_of(one_store_url)} <= {
+            "pending",
+            "quarantine",
+        }
 
 
 def test_a_process_that_starts_stops_what_all_before_it_have_left(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
     with (
-        started(PROGRAM, edgegap_simulator, store_url, "1", "hold") as first,
-        started(PROGRAM, edgegap_simulator, store_url, "1", "hold") as second,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "hold") as first,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "hold") as second,
     ):
         held = set()
         for process in (first, second):
@@ -150,21 +153,21 @@ def test_a_process_that_starts_stops_what_all_before_it_have_left(
             held.add(line(process)[1])
         first.kill()
         second.kill()
-    with started(PROGRAM, edgegap_simulator, store_url, "1", "idle") as third:
+    with started(PROGRAM, edgegap_simulator, one_store_url, "1", "idle") as third:
         line(third)
         until(lambda: edgegap_simulator.stopped() == held)
 
 
 def test_a_process_that_was_paused_for_too_long_learns_that_its_server_is_gone(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
     with (
-        started(PROGRAM, edgegap_simulator, store_url, "1", "keep") as paused,
-        started(PROGRAM, edgegap_simulator, store_url, "1", "idle") as other,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "keep") as paused,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "idle") as other,
     ):
         _, held = line(paused)
         line(other)
-        pause(paused, store_url)
+        pause(paused, one_store_url)
         until(lambda: edgegap_simulator.stopped() == {held})
         paused.send_signal(signal.SIGUSR1)
         paused.send_signal(signal.SIGCONT)
@@ -175,15 +178,15 @@ def test_a_process_that_was_paused_for_too_long_learns_that_its_server_is_gone(
 
 
 def test_a_short_pause_changes_nothing(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
     with (
-        started(PROGRAM, edgegap_simulator, store_url, "6", "keep") as paused,
-        started(PROGRAM, edgegap_simulator, store_url, "6", "idle") as other,
+        started(PROGRAM, edgegap_simulator, one_store_url, "6", "keep") as paused,
+        started(PROGRAM, edgegap_simulator, one_store_url, "6", "idle") as other,
     ):
         line(paused)
         line(other)
-        pause(paused, store_url)
+        pause(paused, one_store_url)
         time.sleep(2)
         paused.send_signal(signal.SIGUSR1)
         paused.send_signal(signal.SIGCONT)
@@ -193,11 +196,11 @@ def test_a_short_pause_changes_nothing(
 
 
 def test_a_blocked_loop_loses_nothing(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
     with (
-        started(PROGRAM, edgegap_simulator, store_url, "1", "block") as blocked,
-        started(PROGRAM, edgegap_simulator, store_url, "1", "idle") as other,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "block") as blocked,
+        started(PROGRAM, edgegap_simulator, one_store_url, "1", "idle") as other,
     ):
         line(other)
         line(blocked)
@@ -206,9 +209,9 @@ def test_a_blocked_loop_loses_nothing(
 
 
 def test_the_child_of_a_fork_has_a_journal_of_its_own(
-    edgegap_simulator: Simulator, store_url: str
+    edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
-    with started(PROGRAM, edgegap_simulator, store_url, "1", "fork") as parent:
+    with started(PROGRAM, edgegap_simulator, one_store_url, "1", "fork") as parent:
         _, held = line(parent)
         *_, of_child = line(parent)
         assert line(parent) == ["child", "0"]
@@ -216,6 +219,6 @@ def test_the_child_of_a_fork_has_a_journal_of_its_own(
         # The parent still renews its ownership, and has its entry.
         time.sleep(1.5)
         assert [
-            it.request_id for it in entries_of(store_url) if it.state == "held"
+            it.request_id for it in entries_of(one_store_url) if it.state == "held"
         ] == [held]
         assert edgegap_simulator.stopped() == {of_child}
