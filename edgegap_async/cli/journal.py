@@ -7,29 +7,15 @@ from collections.abc import Iterable
 import click
 import msgspec
 
-from .._shared.config import SharedState
 from .._shared.listing import Listing, open_entries
 from .._shared.store import StoreError
 from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
 from .lines import echo_json
+from .shared import shared_options, shared_state
 
 
 @click.command(short_help="List what a journal has open, and whose it is.")
-@click.option(
-    "--shared",
-    "url",
-    envvar="EDGEGAP_SHARED_URL",
-    required=True,
-    metavar="URL",
-    help="The URL that the sessions have: sqlite:////absolute/path or redis://host/0. "
-    "Other users of the machine see the arguments of a program: if it has a password, "
-    "set EDGEGAP_SHARED_URL instead.",
-)
-@click.option(
-    "--key",
-    help="The key that the sessions have; without it, the one of the token in "
-    f"{TOKEN_VARIABLE}, at {BASE_URL_VARIABLE} or Edgegap's own.",
-)
+@shared_options(required=True)
 def journal(url: str, key: str | None) -> None:
     """List the deploys, servers and tags that processes are responsible for.
 
@@ -40,10 +26,7 @@ def journal(url: str, key: str | None) -> None:
 
     Exit code: 0, success; 1, the store can't be read; 2, wrong arguments.
     """
-    try:
-        shared = SharedState(url, key=key)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    shared = shared_state(url, key)
     token = os.environ.get(TOKEN_VARIABLE)
     if shared.key is None and not token:
         raise click.UsageError(f"give --key, or set {TOKEN_VARIABLE}")

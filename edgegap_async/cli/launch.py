@@ -4,13 +4,15 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import click
+from click.core import ParameterSource
 
 from .._limits.config import Limits
 from .._run import run
+from .._shared.config import SharedState
 from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE, EdgegapSession
 from ..simulator import Simulator
 from ..simulator.faults import Fault
@@ -27,6 +29,7 @@ from .options import (
     loop_factory,
 )
 from .run_launch import run_launch
+from .shared import shared_options, shared_state
 from .simulate import ENFORCEMENTS
 from .streams import InputFile, require_outputs
 
@@ -41,12 +44,14 @@ class Target:
 
     Attributes:
         simulator: an embedded simulator. None: the real API.
+        shared: what the launch shares with other processes.
     """
 
     application: str
     version: str
     limits: Limits
     simulator: Simulator | None
+    shared: SharedState | None = None
 
 
 @click.command(short_help="Launch a server for each match of a file.")
@@ -73,6 +78,7 @@ class Target:
     type=click.IntRange(min=1, max=MOST),
     help="Most requests sent at once after a pause; 1 means an even pace.",
 )
+@shared_options(required=False)
 @click.option(
     "--simulate",
     is_flag=True,
@@ -101,6 +107,8 @@ def launch(
     stop: bool,
     max_running: int | None,
     burst: int | None,
+    url: str | None,
+    key: str | None,
     simulate: bool,
     enforcement: Enforcement | None,
     faults: Sequence[Fault],
@@ -117,6 +125,9 @@ def launch(
     for the deploys in flight, then stop all servers; a second one ends the program at
     once. If standard output or error can't be written, all servers are stopped too.
 
+    With --shared, the launch shares the limits with all processes that use this URL, and
+    if it is killed, one of them stops its servers.
+
     The token is read from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
     HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are obeyed.
     Without a token and without --application, the launch is simulated.
@@ -130,6 +141,7 @@ def launch(
         target = _target(
             application, version, Limits(burst=burst), simulate, enforcement, faults
         )
+        target = _shared(context, target, url, key)
         checked = _checked(matches, target)
         launching = _launch(target, checked, timeout, stop, max_running)
         code = run(launching, loop_factory=factory)
@@ -186,6 +198,22 @@ def _target(
     return Target(application or SIMULATED, version or SIMULATED, limits, simulator)
 
 
+def _shared(
+    context: click.Context, target: Target, url: str | None, key: str | None
+) -> Target:
+    if url is None:
+        if key is not None:
+            raise click.UsageError("--key names what --shared has, so it requires that")
+        return target
+    if target.simulator is None:
+        return replace(target, shared=shared_state(url, key))
+    if context.get_parameter_source("url") is not ParameterSource.ENVIRONMENT:
+        raise click.UsageError(
+            "--shared is for the real API: each embedded simulator has limits of its own"
+        )
+    return target
+
+
 def _needed(option: str, value: str | None) -> str:
     if not (value or "").strip():
         raise click.UsageError(f"{option} is required, except with --simulate")
@@ -225,8 +253,9 @@ async def _launch(
                 base_url=simulator.url if simulator else None,
                 limits=target.limits,
                 trust_env=True,
+                shared=target.shared,
             )
-        except ValueError as error:
+        except (ValueError, ModuleNotFoundError) as error:
             raise click.UsageError(str(error)) from error
         await stack.enter_async_context(session)
         return await run_launch(
