@@ -199,8 +199,8 @@ class RateLimited(ApiError):
     """
 
     hint = (
-        "other clients of the organization use the same limit: give each process its "
-        "share"
+        "other clients of the organization use the same limit: give all processes the "
+        "same shared=SharedState(...), or each its Limits(share=...)"
     )
 
 

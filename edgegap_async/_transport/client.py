@@ -472,7 +472,9 @@ class Transport:
             _log_failure(
                 request, f"its limit takes at least {wait:.1f} s", logging.INFO
             )
-            allowed = _allowed(limiter.rate, self._limits.share)
+            allowed = _allowed(
+                limiter.rate, self._limits.share, shared=self._sharing is not None
+            )
             raise QueueTooLong(
                 name, wait=wait, allowed=allowed, request_sent=sent
             ) from failure
@@ -680,12 +682,17 @@ class Transport:
         return closing, await finish([closing], end)
 
 
-def _allowed(rate: float | None, share: float) -> str:
+def _allowed(rate: float | None, share: float, *, shared: bool) -> str:
     """What a limit allows, and where to change it."""
     allowed = f"this process may send {rate or 0:.3g} per second"
+    if shared:
+        return f"{allowed}, as it shares the limit with others"
     if share < 1:
         return f"{allowed}, as its Limits(share={share:g}) says"
-    return f"{allowed}; if others use the same token, give each its Limits(share=...)"
+    return (
+        f"{allowed}; if others use the same token, give all the same "
+        "shared=SharedState(...), or each its Limits(share=...)"
+    )
 
 
 def _other_loop(*, ended: bool) -> str:

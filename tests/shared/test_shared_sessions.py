@@ -20,6 +20,7 @@ from edgegap_async import (
     EdgegapSession,
     Limits,
     LimitUsage,
+    QueueTooLong,
     SharedState,
 )
 from edgegap_async._shared import state as states
@@ -89,6 +90,22 @@ async def test_two_tokens_of_one_organization_share_its_limits(store_url: str) -
         busy = [at for at in arrivals if at > end - 3.0]
         assert len(busy) >= 0.85 * 40 * 3.0
         assert busiest_second(arrivals) <= 40
+
+
+async def test_a_queue_that_is_too_long_is_told_as_one_that_is_shared(
+    tmp_path: Path,
+) -> None:
+    shared = SharedState(f"sqlite:///{tmp_path / 'edgegap.db'}", key=KEY)
+    async with (
+        Simulator(enforcement="off") as simulator,
+        session(simulator.url, shared=shared) as edgegap,
+    ):
+        await call(edgegap)
+        waiting = [asyncio.ensure_future(call(edgegap)) for _ in range(200)]
+        await asyncio.sleep(0.5)
+        with pytest.raises(QueueTooLong, match="it shares the limit with others"):
+            await edgegap.locations.list(timeout=0.5)
+        await asyncio.gather(*waiting)
 
 
 async def test_limits_that_are_off_are_not_shared(store_url: str) -> None:
