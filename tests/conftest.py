@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import inspect
+import os
+import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
@@ -14,10 +16,16 @@ from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
+from support import turns
 from support.each_choice import each_choice
 
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+# The workers of pytest-xdist and the programs that tests start inherit this. Without
+# bytecode, each of them compiles all modules that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # On a busy machine, the time of an example has no meaning.
 settings.register_profile(
@@ -25,6 +33,8 @@ settings.register_profile(
 )
 # Each run makes other examples, so many runs find what one run of 100 examples does.
 settings.register_profile("default", settings.get_profile("full"), max_examples=25)
+# The cases whose coverage is measured.
+_MEASURED = pytest.StashKey[set[pytest.Item]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,16 +74,26 @@ def pytest_collection_modifyitems(
     items[:] = chosen
 
 
-def pytest_collection_finish() -> None:
+def first_quick_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Choose one case of each test that is not slow."""
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    # The first one stays, as it is set last.
+    return {*{item.nodeid.partition("[")[0]: item for item in reversed(quick)}.values()}
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what was collected out of garbage collections. With thousands of cases, each
     collection of a test took a tenth of a second.
     """
+    session.config.stash[_MEASURED] = first_quick_cases(session.items)
     gc.collect()
     gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "default")
+    if config.getoption("--full"):
+        turns.choose_all()
     config.addinivalue_line("markers", "full: run by .ci/full alone")
     config.addinivalue_line(
         "markers",
@@ -139,14 +159,18 @@ def nothing_left_behind_if_async(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_coverage_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Do not measure the coverage of slow tests: tracing doubles their time, and the
-    quick tests reach the same lines.
+def coverage_of_few(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Measure the coverage of one case of each quick test, as tracing doubles the time
+    of a test. These cases reach nearly all lines that the others reach.
     """
-    coverage = Coverage.current() if request.node.get_closest_marker("slow") else None
-    if coverage is None:
+    coverage = Coverage.current()
+    if coverage is None or request.node in request.config.stash[_MEASURED]:
         yield
         return
+    # The programs that a test starts are not traced either.
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     coverage.stop()
     try:
         yield

@@ -178,10 +178,13 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
 
 
 @pytest.mark.slow
-async def test_stops_by_others_are_noticed_among_many_slow_deployments() -> None:
+@pytest.mark.parametrize("many", [80, pytest.param(300, marks=pytest.mark.full)])
+async def test_stops_by_others_are_noticed_among_many_slow_deployments(
+    many: int,
+) -> None:
     starts = chain([100.0] * 5, repeat(400.0))
     async with accepted_deployments(
-        300, ready_after=starts.__next__, delay_before=(0.0, 0.0)
+        many, ready_after=starts.__next__, delay_before=(0.0, 0.0)
     ) as (
         edgegap,
         sim,
@@ -289,10 +292,11 @@ async def test_without_waiters_nothing_is_polled() -> None:
 
 
 @pytest.mark.slow
-async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
-    None
-):
-    async with accepted_deployments(1000, ready_after=(60.0, 60.0)) as (
+@pytest.mark.parametrize("many", [250, pytest.param(1000, marks=pytest.mark.full)])
+async def test_user_calls_keep_nine_tenths_of_the_limit_beside_many_waiters(
+    many: int,
+) -> None:
+    async with accepted_deployments(many, ready_after=(60.0, 60.0)) as (
         edgegap,
         _,
         ids,
