@@ -74,18 +74,28 @@ def pytest_collection_modifyitems(
     items[:] = chosen
 
 
-def first_quick_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
-    """Choose one case of each test that is not slow."""
-    quick = [item for item in items if not item.get_closest_marker("slow")]
-    # The first one stays, as it is set last.
-    return {*{item.nodeid.partition("[")[0]: item for item in reversed(quick)}.values()}
+def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Choose the cases whose coverage is measured, as tracing doubles the time of a case:
+    all of each quick test that needs no loop, one of each other quick test, as further
+    ones hardly reach further lines, and all of the tests that are marked `measured`.
+    """
+    chosen, tests = set[pytest.Item](), set[str]()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        further = test in tests and inspect.iscoroutinefunction(item.function)
+        tests.add(test)
+        if item.get_closest_marker("measured") or not (
+            further or item.get_closest_marker("slow")
+        ):
+            chosen.add(item)
+    return chosen
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what was collected out of garbage collections. With thousands of cases, each
     collection of a test took a tenth of a second.
     """
-    session.config.stash[_MEASURED] = first_quick_cases(session.items)
+    session.config.stash[_MEASURED] = measured_cases(session.items)
     gc.collect()
     gc.freeze()
 
@@ -98,6 +108,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "each_choice: run each value of each parameter; .ci/full adds combinations",
+    )
+    config.addinivalue_line(
+        "markers", "measured: the coverage of all cases is measured, slow or not"
     )
     config.addinivalue_line(
         "markers", "real_time: runs on asyncio's own loop and clock"
@@ -159,17 +172,14 @@ def nothing_left_behind_if_async(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def coverage_of_few(
+def coverage_of_measured_cases(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """Measure the coverage of one case of each quick test, as tracing doubles the time
-    of a test. These cases reach nearly all lines that the others reach.
-    """
+    """Trace neither other cases nor the programs that they start."""
     coverage = Coverage.current()
     if coverage is None or request.node in request.config.stash[_MEASURED]:
         yield
         return
-    # The programs that a test starts are not traced either.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     coverage.stop()
     try:

@@ -255,6 +255,7 @@ async def cancelled_inside() -> AsyncIterator[Any]:
     raise asyncio.CancelledError
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("given", "error"),
     [

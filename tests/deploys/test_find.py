@@ -75,6 +75,7 @@ async def test_a_working_filter_on_applications_saves_the_statuses() -> None:
         assert sim.arrivals("status") <= 10
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -59,6 +59,7 @@ FILTERS: dict[str, Matches] = {
 }
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize("matches", FILTERS.values(), ids=FILTERS)
 async def test_filters_that_work_for_some_values_hide_no_deployment(
@@ -176,6 +177,7 @@ FAILURES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("tells_tags", [True, False])
@@ -200,6 +202,7 @@ async def test_a_status_that_fails_hides_no_deployment(
     assert ids(got.value.stopped) == {"c0", "c1", "c2"} == {*server.stopped}
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 async def test_servers_of_a_tag_are_stopped_before_its_list_was_read() -> None:
     server = ListServer(tagged(5000, "a"))

@@ -268,6 +268,7 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
         assert sim.stopped() == {*ids}
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "kind",
     [

@@ -133,6 +133,7 @@ def basic(login: str) -> str:
     return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("login", "netrc", "sent"),
     [

@@ -68,6 +68,7 @@ async def test_page_and_limit_are_sent_and_the_total_is_read(
     ]
 
 
+@pytest.mark.measured
 @each_list
 @pytest.mark.parametrize("option", ["page", "limit"])
 @pytest.mark.parametrize("wrong", [0, -1, 1.0, "1", True])

@@ -395,6 +395,7 @@ async def test_wait_many_of_nothing_ends_at_once() -> None:
         assert polls_of(sim) == 0
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 async def test_wait_until_stopped_returns_once_it_is_gone(gone: Any) -> None:
     async with accepted_deployments(
@@ -446,6 +447,7 @@ async def test_a_probe_runs_once_the_server_is_ready() -> None:
         assert now() - (sim.ready_or_failed_at(it) or 0) == pytest.approx(5, abs=0.4)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None]

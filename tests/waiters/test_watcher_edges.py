@@ -147,6 +147,7 @@ async def test_many_long_waiters_cost_a_few_requests_per_second(many: int) -> No
         assert (await waits)[-1] < 2.6
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("ready", [None, False])
 async def test_only_a_row_with_ready_resolves_a_waiter(
     ready: bool | None,
