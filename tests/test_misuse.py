@@ -307,6 +307,7 @@ async def test_a_refused_delete_token_is_not_blamed_on_the_api_token(
         assert "DELETE" not in str(error)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("token", "text"),
     [

@@ -291,6 +291,7 @@ class TestPurse:
             assert {*sim.deployed()} == ids([taken])
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("argument", "value"),
     [

@@ -191,6 +191,7 @@ class RefusingServer:
         return app
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("status", "error", "least", "most"),
     [(401, Unauthorized, 5, 10), (409, Conflict, 60, 80), (503, ServerError, 60, 80)],

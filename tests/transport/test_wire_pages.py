@@ -143,6 +143,7 @@ async def test_a_page_that_contradicts_itself_costs_one_more_request(
     assert server.answers == []
 
 
+@pytest.mark.measured
 @each_list
 async def test_a_page_that_is_the_last_in_all_it_tells_ends_the_list(
     name: str, server: RecordingServer
