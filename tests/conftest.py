@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import inspect
+import os
+import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 from weakref import WeakSet
@@ -14,10 +16,16 @@ from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from coverage import Coverage
 from hypothesis import HealthCheck, settings
+from support import turns
 from support.each_choice import each_choice
 
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
+
+# The workers of pytest-xdist and the programs that tests start inherit this. Without
+# bytecode, each of them compiles all modules that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # On a busy machine, the time of an example has no meaning.
 settings.register_profile(
@@ -25,6 +33,8 @@ settings.register_profile(
 )
 # Each run makes other examples, so many runs find what one run of 100 examples does.
 settings.register_profile("default", settings.get_profile("full"), max_examples=25)
+# The cases whose coverage is measured.
+_MEASURED = pytest.StashKey[set[pytest.Item]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,20 +74,43 @@ def pytest_collection_modifyitems(
     items[:] = chosen
 
 
-def pytest_collection_finish() -> None:
+def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """Choose the cases whose coverage is measured, as tracing doubles the time of a case:
+    all of each quick test that needs no loop, one of each other quick test, as further
+    ones hardly reach further lines, and all of the tests that are marked `measured`.
+    """
+    chosen, tests = set[pytest.Item](), set[str]()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        further = test in tests and inspect.iscoroutinefunction(item.function)
+        tests.add(test)
+        if item.get_closest_marker("measured") or not (
+            further or item.get_closest_marker("slow")
+        ):
+            chosen.add(item)
+    return chosen
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Leave what was collected out of garbage collections. With thousands of cases, each
     collection of a test took a tenth of a second.
     """
+    session.config.stash[_MEASURED] = measured_cases(session.items)
     gc.collect()
     gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("full" if config.getoption("--full") else "default")
+    if config.getoption("--full"):
+        turns.choose_all()
     config.addinivalue_line("markers", "full: run by .ci/full alone")
     config.addinivalue_line(
         "markers",
         "each_choice: run each value of each parameter; .ci/full adds combinations",
+    )
+    config.addinivalue_line(
+        "markers", "measured: the coverage of all cases is measured, slow or not"
     )
     config.addinivalue_line(
         "markers", "real_time: runs on asyncio's own loop and clock"
@@ -139,14 +172,15 @@ def nothing_left_behind_if_async(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_coverage_if_slow(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Do not measure the coverage of slow tests: tracing doubles their time, and the
-    quick tests reach the same lines.
-    """
-    coverage = Coverage.current() if request.node.get_closest_marker("slow") else None
-    if coverage is None:
+def coverage_of_measured_cases(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Trace neither other cases nor the programs that they start."""
+    coverage = Coverage.current()
+    if coverage is None or request.node in request.config.stash[_MEASURED]:
         yield
         return
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     coverage.stop()
     try:
         yield

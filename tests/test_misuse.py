@@ -270,7 +270,10 @@ def test_wrong_loop_names_its_usual_causes() -> None:
     ("share", "text"),
     [
         (0.1, "may send 2 per second, as its Limits(share=0.1) says"),
-        (1.0, "may send 20 per second; if others use the same token, give each its"),
+        (
+            1.0,
+            "may send 20 per second; if others use the same token, give all the same",
+        ),
     ],
 )
 async def test_a_queue_that_is_too_long_names_rate_and_share(
@@ -307,6 +310,7 @@ async def test_a_refused_delete_token_is_not_blamed_on_the_api_token(
         assert "DELETE" not in str(error)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("token", "text"),
     [

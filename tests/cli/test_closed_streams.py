@@ -44,6 +44,7 @@ def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("closed", "told"),
     [
@@ -85,6 +86,7 @@ def test_a_closed_standard_input_that_is_not_read_does_not_matter(
     assert len(ended.stdout.splitlines()) == len(edgegap_simulator.running()) == 20
 
 
+@pytest.mark.measured
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("stream", [">", "2>"])
 def test_a_full_disk_ends_the_launch_and_stops_its_servers(
@@ -157,6 +159,7 @@ def signalled(
     return errors
 
 
+@pytest.mark.measured
 @pytest.mark.edgegap_simulator(
     ready_after=(0.0, 0.0), stop_takes=0.0, delay_after=(0.1, 0.3)
 )

@@ -182,6 +182,7 @@ def test_reap_stops_every_server_although_its_reader_goes_away(
     assert process.returncode == 0
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize(

@@ -265,6 +265,7 @@ async def test_ensure_stopped_returns_when_the_stop_is_accepted(
         await edgegap.deployments.ensure_stopped("0123456789ab", wait=wait)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "kind",
     [

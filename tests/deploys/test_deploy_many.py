@@ -166,14 +166,13 @@ class TestTime:
 
 class TestRate:
     @pytest.mark.slow
-    async def test_slow_servers_do_not_slow_down_the_deploys(
-        self,
-    ) -> None:
+    @pytest.mark.parametrize("many", [400, pytest.param(1000, marks=pytest.mark.full)])
+    async def test_slow_servers_do_not_slow_down_the_deploys(self, many: int) -> None:
         async with owning(options={"ready_after": (250.0, 250.0)}) as (edgegap, sim):
-            async with edgegap.deployments.deploy_many(requests(1000)) as outcomes:
+            async with edgegap.deployments.deploy_many(requests(many)) as outcomes:
                 taking = asyncio.ensure_future(anext(outcomes))
-                await asyncio.sleep(1.05 * 1000 / 40)
-                assert outcomes.accepted == len(sim.deployed()) == 1000
+                await asyncio.sleep(1.05 * many / 40)
+                assert outcomes.accepted == len(sim.deployed()) == many
                 taking.cancel()
             assert sim.busiest_second("deploy") <= 40
 
@@ -292,6 +291,7 @@ class TestPurse:
             assert {*sim.deployed()} == ids([taken])
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("argument", "value"),
     [

@@ -167,6 +167,7 @@ class TestWithdraw:
                 assert len(ids([outcome async for outcome in outcomes])) == 3
             assert (ended, len(sim.running())) == ([True], 3)
 
+    @pytest.mark.measured
     @pytest.mark.parametrize("bound", ["concurrency", "max_running"])
     async def test_withdraw_ends_a_wait_for_capacity(self, bound: str) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):
@@ -255,6 +256,7 @@ async def cancelled_inside() -> AsyncIterator[Any]:
     raise asyncio.CancelledError
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("given", "error"),
     [
@@ -505,6 +507,7 @@ async def test_requests_that_go_on_when_cancelled_start_nothing_more(
         assert forgotten(sim, taken) == set()
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("way", ["anext", "wait_for", "tasks"])
 async def test_an_exception_long_after_stops_only_the_outcome_in_hand(way: str) -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):

@@ -47,6 +47,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.each_choice
 @pytest.mark.parametrize("others", [0, 120])
@@ -75,6 +76,7 @@ async def test_a_working_filter_on_applications_saves_the_statuses() -> None:
         assert sim.arrivals("status") <= 10
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "wrong",
     [

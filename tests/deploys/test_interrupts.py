@@ -163,6 +163,7 @@ def test_a_second_interrupt_is_raised_after_the_servers_were_named(
     assert ended.returncode
 
 
+@pytest.mark.measured
 @pytest.mark.edgegap_simulator(
     faults=[Fault("deploy", "hang-after"), Fault("list", "lag", seconds=1e6)]
 )

@@ -78,6 +78,7 @@ async def test_an_endless_stream_of_invalid_requests_is_not_read_ahead() -> None
         assert read < 1500
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("given", "text"),
     [

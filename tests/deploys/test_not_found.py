@@ -163,6 +163,7 @@ async def test_a_wait_outlasts_a_gateway(kind: str, faults: tuple[str, ...]) -> 
         assert ready.request_id == request_id
 
 
+@pytest.mark.measured
 @gateways
 async def test_a_list_confirms_that_a_deployment_is_gone(kind: str) -> None:
     """The gateway says so too, and this time it is true."""

@@ -3,7 +3,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -59,6 +59,7 @@ FILTERS: dict[str, Matches] = {
 }
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize("matches", FILTERS.values(), ids=FILTERS)
 async def test_filters_that_work_for_some_values_hide_no_deployment(
@@ -103,12 +104,12 @@ async def test_a_filter_on_tags_alone_that_fails_is_noticed_although_nobody_has_
     """The other filters work. The newest deployments have no tags."""
     server = ListServer({"m": ["a"], **tagged(150)})
 
-    def passes(it: str, each: Json) -> bool:
+    def passing(found: Iterable[str], each: Json) -> list[str]:
         if each["field"] != "tags":
-            return it in each["value"]
-        return fails == "everything"
+            return [it for it in found if it in each["value"]]
+        return [*found] if fails == "everything" else []
 
-    server._passes = passes  # type: ignore[method-assign]
+    server._passing = passing  # type: ignore[method-assign]
     async with server.session() as edgegap:
         assert await found(edgegap, tags=["a"]) == {"m"}
 
@@ -176,6 +177,7 @@ FAILURES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("tells_tags", [True, False])
@@ -200,6 +202,7 @@ async def test_a_status_that_fails_hides_no_deployment(
     assert ids(got.value.stopped) == {"c0", "c1", "c2"} == {*server.stopped}
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 async def test_servers_of_a_tag_are_stopped_before_its_list_was_read() -> None:
     server = ListServer(tagged(5000, "a"))

@@ -20,6 +20,7 @@ LATE = [
 each_kind = pytest.mark.parametrize(("kind", "seconds"), [*TWICE, *LATE])
 
 
+@pytest.mark.measured
 @pytest.mark.each_choice
 @each_kind
 @pytest.mark.parametrize("warm", [False, True])
@@ -91,6 +92,7 @@ async def test_forty_deploys_a_second_cost_few_lists() -> None:
         assert sim.arrivals("list") == idle
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("bad", ["filters-ignored", "filters-empty", "filters-refused"])
 async def test_second_servers_are_found_without_a_filter(bad: str) -> None:
     faults = [

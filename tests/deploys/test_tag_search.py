@@ -105,6 +105,7 @@ async def test_a_deploy_under_any_fault_leaves_exactly_one_server(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("kind", DONE)
 async def test_a_lost_deploy_is_found_by_its_tag_and_not_sent_again(
     kind: str,

@@ -143,6 +143,7 @@ def test_aclose_works_after_the_loop_has_ended(edgegap_simulator: Simulator) -> 
         assert edgegap.leftovers == left != ()
 
 
+@pytest.mark.measured
 def test_aclose_works_after_a_loop_that_was_not_shut_down(
     edgegap_simulator: Simulator,
 ) -> None:

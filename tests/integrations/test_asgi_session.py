@@ -78,6 +78,7 @@ def is_closed(session: EdgegapSession) -> bool:
     return "closed" in repr(session)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("kind", ["whole", "none", "silent", "crashes", "leaves"])
 async def test_one_session_serves_all_requests_until_the_shutdown(kind: str) -> None:
     inner = Recorder(kind)

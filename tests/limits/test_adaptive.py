@@ -324,6 +324,7 @@ async def test_a_limit_that_drops_and_rises_is_followed() -> None:
     await edgegap.aclose()
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("quiet", "at_once"), [(290, 1), (310, 10)])
 async def test_five_minutes_without_a_429_restore_the_limit(
     quiet: float, at_once: int

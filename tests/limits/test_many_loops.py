@@ -91,6 +91,7 @@ def in_threads(program: Program, url: str) -> None:
         run.result()
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
@@ -139,6 +140,7 @@ asyncio.run(five())
 """
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 def test_loops_that_were_closed_at_once_leave_their_slots_cooling() -> None:
     with served(SILENT) as server:
@@ -269,6 +271,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 def test_a_forked_child_waits_until_the_slots_of_its_parent_are_back() -> None:
     with served() as server:

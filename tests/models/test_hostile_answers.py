@@ -84,6 +84,7 @@ BODIES: dict[str, tuple[Endpoint[Any, Any], Callable[[int], bytes]]] = {
 each_body = pytest.mark.parametrize("name", BODIES)
 
 
+@pytest.mark.each_choice
 @each_body
 @pytest.mark.parametrize("size", [8, 64, 250])
 def test_a_hostile_answer_is_a_struct_or_a_typed_error(name: str, size: int) -> None:
@@ -98,13 +99,15 @@ def test_a_hostile_answer_is_a_struct_or_a_typed_error(name: str, size: int) -> 
 def test_the_time_to_decode_is_linear_in_the_length(name: str) -> None:
     endpoint, body = BODIES[name]
 
-    def took(size: int) -> float:
-        reply = Reply(200, body(size))
-        return min(seconds(endpoint, reply) for _ in range(5))
-
-    # 16 times as long: it would be 256 times if it were quadratic. The distance to both
-    # is far more than the noise of a busy machine.
-    assert took(1024 * KIB) < 80 * max(took(64 * KIB), 0.0002)
+    long, short = Reply(200, body(1024 * KIB)), Reply(200, body(64 * KIB))
+    best = seconds(endpoint, short)
+    for _ in range(5):
+        best = min(best, seconds(endpoint, short))
+        # 16 times as long: it would be 256 times if it were quadratic. The distance to
+        # both is far more than the noise of a busy machine.
+        if seconds(endpoint, long) < 80 * max(best, 0.0002):
+            return
+    pytest.fail("a body of 16 times the length took more than 80 times as long")
 
 
 def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:

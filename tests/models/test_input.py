@@ -109,6 +109,7 @@ DEPLOYS = [
 ]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("argument", "changes"), DEPLOYS)
 async def test_both_deploy_methods_reject_the_same_arguments(
     argument: str, changes: Any, wire: aioresponses
@@ -293,6 +294,7 @@ CALLS: list[tuple[str, Call]] = [
 ]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("argument", "call"), CALLS)
 async def test_an_invalid_argument_is_named(
     argument: str, call: Call, wire: aioresponses

@@ -126,6 +126,7 @@ async def test_metrics_respect_start_end_and_steps() -> None:
         assert early["cpu"]["timestamps"] == every[:1]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("query", "named"),
     [

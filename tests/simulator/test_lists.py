@@ -164,6 +164,7 @@ def filtered_by(field: str, operator: str, value: Any) -> dict[str, str]:
     return {"query": json.dumps({"filters": [filter_]})}
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "query",
     [
@@ -206,6 +207,7 @@ BULK: list[tuple[list[tuple[str, str, list[Any]]], list[int]]] = [
 ]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("asked", "expected"), BULK)
 async def test_a_bulk_stop_stops_deployments_that_match_all_filters(
     asked: Any, expected: list[int]

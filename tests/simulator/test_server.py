@@ -1,6 +1,9 @@
 """The start, the end and the counts of a simulator."""
 
 import asyncio
+import gc
+import io
+import weakref
 
 import pytest
 from support.plain_client import Plain, plain
@@ -143,3 +146,32 @@ async def test_a_cancellation_during_exit_is_raised_after_exit() -> None:
         await ending
     async with Simulator(port=int(sim.url.rpartition(":")[2])):
         pass
+
+
+async def test_a_closed_simulator_is_freed() -> None:
+    sim = Simulator()
+    async with plain(sim) as api:
+        assert (await api("GET", "/v1/deployments"))[0] == 200
+        assert (await api("GET", "/v1/nothing"))[0] == 404
+        assert (await api("PUT", "/v1/deployments"))[0] == 405
+    left = weakref.ref(sim)
+    del sim, api
+    gc.collect()
+    assert left() is None
+
+
+async def test_a_body_that_is_too_large_gets_a_json_error() -> None:
+    sim = Simulator()
+    async with plain(sim) as api:
+        body = b" " * (2**20 + 1)
+        async with api.http.post("/v2/deployments", data=io.BytesIO(body)) as response:
+            assert response.status == 413
+            assert "message" in await response.json()
+        assert sim.deployed() == ()
+
+
+async def test_a_wrong_method_gets_the_right_ones() -> None:
+    async with plain(Simulator()) as api, api.http.put("/v1/status/c065") as response:
+        assert response.status == 405
+        assert {*response.headers["Allow"].split(",")} >= {"GET"}
+        assert "message" in await response.json()

@@ -61,14 +61,16 @@ class ListServer:
     def _has_any(self, request_id: str, values: Sequence[str]) -> bool:
         return not {*values}.isdisjoint(self.servers[request_id])
 
-    def _passes(self, request_id: str, each: Json) -> bool:
+    def _passing(self, found: Iterable[str], each: Json) -> list[str]:
+        """Return the servers that pass a filter."""
         values = each["value"] if isinstance(each["value"], list) else [each["value"]]
+        passes = {
+            "request_id": lambda it: it in values,
+            "application": lambda _: "game" in values,
+            "tags": lambda it: self.matches(it, values),
+        }[each["field"]]
         negated = each["operator"] in ("neq", "nin")
-        if each["field"] == "request_id":
-            return (request_id in values) is not negated
-        if each["field"] == "application":
-            return ("game" in values) is not negated
-        return self.matches(request_id, values) is not negated
+        return [it for it in found if passes(it) is not negated]
 
     def ordered(self, found: list[str], query: Json) -> list[str]:
         """Return these IDs, the oldest first, in the order of the list."""
@@ -92,11 +94,9 @@ class ListServer:
         asked = int(request.query.get("limit", 10))
         self.listing(self.asked["list"])
         query = json.loads(request.query.get("query", "{}"))
-        found = [
-            it
-            for it in self.servers
-            if all(self._passes(it, each) for each in query.get("filters", ()))
-        ]
+        found = [*self.servers]
+        for each in query.get("filters", ()):
+            found = self._passing(found, each)
         found = self.ordered(found, query)
         size = self.page_size(number, asked)
         pages = max(1, -(-len(found) // size))

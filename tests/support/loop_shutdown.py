@@ -14,6 +14,7 @@ from typing import Any
 from edgegap_async import EdgegapSession
 from edgegap_async.simulator import Fault, Simulator
 from support.owning import SteppingLoop, forgotten
+from support.turns import chosen_turns
 
 # Whether the code that runs now belongs to the program. Tasks inherit it.
 _in_program = contextvars.ContextVar("_in_program", default=False)
@@ -134,7 +135,7 @@ def end_the_loop_at_every_turn(
     most: int = 2000,
     **options: Any,
 ) -> int:
-    """Run a program, and end its loop in each of its turns, one run per turn.
+    """Run a program, and end its loop in its turns, one run per turn.
 
     Args:
         main: the program.
@@ -150,7 +151,7 @@ def end_the_loop_at_every_turn(
             the end, or an error reached the loop. The text names the turn.
     """
     wrong = {}
-    for turn in range(1, most):
+    for turn in chosen_turns(most):
         with asyncio.Runner(loop_factory=EndingLoop) as runner:
             over, unnamed = runner.run(_ended_in(turn, main, faults, options))
             loop = runner.get_loop()

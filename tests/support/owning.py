@@ -13,6 +13,7 @@ from typing import Any
 from edgegap_async import EdgegapSession
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator import Fault, Simulator, VirtualTimeLoop
+from support.turns import chosen_turns
 
 PLAYERS = ["203.0.113.7"]
 # Seconds after which the SDK no longer searches for the server of a lost deploy. It is
@@ -163,7 +164,7 @@ def at_every_turn(
     taken: set[str] | None = None,
     **options: Any,
 ) -> tuple[list[Any], int]:
-    """Disturb an attempt in each turn of the loop that it takes, one run per turn.
+    """Disturb an attempt in the turns of the loop that it takes, one run per turn.
 
     Args:
         attempt: If it returns a text, that is the request_id of a server that the
@@ -186,7 +187,7 @@ def at_every_turn(
     wrong, errors = {}, []
     taken = set() if taken is None else taken
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
-        for turn in range(1, most):
+        for turn in chosen_turns(most):
             steps = [turn, *(turn + each for each in again)]
             over, left, leftovers, error = runner.run(
                 _struck(attempt, steps, strike, faults, options, taken)

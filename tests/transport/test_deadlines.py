@@ -272,6 +272,7 @@ def http_date(date: datetime) -> str:
     return format_datetime(date, usegmt=True)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("act", "hold"),
     [

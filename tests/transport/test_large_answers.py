@@ -68,6 +68,7 @@ def endless(head: str, block: bytes) -> Act:
     )
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "call",
     [

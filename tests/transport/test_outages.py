@@ -383,6 +383,7 @@ async def wait_many(edgegap: EdgegapSession) -> None:
             raise outcome
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "call",
     [

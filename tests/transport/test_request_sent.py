@@ -159,6 +159,7 @@ async def test_a_slot_returns_when_its_request_can_no_longer_arrive(
         assert loop.time() - start == pytest.approx(max(wait, 1 / 11), abs=0.01)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("name", ["GET", "DELETE", "deploy"])
 async def test_a_call_cancelled_at_any_turn_returns_its_slot(name: str) -> None:
     for turns in range(30):

@@ -92,6 +92,7 @@ async def test_without_trust_env_no_variable_is_read(
         assert (len(proxy.arrivals), len(readings)) == (0, 0)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -133,6 +134,7 @@ def basic(login: str) -> str:
     return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("login", "netrc", "sent"),
     [

@@ -337,6 +337,7 @@ VARIABLES = {"A": "", "B": "ü"}
 USERS = BY_KEY["POST /v2/deployments"].body["users"]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "users",
     [

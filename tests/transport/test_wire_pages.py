@@ -68,6 +68,7 @@ async def test_page_and_limit_are_sent_and_the_total_is_read(
     ]
 
 
+@pytest.mark.measured
 @each_list
 @pytest.mark.parametrize("option", ["page", "limit"])
 @pytest.mark.parametrize("wrong", [0, -1, 1.0, "1", True])
@@ -142,6 +143,7 @@ async def test_a_page_that_contradicts_itself_costs_one_more_request(
     assert server.answers == []
 
 
+@pytest.mark.measured
 @each_list
 async def test_a_page_that_is_the_last_in_all_it_tells_ends_the_list(
     name: str, server: RecordingServer

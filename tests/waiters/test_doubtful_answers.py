@@ -30,6 +30,7 @@ PENDING = status("Status.DEPLOYING")
 READY = status("Status.READY", **ADDRESS)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("many", [1, 30])
 async def test_a_row_without_an_address_leads_to_the_status(many: int) -> None:
     bare = Fault("list", "rows-without-address")

@@ -178,10 +178,13 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
 
 
 @pytest.mark.slow
-async def test_stops_by_others_are_noticed_among_many_slow_deployments() -> None:
+@pytest.mark.parametrize("many", [80, pytest.param(300, marks=pytest.mark.full)])
+async def test_stops_by_others_are_noticed_among_many_slow_deployments(
+    many: int,
+) -> None:
     starts = chain([100.0] * 5, repeat(400.0))
     async with accepted_deployments(
-        300, ready_after=starts.__next__, delay_before=(0.0, 0.0)
+        many, ready_after=starts.__next__, delay_before=(0.0, 0.0)
     ) as (
         edgegap,
         sim,
@@ -289,10 +292,11 @@ async def test_without_waiters_nothing_is_polled() -> None:
 
 
 @pytest.mark.slow
-async def test_user_calls_keep_nine_tenths_of_the_limit_beside_a_thousand_waiters() -> (
-    None
-):
-    async with accepted_deployments(1000, ready_after=(60.0, 60.0)) as (
+@pytest.mark.parametrize("many", [250, pytest.param(1000, marks=pytest.mark.full)])
+async def test_user_calls_keep_nine_tenths_of_the_limit_beside_many_waiters(
+    many: int,
+) -> None:
+    async with accepted_deployments(many, ready_after=(60.0, 60.0)) as (
         edgegap,
         _,
         ids,
@@ -391,6 +395,7 @@ async def test_wait_many_of_nothing_ends_at_once() -> None:
         assert polls_of(sim) == 0
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 async def test_wait_until_stopped_returns_once_it_is_gone(gone: Any) -> None:
     async with accepted_deployments(
@@ -442,6 +447,7 @@ async def test_a_probe_runs_once_the_server_is_ready() -> None:
         assert now() - (sim.ready_or_failed_at(it) or 0) == pytest.approx(5, abs=0.4)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("stop", [False, True])
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError(), TimeoutError("own"), LookupError("no port"), None]

@@ -132,8 +132,9 @@ async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
 
 
 @pytest.mark.slow
-async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
-    async with accepted_deployments(1000, ready_after=(150.0, 150.0)) as (
+@pytest.mark.parametrize("many", [250, pytest.param(1000, marks=pytest.mark.full)])
+async def test_many_long_waiters_cost_a_few_requests_per_second(many: int) -> None:
+    async with accepted_deployments(many, ready_after=(150.0, 150.0)) as (
         edgegap,
         sim,
         ids,
@@ -146,6 +147,7 @@ async def test_a_thousand_long_waiters_cost_a_few_requests_per_second() -> None:
         assert (await waits)[-1] < 2.6
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("ready", [None, False])
 async def test_only_a_row_with_ready_resolves_a_waiter(
     ready: bool | None,
@@ -229,9 +231,10 @@ async def test_a_single_waiter_with_a_failing_status_is_resolved_by_a_list() -> 
 
 
 @pytest.mark.slow
-async def test_lists_that_keep_failing_are_polled_rarely() -> None:
+@pytest.mark.parametrize("many", [150, pytest.param(600, marks=pytest.mark.full)])
+async def test_lists_that_keep_failing_are_polled_rarely(many: int) -> None:
     async with accepted_deployments(
-        600, Fault("list", "403-before"), ready_after=(60.0, 60.0)
+        many, Fault("list", "403-before"), ready_after=(60.0, 60.0)
     ) as (
         edgegap,
         sim,

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from support.owning import SteppingLoop
+from support.turns import chosen_turns
 from support.waiting import polls_of
 
 from edgegap_async import EdgegapSession, ReadyDeployment
@@ -126,9 +127,11 @@ def test_a_wait_may_be_cancelled_and_the_session_closed_in_every_turn(
     attempt: Attempt, beside: int, action: str
 ) -> None:
     with asyncio.Runner(loop_factory=SteppingLoop) as runner:
-        turns = 1
-        while not runner.run(act_in_turn(attempt, beside, turns, action)):
-            turns += 1
+        turns = next(
+            turn
+            for turn in chosen_turns(2000)
+            if runner.run(act_in_turn(attempt, beside, turn, action))
+        )
     # A coroutine that was never awaited causes a warning, which fails the test.
     gc.collect()
     assert turns > 20

@@ -3,13 +3,13 @@ claimed one is not.
 """
 
 import asyncio
-from itertools import count
 from typing import Any
 
 import pytest
 from support.limiter_model import now
 from support.owning import SteppingLoop, deploy, forgotten, owning
 from support.raw_server import failure
+from support.turns import chosen_turns
 from support.webhook_samples import SECRET, receiver
 from support.webhook_session import (
     NEVER_READY,
@@ -256,7 +256,7 @@ def test_a_webhook_in_any_turn_of_a_deploy_is_handled(
         request_id = runner.run(first())
         turns = next(
             turn
-            for turn in count(1)
+            for turn in chosen_turns(2000)
             if runner.run(act_in_turn(turn, request_id, action, faults))
         )
     assert turns > 10

@@ -1,12 +1,12 @@
 """The aiohttp application: one route per row of `endpoints.py`, and the counts."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection
 from typing import Literal, TypeAlias
 
 from aiohttp import web
 
 from ...endpoints import OPERATIONS
-from .pipeline import RequestPipeline
+from .pipeline import AiohttpHandler, RequestPipeline
 from .responses import Json, JsonResponse, to_aiohttp
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
@@ -24,7 +24,7 @@ def make_app(
         fleet_deploy: The path of the fleet deploy.
         counts: Returns the body of `GET /_simulator/counts`.
     """
-    app = web.Application(middlewares=[_json_errors])
+    app = web.Application()
     new_paths = {endpoint.renamed.path for endpoint in OPERATIONS if endpoint.renamed}
     for endpoint in OPERATIONS:
         left_out = (fleet_deploy == "renamed" and endpoint.renamed) or (
@@ -38,23 +38,26 @@ def make_app(
         return to_aiohttp(JsonResponse(200, counts()))
 
     app.router.add_get(_COUNTS_PATH, respond_counts)
+    app.router.add_route("*", "/{path:.*}", _unknown(tuple(app.router.resources())))
     return app
 
 
-@web.middleware
-async def _json_errors(
-    request: web.Request,
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-) -> web.StreamResponse:
-    """Give the errors of aiohttp the form of the API.
+def _unknown(known: Collection[web.AbstractResource]) -> AiohttpHandler:
+    """Return the function for what is no operation: its errors have the form of the API.
 
-    aiohttp itself responds to an unknown path, a wrong method or a body that is too
-    large.
+    A middleware could change the errors of aiohttp itself. But aiohttp would keep its
+    handlers, and so each simulator, for as long as the process runs.
     """
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        allow = error.headers.get("Allow")
-        headers = None if allow is None else {"Allow": allow}
-        response = JsonResponse(error.status, {"message": error.reason})
-        return to_aiohttp(response, headers)
+
+    async def respond_unknown(request: web.Request) -> web.Response:
+        allowed = set[str]()
+        for resource in known:
+            allowed |= (await resource.resolve(request))[1]
+        if not allowed:
+            return to_aiohttp(JsonResponse(404, {"message": "Not Found"}))
+        return to_aiohttp(
+            JsonResponse(405, {"message": "Method Not Allowed"}),
+            {"Allow": ",".join(sorted(allowed))},
+        )
+
+    return respond_unknown

@@ -119,6 +119,8 @@ class RequestPipeline:
         except ConnectionError:
             # The request is incomplete, so it never counts.
             return to_aiohttp(JsonResponse(400, {"message": "Incomplete request"}))
+        except web.HTTPRequestEntityTooLarge as error:
+            return to_aiohttp(JsonResponse(error.status, {"message": error.reason}))
         await self._delay(self._options.delay_before)
         await self._stall()
         response = await self._count_and_respond(operation, limit, request, body)
