@@ -70,7 +70,8 @@ class Changes(Struct):
     Attributes:
         claimed: the new epochs of the owners that were claimed.
         emptied: the owners whose entries are removed, with their epochs. After a claim,
-            the epoch stays: the owner may have been paused, and still write.
+            the epoch stays, as the owner may have been paused, and still write. 1: it
+            does not.
     """
 
     claimed: dict[str, int] = {}

@@ -232,7 +232,8 @@ class Ownership:
             for name in names:
                 epoch = self._held[name].owner.epoch
                 if remove(owners, name, epoch):
-                    changes.emptied[name] = epoch
+                    known = name in owners.owners
+                    changes.emptied[name] = epoch if known else 1
             return owners, changes, None
 
         names = [name for name in names if name in self._held]
