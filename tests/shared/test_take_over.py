@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.journals import (
     LEASE,
+    all_entries_of,
     entries_of,
     journal_at,
     journaling,
@@ -28,7 +29,7 @@ from edgegap_async._shared.ownership import Claimed, Ownership
 from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
 from edgegap_async.simulator import Fault, Simulator
 
-NOW = 1.0
+NOW = time.time()
 
 
 async def started(sim: Simulator, count: int = 1) -> list[tuple[str, str]]:
@@ -44,8 +45,13 @@ def session_of(sim: Simulator, url: str, **options: float) -> EdgegapSession:
     )
 
 
+def states_of(url: str) -> set[str]:
+    return {entry.state for entry in all_entries_of(url)}
+
+
 async def taken_over(url: str, name: str) -> None:
-    await until(lambda: owners_of(url).owners[name].removed_at is not None)
+    # It was closed, so it is forgotten.
+    await until(lambda: name not in owners_of(url).owners)
 
 
 async def test_servers_of_a_dead_process_are_stopped_at_the_next_start(
@@ -138,6 +144,72 @@ async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
             # No list of an empty account proves anything.
             await asyncio.sleep(620)
             await until(lambda: entries_of(store_url) == [])
+
+
+async def test_short_sessions_one_after_the_other_leave_nothing_of_those_before(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator() as sim:
+        for _ in range(3):
+            async with session_of(sim, store_url) as edgegap:
+                await deploy(edgegap)
+                await until(lambda: states_of(store_url) <= {"checked"})
+                await asyncio.sleep(1)
+            assert edgegap.leftovers == ()
+            assert len(owners_of(store_url).owners) <= 1
+        assert sim.stopped() == set()
+        assert "may still be running" not in caplog.text
+        assert not [it for it in caplog.records if it.levelname == "WARNING"]
+
+
+async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
+    store_url: str,
+) -> None:
+    # It is listed after the short ones have looked for it.
+    faults = [Fault("list", "lag", 1.0, 15.0)]
+    async with Simulator(faults=faults) as sim:
+        ((second, tag),) = await started(sim)
+        name = leave_dead(store_url, Entry("checked", NOW, tag, except_ids=("first",)))
+        for seconds in (1, 1, 30):
+            async with session_of(sim, store_url):
+                await taken_over(store_url, name)
+                (name,) = owners_of(store_url).owners
+                assert states_of(store_url) == {"checked"}
+                await asyncio.sleep(seconds)
+        assert sim.stopped() == {second}
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "left"),
+    [
+        ("checked", 100.0, True),
+        ("checked", 130.0, False),
+        ("quarantine", 340.0, True),
+        ("quarantine", 370.0, False),
+        # Nobody has searched for it since.
+        ("pending", 86_400.0, True),
+        # On another machine, whose clock is wrong.
+        ("quarantine", -86_400.0, True),
+    ],
+)
+async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
+    store_url: str, state: str, age: float, left: bool
+) -> None:
+    async with Simulator() as sim:
+        # A list that shows one of them proves that it hides no other one.
+        ((server, tag),) = await started(sim)
+        since = time.time() - age
+        entry = Entry(state, since, "once-a")  # type: ignore[arg-type]
+        name = leave_dead(store_url, entry)
+        async with session_of(sim, store_url) as edgegap:
+            for _ in range(2):
+                await deploy(edgegap)
+            await taken_over(store_url, name)
+            await asyncio.sleep(4)
+            found = [it for it in all_entries_of(store_url) if it.tag == "once-a"]
+            assert bool(found) is left
+            if state != "pending":
+                assert all(it.since == pytest.approx(since) for it in found)
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
