@@ -197,7 +197,7 @@ async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
 ) -> None:
     async with Simulator() as sim:
         # A list that shows one of them proves that it hides no other one.
-        ((server, tag),) = await started(sim)
+        await started(sim)
         since = time.time() - age
         entry = Entry(state, since, "once-a")  # type: ignore[arg-type]
         name = leave_dead(store_url, entry)
