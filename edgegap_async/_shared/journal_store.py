@@ -198,7 +198,10 @@ class SQLiteJournal:
         found = db.execute(
             "SELECT document FROM journal_owners WHERE key = ?", (self._key,)
         ).fetchone()
-        return decode(found[0].encode() if found else None)
+        if found is None:
+            return None
+        # Another program may have stored anything.
+        return decode(str(found[0]).encode())
 
 
 # Fields of a hash with entries that are none.
