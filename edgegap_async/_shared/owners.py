@@ -163,9 +163,9 @@ def claim(owners: Owners, holder: str) -> dict[str, Owner]:
         if name == holder or owner.removed_at is not None:
             continue
         if owner.left or _is_dead(owners, owner):
+            owner.closed = owner.closed or (owner.left and not owner.holder)
             claimed[name] = msgspec.structs.replace(owner)
             owner.epoch += 1
-            owner.closed = owner.closed or (owner.left and not owner.holder)
             owner.holder, owner.left = holder, False
             # The new holder has a lease from now on.
             owner.renewed_at = owners.at

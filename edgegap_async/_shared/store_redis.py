@@ -89,6 +89,9 @@ class RedisStore:
         try:
             return _as_bytes(self._run(script, (len(keys), *keys, *args)))
         except Exception as error:  # noqa: BLE001 (all kinds of errors of all clients)
+            # The next operation connects again: after a failover, the address may be that
+            # of another server, while this one goes on as a replica.
+            self.close()
             problem = StoreError(f"shared store: {_reason(error)}")
         # Not with the error as its context, which may show the URL with the password.
         raise problem

@@ -26,6 +26,7 @@ from edgegap_async._shared.entries import Entry, encode
 from edgegap_async._shared.journal_store import Changes
 from edgegap_async._shared.owners import Owners
 from edgegap_async._shared.ownership import Claimed, Ownership
+from edgegap_async._shared.store import StoreError
 from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
 from edgegap_async.simulator import Fault, Simulator
 
@@ -262,6 +263,29 @@ async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
             await taken_over(store_url, owner.name)
             await asyncio.sleep(5)
             assert sim.stopped() == {held}
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_entries_that_could_not_be_removed_after_a_take_over_are_removed_later(
+    store_url: str, failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, release = [StoreError("no answer")] * failures, Ownership.release
+
+    def failing(ownership: Ownership, names: list[str]) -> None:
+        if left:
+            raise left.pop()
+        release(ownership, names)
+
+    monkeypatch.setattr(Ownership, "release", failing)
+    async with Simulator() as sim:
+        ((held, _),) = await started(sim)
+        name = leave_dead(store_url, Entry("held", NOW, None, held))
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            assert not left
+            await asyncio.sleep(5)
+            await until(lambda: all_entries_of(store_url) == [])
+        assert sim.stopped() == {held}
 
 
 async def test_one_of_several_sessions_takes_over(store_url: str) -> None:
