@@ -87,6 +87,8 @@ class TagSearch:
         self._round = asyncio.Lock()
         # Only tags that are SEARCHED are searched for, as the session is being closed.
         self._closing = False
+        # Servers that other processes have adopted.
+        self.adopted: set[str] = set()
         # Looks at deployments that webhooks have named.
         self.looks: set[asyncio.Task[None]] = set()
 
@@ -374,7 +376,7 @@ class TagSearch:
         for tag in tags:
             if (entry := self._tags.get(tag)) is None:
                 continue
-            if request_id in entry.except_ids:
+            if request_id in entry.except_ids or request_id in self.adopted:
                 continue
             if request_id == entry.request_id:
                 self._tags.listed(entry, loop_time())

@@ -29,7 +29,12 @@ def take_over(
     """
     decoded = (decode(data) for data in claimed.entries)
     entries = [entry for entry in decoded if entry]
-    servers = {entry.request_id: entry for entry in entries if entry.request_id}
+    search.adopted |= claimed.adopted
+    servers = {
+        entry.request_id: entry
+        for entry in entries
+        if entry.request_id and entry.request_id not in claimed.adopted
+    }
     by_tag: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.tag:

@@ -252,6 +252,48 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.parametrize("state", ["held", "pending", "stopping"])
+async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
+    store_url: str, state: str
+) -> None:
+    async with Simulator() as sim:
+        (adopted, tag), (other, other_tag) = await started(sim, 2)
+        # It takes nothing over within the test.
+        slow = EdgegapSession(
+            "made-up", base_url=sim.url, shared=shared_state(store_url, 600.0)
+        )
+        async with slow, slow.deployments.adopt(adopted) as server:
+            await until(lambda: states_of(store_url) == {"held"})
+            request_id = None if state == "pending" else adopted
+            name = leave_dead(
+                store_url,
+                Entry(state, NOW, tag, request_id),  # type: ignore[arg-type]
+                Entry("held", NOW, other_tag, other),
+            )
+            async with session_of(sim, store_url):
+                await taken_over(store_url, name)
+                await asyncio.sleep(30)
+                assert sim.stopped() == {other}
+            server.keep()
+        assert sim.stopped() == {other}
+
+
+async def test_a_server_that_a_dead_process_had_adopted_is_stopped(
+    store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        ((adopted, tag),) = await started(sim)
+        names = [
+            leave_dead(store_url, Entry("held", NOW, None, adopted)),
+            leave_dead(store_url, Entry("held", NOW, tag, adopted)),
+        ]
+        async with session_of(sim, store_url):
+            for name in names:
+                await taken_over(store_url, name)
+            await asyncio.sleep(30)
+            assert sim.stopped() == {adopted}
+
+
 async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
     async with Simulator() as sim:
         ((held, _),) = await started(sim)
