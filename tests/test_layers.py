@@ -56,9 +56,9 @@ LAYERS = [
     ("_shared.ledger", "_shared.lease"),
     ("_shared.beat", "_shared.leased_slots"),
     ("_shared.budget_store", "_shared.tenant"),
-    ("_shared.owners",),
+    ("_shared.entries", "_shared.owners"),
     ("_shared.journal_store",),
-    ("_shared.entries", "_shared.ownership", "_shared.stores"),
+    ("_shared.ownership", "_shared.stores"),
     ("_shared.budget", "_shared.listing"),
     (
         "_transport.deadlines",

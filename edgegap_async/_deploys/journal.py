@@ -224,6 +224,9 @@ class Journal:
             JournalUnavailable: that has failed, and the journal is required.
         """
         self.changed(record)
+        if not record.tagged and not (self._required and self._failing):
+            # It has no entry before its server is known.
+            return
         if self._failing and not self._required:
             # There was a warning. It is tried all the same.
             return
@@ -260,7 +263,7 @@ class Journal:
         end = loop_time() + self._shared.owner_lease
         while name in self._confirmed and self._ownership.is_over:
             now = loop_time()
-            if deadline.over(now) or now >= end:
+            if self._over or deadline.over(now) or now >= end:
                 raise DeployOutcomeUnknown(
                     f"the journal can't be reached ({self._failing}), so another process may have taken the deploy "
                     "over, and stop its server",
@@ -301,8 +304,8 @@ class Journal:
             self._disown(ownership)
             self._schedule()
             return
-        if self._failing:
-            # What could not be written is written now.
+        if self._failing or self._taken:
+            # What could not be written, or released, is now.
             self._schedule()
         for each in claimed:
             try:
@@ -337,7 +340,12 @@ class Journal:
         """There are entries of our own for all that these dead owners have left."""
         if taken and not self._over:
             release = self._thread.submit(self._ownership.release, taken)
-            release.add_done_callback(_log_failure)
+            release.add_done_callback(partial(self._released, taken))
+
+    def _released(self, taken: list[str], release: Future[None]) -> None:
+        """If that has failed, it is done again after the next renewal. In the thread."""
+        if not _log_failure(release) and self._loop:
+            _post(self._loop, self._taken.extend, taken)
 
     def _disown(self, ownership: Ownership) -> None:
         """Another process has claimed all entries that are stored."""
@@ -436,6 +444,9 @@ def _crashed(error: BaseException) -> StoreError:
     return StoreError(f"shared store: {type(error).__name__}")
 
 
-def _log_failure(future: Future[None]) -> None:
-    if not future.cancelled() and (error := future.exception()):
+def _log_failure(future: Future[None]) -> bool:
+    """Log why it has failed. Returns whether it has succeeded."""
+    error = future.exception()
+    if error:
         log.info("journal: %s", error)
+    return error is None

@@ -95,6 +95,7 @@ class OpenEntries:
 
     def _entry(self, source: Source) -> Entry | None:
         state: EntryState | None
+        since: float | None = None
         if isinstance(source, DeployRecord):
             state, request_id = _STATES.get(source.state), source.request_id
             fleet = source.fleet
@@ -103,6 +104,7 @@ class OpenEntries:
                 return None
         else:
             request_id, fleet = None, source.record.fleet
+            since = source.since
             state = _TAG_STATES.get(source.knowledge)
             if self._searched(source.tag) is not source or (
                 state == "checked" and source.record.state in _STATES
@@ -115,7 +117,7 @@ class OpenEntries:
         others = {*self._handed_out(tag)} - {request_id} if tag else set[str]()
         return Entry(
             state,
-            self._since.setdefault(_name(source), round(time.time(), 3)),
+            self._since.setdefault(_name(source), since or round(time.time(), 3)),
             tag,
             request_id,
             "fleet" if fleet else "cloud",

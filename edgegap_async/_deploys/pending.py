@@ -201,8 +201,8 @@ class PendingDeploy:
             self.record.tag = tag
             if on_intent:
                 on_intent(tag)
-            if self._journal:
-                await self._journal.written(self.record, self.deadline)
+        if self._journal:
+            await self._journal.written(self.record, self.deadline)
         return tag
 
     def _found(self, request_id: str, tag: str) -> DeploymentAccepted:

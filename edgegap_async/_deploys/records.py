@@ -7,6 +7,7 @@ and when it can be READY (`_waiters/watcher.py`).
 
 import asyncio
 from collections.abc import Iterable
+from itertools import islice
 from math import inf
 
 from .state import ALIVE, DeployRecord, DeployState
@@ -27,6 +28,8 @@ class Records:
         self._records: dict[str, DeployRecord] = {}
         # When other deployments were first seen, on the loop's clock. The latest last.
         self._seen: dict[str, float] = {}
+        # With how many records to look for some that can be evicted.
+        self._evict_at = 0
 
     def __contains__(self, request_id: str) -> bool:
         """Whether this session has seen a deployment."""
@@ -98,11 +101,13 @@ class Records:
         return [each for each in self._records.values() if each.state in ALIVE]
 
     def _evict(self) -> None:
-        if len(self._records) <= MOST_RECORDS:
+        if len(self._records) <= max(MOST_RECORDS, self._evict_at):
             return
-        oldest = next(
-            (key for key, each in self._records.items() if each.state not in _DUE),
-            None,
-        )
-        if oldest is not None:
-            del self._records[oldest]
+        evictable = (key for key, it in self._records.items() if it.state not in _DUE)
+        too_many = len(self._records) - MOST_RECORDS
+        for key in list(islice(evictable, too_many)):
+            del self._records[key]
+        # If most of them must be kept, looking at all of them each time would hold the
+        # loop up.
+        kept = len(self._records)
+        self._evict_at = kept + kept // 8 if kept > MOST_RECORDS else 0

@@ -40,6 +40,8 @@ GATHER = 3.0
 LAG_INTERVAL, FIRST_LAG_LOOK, LAG_LOOKS = 30.0, 0.3, 0.5
 # Seconds between two searches for a tag that is not SEARCHED.
 INTERVAL_OF_OTHERS = 5.0
+# Seconds by which the clocks of two machines may differ.
+CLOCKS_DIFFER = 60.0
 
 
 class Knowledge(Enum):
@@ -68,6 +70,8 @@ class SearchedTag:
         due: when it is searched for next.
         shown: a list has shown the server that was accepted.
         except_ids: servers under it that another process has handed out.
+        since: when another process has made its entry in the journal, in seconds since
+            1970. None: this one makes it.
     """
 
     __slots__ = (
@@ -83,6 +87,7 @@ class SearchedTag:
         "request_id",
         "sent_at",
         "shown",
+        "since",
         "sweeps",
         "tag",
         "until",
@@ -108,6 +113,7 @@ class SearchedTag:
         self.until: float = self.sent_at + QUARANTINE
         self.shown: bool = False
         self.except_ids: frozenset[str] = frozenset()
+        self.since: float | None = None
 
     @property
     def needs_no_more_looks(self) -> bool:
@@ -183,6 +189,25 @@ class SearchTags:
         if self._probe is None and now >= self._next_probe:
             self._probe, self._next_probe = entry, now + LAG_INTERVAL
             entry.due = now + FIRST_LAG_LOOK
+
+    def resume(
+        self, entry: SearchedTag, knowledge: Knowledge, age: float, now: float
+    ) -> None:
+        """Go on with a tag that another process has CHECKED or WATCHED. However many
+        processes do so, one after the other, its time ends.
+
+        Args:
+            age: for how long, in seconds, on the clocks of two machines.
+        """
+        whole = LONGEST_CHECK if knowledge is Knowledge.CHECKED else QUARANTINE
+        left = min(max(whole + CLOCKS_DIFFER - age, 0.0), whole)
+        if not left and knowledge is Knowledge.CHECKED:
+            return
+        entry.knowledge = knowledge
+        entry.ended_at, entry.until = now, now + left
+        self.put(entry, knowledge, now)
+        if knowledge is Knowledge.CHECKED:
+            entry.due = self._window_end(entry, now, now)
 
     def due(self, now: float, most: int, *, probe: bool) -> list[SearchedTag]:
         """The tags to search for now: all that are SEARCHED, and some of the others.

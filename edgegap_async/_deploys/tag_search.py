@@ -16,6 +16,7 @@ for them.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
@@ -86,6 +87,8 @@ class TagSearch:
         self._round = asyncio.Lock()
         # Only tags that are SEARCHED are searched for, as the session is being closed.
         self._closing = False
+        # Servers that other processes have adopted.
+        self.adopted: set[str] = set()
         # Looks at deployments that webhooks have named.
         self.looks: set[asyncio.Task[None]] = set()
 
@@ -141,14 +144,13 @@ class TagSearch:
         self,
         tag: str,
         record: DeployRecord,
-        ended_at: float | None,
+        ended_at: float,
         except_ids: Iterable[str],
     ) -> bool:
         """Search for the tag of a process that is dead, as `search_unwanted` does.
 
         Args:
-            ended_at: when its request has ended for certain, on the loop's clock. None:
-                that process has found no server under it, so it is only watched.
+            ended_at: when its request has ended for certain, on the loop's clock.
             except_ids: servers under the tag that need no stop.
 
         Returns:
@@ -158,11 +160,30 @@ class TagSearch:
             return False
         entry = self.begin(tag, record)
         entry.except_ids = frozenset(except_ids)
-        if ended_at is None:
-            self.watch(tag, None)
-        else:
-            entry.ended_at, entry.unwanted = ended_at, True
+        entry.ended_at, entry.unwanted = ended_at, True
         return True
+
+    def resume(
+        self,
+        tag: str,
+        record: DeployRecord,
+        knowledge: Knowledge,
+        since: float,
+        except_ids: Iterable[str],
+    ) -> None:
+        """Go on with a tag of a process that is dead, if it is not known here.
+
+        Args:
+            knowledge: what that process knew: it is CHECKED or WATCHED.
+            since: when that began, in seconds since 1970, on the clock of its machine.
+            except_ids: servers under the tag that need no stop.
+        """
+        if self._tags.get(tag):
+            return
+        entry = self._new(tag, record)
+        entry.since, entry.except_ids = since, frozenset(except_ids)
+        self._tags.resume(entry, knowledge, time.time() - since, loop_time())
+        self._changed.set()
 
     def get(self, tag: str) -> SearchedTag | None:
         """What is known about a tag."""
@@ -355,7 +376,7 @@ class TagSearch:
         for tag in tags:
             if (entry := self._tags.get(tag)) is None:
                 continue
-            if request_id in entry.except_ids:
+            if request_id in entry.except_ids or request_id in self.adopted:
                 continue
             if request_id == entry.request_id:
                 self._tags.listed(entry, loop_time())

@@ -3,11 +3,12 @@ searched for. A server that turns up is stopped too, unless it was handed out.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .._shared.entries import Entry, decode
 from .._shared.ownership import Claimed
 from .._transport.deadlines import loop_time
+from .search_tags import Knowledge
 from .state import DeployRecord, DeployState
 from .tag_search import TagSearch
 
@@ -28,7 +29,12 @@ def take_over(
     """
     decoded = (decode(data) for data in claimed.entries)
     entries = [entry for entry in decoded if entry]
-    servers = {entry.request_id: entry for entry in entries if entry.request_id}
+    search.adopted |= claimed.adopted
+    servers = {
+        entry.request_id: entry
+        for entry in entries
+        if entry.request_id and entry.request_id not in claimed.adopted
+    }
     by_tag: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.tag:
@@ -52,11 +58,22 @@ def take_over(
     for tag, those in by_tag.items():
         known = {it.request_id for it in those if it.request_id}
         except_ids = known.union(*(it.except_ids for it in those))
-        watched = all(it.state == "quarantine" for it in those)
-        state = DeployState.ENDED if watched else DeployState.SEARCHING
-        record = _record(state, those[0])
-        if search.take_over(tag, record, None if watched else ended_at, except_ids):
-            observe(record)
+        knowledge = _knowledge(those)
+        if knowledge is Knowledge.SEARCHED:
+            record = _record(DeployState.SEARCHING, those[0])
+            if search.take_over(tag, record, ended_at, except_ids):
+                observe(record)
+        else:
+            record, since = _record(DeployState.ENDED, those[0]), those[0].since
+            search.resume(tag, record, knowledge, since, except_ids)
+
+
+def _knowledge(entries: Sequence[Entry]) -> Knowledge:
+    """What the dead process knew about the tag of these entries."""
+    states = {it.state for it in entries}
+    if states == {"checked"}:
+        return Knowledge.CHECKED
+    return Knowledge.WATCHED if states == {"quarantine"} else Knowledge.SEARCHED
 
 
 def _record(state: DeployState, entry: Entry) -> DeployRecord:

@@ -7,7 +7,7 @@ from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from .._limits.registry import budget_key
-from .._transport.masking import revealed, secret_of
+from .._transport.masking import Secret, revealed, secret_of
 from ..models._check import fail, label, number, optional_callables
 
 # Makes a synchronous client of Redis or Valkey.
@@ -28,7 +28,7 @@ LEASE, SHORTEST_LEASE, LONGEST_LEASE = 5.0, 4.0, 60.0
 OWNER_LEASE, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE = 60.0, 1.0, 3600.0
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, init=False)
 class SharedState:
     """Where the processes of one organization share their state: in a file of SQLite, or
     in Redis or Valkey.
@@ -65,25 +65,35 @@ class SharedState:
     lease: float = LEASE
     owner_lease: float = OWNER_LEASE
 
-    def __post_init__(self) -> None:
-        optional_callables(client=self.client)
-        if (self.url is None) == (self.client is None):
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client: ClientFactory | None = None,
+        key: str | None = None,
+        fallback: float | None = None,
+        lease: float = LEASE,
+        owner_lease: float = OWNER_LEASE,
+    ) -> None:
+        given = url is not None
+        # An error must not leave from a frame that holds the URL.
+        checked = secret_of(_checked_url, url) if given else None
+        del url
+        optional_callables(client=client)
+        if given is (client is not None):
             fail("url", "or client must be given, and not both")
-        if self.url is not None:
-            checked = secret_of(_checked_url, self.url)
-            object.__setattr__(self, "url", None)
-            object.__setattr__(self, "url", revealed(checked))
-        if self.key is not None:
-            object.__setattr__(self, "key", _key(self.key))
-        if self.fallback is not None:
-            fallback = number("fallback", self.fallback, 0, 1)
-            object.__setattr__(self, "fallback", fallback)
-        lease = number("lease", self.lease, SHORTEST_LEASE, LONGEST_LEASE)
-        object.__setattr__(self, "lease", lease)
-        lease = number(
-            "owner_lease", self.owner_lease, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE
-        )
-        object.__setattr__(self, "owner_lease", lease)
+        values = {
+            "url": None if checked is None else revealed(checked),
+            "client": client,
+            "key": None if key is None else _key(key),
+            "fallback": None if fallback is None else number("fallback", fallback, 0, 1),
+            "lease": number("lease", lease, SHORTEST_LEASE, LONGEST_LEASE),
+            "owner_lease": number(
+                "owner_lease", owner_lease, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE
+            ),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def path(self) -> str | None:
@@ -92,11 +102,20 @@ class SharedState:
             return None
         return _sqlite_path(self.url)
 
+    @property
+    def redis_url(self) -> Secret:
+        """The URL of a server, as redis-py reads it."""
+        scheme, _, rest = (self.url or "").partition("://")
+        return Secret(f"{REDIS_SCHEMES[scheme]}://{rest}")
+
     def key_for(self, base_url: str, token: str) -> str:
         """The name of the organization: the one that was given, or a hash."""
         return self.key or budget_key(base_url, token).hex()[:KEY_DIGITS]
 
     def __repr__(self) -> str:
+        if not hasattr(self, "owner_lease"):
+            # A debugger shows it while its arguments are checked.
+            return "SharedState()"
         kind = "client" if self.url is None else urlsplit(self.url).scheme
         key = "" if self.key is None else f", key={self.key!r}"
         lease = "" if self.owner_lease == OWNER_LEASE else f", {self.owner_lease:g} s"

@@ -23,7 +23,7 @@ class Entry(Struct, frozen=True, omit_defaults=True):
     """One deploy, server or tag that a session is responsible for.
 
     Attributes:
-        since: seconds since 1970, on the clock of the owner's machine. For people.
+        since: seconds since 1970, on the clock of the machine that made it first.
         tag: of the deploy.
         request_id: of the server, once it is known.
         where: where it runs.

@@ -70,7 +70,8 @@ class Changes(Struct):
     Attributes:
         claimed: the new epochs of the owners that were claimed.
         emptied: the owners whose entries are removed, with their epochs. After a claim,
-            the epoch stays: the owner may have been paused, and still write.
+            the epoch stays, as the owner may have been paused, and still write. 1: it
+            does not.
     """
 
     claimed: dict[str, int] = {}
@@ -197,7 +198,10 @@ class SQLiteJournal:
         found = db.execute(
             "SELECT document FROM journal_owners WHERE key = ?", (self._key,)
         ).fetchone()
-        return decode(found[0].encode() if found else None)
+        if found is None:
+            return None
+        # Another program may have stored anything.
+        return decode(str(found[0]).encode())
 
 
 # Fields of a hash with entries that are none.

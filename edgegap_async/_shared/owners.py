@@ -5,10 +5,10 @@ its whole lease is dead, and another one claims its entries: that makes it their
 and raises their *epoch*. Whatever an owner writes names the epoch that it knows, so an
 owner that was only paused writes nothing after it was claimed.
 
-All times are seconds on the document's own clock. It passes with the store's clock, but
-only over gaps that are as short as those between two renewals. After a longer one, or a
-step back, the store was gone or its clock was set. Then nobody is claimed for one whole
-lease, as everybody may have been cut off alike.
+All times are seconds on the document's own clock. It passes with the store's clock, but at
+most for a part of the shortest lease between two renewals. After a longer gap than those
+between two renewals, or a step back, the store was gone or its clock was set. Then nobody
+is claimed for one whole lease, as everybody may have been cut off alike.
 """
 
 from math import inf
@@ -20,7 +20,7 @@ from .store import StoreError
 
 # Renewals in one lease.
 RENEWALS = 6
-# The clock passes over gaps up to this part of the shortest lease.
+# The clock passes over gaps up to this part of a lease.
 LONGEST_GAP = 1 / 3
 # Seconds for which it is known that an owner was claimed. It may have been paused.
 REMEMBERED = 86_400.0
@@ -40,6 +40,7 @@ class Owner(Struct, omit_defaults=True):
         epoch: 1, and one more with each claim.
         holder: the owner that has claimed its entries. "": itself.
         left: it was closed, so its entries can be claimed at once.
+        closed: it was closed, so it writes nothing any more.
         removed_at: when a holder had done all that was due, and removed its entries.
     """
 
@@ -51,6 +52,7 @@ class Owner(Struct, omit_defaults=True):
     epoch: int = 1
     holder: str = ""
     left: bool = False
+    closed: bool = False
     removed_at: float | None = None
 
 
@@ -101,11 +103,14 @@ def advance(owners: Owners | None, clock: float, lease: float) -> Owners:
     """
     if owners is None:
         return Owners(VERSION, at=0.0, clock=clock, claims_from=lease)
-    leases = [lease, *(each.lease for each in owners.owners.values())]
+    # Those whose entries were removed have left nothing to claim.
+    active = (it.lease for it in owners.owners.values() if it.removed_at is None)
+    leases = [lease, *active]
     gap = clock - owners.clock
-    if 0 <= gap <= LONGEST_GAP * min(leases):
-        owners.at += gap
-    elif owners.owners:
+    # The lease may have been changed, so dead owners may have shorter ones than the one
+    # who asks. The clock must not stand still for those.
+    owners.at += min(max(gap, 0.0), LONGEST_GAP * min(leases))
+    if owners.owners and not 0 <= gap <= LONGEST_GAP * lease:
         owners.claims_from = max(owners.claims_from, owners.at + max(leases))
     owners.clock = clock
     return owners
@@ -158,6 +163,7 @@ def claim(owners: Owners, holder: str) -> dict[str, Owner]:
         if name == holder or owner.removed_at is not None:
             continue
         if owner.left or _is_dead(owners, owner):
+            owner.closed = owner.closed or (owner.left and not owner.holder)
             claimed[name] = msgspec.structs.replace(owner)
             owner.epoch += 1
             owner.holder, owner.left = holder, False
@@ -182,7 +188,7 @@ def remove(owners: Owners, name: str, epoch: int) -> bool:
         return True
     if known.epoch != epoch or known.removed_at is not None:
         return False
-    if epoch == 1:
+    if epoch == 1 or known.closed:
         del owners.owners[name]
     else:
         known.removed_at = owners.at

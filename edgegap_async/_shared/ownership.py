@@ -11,6 +11,7 @@ from math import inf
 
 from msgspec import Struct, structs
 
+from .entries import decode
 from .journal_store import Changes, JournalStore, Write, Written
 from .owners import Owner, Owners, advance, claim, forget, leave, remove, renew
 
@@ -24,6 +25,7 @@ class Claimed(Struct, frozen=True):
         may_arrive: for how many seconds its requests may still be on their way. Below
             0: since when they can't be.
         entries: encoded.
+        adopted: the servers that other living processes have adopted.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Claimed(Struct, frozen=True):
     pid: int
     may_arrive: float
     entries: tuple[bytes, ...]
+    adopted: frozenset[str] = frozenset()
 
 
 class _Held:
@@ -199,24 +202,43 @@ class Ownership:
         self._held[name] = _Held(held, quiet_at)
 
     def _hand_over(self) -> list[Claimed]:
-        ready: list[Claimed] = []
-        for name, held in self._held.items():
-            if not held.handed_over:
-                entries = self._store.entries(name)
-                may_arrive = held.quiet_at - time.monotonic()
-                owner = held.owner
-                ready.append(
-                    Claimed(
-                        name,
-                        owner.host,
-                        owner.pid,
-                        may_arrive,
-                        tuple(entries.values()),
-                    )
-                )
-        for each in ready:
-            self._held[each.name].handed_over = True
+        new = {name: it for name, it in self._held.items() if not it.handed_over}
+        if not new:
+            return []
+        adopted = self._adopted()
+        ready = [
+            Claimed(
+                name,
+                held.owner.host,
+                held.owner.pid,
+                held.quiet_at - time.monotonic(),
+                tuple(self._store.entries(name).values()),
+                adopted,
+            )
+            for name, held in new.items()
+        ]
+        for held in new.values():
+            held.handed_over = True
         return ready
+
+    def _adopted(self) -> frozenset[str]:
+        """The servers that other living processes have adopted, perhaps after a process
+        had died that held them.
+        """
+        owners = self._store.owners()[0]
+        alive = [
+            name
+            for name, it in (owners.owners if owners else {}).items()
+            if name != self.name and not (it.holder or it.left)
+        ]
+        entries = (
+            decode(data)
+            for name in alive
+            for data in self._store.entries(name).values()
+        )
+        # One with a tag is that process's own.
+        held = (it for it in entries if it and it.state == "held" and it.tag is None)
+        return frozenset(it.request_id for it in held if it.request_id)
 
     def release(self, names: list[str]) -> None:
         """Remove the entries of dead owners: this session has entries of its own for all
@@ -232,7 +254,8 @@ class Ownership:
             for name in names:
                 epoch = self._held[name].owner.epoch
                 if remove(owners, name, epoch):
-                    changes.emptied[name] = epoch
+                    known = name in owners.owners
+                    changes.emptied[name] = epoch if known else 1
             return owners, changes, None
 
         names = [name for name in names if name in self._held]

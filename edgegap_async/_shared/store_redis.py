@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from msgspec import Struct
 
+from .._transport.masking import Secret
+from ..models._check import fail
 from .store import CONNECT, ROUND_TRIP, StoreError
 
 NO_PERMISSION = "the user has no permission for EVALSHA and EVAL, for a command in a script, or for these keys"
@@ -87,6 +89,9 @@ class RedisStore:
         try:
             return _as_bytes(self._run(script, (len(keys), *keys, *args)))
         except Exception as error:  # noqa: BLE001 (all kinds of errors of all clients)
+            # The next operation connects again: after a failover, the address may be that
+            # of another server, while this one goes on as a replica.
+            self.close()
             problem = StoreError(f"shared store: {_reason(error)}")
         # Not with the error as its context, which may show the URL with the password.
         raise problem
@@ -109,12 +114,13 @@ class RedisStore:
                 client.close()
 
 
-def client_of(url: str) -> Callable[[], Any]:
+def client_of(url: Secret) -> Callable[[], Any]:
     """Return what makes the client for a URL. The package is imported now, as the import
     would hold the event loop up for some 50 ms if a thread did it.
 
     Raises:
         ModuleNotFoundError: redis-py is not installed.
+        ValueError: the URL has an option that can't be used.
     """
     try:
         from redis import Redis
@@ -127,7 +133,7 @@ def client_of(url: str) -> Callable[[], Any]:
             name=error.name,
         ) from None
 
-    return partial(
+    make = partial(
         cast("Any", Redis).from_url,
         url,
         socket_timeout=ROUND_TRIP,
@@ -137,6 +143,19 @@ def client_of(url: str) -> Callable[[], Any]:
         # It connects in fewer round trips than protocol 3.
         protocol=2,
     )
+    if not _can_be_made(make):
+        fail("shared", "has a URL with an option that redis-py can't use")
+    return make
+
+
+def _can_be_made(make_client: Callable[[], Any]) -> bool:
+    """Whether a client and a connection can be made. Nothing is connected."""
+    try:
+        pool = make_client().connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except Exception:  # noqa: BLE001 (its frames and its text show the URL)
+        return False
+    return True
 
 
 def _names(error: BaseException) -> list[str]:

@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from . import budget_store, journal_store
-from .config import REDIS_SCHEMES, SharedState
+from .config import SharedState
 from .store_redis import RedisStore, client_of
 from .store_sqlite import SQLiteStore
 from .thread import StoreThread
@@ -19,15 +19,13 @@ def make_store(shared: SharedState, key: str) -> Store:
     """Make a store. It is opened when it is first used.
 
     Raises:
-        ValueError: the file is on a network file system.
+        ValueError: the file is on a network file system, or the URL has an option that
+            redis-py does not know.
         ModuleNotFoundError: redis-py is not installed.
     """
     if shared.path is not None:
         return SQLiteStore(shared.path, SCHEMA)
-    if shared.client is not None:
-        return RedisStore(shared.client, key)
-    scheme, _, rest = (shared.url or "").partition("://")
-    return RedisStore(client_of(f"{REDIS_SCHEMES[scheme]}://{rest}"), key)
+    return RedisStore(shared.client or client_of(shared.redis_url), key)
 
 
 class Stores:
@@ -82,7 +80,8 @@ class Stores:
 
 
 def _name(shared: SharedState, key: str) -> tuple[object, ...]:
-    return shared.url, shared.client, key
+    # A callable may have no hash.
+    return shared.url, id(shared.client), key
 
 
 def _close(store: Any) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from .._shared.listing import Listing, open_entries
 from .._shared.store import StoreError
+from ..models._urls import api_base_url
 from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
 from .lines import echo_json
 from .shared import shared_options, shared_state
@@ -31,6 +32,11 @@ def journal(url: str, key: str | None) -> None:
     if shared.key is None and not token:
         raise click.UsageError(f"give --key, or set {TOKEN_VARIABLE}")
     base_url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    try:
+        # Nothing is sent there. The sessions may have `allow_insecure`.
+        base_url = api_base_url(BASE_URL_VARIABLE, base_url, allow_insecure=True)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     try:
         listing = open_entries(
             shared, shared.key_for(base_url, bare_token(token or ""))

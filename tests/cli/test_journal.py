@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.journals import leave_dead
 
-from edgegap_async import SharedState
+from edgegap_async import EdgegapSession, SharedState
 from edgegap_async._shared.entries import Entry, encode
 from edgegap_async._shared.journal_store import journal_store
 from edgegap_async._shared.ownership import Ownership
@@ -89,6 +90,37 @@ def test_the_key_is_that_of_the_token_and_the_base_url(url: str) -> None:
     other = run("--shared", url, EDGEGAP_API_TOKEN="made-up")
     assert (other.stdout, other.stderr) == ("", "open: 0; processes: 0\n")
     assert run(EDGEGAP_SHARED_URL=url, **found).stdout
+
+
+@pytest.mark.parametrize(
+    "spelling", ["https://api.example.com/v1", "https://api.example.com/v1/"]
+)
+def test_a_base_url_is_read_as_a_session_does(url: str, spelling: str) -> None:
+    session = EdgegapSession("made-up", base_url=spelling, shared=SharedState(url))
+    assert session._deploys._journal
+    write(url, session._deploys._journal._key, 60.0, a=Entry("pending", 1.0, "once-a"))
+    found = {"EDGEGAP_API_TOKEN": "made-up", "EDGEGAP_BASE_URL": spelling}
+    assert len(run("--shared", url, **found).stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("wrong", ["api.example.com", "http://[", "https://h/?a=b"])
+def test_a_wrong_base_url_is_named(url: str, wrong: str) -> None:
+    found = {"EDGEGAP_API_TOKEN": "made-up", "EDGEGAP_BASE_URL": wrong}
+    result = run("--shared", url, **found)
+    assert result.exit_code == 2
+    assert "EDGEGAP_BASE_URL must" in result.stderr
+
+
+@pytest.mark.parametrize("document", [b"\xff\xfe", None, "", 5, "[]", "{}"])
+def test_a_document_of_another_program_is_an_error(url: str, document: object) -> None:
+    db = sqlite3.connect(url.removeprefix("sqlite:///"))
+    db.execute("CREATE TABLE journal_owners (key TEXT PRIMARY KEY, document)")
+    db.execute("INSERT INTO journal_owners VALUES ('studio', ?)", (document,))
+    db.commit()
+    db.close()
+    result = run("--shared", url, "--key", "studio")
+    assert result.exit_code == 1
+    assert "the journal can't be read" in result.stderr
 
 
 def test_looking_makes_no_file(url: str) -> None:

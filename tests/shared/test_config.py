@@ -1,11 +1,14 @@
 """`SharedState` says what is wrong with it, and shows no secret."""
 
+import copy
 import pickle
-import sys
 import traceback
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from edgegap_async import EdgegapSession
 from edgegap_async._shared.config import SharedState
 
 
@@ -107,14 +110,57 @@ def test_the_other_arguments_are_checked() -> None:
         SharedState("redis://h").key = "other"  # type: ignore[misc]
 
 
-def test_no_frame_of_an_error_shows_the_url() -> None:
-    try:
-        SharedState("redis://:hunter2@h:99999999")
-    except ValueError:
-        frame = sys.exc_info()[2]
-        while frame:
-            if "edgegap_async" in frame.tb_frame.f_code.co_filename:
-                assert "hunter2" not in repr(frame.tb_frame.f_locals)
-            frame = frame.tb_next
-    else:
-        pytest.fail("the port is too large")
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://:hunter2@h:99999999", {}),
+        ("hunter2", {}),
+        ("redis://:hunter2@h", {"owner_lease": 0}),
+        ("redis://:hunter2@h", {"key": "{"}),
+        ("redis://:hunter2@h", {"client": object}),
+        ("redis://:hunter2@h", {"client": 3}),
+    ],
+)
+def test_no_frame_of_an_error_shows_the_url(url: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must") as caught:
+        SharedState(url, **options)
+    assert "hunter2" not in shown(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@h/0?db=first",
+        "redis://:hunter2@h?socket_timeout=hunter2",
+        "redis://:hunter2@h?no_such_option=1",
+        "rediss://:hunter2@h?ssl_cert_reqs=hunter2",
+        "unix:///hunter2.sock?db=x",
+    ],
+)
+def test_options_that_the_client_cannot_use_are_refused(url: str) -> None:
+    shared = SharedState(url)
+    with pytest.raises(ValueError, match="shared has a URL with an option") as caught:
+        EdgegapSession("made-up", shared=shared)
+    assert "hunter2" not in shown(caught.value)
+
+
+def test_options_of_the_client_are_used() -> None:
+    for query in ("?db=3", "?socket_timeout=0.5&client_name=matchmaker", ""):
+        EdgegapSession("made-up", shared=SharedState(f"redis://:hunter2@h{query}"))
+
+
+def shown(error: BaseException) -> str:
+    """What an error tracker shows, but for the frame of the test, which has the URL."""
+    trace = error.__traceback__
+    assert trace
+    text = traceback.TracebackException(
+        type(error), error, trace.tb_next, capture_locals=True
+    )
+    return "".join(text.format())
+
+
+def test_a_copy_with_another_lease() -> None:
+    shared = SharedState("redis://:hunter2@h", key="studio")
+    other = replace(shared, owner_lease=5)
+    assert (other.url, other.key, other.owner_lease) == (shared.url, "studio", 5)
+    assert copy.deepcopy(other) == other

@@ -272,6 +272,35 @@ async def test_a_required_journal_refuses_deploys_before_they_are_sent(
         await deploy(edgegap)
 
 
+async def test_a_required_journal_refuses_deploys_without_a_tag_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # There is no such folder.
+    url = f"sqlite:///{tmp_path}/later/edgegap.db"
+    async with journaling(url, journal="required") as (edgegap, sim):
+        await until(lambda: "journal can't be written" in caplog.text)
+        for call in (
+            deploy(edgegap, once=False),
+            running(edgegap, once=False).__aenter__(),
+        ):
+            with pytest.raises(JournalUnavailable, match="was not sent"):
+                await call
+        assert sim.arrivals("deploy") == 0
+        (tmp_path / "later").mkdir()
+        caplog.set_level(logging.INFO)
+        await until(lambda: "journal is written again" in caplog.text)
+        await deploy(edgegap, once=False)
+
+
+async def test_a_journal_that_is_not_required_sends_deploys_without_a_tag(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/missing/edgegap.db"
+    async with journaling(url) as (edgegap, sim):
+        accepted = await deploy(edgegap, once=False)
+        assert [*sim.deployed()] == [accepted.request_id]
+
+
 async def test_a_required_journal_refuses_within_the_deadline_of_the_call(
     sqlite_url: str,
 ) -> None:

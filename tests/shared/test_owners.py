@@ -86,11 +86,52 @@ def test_nobody_is_claimed_within_a_lease_after_the_store_was_away(
     assert [*claim(owners, "a")] == ["b"]
 
 
+@pytest.mark.parametrize("old", [1.0, 5.0, 600.0])
+def test_a_dead_owner_is_claimed_though_the_lease_was_changed_since(old: float) -> None:
+    owners = advance(None, 1000.0, old)
+    renew(owners, "dead", Owner("host", 1, old, 30.0))
+    # Long after the store was made.
+    for _ in range(20):
+        advance(owners, owners.clock + old / RENEWALS, old)
+        renew(owners, "dead", Owner("host", 1, old, 30.0))
+    assert renew(owners, "a", owner())
+    run(owners, 2 * max(old, LEASE), "a")
+    assert [*claim(owners, "a")] == ["dead"]
+
+
+def test_an_owner_whose_entries_were_removed_does_not_hold_the_clock_up(
+    owners: Owners,
+) -> None:
+    renew(owners, "short", Owner("host", 1, 1.0, 30.0))
+    run(owners, 2 * LEASE, "a", "b")
+    assert [*claim(owners, "a")] == ["short"]
+    assert remove(owners, "short", 2)
+    at = owners.at
+    run(owners, LEASE, "a")
+    assert owners.at == pytest.approx(at + LEASE)
+    assert [*claim(owners, "a")] == ["b"]
+
+
+def test_nobody_with_a_short_lease_is_claimed_when_the_store_comes_back(
+    owners: Owners,
+) -> None:
+    short = Owner("host", 1, 6.0, 30.0)
+    for _ in range(30):
+        advance(owners, owners.clock + 1.0, 6.0)
+        renew(owners, "short", short)
+    # Too short a gap for the others to notice.
+    advance(owners, owners.clock + LEASE * LONGEST_GAP - 1.0, LEASE)
+    assert claim(owners, "a") == {}
+    advance(owners, owners.clock + 1.0, 6.0)
+    assert renew(owners, "short", short)
+    assert claim(owners, "a") == {}
+
+
 @pytest.mark.parametrize("step", [-5.0, -1e9, 1e9, 3 * LEASE * LONGEST_GAP])
 def test_a_clock_that_is_set_claims_nobody(owners: Owners, step: float) -> None:
     at = owners.at
     advance(owners, owners.clock + step, LEASE)
-    assert owners.at == at
+    assert at <= owners.at <= at + LEASE * LONGEST_GAP
     assert claim(owners, "a") == {}
     run(owners, LEASE / 2, "a", "b")
     assert claim(owners, "a") == {}
@@ -131,6 +172,24 @@ def test_a_claimed_owner_is_remembered_for_a_day_as_it_may_only_be_paused(
     run(owners, 10, "a")
     assert forget(owners) == ["b"]
     assert forget(owners) == []
+
+
+def test_a_closed_owner_is_forgotten_once_its_entries_are_removed(
+    owners: Owners,
+) -> None:
+    leave(owners, "b", 1)
+    claim(owners, "a")
+    assert remove(owners, "b", 2)
+    assert [*owners.owners] == ["a"]
+
+
+def test_an_owner_whose_holder_was_closed_may_still_be_paused(owners: Owners) -> None:
+    run(owners, LEASE, "a")
+    assert [*claim(owners, "a")] == ["b"]
+    leave(owners, "b", 2)
+    assert [*claim(owners, "c")] == ["b"]
+    assert remove(owners, "b", 3)
+    assert not renew(owners, "b", owner())
 
 
 def test_after_a_flush_owners_begin_again() -> None:

@@ -26,6 +26,7 @@ from edgegap_async._shared.stores import STORES, make_store
 
 SCHEMA = ("CREATE TABLE IF NOT EXISTS numbers (n INTEGER)",)
 ECHO = Script.of("return {KEYS[1], ARGV[1]}")
+PUT = Script.of("return redis.call('SET', KEYS[1], ARGV[1])")
 
 
 def put(store: SQLiteStore, number: int, **options: bool) -> None:
@@ -239,6 +240,26 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_replaced(
     for _ in range(3):
         assert store.run(ECHO, ["k"], ["x"])
         assert valkey_server.command("CLIENT", "KILL", "TYPE", "normal") >= 1
+    store.close()
+
+
+def test_after_an_error_the_next_operation_connects_again(
+    valkey_server: Valkey, tmp_path: Path
+) -> None:
+    # After a failover, the address is that of another server.
+    address = tmp_path / "address"
+    address.symlink_to(valkey_server.socket)
+    store = redis(f"unix://{address}")
+    with valkey() as old:
+        address.unlink()
+        address.symlink_to(old.socket)
+        assert store.run(ECHO, ["k"], ["x"])
+        old.command("REPLICAOF", "127.0.0.1", "1")
+        address.unlink()
+        address.symlink_to(valkey_server.socket)
+        with pytest.raises(StoreError, match="replica that can't be written to"):
+            store.run(PUT, ["k"], ["x"])
+        assert store.run(PUT, ["k"], ["x"])
     store.close()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.journals import (
     LEASE,
+    all_entries_of,
     entries_of,
     journal_at,
     journaling,
@@ -25,10 +26,11 @@ from edgegap_async._shared.entries import Entry, encode
 from edgegap_async._shared.journal_store import Changes
 from edgegap_async._shared.owners import Owners
 from edgegap_async._shared.ownership import Claimed, Ownership
+from edgegap_async._shared.store import StoreError
 from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
 from edgegap_async.simulator import Fault, Simulator
 
-NOW = 1.0
+NOW = time.time()
 
 
 async def started(sim: Simulator, count: int = 1) -> list[tuple[str, str]]:
@@ -44,8 +46,13 @@ def session_of(sim: Simulator, url: str, **options: float) -> EdgegapSession:
     )
 
 
+def states_of(url: str) -> set[str]:
+    return {entry.state for entry in all_entries_of(url)}
+
+
 async def taken_over(url: str, name: str) -> None:
-    await until(lambda: owners_of(url).owners[name].removed_at is not None)
+    # It was closed, so it is forgotten.
+    await until(lambda: name not in owners_of(url).owners)
 
 
 async def test_servers_of_a_dead_process_are_stopped_at_the_next_start(
@@ -140,6 +147,72 @@ async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
             await until(lambda: entries_of(store_url) == [])
 
 
+async def test_short_sessions_one_after_the_other_leave_nothing_of_those_before(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator() as sim:
+        for _ in range(3):
+            async with session_of(sim, store_url) as edgegap:
+                await deploy(edgegap)
+                await until(lambda: states_of(store_url) <= {"checked"})
+                await asyncio.sleep(1)
+            assert edgegap.leftovers == ()
+            assert len(owners_of(store_url).owners) <= 1
+        assert sim.stopped() == set()
+        assert "may still be running" not in caplog.text
+        assert not [it for it in caplog.records if it.levelname == "WARNING"]
+
+
+async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
+    store_url: str,
+) -> None:
+    # It is listed after the short ones have looked for it.
+    faults = [Fault("list", "lag", 1.0, 15.0)]
+    async with Simulator(faults=faults) as sim:
+        ((second, tag),) = await started(sim)
+        name = leave_dead(store_url, Entry("checked", NOW, tag, except_ids=("first",)))
+        for seconds in (1, 1, 30):
+            async with session_of(sim, store_url):
+                await taken_over(store_url, name)
+                (name,) = owners_of(store_url).owners
+                assert states_of(store_url) == {"checked"}
+                await asyncio.sleep(seconds)
+        assert sim.stopped() == {second}
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "left"),
+    [
+        ("checked", 100.0, True),
+        ("checked", 130.0, False),
+        ("quarantine", 340.0, True),
+        ("quarantine", 370.0, False),
+        # Nobody has searched for it since.
+        ("pending", 86_400.0, True),
+        # On another machine, whose clock is wrong.
+        ("quarantine", -86_400.0, True),
+    ],
+)
+async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
+    store_url: str, state: str, age: float, left: bool
+) -> None:
+    async with Simulator() as sim:
+        # A list that shows one of them proves that it hides no other one.
+        await started(sim)
+        since = time.time() - age
+        entry = Entry(state, since, "once-a")  # type: ignore[arg-type]
+        name = leave_dead(store_url, entry)
+        async with session_of(sim, store_url) as edgegap:
+            for _ in range(2):
+                await deploy(edgegap)
+            await taken_over(store_url, name)
+            await asyncio.sleep(4)
+            found = [it for it in all_entries_of(store_url) if it.tag == "once-a"]
+            assert bool(found) is left
+            if state != "pending":
+                assert all(it.since == pytest.approx(since) for it in found)
+
+
 @pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
 async def test_a_server_that_was_handed_out_is_not_stopped(
     store_url: str, state: str
@@ -179,6 +252,48 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.parametrize("state", ["held", "pending", "stopping"])
+async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
+    store_url: str, state: str
+) -> None:
+    async with Simulator() as sim:
+        (adopted, tag), (other, other_tag) = await started(sim, 2)
+        # It takes nothing over within the test.
+        slow = EdgegapSession(
+            "made-up", base_url=sim.url, shared=shared_state(store_url, 600.0)
+        )
+        async with slow, slow.deployments.adopt(adopted) as server:
+            await until(lambda: states_of(store_url) == {"held"})
+            request_id = None if state == "pending" else adopted
+            name = leave_dead(
+                store_url,
+                Entry(state, NOW, tag, request_id),  # type: ignore[arg-type]
+                Entry("held", NOW, other_tag, other),
+            )
+            async with session_of(sim, store_url):
+                await taken_over(store_url, name)
+                await asyncio.sleep(30)
+                assert sim.stopped() == {other}
+            server.keep()
+        assert sim.stopped() == {other}
+
+
+async def test_a_server_that_a_dead_process_had_adopted_is_stopped(
+    store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        ((adopted, tag),) = await started(sim)
+        names = [
+            leave_dead(store_url, Entry("held", NOW, None, adopted)),
+            leave_dead(store_url, Entry("held", NOW, tag, adopted)),
+        ]
+        async with session_of(sim, store_url):
+            for name in names:
+                await taken_over(store_url, name)
+            await asyncio.sleep(30)
+            assert sim.stopped() == {adopted}
+
+
 async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
     async with Simulator() as sim:
         ((held, _),) = await started(sim)
@@ -190,6 +305,29 @@ async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
             await taken_over(store_url, owner.name)
             await asyncio.sleep(5)
             assert sim.stopped() == {held}
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+async def test_entries_that_could_not_be_removed_after_a_take_over_are_removed_later(
+    store_url: str, failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, release = [StoreError("no answer")] * failures, Ownership.release
+
+    def failing(ownership: Ownership, names: list[str]) -> None:
+        if left:
+            raise left.pop()
+        release(ownership, names)
+
+    monkeypatch.setattr(Ownership, "release", failing)
+    async with Simulator() as sim:
+        ((held, _),) = await started(sim)
+        name = leave_dead(store_url, Entry("held", NOW, None, held))
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+            assert not left
+            await asyncio.sleep(5)
+            await until(lambda: all_entries_of(store_url) == [])
+        assert sim.stopped() == {held}
 
 
 async def test_one_of_several_sessions_takes_over(store_url: str) -> None:

@@ -43,6 +43,11 @@ def owners_of(url: str) -> Owners:
 
 def entries_of(url: str) -> list[Entry]:
     """All entries, whoever has them, but for tags that are only checked once more."""
+    return [entry for entry in all_entries_of(url) if entry.state != "checked"]
+
+
+def all_entries_of(url: str) -> list[Entry]:
+    """All entries, whoever has them."""
     with journal_at(url) as journal:
         owners = journal.owners()[0]
         found = [
@@ -50,7 +55,7 @@ def entries_of(url: str) -> list[Entry]:
             for name in (owners.owners if owners else ())
             for data in journal.entries(name).values()
         ]
-    return [entry for entry in found if entry and entry.state != "checked"]
+    return [entry for entry in found if entry]
 
 
 def leave_dead(url: str, *entries: Entry, sending: float = 0.0) -> str:
