@@ -86,7 +86,9 @@ class SharedState:
             "url": None if checked is None else revealed(checked),
             "client": client,
             "key": None if key is None else _key(key),
-            "fallback": None if fallback is None else number("fallback", fallback, 0, 1),
+            "fallback": None
+            if fallback is None
+            else number("fallback", fallback, 0, 1),
             "lease": number("lease", lease, SHORTEST_LEASE, LONGEST_LEASE),
             "owner_lease": number(
                 "owner_lease", owner_lease, SHORTEST_OWNER_LEASE, LONGEST_OWNER_LEASE

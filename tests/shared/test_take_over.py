@@ -258,9 +258,9 @@ async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
 ) -> None:
     async with Simulator() as sim:
         (adopted, tag), (other, other_tag) = await started(sim, 2)
-        # It takes nothing over within the test.
+        # It takes nothing over within the test. Sessions with one token need an equal one.
         slow = EdgegapSession(
-            "made-up", base_url=sim.url, shared=shared_state(store_url, 600.0)
+            "another", base_url=sim.url, shared=shared_state(store_url, 600.0)
         )
         async with slow, slow.deployments.adopt(adopted) as server:
             await until(lambda: states_of(store_url) == {"held"})
