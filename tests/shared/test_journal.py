@@ -210,14 +210,16 @@ async def test_what_is_left_at_the_end_can_be_claimed_at_once(store_url: str) ->
 
 
 @pytest.mark.filterwarnings("ignore:the EdgegapSession:ResourceWarning")
-def test_a_session_that_nobody_closes_leaves_its_entries_too(store_url: str) -> None:
+@pytest.mark.edgegap_simulator(
+    faults=[Fault("stop", "hang-before")], ready_after=(0.0, 0.0)
+)
+def test_a_session_that_nobody_closes_leaves_its_entries_too(
+    store_url: str, edgegap_simulator: Simulator
+) -> None:
     async def main() -> None:
-        faults = [Fault("stop", "hang-before")]
-        sim = Simulator(faults=faults, ready_after=(0.0, 0.0))
-        await sim.__aenter__()
         edgegap = EdgegapSession(
             "made-up",
-            base_url=sim.url,
+            base_url=edgegap_simulator.url,
             shared=shared_state(store_url),
             cleanup_timeout=0.1,
         )
