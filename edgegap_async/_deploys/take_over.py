@@ -3,7 +3,7 @@ searched for. A server that turns up is stopped too, unless it was handed out.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from .._shared.entries import Entry, decode
 from .._shared.ownership import Claimed
@@ -13,6 +13,8 @@ from .state import DeployRecord, DeployState
 from .tag_search import TagSearch
 
 log: logging.Logger = logging.getLogger("edgegap_async")
+# IDs and tags in a line. All of them are in its `extra`.
+MOST_NAMED = 10
 
 
 def take_over(
@@ -43,11 +45,12 @@ def take_over(
     quiet = all(it.state in ("checked", "quarantine") for it in entries)
     log.log(
         logging.INFO if quiet else logging.WARNING,
-        "taking over from process %d on %s, which has ended: stopping %d servers, searching for %d tags",
+        "taking over from process %d on %s, which has ended: stopping %s; searching for %s",
         claimed.pid,
         claimed.host,
-        len(servers),
-        len(by_tag),
+        _named("servers", servers),
+        _named("tags", by_tag),
+        extra={"request_ids": [*servers], "tags": [*by_tag]},
     )
     for request_id, entry in servers.items():
         record = _record(DeployState.STOPPING, entry)
@@ -66,6 +69,14 @@ def take_over(
         else:
             record, since = _record(DeployState.ENDED, those[0]), those[0].since
             search.resume(tag, record, knowledge, since, except_ids)
+
+
+def _named(what: str, names: Collection[str]) -> str:
+    """How many there are, and some of them."""
+    if not names:
+        return f"no {what}"
+    more = ", ..." if len(names) > MOST_NAMED else ""
+    return f"{what} {', '.join([*names][:MOST_NAMED])}{more} ({len(names)})"
 
 
 def _knowledge(entries: Sequence[Entry]) -> Knowledge:

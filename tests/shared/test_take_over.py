@@ -72,6 +72,21 @@ async def test_servers_of_a_dead_process_are_stopped_at_the_next_start(
         assert other in sim.running()
 
 
+async def test_a_line_of_the_log_names_what_is_taken_over(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator() as sim:
+        ((request_id, tag),) = await started(sim)
+        entries = Entry("held", NOW, tag, request_id), Entry("pending", NOW, "once-b")
+        name = leave_dead(store_url, *entries)
+        async with session_of(sim, store_url):
+            await taken_over(store_url, name)
+    (line,) = [it for it in caplog.records if "taking over" in it.getMessage()]
+    assert f"stopping servers {request_id} (1); searching for tags " in line.message
+    assert {request_id} == {*vars(line)["request_ids"]}
+    assert {tag, "once-b"} == {*vars(line)["tags"]}
+
+
 async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> None:
     async with Simulator() as sim:
         ((listed, tag),) = await started(sim)
@@ -207,7 +222,13 @@ async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
                 await deploy(edgegap)
             await taken_over(store_url, name)
             await asyncio.sleep(4)
-            found = [it for it in all_entries_of(store_url) if it.tag == "once-a"]
+
+            def entries() -> list[Entry]:
+                return [it for it in all_entries_of(store_url) if it.tag == "once-a"]
+
+            if not left:
+                await until(lambda: not entries())
+            found = entries()
             assert bool(found) is left
             if state != "pending":
                 assert all(it.since == pytest.approx(since) for it in found)
