@@ -58,6 +58,7 @@ def unnamed(edgegap: EdgegapSession, sim: Simulator, held: list[str]) -> set[str
     return {each for each in left if not tags & {*sim.tags_of(each)}}
 
 
+@pytest.mark.measured
 @pytest.mark.each_choice
 @pytest.mark.parametrize("kind", ["ok", "cut-after", "502-after", "403-after", "422"])
 @pytest.mark.parametrize("act", [cancel, cancelled, fatal])

@@ -339,6 +339,7 @@ async def test_a_wait_for_a_server_outlasts_a_status_from_before_a_suspension(
         assert ready.request_id == "c065"
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("body", "accepted"),
     [

@@ -181,6 +181,7 @@ async def test_a_hundred_servers_in_use_cost_a_few_requests() -> None:
         await asyncio.wait(games)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("kept", [False, True])
 async def test_a_server_runs_no_longer_than_max_seconds(kept: bool) -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):

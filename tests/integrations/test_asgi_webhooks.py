@@ -136,6 +136,7 @@ async def test_a_body_is_read_at_signed_paths_only_and_at_most_a_mebibyte() -> N
     assert 0 < read <= LONGEST_BODY + CHUNK
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("ends", ["disconnect", "never"])
 async def test_a_body_without_an_end_is_refused(ends: str) -> None:
     hooks = receiver(BASE)

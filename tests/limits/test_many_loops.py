@@ -140,7 +140,6 @@ asyncio.run(five())
 """
 
 
-@pytest.mark.measured
 @pytest.mark.slow
 def test_loops_that_were_closed_at_once_leave_their_slots_cooling() -> None:
     with served(SILENT) as server:
@@ -271,7 +270,6 @@ os._exit(0)
 """
 
 
-@pytest.mark.measured
 @pytest.mark.slow
 def test_a_forked_child_waits_until_the_slots_of_its_parent_are_back() -> None:
     with served() as server:

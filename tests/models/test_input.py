@@ -147,6 +147,7 @@ PATH_PARAMS: list[
 ]
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("argument", "call"), PATH_PARAMS)
 async def test_an_invalid_path_parameter_is_named(
     argument: str, call: Any, wire: aioresponses

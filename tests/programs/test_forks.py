@@ -77,9 +77,9 @@ edgegap_async.run(main())
 @pytest.mark.parametrize(
     ("begin", "how", "closes", "code"),
     [
-        ("block", "exit", "closed", 3),
+        pytest.param("block", "exit", "closed", 3, marks=pytest.mark.measured),
         ("many", "exit", "closed", 3),
-        ("adopted", "aclose", "closed", 0),
+        pytest.param("adopted", "aclose", "closed", 0, marks=pytest.mark.measured),
         ("waiting", "return", "closed", 0),
         ("block", "raise", "unclosed", 1),
         ("block", "return", "unclosed", 0),

@@ -34,6 +34,7 @@ async def test_a_bulk_stop_with_a_wrong_filter_is_refused(wrong: Any) -> None:
         assert (await api("POST", path, {"filters": [FILTER]}))[0] == 202
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize("left_out", VARIABLE)
 async def test_a_deploy_with_an_incomplete_variable_is_refused(left_out: str) -> None:
     wrong = {key: VARIABLE[key] for key in VARIABLE if key != left_out}

@@ -36,6 +36,7 @@ async def webhooks_of_five(
     return sim, webhooks
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [

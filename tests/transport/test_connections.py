@@ -106,6 +106,7 @@ async def test_closing_does_not_wait_for_a_connection(
         assert edgegap.leftovers == ()
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("status", "text"),
     [

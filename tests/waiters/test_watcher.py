@@ -484,6 +484,7 @@ async def test_a_probe_ends_with_the_session() -> None:
         assert isinstance(await failure(waiting), SessionClosed)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     "wrong", [{"probe": 1}, {"timeout": 0}, {"timeout": "1"}, {"stop_on_failure": 1}]
 )
