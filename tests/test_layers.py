@@ -4,6 +4,7 @@ written in one table.
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -336,8 +337,16 @@ def loaded_by(statement: str) -> set[str]:
     statement.
     """
     code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    # Coverage would load its own modules in it.
+    environment = {
+        name: it for name, it in os.environ.items() if "COVERAGE" not in name
+    }
     run = subprocess.run(  # noqa: S603 (our own)
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     return set(run.stdout.split())
 

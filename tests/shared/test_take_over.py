@@ -30,8 +30,6 @@ from edgegap_async._shared.store import StoreError
 from edgegap_async.errors import DeploymentTerminated, DeployOutcomeUnknown
 from edgegap_async.simulator import Fault, Simulator
 
-NOW = time.time()
-
 
 async def started(sim: Simulator, count: int = 1) -> list[tuple[str, str]]:
     """Servers of a process without a journal: their IDs and tags."""
@@ -62,8 +60,8 @@ async def test_servers_of_a_dead_process_are_stopped_at_the_next_start(
         (held, tag), (stopping, _), (other, _) = await started(sim, 3)
         name = leave_dead(
             store_url,
-            Entry("held", NOW, tag, held),
-            Entry("stopping", NOW, None, stopping),
+            Entry("held", time.time(), tag, held),
+            Entry("stopping", time.time(), None, stopping),
         )
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
@@ -77,7 +75,10 @@ async def test_a_line_of_the_log_names_what_is_taken_over(
 ) -> None:
     async with Simulator() as sim:
         ((request_id, tag),) = await started(sim)
-        entries = Entry("held", NOW, tag, request_id), Entry("pending", NOW, "once-b")
+        entries = (
+            Entry("held", time.time(), tag, request_id),
+            Entry("pending", time.time(), "once-b"),
+        )
         name = leave_dead(store_url, *entries)
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
@@ -90,7 +91,7 @@ async def test_a_line_of_the_log_names_what_is_taken_over(
 async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> None:
     async with Simulator() as sim:
         ((listed, tag),) = await started(sim)
-        name = leave_dead(store_url, Entry("pending", NOW, tag))
+        name = leave_dead(store_url, Entry("pending", time.time(), tag))
         async with session_of(sim, store_url) as edgegap:
             await taken_over(store_url, name)
             # The first call waits until the new ledger has listened.
@@ -103,7 +104,7 @@ async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> No
     faults = [Fault("list", "lag", 1.0, 20.0)]
     async with Simulator(faults=faults) as sim:
         ((late, tag),) = await started(sim)
-        name = leave_dead(store_url, Entry("pending", NOW, tag), sending=30.0)
+        name = leave_dead(store_url, Entry("pending", time.time(), tag), sending=30.0)
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
             await asyncio.sleep(15)
@@ -117,7 +118,9 @@ async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
 ) -> None:
     async with Simulator() as sim:
         await started(sim, 2)
-        name = leave_dead(store_url, Entry("pending", NOW, "once-a"), sending=30.0)
+        name = leave_dead(
+            store_url, Entry("pending", time.time(), "once-a"), sending=30.0
+        )
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
             await asyncio.sleep(25)
@@ -134,7 +137,7 @@ async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
     faults = [Fault("list", "lag", 1.0, 200.0)]
     async with Simulator(faults=faults) as sim:
         ((late, tag),) = await started(sim)
-        name = leave_dead(store_url, Entry("quarantine", NOW, tag))
+        name = leave_dead(store_url, Entry("quarantine", time.time(), tag))
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
             assert [it.tag for it in entries_of(store_url)] == [tag]
@@ -148,8 +151,8 @@ async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
     async with Simulator() as sim:
         name = leave_dead(
             store_url,
-            Entry("pending", NOW, "once-a"),
-            Entry("quarantine", NOW, "once-b"),
+            Entry("pending", time.time(), "once-a"),
+            Entry("quarantine", time.time(), "once-b"),
         )
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
@@ -185,7 +188,9 @@ async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
     faults = [Fault("list", "lag", 1.0, 15.0)]
     async with Simulator(faults=faults) as sim:
         ((second, tag),) = await started(sim)
-        name = leave_dead(store_url, Entry("checked", NOW, tag, except_ids=("first",)))
+        name = leave_dead(
+            store_url, Entry("checked", time.time(), tag, except_ids=("first",))
+        )
         for seconds in (1, 1, 30):
             async with session_of(sim, store_url):
                 await taken_over(store_url, name)
@@ -248,7 +253,7 @@ async def test_a_server_that_was_handed_out_is_not_stopped(
         (second,) = {*sim.deployed()} - {handed_out}
         entry = Entry(
             state,  # type: ignore[arg-type]
-            NOW,
+            time.time(),
             tag,
             second if state == "stopping" else None,
             except_ids=(handed_out,),
@@ -267,7 +272,7 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
         ((adopted, tag),) = await started(sim)
         async with session_of(sim, store_url) as edgegap:
             await edgegap.deployments.wait_until_ready(adopted)
-            name = leave_dead(store_url, Entry("pending", NOW, tag))
+            name = leave_dead(store_url, Entry("pending", time.time(), tag))
             await taken_over(store_url, name)
             await asyncio.sleep(30)
             assert sim.stopped() == set()
@@ -288,8 +293,8 @@ async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
             request_id = None if state == "pending" else adopted
             name = leave_dead(
                 store_url,
-                Entry(state, NOW, tag, request_id),  # type: ignore[arg-type]
-                Entry("held", NOW, other_tag, other),
+                Entry(state, time.time(), tag, request_id),  # type: ignore[arg-type]
+                Entry("held", time.time(), other_tag, other),
             )
             async with session_of(sim, store_url):
                 await taken_over(store_url, name)
@@ -305,8 +310,8 @@ async def test_a_server_that_a_dead_process_had_adopted_is_stopped(
     async with Simulator() as sim:
         ((adopted, tag),) = await started(sim)
         names = [
-            leave_dead(store_url, Entry("held", NOW, None, adopted)),
-            leave_dead(store_url, Entry("held", NOW, tag, adopted)),
+            leave_dead(store_url, Entry("held", time.time(), None, adopted)),
+            leave_dead(store_url, Entry("held", time.time(), tag, adopted)),
         ]
         async with session_of(sim, store_url):
             for name in names:
@@ -320,7 +325,7 @@ async def test_entries_that_cannot_be_read_are_left_out(store_url: str) -> None:
         ((held, _),) = await started(sim)
         with journal_at(store_url) as journal:
             owner = Ownership(journal, 1.0, 0.0)
-            entry = encode(Entry("held", NOW, None, held))
+            entry = encode(Entry("held", time.time(), None, held))
             owner.leave({"1": b'{"state":"of a newer version"}', "2": entry}, [])
         async with session_of(sim, store_url):
             await taken_over(store_url, owner.name)
@@ -342,7 +347,7 @@ async def test_entries_that_could_not_be_removed_after_a_take_over_are_removed_l
     monkeypatch.setattr(Ownership, "release", failing)
     async with Simulator() as sim:
         ((held, _),) = await started(sim)
-        name = leave_dead(store_url, Entry("held", NOW, None, held))
+        name = leave_dead(store_url, Entry("held", time.time(), None, held))
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
             assert not left
@@ -360,7 +365,7 @@ async def test_one_of_several_sessions_takes_over(store_url: str) -> None:
             session_of(sim, store_url),
         ):
             await deploy(first)
-            entries = [Entry("held", NOW, tag, it) for it, tag in servers]
+            entries = [Entry("held", time.time(), tag, it) for it, tag in servers]
             name = leave_dead(store_url, *entries)
             await taken_over(store_url, name)
             await asyncio.sleep(20)
