@@ -47,7 +47,6 @@ FAULTS = [
 ]
 
 
-@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.each_choice
 @pytest.mark.parametrize("others", [0, 120])
