@@ -41,7 +41,7 @@ from .resources.tags import Tags
 # Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
     from ._deploys.journal import Journal
-    from ._limits.registry import Sharing
+    from ._shared.budget import SharedBudget
     from ._shared.config import SharedState
     from .webhooks import WebhookReceiver
 
@@ -145,6 +145,7 @@ class EdgegapSession(AsyncOnly):
         del token
         optional_callables(on_event=on_event, on_intent=on_intent)
         url = _base_url(base_url, allow_insecure=allow_insecure)
+        sharing = _sharing(shared, url, secret)
         self._transport = Transport(
             url,
             revealed(secret),
@@ -155,7 +156,7 @@ class EdgegapSession(AsyncOnly):
             timeout=optional_seconds("timeout", timeout),
             attempt_timeout=seconds("attempt_timeout", attempt_timeout),
             on_event=on_event,
-            sharing=_sharing(shared, url, secret),
+            sharing=sharing,
         )
         _warn_of_small_pool(http, self._transport.connections)
         self.webhooks: WebhookReceiver | None = _receiver(webhooks)
@@ -166,7 +167,7 @@ class EdgegapSession(AsyncOnly):
             stop_query=log_storage_query(container_log_storage),
             on_intent=on_intent,
             webhooks=self.webhooks,
-            journal=_journal(shared, journal, url, secret, attempt_timeout),
+            journal=_journal(sharing, journal, attempt_timeout),
         )
         self._session = OpenSession(self._transport, self._deploys.close_soon)
         self.deployments: Deployments = Deployments(
@@ -251,7 +252,7 @@ def _receiver(given: object) -> "WebhookReceiver | None":
     return instance("webhooks", given, WebhookReceiver)
 
 
-def _sharing(shared: object, url: str, token: object) -> "Sharing | None":
+def _sharing(shared: object, url: str, token: object) -> "SharedBudget | None":
     if shared is None:
         return None
     from ._shared.budget import SharedBudget
@@ -262,20 +263,17 @@ def _sharing(shared: object, url: str, token: object) -> "Sharing | None":
 
 
 def _journal(
-    shared: object, mode: object, url: str, token: object, attempt_timeout: float
+    sharing: "SharedBudget | None", mode: object, attempt_timeout: float
 ) -> "Journal | None":
-    if shared is None:
+    if sharing is None:
         if mode is not None:
             fail("journal", "needs shared=SharedState(...), where it is stored")
         return None
     from ._deploys.journal import Journal
-    from ._shared.config import SharedState
 
-    checked = instance("shared", shared, SharedState)
     chosen = one_of("journal", mode or JOURNAL_MODES[0], JOURNAL_MODES)
     return Journal(
-        checked,
-        checked.key_for(url, str(token)),
+        *sharing,
         required=chosen == "required",
         sending=attempt_timeout * DEPLOY_TIMEOUT_FACTOR,
     )

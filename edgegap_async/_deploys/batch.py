@@ -218,9 +218,8 @@ class DeployStream:
                 without an outcome are stopped.
         """
         self._handled.asked()
-        if self._manager.has_journal:
-            # The server before is the caller's from now on.
-            await self._manager.settled()
+        # The server before is the caller's from now on.
+        await self._manager.settled()
         self._asking += 1
         self._asked.set()
         try:
@@ -483,5 +482,4 @@ class DeployBlock(AbstractAsyncContextManager[DeployStream]):
         self._outcomes.close(failed=error is not None)
         if cancelled:
             raise cancelled
-        if self._manager.has_journal:
-            await self._manager.settled()
+        await self._manager.settled()

@@ -42,6 +42,7 @@ from ..errors import (
     WrongLoop,
     is_gone,
 )
+from ..models._check import some
 from ..models.deployment import (
     DeploymentPage,
     DeploymentState,
@@ -53,8 +54,8 @@ from .existence import names_deployment
 from .filter_proof import FilterProof, is_plain
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# IDs in a text, and rows whose status is asked for as a sample.
-MOST_NAMED = 10
+# Rows whose status is asked for as a sample.
+SAMPLE = 10
 # Rows with tags that are compared with their statuses.
 MOST_COMPARED = 3
 # Errors of a status that end the search.
@@ -119,13 +120,13 @@ class Finder:
             log.warning(
                 "deployments without start_time were left out, as their age is "
                 "unknown: %s",
-                _named(self._without_age),
+                some(self._without_age),
                 extra={"operation": LIST.call, "request_ids": self._without_age},
             )
         if self._unclear:
             raise Incomplete(
                 "neither the list nor their status tells whether these deployments "
-                f"are wanted: {_named([*self._unclear])}"
+                f"are wanted: {some(self._unclear)}"
             )
 
     async def _pages(self) -> AsyncIterator[Rows]:
@@ -200,7 +201,7 @@ class Finder:
 
     async def _proves_application(self, newest: Rows) -> bool:
         """Whether the filter on applications works."""
-        told = await self._statuses(newest[:MOST_NAMED])
+        told = await self._statuses(newest[:SAMPLE])
         names = [
             each.app_name
             for each in told.values()
@@ -352,10 +353,3 @@ def _has_ended(error: EdgegapError, request_id: str) -> bool:
 def _any_of(wanted: Collection[str] | None, tags: Iterable[str]) -> bool:
     # Of a set, as there may be very many of them.
     return wanted is None or any(tag in wanted for tag in tags)
-
-
-def _named(request_ids: Sequence[str]) -> str:
-    """Some IDs, and how many more there are."""
-    text = ", ".join(request_ids[:MOST_NAMED])
-    more = len(request_ids) - MOST_NAMED
-    return f"{text} and {more} more" if more > 0 else text

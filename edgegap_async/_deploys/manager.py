@@ -94,7 +94,6 @@ class DeployManager:
     ) -> None:
         self._callers = transport
         self._journal = journal
-        self.has_journal: bool = journal is not None
         if journal:
             journal.connect(
                 self._searched, self._handed_out, self._take_over, self._forget
@@ -297,7 +296,9 @@ class DeployManager:
             raise being_stopped(record)
 
     async def settled(self) -> None:
-        """Wait until the journal has all changes so far, for a short while."""
+        """Wait until the journal, if there is one, has all changes so far, for a short
+        while.
+        """
         if self._journal:
             await self._journal.saved()
 

@@ -53,9 +53,6 @@ class OpenEntries:
         self._tags: dict[str, str] = {}
         self._by_tag: dict[str, set[str]] = {}
 
-    def __contains__(self, source: Source) -> bool:
-        return _name(source) in self._data
-
     @property
     def has_changes(self) -> bool:
         """Whether something has changed since the last `delta`."""

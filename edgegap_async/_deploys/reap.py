@@ -13,8 +13,9 @@ from ..errors import (
     QueueTooLong,
     SessionClosed,
 )
+from ..models._check import some
 from ..models.deployment import DeploymentSummary
-from .find import MOST_NAMED, Finder, Wanted, has_any_tag
+from .find import Finder, Wanted, has_any_tag
 
 # Seconds between two sweeps: lists may lag behind deploys.
 PAUSE = 1.0
@@ -158,10 +159,8 @@ def _incomplete(
     parts: list[str] = []
     total = len({*found, *failed})
     if failed:
-        some = [f"{it} ({error})" for it, error in list(failed.items())[:MOST_NAMED]]
-        more = len(failed) - len(some)
-        named = ", ".join(some) + (f" and {more} more" if more else "")
-        parts.append(f"{len(failed)} of {total} were not {done}: {named}")
+        named = [f"{it} ({error})" for it, error in failed.items()]
+        parts.append(f"{len(failed)} of {total} were not {done}: {some(named)}")
     if missing:
         parts.append(f"there may be more than the {total} that were found: {missing}")
     stopped = [row for it, row in found.items() if it not in failed]

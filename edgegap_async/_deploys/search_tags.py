@@ -135,13 +135,13 @@ EXTRA_TIME: Mapping[Knowledge, float] = {
 class SearchTags:
     """All tags of a session that are searched for, by what is known about them.
 
-    Attributes:
+    Args:
         observer: called with each tag about which something else is known now. None:
             there is no journal.
     """
 
-    def __init__(self) -> None:
-        self.observer: Callable[[SearchedTag], object] | None = None
+    def __init__(self, observer: Callable[[SearchedTag], object] | None = None) -> None:
+        self._observer = observer
         # Within each of them the next one that is due comes first.
         self._by_knowledge: dict[Knowledge, dict[str, SearchedTag]] = {
             each: {} for each in Knowledge
@@ -163,16 +163,19 @@ class SearchTags:
         self._by_knowledge[entry.knowledge].pop(entry.tag, None)
         entry.knowledge, entry.due = knowledge, due
         self._by_knowledge[knowledge][entry.tag] = entry
-        if self.observer:
-            self.observer(entry)
+        self.changed(entry)
+
+    def changed(self, entry: SearchedTag) -> None:
+        """Something else is known about a tag now."""
+        if self._observer:
+            self._observer(entry)
 
     def remove(self, entry: SearchedTag) -> None:
         """The tag is not searched for any more."""
         self._by_knowledge[entry.knowledge].pop(entry.tag, None)
         if self._probe is entry:
             self._probe = None
-        if self.observer:
-            self.observer(entry)
+        self.changed(entry)
 
     def of(self, knowledge: Knowledge) -> list[SearchedTag]:
         """The tags about which this is known."""

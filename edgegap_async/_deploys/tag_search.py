@@ -75,9 +75,8 @@ class TagSearch:
         on_orphan: Callable[[str, str, DeployRecord | None], object],
         observer: Callable[[SearchedTag], object] | None = None,
     ) -> None:
-        self._on_orphan, self._observer = on_orphan, observer
-        self._tags = SearchTags()
-        self._tags.observer = observer
+        self._on_orphan = on_orphan
+        self._tags = SearchTags(observer)
         self._lists = TagLists(transport, records, self._tags, self._shown)
         self._changed = asyncio.Event()
         self._searched_at = -inf
@@ -398,8 +397,7 @@ class TagSearch:
         first = unknown and not entry.orphans
         entry.orphans.add(request_id)
         self._on_orphan(request_id, entry.tag, entry.record if first else None)
-        if self._observer:
-            self._observer(entry)
+        self._tags.changed(entry)
         if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
             # Only a second server may turn up, so nobody waits for that.
             if not entry.found.done():

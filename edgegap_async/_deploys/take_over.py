@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection, Sequence
 from .._shared.entries import Entry, decode
 from .._shared.ownership import Claimed
 from .._transport.deadlines import loop_time
+from ..models._check import some
 from .search_tags import Knowledge
 from .state import DeployRecord, DeployState
 from .tag_search import TagSearch
 
 log: logging.Logger = logging.getLogger("edgegap_async")
-# IDs and tags in a line. All of them are in its `extra`.
-MOST_NAMED = 10
 
 
 def take_over(
@@ -43,15 +42,7 @@ def take_over(
             by_tag.setdefault(entry.tag, []).append(entry)
     # Tags in quarantine are left whenever a session is closed.
     quiet = all(it.state in ("checked", "quarantine") for it in entries)
-    log.log(
-        logging.INFO if quiet else logging.WARNING,
-        "taking over from process %d on %s, which has ended: stopping %s; searching for %s",
-        claimed.pid,
-        claimed.host,
-        _named("servers", servers),
-        _named("tags", by_tag),
-        extra={"request_ids": [*servers], "tags": [*by_tag]},
-    )
+    _log(claimed, servers, by_tag, logging.INFO if quiet else logging.WARNING)
     for request_id, entry in servers.items():
         record = _record(DeployState.STOPPING, entry)
         record.request_id = request_id
@@ -71,12 +62,19 @@ def take_over(
             search.resume(tag, record, knowledge, since, except_ids)
 
 
-def _named(what: str, names: Collection[str]) -> str:
-    """How many there are, and some of them."""
-    if not names:
-        return f"no {what}"
-    more = ", ..." if len(names) > MOST_NAMED else ""
-    return f"{what} {', '.join([*names][:MOST_NAMED])}{more} ({len(names)})"
+def _log(
+    claimed: Claimed, servers: Collection[str], tags: Collection[str], level: int
+) -> None:
+    """Log one line, with all servers and tags in its `extra`."""
+    log.log(
+        level,
+        "taking over from process %d on %s, which has ended: its servers to stop: %s; its tags to search for: %s",
+        claimed.pid,
+        claimed.host,
+        some(servers) or "none",
+        some(tags) or "none",
+        extra={"request_ids": [*servers], "tags": [*tags]},
+    )
 
 
 def _knowledge(entries: Sequence[Entry]) -> Knowledge:

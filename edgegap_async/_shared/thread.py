@@ -5,7 +5,6 @@ and a blocked event loop holds no work up that is due. One job runs at a time, i
 order in which they came. Each has time-outs of its own.
 """
 
-import asyncio
 import heapq
 import logging
 import queue
@@ -94,29 +93,6 @@ class StoreThread(Executor, Generic[S]):
             self._calls.put((future, partial(fn, *args, **kwargs)))
         return future
 
-    def post(self, job: Job[S, T]) -> Future[T]:
-        """Do a job in the thread. For any thread.
-
-        Raises:
-            StoreError: the thread is closed.
-        """
-        return self.submit(job, self.store)
-
-    async def ask(self, job: Job[S, T], timeout: float = ROUND_TRIP) -> T:
-        """Do a job for a coroutine. If its time is over, the job goes on.
-
-        Raises:
-            StoreError: it has failed, or not ended within `timeout` seconds.
-        """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self, job, self.store)
-        future.add_done_callback(_retrieve)
-        # Cancelling this wait does not cancel the job.
-        await asyncio.wait({future}, timeout=timeout)
-        if not future.done():
-            raise StoreError(f"shared store: no answer within {timeout:g} s")
-        return future.result()
-
     def repeat(self, job: Repeated[S], delay: float) -> Repetition[S]:
         """Do a job in `delay` seconds, and as often as it says then."""
         repetition = Repetition(job)
@@ -183,9 +159,3 @@ def _answer(future: Future[Any], call: Callable[[], object]) -> None:
         future.set_result(call())
     except BaseException as error:  # noqa: BLE001 (whoever waits for it gets it)
         future.set_exception(error)
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Nobody may wait for it any more."""
-    if not future.cancelled():
-        future.exception()

@@ -23,7 +23,7 @@ def journal(url: str, key: str | None) -> None:
     Each entry is printed as one JSON line on standard output, the oldest first. `owner`
     is alive, dead (nobody has taken it over so far), closed, or claimed by another
     process; `lease_left` has the seconds until it may be taken over. A summary goes to
-    standard error. Nothing is changed.
+    standard error. No entry is changed.
 
     Exit code: 0, success; 1, the store can't be read; 2, wrong arguments.
     """

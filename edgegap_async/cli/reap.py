@@ -10,15 +10,12 @@ import click
 import msgspec
 
 from ..errors import EdgegapError, Incomplete, SessionClosed
-from ..models._check import tag_name
+from ..models._check import some, tag_name
 from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
 from .lines import BadLine, numbered_lines
 from .options import INTERRUPTED, SECONDS, LoopFactory, on_interrupt
 from .streams import discard, is_closed
-
-# Tags in a line.
-MOST_NAMED = 10
 
 
 @click.command(short_help="Find servers by their tags, and stop them.")
@@ -128,11 +125,7 @@ def _unmatched(tags: Sequence[str], rows: Sequence[DeploymentSummary]) -> str:
     """A line about the tags that no deployment has: one may be misspelled."""
     found = {tag for row in rows for tag in row.tags}
     without = [tag for tag in tags if tag.strip() not in found]
-    if not without:
-        return ""
-    more = len(without) - MOST_NAMED
-    names = ", ".join(without[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return f"no deployment has the tag: {names}"
+    return f"no deployment has the tag: {some(without)}" if without else ""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ no other kinds of text and number, such as those of numpy. A wrong argument rais
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from inspect import iscoroutinefunction
@@ -29,6 +29,8 @@ from msgspec import Struct
 
 T = TypeVar("T")
 _REPR = Repr()
+# Names in a text.
+MOST_NAMED = 10
 # Characters of a value that an error shows. The value may have megabytes.
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 
@@ -325,6 +327,13 @@ def tag_name(argument: str, value: object) -> str:
     if len(tag) > longest:
         fail(argument, f"must have at most {longest} characters, not {shown(tag)}")
     return tag
+
+
+def some(names: Collection[str]) -> str:
+    """Some names of many for a text, and how many more there are."""
+    text = ", ".join(islice(names, MOST_NAMED))
+    more = len(names) - MOST_NAMED
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def sequence(

@@ -58,6 +58,10 @@ def second(path: str) -> Iterator[SQLiteStore]:
     store.close()
 
 
+def kind_of(store: object) -> str:
+    return type(store).__name__
+
+
 def redis(url: str, key: str = "studio") -> RedisStore:
     return RedisStore(client_of(url), key)
 
@@ -378,7 +382,7 @@ def test_equal_values_share_one_thread_until_the_last_is_released(path: str) -> 
     assert STORES.acquire(SharedState(f"sqlite:///{path}"), "k") is first
     other = STORES.acquire(shared, "another")
     assert other is not first
-    assert first.post(lambda store: type(store)).result(5) is SQLiteStore
+    assert first.submit(type, first.store).result(5) is SQLiteStore
     assert not STORES.release(shared, "k", first)
     assert STORES.release(shared, "k", first)
     assert STORES.release(shared, "another", other)
@@ -390,13 +394,13 @@ def test_equal_values_share_one_thread_until_the_last_is_released(path: str) -> 
 def test_the_child_of_a_fork_begins_without_the_thread(store_url: str) -> None:
     shared = SharedState(store_url)
     thread = STORES.acquire(shared, "k")
-    use = thread.post(lambda store: type(store).__name__).result(5)
+    use = thread.submit(kind_of, thread.store).result(5)
     child = os.fork()
     if child == 0:
         code = 1
         try:
             own = STORES.acquire(shared, "k")
-            alike = own.post(lambda store: type(store).__name__).result(5) == use
+            alike = own.submit(kind_of, own.store).result(5) == use
             code = 0 if own is not thread and alike else 2
             STORES.release(shared, "k", thread)
             STORES.release(shared, "k", own)
@@ -404,6 +408,6 @@ def test_the_child_of_a_fork_begins_without_the_thread(store_url: str) -> None:
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert thread.post(lambda store: type(store).__name__).result(5) == use
+    assert thread.submit(kind_of, thread.store).result(5) == use
     STORES.release(shared, "k", thread)
     thread.join()

@@ -83,7 +83,9 @@ async def test_a_line_of_the_log_names_what_is_taken_over(
         async with session_of(sim, store_url):
             await taken_over(store_url, name)
     (line,) = [it for it in caplog.records if "taking over" in it.getMessage()]
-    assert f"stopping servers {request_id} (1); searching for tags " in line.message
+    assert (
+        f"its servers to stop: {request_id}; its tags to search for: " in line.message
+    )
     assert {request_id} == {*vars(line)["request_ids"]}
     assert {tag, "once-b"} == {*vars(line)["tags"]}
 
