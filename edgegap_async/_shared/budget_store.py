@@ -112,6 +112,7 @@ if not sequence or sequence < tonumber(ARGV[2]) then
   redis.call('HSET', KEYS[2], ARGV[1], number .. ' ' .. ARGV[2] .. ' ' .. at .. ' ' .. ARGV[3])
 end
 local seen = look()
+-- A week, in milliseconds: nobody uses this budget any more.
 redis.call('PEXPIRE', KEYS[1], 604800000)
 redis.call('PEXPIRE', KEYS[2], 604800000)
 return seen

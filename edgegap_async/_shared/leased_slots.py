@@ -21,7 +21,7 @@ from .._limits.config import SharedMode, SharedUsage
 from .._limits.slots import Slots, Taker
 from ..endpoints import Limit
 from .lease import Lease, Mode
-from .messages import Answers, LimitReply, LimitReport, Refusal
+from .messages import Answers, LimitReply, LimitReport, RefusedRequest
 
 # Seconds after a call in which a process wants a token for the next one, if there are
 # enough for all: twice as many as processes.
@@ -374,7 +374,7 @@ class LeasedSlots(Slots):
             all_admitted=self.leased.all_admitted,
             all_refused=self.traffic.refused,
             refusals=tuple(
-                Refusal(now - sent, max(0.0, until - now))
+                RefusedRequest(now - sent, max(0.0, until - now))
                 for sent, until in self._refusals
             ),
         )

@@ -131,19 +131,19 @@ def _serve(
     share = state.tenants[report.tenant].shares.setdefault(name, Share())
     _note(share, told)
     shares = state.shares(name)
-    pace = adapt(name, limit, share, shares, told.answers, now)
+    rate = adapt(name, limit, share, shares, told.answers, now)
     listening = now < state.listen_until
     has_lease = report.lease_left is not None
     if listening:
         claimed = max(told.in_use, told.keeps if has_lease else 0)
-        believe(limit, share, shares, claimed, pace.most_slots)
+        believe(limit, share, shares, claimed, rate.most_slots)
     if has_lease:
         keep(limit, share, shares, told, now)
     share.all_given = told.all_given
     if not listening:
-        mint(limit, shares, pace, state.born, now)
-    destroy(limit, shares, pace.slots)
-    fair = fair_shares(shares, pace.slots)
+        mint(limit, shares, rate, state.born, now)
+    destroy(limit, shares, rate.slots)
+    fair = fair_shares(shares, rate.slots)
     goal = whole_goals(limit, shares, fair, now)[report.tenant]
     moves = not (listening or report.bye)
     cools = take(limit, share, goal, now) if moves else ()
@@ -152,13 +152,13 @@ def _serve(
         cools=cools,
         owes=max(0, share.owned - goal) if moves else 0,
         hold=max(0.0, limit.hold_until - now),
-        rate=pace.rate,
-        slots=pace.slots,
-        period=pace.period,
+        rate=rate.rate,
+        slots=rate.slots,
+        period=rate.period,
         hot=hot(limit, shares, now) - now,
-        adapted=pace.adapted,
+        adapted=rate.adapted,
         fair=fair[report.tenant],
-    ), _due(share, goal, reserve_of_each(pace.slots, len(shares)), moves=moves)
+    ), _due(share, goal, reserve_of_each(rate.slots, len(shares)), moves=moves)
 
 
 def _due(share: Share, goal: int, reserve: int, *, moves: bool) -> float:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 
-class Refusal(Struct, frozen=True, gc=False):
+class RefusedRequest(Struct, frozen=True, gc=False):
     """A 429.
 
     Attributes:
@@ -41,7 +41,7 @@ class Answers(Struct, frozen=True):
     waiting: float = 0.0
     all_admitted: int = 0
     all_refused: int = 0
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RefusedRequest, ...] = ()
 
 
 class LimitReport(Struct, frozen=True):

@@ -31,7 +31,7 @@ MEASURING = 0.3
 STALE = 1.0
 
 
-class Pace(NamedTuple):
+class SharedRate(NamedTuple):
     """The rate in use.
 
     Attributes:
@@ -56,7 +56,7 @@ def adapt(
     shares: Mapping[str, Share],
     answers: Answers,
     now: float,
-) -> Pace:
+) -> SharedRate:
     """Adapt the rate of a limit to what a tenant reports. Return the rate in use.
 
     Args:
@@ -83,7 +83,7 @@ def adapt(
     if isinstance(state, StoredAdaptation) and state.adapted:
         limit.adaptation = state
     limit.period = rate.period(now)
-    return Pace(
+    return SharedRate(
         rate.rate(now),
         int(rate.slots(now)),
         int(rate.most_slots),

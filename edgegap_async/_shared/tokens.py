@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from .._limits.adaptive import CLOCK_GRAIN, HEADROOM
 from .._limits.measurements import SHORTEST_DOUBT
 from .messages import LimitReport
-from .shared_rate import Pace
+from .shared_rate import SharedRate
 from .state import LimitState, Share
 
 # Seconds: the period of a limit of one request per second or more. A tenant stops using
@@ -81,19 +81,19 @@ def keep(
 def mint(
     limit: LimitState,
     shares: Mapping[str, Share],
-    pace: Pace,
+    shared: SharedRate,
     born: float,
     now: float,
 ) -> None:
-    """Make the tokens that are missing: a quarter at once, and the others at a pace that
-    they keep from then on.
+    """Make the tokens that are missing: a quarter at once, and the others evenly spaced,
+    as they stay from then on.
 
     Args:
         born: when the state began. Tokens may have been used until then.
     """
-    missing = pace.slots - _count(limit, shares)
+    missing = shared.slots - _count(limit, shares)
     cool = max(now, hot(limit, shares, now if limit.minted else born))
-    at_once, rate = max(1.0, pace.slots / 4), HEADROOM * pace.rate
+    at_once, rate = max(1.0, shared.slots / 4), HEADROOM * shared.rate
     limit.minted = True
     _add(
         limit,

@@ -4,7 +4,7 @@ import pytest
 from support.ledger_reports import NAME, Ledger
 
 from edgegap_async._limits.adaptive import EMPTYING, QUIET, SAFE
-from edgegap_async._shared.messages import Answers, Refusal
+from edgegap_async._shared.messages import Answers, RefusedRequest
 from edgegap_async._shared.shared_rate import MEASURING
 
 
@@ -18,7 +18,7 @@ def refused(
     count: int, passed: int, *, retry_after: float = 0.0, **more: float
 ) -> Answers:
     """What it tells if so many were refused, and so many were admitted."""
-    refusals = (Refusal(0.05, retry_after),) * count
+    refusals = (RefusedRequest(0.05, retry_after),) * count
     values = {"span": 1.0, "waiting": 5.0, "all_admitted": passed, **more}
     return Answers(
         admitted=passed,
@@ -202,7 +202,7 @@ def test_without_waiting_calls_no_limit_is_concluded_from_a_refusal() -> None:
                 waiting=waiting,
                 all_admitted=5 * number,
                 all_refused=number,
-                refusals=(Refusal(0.05),),
+                refusals=(RefusedRequest(0.05),),
             )
             reply = ledger.beat("t0", answers=answers, foreground=40)
         rates[waiting] = reply.rate

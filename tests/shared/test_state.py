@@ -10,7 +10,7 @@ from support.ledger_reports import NAME, Ledger
 from edgegap_async._shared import state as states
 from edgegap_async._shared.messages import (
     Answers,
-    Refusal,
+    RefusedRequest,
     decode_reply,
     decode_report,
     encode,
@@ -21,7 +21,7 @@ REFUSED = Answers(
     refused=9,
     waiting=2.0,
     all_refused=9,
-    refusals=(Refusal(0.1, 0.5),) * 9,
+    refusals=(RefusedRequest(0.1, 0.5),) * 9,
 )
 # Fields of a version to come, in each struct of the state.
 PLACES = [
