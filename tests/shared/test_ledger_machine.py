@@ -23,6 +23,7 @@ from support.ledger_world import LEASE, NAME, TIMEOUT, Fault, Tenant, World
 from support.max_min import fair_share
 
 from edgegap_async._shared.lease import SETTLE
+from edgegap_async._shared.state import State
 
 WAITS = st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.25, 0.5, 1.0, 1.3, 4.0])
 WAYS = st.sampled_from([0.0, 0.04, 0.15, 0.4])
@@ -32,10 +33,12 @@ MESSAGES = st.sampled_from(Fault._fields)
 STEPS = st.sampled_from([1.0, 1.3, 3.0, 30.0, 59.0, 3600.0, -0.3, -1.5, -3.0, -3600.0])
 OUTAGES = st.sampled_from([0.5, 2.0, 4.0, 8.0])
 ANY = st.integers(0, 1000)
+Do: TypeAlias = Callable[..., None]
 # Seconds after which all is as it should be: leases, a whole lease of listening, the
 # fallback and its end, and some beats.
-Do: TypeAlias = Callable[..., None]
 AT_REST = 2 * LEASE + SETTLE + 5 * TIMEOUT
+# How often to look, within two periods.
+MOMENTS = 24
 
 
 def event(**arguments: st.SearchStrategy[Any]) -> Callable[[Do], Any]:
@@ -163,17 +166,30 @@ class SharedBudget(RuleBasedStateMachine):
         assert state is not None
         shares = state.shares(NAME)
         assert sorted(shares) == sorted(world.tenants), "nobody is forgotten"
-        owned = {name: share.owned for name, share in shares.items()}
+        owned = owned_by(state)
         pool = state.limits[NAME].pool
         assert sum(owned.values()) + len(pool) == world.slots, "no token is lost"
         assert all(cool <= state.at + 2 * world.period for cool in pool)
         assert owned == {name: at.owned for name, at in world.tenants.items()}
         wants = {name: at.want for name, at in world.tenants.items()}
+        # Tenants that send all they want at once have stopped sending until it is cool
+        # again: they give their tokens back, and get them with their next calls. So each
+        # must have its fair share at some moment, and no more than that at some moment.
+        moments = [owned]
+        for _ in range(MOMENTS):
+            world.run(2 * world.period / MOMENTS)
+            assert world.state is not None
+            moments.append(owned_by(world.state))
         for name, fair in fair_share(wants, world.slots).items():
+            seen = [moment[name] for moment in moments]
+            assert max(seen) >= floor(fair + 1e-6) - 1, (name, wants, moments)
             # Whoever wants less may have a reserve.
-            assert floor(fair + 1e-6) - 1 <= owned[name], (wants, owned)
             if wants[name] > fair:
-                assert owned[name] <= ceil(fair - 1e-6) + 1, (wants, owned)
+                assert min(seen) <= ceil(fair - 1e-6) + 1, (name, wants, moments)
+
+
+def owned_by(state: State) -> dict[str, int]:
+    return {name: share.owned for name, share in state.shares(NAME).items()}
 
 
 def run(examples: int, steps: int) -> None:

@@ -96,8 +96,10 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 @contextmanager
 def locked(url: str) -> Iterator[None]:
     """Nobody can write to a SQLite file within the block."""
-    db = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
+    db = sqlite3.connect(
+        url.removeprefix("sqlite:///"), isolation_level=None, timeout=30
+    )
+    # A change of the mode would not wait for others; the session makes it WAL.
     db.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -364,10 +364,10 @@ class World:
         return self.now + seconds
 
     def freeze(self, seconds: float) -> None:
-        self.store.frozen_until = self._outage(seconds)
+        self.store.frozen_until = max(self.store.frozen_until, self._outage(seconds))
 
     def lose_store(self, seconds: float) -> None:
-        self.store.gone_until = self._outage(seconds)
+        self.store.gone_until = max(self.store.gone_until, self._outage(seconds))
 
     def end_outages(self) -> None:
         self.store.frozen_until = self.store.gone_until = -inf
