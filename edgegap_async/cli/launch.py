@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import click
@@ -28,14 +29,18 @@ from .options import (
     fault_option,
     loop_factory,
 )
+from .part import Plan, SendTimes
+from .processes import run_processes
 from .run_launch import run_launch
-from .shared import shared_options, shared_state
+from .shared import SHARED_VARIABLE, shared_options, shared_state
 from .simulate import ENFORCEMENTS
 from .streams import InputFile, require_outputs
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch. The simulator accepts any.
 SIMULATED = "simulated"
+# Further ones would be no faster: one process can send all requests of the limits.
+MOST_PROCESSES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,27 @@ class Target:
     limits: Limits
     simulator: Simulator | None
     shared: SharedState | None = None
+
+    @property
+    def token(self) -> str | None:
+        """The token. None: as the environment says."""
+        return SIMULATED if self.simulator else None
+
+    @property
+    def base_url(self) -> str | None:
+        """The base URL. None: as the environment says."""
+        return self.simulator.url if self.simulator else None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to launch. Of `launch`."""
+
+    timeout: float
+    stop: bool
+    max_running: int | None
+    processes: int
+    loop: LoopName
 
 
 @click.command(short_help="Launch a server for each match of a file.")
@@ -79,6 +105,13 @@ class Target:
     help="Most requests sent at once after a pause; 1 means an even pace.",
 )
 @shared_options(required=False)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1, max=MOST_PROCESSES),
+    default=1,
+    show_default=True,
+    help="Launch in so many processes. Each takes its part of the matches; they share the limits by --shared.",
+)
 @click.option(
     "--simulate",
     is_flag=True,
@@ -109,6 +142,7 @@ def launch(
     burst: int | None,
     url: str | None,
     key: str | None,
+    processes: int,
     simulate: bool,
     enforcement: Enforcement | None,
     faults: Sequence[Fault],
@@ -126,7 +160,8 @@ def launch(
     once. If standard output or error can't be written, all servers are stopped too.
 
     With --shared, the launch shares the limits with all processes that use this URL, and
-    if it is killed, one of them stops its servers.
+    if it is killed, one of them stops its servers. With --processes too, it runs in
+    several processes itself.
 
     The token is read from EDGEGAP_API_TOKEN. If the API refuses it, the launch ends.
     HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are obeyed.
@@ -137,14 +172,16 @@ def launch(
     """
     require_outputs()
     factory: LoopFactory = context.obj or loop_factory(loop)
+    options = Options(timeout, stop, max_running, processes, loop)
+    if max_running is not None and max_running < processes:
+        raise click.UsageError("--max-running can't be less than --processes")
     try:
         target = _target(
             application, version, Limits(burst=burst), simulate, enforcement, faults
         )
-        target = _shared(context, target, url, key)
+        target = _shared(context, target, url, key, processes)
         checked = _checked(matches, target)
-        launching = _launch(target, checked, timeout, stop, max_running)
-        code = run(launching, loop_factory=factory)
+        code = run(_launch(target, checked, options), loop_factory=factory)
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C was pressed before any server was started, or twice.
         code = INTERRUPTED
@@ -199,11 +236,17 @@ def _target(
 
 
 def _shared(
-    context: click.Context, target: Target, url: str | None, key: str | None
+    context: click.Context,
+    target: Target,
+    url: str | None,
+    key: str | None,
+    processes: int,
 ) -> Target:
     if url is None:
         if key is not None:
             raise click.UsageError("--key names what --shared has, so it requires that")
+        if processes > 1 and target.simulator is None:
+            raise click.UsageError("--processes needs --shared, to keep the limits")
         return target
     if target.simulator is None:
         return replace(target, shared=shared_state(url, key))
@@ -236,33 +279,63 @@ def _checked(lines: BinaryIO, target: Target) -> list[Match]:
     return matches
 
 
-async def _launch(
-    target: Target,
-    matches: Sequence[Match],
-    timeout: float,
-    stop: bool,
-    max_running: int | None,
-) -> int:
+async def _launch(target: Target, matches: Sequence[Match], options: Options) -> int:
     async with AsyncExitStack() as stack:
         if simulator := target.simulator:
             await stack.enter_async_context(simulator)
+            if options.processes > 1:
+                # It has an absolute path.
+                folder = stack.enter_context(TemporaryDirectory())
+                shared = SharedState(f"sqlite:///{folder}/shared.db")
+                target = replace(target, shared=shared)
+        sent = SendTimes()
         try:
-            # If these are None, the session reads them from the environment.
             session = EdgegapSession(
-                SIMULATED if simulator else None,
-                base_url=simulator.url if simulator else None,
+                target.token,
+                base_url=target.base_url,
                 limits=target.limits,
                 trust_env=True,
                 shared=target.shared,
+                on_event=sent.on_event if options.processes > 1 else None,
             )
         except (ValueError, ModuleNotFoundError) as error:
             raise click.UsageError(str(error)) from error
         await stack.enter_async_context(session)
+        if target.shared and options.processes > 1:
+            # Processes inherit the environment. Only the user of a process can read it.
+            os.environ[SHARED_VARIABLE] = target.shared.url or ""
+            return await run_processes(
+                session,
+                _plans(target, matches, options),
+                sent,
+                stop=options.stop,
+                simulator=simulator,
+            )
         return await run_launch(
             session,
             matches,
-            timeout=timeout,
-            stop=stop,
-            max_running=max_running,
+            timeout=options.timeout,
+            stop=options.stop,
+            max_running=options.max_running,
             simulator=simulator,
         )
+
+
+def _plans(target: Target, matches: Sequence[Match], options: Options) -> list[Plan]:
+    """Divide the matches among the processes."""
+    count = min(options.processes, len(matches))
+    most = options.max_running
+    return [
+        Plan(
+            token=target.token,
+            base_url=target.base_url,
+            key=target.shared.key if target.shared else None,
+            matches=list(matches[number::count]),
+            timeout=options.timeout,
+            stop=options.stop,
+            max_running=None if most is None else len(range(number, most, count)),
+            burst=target.limits.burst,
+            loop=options.loop,
+        )
+        for number in range(count)
+    ]

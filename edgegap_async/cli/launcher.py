@@ -80,6 +80,8 @@ class Launch:
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with self._many as self._outcomes:
+            if self.interrupted:
+                self._outcomes.withdraw(until_ready=False)
             try:
                 async with asyncio.TaskGroup() as stops:
                     async for outcome in self._outcomes:
@@ -178,22 +180,35 @@ class Launch:
 
     async def stop_all(self) -> None:
         """Stop all servers that were started and are not stopped yet."""
-        await _each(list(self.result.existing), self._stop, STOPS)
+        await stop_existing(self._session, self.result)
 
     async def _stop(self, request_id: str) -> None:
-        if request_id not in self.result.existing:
-            # It is stopped already.
-            return
-        match_id = self.result.existing[request_id]
-        try:
-            await self._session.deployments.ensure_stopped(
-                request_id, timeout=STOP_TIMEOUT
-            )
-        except EdgegapError as error:
-            self._add_unknown(match_id, f"stop of {request_id} failed: {error}")
-            return
-        self.result.existing.pop(request_id, None)
-        self.result.stopped[request_id] = match_id
+        await _stop(self._session, self.result, request_id)
+
+
+async def stop_existing(session: EdgegapSession, result: LaunchResult) -> None:
+    """Stop all servers of a launch that are not stopped yet."""
+
+    async def stop(request_id: str) -> None:
+        await _stop(session, result, request_id)
+
+    await _each(list(result.existing), stop, STOPS)
+
+
+async def _stop(session: EdgegapSession, result: LaunchResult, request_id: str) -> None:
+    if request_id not in result.existing:
+        # It is stopped already.
+        return
+    match_id = result.existing[request_id]
+    try:
+        await session.deployments.ensure_stopped(request_id, timeout=STOP_TIMEOUT)
+    except EdgegapError as error:
+        result.unknown.append(
+            Failure(match_id, f"stop of {request_id} failed: {error}")
+        )
+        return
+    result.existing.pop(request_id, None)
+    result.stopped[request_id] = match_id
 
 
 async def _each(

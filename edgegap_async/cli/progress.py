@@ -20,7 +20,7 @@ from rich.progress import (
 
 from .lines import echo_json
 from .streams import tell
-from .summary import LaunchResult
+from .summary import Counts
 
 # Seconds between two lines. More lines would fill a log.
 PLAIN_PERIOD = 5.0
@@ -47,7 +47,7 @@ class ProgressDisplay(Protocol):
         """Write a message for the user."""
         ...
 
-    def update(self, result: LaunchResult) -> None:
+    def update(self, counts: Counts) -> None:
         """Show the progress."""
         ...
 
@@ -68,9 +68,9 @@ class Plain:
         """Write a message for the user."""
         self.lost = tell(text) or self.lost
 
-    def update(self, result: LaunchResult) -> None:
+    def update(self, counts: Counts) -> None:
         """Show the progress."""
-        self.say(_summary(result))
+        self.say(_summary(counts))
 
 
 class Bar:
@@ -101,12 +101,12 @@ class Bar:
         except OSError as error:
             self.lost = error
 
-    def update(self, result: LaunchResult) -> None:
+    def update(self, counts: Counts) -> None:
         """Show the progress."""
-        done = result.ready + len(result.failures)
+        done = counts.ready + counts.failed
         try:
             self._progress.update(
-                self._task, completed=done, description=_summary(result), refresh=True
+                self._task, completed=done, description=_summary(counts), refresh=True
             )
         except OSError as error:
             self.lost = error
@@ -147,7 +147,7 @@ def progress_display(
 
 async def keep_updating(
     display: ProgressDisplay,
-    so_far: Callable[[], LaunchResult],
+    so_far: Callable[[], Counts],
     on_lost: Callable[[OSError], object],
 ) -> None:
     """Update the display periodically, until cancelled.
@@ -161,6 +161,6 @@ async def keep_updating(
     on_lost(display.lost)
 
 
-def _summary(result: LaunchResult) -> str:
-    text = f"{result.deployed} of {result.total} deployed, {result.ready} ready, {len(result.failures)} failed"
-    return f"{text}, {len(result.stopped)} stopped" if result.stopped else text
+def _summary(counts: Counts) -> str:
+    text = f"{counts.deployed} of {counts.total} deployed, {counts.ready} ready, {counts.failed} failed"
+    return f"{text}, {counts.stopped} stopped" if counts.stopped else text

@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from rich.console import Console
 
@@ -13,7 +15,17 @@ from .matches import Match
 from .options import INTERRUPTED, NOTHING_STARTED, on_interrupt
 from .progress import ProgressDisplay, keep_updating, progress_display
 from .streams import discard, tell
-from .summary import ServerCounts, ready_line, stopped_lines, summary
+from .summary import (
+    LaunchEnd,
+    ServerCounts,
+    ready_line,
+    request_counts,
+    stopped_lines,
+    summary,
+)
+
+# Makes a block in which each Ctrl-C calls a function.
+Interrupts: TypeAlias = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 class _Interruption:
@@ -62,48 +74,84 @@ async def run_launch(
         CancelledError: Ctrl-C was pressed twice. The servers that are left have been
             printed.
     """
+    with progress_display(len(matches), Console(stderr=True)) as display:
+        display.say(f"launching {len(matches)} matches")
+        launch = make_launch(
+            session,
+            matches,
+            display,
+            timeout=timeout,
+            stop=stop,
+            max_running=max_running,
+        )
+        interrupts = await carry_out(launch, display, stop, on_interrupt)
+    return report(end_of(launch, session), display, stop, interrupts, simulator)
+
+
+def make_launch(
+    session: EdgegapSession,
+    matches: Sequence[Match],
+    display: ProgressDisplay,
+    *,
+    timeout: float | None,
+    stop: bool,
+    max_running: int | None,
+) -> Launch:
+    """Return a launch that prints its servers on the display. See `run_launch`."""
 
     def on_ready(match_id: str, server: ReadyDeployment, seconds: float) -> None:
         display.line(ready_line(match_id, server, seconds))
 
-    with progress_display(len(matches), Console(stderr=True)) as display:
-        launch = Launch(
-            session,
-            matches,
-            timeout=timeout,
-            on_ready=on_ready,
-            max_running=max_running,
-            # Servers that are ready would prevent further deploys.
-            stop_ready=stop and max_running is not None,
-        )
-        interruption = _Interruption(launch, display)
-        with on_interrupt(interruption):
-            await _run(launch, display, stop=stop)
-    if launch.unauthorized:
-        tell(f"launch ended: {launch.unauthorized}")
-        if not launch.so_far().deployed:
-            return NOTHING_STARTED
-    lines = [
-        *summary(launch.result, session.usage(), simulator),
-        *stopped_lines(launch.result, by_name=launch.interrupted),
-    ]
-    lost = [error for line in lines if (error := tell(line))]
-    if lost or display.lost:
-        discard(sys.stderr)
-    if interruption.count:
-        return INTERRUPTED
-    # With --stop, what still runs was not stopped.
-    failed = lost or launch.interrupted or (stop and launch.result.existing)
-    return 0 if launch.result.complete and not failed else 1
+    return Launch(
+        session,
+        matches,
+        timeout=timeout,
+        on_ready=on_ready,
+        max_running=max_running,
+        # Servers that are ready would prevent further deploys.
+        stop_ready=stop and max_running is not None,
+    )
 
 
-async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
+def end_of(launch: Launch, session: EdgegapSession) -> LaunchEnd:
+    """Return how a launch has ended."""
+    refused = launch.unauthorized
+    return LaunchEnd(
+        launch.so_far(),
+        request_counts(session.usage()),
+        launch.interrupted,
+        str(refused) if refused else None,
+    )
+
+
+async def carry_out(
+    launch: Launch, display: ProgressDisplay, stop: bool, interrupts: Interrupts
+) -> int:
+    """Run a launch, and stop its servers where they must be.
+
+    Args:
+        launch: the launch.
+        display: shows its progress.
+        stop: stop all servers at the end.
+        interrupts: a block in which each Ctrl-C calls a function.
+
+    Returns:
+        How often it was interrupted.
+    """
+    interruption = _Interruption(launch, display)
+    with interrupts(interruption):
+        await _run(launch, display, stop)
+    return interruption.count
+
+
+async def _run(launch: Launch, display: ProgressDisplay, stop: bool) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             ticker = group.create_task(
-                keep_updating(display, launch.so_far, launch.output_failed)
+                keep_updating(
+                    display, lambda: launch.so_far().counts, launch.output_failed
+                )
             )
-            display.say(f"launching {launch.result.total} matches")
             try:
                 await launch.run()
             except Exception:
@@ -122,3 +170,38 @@ async def _run(launch: Launch, display: ProgressDisplay, *, stop: bool) -> None:
         for line in stopped_lines(launch.result, by_name=True):
             display.say(line)
         raise
+
+
+def report(
+    end: LaunchEnd,
+    display: ProgressDisplay,
+    stop: bool,
+    interrupts: int,
+    simulator: ServerCounts | None,
+) -> int:
+    """Print the summary, and return the exit code.
+
+    Args:
+        end: how the launch has ended.
+        display: showed its progress.
+        stop: all servers should be stopped at the end.
+        interrupts: how often it was interrupted.
+        simulator: the simulator, whose counts are part of the summary.
+    """
+    result = end.result
+    if end.unauthorized:
+        tell(f"launch ended: {end.unauthorized}")
+        if not result.deployed:
+            return NOTHING_STARTED
+    lines = [
+        *summary(result, end.requests, simulator),
+        *stopped_lines(result, by_name=end.interrupted),
+    ]
+    lost = [error for line in lines if (error := tell(line))]
+    if lost or display.lost:
+        discard(sys.stderr)
+    if interrupts:
+        return INTERRUPTED
+    # With --stop, what still runs was not stopped.
+    failed = lost or end.interrupted or (stop and result.existing)
+    return 0 if result.complete and not failed else 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -27,6 +27,55 @@ class ServerCounts(Protocol):
     def refused(self, limit: LimitName) -> int:
         """Return how many of these requests got a 429."""
         ...
+
+
+class RequestCounts(NamedTuple):
+    """The requests of a launch under one limit.
+
+    Attributes:
+        sent: how many were sent.
+        busiest_second: the most of them that were sent within any second.
+        refused: how many of them got a 429.
+    """
+
+    sent: int
+    busiest_second: int
+    refused: int
+
+
+def busiest_second(times: Iterable[float]) -> int:
+    """Return the most of the times that are within any second."""
+    ordered = sorted(times)
+    first = most = 0
+    for count, time in enumerate(ordered, 1):
+        while ordered[first] <= time - 1:
+            first += 1
+        most = max(most, count - first)
+    return most
+
+
+def request_counts(
+    usage: Mapping[LimitName, LimitUsage],
+) -> dict[LimitName, RequestCounts]:
+    """Return the counts of one session."""
+    return {
+        name: RequestCounts(used.sent, used.busiest_second, used.refused)
+        for name, used in usage.items()
+    }
+
+
+class Counts(NamedTuple):
+    """How many matches are how far."""
+
+    total: int = 0
+    deployed: int = 0
+    ready: int = 0
+    failed: int = 0
+    stopped: int = 0
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the sum."""
+        return Counts(*(one + more for one, more in zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +125,42 @@ class LaunchResult:
         """Whether every match has its server."""
         return self.ready == self.total
 
+    @property
+    def counts(self) -> Counts:
+        """The numbers."""
+        return Counts(
+            self.total, self.deployed, self.ready, len(self.failures), len(self.stopped)
+        )
+
+    def add(self, other: "LaunchResult") -> None:
+        """Add the result of another part of the launch. `seconds` stays as it is."""
+        self.total += other.total
+        self.deployed += other.deployed
+        self.waits += other.waits
+        self.failures += other.failures
+        self.existing |= other.existing
+        self.stopped |= other.stopped
+        self.unknown += other.unknown
+        self.first_sent = min(self.first_sent, other.first_sent)
+        self.last_sent = max(self.last_sent, other.last_sent)
+
+
+@dataclass(slots=True)
+class LaunchEnd:
+    """How a launch has ended.
+
+    Attributes:
+        result: what it has reached.
+        requests: the requests under each limit.
+        interrupted: it was ended early, and its servers are stopped.
+        unauthorized: the error, if the API has refused the token.
+    """
+
+    result: LaunchResult
+    requests: dict[LimitName, RequestCounts]
+    interrupted: bool = False
+    unauthorized: str | None = None
+
 
 def reason(error: EdgegapError) -> str:
     """Return the reason why a match has no server.
@@ -115,7 +200,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def summary(
     result: LaunchResult,
-    usage: Mapping[LimitName, LimitUsage],
+    requests: Mapping[LimitName, RequestCounts],
     simulator: ServerCounts | None = None,
 ) -> Iterator[str]:
     """Yield the lines of the summary."""
@@ -134,8 +219,8 @@ def summary(
     yield from _table(
         "requests per limit",
         (
-            (name, used.sent, used.busiest_second, used.refused)
-            for name, used in usage.items()
+            (name, it.sent, it.busiest_second, it.refused)
+            for name, it in requests.items()
         ),
     )
     if simulator is not None:
@@ -148,7 +233,7 @@ def summary(
                     simulator.busiest_second(name),
                     simulator.refused(name),
                 )
-                for name in usage
+                for name in requests
             ),
         )
 

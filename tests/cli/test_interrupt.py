@@ -12,6 +12,7 @@ import pytest
 from support.launches import launch_matches, matches, session
 
 from edgegap_async import EdgegapSession
+from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.run_launch import run_launch
 from edgegap_async.simulator import Fault, Simulator
 
@@ -40,6 +41,20 @@ async def test_an_interrupt_awaits_sent_deploys_and_stops_every_server(
     assert f"stopped: {sent} servers: " in output
     assert all(request_id in output for request_id in simulator.deployed())
     assert "not known" not in output
+
+
+async def test_an_interrupt_before_the_first_deploy_starts_nothing() -> None:
+    simulator = Simulator()
+    async with session(simulator) as edgegap:
+        launch = Launch(
+            edgegap,
+            matches(10),
+            timeout=300,
+            on_ready=lambda match_id, server, seconds: None,
+        )
+        launch.interrupt()
+        await launch.run()
+    assert not simulator.deployed()
 
 
 async def test_an_interrupt_stops_servers_that_are_ready(

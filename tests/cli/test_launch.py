@@ -21,7 +21,7 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
-from edgegap_async.cli.summary import LaunchResult, percentile
+from edgegap_async.cli.summary import Counts, percentile
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
@@ -312,7 +312,7 @@ class TestProgress:
     ) -> None:
         with progress_display(4, Console(file=StringIO())) as show:
             show.line("{}")
-            show.update(LaunchResult(4, deployed=3, waits=[1.0], stopped={"c065": "a"}))
+            show.update(Counts(4, deployed=3, ready=1, stopped=1))
 
         assert capsys.readouterr() == (
             "{}\n",
@@ -327,7 +327,7 @@ class TestProgress:
             4, Console(file=terminal, force_terminal=True, width=120)
         ) as show:
             show.line("{}")
-            show.update(LaunchResult(4, deployed=3, waits=[1.0]))
+            show.update(Counts(4, deployed=3, ready=1))
             show.say("[bold] is no markup")
 
         assert capsys.readouterr().out == "{}\n"
