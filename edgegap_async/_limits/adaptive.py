@@ -202,6 +202,10 @@ class AdaptiveRate:
             self.burst, self.adapted = self._full_burst, False
             self.state = Adaptation(self.limit)
 
+    def spacing(self, now: float) -> float:
+        """Return the seconds between two requests of this process at an even pace."""
+        return 1 / self.rate(now)
+
     def slots(self, now: float) -> float:
         """Return how many slots there are: in flight, cooling down or free.
 

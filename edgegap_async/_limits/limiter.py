@@ -267,6 +267,13 @@ class Limiter:
             return None
         return self.slots.rate.rate(self._now())
 
+    @property
+    def spacing(self) -> float:
+        """Seconds between two requests, if this process sends all it may at an even
+        pace.
+        """
+        return self.slots.rate.spacing(self._now())
+
     def usage(self) -> LimitUsage:
         """Return statistics of the limit."""
         waiting = sum(self.queue.waiting.values())

@@ -87,6 +87,12 @@ class LeasedRate(AdaptiveRate):
             return self._lease.fallback(self._rate).rate
         return self._rate
 
+    def spacing(self, now: float) -> float:
+        """Return the seconds between two requests of this process at an even pace."""
+        if self._lease.mode(now) == "alone":
+            return 1 / self.rate(now) if self.rate(now) else 0.0
+        return self.period(now) / max(1.0, self.fair)
+
     def slots(self, now: float) -> float:
         """Return how many tokens may be in use."""
         return self._lease.usable(now, self.owned, self._rate)

@@ -110,8 +110,9 @@ class Schedule:
         self._next_unproven = -inf
         # Missing webhooks in a row.
         self._missed = MISSES
-        # The time of the next list with fewer IDs than fit into a URL.
-        self._next_partial = -inf
+        # The times of the next list of any kind, and of READY deployments, if it has
+        # fewer IDs than fit into a URL.
+        self._next_partial = self._next_partial_ready = -inf
 
     def __bool__(self) -> bool:
         return bool(self.waiters)
@@ -288,7 +289,7 @@ class Schedule:
         )
 
     def next_list(
-        self, now: float, room: int, state: ListState
+        self, now: float, room: int, state: ListState, spacing: float = 0.0
     ) -> dict[str, ReadyWaiter]:
         """Choose the waiters for the next list, and mark them as being listed.
 
@@ -298,13 +299,16 @@ class Schedule:
         Args:
             room: characters of IDs that fit into the URL.
             state: the state that the list is filtered by.
+            spacing: seconds between two requests at an even pace.
         """
         queue = self._due[state]
         if queue.first_due() > now or not self._in_lists(now):
             return {}
-        # A list that leaves room in its URL is not sent more often than every 0.25 s:
-        # others may become due meanwhile.
-        if state == "ready" and now < self._next_partial:
+        # After a list that left room in its URL, all waiters are in lists. Further lists
+        # have an even pace: several at once would show the same. Those of READY ones
+        # are not sent more often than every 0.25 s: others may become due meanwhile.
+        after = self._next_partial_ready if state == "ready" else self._next_partial
+        if now < after:
             return {}
         chunk: dict[str, ReadyWaiter] = {}
         while waiter := queue.first():
@@ -313,8 +317,12 @@ class Schedule:
                 break
             chunk[waiter.request_id] = waiter
             self._begin_list(waiter)
-        if state == "ready" and queue.first_due() > now:
-            self._next_partial = now + FASTEST
+        if queue.first_due() > now:
+            self._next_partial = now + spacing
+            least = FASTEST if state == "ready" else 0.0
+            self._next_partial_ready = max(
+                self._next_partial_ready, now + max(least, spacing)
+            )
         return chunk
 
     def next_sweep(self, now: float) -> dict[str, ReadyWaiter]:
@@ -354,10 +362,13 @@ class Schedule:
 
         Waiters that are due already do not count: they wait for the end of another poll.
         """
-        dues = [queue.first_due() for queue in (self._by_status, *self._due.values())]
-        soonest = min(
-            (due for due in (*dues, self._next_partial) if due > now), default=inf
+        queues = (self._by_status, *self._due.values())
+        dues = (
+            *(queue.first_due() for queue in queues),
+            self._next_partial,
+            self._next_partial_ready,
         )
+        soonest = min((due for due in dues if due > now), default=inf)
         # A single waiter needs only its status, unless the status poll takes long.
         alone = len(self.waiters) < 2 and not any(
             waiter.polling for waiter in self.waiters.values()

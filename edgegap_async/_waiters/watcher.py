@@ -335,8 +335,9 @@ class Watcher:
             if self._poller.ready_lists >= self._schedule.lists_between
             else ()
         )
+        room, spacing = self._health.room, self._transport.limiters["list"].spacing
         for state in (*rest, "ready"):
-            if chunk := self._schedule.next_list(now, self._health.room, state):
+            if chunk := self._schedule.next_list(now, room, state, spacing):
                 if state == "any":
                     return partial(self._poller.sweep, chunk, filtered=True), chunk
                 return partial(self._poller.poll_list, chunk, state), chunk

@@ -12,6 +12,7 @@ from edgegap_async._shared.leased_slots import (
     KEEP,
     STOPPED,
     WHY_ALONE,
+    LeasedRate,
     LeasedSlots,
 )
 from edgegap_async._shared.messages import LimitReply, LimitReport
@@ -94,6 +95,16 @@ def test_as_many_requests_are_sent_as_tokens_are_owned() -> None:
     assert not owner.take(0.0)
     owner.learn(0.0, 0.0, 0.0)
     assert [owner.take(0.0) for _ in range(3)] == [True, True, False]
+
+
+def test_the_even_pace_of_a_process_is_that_of_its_fair_share() -> None:
+    owner = Owner()
+    owner.learn(0.0, fair=2.5)
+    assert owner.slots.leased.spacing(0.0) == pytest.approx(PERIOD / 2.5)
+    # Before it has any.
+    owner.learn(0.0, fair=0.0)
+    assert owner.slots.leased.spacing(0.0) == PERIOD
+    assert LeasedRate(Limit("deploy", 40), Lease(60.0, 0.0)).spacing(0.0) > 0
 
 
 def test_a_gained_token_is_used_when_it_is_cool() -> None:

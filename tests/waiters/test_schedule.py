@@ -159,6 +159,34 @@ async def test_a_list_that_is_not_full_waits_until_it_is_due() -> None:
     assert len(schedule.next_list(1.0 + ERROR_INTERVALS * FASTEST, ROOM, "error")) == 2
 
 
+async def test_lists_have_an_even_pace_once_all_waiters_are_in_them() -> None:
+    schedule = Schedule()
+    waiters = [add_waiter(schedule, name, due=0.0).waiter for name in "ab"]
+    # Of 2.5 requests per second.
+    spacing = 0.4
+    assert len(schedule.next_list(0.0, ROOM, "ready", spacing)) == 2
+    schedule.listed(waiters, "ready", 0.0, more=False)
+    for state in ("error", "ready"):
+        for waiter in waiters:
+            waiter.due = waiter.error_due = 0.0
+        requeue(schedule)
+        assert schedule.next_list(0.39, ROOM, state, spacing) == {}
+        assert schedule.next_due(0.39) == spacing
+    assert len(schedule.next_list(spacing, ROOM, "error", spacing)) == 2
+    schedule.listed(waiters, "error", spacing, more=False)
+    assert schedule.next_list(2 * spacing - 0.01, ROOM, "ready", spacing) == {}
+    assert len(schedule.next_list(2 * spacing, ROOM, "ready", spacing)) == 2
+
+
+async def test_lists_for_more_waiters_than_fit_into_one_follow_at_once() -> None:
+    schedule = Schedule()
+    for name in "abcd":
+        add_waiter(schedule, name, due=0.0)
+    room = size(["a", "b"])
+    for _ in range(2):
+        assert len(schedule.next_list(0.0, room, "ready", 0.4)) == 2
+
+
 async def test_an_id_longer_than_a_url_is_still_listed() -> None:
     schedule = Schedule()
     names = ["x" * ROOM, "y" * ROOM]
