@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ._limits.queue import Priority
     from ._run import run
     from ._shared.config import SharedState
-    from ._transport.client import Timeout
+    from ._transport.options import CallOptions, Timeout
     from ._transport.retry import Retry
     from ._version import __version__
     from ._waiters.stream import ReadyStream
@@ -98,6 +98,7 @@ _MODULES = {
     "BulkStopFilter": "models.deployment",
     "Conflict": "errors",
     "DeadlineExceeded": "errors",
+    "CallOptions": "_transport.options",
     "DeployOptions": "resources._options",
     "DeployOutcome": "_deploys.batch",
     "DeployOutcomeUnknown": "errors",
@@ -145,7 +146,7 @@ _MODULES = {
     "ServerError": "errors",
     "SessionClosed": "errors",
     "SharedState": "_shared.config",
-    "Timeout": "_transport.client",
+    "Timeout": "_transport.options",
     "TransportError": "errors",
     "Unauthorized": "errors",
     "UnexpectedAnswer": "errors",
@@ -168,6 +169,7 @@ __all__ = [
     "ApiError",
     "BadRequest",
     "BulkStopFilter",
+    "CallOptions",
     "Conflict",
     "DeadlineExceeded",
     "DeployOptions",

@@ -26,7 +26,7 @@ from .models.metrics import DeploymentMetrics
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 
 LimitName: TypeAlias = Literal["deploy", "status", "list", "other"]
-Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
+Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 # Both are invariant: with covariance, the type checkers would accept a wrong body.
 B = TypeVar("B")

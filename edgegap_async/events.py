@@ -36,7 +36,8 @@ class Event(PlainData, frozen=True, kw_only=True):
         operation: the method of the session, such as "deployments.status". Empty for
             servers, as are the attributes from here to `queued`.
         method: of HTTP.
-        path: the template of the path, such as "/v1/status/{request_id}".
+        path: the template of the path, such as "/v1/status/{request_id}". Of
+            `session.request`: the path.
         limit: the limit that the operation counts for.
         queued: seconds in the queue of the limit, and in pauses and searches before
             retries. For a call: the sum over its attempts.

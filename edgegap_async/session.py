@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack
 from warnings import warn
 
 import aiohttp
@@ -17,8 +17,9 @@ from ._limits.config import Limits, LimitUsage
 from ._transport.client import DEPLOY_TIMEOUT_FACTOR, Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
 from ._transport.masking import revealed, secret_of
+from ._transport.options import CallOptions
 from ._transport.retry import Retry
-from .endpoints import LimitName
+from .endpoints import LimitName, Method
 from .events import OnEvent
 from .models._check import (
     fail,
@@ -33,6 +34,8 @@ from .models._check import (
 )
 from .models._urls import api_base_url, token_text
 from .resources._in_use import AsyncOnly, OpenSession
+from .resources._options import call_options
+from .resources._raw import raw_body, raw_endpoint, raw_query
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -178,6 +181,50 @@ class EdgegapSession(AsyncOnly):
             self._transport, self._deploys, self._session
         )
         self.tags: Tags = Tags(self._transport, self._session)
+
+    async def request(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, str | int | float | bool | None] | None = None,
+        body: object = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:
+        """Call an operation of the API that has no method here, under the same limits,
+        retries and errors.
+
+            apps = await edgegap.request("GET", "/v1/apps", query={"limit": 50})
+
+        An operation of the table in the README counts for its own limit, all others for
+        "other". A deploy that is sent so has no tag, and its server is yours alone. In
+        events, the path is this one, and the operation is "request".
+
+        Args:
+            method: GET, POST, PUT, PATCH or DELETE. A GET or DELETE whose answer is lost
+                is sent again.
+            path: from the host on, without a query. Characters that a path can't hold
+                are percent-encoded.
+            query: the parameters of the URL; None leaves one out.
+            body: anything that JSON can hold, or that msgspec can encode. None: no
+                body.
+            options: see `CallOptions`.
+
+        Returns:
+            The JSON of the answer, as dicts, lists, texts, numbers, bools and None. None
+            if there is none.
+
+        Raises:
+            ValueError: an argument is wrong; nothing was sent.
+            EdgegapError: see the tree in `errors`.
+        """
+        endpoint = raw_endpoint(method, path)
+        return await self._transport.call(
+            endpoint,
+            body=raw_body(body),
+            query=raw_query(query),
+            **call_options(self.request, options),
+        )
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: deploy, status, list and other."""

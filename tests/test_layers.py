@@ -69,7 +69,12 @@ LAYERS = [
         "_transport.unasked",
         "_transport.retry",
     ),
-    ("_run", "_transport.request", "_transport.response"),
+    (
+        "_run",
+        "_transport.options",
+        "_transport.request",
+        "_transport.response",
+    ),
     ("_transport.trace",),
     ("_transport.exchange",),
     ("_transport.client",),

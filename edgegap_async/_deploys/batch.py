@@ -12,7 +12,7 @@ The others are stopped at the end of the block.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -22,7 +22,9 @@ from msgspec.structs import force_setattr
 
 from .._limits.queue import PRIORITIES, Priority
 from .._transport.deadlines import finish
+from .._transport.options import CallOptions, checked_headers
 from .._transport.request import Withdrawn
+from .._transport.retry import Retry
 from .._transport.trace import background
 from ..endpoints import Endpoint
 from ..errors import (
@@ -38,6 +40,7 @@ from ..models._check import (
     instance,
     is_sequence,
     one_of,
+    optional_instance,
     optional_seconds,
     whole_number,
 )
@@ -108,6 +111,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     concurrency: int | None
     max_running: int | None
     priority: Priority
+    retry: Retry | None
+    headers: Mapping[str, str] | None
 
     def __post_init__(self) -> None:
         for name in ("until_ready", "stop_on_failure"):
@@ -118,6 +123,18 @@ class Plan(Struct, frozen=True, kw_only=True):
             if (given := getattr(self, name)) is not None:
                 force_setattr(self, name, whole_number(name, given, 1))
         one_of("priority", self.priority, PRIORITIES)
+        optional_instance("retry", self.retry, Retry)
+        force_setattr(self, "headers", checked_headers(self.headers))
+
+    @property
+    def options(self) -> CallOptions:
+        """The options of each deploy. Its time in the queue has no end."""
+        return CallOptions(
+            timeout=None,
+            priority=self.priority,
+            retry=self.retry,
+            headers=self.headers,
+        )
 
 
 class _Item:
@@ -339,8 +356,7 @@ class DeployStream:
             accepted = await self._manager.deploy(
                 self._endpoint,
                 item.request,
-                timeout=None,
-                priority=self._plan.priority,
+                self._plan.options,
                 once=None,
                 lease=item.lease,
                 capacity=self._capacity,

@@ -22,8 +22,9 @@ from enum import Enum
 
 from msgspec import UNSET
 
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
+from .._transport.options import Timeout
 from .._transport.presence import existing, nothing_exists
 from ..endpoints import STATUS
 from ..errors import ApiError, EdgegapError, is_gone

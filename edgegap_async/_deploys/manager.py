@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
 
-from .._limits.queue import PRIORITIES, Priority
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
 from .._transport.deadlines import Deadline, finish, running_loop
 from .._transport.loop_end import LoopEnd
+from .._transport.options import CallOptions, Timeout
 from .._transport.request import Withdrawn
 from .._transport.trace import background, caused_by
 from .._waiters.watcher import Watcher
@@ -26,7 +26,7 @@ from ..errors import (
     EdgegapError,
     SessionClosed,
 )
-from ..models._check import flag, one_of
+from ..models._check import flag
 from ..models.deploy import DeploymentAccepted, DeployRequest, local_player
 from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
@@ -203,9 +203,8 @@ class DeployManager:
         self,
         endpoint: Endpoint[D, DeploymentAccepted],
         body: D,
+        options: CallOptions,
         *,
-        timeout: Timeout,
-        priority: Priority,
         once: bool | None,
         lease: Lease | None = None,
         capacity: CapacityLimiter | None = None,
@@ -223,15 +222,14 @@ class DeployManager:
             Withdrawn: it has started nothing, and must not be sent any more.
         """
         self._callers.enter()
-        deadline = Deadline.after(self._callers.timeout_of(timeout))
-        one_of("priority", priority, PRIORITIES)
+        deadline = Deadline.after(self._callers.check(options))
         self._warn_of_local_player(body)
         record = lease.record if lease else DeployRecord()
         record.tagged = self._once if once is None else flag("once", once)
         transport, search = self._enter()
         record.fleet = endpoint is FLEET_DEPLOY
         self._observe(record)
-        send = sender(endpoint, body, priority, self.router)
+        send = sender(endpoint, body, options, self.router)
         pending = PendingDeploy(
             send, record, deadline, search, self.router, capacity, self._journal
         )
@@ -537,24 +535,19 @@ class DeployManager:
         self,
         endpoint: Endpoint[D, DeploymentAccepted],
         body: D,
+        options: CallOptions,
         *,
         ready_timeout: float | None,
         max_seconds: float | None,
-        timeout: Timeout,
-        priority: Priority,
         once: bool | None,
     ) -> ServerBlock:
         """A server for as long as the block lasts."""
+        self._callers.check(options)
 
         async def begin() -> tuple[Lease, str]:
             lease = self.leases.own(DeployRecord())
             accepted = await self.deploy(
-                endpoint,
-                body,
-                timeout=timeout,
-                priority=priority,
-                once=once,
-                lease=lease,
+                endpoint, body, options, once=once, lease=lease
             )
             return lease, accepted.request_id
 

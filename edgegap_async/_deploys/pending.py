@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import structs
 
-from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
+from .._transport.options import CallOptions
 from .._transport.request import Attempt, Withdrawn
 from .._transport.trace import CAUSED_BY, CallTrace
 from ..endpoints import Endpoint
@@ -407,7 +407,7 @@ def _unknown(text: str, tag: str, cause: BaseException) -> DeployOutcomeUnknown:
 def sender(
     endpoint: Endpoint[D, DeploymentAccepted],
     body: D,
-    priority: Priority,
+    options: CallOptions,
     router: WebhookRouter,
 ) -> Send:
     """Sends a body to an endpoint, under one tag after the other."""
@@ -418,13 +418,14 @@ def sender(
         tagged = body
         if pending.record.tagged:
             tagged = structs.replace(body, tags=(*(body.tags or ()), tag))
+        given = options.copy()
+        given["timeout"] = timeout
         return await transport.call(
             endpoint,
             body=router.sign(tagged, tag),
-            timeout=timeout,
-            priority=priority,
             progress=pending,
             trace=pending.trace,
+            **given,
         )
 
     return send

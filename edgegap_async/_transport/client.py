@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from traceback import clear_frames
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 from msgspec import UNSET, UnsetType, structs
@@ -34,18 +34,22 @@ from ..errors import (
     WrongLoop,
 )
 from ..events import OnEvent
-from ..models._check import deployment_id, one_of, optional_seconds
+from ..models._check import (
+    deployment_id,
+    one_of,
+    optional_instance,
+    optional_seconds,
+)
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish, running_loop
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .masking import Secret
+from .options import CallOptions, Timeout, checked_headers
 from .pool import Permit, Pool
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, takes_long, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
 from .trace import CallTrace, Reporter
-
-Timeout: TypeAlias = float | UnsetType | None
 
 log = logging.getLogger("edgegap_async")
 # A deploy gets this many times the attempt_timeout: a slow answer to it would become an
@@ -132,6 +136,8 @@ class Transport:
         query: Mapping[str, str | None] | None = None,
         timeout: Timeout = UNSET,
         priority: Priority = "foreground",
+        retry: Retry | None = None,
+        headers: Mapping[str, str] | None = None,
         token: str | None = None,
         repeat: bool = True,
         progress: Progress | None = None,
@@ -148,6 +154,8 @@ class Transport:
             timeout: seconds for the whole call, with its time in the queue and all
                 retries; None: no end; not given: the session's.
             priority: foreground or background, in the queue of its limit.
+            retry: replaces the session's, but for its budget.
+            headers: further ones.
             token: authorizes this call instead of the session's token, without a
                 scheme.
             repeat: send a lost GET or DELETE again. False: a caller who has to know
@@ -174,6 +182,12 @@ class Transport:
             request = structs.replace(request, repeatable=False)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
+        if retry is not None or headers is not None:
+            request = structs.replace(
+                request,
+                retry=optional_instance("retry", retry, Retry),
+                headers={**checked_headers(headers), **request.headers},
+            )
         renamed = None
         if endpoint.renamed:
             url = build_url(self._base, endpoint.renamed, path_params, query)
@@ -556,7 +570,9 @@ class Transport:
         trace: CallTrace | None,
     ) -> RetryState:
         """Wait before the next attempt, or raise the error that ends the call."""
-        state = state or RetryState(request.repeatable, self._retry, self._retry_budget)
+        state = state or RetryState(
+            request.repeatable, request.retry or self._retry, self._retry_budget
+        )
         progress, deadline = request.progress, request.deadline.at
         if progress:
             progress.failed(failure)
@@ -597,6 +613,17 @@ class Transport:
         ):
             raise self._end_of_call(request, failure)
         return state
+
+    def check(self, options: CallOptions) -> float | None:
+        """Check the options of a call that is made later.
+
+        Returns:
+            The seconds that it has. None: no end.
+        """
+        one_of("priority", options.get("priority", "foreground"), PRIORITIES)
+        optional_instance("retry", options.get("retry"), Retry)
+        checked_headers(options.get("headers"))
+        return self.timeout_of(options.get("timeout", UNSET))
 
     def timeout_of(self, timeout: Timeout) -> float | None:
         """The seconds that a call has if it was given this `timeout`."""

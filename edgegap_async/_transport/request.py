@@ -14,6 +14,7 @@ from ..endpoints import B, Endpoint, T
 from ..errors import EdgegapError
 from ..models._check import LONGEST_ID, fail, identifier, label
 from .deadlines import Deadline
+from .retry import Retry
 
 # The header that holds the token.
 AUTHORIZATION = "Authorization"
@@ -73,6 +74,7 @@ class Request(Struct, Generic[B, T], frozen=True):
         secret: the token that authorizes it.
         attempt_timeout: seconds for one attempt.
         repeatable: a lost attempt may be sent again.
+        retry: how; None: as the session was told.
     """
 
     endpoint: Endpoint[B, T]
@@ -84,6 +86,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     attempt_timeout: float
     repeatable: bool
     progress: Progress | None = None
+    retry: Retry | None = None
 
     def end(self, started: float) -> float:
         """When an attempt that starts at `started` is given up, on the loop's clock."""

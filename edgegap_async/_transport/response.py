@@ -140,7 +140,10 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     """The body of a success. If every part of the answer may be absent, an empty body
     and JSON that is no object are accepted.
     """
-    body = b"null" if endpoint.returns is NoneType else reply.body.strip() or b"{}"
+    returns = endpoint.returns
+    body = reply.body.strip() or (b"null" if returns is object else b"{}")
+    if returns is NoneType:
+        body = b"null"
     if body != b"null" and (reply.cut or _has_too_many_values(endpoint, body)):
         raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:

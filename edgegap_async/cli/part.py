@@ -113,7 +113,7 @@ class Messages:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.lost: OSError | None = None
-        self.sent = SendTimes()
+        self.sent: SendTimes = SendTimes()
         self._stream = stream
 
     def line(self, text: str) -> None:

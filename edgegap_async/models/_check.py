@@ -372,6 +372,11 @@ def instances(argument: str, value: object, kind: type[T]) -> tuple[T, ...]:
     return items
 
 
+def is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
+    """Whether a value maps names to values."""
+    return isinstance(value, Mapping)
+
+
 def is_sequence(value: object) -> TypeGuard[Iterable[object]]:
     """Whether a value is an iterable, but no text, no mapping and no struct: an answer
     yields its fields.

@@ -1,10 +1,18 @@
 """The options of a deploy and of pages, each spelled once, and the rows of all pages."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Sequence,
+)
 from inspect import signature
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
+from .._transport.options import CallOptions
 from ..endpoints import Endpoint
 from ..models._check import closest, whole_number
 from ..models.deploy import EnvironmentVariables, Resources, Webhook
@@ -20,7 +28,7 @@ READY_TIMEOUT = 300.0
 MOST_STALE_PAGES = 3
 
 
-class DeployOptions(TypedDict, total=False):
+class BodyOptions(TypedDict, total=False):
     """What a deploy may ask for.
 
     Attributes:
@@ -43,15 +51,41 @@ class DeployOptions(TypedDict, total=False):
     webhook_on_terminated: Webhook | str | None
 
 
+class DeployOptions(BodyOptions, CallOptions, total=False):
+    """What a deploy may be given: see `BodyOptions` and `CallOptions`."""
+
+
 def deploy_options(
     method: Callable[..., object], options: DeployOptions
-) -> DeployOptions:
-    """Check the names of the options that a method was given.
+) -> tuple[BodyOptions, CallOptions]:
+    """Check the names of the options that a deploy was given, and divide them into those
+    of its body and those of its call.
 
     Raises:
         TypeError: as Python's own for other methods, with the name that was meant.
     """
-    known = DeployOptions.__annotations__
+    _check_names(method, options, DeployOptions)
+    body, call = BodyOptions(), CallOptions()
+    for name, value in options.items():
+        part = body if name in BodyOptions.__annotations__ else call
+        cast("dict[str, object]", part)[name] = value
+    return body, call
+
+
+def call_options(method: Callable[..., object], options: CallOptions) -> CallOptions:
+    """Check the names of the options that a method was given.
+
+    Raises:
+        TypeError: as for `deploy_options`.
+    """
+    _check_names(method, options, CallOptions)
+    return options
+
+
+def _check_names(
+    method: Callable[..., object], options: Iterable[str], kind: type
+) -> None:
+    known = kind.__annotations__
     for name in options:
         if name not in known:
             names = [*known, *signature(method).parameters]
@@ -60,7 +94,6 @@ def deploy_options(
                 f"{method.__name__}() got an unexpected keyword argument {name!r}"
                 + (f": did you mean {meant!r}?" if meant else "")
             )
-    return options
 
 
 def page_query(page: int | None, limit: int | None) -> dict[str, str | None]:

@@ -1,6 +1,6 @@
 """`session.deployments`: start, watch, list, measure and stop game servers."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,9 +15,11 @@ from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._deploys.reap import reap
 from .._limits.queue import Priority
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.masking import revealed, secret_of
+from .._transport.options import CallOptions, Timeout
+from .._transport.retry import Retry
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
     BULK_STOP,
@@ -68,6 +70,7 @@ from ._options import (
     READY_TIMEOUT,
     DeployOptions,
     all_rows,
+    call_options,
     deploy_options,
     page_query,
 )
@@ -85,10 +88,10 @@ REFUSED_FOR = 60.0
 class Deployments:
     """Deployments.
 
-    Every method that calls the API takes `timeout`, seconds for the whole call, with
-    its time in the queue and all retries: not given, it is the session's; None, there
-    is no end. And `priority`: background calls wait behind foreground calls of the same
-    limit. All raise `EdgegapError` (see the tree in `errors`), and `ValueError` for a
+    Every method that calls one operation of the API takes `CallOptions`: `timeout`,
+    seconds for the whole call, with its time in the queue and all retries (not given, it
+    is the session's; None, there is no end), `priority`, `retry` and `headers`. All
+    raise `EdgegapError` (see the tree in `errors`), and `ValueError` for a
     wrong argument, before anything is sent.
     """
 
@@ -104,8 +107,6 @@ class Deployments:
         version: str,
         *,
         users: Sequence[User],
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
         once: bool | None = None,
         **options: Unpack[DeployOptions],
     ) -> DeploymentAccepted:
@@ -133,15 +134,14 @@ class Deployments:
                 A server that turns up within five minutes is stopped, unless you claim
                 it: wait for it, adopt it or stop it by its request_id.
         """
+        asked, call = deploy_options(self.deploy, options)
         body = DeployRequest(
             application=application,
             version=version,
             users=users,
-            **deploy_options(self.deploy, options),
+            **asked,
         )
-        return await self._manager.deploy(
-            DEPLOY, body, timeout=timeout, priority=priority, once=once
-        )
+        return await self._manager.deploy(DEPLOY, body, call, once=once)
 
     def running(
         self,
@@ -151,8 +151,6 @@ class Deployments:
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
         max_seconds: float | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
         once: bool | None = None,
         **options: Unpack[DeployOptions],
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
@@ -177,19 +175,19 @@ class Deployments:
         The other arguments are those of `deploy`. It raises what `deploy` and
         `wait_until_ready` raise.
         """
+        asked, call = deploy_options(self.running, options)
         body = DeployRequest(
             application=application,
             version=version,
             users=users,
-            **deploy_options(self.running, options),
+            **asked,
         )
         block = self._manager.running(
             DEPLOY,
             body,
+            call,
             ready_timeout=ready_timeout,
             max_seconds=max_seconds,
-            timeout=timeout,
-            priority=priority,
             once=once,
         )
         return BlockInUse(self._session, block, "deployments.running", SERVER)
@@ -204,6 +202,8 @@ class Deployments:
         concurrency: int | None = None,
         max_running: int | None = None,
         priority: Priority = "foreground",
+        retry: Retry | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AbstractAsyncContextManager[DeployStream]:
         """Deploy a stream of requests (each POST /v2/deployments), with an outcome for
         each, in the order in which they are known.
@@ -251,6 +251,8 @@ class Deployments:
             concurrency=concurrency,
             max_running=max_running,
             priority=priority,
+            retry=retry,
+            headers=headers,
         )
         block = DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
         return BlockInUse(self._session, block, "deployments.deploy_many", OUTCOMES)
@@ -507,9 +509,7 @@ class Deployments:
     async def status(
         self,
         request_id: DeploymentId,
-        *,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentStatus:
         """The status of a deployment (GET /v1/status/{request_id}).
 
@@ -520,7 +520,7 @@ class Deployments:
             timeout: seconds for the whole call.
         """
         status = await self._transport.call(
-            STATUS, {"request_id": request_id}, timeout=timeout, priority=priority
+            STATUS, {"request_id": request_id}, **call_options(self.status, options)
         )
         records = self._manager.records
         if (
@@ -535,8 +535,7 @@ class Deployments:
         request_id: DeploymentId,
         *,
         container_log_storage: bool | str | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> StopResult:
         """Stop a deployment (DELETE /v1/stop/{request_id}). Before READY or ERROR, the
         stop is carried out once one of them is reached.
@@ -555,8 +554,7 @@ class Deployments:
             STOP,
             {"request_id": request_id},
             query=query,
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.stop, options),
         )
         self._manager.stopped(request_id, certain=result.message is not None)
         return result
@@ -568,8 +566,7 @@ class Deployments:
         *,
         token: str,
         container_log_storage: bool | str | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> StopResult:
         """Stop a deployment as its own container does (DELETE
         /v1/self/stop/{request_id}/{access_point_id}).
@@ -591,8 +588,7 @@ class Deployments:
             SELF_STOP,
             {"request_id": request_id, "access_point_id": access_point_id},
             query=log_storage_query(container_log_storage),
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.self_stop, options),
             token=revealed(secret),
         )
 
@@ -601,8 +597,7 @@ class Deployments:
         filter: BulkStopFilter | Sequence[BulkStopFilter] | None = None,
         *,
         everything: bool = False,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> BulkStopResult:
         """Stop all deployments that match (POST /v1/deployments/bulk-stop).
 
@@ -623,7 +618,7 @@ class Deployments:
                 "may mean every deployment there is; say everything=True if you mean it",
             )
         result = await self._transport.call(
-            BULK_STOP, body=body, timeout=timeout, priority=priority
+            BULK_STOP, body=body, **call_options(self.bulk_stop, options)
         )
         for stopped in result.processable:
             self._manager.stopped(stopped.request_id, certain=True)
@@ -635,8 +630,7 @@ class Deployments:
         *,
         page: int | None = None,
         limit: int | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentPage:
         """One page of the organization's deployments (GET /v1/deployments).
 
@@ -648,7 +642,7 @@ class Deployments:
         """
         parameters = {"query": _query_text(query), **page_query(page, limit)}
         shown = await self._transport.call(
-            LIST, query=parameters, timeout=timeout, priority=priority
+            LIST, query=parameters, **call_options(self.list, options)
         )
         self._manager.records.seen(row.request_id for row in shown.data)
         return shown
@@ -658,8 +652,7 @@ class Deployments:
         query: ListQuery | str | None = None,
         *,
         page_size: int = 100,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[DeploymentSummary]:
         """All deployments that match, page by page, none of them twice (GET
         /v1/deployments).
@@ -677,20 +670,17 @@ class Deployments:
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
+        call_options(self.iterate, options)
 
         async def ask(number: int) -> DeploymentPage:
-            return await self.list(
-                query, page=number, limit=page_size, timeout=timeout, priority=priority
-            )
+            return await self.list(query, page=number, limit=page_size, **options)
 
         return all_rows(LIST, ask, lambda page: page.data, lambda row: row.request_id)
 
     async def container_logs(
         self,
         request_id: DeploymentId,
-        *,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> ContainerLogs:
         """The logs of the container (GET /v1/deployment/{request_id}/container-logs).
         They are gone once it is stopped.
@@ -701,8 +691,7 @@ class Deployments:
         return await self._transport.call(
             CONTAINER_LOGS,
             {"request_id": request_id},
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.container_logs, options),
         )
 
     async def metrics(
@@ -713,8 +702,7 @@ class Deployments:
         end_time: datetime | str | None = None,
         steps: str | None = None,
         raw: bool | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentMetrics:
         """Metrics of a deployment (GET /v1/metrics/deployment/{request_id}).
 
@@ -735,8 +723,7 @@ class Deployments:
             METRICS,
             {"request_id": request_id},
             query=query,
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.metrics, options),
         )
 
 

@@ -1,17 +1,16 @@
 """`session.locations`: where servers can run."""
 
 from collections.abc import AsyncIterator
+from typing import Unpack
 
-from msgspec import UNSET
-
-from .._limits.queue import Priority
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
+from .._transport.options import CallOptions
 from ..endpoints import LOCATIONS
 from ..models._check import optional_switch, optional_text, whole_number
 from ..models.location import AvailableLocation
 from ..models.location import Locations as LocationsAnswer
 from ._in_use import OpenSession
-from ._options import all_rows, page_query
+from ._options import all_rows, call_options, page_query
 
 
 class Locations:
@@ -29,8 +28,7 @@ class Locations:
         tags: bool | str | None = None,
         page: int | None = None,
         limit: int | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> LocationsAnswer:
         """The locations that can be deployed to (GET /v1/locations): all of them, or a
         page, if the API pages them.
@@ -54,7 +52,7 @@ class Locations:
             **page_query(page, limit),
         }
         return await self._transport.call(
-            LOCATIONS, query=query, timeout=timeout, priority=priority
+            LOCATIONS, query=query, **call_options(self.list, options)
         )
 
     def iterate(
@@ -65,8 +63,7 @@ class Locations:
         type: str | None = None,
         tags: bool | str | None = None,
         page_size: int = 100,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[AvailableLocation]:
         """All locations that can be deployed to, page by page, none of them twice (GET
         /v1/locations).
@@ -77,6 +74,7 @@ class Locations:
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
+        call_options(self.iterate, options)
 
         async def ask(number: int) -> LocationsAnswer:
             return await self.list(
@@ -86,8 +84,7 @@ class Locations:
                 tags=tags,
                 page=number,
                 limit=page_size,
-                timeout=timeout,
-                priority=priority,
+                **options,
             )
 
         # A location has no ID.

@@ -1,16 +1,16 @@
 """`session.private_fleets`: deploy to hosts of your own, and list them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Unpack
-
-from msgspec import UNSET
 
 from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
+from .._transport.options import CallOptions
+from .._transport.retry import Retry
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models._check import DeploymentId, deployment_id, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
@@ -20,6 +20,7 @@ from ._options import (
     READY_TIMEOUT,
     DeployOptions,
     all_rows,
+    call_options,
     deploy_options,
     page_query,
 )
@@ -43,8 +44,6 @@ class PrivateFleets:
         *,
         private_host_ids: Sequence[str],
         users: Sequence[User],
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
         once: bool | None = None,
         **options: Unpack[DeployOptions],
     ) -> DeploymentAccepted:
@@ -60,16 +59,15 @@ class PrivateFleets:
 
         The other arguments, and what it raises, are those of `deployments.deploy`.
         """
+        asked, call = deploy_options(self.deploy, options)
         body = FleetDeployRequest(
             application=application,
             version=version,
             private_host_ids=private_host_ids,
             users=users,
-            **deploy_options(self.deploy, options),
+            **asked,
         )
-        return await self._manager.deploy(
-            FLEET_DEPLOY, body, timeout=timeout, priority=priority, once=once
-        )
+        return await self._manager.deploy(FLEET_DEPLOY, body, call, once=once)
 
     def running(
         self,
@@ -80,26 +78,24 @@ class PrivateFleets:
         users: Sequence[User],
         ready_timeout: float | None = READY_TIMEOUT,
         max_seconds: float | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
         once: bool | None = None,
         **options: Unpack[DeployOptions],
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """The same as `deployments.running`, on a private fleet."""
+        asked, call = deploy_options(self.running, options)
         body = FleetDeployRequest(
             application=application,
             version=version,
             private_host_ids=private_host_ids,
             users=users,
-            **deploy_options(self.running, options),
+            **asked,
         )
         block = self._manager.running(
             FLEET_DEPLOY,
             body,
+            call,
             ready_timeout=ready_timeout,
             max_seconds=max_seconds,
-            timeout=timeout,
-            priority=priority,
             once=once,
         )
         return BlockInUse(self._session, block, "private_fleets.running", SERVER)
@@ -114,6 +110,8 @@ class PrivateFleets:
         concurrency: int | None = None,
         max_running: int | None = None,
         priority: Priority = "foreground",
+        retry: Retry | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AbstractAsyncContextManager[DeployStream]:
         """The same as `deployments.deploy_many`, on private fleets.
 
@@ -129,6 +127,8 @@ class PrivateFleets:
             concurrency=concurrency,
             max_running=max_running,
             priority=priority,
+            retry=retry,
+            headers=headers,
         )
         block = DeployBlock(
             self._manager, FLEET_DEPLOY, FleetDeployRequest, requests, plan
@@ -160,8 +160,7 @@ class PrivateFleets:
         *,
         page: int | None = None,
         limit: int | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> FleetHosts:
         """The hosts of a private fleet (GET /v2/private-fleets/{fleet_name}/hosts).
 
@@ -176,8 +175,7 @@ class PrivateFleets:
             FLEET_HOSTS,
             {"fleet_name": fleet_name},
             query=page_query(page, limit),
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.hosts, options),
         )
 
     def iterate_hosts(
@@ -185,8 +183,7 @@ class PrivateFleets:
         fleet_name: str,
         *,
         page_size: int = 100,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[FleetHost]:
         """All hosts of a private fleet, page by page, none of them twice (GET
         /v2/private-fleets/{fleet_name}/hosts).
@@ -196,14 +193,14 @@ class PrivateFleets:
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
+        call_options(self.iterate_hosts, options)
 
         async def ask(number: int) -> FleetHosts:
             return await self.hosts(
                 fleet_name,
                 page=number,
                 limit=page_size,
-                timeout=timeout,
-                priority=priority,
+                **options,
             )
 
         return all_rows(

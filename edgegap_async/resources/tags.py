@@ -3,16 +3,15 @@ already runs.
 """
 
 from collections.abc import AsyncIterator
+from typing import Unpack
 
-from msgspec import UNSET
-
-from .._limits.queue import Priority
-from .._transport.client import Timeout, Transport
+from .._transport.client import Transport
+from .._transport.options import CallOptions
 from ..endpoints import CREATE_TAG, DELETE_TAG, TAG, TAGS, UPDATE_TAG
 from ..models._check import DeploymentId, whole_number
 from ..models.tag import DeploymentTag, DeploymentTags, TagRequest
 from ._in_use import OpenSession
-from ._options import all_rows, page_query
+from ._options import all_rows, call_options, page_query
 
 
 class Tags:
@@ -29,8 +28,7 @@ class Tags:
         *,
         page: int | None = None,
         limit: int | None = None,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentTags:
         """The tags of a deployment (GET /v1/deployments/{request_id}/tags): all of them,
         or a page, if the API pages them.
@@ -44,8 +42,7 @@ class Tags:
             TAGS,
             {"request_id": request_id},
             query=page_query(page, limit),
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.list, options),
         )
 
     def iterate(
@@ -53,8 +50,7 @@ class Tags:
         request_id: DeploymentId,
         *,
         page_size: int = 100,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> AsyncIterator[DeploymentTag]:
         """All tags of a deployment, page by page, none of them twice (GET
         /v1/deployments/{request_id}/tags).
@@ -64,14 +60,14 @@ class Tags:
             timeout: seconds for each page.
         """
         whole_number("page_size", page_size, 1)
+        call_options(self.iterate, options)
 
         async def ask(number: int) -> DeploymentTags:
             return await self.list(
                 request_id,
                 page=number,
                 limit=page_size,
-                timeout=timeout,
-                priority=priority,
+                **options,
             )
 
         return all_rows(TAGS, ask, lambda page: page.tags, lambda row: row.name)
@@ -80,23 +76,19 @@ class Tags:
         self,
         request_id: DeploymentId,
         tag_name: str,
-        *,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentTag:
         """One tag of a deployment (GET /v1/deployments/{request_id}/tags/{tag_name})."""
         path_params = {"request_id": request_id, "tag_name": tag_name}
         return await self._transport.call(
-            TAG, path_params, timeout=timeout, priority=priority
+            TAG, path_params, **call_options(self.get, options)
         )
 
     async def create(
         self,
         request_id: DeploymentId,
         name: str,
-        *,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentTag:
         """Give a deployment a tag of at most 40 characters (POST
         /v1/deployments/{request_id}/tags).
@@ -106,8 +98,7 @@ class Tags:
             CREATE_TAG,
             {"request_id": request_id},
             body=body,
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.create, options),
         )
 
     async def update(
@@ -116,8 +107,7 @@ class Tags:
         tag_name: str,
         *,
         name: str,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> DeploymentTag:
         """Rename a tag of a deployment to `name` (PATCH
         /v1/deployments/{request_id}/tags/{tag_name}).
@@ -127,22 +117,19 @@ class Tags:
             UPDATE_TAG,
             path_params,
             body=TagRequest(name),
-            timeout=timeout,
-            priority=priority,
+            **call_options(self.update, options),
         )
 
     async def delete(
         self,
         request_id: DeploymentId,
         tag_name: str,
-        *,
-        timeout: Timeout = UNSET,
-        priority: Priority = "foreground",
+        **options: Unpack[CallOptions],
     ) -> None:
         """Take a tag from a deployment (DELETE
         /v1/deployments/{request_id}/tags/{tag_name}).
         """
         path_params = {"request_id": request_id, "tag_name": tag_name}
         await self._transport.call(
-            DELETE_TAG, path_params, timeout=timeout, priority=priority
+            DELETE_TAG, path_params, **call_options(self.delete, options)
         )
