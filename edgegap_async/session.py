@@ -2,6 +2,7 @@
 namespaces.
 """
 
+import logging
 import os
 from collections.abc import Mapping
 from math import inf
@@ -44,6 +45,7 @@ from .resources.tags import Tags
 # Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
     from ._deploys.journal import Journal
+    from ._deploys.relay import Relay
     from ._shared.budget import SharedBudget
     from ._shared.config import SharedState
     from .webhooks import WebhookReceiver
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 JournalMode: TypeAlias = Literal["best-effort", "required"]
 JOURNAL_MODES: tuple[JournalMode, ...] = ("best-effort", "required")
 
+log: logging.Logger = logging.getLogger("edgegap_async")
 TOKEN_VARIABLE = "EDGEGAP_API_TOKEN"
 BASE_URL_VARIABLE = "EDGEGAP_BASE_URL"
 BASE_URL = "https://api.edgegap.com"
@@ -105,7 +108,8 @@ class EdgegapSession(AsyncOnly):
         webhooks: the receiver of your web application. Each deploy then asks for
             webhooks under URLs that the receiver has signed, unless you gave URLs of
             your own, and waiters learn at once. Lost webhooks are made up for by
-            polling.
+            polling. With `shared`, and a common secret of the receivers, a webhook that
+            another process has received arrives too.
         shared: where the processes of your organization share their state. The session
             keeps a journal there of what it is responsible for. If its process dies,
             another session with an equal `shared` stops these servers, or the next one
@@ -171,6 +175,7 @@ class EdgegapSession(AsyncOnly):
             on_intent=on_intent,
             webhooks=self.webhooks,
             journal=_journal(sharing, journal, attempt_timeout),
+            relay=_relay(sharing, self.webhooks),
         )
         self._session = OpenSession(self._transport, self._deploys.close_soon)
         self.deployments: Deployments = Deployments(
@@ -324,6 +329,22 @@ def _journal(
         required=chosen == "required",
         sending=attempt_timeout * DEPLOY_TIMEOUT_FACTOR,
     )
+
+
+def _relay(
+    sharing: "SharedBudget | None", receiver: "WebhookReceiver | None"
+) -> "Relay | None":
+    if sharing is None or receiver is None:
+        return None
+    if receiver.relay_key is None:
+        log.info(
+            "webhooks are not passed on to other processes, as the receiver has a random secret: behind one URL, give "
+            "all of them the same WebhookReceiver(url, secret=...)"
+        )
+        return None
+    from ._deploys.relay import Relay
+
+    return Relay(*sharing, receiver, receiver.relay_key)
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:

@@ -19,7 +19,8 @@ import inspect
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
+from enum import Enum
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
 from ._transport.masking import without_frames
@@ -40,6 +41,9 @@ LONGEST_BODY = 1024 * 1024
 SHORTEST_SECRET = 16
 # Bytes of a random secret: as long as a SHA-256 hash.
 OWN_SECRET = 32
+# What the key of relayed webhooks is derived from the secret with. No event and nonce have
+# this signature, as they have a slash between them.
+RELAY = b"relay of webhooks"
 # Seconds in which a body must arrive. Edgegap itself gives up after so many.
 LONGEST_READ = 10.0
 
@@ -80,6 +84,12 @@ class WebhookEvent(PlainData, frozen=True, gc=False):
 
 
 Listener: TypeAlias = Callable[[WebhookEvent], object]
+
+
+class Claim(Enum):
+    """What the listener of a session returns."""
+
+    OWN = "the webhook is from one of its own deploys, so no other process needs it"
 
 
 class _Problem(NamedTuple):
@@ -131,8 +141,13 @@ class WebhookReceiver:
         base_url: the http or https URL at which Edgegap can reach this program. The
             paths of webhooks begin with its path.
         secret: the key of the signatures, at least 16 bytes. Processes with the same
-            secret can verify each other's URLs. None: a random secret, for a program
-            with one process.
+            secret can verify each other's URLs, and their sessions pass webhooks on to
+            each other if they have an equal `shared`. None: a random secret, for a
+            program with one process.
+
+    Attributes:
+        relay_key: signs what sessions pass on. None: the secret is random, so no other
+            process could verify it.
 
     Raises:
         ValueError: an argument is wrong. The text does not repeat the secret.
@@ -148,7 +163,12 @@ class WebhookReceiver:
         except ValueError as error:
             del secret
             raise without_frames(error)  # noqa: B904
+        self.relay_key: bytes | None = (
+            None if secret is None else hmac.digest(self._secret, RELAY, "sha256")
+        )
         self._listeners: dict[Listener, None] = {}
+        # What passes an event on to other processes, and the store by which it does.
+        self._relays: dict[Listener, Hashable] = {}
         # The kinds of problems that were logged at WARNING.
         self._warned: set[str] = set()
 
@@ -185,7 +205,9 @@ class WebhookReceiver:
         return hmac.digest(self._secret, f"{event}/{nonce}".encode(), "sha256").hex()
 
     async def handle(self, path: str, body: bytes | bytearray) -> WebhookEvent | None:
-        """Verify a POST request, and pass its event to all listeners.
+        """Verify a POST request, and pass its event to all listeners. If it is not from
+        a deploy of a session here, sessions with `shared` pass it on to the other
+        processes.
 
         It never suspends. A body without a request_id is not an event, even under a
         signed URL: a session could not compare it with the answer to its deploy.
@@ -228,8 +250,11 @@ class WebhookReceiver:
             name,
             extra={"event": name, "nonce": nonce, "request_id": event.request_id},
         )
-        for listener in tuple(self._listeners):
-            _notify(listener, event)
+        answers = [_notify(listener, event) for listener in tuple(self._listeners)]
+        if not any(answer is Claim.OWN for answer in answers):
+            # Once by each store.
+            for relay in {store: it for it, store in self._relays.items()}.values():
+                _notify(relay, event)
         return event
 
     def is_signed(self, path: str) -> bool:
@@ -319,6 +344,20 @@ class WebhookReceiver:
         """
         self._listeners.pop(listener, None)
 
+    def add_relay(self, relay: Listener, store: Hashable) -> None:
+        """Call a function with each event that is not from a deploy of a session here.
+        Sessions do this.
+
+        Args:
+            relay: passes events on. It does not block.
+            store: what it uses. Only one relay is called for each store.
+        """
+        self._relays[relay] = store
+
+    def remove_relay(self, relay: Listener) -> None:
+        """Stop calling a relay."""
+        self._relays.pop(relay, None)
+
     def routes(self) -> "list[web.RouteDef]":
         """Return routes for aiohttp.web: `app.add_routes(receiver.routes())`.
 
@@ -362,9 +401,10 @@ async def read_bounded(chunks: AsyncIterator[bytes]) -> bytearray:
     return body
 
 
-def _notify(listener: Listener, event: WebhookEvent) -> None:
+def _notify(listener: Listener, event: WebhookEvent) -> object:
+    """Call a listener. Returns what it returns, or None if it fails."""
     try:
-        listener(event)
+        return listener(event)
     except Exception:
         log.exception(
             "webhook listener failed: %s",
@@ -375,6 +415,7 @@ def _notify(listener: Listener, event: WebhookEvent) -> None:
                 "request_id": event.request_id,
             },
         )
+        return None
 
 
 def _split(base_url: str) -> tuple[str, str]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .._shared.ownership import Claimed
     from ..webhooks import WebhookEvent, WebhookReceiver
     from .journal import Journal
+    from .relay import Relay
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds until background work that the program has cancelled goes on. If the loop is
@@ -79,6 +80,7 @@ class DeployManager:
         on_intent: called with each tag before anything is sent under it.
         webhooks: signs the URLs of webhooks, and verifies what arrives.
         journal: what the session is responsible for, for other processes.
+        relay: passes webhooks on to other processes.
     """
 
     def __init__(
@@ -91,9 +93,10 @@ class DeployManager:
         on_intent: OnIntent | None,
         webhooks: "WebhookReceiver | None",
         journal: "Journal | None" = None,
+        relay: "Relay | None" = None,
     ) -> None:
         self._callers = transport
-        self._journal = journal
+        self._journal, self._relay = journal, relay
         if journal:
             journal.connect(
                 self._searched, self._handed_out, self._take_over, self._forget
@@ -121,8 +124,15 @@ class DeployManager:
             transport, self.records, self.existence, self.lifecycle
         )
         self.router: WebhookRouter = WebhookRouter(
-            webhooks, transport.enter, self._receive, self.records, self._appeared
+            webhooks,
+            transport.enter,
+            self._receive,
+            self.records,
+            self._appeared,
+            relay,
         )
+        if relay:
+            relay.connect(self.router.receive_relayed, self._expects_webhooks)
         self.leases: Leases = Leases(
             self.watcher.until_ready,
             self.stop,
@@ -150,6 +160,8 @@ class DeployManager:
         self._loop_end.watch()
         if self._journal:
             self._journal.start()
+        if self._relay:
+            self._relay.start()
 
     def _background_transport(self) -> Transport:
         """The transport of work that outlives its callers, and `aclose` for a while.
@@ -460,6 +472,11 @@ class DeployManager:
         if terminated and record and record.state is DeployState.RELEASED:
             record.on(Event.GONE)
 
+    def _expects_webhooks(self) -> bool:
+        """Whether somebody may wait for a webhook."""
+        watcher = self.watcher
+        return self.router.has_open or bool(watcher.tasks or watcher.ends.tasks)
+
     def _appeared(self, request_id: str, nonce: str) -> bool:
         search = self._tag_search
         return search is not None and search.appeared(request_id, nonce)
@@ -714,6 +731,7 @@ class DeployManager:
             record.on(Event.LOOP_ENDS)
         if not self._named:
             self.name_leftovers()
+        self.router.close()
         if self._journal:
             self._journal.abandon()
         self._closed.set()
@@ -749,6 +767,7 @@ class DeployManager:
         except GeneratorExit:
             raise
         except BaseException:
+            self.router.close()
             if self._journal:
                 self._journal.abandon()
             await self._callers.aclose()

@@ -16,6 +16,11 @@ if its process dies.
     ownership      one session as an owner: it renews, writes and claims
     listing        what is open, for operators
 
+The relay: webhooks that another process has received.
+
+    relay_messages  signed messages, pure
+    relay_store     how they get from one process to the others, in each store
+
 One budget: each limit of the organization holds for all of its processes. A limit of N
 per second has N *tokens*: the slots of `_limits/`, spread over processes. A process, here
 a *tenant*, runs the limiter it would run alone, over the tokens it owns. A *ledger* in

@@ -19,7 +19,10 @@ from .._transport.masking import Secret
 from ..models._check import fail
 from .store import CONNECT, ROUND_TRIP, StoreError
 
-NO_PERMISSION = "the user has no permission for EVALSHA and EVAL, for a command in a script, or for these keys"
+NO_PERMISSION = (
+    "the user has no permission for EVALSHA and EVAL, for another command, or for these keys or channels: see "
+    "docs/several-processes.md"
+)
 # By the names of redis-py's classes, the most special first.
 REASONS = {
     "AuthenticationError": "the user or the password is wrong, or missing",
@@ -92,9 +95,13 @@ class RedisStore:
             # The next operation connects again: after a failover, the address may be that
             # of another server, while this one goes on as a replica.
             self.close()
-            problem = StoreError(f"shared store: {_reason(error)}")
+            problem = store_error(error)
         # Not with the error as its context, which may show the URL with the password.
         raise problem
+
+    def new_client(self) -> Any:
+        """Make a client for connections of its own."""
+        return self._make_client()
 
     def _run(self, script: Script, arguments: Sequence[object]) -> Any:
         if self._client is None:
@@ -156,6 +163,11 @@ def _can_be_made(make_client: Callable[[], Any]) -> bool:
     except Exception:  # noqa: BLE001 (its frames and its text show the URL)
         return False
     return True
+
+
+def store_error(error: Exception) -> StoreError:
+    """What a client has raised, as an error that may be shown."""
+    return StoreError(f"shared store: {_reason(error)}")
 
 
 def _names(error: BaseException) -> list[str]:

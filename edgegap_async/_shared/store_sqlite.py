@@ -73,11 +73,18 @@ class SQLiteStore:
         Raises:
             StoreError: it has failed, and changed nothing.
         """
-        try:
-            with self._transaction(durable) as db:
-                yield db
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"shared SQLite file: {_reason(error)}") from error
+        with _store_errors(), self._transaction(durable) as db:
+            yield db
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
+        """One or more SELECTs, which hold nobody up.
+
+        Raises:
+            StoreError: that has failed.
+        """
+        with _store_errors():
+            yield self._open(time.monotonic() + ROUND_TRIP)
 
     @contextmanager
     def _transaction(self, durable: bool) -> Generator[sqlite3.Connection, None, None]:
@@ -147,6 +154,14 @@ class SQLiteStore:
             # The file may be gone, or its disk full.
             with suppress(sqlite3.Error):
                 db.close()
+
+
+@contextmanager
+def _store_errors() -> Generator[None, None, None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"shared SQLite file: {_reason(error)}") from error
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ import os
 from threading import Lock
 from typing import Any, TypeAlias
 
-from . import budget_store, journal_store
+from . import budget_store, journal_store, relay_store
 from .config import SharedState
 from .store_redis import RedisStore, client_of
 from .store_sqlite import SQLiteStore
@@ -12,7 +12,7 @@ from .thread import StoreThread
 
 Store: TypeAlias = SQLiteStore | RedisStore
 # The tables of everything that is stored in SQLite.
-SCHEMA = journal_store.SCHEMA + budget_store.SCHEMA
+SCHEMA = journal_store.SCHEMA + budget_store.SCHEMA + relay_store.SCHEMA
 
 
 def make_store(shared: SharedState, key: str) -> Store:
