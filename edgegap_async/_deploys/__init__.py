@@ -46,5 +46,6 @@ the rest is in `leftovers`. `records.py` has one record per deployment, and `bat
 
 With `shared=`, `journal.py` is told of each transition, and keeps what the session is
 responsible for in a store. If another process takes it over, as this one was paused, a
-deploy in any state is DISOWNED: it is neither handed out nor stopped here.
+deploy in any state is DISOWNED: it is neither handed out nor stopped here. `relay.py`
+passes webhooks on to the process that has sent the deploy.
 """

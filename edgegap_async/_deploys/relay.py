@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -160,8 +161,9 @@ class Relay:
             event.event,
             extra={"nonce": event.nonce, "request_id": event.request_id},
         )
-        # This may be another thread.
-        loop.call_soon_threadsafe(self._publish_soon)
+        # This may be another thread, and the loop may have ended.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._publish_soon)
 
     def _publish_soon(self) -> None:
         if self._queue and not self._publishing:
@@ -251,6 +253,8 @@ class Relay:
             self._read_after(AFTER_FAILURE)
             return
         found = job.result()
+        busy = self._waiting() or self._loop.time() < self._busy_until
+        self._read_after(0.0 if found.more else READ_EVERY if busy else READ_IDLE)
         self._log_ignored(found.ignored)
         for event in found.events:
             log.debug(
@@ -259,8 +263,6 @@ class Relay:
                 extra={"nonce": event.nonce, "request_id": event.request_id},
             )
             self._notify(event)
-        busy = self._waiting() or self._loop.time() < self._busy_until
-        self._read_after(0.0 if found.more else READ_EVERY if busy else READ_IDLE)
 
     # What is logged.
 

@@ -1,10 +1,12 @@
 """What docs/several-processes.md shows is correct."""
 
+import logging
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.journals import journal_at
@@ -16,12 +18,13 @@ from support.stores import valkey
 from edgegap_async import SharedState
 from edgegap_async._shared.budget_store import budget_store
 from edgegap_async._shared.ownership import Ownership
+from edgegap_async._shared.relay_store import relay_store
 from edgegap_async._shared.store import StoreError
 from edgegap_async._shared.stores import make_store
 from edgegap_async.simulator import Simulator
 
 PAGE = (ROOT / "docs" / "several-processes.md").read_text()
-EXAMPLE, COMMAND, ACL = re.findall(
+EXAMPLE, RELAY, COMMAND, ACL = re.findall(
     r"^```\w*\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE
 )
 
@@ -58,12 +61,30 @@ def test_the_program_and_the_command_work(
     assert edgegap_simulator.stopped() == {request_id}
 
 
+def test_the_sessions_of_the_page_pass_webhooks_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edgegap_async")
+    monkeypatch.setenv("WEBHOOK_SECRET", "a-common-secret-of-all")
+    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
+    names: dict[str, Any] = {}
+    exec(RELAY, names)  # noqa: S102 (our own)
+    assert names["edgegap"].webhooks is names["receiver"]
+    assert names["receiver"].relay_key
+    assert caplog.messages == []
+
+
 def use_all(url: str) -> None:
-    """Do everything that is done with a journal and a budget."""
+    """Do everything that is done with a journal, a budget and a relay."""
     store = make_store(SharedState(url), "studio")
+    relay = relay_store(store, "studio")
     try:
         assert budget_store(store, "studio").serve(Ledger().report("a"), lambda: True)
+        relay.read()
+        relay.publish([b"message"])
+        until(relay.read)
     finally:
+        relay.close()
         store.close()
     with journal_at(url) as journal:
         dead, living = (Ownership(journal, 60.0, 0.0) for _ in range(2))
