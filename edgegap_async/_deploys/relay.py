@@ -125,9 +125,6 @@ class Relay:
         if self._loop is None or self._closed:
             return
         self._closed = True
-        if self._forks != fork_count():
-            # The thread runs in the parent.
-            return
         self._receiver.remove_relay(self.pass_on)
         for timer in (self._read_timer, self._publish_timer):
             if timer:

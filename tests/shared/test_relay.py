@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import logging
+import os
 import sqlite3
 import time
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.journals import locked, until
@@ -513,3 +515,39 @@ async def test_a_session_that_was_dropped_passes_nothing_on(store_url: str) -> N
         await send_webhook(hooks, "ready", "once-0", "c0ffee")
         await asyncio.sleep(10)
         assert published(store_url) == 0
+
+
+async def test_a_receiver_keeps_nothing_of_a_closed_session(store_url: str) -> None:
+    async with relaying(store_url) as both:
+        await new_deployment(both.waits)
+        relay = both.waits._deploys._relay
+        assert relay
+        kept = weakref.ref(relay)
+        await both.waits.aclose()
+        del relay
+        hooks = both.hooks
+        del both
+    gc.collect()
+    assert kept() is None
+    assert await hooks.handle(path(hooks), body("c0ffee"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+async def test_a_forked_child_leaves_the_relay_of_its_parent_alone(
+    tmp_path: Path,
+) -> None:
+    async with relaying(f"sqlite:///{tmp_path / 'edgegap.db'}") as both:
+        await asyncio.sleep(1)
+        loop: Any = asyncio.get_running_loop()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                before = len(loop._ready)
+                asyncio.events._set_running_loop(None)
+                event = asyncio.run(both.hooks.handle(path(both.hooks), body("c0")))
+                code = 0 if event and len(loop._ready) == before else 2
+            finally:
+                os._exit(code)
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
