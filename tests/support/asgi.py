@@ -30,15 +30,18 @@ async def call(
     The chunks of the request's body are produced when the application reads them.
     """
     answer: list[Message] = []
-    coming = iter(chunks)
+    coming = iter((*chunks, None))
 
     async def receive() -> Message:
-        chunk = next(coming, None)
-        return {
-            "type": "http.request",
-            "body": chunk or b"",
-            "more_body": chunk is not None,
-        }
+        for chunk in coming:
+            return {
+                "type": "http.request",
+                "body": chunk or b"",
+                "more_body": chunk is not None,
+            }
+        # The client waits for the response.
+        await asyncio.Event().wait()
+        raise AssertionError
 
     async def send(message: Message) -> None:
         answer.append(message)

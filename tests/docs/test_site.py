@@ -1,0 +1,123 @@
+"""The documentation: its code is correct, and every public name is in the reference."""
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.paths import ROOT
+
+import edgegap_async
+from edgegap_async.simulator import Simulator
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path
+    for path in (ROOT / "README.md", *DOCS.rglob("*.md"))
+    if "_build" not in path.parts
+)
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. (currentmodule|module|auto\w+):: ([\w.]+)", re.MULTILINE)
+
+
+def blocks(page: Path) -> list[str]:
+    return BLOCK.findall(page.read_text())
+
+
+def test_every_page_is_found() -> None:
+    assert len(PAGES) > 20
+    assert sum(len(blocks(page)) for page in PAGES) > 15
+
+
+@pytest.mark.slow
+def test_the_code_of_every_page_passes_the_type_checker(tmp_path: Path) -> None:
+    for page in PAGES:
+        for number, code in enumerate(blocks(page)):
+            name = "_".join(page.relative_to(ROOT).with_suffix("").parts)
+            path = tmp_path / f"{name.replace('-', '_')}_{number}.py"
+            path.write_text(code)
+    checked = subprocess.run(  # noqa: S603 - our own pages
+        [
+            *(sys.executable, "-m", "mypy", "--config-file="),
+            *("--check-untyped-defs", "--ignore-missing-imports", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "quickstart.md",
+        "cookbook/matchmaker.md",
+        pytest.param("cookbook/jobs.md", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.edgegap_simulator(ready_after=(0, 0), stop_takes=0.0)
+def test_the_programs_of_a_page_run(
+    page: str,
+    edgegap_simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGEGAP_API_TOKEN", "made-up")
+    monkeypatch.setenv("EDGEGAP_BASE_URL", edgegap_simulator.url)
+    # They wait for the end of their servers, which run for an hour.
+    waiting = "await server.wait_ended(timeout=3600)"
+    programs = [
+        code.replace(waiting, "pass") for code in blocks(DOCS / page) if "run(" in code
+    ]
+    assert programs
+    for code in programs:
+        exec(compile(code, page, "exec"), {"__name__": "page"})  # noqa: S102 - our page
+    out = capsys.readouterr().out
+    assert {
+        "quickstart.md": out.count("ready:") == 2,
+        "cookbook/matchmaker.md": all(f"match-{n} " in out for n in range(3)),
+        "cookbook/jobs.md": "40 deploys in the busiest second" in out,
+    }[page], out
+
+
+def documented() -> Iterator[object]:
+    """What the reference has."""
+    for page in (DOCS / "reference").glob("*.md"):
+        module = ""
+        for directive, name in DIRECTIVE.findall(page.read_text()):
+            if directive in ("currentmodule", "module"):
+                module = name
+            elif directive == "automodule":
+                members = vars(importlib.import_module(name))
+                yield from (
+                    member
+                    for key, member in members.items()
+                    if not key.startswith("_")
+                    and getattr(member, "__module__", name) == name
+                )
+            else:
+                path, _, last = (
+                    name if "." in name else f"{module}.{name}"
+                ).rpartition(".")
+                yield getattr(importlib.import_module(path), last)
+
+
+@pytest.mark.parametrize(
+    "name", [it for it in edgegap_async.__all__ if it != "__version__"]
+)
+def test_every_public_name_is_in_the_reference(name: str) -> None:
+    wanted: Any = getattr(edgegap_async, name)
+    assert any(found is wanted for found in documented()), f"docs/reference: {name}"
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    text = "".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    for name, home in edgegap_async._MODULES.items():
+        if name == home and not name.startswith("_"):
+            assert f":: edgegap_async.{name}" in text, name
