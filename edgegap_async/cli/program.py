@@ -5,17 +5,34 @@ import click
 from .._version import __version__
 from .journal import journal
 from .launch import launch
+from .one_line_errors import OneLineErrors
+from .ps import ps
 from .reap import reap
 from .simulate import simulate
+from .status import status
+
+COMMANDS = (journal, launch, ps, reap, simulate, status)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="edgegap_async")
+@click.group(
+    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="edgegap")
 def program() -> None:
-    """Launch game servers on Edgegap, within the documented limits."""
+    """Start, watch and stop game servers on Edgegap, within the documented limits.
+
+    The token is read from EDGEGAP_API_TOKEN. EDGEGAP_BASE_URL names another API, such as
+    the URL that `edgegap simulate` prints.
+
+    \b
+    Examples:
+      edgegap ps
+      edgegap launch examples/matches.jsonl --simulate
+
+    Exit codes: 0, done; 1, failed; 2, wrong use, and nothing was done; 130, interrupted
+    by Ctrl-C, SIGTERM or SIGHUP. The help of a command says more.
+    """
 
 
-program.add_command(journal)
-program.add_command(launch)
-program.add_command(reap)
-program.add_command(simulate)
+for each in COMMANDS:
+    program.add_command(each)

@@ -1,0 +1,146 @@
+"""Commands in a pseudo-terminal, in pipes, and into `head`."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.cells import cell_len
+from support.programs import PROCESS_TIMEOUT, account, deployed_by, until
+from support.terminals import in_terminal
+
+from edgegap_async.simulator import Simulator
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0), stop_takes=0.0, neighbours=9),
+]
+PROGRAM = f"{sys.executable} -m edgegap_async"
+TAGS = ["日本語のタグ", "a-rather-long-tag-of-forty-characters-x1"]
+
+
+def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell, whose exit code is that of the first program of a pipe."""
+    return subprocess.run(  # noqa: S603 - our own program
+        ["/bin/bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_TIMEOUT,
+        env=account(simulator),
+        check=False,
+    )
+
+
+@pytest.mark.measured
+@pytest.mark.parametrize("columns", [80, 200])
+def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -> None:
+    deployed_by(edgegap_simulator, tags=TAGS)
+    with in_terminal(
+        edgegap_simulator, "ps", columns=columns, NO_COLOR="1"
+    ) as terminal:
+        assert terminal.ended() == 0
+    lines = terminal.lines()
+    assert len(lines) == 11
+    assert "\x1b" not in terminal.shown
+    assert all(cell_len(line) <= columns for line in lines)
+    assert (TAGS[1] in lines[1]) is (columns == 200)
+    assert ("…" in lines[1]) is (columns == 80)
+
+
+@pytest.mark.parametrize(
+    ("variables", "colored"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_no_color_and_dumb_terminals_are_obeyed(
+    variables: dict[str, str], colored: bool, edgegap_simulator: Simulator
+) -> None:
+    with in_terminal(edgegap_simulator, "ps", **variables) as terminal:
+        assert terminal.ended() == 0
+    assert ("\x1b[32mREADY" in terminal.shown) is colored
+
+
+def test_json_on_a_terminal_is_json(edgegap_simulator: Simulator) -> None:
+    with in_terminal(edgegap_simulator, "ps", "--json") as terminal:
+        assert terminal.ended() == 0
+    assert len([json.loads(line) for line in terminal.lines()]) == 9
+
+
+@pytest.mark.edgegap_simulator(neighbours=250)
+def test_reading_pages_shows_progress_that_disappears(
+    edgegap_simulator: Simulator,
+) -> None:
+    with in_terminal(edgegap_simulator, "ps") as terminal:
+        assert terminal.ended() == 0
+    assert "\r\x1b[K100 deployments so far\r\x1b[K200 deployments so far\r\x1b[KID" in (
+        terminal.shown
+    )
+
+
+@pytest.mark.measured
+def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
+    with in_terminal(edgegap_simulator, "ps", "--watch", rows=8) as terminal:
+        terminal.until("9 deployments")
+        terminal.until("and 4 more")
+        (request_id,) = deployed_by(edgegap_simulator, tags=TAGS)
+        terminal.until("10 deployments")
+        terminal.until(request_id)
+        terminal.type("\x03")
+        assert terminal.ended() == 130
+    assert "Traceback" not in terminal.shown
+
+
+def test_in_a_pipe_a_table_is_plain_and_not_cut(edgegap_simulator: Simulator) -> None:
+    deployed_by(edgegap_simulator, tags=TAGS)
+    ended = shell(f"{PROGRAM} ps | cat", edgegap_simulator)
+    assert ended.returncode == 0
+    assert ",".join(TAGS) in ended.stdout.splitlines()[1]
+    assert "\x1b" not in ended.stdout
+    assert not ended.stderr
+
+
+@pytest.mark.measured
+@pytest.mark.edgegap_simulator(neighbours=900)
+@pytest.mark.parametrize("options", ["", "--json", "--quiet"])
+def test_a_reader_that_goes_away_has_what_it_wanted(
+    options: str, edgegap_simulator: Simulator
+) -> None:
+    ended = shell(f"{PROGRAM} ps {options} | head -1", edgegap_simulator)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout.splitlines()) == 1
+
+
+def test_a_full_disk_is_an_error(edgegap_simulator: Simulator) -> None:
+    ended = shell(f"{PROGRAM} ps > /dev/full", edgegap_simulator)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Error: writing failed")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_closed_streams_are_no_traceback(
+    closed: str, edgegap_simulator: Simulator
+) -> None:
+    ended = shell(f"{PROGRAM} ps {closed}", edgegap_simulator)
+    assert ended.returncode in (0, 1)
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_encoding_without_the_characters_replaces_them(
+    edgegap_simulator: Simulator,
+) -> None:
+    deployed_by(edgegap_simulator, tags=TAGS)
+    ended = shell(f"PYTHONIOENCODING=latin-1 {PROGRAM} ps | cat", edgegap_simulator)
+    assert ended.returncode == 0
+    assert f"??????,{TAGS[1]}" in ended.stdout.splitlines()[1]
+
+
+@pytest.mark.edgegap_simulator(delay_after=(60.0, 60.0))
+def test_ctrl_c_ends_a_command_that_waits(edgegap_simulator: Simulator) -> None:
+    with in_terminal(
+        edgegap_simulator, "status", "c065", "--timeout", "300"
+    ) as terminal:
+        until(lambda: edgegap_simulator.arrivals("status"))
+        terminal.type("\x03")
+        assert terminal.ended() == 130
+    assert "Traceback" not in terminal.shown
