@@ -25,6 +25,11 @@ def journal(url: str, key: str | None) -> None:
     process; `lease_left` has the seconds until it may be taken over. A summary goes to
     standard error. No entry is changed.
 
+    \b
+    Examples:
+      edgegap journal --shared sqlite:////var/lib/matchmaker/edgegap.db
+      edgegap journal --shared redis://10.0.0.5:6379/0 --key my-studio | jq .state
+
     Exit code: 0, success; 1, the store can't be read; 2, wrong arguments.
     """
     shared = shared_state(url, key)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import msgspec
 
 from .clean_text import cleaned, one_line
 from .lines import echo_json
-from .streams import is_closed, tell
+from .streams import discard, is_closed, tell
 from .table import Column, table_lines
 
 T = TypeVar("T")
@@ -38,9 +38,22 @@ class Output:
         """Write a result as a line of JSON."""
         echo_json(msgspec.json.encode(value).decode())
 
-    def text(self, text: str) -> None:
-        """Write text to standard output, without what controls a terminal."""
-        write_text(cleaned(text))
+    def text(self, text: str, *, nl: bool = True) -> None:
+        """Write text to standard output, without what controls a terminal.
+
+        Args:
+            nl: end with a line end.
+        """
+        write_text(cleaned(text), nl=nl)
+
+    def kept(self, write: Callable[[], None]) -> None:
+        """Write a result of what was done. If nobody can read it any more, go on: the
+        rest must be done and reported, too.
+        """
+        try:
+            write()
+        except OSError:
+            discard(sys.stdout)
 
     def rows(self, columns: Sequence[Column[T]], rows: Sequence[T], none: str) -> None:
         """Write a table, or a line of JSON for each row.
@@ -92,11 +105,10 @@ def has_color() -> bool:
     return is_terminal(sys.stdout) and not plain
 
 
-def write_text(text: str, *, err: bool = False) -> None:
-    """Write lines. Characters that the encoding of the stream has not are replaced."""
+def write_text(text: str, *, nl: bool = True) -> None:
+    """Write text to standard output. Characters that its encoding has not are replaced."""
     try:
-        click.echo(text, err=err)
+        click.echo(text, nl=nl)
     except UnicodeEncodeError:
-        stream = sys.stderr if err else sys.stdout
-        encoding = stream.encoding or "ascii"
-        click.echo(text.encode(encoding, "replace").decode(encoding), err=err)
+        encoding = sys.stdout.encoding
+        click.echo(text.encode(encoding, "replace").decode(encoding), nl=nl)

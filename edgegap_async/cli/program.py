@@ -5,13 +5,16 @@ import click
 from .._version import __version__
 from .journal import journal
 from .launch import launch
+from .logs import logs
 from .one_line_errors import OneLineErrors
 from .ps import ps
 from .reap import reap
 from .simulate import simulate
 from .status import status
+from .stop import stop
+from .wait import wait
 
-COMMANDS = (journal, launch, ps, reap, simulate, status)
+COMMANDS = (journal, launch, logs, ps, reap, simulate, status, stop, wait)
 
 
 @click.group(

@@ -1,6 +1,5 @@
 """The states of rows: a row tells only whether it is READY. Its status tells the rest."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from msgspec import structs
@@ -8,6 +7,7 @@ from msgspec import structs
 from ..errors import ApiError, is_gone
 from ..models.deployment import DeploymentState, DeploymentSummary
 from ..session import EdgegapSession
+from .at_once import answers
 
 # Statuses that are asked for at once: one second of their limit.
 AT_ONCE = 20
@@ -79,9 +79,4 @@ async def _asked(
             raise
         return structs.replace(row, status=status.current_status)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask(row)) for row in rows]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [row for task in tasks if (row := task.result())]
+    return [row for row in await answers(rows, ask) if row]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..models.deployment import DeploymentSummary
+from ..models.deployment import DeploymentSummary, ReadyDeployment
 from ..models.paging import ListQuery, OrderBy
 from ..session import EdgegapSession
 from .ages import older_than_option
@@ -89,8 +89,8 @@ async def listed(
             yield row
 
 
-def age_of(row: DeploymentSummary) -> float | None:
+def age_of(server: ReadyDeployment) -> float | None:
     """Seconds since a deployment was READY. None: it is not, or does not tell."""
-    if row.start_time is None:
+    if server.start_time is None:
         return None
-    return (datetime.now(UTC) - row.start_time).total_seconds()
+    return (datetime.now(UTC) - server.start_time).total_seconds()

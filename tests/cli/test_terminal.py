@@ -85,8 +85,7 @@ def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
         (request_id,) = deployed_by(edgegap_simulator, tags=TAGS)
         terminal.until("10 deployments")
         terminal.until(request_id)
-        terminal.type("\x03")
-        assert terminal.ended() == 130
+        assert terminal.interrupted() == 130
     assert "Traceback" not in terminal.shown
 
 
@@ -141,6 +140,43 @@ def test_ctrl_c_ends_a_command_that_waits(edgegap_simulator: Simulator) -> None:
         edgegap_simulator, "status", "c065", "--timeout", "300"
     ) as terminal:
         until(lambda: edgegap_simulator.arrivals("status"))
-        terminal.type("\x03")
-        assert terminal.ended() == 130
+        assert terminal.interrupted() == 130
     assert "Traceback" not in terminal.shown
+
+
+@pytest.mark.measured
+@pytest.mark.parametrize(
+    ("keys", "code", "stopped"),
+    [("y\n", 0, True), ("n\n", 1, False), ("\n", 1, False), ("", 130, False)],
+)
+@pytest.mark.edgegap_simulator(neighbours=0)
+def test_stop_shows_what_it_would_stop_and_asks(
+    keys: str, code: int, stopped: bool, edgegap_simulator: Simulator
+) -> None:
+    ids = deployed_by(edgegap_simulator, 22, tags=TAGS)
+    with in_terminal(edgegap_simulator, "stop", "--tag", TAGS[1]) as terminal:
+        terminal.until("Stop 22 deployments? [y/N]: ")
+        assert not edgegap_simulator.stopped()
+        terminal.type(keys)
+        assert (terminal.ended() if keys else terminal.interrupted()) == code
+    assert "and 2 more" in terminal.shown
+    assert all(cell_len(line) <= 80 for line in terminal.lines())
+    assert edgegap_simulator.stopped() == ({*ids} if stopped else set())
+    assert "Traceback" not in terminal.shown
+
+
+def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
+    (request_id,) = deployed_by(edgegap_simulator)
+    with in_terminal(edgegap_simulator, "stop", request_id, "--yes") as terminal:
+        assert terminal.ended() == 0
+    assert terminal.lines() == [request_id, "stopped: 1 deployments"]
+
+
+def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
+    edgegap_simulator: Simulator,
+) -> None:
+    ids = deployed_by(edgegap_simulator, 60, tags=TAGS)
+    ended = shell(f"{PROGRAM} stop --tag {TAGS[1]} --yes | head -1", edgegap_simulator)
+    assert ended.returncode == 0
+    assert ended.stderr == "stopped: 60 deployments\n"
+    assert edgegap_simulator.stopped() == {*ids}

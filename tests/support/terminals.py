@@ -16,6 +16,8 @@ from edgegap_async.simulator import Simulator
 
 from .programs import PROCESS_TIMEOUT, account
 
+# Seconds.
+PRESSED_EVERY = 2.0
 PROGRAM = (sys.executable, "-m", "edgegap_async")
 
 
@@ -41,6 +43,21 @@ class Terminal:
     def type(self, text: str) -> None:
         """Press keys."""
         os.write(self._fd, text.encode())
+
+    def interrupted(self) -> int:
+        """Press Ctrl-C until the program ends, and return its exit code.
+
+        If the signal arrives just before `input` reads, it is noticed after that only.
+        """
+        self.type("\x03")
+        end = monotonic() + PROCESS_TIMEOUT
+        while self.process.poll() is None:
+            assert monotonic() < end, f"Ctrl-C does not end it: {self.shown!r}"
+            if not select.select([self._fd], [], [], PRESSED_EVERY)[0]:
+                self.type("\x03")
+            elif not self._read():
+                break
+        return self.ended()
 
     def ended(self) -> int:
         """Read until the program ends, and return its exit code."""
