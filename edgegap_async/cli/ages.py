@@ -46,11 +46,16 @@ def _parse(
         raise click.BadParameter(str(error)) from error
 
 
+def age_option(name: str, about: str) -> Callable[[F], F]:
+    """Return an option that is a duration. The command gets seconds.
+
+    Args:
+        about: its help.
+    """
+    return click.option(name, callback=_parse, metavar="AGE", help=about)
+
+
 def older_than_option(command: F) -> F:
-    """Give a command the option `--older-than`, in seconds."""
-    return click.option(
-        "--older-than",
-        callback=_parse,
-        metavar="AGE",
-        help="Only those that were READY for longer: 90s, 15m, 1h or 2d.",
-    )(command)
+    """Give a command the option `--older-than`."""
+    about = "Only those that were READY for longer: 90s, 15m, 1h or 2d."
+    return age_option("--older-than", about)(command)

@@ -6,12 +6,13 @@ from functools import wraps
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .._shared.config import SharedState
 from ..session import BASE_URL_VARIABLE
 from .options import SECONDS
 from .output import Output
-from .shared import shared_options, shared_state
+from .shared import optional_shared_state, shared_options
 
 # Seconds for one call of the API.
 TIMEOUT = 30.0
@@ -43,12 +44,12 @@ class Common:
     simulate: bool = False
 
 
-_OUTPUT = (
+_RESULTS = (
     click.option("--json", is_flag=True, help="Print one JSON object per line."),
     click.option("-q", "--quiet", is_flag=True, help="Print no messages but errors."),
-    click.option(
-        "-v", "--verbose", is_flag=True, help="Print a message for each request."
-    ),
+)
+_VERBOSE = click.option(
+    "-v", "--verbose", is_flag=True, help="Print a message for each request."
 )
 _NETWORK = (
     click.option(
@@ -66,6 +67,20 @@ _NETWORK = (
 _SIMULATE = click.option(
     "--simulate", is_flag=True, help="Use an embedded simulator; no token is needed."
 )
+
+
+def output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that sends nothing the options `--json` and `--quiet`. It gets them
+    as an `Output`, its first argument.
+    """
+
+    @wraps(command)
+    def collected(**given: Any) -> None:
+        command(Output(given.pop("json"), given.pop("quiet")), **given)
+
+    for each in reversed(_RESULTS):
+        collected = each(collected)
+    return collected
 
 
 def common_options(
@@ -91,7 +106,7 @@ def common_options(
         show_default=timeout is not None,
         help=f"Seconds for {timeout_of}{'' if timeout else '; without it, no end'}.",
     )
-    options = [*_OUTPUT, option, *_NETWORK]
+    options = [*_RESULTS, _VERBOSE, option, *_NETWORK]
     if shared:
         options.append(shared_options(required=False))
     if simulate:
@@ -115,19 +130,23 @@ def _common(given: dict[str, Any]) -> Common:
     if output.quiet and output.verbose:
         raise click.UsageError("--quiet and --verbose contradict each other")
     url, key = given.pop("url", None), given.pop("key", None)
-    if key is not None and url is None:
-        raise click.UsageError("--key names what --shared has, so it requires that")
+    shared = optional_shared_state(url, key)
     common = Common(
         output,
         timeout=given.pop("timeout"),
         base_url=given.pop("base_url"),
         proxy=given.pop("proxy"),
         simulate=given.pop("simulate", False),
-        # An embedded simulator has limits of its own.
-        shared=None if url is None else shared_state(url, key),
+        shared=shared,
     )
-    if common.simulate and (common.base_url or common.proxy):
+    if common.simulate and (common.base_url or common.proxy or _is_typed("url")):
         raise click.UsageError(
-            "--simulate calls no API: leave out --base-url and --proxy"
+            "--simulate calls no API: leave out --base-url, --proxy and --shared"
         )
     return common
+
+
+def _is_typed(parameter: str) -> bool:
+    """Whether an option was given, and not in the environment."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE

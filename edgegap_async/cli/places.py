@@ -12,7 +12,10 @@ def address(server: ReadyDeployment) -> str:
 
 
 def location_text(location: Location | None) -> str:
-    """The city and the country."""
-    if location is None:
-        return ""
-    return ", ".join(filter(None, (location.city, location.country)))
+    """The city and the country of a location."""
+    return place_text(location.city, location.country) if location else ""
+
+
+def place_text(city: str | None, country: str | None) -> str:
+    """The city and the country, as far as they are known."""
+    return ", ".join(filter(None, (city, country)))

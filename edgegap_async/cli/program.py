@@ -3,18 +3,40 @@
 import click
 
 from .._version import __version__
+from .deploy import deploy
+from .fleet import fleet
 from .journal import journal
 from .launch import launch
+from .limits import limits
+from .locations import locations
 from .logs import logs
+from .metrics import metrics
 from .one_line_errors import OneLineErrors
 from .ps import ps
 from .reap import reap
 from .simulate import simulate
 from .status import status
 from .stop import stop
+from .tag import tag
 from .wait import wait
 
-COMMANDS = (journal, launch, logs, ps, reap, simulate, status, stop, wait)
+COMMANDS = (
+    deploy,
+    fleet,
+    journal,
+    launch,
+    limits,
+    locations,
+    logs,
+    metrics,
+    ps,
+    reap,
+    simulate,
+    status,
+    stop,
+    tag,
+    wait,
+)
 
 
 @click.group(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -180,3 +181,54 @@ def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
     assert ended.returncode == 0
     assert ended.stderr == "stopped: 60 deployments\n"
     assert edgegap_simulator.stopped() == {*ids}
+
+
+GAME = "deploy --application game --version 1 --user 192.0.2.1"
+
+
+@pytest.mark.measured
+@pytest.mark.parametrize("columns", [80, 200])
+def test_charts_and_lists_fit_the_terminal(
+    columns: int, edgegap_simulator: Simulator
+) -> None:
+    request_id = shell(f"{PROGRAM} ps -q", edgegap_simulator).stdout.split()[-1]
+    commands = (["metrics", request_id], ["locations"], ["fleet", "hosts", "f"])
+    for args in (*commands, ["limits"]):
+        with in_terminal(edgegap_simulator, *args, columns=columns) as terminal:
+            assert terminal.ended() == 0
+        # The last one is a message, in one line.
+        lines = terminal.lines()[:-1]
+        assert all(cell_len(line) <= columns for line in lines), args
+        assert len(lines) > 2
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("> /dev/full", 1)])
+def test_a_deploy_whose_id_can_not_be_printed_leaves_no_server(
+    closed: str, code: int, edgegap_simulator: Simulator
+) -> None:
+    ended = shell(f"{PROGRAM} {GAME} {closed}", edgegap_simulator)
+    assert ended.returncode == code
+    deployed = {*edgegap_simulator.deployed()}
+    assert len(deployed) == code % 2
+    assert edgegap_simulator.stopped() == deployed
+    assert all(f"stopped: {each}, as " in ended.stderr for each in deployed)
+    assert "Traceback" not in ended.stderr
+
+
+def test_commands_share_the_limits_with_other_processes(
+    edgegap_simulator: Simulator, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'edgegap.db'}"
+    line = f"{PROGRAM} wait --shared {shared} $({PROGRAM} {GAME} --shared {shared})"
+    ended = shell(f"{line} --verbose", edgegap_simulator)
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stdout.splitlines()) == 1
+    used = shell(f"{PROGRAM} limits --shared {shared}", edgegap_simulator)
+    # Both have ended, and given everything back.
+    assert (used.returncode, used.stdout) == (0, "")
+    stopped = shell(
+        f"{PROGRAM} stop --yes --shared {shared} {ended.stdout.split()[0]}",
+        edgegap_simulator,
+    )
+    assert stopped.returncode == 0, stopped.stderr
+    assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}

@@ -1,5 +1,6 @@
 """Runs the program in a pseudo-terminal."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -32,6 +33,8 @@ class Terminal:
     def __init__(self, process: "subprocess.Popen[bytes]", fd: int) -> None:
         self.process, self._fd = process, fd
         self.shown = ""
+        # A reading may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def until(self, text: str) -> None:
         """Read until the program has written a text."""
@@ -73,7 +76,7 @@ class Terminal:
         except OSError:
             # Linux says so if nobody has the other end any more.
             return False
-        self.shown += data.decode(errors="replace")
+        self.shown += self._decoder.decode(data)
         return bool(data)
 
     def lines(self) -> list[str]:
