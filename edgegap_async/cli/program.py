@@ -3,6 +3,7 @@
 import click
 
 from .._version import __version__
+from .completion import completion
 from .deploy import deploy
 from .fleet import fleet
 from .journal import journal
@@ -21,6 +22,7 @@ from .tag import tag
 from .wait import wait
 
 COMMANDS = (
+    completion,
     deploy,
     fleet,
     journal,

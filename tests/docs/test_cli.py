@@ -13,7 +13,7 @@ from edgegap_async.cli.program import program
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 # They have options of their own, which the README and their help describe.
-OF_THEIR_OWN = {"journal", "launch", "reap", "simulate"}
+OF_THEIR_OWN = {"completion", "journal", "launch", "reap", "simulate"}
 
 
 def commands(
