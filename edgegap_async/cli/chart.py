@@ -36,7 +36,7 @@ def chart(
     steps = len(blocks) - 1
     # A value above 0 is never invisible.
     levels = [
-        0 if it is None or top <= 0 or it <= 0 else ceil(it / top * height * steps)
+        0 if it is None or it <= 0 else max(1, ceil(it / top * height * steps))
         for it in cells
     ]
     return [

@@ -19,7 +19,7 @@ from .targets import COLUMNS, Target, targets_by_id, targets_by_wanted
 from .wanted import Wanted, wanted_options
 
 # Seconds for each stop, with all retries.
-STOP_TIMEOUT = 60.0
+TIMEOUT = 60.0
 # Stops in progress at a time: more than the limit has slots.
 AT_ONCE = 100
 # Deployments that are named before the question.
@@ -33,7 +33,7 @@ MOST_NAMED = 20
 @click.option(
     "-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal."
 )
-@common_options(shared=True)
+@common_options(timeout=TIMEOUT, timeout_of="each call and each stop", shared=True)
 def stop(
     common: Common,
     request_ids: Sequence[str],
@@ -64,7 +64,7 @@ def stop(
         return await targets_by_wanted(edgegap, wanted, output, targets)
 
     async def stop_them(edgegap: EdgegapSession) -> int:
-        return await _stop(edgegap, targets, output)
+        return await _stop(edgegap, targets, common)
 
     code = attempt(common, find)
     if targets and dry_run:
@@ -102,16 +102,16 @@ def _agreed(targets: Sequence[Target]) -> bool:
 
 
 async def _stop(
-    edgegap: EdgegapSession, targets: Sequence[Target], output: Output
+    edgegap: EdgegapSession, targets: Sequence[Target], common: Common
 ) -> int:
     """Stop deployments, and return the exit code."""
-    stopped = failed = 0
+    output, stopped, failed = common.output, 0, 0
 
     async def stop_one(target: Target) -> None:
         nonlocal stopped, failed
         request_id = target.request_id
         try:
-            await edgegap.deployments.ensure_stopped(request_id, timeout=STOP_TIMEOUT)
+            await edgegap.deployments.ensure_stopped(request_id, timeout=common.timeout)
         except EdgegapError as error:
             failed += 1
             output.problem(f"not stopped: {request_id}: {explained(error)}")

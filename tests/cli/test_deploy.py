@@ -80,6 +80,25 @@ def test_a_lost_answer_starts_no_second_server(
     assert result.stdout.split() == [*account.deployed()]
 
 
+def test_an_unknown_outcome_says_how_to_find_and_stop_the_server(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    account.faults = [Fault("deploy", "cut-after"), Fault("list", "403-before")]
+    result = edgegap(*GAME, *PLAYER)
+    assert (result.exit_code, result.stdout) == (1, "")
+    error = result.stderr.splitlines()[-1]
+    (request_id,) = account.deployed()
+    (tag,) = account.tags_of(request_id)
+    assert error.endswith(
+        f"a server may have been started: `edgegap ps --tag {tag}` shows it, and "
+        f"`edgegap stop --tag {tag}` stops it"
+    )
+    assert "session stops it" not in error
+    account.faults = []
+    assert edgegap("stop", "--tag", tag, "--yes").exit_code == 0
+    assert account.stopped() == {request_id}
+
+
 def test_a_refused_deploy_is_one_line(account: Simulator, edgegap: Edgegap) -> None:
     account.faults = [Fault("deploy", "403-before")]
     result = edgegap(*GAME, *PLAYER)
