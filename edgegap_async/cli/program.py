@@ -12,37 +12,18 @@ from .limits import limits
 from .locations import locations
 from .logs import logs
 from .metrics import metrics
-from .one_line_errors import OneLineErrors
 from .ps import ps
 from .reap import reap
+from .sections import SectionedGroup
 from .simulate import simulate
 from .status import status
 from .stop import stop
 from .tag import tag
 from .wait import wait
 
-COMMANDS = (
-    completion,
-    deploy,
-    fleet,
-    journal,
-    launch,
-    limits,
-    locations,
-    logs,
-    metrics,
-    ps,
-    reap,
-    simulate,
-    status,
-    stop,
-    tag,
-    wait,
-)
-
 
 @click.group(
-    cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=SectionedGroup, context_settings={"help_option_names": ["-h", "--help"]}
 )
 @click.version_option(__version__, prog_name="edgegap")
 def program() -> None:
@@ -61,5 +42,7 @@ def program() -> None:
     """
 
 
-for each in COMMANDS:
-    program.add_command(each)
+program.add_section("Deployments", ps, status, wait, stop, logs, metrics, deploy, tag)
+program.add_section("Locations, fleets and limits", locations, fleet, limits)
+program.add_section("For programs", launch, reap, journal, simulate)
+program.add_section("Shell", completion)
