@@ -96,6 +96,30 @@ def test_follow_goes_on_if_old_lines_are_dropped(
     assert edgegap("logs", "c065", "-f").stdout == "1\n2\n3\n4\n5\n8\n9\n"
 
 
+def test_follow_tells_of_each_crash_once(
+    scripted: Callable[..., RawServer], edgegap: Edgegap
+) -> None:
+    crashes = [{"exit_code": 1, "restart_count": count} for count in (1, 1, 2)]
+    acts = [answer(200, {"logs": "a\n", "crash_data": each}) for each in crashes]
+    scripted(answer(200, {"logs": "a\n"}), *acts, GONE)
+    result = edgegap("logs", "c065", "--follow")
+    assert result.stdout == "a\n"
+    assert result.stderr.splitlines() == [
+        "crashed with exit code 1, restarted 1 times",
+        "crashed with exit code 1, restarted 2 times",
+        "c065 has ended",
+    ]
+
+
+def test_an_error_ends_following(
+    scripted: Callable[..., RawServer], edgegap: Edgegap
+) -> None:
+    scripted(answer(200, {"logs": "a\n"}), answer(403, {"message": "no"}))
+    result = edgegap("logs", "c065", "--follow")
+    assert (result.exit_code, result.stdout) == (1, "a\n")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_follow_of_a_wrong_id_fails(
     scripted: Callable[..., RawServer], edgegap: Edgegap
 ) -> None:

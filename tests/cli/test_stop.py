@@ -165,6 +165,17 @@ def test_lists_that_ignore_filters_stop_no_others(
     assert account.stopped() == {first}
 
 
+def test_what_is_unclear_is_named_and_not_stopped(
+    account: Simulator, edgegap: Edgegap, deployed: Deployed
+) -> None:
+    (request_id,) = deployed("a")
+    account.faults = [Fault("list", "tags-missing"), Fault("status", "tags-missing")]
+    result = edgegap("stop", "--tag", "a", "--yes")
+    assert result.exit_code == 1
+    assert request_id in result.stderr
+    assert not account.stopped()
+
+
 def test_a_list_that_fails_stops_nothing(
     account: Simulator, edgegap: Edgegap, deployed: Deployed
 ) -> None:

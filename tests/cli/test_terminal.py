@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from support.programs import PROCESS_TIMEOUT, account, deployed_by, until
 from support.terminals import in_terminal
 
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 pytestmark = [
     pytest.mark.slow,
@@ -90,6 +90,20 @@ def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
     assert "Traceback" not in terminal.shown
 
 
+@pytest.mark.measured
+def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
+    with in_terminal(edgegap_simulator, "ps", "--watch", "--timeout", "1") as terminal:
+        terminal.until("9 deployments")
+        edgegap_simulator.faults = [Fault("list", "500-before")]
+        terminal.until("Error: ")
+        edgegap_simulator.faults = []
+        terminal.shown = ""
+        terminal.until("9 deployments")
+        # Nothing would make this pass.
+        edgegap_simulator.faults = [Fault("list", "403-before")]
+        assert terminal.ended() == 1
+
+
 def test_in_a_pipe_a_table_is_plain_and_not_cut(edgegap_simulator: Simulator) -> None:
     deployed_by(edgegap_simulator, tags=TAGS)
     ended = shell(f"{PROGRAM} ps | cat", edgegap_simulator)
@@ -126,6 +140,7 @@ def test_closed_streams_are_no_traceback(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.measured
 def test_an_encoding_without_the_characters_replaces_them(
     edgegap_simulator: Simulator,
 ) -> None:
@@ -173,6 +188,7 @@ def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
     assert terminal.lines() == [request_id, "stopped: 1 deployments"]
 
 
+@pytest.mark.measured
 def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
     edgegap_simulator: Simulator,
 ) -> None:
@@ -202,6 +218,7 @@ def test_charts_and_lists_fit_the_terminal(
         assert len(lines) > 2
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("> /dev/full", 1)])
 def test_a_deploy_whose_id_can_not_be_printed_leaves_no_server(
     closed: str, code: int, edgegap_simulator: Simulator

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -79,6 +80,16 @@ def test_an_interrupt_exits_with_130_and_stops_nothing(
     assert result.exit_code == 130
     assert "Traceback" not in result.output
     assert not account.stopped()
+
+
+def test_a_missing_extra_is_named(
+    account: Simulator, edgegap: Edgegap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    result = edgegap("wait", "c065", "--shared", "redis://127.0.0.1:1/0")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "edgegap-async[redis]" in line
 
 
 def test_no_id_is_wrong_use(account: Simulator, edgegap: Edgegap) -> None:
