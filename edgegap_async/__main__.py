@@ -1,6 +1,7 @@
-"""`python -m edgegap_async`: the program, or how to install what it needs."""
+"""`edgegap`, or `python -m edgegap_async`: the program, or how to install what it needs."""
 
 import sys
+from pathlib import Path
 
 EXTRA = ("click", "rich")
 
@@ -15,7 +16,8 @@ def main() -> None:
         sys.exit(
             f'{error.name} is not installed, which this program needs: pip install "edgegap-async[cli]"'
         )
-    program(prog_name="python -m edgegap_async")
+    is_module = Path(sys.argv[0]).name == "__main__.py"
+    program(prog_name="python -m edgegap_async" if is_module else "edgegap")
 
 
 if __name__ == "__main__":

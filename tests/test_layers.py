@@ -61,7 +61,7 @@ LAYERS = [
     ("_shared.entries", "_shared.owners"),
     ("_shared.journal_store", "_shared.relay_store"),
     ("_shared.ownership", "_shared.stores"),
-    ("_shared.budget", "_shared.listing"),
+    ("_shared.budget", "_shared.limit_listing", "_shared.listing"),
     (
         "_transport.deadlines",
         "_transport.error_body",

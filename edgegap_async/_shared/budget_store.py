@@ -8,6 +8,7 @@ What is stored is text: not every client returns bytes.
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from sqlite3 import Connection
 from typing import Any, Protocol, TypeAlias
 
 from .beat import STOPPED, Commit, Posted, Seen, respond, serve
@@ -36,6 +37,15 @@ class BudgetStore(Protocol):
 
         Raises:
             StoreError: that has failed, or may have been done.
+        """
+        ...
+
+    def look(self) -> tuple[bytes | None, float]:
+        """The ledger, as it was written last, and the time of the store's clock. Nothing
+        is changed.
+
+        Raises:
+            StoreError: it can't be read.
         """
         ...
 
@@ -73,15 +83,23 @@ class SQLiteBudget:
             # It may have waited for the lock.
             if not in_time():
                 raise StoreError(STOPPED)
-            found = db.execute(
-                "SELECT state FROM budgets WHERE key = ?", (self._key,)
-            ).fetchone()
-            state = found[0] if found else None
+            state = self._state(db)
             answer = respond(Seen(b"", state, self._clock(), {}), report)
             if not isinstance(answer, Commit):
                 return answer
             db.execute("REPLACE INTO budgets VALUES (?, ?)", (self._key, answer.state))
         return answer.reply
+
+    def look(self) -> tuple[bytes | None, float]:
+        """The ledger, as it was written last, and the time of the store's clock."""
+        with self._store.transaction() as db:
+            return self._state(db), self._clock()
+
+    def _state(self, db: Connection) -> bytes | None:
+        found = db.execute(
+            "SELECT state FROM budgets WHERE key = ?", (self._key,)
+        ).fetchone()
+        return found[0] if found else None
 
 
 # KEYS: the state, a hash with its version and the number of reports so far; and the inbox,
@@ -135,6 +153,10 @@ return 1
 """
 )
 
+LOOK = Script.of(
+    "return {redis.call('HGET', KEYS[1], 'state'), unpack(redis.call('TIME'))}"
+)
+
 
 class RedisBudget:
     """The ledger in Redis or Valkey."""
@@ -146,6 +168,12 @@ class RedisBudget:
     def serve(self, report: Report, in_time: Callable[[], bool]) -> Reply | None:
         """Bring a report to the ledger."""
         return serve(self, report, in_time)
+
+    def look(self) -> tuple[bytes | None, float]:
+        """The ledger, as it was written last, and the time of the store's clock."""
+        state, seconds, micros = self._store.run(LOOK, self._keys[:1], [])
+        clock = self._clock() if self._clock else int(seconds) + int(micros) / 1e6
+        return b64decode(state) if state else None, clock
 
     def post(self, report: Report) -> Seen:
         """Put a report into the inbox."""

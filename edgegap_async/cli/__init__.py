@@ -1,1 +1,16 @@
-"""The command line, `python -m edgegap_async`. It needs the extra `cli`."""
+"""The command line: `edgegap`, or `python -m edgegap_async`. It needs the extra `cli`.
+
+Commands for operators share one structure. Each is a file with the name of the command:
+its options, and a coroutine that is given a session and returns the exit code.
+
+    program.py     all commands; `sections.py` and `one_line_errors.py` make their group
+    common.py      the options that all have, as one value; `shared.py`, `wanted.py` and
+                   `ages.py` those of some
+    operate.py     runs a command: its session (`connect.py`), its messages (`verbose.py`,
+                   `advice.py`), its signals and its exit code
+    output.py      what a command writes: tables (`table.py`), JSON (`lines.py`), messages.
+                   `clean_text.py` removes what would control the terminal
+
+The commands for programs, `launch`, `reap`, `journal` and `simulate`, are older and have
+options of their own.
+"""

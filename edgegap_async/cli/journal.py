@@ -1,6 +1,5 @@
 """`journal`: lists what the processes of an organization are responsible for."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 
@@ -9,10 +8,8 @@ import msgspec
 
 from .._shared.listing import Listing, open_entries
 from .._shared.store import StoreError
-from ..models._urls import api_base_url
-from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
 from .lines import echo_json
-from .shared import shared_options, shared_state
+from .shared import organization, shared_options, shared_state
 
 
 @click.command(short_help="List what a journal has open, and whose it is.")
@@ -25,22 +22,16 @@ def journal(url: str, key: str | None) -> None:
     process; `lease_left` has the seconds until it may be taken over. A summary goes to
     standard error. No entry is changed.
 
+    \b
+    Examples:
+      edgegap journal --shared sqlite:////var/lib/matchmaker/edgegap.db
+      edgegap journal --shared redis://10.0.0.5:6379/0 --key my-studio | jq .state
+
     Exit code: 0, success; 1, the store can't be read; 2, wrong arguments.
     """
     shared = shared_state(url, key)
-    token = os.environ.get(TOKEN_VARIABLE)
-    if shared.key is None and not token:
-        raise click.UsageError(f"give --key, or set {TOKEN_VARIABLE}")
-    base_url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
     try:
-        # Nothing is sent there. The sessions may have `allow_insecure`.
-        base_url = api_base_url(BASE_URL_VARIABLE, base_url, allow_insecure=True)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        listing = open_entries(
-            shared, shared.key_for(base_url, bare_token(token or ""))
-        )
+        listing = open_entries(shared, organization(shared))
     except (StoreError, ValueError, ModuleNotFoundError) as error:
         raise click.ClickException(str(error)) from None
     for entry in listing.entries:

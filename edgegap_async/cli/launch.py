@@ -167,6 +167,11 @@ def launch(
     HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are obeyed.
     Without a token and without --application, the launch is simulated.
 
+    \b
+    Examples:
+      edgegap launch examples/matches.jsonl --simulate
+      edgegap launch - --application my-game --version 1.0 --stop < examples/matches.jsonl
+
     Exit code: 0, every match has its server; 1, some have none; 2, nothing was started;
     130, interrupted.
     """

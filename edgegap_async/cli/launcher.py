@@ -6,8 +6,8 @@ outcome and stops its server.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from .._deploys.batch import DeployOutcome, DeployStream
 from ..errors import (
@@ -20,10 +20,10 @@ from ..errors import (
 )
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
+from .at_once import for_each
 from .matches import Match
 from .summary import Failure, LaunchResult, reason
 
-T = TypeVar("T")
 # It takes the match_id, its server, and the seconds until the server was READY.
 OnReady: TypeAlias = Callable[[str, ReadyDeployment, float], None]
 # Seconds for each stop, with all retries.
@@ -192,7 +192,7 @@ async def stop_existing(session: EdgegapSession, result: LaunchResult) -> None:
     async def stop(request_id: str) -> None:
         await _stop(session, result, request_id)
 
-    await _each(list(result.existing), stop, STOPS)
+    await for_each(list(result.existing), stop, STOPS)
 
 
 async def _stop(session: EdgegapSession, result: LaunchResult, request_id: str) -> None:
@@ -209,18 +209,3 @@ async def _stop(session: EdgegapSession, result: LaunchResult, request_id: str) 
         return
     result.existing.pop(request_id, None)
     result.stopped[request_id] = match_id
-
-
-async def _each(
-    items: Iterable[T], do: Callable[[T], Awaitable[None]], at_once: int
-) -> None:
-    """Call `do` for all items, at most `at_once` at a time."""
-    pending = iter(items)
-
-    async def work() -> None:
-        for item in pending:
-            await do(item)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(work())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import click
 
+from .clean_text import safe_json
+
 # Shells on Windows write UTF-16, with a byte order mark.
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -15,6 +17,7 @@ def echo_json(line: str) -> None:
     """Write a line of JSON to standard output. Unlike `print`, it flushes: the reader of
     a pipe gets each line at once.
     """
+    line = safe_json(line)
     try:
         click.echo(line)
     except UnicodeEncodeError:

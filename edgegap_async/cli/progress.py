@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .clean_text import cleaned, safe_json
 from .lines import echo_json
 from .streams import tell
 from .summary import Counts
@@ -90,14 +91,16 @@ class Bar:
         If that is a terminal, the line is printed above the bar.
         """
         if sys.stdout.isatty():
-            self.say(text)
+            self.say(safe_json(text))
         else:
             echo_json(text)
 
     def say(self, text: str) -> None:
         """Write a message for the user above the bar."""
         try:
-            self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+            self._console.print(
+                cleaned(text), soft_wrap=True, markup=False, highlight=False
+            )
         except OSError as error:
             self.lost = error
 

@@ -49,6 +49,11 @@ def reap(
     The token is read from EDGEGAP_API_TOKEN. HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and
     REQUESTS_CA_BUNDLE are obeyed.
 
+    \b
+    Examples:
+      edgegap reap ranked
+      edgegap reap --stop - < tags-of-a-dead-process
+
     Exit code: 0, success; 1, a line could not be read, or a server not be found or
     stopped; 2, wrong arguments; 130, interrupted.
     """

@@ -1,12 +1,14 @@
 """The options that name what several processes share."""
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
 import click
 
 from .._shared.config import SharedState
-from ..session import BASE_URL_VARIABLE, TOKEN_VARIABLE
+from ..models._urls import api_base_url
+from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
 
 F = TypeVar("F", bound=Callable[..., object])
 SHARED_VARIABLE = "EDGEGAP_SHARED_URL"
@@ -42,3 +44,35 @@ def shared_state(url: str, key: str | None) -> SharedState:
         return SharedState(url, key=key)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def optional_shared_state(url: str | None, key: str | None) -> SharedState | None:
+    """What the options name. None: they were not given.
+
+    Raises:
+        click.UsageError: one is wrong, or one is missing.
+    """
+    if url is not None:
+        return shared_state(url, key)
+    if key is not None:
+        raise click.UsageError("--key names what --shared has, so it requires that")
+    return None
+
+
+def organization(shared: SharedState) -> str:
+    """The name of the organization in the store: the one that was given, or that of the
+    token and the base URL.
+
+    Raises:
+        click.UsageError: there is neither, or the base URL is wrong.
+    """
+    token = os.environ.get(TOKEN_VARIABLE)
+    if shared.key is None and not token:
+        raise click.UsageError(f"give --key, or set {TOKEN_VARIABLE}")
+    base_url = os.environ.get(BASE_URL_VARIABLE) or BASE_URL
+    try:
+        # Nothing is sent there. The sessions may have `allow_insecure`.
+        base_url = api_base_url(BASE_URL_VARIABLE, base_url, allow_insecure=True)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return shared.key_for(base_url, bare_token(token or ""))

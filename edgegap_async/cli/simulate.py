@@ -104,6 +104,13 @@ def simulate(
     The first line on standard output is its URL, for EDGEGAP_BASE_URL. The last line,
     at its end, is its counts as JSON. While it runs, GET /_simulator/counts returns the
     same.
+
+    \b
+    Examples:
+      edgegap simulate --port 8080
+      edgegap simulate --neighbours 200 --fault deploy:cut-after:0.05
+
+    Exit code: 0, ended by a signal; 1, the port is in use; 2, wrong arguments.
     """
     try:
         simulator = Simulator(

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import click
 
+from .clean_text import cleaned
 from .options import NOTHING_STARTED
 
 CLOSED = (
@@ -47,13 +48,13 @@ def require_outputs() -> None:
 
 
 def tell(text: str) -> OSError | None:
-    """Write a message for the user to standard error.
+    """Write a message for the user to standard error, without what controls a terminal.
 
     Returns:
         The error, if it can't be written.
     """
     try:
-        click.echo(text, err=True)
+        click.echo(cleaned(text), err=True)
     except OSError as error:
         return error
     return None

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from support.paths import ROOT
@@ -17,6 +18,7 @@ from edgegap_async import __main__, __version__
 from edgegap_async.cli.matches import read
 from edgegap_async.cli.options import loop_factory
 from edgegap_async.cli.program import program
+from edgegap_async.cli.sections import SectionedGroup
 from edgegap_async.cli.simulate import serve
 from edgegap_async.simulator import Simulator, VirtualTimeLoop
 
@@ -326,6 +328,27 @@ def test_version_and_help_are_printed() -> None:
     assert "launch" in run("--help").stdout
     assert "MATCHES.jsonl" in run("launch", "--help").stdout
     assert "--ready-after" in run("simulate", "--help").stdout
+
+
+def test_the_help_lists_every_command_in_one_section() -> None:
+    shown = run("--help").stdout
+    titles = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
+    assert titles[-4:] == [
+        "Deployments",
+        "Locations, fleets and limits",
+        "For programs",
+        "Shell",
+    ]
+    for name in program.commands:
+        assert len(re.findall(rf"^  {name}  ", shown, re.MULTILINE)) == 1
+
+
+def test_a_command_without_a_section_is_listed_too() -> None:
+    group = SectionedGroup("group")
+    group.add_section("First", click.Command("a", short_help="Does a."))
+    group.add_command(click.Command("b", short_help="Does b."))
+    shown = CliRunner().invoke(group, ["--help"]).stdout
+    assert shown.endswith("First:\n  a  Does a.\n\nOther commands:\n  b  Does b.\n")
 
 
 @pytest.fixture

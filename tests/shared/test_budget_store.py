@@ -16,6 +16,7 @@ from edgegap_async._shared.beat import MOST_COMMITS, Commit, Inbox, respond, ser
 from edgegap_async._shared.budget_store import BudgetStore, RedisBudget, budget_store
 from edgegap_async._shared.config import SharedState
 from edgegap_async._shared.messages import Reply, Report
+from edgegap_async._shared.state import decode
 from edgegap_async._shared.store import StoreError
 from edgegap_async._shared.store_redis import RedisStore
 from edgegap_async._shared.stores import Store, make_store
@@ -264,4 +265,19 @@ def test_no_beat_of_several_processes_is_lost(store_url: str) -> None:
     reply = budget_store(store, "studio").serve(Ledger().report("last"), always)
     assert reply
     assert reply.tenants == 5
+    store.close()
+
+
+def test_looking_shows_the_ledger_and_changes_nothing(store_url: str) -> None:
+    store = make_store(SharedState(store_url), "studio")
+    budget = budget_store(store, "studio")
+    assert budget.look()[0] is None
+    reports = Ledger(listened=False)
+    beat(budget, reports.report("a", keeps=30))
+    data, clock = budget.look()
+    assert data
+    assert decode(data).tenants["a"].shares[NAME].owned == 30
+    assert abs(clock - time.time()) < 60
+    assert budget.look()[0] == data
+    assert beat(budget, reports.report("a", keeps=30)).owned == 30
     store.close()

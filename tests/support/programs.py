@@ -1,13 +1,15 @@
 """Programs of a user that run as processes, and get real signals."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
 
+from edgegap_async import EdgegapSession
 from edgegap_async.simulator import Simulator
 
 # Seconds, generous for a busy machine.
@@ -71,3 +73,19 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert monotonic() < end, "it did not happen in time"
         sleep(0.01)
+
+
+def deployed_by(
+    simulator: Simulator, count: int = 1, tags: Sequence[str] = ()
+) -> list[str]:
+    """Deploy servers by a session in this process, and return their IDs."""
+
+    async def deploy() -> list[str]:
+        async with EdgegapSession("made-up", base_url=simulator.url) as edgegap:
+            calls = (
+                edgegap.deployments.deploy("game", "1", users=["192.0.2.1"], tags=tags)
+                for _ in range(count)
+            )
+            return [it.request_id for it in await asyncio.gather(*calls)]
+
+    return asyncio.run(deploy())
