@@ -88,6 +88,7 @@ async def test_the_recipe_for_aiohttp_starts_a_server(account: Simulator) -> Non
     app = recipe("cleanup_ctx")["app"]
     async with TestClient(TestServer(app)) as client:
         answer = await client.post("/matches", json=["203.0.113.7"])
+        assert answer.status == 200, await answer.text()
         assert (await answer.json())["request_id"] == account.deployed()[0]
         account.faults = [Fault("deploy", "403-before")]
         assert (await client.post("/matches", json=["203.0.113.7"])).status == 503

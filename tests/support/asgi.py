@@ -6,6 +6,7 @@ A test calls it directly, or serves it on loopback with its lifespan.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -30,7 +31,7 @@ async def call(
     The chunks of the request's body are produced when the application reads them.
     """
     answer: list[Message] = []
-    coming = iter((*chunks, None))
+    coming = chain(chunks, [None])
 
     async def receive() -> Message:
         for chunk in coming:
