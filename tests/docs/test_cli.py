@@ -12,7 +12,7 @@ from edgegap_async.cli.options import INTERRUPTED
 from edgegap_async.cli.program import program
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
-# They have options of their own, which the README and their help describe.
+# They have options of their own, which their help describes.
 OF_THEIR_OWN = {"completion", "journal", "launch", "reap", "simulate"}
 
 

@@ -1,4 +1,4 @@
-"""What the README shows is correct. `python tests/docs/test_readme.py` writes its table
+"""What the README and the guide show is correct. `python tests/docs/test_readme.py` writes its table
 of operations.
 """
 
@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from edgegap_async.simulator import Simulator
 
 # Not from `support.paths`, which this file can't import when it runs as a program.
 README = Path(__file__).parent.parent.parent / "README.md"
+GUIDE = README.parent / "docs" / "guide"
 MARKERS = re.compile(
     r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL
 )
@@ -94,12 +94,12 @@ def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Si
     return edgegap_simulator
 
 
-def example(part: str) -> dict[str, Any]:
+def example(part: str, page: Path = README) -> dict[str, Any]:
     """Run the one Python example that contains this text."""
-    (code,) = (block for block in blocks("python", README.read_text()) if part in block)
+    (code,) = (block for block in blocks("python", page.read_text()) if part in block)
     # The names of a module include its own name.
-    names: dict[str, Any] = {"__name__": README.stem}
-    exec(compile(code, README.name, "exec"), names)  # noqa: S102 - it is our README
+    names: dict[str, Any] = {"__name__": page.stem}
+    exec(compile(code, page.name, "exec"), names)  # noqa: S102 - our page
     return names
 
 
@@ -114,33 +114,12 @@ def test_the_first_example_deploys_a_server(
 
 
 def test_the_simulator_example_runs() -> None:
-    example("token-bucket")
-
-
-def test_the_web_backend_example_deploys_a_server(account: Simulator) -> None:
-    names = example("EdgegapMiddleware")
-    answers: list[dict[str, str]] = []
-
-    async def inner(scope: Any, receive: Any, send: Any) -> None:
-        request = SimpleNamespace(
-            state=SimpleNamespace(**scope["state"]),
-            client=SimpleNamespace(host="203.0.113.7"),
-        )
-        answers.append(await names["start_match"](request))
-
-    async def serve() -> None:
-        app = names["wrapped"](inner)
-        scope: dict[str, Any] = {"type": "http", "method": "GET"}
-        await app(scope, None, None)
-        await scope["state"]["edgegap"].aclose()
-
-    asyncio.run(serve())
-    assert answers == [{"request_id": account.deployed()[0]}]
+    example("token-bucket", GUIDE / "testing.md")
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0.2, 0.2))
 def test_the_webhook_example_waits_without_polling(account: Simulator) -> None:
-    names = example("receiver.routes()")
+    names = example("receiver.routes()", GUIDE / "webhooks.md")
 
     async def serve() -> str:
         with socket.socket() as bound:
@@ -171,7 +150,8 @@ def test_the_webhook_example_waits_without_polling(account: Simulator) -> None:
 def test_the_fixture_example_passes(
     edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    example("test_my_matchmaker")["test_my_matchmaker"](edgegap_simulator, monkeypatch)
+    names = example("test_my_matchmaker", GUIDE / "testing.md")
+    names["test_my_matchmaker"](edgegap_simulator, monkeypatch)
 
 
 def test_every_linked_file_exists() -> None:

@@ -14,6 +14,8 @@ from edgegap_async.simulator import Fault, Simulator
 
 from .test_site import blocks
 
+# The simulator runs in a thread.
+pytestmark = pytest.mark.real_time
 RECIPES = blocks(ROOT / "docs" / "cookbook" / "web-frameworks.md")
 PLAYERS = [b'["203.0.113.7"]']
 
