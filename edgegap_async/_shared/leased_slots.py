@@ -236,9 +236,6 @@ class LeasedSlots(Slots):
     def _unanswered(self) -> int:
         return self._in_use - len(self._returns) - len(self._gained)
 
-    def _probe_at(self, now: float) -> float:
-        return super()._probe_at(now) if self.leased.slots(now) else inf
-
     def _refresh(self, now: float) -> None:
         super()._refresh(now)
         while self._gained and self._gained[0] <= now:
