@@ -232,6 +232,12 @@ class Slots:
             if taker.place in self._round:
                 self._round.remove(taker.place)
 
+    def epoch(self, now: float) -> object:
+        """Return what has changed if slots that were taken before may be lost: those of
+        a shared budget.
+        """
+        return None
+
     def put_back(self, taker: Taker) -> None:
         """Return a slot that was taken, and not used."""
         with self._lock:

@@ -221,6 +221,10 @@ class LeasedSlots(Slots):
             self._beat()
         return False
 
+    def epoch(self, now: float) -> object:
+        """Return what has changed if slots that were taken before may be lost."""
+        return self._lease.epoch(now)
+
     def _wants_beat(self, now: float) -> bool:
         """Return whether a call waits for tokens and the ledger does not know it."""
         if self._lease.mode(now) == "waiting":
