@@ -6,7 +6,8 @@ answered. Meanwhile, few requests are sent: probes, in ever longer intervals.
 
 Probes need slots too. So a part of the slots is a reserve: without probes, the requests
 that have no answer yet never take all of them. This costs nothing until a round trip
-takes three seconds.
+takes three seconds. Beyond the reserve, a probe takes the slot of a request in doubt,
+and no other: without a stall, it is never a request too many.
 
 Nothing here reads a clock.
 """
@@ -95,14 +96,18 @@ class Doubt:
         self._probe_at = now + self._interval
         self._interval = min(LONGEST_INTERVAL, 2 * self._interval)
 
-    def next_at(self, *, reserve: bool) -> float:
+    def next_at(self, missing: float) -> float:
         """Return when a probe may be sent. Without requests in doubt: never.
 
         Args:
-            reserve: whether there is a slot for it. Without one, a probe may be the
-                first request too many. It is sent at the earliest when the slot of the
-                oldest request would have come back if there were no stalls.
+            missing: how many more slots are in use than there are, with that of the
+                probe. If any, the slots of as many requests in doubt must be cool, or
+                would be if there were no stalls. Such a probe may be the first request
+                too many at the end of a stall.
         """
-        if not self.requests:
+        if missing > len(self.requests) or not self.requests:
             return inf
-        return self._probe_at if reserve else max(self._probe_at, self.requests[0].cool)
+        if missing <= 0:
+            return self._probe_at
+        cool = sorted(request.cool for request in self.requests)
+        return max(self._probe_at, cool[int(missing) - 1])

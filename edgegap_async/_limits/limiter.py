@@ -42,6 +42,8 @@ class Limiter:
         self.place: ref[Taker] = ref(self)
         rate = slots.rate
         self._shaper = BurstShaper(rate.burst, rate.refill(-inf))
+        # That of the slots when the call at the head of the queue took one.
+        self._epoch: object = None
         # Wakes the call at the head of the queue.
         self._wakeup: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -81,6 +83,7 @@ class Limiter:
     def _take(self, now: float) -> bool:
         """Take a slot for the call at the head, if need be as a probe."""
         slots = self.slots
+        self._epoch = slots.epoch(now)
         return slots.take(now, self) or (
             slots.in_doubt and slots.probe(now, self, newcomer=False)
         )
@@ -103,20 +106,29 @@ class Limiter:
     async def _proceed(self) -> None:
         """Take a slot and pass the shaper, but not before the end of a hold."""
         slots = self.slots
-        if not self._take(self._time()):
-            await self._wait_for_slot()
-        try:
-            await self._pass_shaper()
-            while self._time() < slots.not_before:
-                await self._sleep(slots.not_before)
-                if self._time() >= slots.not_before:
-                    # The shaper has refilled during the hold. A second pass keeps the
-                    # pace even after it.
-                    await self._pass_shaper()
-        except BaseException:
+        while True:
+            if not self._take(self._time()):
+                await self._wait_for_slot()
+            try:
+                await self._wait_for_turn()
+            except BaseException:
+                slots.put_back(self)
+                raise
+            if slots.epoch(self._time()) == self._epoch:
+                break
+            # Another process may use it now.
             slots.put_back(self)
-            raise
         slots.start(self)
+
+    async def _wait_for_turn(self) -> None:
+        slots = self.slots
+        await self._pass_shaper()
+        while self._time() < slots.not_before:
+            await self._sleep(slots.not_before)
+            if self._time() >= slots.not_before:
+                # The shaper has refilled during the hold. A second pass keeps the pace
+                # even after it.
+                await self._pass_shaper()
 
     async def _wait_for_slot(self) -> None:
         slots = self.slots

@@ -174,11 +174,11 @@ class Slots:
 
     def _probe_at(self, now: float) -> float:
         """Return when a probe may be sent, or when fewer requests are in doubt."""
-        reserve = self._in_use < self._most(now)
-        if not reserve and self._returns:
+        missing = self._in_use + 1 - self._most(now)
+        if missing > 0 and self._in_use > self._unanswered:
             # A slot that cools down comes back soon.
             return inf
-        return self._doubt.next_at(reserve=reserve)
+        return self._doubt.next_at(missing)
 
     def _refresh(self, now: float) -> None:
         while self._abandoned:
@@ -231,6 +231,12 @@ class Slots:
         with self._lock:
             if taker.place in self._round:
                 self._round.remove(taker.place)
+
+    def epoch(self, now: float) -> object:
+        """Return what has changed if slots that were taken before may be lost: those of
+        a shared budget.
+        """
+        return None
 
     def put_back(self, taker: Taker) -> None:
         """Return a slot that was taken, and not used."""

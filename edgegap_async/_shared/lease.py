@@ -92,7 +92,13 @@ class Lease:
         # The most tenants in this interval, as long as a lease, and in the one before.
         # After a flush, the ledger knows them one by one.
         self._tenants, self._tenants_before = 0, UNKNOWN_TENANTS
+        # How often a lease has begun.
+        self._begun = 0
         self._interval_end = -inf
+
+    def epoch(self, now: float) -> tuple[int, bool]:
+        """Return what has changed if a lease has ended or begun."""
+        return self._begun, now < self.stop_at
 
     def mode(self, now: float) -> Mode:
         """Return what the tenant may do."""
@@ -172,6 +178,8 @@ class Lease:
         if self.mode(now) == "alone" and self._fallback != 0:
             self._settled_at = now + SETTLE
         self.alone_at = inf
+        if now >= self.stop_at:
+            self._begun += 1
         self.stop_at = sent + self.seconds - SHORTEST_PERIOD - doubt
         if now >= self._interval_end:
             self._tenants_before, self._tenants = self._tenants or UNKNOWN_TENANTS, 0

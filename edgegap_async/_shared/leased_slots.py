@@ -221,6 +221,10 @@ class LeasedSlots(Slots):
             self._beat()
         return False
 
+    def epoch(self, now: float) -> object:
+        """Return what has changed if slots that were taken before may be lost."""
+        return self._lease.epoch(now)
+
     def _wants_beat(self, now: float) -> bool:
         """Return whether a call waits for tokens and the ledger does not know it."""
         if self._lease.mode(now) == "waiting":
@@ -235,9 +239,6 @@ class LeasedSlots(Slots):
     @property
     def _unanswered(self) -> int:
         return self._in_use - len(self._returns) - len(self._gained)
-
-    def _probe_at(self, now: float) -> float:
-        return super()._probe_at(now) if self.leased.slots(now) else inf
 
     def _refresh(self, now: float) -> None:
         super()._refresh(now)

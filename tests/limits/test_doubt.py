@@ -24,7 +24,7 @@ from support.raw_server import CUT, answer, scripted, session
 from edgegap_async import EdgegapError, EdgegapSession, Limits, Retry
 from edgegap_async._limits.doubt import LONGEST_STALL
 from edgegap_async._limits.slots import NEWCOMERS_FIRST, Slots
-from edgegap_async.endpoints import LimitName
+from edgegap_async.endpoints import Limit, LimitName
 from edgegap_async.simulator import Simulator
 
 from .test_slots import BACK, Loop, shared, use
@@ -175,6 +175,42 @@ def test_a_doubt_ends_after_a_minute_without_any_answer() -> None:
     assert slots.in_use_until(50.0) == inf
     assert slots.in_use_until(1.0 + LONGEST_STALL) <= 1.0 + LONGEST_STALL
     assert [use(slots, loop, 62.0) for _ in range(11)] == [True] * 10 + [False]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_probe_that_is_on_its_way_keeps_the_slot_it_took(answered: bool) -> None:
+    slots, (loop, _) = shared(1, 2)
+    given_up(slots, loop, 0.0, 0.0)
+    assert slots.probe(1.3, loop, newcomer=True)
+    slots.start(loop)
+    assert not slots.probe(9.0, loop, newcomer=True)
+    assert slots.wait(9.0, loop) == inf
+    if answered:
+        slots.answered(9.0, 1.3, loop)
+        assert [use(slots, loop, 9.0 + BACK) for _ in range(2)] == [True, False]
+    else:
+        slots.given_up(9.0, 1.3, loop)
+        cool = 9.0 + BACK + 0.25
+        assert slots.wait(9.0, loop) == pytest.approx(cool + NEWCOMERS_FIRST)
+        assert not slots.probe(cool - 0.01, loop, newcomer=True)
+        assert slots.probe(cool + 0.01, loop, newcomer=True)
+
+
+def test_with_fewer_slots_than_before_a_probe_waits_for_more_requests_in_doubt() -> (
+    None
+):
+    slots, (loop, _) = shared(4, 2)
+    for sent in (0.0, 2.0, 4.0):
+        given_up(slots, loop, sent, sent)
+    slots.change(Limit("deploy", 2), early_return=False)
+    cool = 2.0 + BACK + 0.25
+    assert not slots.probe(cool - 0.01, loop, newcomer=True)
+    assert slots.probe(cool + 0.01, loop, newcomer=True)
+    slots.start(loop)
+    assert not slots.probe(4.0 + BACK, loop, newcomer=True)
+    assert slots.probe(8.0, loop, newcomer=True)
+    slots.start(loop)
+    assert not slots.probe(60.0, loop, newcomer=True)
 
 
 @pytest.mark.parametrize("rate", [1, 2, 3, 10, 40])

@@ -105,6 +105,22 @@ def test_a_process_that_is_cut_off_adds_no_more_than_its_fallback() -> None:
     assert world.served(world.now - 5.0, world.now) >= 0.9
 
 
+@at_offsets(0.6, 0.5, 0.8)
+def test_requests_given_up_in_the_fallback_lead_to_none_too_many_after_it(
+    offset: float,
+) -> None:
+    world, tenants = world_of(ALL, ALL)
+    tenants[0].cut_until = world.now + 8.5
+    world.run(8.5 - offset)
+    tenants[0].gives_up = True
+    world.run(4.0)
+    back = tenants[0].cut_until + 1.0
+    sent = [use for use in world.uses if use.tenant == tenants[0].name]
+    assert any(use.arrives > back for use in sent)
+    # The requests of the fallback count for a second.
+    assert world.busiest(back) <= N
+
+
 @pytest.mark.slow
 def test_with_no_fallback_a_process_that_is_cut_off_waits() -> None:
     world, tenants = world_of(ALL, ALL, ALL, ALL, fallback=0.0)

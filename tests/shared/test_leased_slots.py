@@ -188,6 +188,45 @@ def test_without_tokens_no_probe_is_sent() -> None:
     assert not owner.slots.probe(30.0, owner.loop, newcomer=True)
 
 
+def in_doubt(owner: Owner, *sent: float) -> None:
+    """Send requests that are given up at once."""
+    for when in sent:
+        assert owner.take(when)
+        owner.slots.given_up(when, when, owner.loop)
+
+
+def test_a_token_that_still_cools_is_not_used_for_a_probe() -> None:
+    owner = Owner()
+    owner.learn(0.0, 0.0)
+    in_doubt(owner, 0.1)
+    # The ledger has given its token to others, and gives it two hot ones.
+    owner.slots.forget()
+    owner.learn(4.0, 0.9, 0.9)
+    assert not owner.slots.probe(4.0, owner.loop, newcomer=True)
+    assert owner.slots.wait(4.0, owner.loop) == pytest.approx(4.9 + GRAIN)
+    assert owner.take(4.9 + GRAIN)
+
+
+@pytest.mark.parametrize("doubts", [2, 5])
+def test_a_probe_uses_no_token_of_another_process(doubts: int) -> None:
+    owner = Owner()
+    owner.learn(0.0, *[0.0] * 8)
+    in_doubt(owner, *[float(number) for number in range(doubts)])
+    last = doubts - 1.0
+    owner.slots.forget()
+    owner.learn(last, 0.0)
+    # The one token that it owns may be in use until the last request has arrived.
+    cool = last + PERIOD + 0.25
+    assert not owner.slots.probe(cool - 0.01, owner.loop, newcomer=True)
+    assert owner.slots.probe(cool, owner.loop, newcomer=True)
+    owner.slots.start(owner.loop)
+    # And then until the probe has, or would have.
+    assert not owner.slots.probe(cool + 9.0, owner.loop, newcomer=True)
+    owner.slots.given_up(cool + 9.0, cool, owner.loop)
+    assert not owner.slots.probe(cool + 10.2, owner.loop, newcomer=True)
+    assert owner.slots.probe(cool + 10.3, owner.loop, newcomer=True)
+
+
 def test_while_calls_wait_each_token_is_used_once_before_it_goes_on() -> None:
     owner = Owner()
     owner.loop.queue.waiting["foreground"] = 5

@@ -3,12 +3,17 @@ virtual time (`support/shared_simulation.py`). Requests arrive up to 50 ms after
 sent.
 """
 
+import asyncio
 import random
 from statistics import median
 
 import pytest
 from support.ledger_world import LEASE
 from support.shared_simulation import Server, Simulation, now, run
+
+from edgegap_async._limits.limiter import Limiter
+
+from .test_leased_slots import Owner
 
 N = 40
 # Seconds after which a new ledger has listened, and all tokens have been used.
@@ -202,5 +207,87 @@ def test_requests_that_are_cancelled_free_their_tokens_for_all() -> None:
             await simulation.run(10.0)
             assert simulation.busiest() <= N
             assert simulation.share(9.0, 15.0) >= 0.9
+
+    run(main())
+
+
+# A process that is stopped, or waits for the end of a hold, may lose the token that it
+# has taken for the call at the head of its queue.
+
+
+def lose_lease(owner: Owner, *, regained: bool) -> None:
+    """Others own the tokens from now on. The store may have said so."""
+    owner.lease.end()
+    if regained:
+        owner.renew(now())
+        owner.learn(now(), owned=0)
+    owner.slots.wake()
+
+
+async def is_sent_with_the_next_token(owner: Owner, call: "asyncio.Task[None]") -> bool:
+    """Return whether the call waits until the process owns a token again."""
+    await asyncio.sleep(20.0)
+    if call.done():
+        return False
+    owner.renew(now())
+    owner.learn(now(), 0.0)
+    owner.slots.wake()
+    await asyncio.sleep(0.1)
+    return call.done()
+
+
+@pytest.mark.parametrize("regained", [True, False])
+def test_a_call_that_waits_for_the_end_of_a_hold_loses_its_token_with_the_lease(
+    regained: bool,
+) -> None:
+    async def main() -> None:
+        owner = Owner()
+        owner.renew(now())
+        owner.learn(now(), 0.0)
+        owner.slots.hold(now(), 10.0)
+        limiter = Limiter(owner.slots)
+        call = asyncio.ensure_future(limiter.acquire(limiter.ticket()))
+        await asyncio.sleep(9.0)
+        lose_lease(owner, regained=regained)
+        assert await is_sent_with_the_next_token(owner, call)
+
+    run(main())
+
+
+@pytest.mark.parametrize("regained", [True, False])
+def test_a_call_that_is_delayed_by_the_shaper_loses_its_token_with_the_lease(
+    regained: bool,
+) -> None:
+    async def main() -> None:
+        owner = Owner()
+        owner.renew(now())
+        owner.learn(now(), *[0.0] * 11)
+        limiter = Limiter(owner.slots)
+        for _ in range(10):
+            await limiter.acquire(limiter.ticket())
+            limiter.answered(now())
+        call = asyncio.ensure_future(limiter.acquire(limiter.ticket()))
+        await asyncio.sleep(0.001)
+        assert owner.slots.is_waiting_for_answers
+        lose_lease(owner, regained=regained)
+        assert await is_sent_with_the_next_token(owner, call)
+
+    run(main())
+
+
+def test_a_call_keeps_its_token_while_the_lease_is_renewed() -> None:
+    async def main() -> None:
+        owner = Owner()
+        owner.renew(now())
+        owner.learn(now(), 0.0)
+        owner.slots.hold(now(), 100.0)
+        limiter = Limiter(owner.slots)
+        call = asyncio.ensure_future(limiter.acquire(limiter.ticket()))
+        for _ in range(10):
+            await asyncio.sleep(9.9)
+            owner.renew(now())
+            assert owner.report(now()).in_use == 1
+        await asyncio.sleep(1.1)
+        assert call.done()
 
     run(main())

@@ -453,9 +453,14 @@ class World:
         return most
 
     def served(self, since: float, until: float) -> float:
-        """Return the part of the limit that was used."""
-        count = sum(since <= use.arrives < until for use in self.uses)
-        return count / (until - since) / self.rate
+        """Return the part of the limit that was used, in whole periods.
+
+        Tokens that move together are used together, once in each period. With a part of
+        a period, such a group is counted once more or once less.
+        """
+        seconds = self.period * max(1, round((until - since) / self.period))
+        count = sum(until - seconds <= use.arrives < until for use in self.uses)
+        return count / seconds / self.rate
 
 
 def whole(share: float) -> int:
