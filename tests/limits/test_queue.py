@@ -381,12 +381,19 @@ async def begin(asked: Any) -> object:
     )
 
 
+def names_in(options: Any) -> set[str]:
+    """The names of `**options: Unpack[...]`."""
+    (kind,) = get_args(options)
+    return {*kind.__annotations__}
+
+
 def test_every_method_that_calls_the_api_takes_a_priority() -> None:
     taking = set[str]()
     for name, call, _ in methods(EdgegapSession("token")):
-        priority = inspect.signature(call).parameters.get("priority")
-        if priority:
-            assert (priority.kind, priority.default) == (
+        parameters = inspect.signature(call).parameters
+        priority, options = parameters.get("priority"), parameters.get("options")
+        if priority or (options and "priority" in names_in(options.annotation)):
+            assert priority is None or (priority.kind, priority.default) == (
                 inspect.Parameter.KEYWORD_ONLY,
                 "foreground",
             ), name
