@@ -14,7 +14,6 @@ from collections.abc import (
     Iterable,
     Mapping,
     Sequence,
-    Set,
 )
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -325,11 +324,11 @@ async def status_of(
     )
 
 
-async def has_any_tag(
-    transport: Transport, row: DeploymentSummary, tags: Set[str], deadline: Deadline
+async def is_confirmed(
+    transport: Transport, row: DeploymentSummary, wanted: Wanted, deadline: Deadline
 ) -> bool:
-    """Whether the status of a deployment confirms that it runs and has any of these tags.
-    If the status does not tell them, the row is believed.
+    """Whether the status of a deployment confirms that it runs and is wanted. What the
+    status does not tell, the row is believed.
     """
     try:
         status = await status_of(transport, row.request_id, deadline)
@@ -340,7 +339,10 @@ async def has_any_tag(
         raise
     if status.state is DeploymentState.TERMINATED:
         return False
-    return status.tags_unknown or _any_of(tags, status.tags)
+    same_application = wanted.application in (None, status.app_name)
+    return (status.tags_unknown or _any_of(wanted.tags, status.tags)) and (
+        status.app_name is None or same_application
+    )
 
 
 def _has_ended(error: EdgegapError, request_id: str) -> bool:

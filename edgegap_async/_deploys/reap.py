@@ -1,4 +1,6 @@
-"""Stops the servers under tags, which a process that died has left running."""
+"""Stops the servers that are wanted, such as those under the tags of a process that has
+died.
+"""
 
 import asyncio
 from collections import deque
@@ -15,7 +17,7 @@ from ..errors import (
 )
 from ..models._check import some
 from ..models.deployment import DeploymentSummary
-from .find import Finder, Wanted, has_any_tag
+from .find import Finder, Wanted, is_confirmed
 
 # Seconds between two sweeps: lists may lag behind deploys.
 PAUSE = 1.0
@@ -27,13 +29,13 @@ Found = dict[str, DeploymentSummary]
 
 async def reap(
     transport: Transport,
-    tags: frozenset[str],
+    wanted: Wanted,
     stop: Callable[[str], Awaitable[None]] | None,
     window: float,
     deadline: Deadline,
 ) -> tuple[DeploymentSummary, ...]:
     """Stop each server as soon as it is found, until a sweep finds no other one and the
-    search window has passed. Its status has to confirm the tags that the list shows.
+    search window has passed. Its status has to confirm what the list shows.
 
     Args:
         stop: stops a deployment; None: only find them.
@@ -46,8 +48,8 @@ async def reap(
         Incomplete: some could not be found or stopped.
         EdgegapError: the same before the first was found.
     """
-    finder = Finder(transport, Wanted(tags), deadline)
-    work = _Work(transport, tags, finder.confirmed, stop, deadline)
+    finder = Finder(transport, wanted, deadline)
+    work = _Work(transport, wanted, finder.confirmed, stop, deadline)
     missing: EdgegapError | None = None
     async with asyncio.TaskGroup() as workers:
 
@@ -76,18 +78,18 @@ class _Work:
     """The servers to stop, and what has become of them.
 
     Args:
-        confirmed: IDs of servers that have one of the tags by their statuses.
+        confirmed: IDs of servers that are wanted by their statuses.
     """
 
     def __init__(
         self,
         transport: Transport,
-        tags: frozenset[str],
+        wanted: Wanted,
         confirmed: Set[str],
         stop: Callable[[str], Awaitable[None]] | None,
         deadline: Deadline,
     ) -> None:
-        self._transport, self._tags, self._confirmed = transport, tags, confirmed
+        self._transport, self._wanted, self._confirmed = transport, wanted, confirmed
         self._stop, self._deadline = stop, deadline
         self.waiting: deque[DeploymentSummary] = deque()
         self.workers = 0
@@ -117,8 +119,8 @@ class _Work:
             raise DeadlineExceeded(
                 f"its stop was not sent within the timeout of {self._deadline}"
             )
-        if row.request_id in self._confirmed or await has_any_tag(
-            self._transport, row, self._tags, self._deadline
+        if row.request_id in self._confirmed or await is_confirmed(
+            self._transport, row, self._wanted, self._deadline
         ):
             self.found[row.request_id] = row
             if self._stop:

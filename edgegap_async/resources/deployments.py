@@ -435,11 +435,7 @@ class Deployments:
             EdgegapError: a page could not be read, as in `list`. There may be others
                 than those that were found until then.
         """
-        wanted = Wanted(
-            None if tags is None else _tags(tags),
-            optional_text("application", application),
-            None if older_than is None else _age("older_than", older_than),
-        )
+        wanted = _wanted(tags, application, older_than)
         limit = optional_seconds("timeout", timeout)
 
         async def rows() -> AsyncIterator[DeploymentSummary]:
@@ -480,7 +476,45 @@ class Deployments:
                 `not_stopped` the errors of the others by their request_id.
             EdgegapError: nothing was found before the lists could not be read any more.
         """
-        wanted = _tags(tags)
+        return await self._stop_wanted(Wanted(_tags(tags)), dry_run, timeout)
+
+    async def stop_all(
+        self,
+        *,
+        tags: Iterable[str] | None = None,
+        application: str | None = None,
+        older_than: float | timedelta | None = None,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> tuple[DeploymentSummary, ...]:
+        """Stop all deployments with these properties, and return them (GET
+        /v1/deployments, GET /v1/status/{request_id}, DELETE /v1/stop/{request_id}). For
+        batch jobs:
+
+            await edgegap.deployments.stop_all(application="my-game", older_than=6 * 3600)
+
+        As in `reap`, each is stopped as soon as it is found and its status confirms it,
+        and the lists are read until nothing new is found.
+
+        Args:
+            tags, application, older_than: as for `find`; at least one of them.
+            dry_run, timeout: as for `reap`.
+
+        Raises:
+            ValueError: none of them is given: everything would match.
+            Incomplete, EdgegapError: as in `reap`.
+        """
+        wanted = _wanted(tags, application, older_than)
+        if wanted == Wanted():
+            fail(
+                "stop_all",
+                "needs tags=, application= or older_than=: without any, everything would match",
+            )
+        return await self._stop_wanted(wanted, dry_run, timeout)
+
+    async def _stop_wanted(
+        self, wanted: Wanted, dry_run: bool, timeout: float | None
+    ) -> tuple[DeploymentSummary, ...]:
         only_list = flag("dry_run", dry_run)
         limit = optional_seconds("timeout", timeout)
         self._session.enter()
@@ -748,6 +782,18 @@ def _time_text(argument: str, time: datetime | str | None) -> str | None:
         return optional_text(argument, time)
     return (time.astimezone(UTC) if time.tzinfo else time).strftime(
         "%Y-%m-%d %H:%M:%S.%f"
+    )
+
+
+def _wanted(
+    tags: Iterable[str] | None,
+    application: str | None,
+    older_than: float | timedelta | None,
+) -> Wanted:
+    return Wanted(
+        None if tags is None else _tags(tags),
+        optional_text("application", application),
+        None if older_than is None else _age("older_than", older_than),
     )
 
 

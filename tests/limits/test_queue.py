@@ -368,7 +368,7 @@ def methods(
 WAITING = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
 WITHOUT_PRIORITY = {
     f"deployments.{name}"
-    for name in (*WAITING, "adopt", "ensure_stopped", "reap", "find")
+    for name in (*WAITING, "adopt", "ensure_stopped", "reap", "find", "stop_all")
 } | {"private_fleets.adopt"}
 
 
