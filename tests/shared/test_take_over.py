@@ -202,6 +202,7 @@ async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
         assert sim.stopped() == {second}
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("state", "age", "left"),
     [
@@ -241,6 +242,7 @@ async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
                 assert all(it.since == pytest.approx(since) for it in found)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
 async def test_a_server_that_was_handed_out_is_not_stopped(
     store_url: str, state: str
@@ -280,6 +282,7 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["held", "pending", "stopping"])
 async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
     store_url: str, state: str
@@ -542,14 +545,16 @@ def claim_dead(url: str) -> list[Claimed]:
 
 @pytest.mark.slow
 async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
-    store_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    one_store_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("edgegap_async._deploys.journal.LONGEST_BLOCK", 0.3)
-    async with journaling(store_url) as (edgegap, sim):
+    async with journaling(one_store_url) as (edgegap, sim):
         async with running(edgegap) as server:
-            await until(lambda: entries_of(store_url))
+            await until(lambda: entries_of(one_store_url))
             # The loop of the session is blocked meanwhile.
-            (claimed,) = claim_dead(store_url)
+            (claimed,) = claim_dead(one_store_url)
             assert server.request_id.encode() in claimed.entries[0]
             await until(lambda: "another process has taken over" in caplog.text)
         assert sim.stopped() == set()
@@ -557,11 +562,11 @@ async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
 
 @pytest.mark.slow
 async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     async with (
-        journaling(store_url) as (edgegap, sim),
-        session_of(sim, store_url),
+        journaling(one_store_url) as (edgegap, sim),
+        session_of(sim, one_store_url),
         AsyncExitStack() as stack,
     ):
         for _ in range(50):
@@ -570,4 +575,4 @@ async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
         await asyncio.sleep(300)
         await asyncio.to_thread(time.sleep, 3.5)
         assert sim.stopped() == set()
-        assert len([it for it in entries_of(store_url) if it.state == "held"]) == 50
+        assert len([it for it in entries_of(one_store_url) if it.state == "held"]) == 50
