@@ -138,26 +138,28 @@ async def test_a_stop_that_is_due_is_in_the_journal(store_url: str) -> None:
 
 
 async def test_an_unknown_outcome_is_in_quarantine_and_names_what_the_caller_has(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     faults = [Fault("deploy", "cut-after"), Fault("list", "500-before")]
-    async with journaling(store_url, *faults) as (edgegap, sim):
+    async with journaling(one_store_url, *faults) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=None)
         await until(
-            lambda: [it.state for it in entries_of(store_url)] == ["quarantine"]
+            lambda: [it.state for it in entries_of(one_store_url)] == ["quarantine"]
         )
-        (entry,) = entries_of(store_url)
+        (entry,) = entries_of(one_store_url)
         assert entry.tag == caught.value.tag
         assert entry.except_ids == ()
         (request_id,) = sim.deployed()
         await edgegap.deployments.wait_until_ready(request_id)
         sim.faults = []
         await until(
-            lambda: [it.except_ids for it in entries_of(store_url)] == [(request_id,)]
+            lambda: (
+                [it.except_ids for it in entries_of(one_store_url)] == [(request_id,)]
+            )
         )
         await asyncio.sleep(400)
-        await until(lambda: entries_of(store_url) == [])
+        await until(lambda: entries_of(one_store_url) == [])
         assert sim.stopped() == set()
 
 

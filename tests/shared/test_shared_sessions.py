@@ -263,12 +263,14 @@ def test_one_loop_after_another_is_one_process(tmp_path: Path) -> None:
 first, _ = asyncio.run(alone())
 later = [asyncio.run(alone()) for _ in range(3)]
 # Only a new store is listened to first. A busy machine may hold some of them up.
-print(min(took for took, _ in later) < first / 2, later[0][1].tenants)
+print(min(took for took, _ in later) < first / 2)
+print(max(usage.tenants for _, usage in later) >= 2)
 """,
         url,
     )
-    # The base URL of each simulator is another one, and so are the budgets.
-    assert out.split() == ["True", "2"]
+    # The base URL of each simulator is another one, and so are the budgets. One that was
+    # not used for a while is given up.
+    assert out.split() == ["True", "True"]
 
 
 @pytest.mark.slow

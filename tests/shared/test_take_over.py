@@ -116,20 +116,20 @@ async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> No
 
 
 async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     async with Simulator() as sim:
         await started(sim, 2)
         name = leave_dead(
-            store_url, Entry("pending", time.time(), "once-a"), sending=30.0
+            one_store_url, Entry("pending", time.time(), "once-a"), sending=30.0
         )
-        async with session_of(sim, store_url):
-            await taken_over(store_url, name)
+        async with session_of(sim, one_store_url):
+            await taken_over(one_store_url, name)
             await asyncio.sleep(25)
-            assert [it.state for it in entries_of(store_url)] == ["pending"]
+            assert [it.state for it in entries_of(one_store_url)] == ["pending"]
             await asyncio.sleep(15)
             await until(
-                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"]
+                lambda: [it.state for it in entries_of(one_store_url)] == ["quarantine"]
             )
 
 
@@ -149,22 +149,24 @@ async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
             assert sim.stopped() == {late}
 
 
-async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
+async def test_after_the_quarantine_nothing_is_left(one_store_url: str) -> None:
     async with Simulator() as sim:
         name = leave_dead(
-            store_url,
+            one_store_url,
             Entry("pending", time.time(), "once-a"),
             Entry("quarantine", time.time(), "once-b"),
         )
-        async with session_of(sim, store_url):
-            await taken_over(store_url, name)
+        async with session_of(sim, one_store_url):
+            await taken_over(one_store_url, name)
             await asyncio.sleep(60)
             await until(
-                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"] * 2
+                lambda: (
+                    [it.state for it in entries_of(one_store_url)] == ["quarantine"] * 2
+                )
             )
             # No list of an empty account proves anything.
             await asyncio.sleep(620)
-            await until(lambda: entries_of(store_url) == [])
+            await until(lambda: entries_of(one_store_url) == [])
 
 
 async def test_short_sessions_one_after_the_other_leave_nothing_of_those_before(
@@ -450,12 +452,15 @@ async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> No
 
 
 async def test_a_deploy_that_was_claimed_is_not_sent_again(
-    store_url: str, caplog: pytest.LogCaptureFixture
+    one_store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with journaling(store_url, Fault("deploy", "hang-before")) as (edgegap, sim):
+    async with journaling(one_store_url, Fault("deploy", "hang-before")) as (
+        edgegap,
+        sim,
+    ):
         task = asyncio.ensure_future(deploy(edgegap, timeout=None))
         await until(lambda: sim.arrivals("deploy"))
-        claim_all(store_url)
+        claim_all(one_store_url)
         with pytest.raises(DeployOutcomeUnknown, match="another process has taken"):
             await task
         assert sim.arrivals("deploy") == 1
