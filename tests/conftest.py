@@ -37,6 +37,16 @@ settings.register_profile("default", settings.get_profile("full"), max_examples=
 _MEASURED = pytest.StashKey[set[pytest.Item]]()
 
 
+# Workers of `-n auto` for each core. Tests with real stores and processes wait in real
+# time, which costs no core anything.
+_WORKERS_PER_CORE = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return _WORKERS_PER_CORE * (os.cpu_count() or 1)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="also run the tests that .ci/full adds"
@@ -76,13 +86,17 @@ def pytest_collection_modifyitems(
 
 def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     """Choose the cases whose coverage is measured, as tracing doubles the time of a case:
-    all of each quick test that needs no loop, one of each other quick test, as further
-    ones hardly reach further lines, and all of the tests that are marked `measured`.
+    all of each quick test that needs no loop and is not marked `each_choice`, one of each
+    other quick test, as further ones hardly reach further lines, and all of the tests that
+    are marked `measured`.
     """
     chosen, tests = set[pytest.Item](), set[str]()
     for item in items:
         test = item.nodeid.partition("[")[0]
-        further = test in tests and inspect.iscoroutinefunction(item.function)
+        one_is_enough = inspect.iscoroutinefunction(item.function) or (
+            item.get_closest_marker("each_choice") is not None
+        )
+        further = test in tests and one_is_enough
         tests.add(test)
         if item.get_closest_marker("measured") or not (
             further or item.get_closest_marker("slow")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeAlias
@@ -150,7 +151,14 @@ def module_name(path: Path) -> str:
 
 
 FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {module: ast.parse(path.read_text()) for module, path in FILES.items()}
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    """Parse a module. All of them take a second, which each worker would spend before
+    its first test.
+    """
+    return ast.parse(FILES[module].read_text())
 
 
 def layer(module: str) -> int:
@@ -195,7 +203,7 @@ def absolute(module: str, node: ast.ImportFrom) -> str:
 
 def imported(module: str) -> Iterator[str]:
     """All modules that a module imports, at any depth of its code."""
-    for node in statements(TREES[module]):
+    for node in statements(parsed(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -268,8 +276,8 @@ def documentation(tree: ast.AST) -> set[ast.AST]:
 
 def paths_and_rates(module: str) -> Iterator[str]:
     """Where a module writes a path or a rate of the API."""
-    docs = documentation(TREES[module])
-    for node in ast.walk(TREES[module]):
+    docs = documentation(parsed(module))
+    for node in ast.walk(parsed(module)):
         if (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)
@@ -321,8 +329,8 @@ def public(tree: Described, within: str) -> Iterator[tuple[str, Described]]:
 def test_public_names_have_docstrings() -> None:
     everything = [
         pair
-        for module, tree in TREES.items()
-        for pair in ((module, tree), *public(tree, module))
+        for module in FILES
+        for pair in ((module, parsed(module)), *public(parsed(module), module))
     ]
     assert [name for name, node in everything if not ast.get_docstring(node)] == []
 

@@ -96,8 +96,8 @@ async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> N
 
 @pytest.mark.slow
 @filters(
-    *FAULTS[:2],
-    *(pytest.param(faults, marks=pytest.mark.full) for faults in FAULTS[2:]),
+    FAULTS[0],
+    *(pytest.param(faults, marks=pytest.mark.full) for faults in FAULTS[1:]),
 )
 async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
     faults: list[Fault],

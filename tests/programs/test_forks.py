@@ -82,7 +82,7 @@ edgegap_async.run(main())
         pytest.param("adopted", "aclose", "closed", 0, marks=pytest.mark.measured),
         ("waiting", "return", "closed", 0),
         ("block", "raise", "unclosed", 1),
-        ("block", "return", "unclosed", 0),
+        pytest.param("block", "return", "unclosed", 0, marks=pytest.mark.full),
     ],
 )
 def test_a_forked_child_that_ends_leaves_the_servers_to_its_parent(

@@ -5,6 +5,7 @@ else.
 import asyncio
 import gc
 import logging
+import statistics
 import time
 import weakref
 from pathlib import Path
@@ -137,26 +138,28 @@ async def test_a_stop_that_is_due_is_in_the_journal(store_url: str) -> None:
 
 
 async def test_an_unknown_outcome_is_in_quarantine_and_names_what_the_caller_has(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     faults = [Fault("deploy", "cut-after"), Fault("list", "500-before")]
-    async with journaling(store_url, *faults) as (edgegap, sim):
+    async with journaling(one_store_url, *faults) as (edgegap, sim):
         with pytest.raises(DeployOutcomeUnknown) as caught:
             await deploy(edgegap, timeout=None)
         await until(
-            lambda: [it.state for it in entries_of(store_url)] == ["quarantine"]
+            lambda: [it.state for it in entries_of(one_store_url)] == ["quarantine"]
         )
-        (entry,) = entries_of(store_url)
+        (entry,) = entries_of(one_store_url)
         assert entry.tag == caught.value.tag
         assert entry.except_ids == ()
         (request_id,) = sim.deployed()
         await edgegap.deployments.wait_until_ready(request_id)
         sim.faults = []
         await until(
-            lambda: [it.except_ids for it in entries_of(store_url)] == [(request_id,)]
+            lambda: (
+                [it.except_ids for it in entries_of(one_store_url)] == [(request_id,)]
+            )
         )
         await asyncio.sleep(400)
-        await until(lambda: entries_of(store_url) == [])
+        await until(lambda: entries_of(one_store_url) == [])
         assert sim.stopped() == set()
 
 
@@ -247,11 +250,16 @@ async def test_without_a_store_deploys_go_on_after_one_warning(
     caplog.set_level(logging.INFO)
     async with journaling(sqlite_url) as (edgegap, sim):
         with locked(sqlite_url):
-            began = time.monotonic()
-            for _ in range(3):
+            waits = list[float]()
+            for _ in range(6):
+                began = time.monotonic()
                 await deploy(edgegap)
-            assert time.monotonic() - began < 3
-        assert len(sim.deployed()) == 3
+                waits.append(time.monotonic() - began)
+            # Only the first one has waited until the store gave the lock up. The machine
+            # may be busy, so the time of one of the others proves nothing.
+            first, *others = waits
+            assert statistics.median(others) < first / 2
+        assert len(sim.deployed()) == 6
         warnings = [it for it in caplog.records if it.levelno == logging.WARNING]
         assert len(warnings) == 1
         assert "journal can't be written" in warnings[0].getMessage()
@@ -304,14 +312,18 @@ async def test_a_journal_that_is_not_required_sends_deploys_without_a_tag(
 
 
 async def test_a_required_journal_refuses_within_the_deadline_of_the_call(
-    sqlite_url: str,
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Seconds: as long as it takes, the machine may be busy.
+    patience = 60.0
+    for name in ("_deploys.journal.PATIENCE", "_shared.store_sqlite.ROUND_TRIP"):
+        monkeypatch.setattr(f"edgegap_async.{name}", patience)
     async with journaling(sqlite_url, journal="required") as (edgegap, sim):
         with locked(sqlite_url):
             began = time.monotonic()
             with pytest.raises((JournalUnavailable, DeadlineExceeded)):
                 await deploy(edgegap, timeout=0.1)
-            assert time.monotonic() - began < 0.9
+            assert time.monotonic() - began < patience / 2
         assert sim.arrivals("deploy") == 0
 
 

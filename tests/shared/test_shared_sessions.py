@@ -62,7 +62,9 @@ async def test_a_session_uses_what_it_owns_and_gives_it_back(store_url: str) -> 
         assert (usage(edgegap).owned, usage(edgegap).shared) == (0, "asleep")
         began = now()
         await call(edgegap)
-        assert now() - began < 0.2
+        # It neither listens again nor waits until it has to use its fallback. The clock
+        # runs in real time while the store is asked.
+        assert now() - began < FIRST
 
 
 async def test_two_tokens_of_one_organization_share_its_limits(store_url: str) -> None:
@@ -161,7 +163,8 @@ async def test_without_a_store_calls_go_on_within_the_fallback(
     ):
         began = now()
         await call(edgegap)
-        assert now() - began == pytest.approx(FIRST, abs=0.1)
+        # The clock runs in real time while the store is tried.
+        assert FIRST - 0.1 < now() - began < FIRST + 1.0
         await asyncio.sleep(1.0)
         assert (usage(edgegap).shared, usage(edgegap).rate) == ("alone", 5.0)
         assert "fallback" in usage(edgegap).why
@@ -257,14 +260,17 @@ def test_one_loop_after_another_is_one_process(tmp_path: Path) -> None:
     out = run(
         PROGRAM
         + """
-asyncio.run(alone())
-took, usage = asyncio.run(alone())
-print(took < 0.5, usage.tenants)
+first, _ = asyncio.run(alone())
+later = [asyncio.run(alone()) for _ in range(3)]
+# Only a new store is listened to first. A busy machine may hold some of them up.
+print(min(took for took, _ in later) < first / 2)
+print(max(usage.tenants for _, usage in later) >= 2)
 """,
         url,
     )
-    # The base URL of each simulator is another one, and so are the budgets.
-    assert out.split() == ["True", "2"]
+    # The base URL of each simulator is another one, and so are the budgets. One that was
+    # not used for a while is given up.
+    assert out.split() == ["True", "True"]
 
 
 @pytest.mark.slow
@@ -297,19 +303,29 @@ server = ThreadingHTTPServer(("127.0.0.1", 0), Locations)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
 
-async def several():
+async def several(met=None):
     shared = SharedState(sys.argv[1], key="studio")
     async with EdgegapSession("made-up-token", base_url=url, shared=shared) as edgegap:
         await asyncio.gather(*(edgegap.locations.list() for _ in range(5)))
+        if met:
+            async with asyncio.timeout(30):
+                while edgegap.usage()["other"].tenants < 2:
+                    await edgegap.locations.list()
         usage = edgegap.usage()["other"]
         print(usage.shared, usage.tenants, usage.refused, flush=True)
+        if met:
+            # The other one goes on calling until it has seen this one.
+            mine, other = met
+            os.write(mine, b".")
+            await asyncio.to_thread(os.read, other, 1)
 
 asyncio.run(several())
+(from_child, to_parent), (from_parent, to_child) = os.pipe(), os.pipe()
 child = os.fork()
 if child:
-    asyncio.run(several())
+    asyncio.run(several((to_child, from_child)))
     os._exit(os.waitpid(child, 0)[1])
-asyncio.run(several())
+asyncio.run(several((to_parent, from_parent)))
 os._exit(0)
 """
 
@@ -319,15 +335,14 @@ def test_a_forked_child_is_a_tenant_of_its_own(store_url: str) -> None:
     out = run(FORKS, store_url)
     first, *both = out.splitlines()
     assert first == "leased 1 0"
-    # The child has a ledger that knows both.
-    assert "leased 2 0" in both
-    assert len(both) == 2
+    # The ledger of each knows both.
+    assert both == ["leased 2 0"] * 2
 
 
 @pytest.mark.slow
 @pytest.mark.real_time
-async def test_a_blocked_loop_holds_up_no_beat(store_url: str) -> None:
-    shared = SharedState(store_url, key=KEY)
+async def test_a_blocked_loop_holds_up_no_beat(one_store_url: str) -> None:
+    shared = SharedState(one_store_url, key=KEY)
     async with (
         Simulator(enforcement="off") as simulator,
         session(simulator.url, shared=shared) as edgegap,
@@ -335,10 +350,10 @@ async def test_a_blocked_loop_holds_up_no_beat(store_url: str) -> None:
         await call(edgegap)
         # Longer than a lease.
         time.sleep(5.5)  # noqa: ASYNC251
-        assert usage(edgegap).shared == "leased"
-        began = time.monotonic()
+        told = usage(edgegap)
+        assert (told.shared, told.expected_wait) == ("leased", 0.0)
+        assert told.owned
         await call(edgegap)
-        assert time.monotonic() - began < 1.0
 
 
 def test_the_token_is_in_no_name_of_the_store() -> None:

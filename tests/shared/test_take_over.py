@@ -116,20 +116,20 @@ async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> No
 
 
 async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     async with Simulator() as sim:
         await started(sim, 2)
         name = leave_dead(
-            store_url, Entry("pending", time.time(), "once-a"), sending=30.0
+            one_store_url, Entry("pending", time.time(), "once-a"), sending=30.0
         )
-        async with session_of(sim, store_url):
-            await taken_over(store_url, name)
+        async with session_of(sim, one_store_url):
+            await taken_over(one_store_url, name)
             await asyncio.sleep(25)
-            assert [it.state for it in entries_of(store_url)] == ["pending"]
+            assert [it.state for it in entries_of(one_store_url)] == ["pending"]
             await asyncio.sleep(15)
             await until(
-                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"]
+                lambda: [it.state for it in entries_of(one_store_url)] == ["quarantine"]
             )
 
 
@@ -149,22 +149,24 @@ async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
             assert sim.stopped() == {late}
 
 
-async def test_after_the_quarantine_nothing_is_left(store_url: str) -> None:
+async def test_after_the_quarantine_nothing_is_left(one_store_url: str) -> None:
     async with Simulator() as sim:
         name = leave_dead(
-            store_url,
+            one_store_url,
             Entry("pending", time.time(), "once-a"),
             Entry("quarantine", time.time(), "once-b"),
         )
-        async with session_of(sim, store_url):
-            await taken_over(store_url, name)
+        async with session_of(sim, one_store_url):
+            await taken_over(one_store_url, name)
             await asyncio.sleep(60)
             await until(
-                lambda: [it.state for it in entries_of(store_url)] == ["quarantine"] * 2
+                lambda: (
+                    [it.state for it in entries_of(one_store_url)] == ["quarantine"] * 2
+                )
             )
             # No list of an empty account proves anything.
             await asyncio.sleep(620)
-            await until(lambda: entries_of(store_url) == [])
+            await until(lambda: entries_of(one_store_url) == [])
 
 
 async def test_short_sessions_one_after_the_other_leave_nothing_of_those_before(
@@ -202,6 +204,7 @@ async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
         assert sim.stopped() == {second}
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("state", "age", "left"),
     [
@@ -241,6 +244,7 @@ async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
                 assert all(it.since == pytest.approx(since) for it in found)
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
 async def test_a_server_that_was_handed_out_is_not_stopped(
     store_url: str, state: str
@@ -280,6 +284,7 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["held", "pending", "stopping"])
 async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
     store_url: str, state: str
@@ -447,12 +452,15 @@ async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> No
 
 
 async def test_a_deploy_that_was_claimed_is_not_sent_again(
-    store_url: str, caplog: pytest.LogCaptureFixture
+    one_store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with journaling(store_url, Fault("deploy", "hang-before")) as (edgegap, sim):
+    async with journaling(one_store_url, Fault("deploy", "hang-before")) as (
+        edgegap,
+        sim,
+    ):
         task = asyncio.ensure_future(deploy(edgegap, timeout=None))
         await until(lambda: sim.arrivals("deploy"))
-        claim_all(store_url)
+        claim_all(one_store_url)
         with pytest.raises(DeployOutcomeUnknown, match="another process has taken"):
             await task
         assert sim.arrivals("deploy") == 1
@@ -542,14 +550,16 @@ def claim_dead(url: str) -> list[Claimed]:
 
 @pytest.mark.slow
 async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
-    store_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    one_store_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("edgegap_async._deploys.journal.LONGEST_BLOCK", 0.3)
-    async with journaling(store_url) as (edgegap, sim):
+    async with journaling(one_store_url) as (edgegap, sim):
         async with running(edgegap) as server:
-            await until(lambda: entries_of(store_url))
+            await until(lambda: entries_of(one_store_url))
             # The loop of the session is blocked meanwhile.
-            (claimed,) = claim_dead(store_url)
+            (claimed,) = claim_dead(one_store_url)
             assert server.request_id.encode() in claimed.entries[0]
             await until(lambda: "another process has taken over" in caplog.text)
         assert sim.stopped() == set()
@@ -557,11 +567,11 @@ async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
 
 @pytest.mark.slow
 async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
-    store_url: str,
+    one_store_url: str,
 ) -> None:
     async with (
-        journaling(store_url) as (edgegap, sim),
-        session_of(sim, store_url),
+        journaling(one_store_url) as (edgegap, sim),
+        session_of(sim, one_store_url),
         AsyncExitStack() as stack,
     ):
         for _ in range(50):
@@ -570,4 +580,4 @@ async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
         await asyncio.sleep(300)
         await asyncio.to_thread(time.sleep, 3.5)
         assert sim.stopped() == set()
-        assert len([it for it in entries_of(store_url) if it.state == "held"]) == 50
+        assert len([it for it in entries_of(one_store_url) if it.state == "held"]) == 50

@@ -75,14 +75,16 @@ async def test_an_error_of_a_job_is_raised_where_it_is_awaited(
 async def test_a_caller_that_leaves_does_not_end_its_job(
     thread: StoreThread[Store], store: Store
 ) -> None:
-    go = threading.Event()
+    began, go = threading.Event(), threading.Event()
 
     def wait(it: Store) -> None:
-        go.wait(5)
+        began.set()
+        go.wait(60)
         it.done.append("first")
 
     caller = asyncio.create_task(ask(thread, wait))
-    await asyncio.sleep(0.01)
+    # A job that has not begun would be cancelled with its caller.
+    assert await asyncio.to_thread(began.wait, 60)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
@@ -123,14 +125,15 @@ async def test_a_repeated_job_that_is_cancelled_is_neither_done_nor_kept(
 
     session = Session()
     left = weakref.ref(session)
-    repetition = thread.repeat(session.beat, 0.05)
+    # Long enough for it to be cancelled before, on a busy machine too.
+    repetition = thread.repeat(session.beat, 0.3)
     later = thread.repeat(session.beat, 3600.0)
     await ask(thread, lambda _: None)
     repetition.cancel()
     later.cancel()
     del session
     assert left() is None
-    await ask(thread, lambda _: time.sleep(0.1))
+    await ask(thread, lambda _: time.sleep(0.35))
     await ask(thread, lambda _: None)
     assert store.done == []
 

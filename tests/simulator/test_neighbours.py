@@ -138,9 +138,9 @@ def test_a_page_of_twenty_thousand_costs_little_more_than_of_a_thousand() -> Non
 
 
 def test_twenty_thousand_neighbours_are_created_fast_and_found_by_id() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     world, _ = world_with(MANY)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     some = [it.request_id for it in world.page(ListQuery(), 7, 100, 60.0).items]
     query = ListQuery(
         (ListFilter("status", "eq", "ready"), ListFilter("request_id", "in", some))

@@ -6,7 +6,7 @@ from itertools import chain
 # The time of such a test is in proportion to the square of the number of turns. So not
 # all of the later turns are chosen, unless `pytest --full` runs.
 _ALL_UP_TO = 40
-_further_step = 3
+_further_step = 5
 
 
 def choose_all() -> None:
