@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._deploys.leases import OwnedDeployment
     from ._deploys.manager import Leftover
     from ._deploys.pending import OnIntent
+    from ._deploys.pool import Pool
     from ._limits.config import Limits, LimitUsage
     from ._limits.queue import Priority
     from ._run import run
@@ -133,6 +134,7 @@ _MODULES = {
     "OnIntent": "_deploys.pending",
     "OrderBy": "models.paging",
     "OwnedDeployment": "_deploys.leases",
+    "Pool": "_deploys.pool",
     "Priority": "_limits.queue",
     "Probe": "probes",
     "QueueTooLong": "errors",
@@ -206,6 +208,7 @@ __all__ = [
     "OnIntent",
     "OrderBy",
     "OwnedDeployment",
+    "Pool",
     "Priority",
     "Probe",
     "QueueTooLong",

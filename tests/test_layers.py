@@ -108,7 +108,12 @@ LAYERS = [
         "_deploys.tag_search",
         "_deploys.webhook_router",
     ),
-    ("_deploys.open_entries", "_deploys.relay", "_deploys.take_over"),
+    (
+        "_deploys.open_entries",
+        "_deploys.pool",
+        "_deploys.relay",
+        "_deploys.take_over",
+    ),
     ("_deploys.journal",),
     ("_deploys.handled", "_deploys.pending"),
     ("_deploys.filter_proof",),

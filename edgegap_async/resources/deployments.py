@@ -13,6 +13,7 @@ from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
 from .._deploys.find import Finder, Wanted
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
+from .._deploys.pool import Pool, PoolPlan
 from .._deploys.reap import reap
 from .._limits.queue import Priority
 from .._transport.client import Transport
@@ -256,6 +257,65 @@ class Deployments:
         )
         block = DeployBlock(self._manager, DEPLOY, DeployRequest, requests, plan)
         return BlockInUse(self._session, block, "deployments.deploy_many", OUTCOMES)
+
+    def pool(
+        self,
+        request: DeployRequest,
+        *,
+        size: int,
+        max_running: int | None = None,
+        max_age: float | None = None,
+        check: Probe | None = None,
+        check_every: float = 30.0,
+        check_timeout: float = 10.0,
+        ready_timeout: float | None = READY_TIMEOUT,
+    ) -> AbstractAsyncContextManager[Pool]:
+        """Servers that are ready before they are needed (each POST /v2/deployments).
+
+            async with edgegap.deployments.pool(request, size=5, max_age=3600) as pool:
+                async with pool.take() as server:
+                    ...
+
+        A server that is taken is replaced at once. It is stopped at the end of its block,
+        and never used again; `server.keep()` hands it over. While more callers wait than
+        there are servers, more are started. All that are left are stopped at the end of
+        the pool's block, however it ends. If the process dies, its servers are in the
+        journal of `shared=`.
+
+        Args:
+            request: what to deploy, the same for each server.
+            size: how many are ready, or being started; `pool.resize(size)` changes it.
+            max_running: how many may exist at once, with those that are taken. None: no
+                bound.
+            max_age: seconds after which an idle server is replaced. None: none is.
+            check: awaited before a server is offered, and again while it is idle. If it
+                raises, or takes too long, the server is replaced.
+            check_every: seconds between two checks of an idle server.
+            check_timeout: seconds that a check may take.
+            ready_timeout: seconds until a server is READY; None: no end.
+
+        A server that could not be started, or was not healthy, is replaced after a pause
+        of 1 to 30 s, with a warning. `take` raises its error if no retry would mend it.
+
+        Raises:
+            ValueError: an argument is wrong; the text names it.
+        """
+        body = instance("request", request, DeployRequest)
+        plan = PoolPlan(size, max_running, max_age, check, check_every, check_timeout)
+        timeout = optional_seconds("ready_timeout", ready_timeout)
+
+        def begin() -> AbstractAsyncContextManager[OwnedDeployment]:
+            return self._manager.running(
+                DEPLOY,
+                body,
+                CallOptions(timeout=timeout, priority="background"),
+                ready_timeout=timeout,
+                max_seconds=None,
+                once=None,
+            )
+
+        block = Pool(begin, plan)
+        return BlockInUse(self._session, block, "deployments.pool", "pool")
 
     def adopt(
         self,

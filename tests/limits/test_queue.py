@@ -368,7 +368,15 @@ def methods(
 WAITING = ("wait_until_ready", "wait_many", "wait_until_stopped", "notify")
 WITHOUT_PRIORITY = {
     f"deployments.{name}"
-    for name in (*WAITING, "adopt", "ensure_stopped", "reap", "find", "stop_all")
+    for name in (
+        *WAITING,
+        "adopt",
+        "ensure_stopped",
+        "reap",
+        "find",
+        "stop_all",
+        "pool",
+    )
 } | {"private_fleets.adopt"}
 
 
