@@ -1,6 +1,7 @@
 """`simulate`: runs the simulator in its own process, for clients in any language."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import click
@@ -119,9 +120,9 @@ def simulate(
 ) -> None:
     """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
-    The first line on standard output is its URL, for EDGEGAP_BASE_URL. The last line,
-    at its end, is its counts as JSON. While it runs, GET /_simulator/counts returns the
-    same.
+    The first line on standard output is its URL, for EDGEGAP_BASE_URL. Open it in a
+    browser: a page shows what happens, and controls it. The last line, at its end, is
+    its counts as JSON. While it runs, GET /_simulator/counts returns the same.
 
     \b
     Examples:
@@ -133,11 +134,7 @@ def simulate(
     if not is_loopback(host):
         tell(
             f"warning: other machines can use this simulator: it listens on {host}"
-            + (
-                ""
-                if token
-                else "; without --token, nothing under /_simulator/ can be changed"
-            )
+            + ("" if token else "; without --token, its page can change nothing")
         )
     try:
         simulator = Simulator(
@@ -172,4 +169,6 @@ async def serve(simulator: Simulator) -> None:
     with on_interrupt(ended.set):
         async with simulator:
             click.echo(simulator.url)
+            if sys.stderr.isatty():
+                tell("open it in a browser to watch it and to control it")
             await ended.wait()

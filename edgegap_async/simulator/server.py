@@ -88,9 +88,10 @@ class Simulator:
     time. A webhook may arrive before the response to its deploy. A deployment that is
     stopped before it is READY or ERROR sends only the webhook of its end.
 
-    The endpoints under `/_simulator/` observe and change it from any language, such as
-    `GET /_simulator/counts`, which returns `counts()` as JSON. See docs/simulator.md.
-    They need no token, and their requests do not count.
+    At `/`, it serves a page for a browser. Everything that the page shows and does is
+    an endpoint under `/_simulator/`, such as `GET /_simulator/counts`, which returns
+    `counts()` as JSON. See docs/simulator.md. These endpoints need no token, and their
+    requests do not count.
 
     Args:
         token: The API token to accept. None accepts any token. The header

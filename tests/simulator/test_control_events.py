@@ -6,10 +6,12 @@ from contextlib import aclosing
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from support.control import control, events, ok
-from support.plain_client import plain
+from support.plain_client import DEPLOY, plain
 
+from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.simulator import Fault, Simulator
 
 
@@ -153,6 +155,21 @@ async def test_a_slow_client_is_dropped_and_never_delays_the_others() -> None:
             while await reader.read(2**20):
                 pass
         writer.close()
+
+
+@pytest.mark.slow
+async def test_more_than_20000_deployments_are_counted_but_not_shown() -> None:
+    sim = Simulator()
+    async with plain(sim) as api, aclosing(events(api)) as stream:
+        await anext(stream)
+        # Requests would take too long.
+        world, now = sim._parts.world, asyncio.get_running_loop().time()
+        body = msgspec.convert(DEPLOY, DeployRequest)
+        for _ in range(20_010):
+            world.deploy(body, now)
+        tick = await next_with(stream, "deployments")
+        assert len(tick["deployments"]) == 20_000
+        assert (tick["not_shown"], tick["states"]["pending"]) == (10, 20_010)
 
 
 async def test_there_are_32_clients_at_most_and_one_that_leaves_makes_room() -> None:

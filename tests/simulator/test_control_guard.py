@@ -18,7 +18,7 @@ CHANGES = [
     ("POST", "stop-all"),
     ("POST", "reset"),
 ]
-READS = ["counts", "deployments", "limits", "faults", "events"]
+READS = ["counts", "deployments", "limits", "faults", "events", "page/page.css"]
 
 
 async def status(api: Plain, method: str, path: str, headers: dict[str, str]) -> int:
@@ -30,7 +30,7 @@ def port(sim: Simulator) -> str:
     return sim.url.rpartition(":")[2]
 
 
-@pytest.mark.parametrize("path", [f"/_simulator/{path}" for path in READS])
+@pytest.mark.parametrize("path", ["/", *(f"/_simulator/{path}" for path in READS)])
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "127.0.0.1.evil.example", "localhost.evil", "192.0.2.7", "[", ""],
@@ -109,7 +109,7 @@ async def test_no_other_origin_is_allowed_by_a_header() -> None:
 
 async def test_answers_are_not_stored_and_not_embedded_elsewhere() -> None:
     async with plain(Simulator()) as api:
-        for path in ("/_simulator/counts", "/_simulator/events"):
+        for path in ("/", "/_simulator/counts", "/_simulator/page/page.css"):
             async with api.http.get(path) as response:
                 assert response.headers["Cache-Control"] == "no-store"
                 assert response.headers["X-Content-Type-Options"] == "nosniff"

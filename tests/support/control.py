@@ -31,7 +31,12 @@ async def ok(api: Plain, method: str, path: str, body: Any = None) -> Any:
 
 async def events(api: Plain) -> AsyncIterator[tuple[str, Any]]:
     """Yield the events of a client: name and data."""
-    async with api.http.get("/_simulator/events", headers={"Authorization": ""}) as it:
+    async with api.http.get(
+        "/_simulator/events",
+        headers={"Authorization": ""},
+        # The longest line: a snapshot of many deployments.
+        read_bufsize=2**26,
+    ) as it:
         assert it.status == 200
         assert it.content_type == "text/event-stream"
         name = ""

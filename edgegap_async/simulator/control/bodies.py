@@ -14,17 +14,12 @@ from ..world.deployment import STARTING_STATES, Deployment, Phase
 
 # The token with which a container can stop itself.
 _SECRET_VARIABLES = frozenset({"ARBITRIUM_DELETE_TOKEN"})
-_STATES = {
-    Phase.READY: "READY",
-    Phase.FAILED: "ERROR",
-    Phase.STOPPING: "TERMINATING",
-    Phase.ENDED: "TERMINATED",
-}
 
 
 def state_of(it: Deployment, now: float) -> str:
     """Return the state of a deployment whose phase is up to date."""
-    return _STATES.get(it.phase) or it.states(now)[0]
+    # Most are READY. This is much faster than `states`, or a dict of phases.
+    return "READY" if it.phase is Phase.READY else it.states(now)[0]
 
 
 def group_of(state: str) -> str:

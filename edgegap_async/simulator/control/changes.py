@@ -10,18 +10,13 @@ from math import floor
 from ..._version import __version__
 from ..http.responses import Json
 from ..parts import Parts
-from ..world.deployment import Deployment, Phase
+from ..world.deployment import Deployment
 from ..world.locations import LOCATIONS
 from . import bodies
 
 # A page with more rows would be slow. Further deployments are counted, but not shown.
 MAX_SHOWN = 20_000
-_GROUPS = {
-    Phase.STARTING: "pending",
-    Phase.READY: "ready",
-    Phase.FAILED: "error",
-    Phase.STOPPING: "terminating",
-}
+_GROUPS = ("pending", "ready", "error", "terminating")
 
 
 class Changes:
@@ -50,11 +45,11 @@ class Changes:
     def look(self) -> Json:
         """Return what changed since the last look."""
         now, clock = self._parts.now(), self._parts.world.clock
-        own = [each for each in self._parts.world.existing(now) if each.number >= 0]
-        removed = self._shown.keys() - {each.request_id for each in own}
+        own = self._own(now)
+        removed = self._shown.keys() - {each.request_id for each, _ in own}
         for each in removed:
             del self._shown[each]
-        changed = [each for each in own if self._is_news(each, now)]
+        changed = [each for each, state in own if self._is_news(each, state)]
         since, self._looked_at = self._looked_at, floor(now)
         return {
             "deployments": [bodies.row(each, now, clock) for each in changed],
@@ -65,8 +60,7 @@ class Changes:
     def snapshot(self) -> Json:
         """Return everything that was shown. Call it right after a look."""
         parts, now = self._parts, self._parts.now()
-        clock = parts.world.clock
-        own = [each for each in parts.world.existing(now) if each.number >= 0]
+        clock, own = parts.world.clock, self._own(now)
         return {
             "url": parts.url,
             "version": __version__,
@@ -75,30 +69,44 @@ class Changes:
             "cities": _CITIES,
             "deployments": [
                 bodies.row(each, now, clock)
-                for each in own
+                for each, _ in own
                 if each.request_id in self._shown
             ],
             **self._totals(own, now, None),
         }
 
-    def _is_news(self, it: Deployment, now: float) -> bool:
+    def _own(self, now: float) -> list[tuple[Deployment, str]]:
+        """Return what exists without the neighbours, each with its state."""
+        return [
+            (each, bodies.state_of(each, now))
+            for each in self._parts.world.existing(now)
+            if each.number >= 0
+        ]
+
+    def _is_news(self, it: Deployment, state: str) -> bool:
         """Return whether something was not shown yet, and keep that it is by now."""
         shown = self._shown.get(it.request_id)
         if shown is None and len(self._shown) >= MAX_SHOWN:
             return False
         # A stop of a deployment that starts does not change its state yet.
         stopped = "stop" if it.stop_requested_at is not None else ""
-        current = (bodies.state_of(it, now), stopped, *it.tags)
+        current = (state, stopped, *it.tags)
+        if shown == current:
+            return False
         self._shown[it.request_id] = current
-        return shown != current
+        return True
 
-    def _totals(self, own: list[Deployment], now: float, since: int | None) -> Json:
+    def _totals(
+        self, own: list[tuple[Deployment, str]], now: float, since: int | None
+    ) -> Json:
         parts = self._parts
-        by_phase = Counter(each.phase for each in own)
+        groups = Counter[str]()
+        for state, count in Counter(state for _, state in own).items():
+            groups[bodies.group_of(state)] += count
         return {
             "time": parts.world.clock.iso(now),
             "clock": now,
-            "states": {name: by_phase[phase] for phase, name in _GROUPS.items()},
+            "states": {group: groups[group] for group in _GROUPS},
             "not_shown": len(own) - len(self._shown),
             "counts": {
                 "deployed": parts.world.deployed_count,

@@ -22,6 +22,7 @@ from .call import ControlCall
 from .changes import Changes
 from .events import EventStream
 from .guard import SAFE_HEADERS, Guard
+from .page import INDEX, page_file
 
 _PREFIX = "/_simulator"
 _Operation: TypeAlias = Callable[[ControlCall], JsonResponse | Awaitable[JsonResponse]]
@@ -65,7 +66,7 @@ ENDPOINTS = (
 
 
 class Control:
-    """The endpoints of one simulator."""
+    """The page and the endpoints of one simulator."""
 
     def __init__(self, parts: Parts, guard: Guard) -> None:
         self._parts = parts
@@ -74,7 +75,9 @@ class Control:
         self._events = EventStream(Changes(parts, needs_token=guard.needs_token))
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add the routes of the events and all endpoints."""
+        """Add the routes of the page, the events and all endpoints."""
+        router.add_get("/", self._guarded(self._page))
+        router.add_get(f"{_PREFIX}/page/{{name}}", self._guarded(self._page))
         router.add_get(
             f"{_PREFIX}/events", self._guarded(self._events.serve), allow_head=False
         )
@@ -122,6 +125,10 @@ class Control:
                 return _respond(JsonResponse(error.status, {"message": error.message}))
 
         return serve
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        found = page_file(request.match_info.get("name", INDEX))
+        return found or _respond(JsonResponse(404, {"message": "Not Found"}))
 
 
 def _respond(response: JsonResponse) -> web.StreamResponse:
