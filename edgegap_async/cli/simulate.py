@@ -1,25 +1,35 @@
 """`simulate`: runs the simulator in its own process, for clients in any language."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import click
 import msgspec
 
 from ..simulator import Simulator
+from ..simulator.control.guard import is_loopback
 from ..simulator.faults import Fault
 from ..simulator.rate_limits import Enforcement
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
+from .streams import tell
 
 ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
 
 
 @click.command(short_help="Run a simulator of Edgegap's API.")
 @click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on. If it is not on loopback, other machines can use the "
+    "simulator; they need --token to change it under /_simulator/.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="Port on 127.0.0.1; by default a free one.",
+    help="Port to listen on; by default a free one.",
 )
 @click.option("--token", help="The only token to accept; by default any.")
 @click.option(
@@ -75,6 +85,13 @@ ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacin
     default=0.0,
     help="Seconds after a deploy in which calls with its ID are answered with 404.",
 )
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    default=10_000,
+    show_default=True,
+    help="Deployments that are remembered after their end.",
+)
 @fault_option("A fault")
 @click.option(
     "--faults",
@@ -86,6 +103,7 @@ ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacin
     help="List the kinds of fault.",
 )
 def simulate(
+    host: str,
     port: int,
     token: str | None,
     enforcement: Enforcement,
@@ -97,13 +115,14 @@ def simulate(
     seed: int,
     neighbours: int,
     replica_lag: float,
+    keep: int,
     faults: Sequence[Fault],
 ) -> None:
     """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
-    The first line on standard output is its URL, for EDGEGAP_BASE_URL. The last line,
-    at its end, is its counts as JSON. While it runs, GET /_simulator/counts returns the
-    same.
+    The first line on standard output is its URL, for EDGEGAP_BASE_URL. Open it in a
+    browser: a page shows what happens, and controls it. The last line, at its end, is
+    its counts as JSON. While it runs, GET /_simulator/counts returns the same.
 
     \b
     Examples:
@@ -112,8 +131,14 @@ def simulate(
 
     Exit code: 0, ended by a signal; 1, the port is in use; 2, wrong arguments.
     """
+    if not is_loopback(host):
+        tell(
+            f"warning: other machines can use this simulator: it listens on {host}"
+            + ("" if token else "; without --token, its page can change nothing")
+        )
     try:
         simulator = Simulator(
+            host=host,
             port=port,
             token=token,
             enforcement=enforcement,
@@ -125,6 +150,7 @@ def simulate(
             seed=seed,
             neighbours=neighbours,
             replica_lag=replica_lag,
+            keep=keep,
             faults=faults,
         )
         asyncio.run(serve(simulator))
@@ -132,7 +158,7 @@ def simulate(
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.ClickException(
-            f"can't listen on port {port}: {error.strerror or error}"
+            f"can't listen on {host}:{port}: {error.strerror or error}"
         ) from error
     click.echo(msgspec.json.encode(simulator.counts()).decode())
 
@@ -143,4 +169,6 @@ async def serve(simulator: Simulator) -> None:
     with on_interrupt(ended.set):
         async with simulator:
             click.echo(simulator.url)
+            if sys.stderr.isatty():
+                tell("open it in a browser to watch it and to control it")
             await ended.wait()

@@ -2,6 +2,9 @@
 event loop in virtual time.
 
     server.py         `Simulator`: its options, counts, start and end
+    parts.py          the parts of a started simulator
+    control/          the page at `/`, and the endpoints under `/_simulator/`
+    page/             the files of the page
     rate_limits.py    counts requests against the limits
     http/             processes requests, and sends webhooks
     world/            the state: deployments, tags, fleets; no I/O

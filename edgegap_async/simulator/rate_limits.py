@@ -7,9 +7,10 @@ bug can't affect both.
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, TypedDict, get_args
 
-from ..endpoints import LIMITS, LimitName
+from ..endpoints import LIMITS, Limit, LimitName
 
 Enforcement: TypeAlias = Literal[
     "off", "fixed-window", "sliding-window", "token-bucket", "spacing"
@@ -24,6 +25,8 @@ _TICK = 1e-9
 # in the network: with 5 ms of jitter, it refuses 106 of 400. No real API could work
 # like that.
 SPACING_TOLERANCE = 0.010
+# The seconds whose counts each limit keeps.
+REMEMBERED_SECONDS = 121
 
 
 class Rule(Protocol):
@@ -119,6 +122,19 @@ class _Spacing:
         return admitted
 
 
+@dataclass(slots=True)
+class SecondCounts:
+    """The requests in one whole second of the server's clock, and the rate at its end.
+
+    `arrivals` includes refused requests.
+    """
+
+    second: int
+    arrivals: int
+    refused: int
+    rate: float | None
+
+
 class LimitCounts(TypedDict):
     """The requests under one limit.
 
@@ -134,12 +150,19 @@ class LimitCounts(TypedDict):
 class EnforcedLimit:
     """One limit: counts the requests under it, and admits or refuses them."""
 
-    def __init__(self, rule: Rule) -> None:
-        self._rule = rule
+    def __init__(self, rule: Rule, rate: float | None) -> None:
+        self.enforce(rule, rate)
         self._last_second: deque[float] = deque()
+        # Only seconds in which requests arrived.
+        self.seconds: deque[SecondCounts] = deque(maxlen=REMEMBERED_SECONDS)
         self.arrivals: int = 0
         self.refused: int = 0
         self.busiest_second: int = 0
+
+    def enforce(self, rule: Rule, rate: float | None) -> None:
+        """Admit further requests by a new rule, which knows nothing of earlier ones."""
+        self._rule = rule
+        self.rate: float | None = rate
 
     def admit(self, now: float) -> bool:
         """Count a request, and return whether it is admitted."""
@@ -151,6 +174,9 @@ class EnforcedLimit:
         self.busiest_second = max(self.busiest_second, len(self._last_second))
         admitted = self._rule.admits(now)
         self.refused += not admitted
+        this_second = self._second(now)
+        this_second.arrivals += 1
+        this_second.refused += not admitted
         return admitted
 
     def count_refusal(self) -> None:
@@ -159,6 +185,14 @@ class EnforcedLimit:
         It still counts against the limit.
         """
         self.refused += 1
+        self.seconds[-1].refused += 1
+
+    def _second(self, now: float) -> SecondCounts:
+        second = int(now // 1)
+        if not self.seconds or self.seconds[-1].second != second:
+            self.seconds.append(SecondCounts(second, 0, 0, self.rate))
+        self.seconds[-1].rate = self.rate
+        return self.seconds[-1]
 
     def counts(self) -> LimitCounts:
         """Return all counts as a plain dict."""
@@ -170,12 +204,9 @@ class EnforcedLimit:
         }
 
 
-def enforced_limits(
-    enforcement: Enforcement,
-    rates: Rates | None = None,
-    tolerance: float = SPACING_TOLERANCE,
-) -> dict[LimitName, EnforcedLimit]:
-    """Make one `EnforcedLimit` for each documented limit.
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """How requests are counted against the limits, and the rates.
 
     Args:
         enforcement: How requests are counted.
@@ -186,27 +217,62 @@ def enforced_limits(
     Raises:
         ValueError: The enforcement or a limit is unknown, or a rate is not above 0.
     """
-    if enforcement not in get_args(Enforcement):
-        raise ValueError(
-            f"enforcement must be one of {', '.join(get_args(Enforcement))}, "
-            f"not {enforcement!r}"
-        )
-    used: dict[LimitName, float | None] = {limit.name: limit.rate for limit in LIMITS}
-    for name, rate in (rates or {}).items():
-        if name not in used:
+
+    enforcement: Enforcement
+    rates: Rates = field(default_factory=dict[LimitName, float | None])
+    tolerance: float = SPACING_TOLERANCE
+
+    def __post_init__(self) -> None:
+        if self.enforcement not in get_args(Enforcement):
             raise ValueError(
-                f"rates: there is no limit {name!r}; there are: {', '.join(used)}"
+                f"enforcement must be one of {', '.join(get_args(Enforcement))}, "
+                f"not {self.enforcement!r}"
             )
-        if rate is not None and not rate > 0:
-            raise ValueError(
-                f"rates: {name} must be a number above 0, or None for no limit, "
-                f"not {rate!r}"
+        names = [limit.name for limit in LIMITS]
+        for name, rate in self.rates.items():
+            if name not in names:
+                raise ValueError(
+                    f"rates: there is no limit {name!r}; there are: {', '.join(names)}"
+                )
+            if rate is not None and not rate > 0:
+                raise ValueError(
+                    f"rates: {name} must be a number above 0, or None for no limit, "
+                    f"not {rate!r}"
+                )
+
+    def rate(self, limit: Limit) -> float | None:
+        """Return the rate of a limit."""
+        return self.rates.get(limit.name, limit.rate)
+
+    def rule(self, limit: Limit) -> Rule:
+        """Make the rule of a limit."""
+        return admission_rule(self.enforcement, self.rate(limit), self.tolerance)
+
+
+class RateLimits:
+    """All documented limits. Their settings can be changed at any time."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        self._initial = settings
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from 0, with the settings of the beginning."""
+        self.settings: LimitSettings = self._initial
+        self.by_name: dict[LimitName, EnforcedLimit] = {
+            limit.name: EnforcedLimit(
+                self.settings.rule(limit), self.settings.rate(limit)
             )
-        used[name] = rate
-    return {
-        name: EnforcedLimit(admission_rule(enforcement, rate, tolerance))
-        for name, rate in used.items()
-    }
+            for limit in LIMITS
+        }
+
+    def change(self, settings: LimitSettings) -> None:
+        """Change the settings. A limit for which they are the same is not affected."""
+        before, self.settings = self.settings, settings
+        for limit in LIMITS:
+            rate = settings.rate(limit)
+            if (rate, settings.enforcement) != (before.rate(limit), before.enforcement):
+                self.by_name[limit.name].enforce(settings.rule(limit), rate)
 
 
 def admission_rule(

@@ -5,30 +5,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self, TypedDict, get_args
+from typing import Self, get_args
 
 from aiohttp import web
 
 from ..endpoints import LimitName
+from .control.guard import Guard
+from .control.routes import Control
 from .faults.fault import Fault
 from .faults.injector import FaultInjector
 from .http.app import FleetPath, make_app
 from .http.container import environment
 from .http.pipeline import RequestPipeline, ServerOptions
-from .http.responses import Json, RetryAfter, RetryAfterForm
+from .http.responses import RetryAfter, RetryAfterForm
 from .http.webhooks import WebhookCounts, WebhookSender
+from .parts import Counts, Parts
 from .rate_limits import (
     SPACING_TOLERANCE,
     Enforcement,
-    LimitCounts,
+    LimitSettings,
+    RateLimits,
     Rates,
-    enforced_limits,
 )
 from .world.clock import Clock
 from .world.options import Delay, Gone, WorldOptions
 from .world.world import World
 
-_HOST = "127.0.0.1"
+# The loopback address for hosts that mean all addresses of the machine.
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
 # A thousand clients may connect in one turn of the loop. The kernel reduces this to its
 # own maximum.
 _BACKLOG = 65_535
@@ -37,43 +41,26 @@ _BACKLOG = 65_535
 _SHUTDOWN_TIMEOUT = 0.001
 
 
-class Counts(TypedDict):
-    """The result of `Simulator.counts`: plain values, ready for JSON."""
-
-    limits: dict[LimitName, LimitCounts]
-    deployed: list[str]
-    running: list[str]
-    stopped: list[str]
-    faulted: dict[str, int]
-    webhooks: WebhookCounts
-
-
 @dataclass(slots=True)
 class _Server:
-    """The parts of a started simulator. They can be read after its end."""
+    """A started simulator. Its parts can be read after its end."""
 
-    url: str
-    world: World
-    pipeline: RequestPipeline
-    webhooks: WebhookSender
+    parts: Parts
+    control: Control
     runner: web.AppRunner
-    loop: asyncio.AbstractEventLoop
-    ended_at: float | None = None
-
-    def now(self) -> float:
-        """Return the time. After the end, it is the time of the end."""
-        return self.loop.time() if self.ended_at is None else self.ended_at
 
     async def aclose(self) -> None:
         """Cancel all requests and webhooks, and close all connections."""
-        if self.ended_at is None:
-            self.ended_at = self.loop.time()
+        parts = self.parts
+        if parts.ended_at is None:
+            parts.ended_at = parts.loop.time()
             for site in self.runner.sites:
                 await site.stop()
-            await self.pipeline.aclose()
+            await self.control.aclose()
+            await parts.pipeline.aclose()
             await self.runner.cleanup()
             # Webhooks are closed last, as any request may schedule one.
-            await self.webhooks.aclose()
+            await parts.webhooks.aclose()
 
 
 class Simulator:
@@ -101,8 +88,10 @@ class Simulator:
     time. A webhook may arrive before the response to its deploy. A deployment that is
     stopped before it is READY or ERROR sends only the webhook of its end.
 
-    `GET /_simulator/counts` returns `counts()` as JSON; it needs no token and does not
-    count.
+    At `/`, it serves a page for a browser. Everything that the page shows and does is
+    an endpoint under `/_simulator/`, such as `GET /_simulator/counts`, which returns
+    `counts()` as JSON. See docs/simulator.md. These endpoints need no token, and their
+    requests do not count.
 
     Args:
         token: The API token to accept. None accepts any token. The header
@@ -152,6 +141,13 @@ class Simulator:
             `running` omit them. `stopped` includes them, so that a test notices if
             its program stops them.
 
+        host: The host name or IP address to listen on. If it is not on loopback, other
+            machines can use the simulator. Then `token` is needed to change it under
+            `/_simulator/`.
+        keep: The number of deployments that are remembered after their end. The others
+            are forgotten: to all calls, it is as if they had never existed, but they
+            are still counted. None: all are remembered.
+
     Raises:
         ValueError: An argument is out of its range; the message names it.
     """
@@ -182,10 +178,14 @@ class Simulator:
         replica_lag: float = 0.0,
         longest_url: int | None = None,
         neighbours: int = 0,
+        host: str = "127.0.0.1",
+        keep: int | None = None,
     ) -> None:
-        self._seed, self._port = seed, port
+        self._seed, self._host, self._port = seed, host, port
         self._fleet_deploy: FleetPath = fleet_deploy
-        self._limits = enforced_limits(enforcement, rates, spacing_tolerance)
+        self._limits = RateLimits(
+            LimitSettings(enforcement, rates or {}, spacing_tolerance)
+        )
         self._world_options = WorldOptions(
             ready_after=ready_after,
             error_share=error_share,
@@ -197,6 +197,7 @@ class Simulator:
             page_size=page_size,
             neighbours=neighbours,
             replica_lag=replica_lag,
+            keep=keep,
         )
         self._server_options = ServerOptions(
             token,
@@ -215,7 +216,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """The base URL of the API: `http://127.0.0.1:<port>`, without a final slash."""
-        return self._started.url
+        return self._parts.url
 
     @property
     def faults(self) -> Sequence[Fault]:
@@ -243,33 +244,33 @@ class Simulator:
 
         Refused requests are included.
         """
-        return self._limits[limit].busiest_second
+        return self._limits.by_name[limit].busiest_second
 
     def arrivals(self, limit: LimitName) -> int:
         """Return how many requests arrived under a limit, including refused ones."""
-        return self._limits[limit].arrivals
+        return self._limits.by_name[limit].arrivals
 
     def refused(self, limit: LimitName) -> int:
         """Return how many requests under a limit got a 429."""
-        return self._limits[limit].refused
+        return self._limits.by_name[limit].refused
 
     def deployed(self) -> tuple[str, ...]:
         """Return the IDs of all deployments made here, in the order of arrival."""
-        return self._started.world.deployed()
+        return self._parts.world.deployed()
 
     def running(self) -> frozenset[str]:
         """Return the IDs of the deployments made here that are not TERMINATED.
 
         After the end of the `async with` block, this is the state at its end.
         """
-        return self._started.world.running(self._started.now())
+        return self._parts.world.running(self._parts.now())
 
     def stopped(self) -> frozenset[str]:
         """Return the IDs of all deployments with an accepted stop, complete or not.
 
         Deployments of neighbours are included.
         """
-        return frozenset(self._started.world.stopped())
+        return frozenset(self._parts.world.stopped())
 
     def stall(self, seconds: float) -> None:
         """Let a proxy in front of the server stall for so many seconds from now.
@@ -277,7 +278,7 @@ class Simulator:
         It holds all requests, also those whose clients close their connections
         meanwhile. At the end, it delivers all of them at once.
         """
-        self._started.pipeline.stall(seconds)
+        self._parts.pipeline.stall(seconds)
 
     def ready_or_failed_at(self, request_id: str) -> float | None:
         """Return the loop's time at which a deployment became READY or ERROR.
@@ -287,14 +288,14 @@ class Simulator:
         Raises:
             LookupError: There was never a deployment with this ID.
         """
-        when = self._started.world.known(request_id).ready_or_failed_at
-        return when if when <= self._started.now() else None
+        when = self._parts.world.known(request_id).ready_or_failed_at
+        return when if when <= self._parts.now() else None
 
     def webhooks(self) -> WebhookCounts:
         """Return how many webhooks were `sent`, `answered` with 2xx, `failed`, or
         `lost` by a fault.
         """
-        return self._started.webhooks.counts()
+        return self._parts.webhooks.counts()
 
     def tags_of(self, request_id: str) -> tuple[str, ...]:
         """Return the tags of a deployment, or those that it had at its end.
@@ -302,23 +303,17 @@ class Simulator:
         Raises:
             LookupError: There was never a deployment with this ID.
         """
-        return tuple(self._started.world.known(request_id).tags)
+        return tuple(self._parts.world.known(request_id).tags)
 
     def counts(self) -> Counts:
-        """Return all counts as a plain dict; IDs are in the order of arrival.
+        """Return all counts as a plain dict.
 
-        `stopped` has the deployments with an accepted stop, complete or not, and
-        `running` the others that are not TERMINATED: each counts once.
+        `deployed` is the number of deployments made here. `stopped` is the number of
+        those with an accepted stop, complete or not, and `running` that of the others
+        that are not TERMINATED: each counts once. `most_at_once` is the largest number
+        that existed at one time.
         """
-        deployed, running = self.deployed(), self.running() - self.stopped()
-        return {
-            "limits": {name: limit.counts() for name, limit in self._limits.items()},
-            "deployed": list(deployed),
-            "running": [each for each in deployed if each in running],
-            "stopped": list(self._started.world.stopped()),
-            "faulted": self.faulted(),
-            "webhooks": self.webhooks(),
-        }
+        return self._parts.counts()
 
     def environment(self, request_id: str) -> dict[str, str]:
         """Return the environment variables of a deployment's container.
@@ -329,7 +324,7 @@ class Simulator:
         Raises:
             LookupError: There was never a deployment with this ID.
         """
-        return environment(self._started.world.known(request_id), self.url)
+        return environment(self._parts.world.known(request_id), self.url)
 
     async def __aenter__(self) -> Self:
         """Start to listen.
@@ -352,9 +347,20 @@ class Simulator:
             webhooks,
             self._seed,
         )
-        runner = await self._listen(pipeline)
-        url = f"http://{_HOST}:{runner.addresses[0][1]}"
-        self._server = _Server(url, world, pipeline, webhooks, runner, loop)
+        parts = Parts(
+            world=world,
+            limits=self._limits,
+            injector=self._injector,
+            webhooks=webhooks,
+            pipeline=pipeline,
+            loop=loop,
+            started_at=loop.time(),
+        )
+        control = Control(parts, Guard(self._host, self._server_options.token))
+        app = make_app(pipeline, self._fleet_deploy, control.add_routes)
+        runner = await self._listen(app)
+        parts.url = _base_url(self._host, runner.addresses[0][1])
+        self._server = _Server(parts, control, runner)
         return self
 
     async def __aexit__(
@@ -368,7 +374,9 @@ class Simulator:
         If it is cancelled, it raises CancelledError only after everything is closed,
         which takes little time.
         """
-        closing = asyncio.create_task(self._started.aclose())
+        if self._server is None:
+            raise RuntimeError("the Simulator is not started")
+        closing = asyncio.create_task(self._server.aclose())
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
@@ -376,28 +384,34 @@ class Simulator:
             raise
 
     def __repr__(self) -> str:
-        where = "not started" if self._server is None else self._server.url
-        requests = sum(limit.arrivals for limit in self._limits.values())
+        where = "not started" if self._server is None else self._server.parts.url
+        requests = sum(limit.arrivals for limit in self._limits.by_name.values())
         return f"<Simulator {where}, {requests} requests>"
 
     @property
-    def _started(self) -> _Server:
+    def _parts(self) -> Parts:
         if self._server is None:
             raise RuntimeError(
                 "the Simulator is not started: enter it with `async with`"
             )
-        return self._server
+        return self._server.parts
 
-    async def _listen(self, pipeline: RequestPipeline) -> web.AppRunner:
-        app = make_app(pipeline, self._fleet_deploy, self._counts_as_json)
+    async def _listen(self, app: web.Application) -> web.AppRunner:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
-            await web.TCPSite(runner, _HOST, self._port, backlog=_BACKLOG).start()
+            await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
         except BaseException:
             await runner.cleanup()
             raise
         return runner
 
-    def _counts_as_json(self) -> Json:
-        return {**self.counts()}
+
+def _base_url(host: str, port: int) -> str:
+    """Return the URL of a server that listens on a host.
+
+    Hosts that mean all addresses of a machine are no address of a server, so their URL
+    is the one on loopback.
+    """
+    shown = _LOOPBACK_OF.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

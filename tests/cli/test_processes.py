@@ -87,7 +87,7 @@ def test_simulate_prints_its_url_first_and_its_counts_last() -> None:
     assert process.returncode == 0
     assert json.loads(output) == counts
     assert counts["limits"]["other"]["arrivals"] == 2
-    assert counts["deployed"] == counts["running"] == []
+    assert counts["deployed"] == counts["running"] == 0
     assert not errors
 
 
@@ -99,7 +99,7 @@ def test_simulate_ends_on_sigterm() -> None:
         output, _ = process.communicate(timeout=PROCESS_TIMEOUT)
 
     assert process.returncode == 0
-    assert json.loads(output)["deployed"] == []
+    assert json.loads(output)["deployed"] == 0
 
 
 @pytest.mark.slow
@@ -241,3 +241,20 @@ def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     assert "EDGEGAP_API_TOKEN is not set" in first
     assert process.returncode == 130
     assert not errors
+
+
+@pytest.mark.slow
+def test_simulate_warns_of_a_host_that_other_machines_reach() -> None:
+    for options, warns in (
+        (("--host", "0.0.0.0"), "without --token"),  # noqa: S104
+        (("--host", "0.0.0.0", "--token", "t"), "other machines"),  # noqa: S104
+        (("--host", "localhost", "--keep", "5"), ""),
+    ):
+        with program("simulate", *options) as process:
+            assert process.stdout
+            assert process.stdout.readline().startswith("http://")
+            process.terminate()
+            _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+        assert process.returncode == 0
+        assert warns in errors
+        assert bool(errors) == bool(warns)

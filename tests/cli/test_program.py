@@ -309,7 +309,7 @@ def test_simulate_names_a_port_in_use() -> None:
         result = run("simulate", "--port", str(port))
 
     assert result.exit_code == 1
-    assert f"can't listen on port {port}: " in result.stderr
+    assert f"can't listen on 127.0.0.1:{port}: " in result.stderr
 
 
 async def test_simulate_serves_until_interrupted(

@@ -42,7 +42,7 @@ def test_it_serves_requests_and_its_counts_can_be_read(
         edgegap_simulator.refused("deploy"),
     ) == (1, 0)
     assert edgegap_simulator.busiest_second("deploy") == 1
-    assert edgegap_simulator.counts()["stopped"] == []
+    assert edgegap_simulator.counts()["stopped"] == 0
 
 
 @pytest.mark.edgegap_simulator(ready_after=(0, 0), error_share=1.0)

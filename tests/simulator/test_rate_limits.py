@@ -16,7 +16,8 @@ from edgegap_async.simulator import Simulator
 from edgegap_async.simulator.rate_limits import (
     EnforcedLimit,
     Enforcement,
-    enforced_limits,
+    LimitSettings,
+    RateLimits,
 )
 
 RULES: list[Enforcement] = ["fixed-window", "sliding-window", "token-bucket", "spacing"]
@@ -25,7 +26,9 @@ RULES: list[Enforcement] = ["fixed-window", "sliding-window", "token-bucket", "s
 def enforced_limit(
     rule: Enforcement, rate: float | None = 10, tolerance: float = 0.010
 ) -> EnforcedLimit:
-    return enforced_limits(rule, {"deploy": rate}, tolerance)["deploy"]
+    return RateLimits(LimitSettings(rule, {"deploy": rate}, tolerance)).by_name[
+        "deploy"
+    ]
 
 
 def admitted(

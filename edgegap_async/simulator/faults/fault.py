@@ -12,6 +12,11 @@ from .kinds import CALLS, KINDS, TARGETS, WEBHOOK, Stage
 _SHORT_NAMES = {call.rpartition(".")[2]: call for call in reversed(CALLS)}
 
 
+def full_name(operation: str) -> str:
+    """Return the name of an operation, which may be a short one."""
+    return _SHORT_NAMES.get(operation, operation)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault in an operation, for a share of its requests or for the next few.
@@ -88,7 +93,7 @@ class Fault:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        operation = _SHORT_NAMES.get(self.operation, self.operation)
+        operation = full_name(self.operation)
         object.__setattr__(self, "operation", operation)
         self._check_names()
         if not 0 <= self.share <= 1:

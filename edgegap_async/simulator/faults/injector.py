@@ -40,9 +40,14 @@ class FaultInjector:
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self._seed = seed
+        self._initial = faults
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again, with the faults and random numbers of the beginning."""
         self._generators: dict[_Point, Random] = {}
-        self._hits: Counter[str] = Counter()
-        self._active = _activate(faults)
+        self._hits: Counter[tuple[str, str]] = Counter()
+        self._active = _activate(self._initial)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -60,7 +65,14 @@ class FaultInjector:
 
     def hits(self) -> dict[str, int]:
         """Return how often each kind has occurred."""
-        return dict(self._hits)
+        by_kind = Counter[str]()
+        for (_, kind), hits in list(self._hits.items()):
+            by_kind[kind] += hits
+        return dict(by_kind)
+
+    def hits_of(self, fault: Fault) -> int:
+        """Return how often a kind has occurred in the operation of a fault."""
+        return self._hits[fault.operation, fault.kind]
 
     def pick(
         self,
@@ -104,7 +116,7 @@ class FaultInjector:
             active.left -= 1
         if active.fault.kind == "ok":
             return None
-        self._hits[active.fault.kind] += 1
+        self._hits[active.fault.operation, active.fault.kind] += 1
         return active.fault
 
 

@@ -1,4 +1,4 @@
-"""The aiohttp application: one route per row of `endpoints.py`, and the counts."""
+"""The aiohttp application: one route per row of `endpoints.py`, and further ones."""
 
 from collections.abc import Callable, Collection
 from typing import Literal, TypeAlias
@@ -7,22 +7,22 @@ from aiohttp import web
 
 from ...endpoints import OPERATIONS
 from .pipeline import AiohttpHandler, RequestPipeline
-from .responses import Json, JsonResponse, to_aiohttp
+from .responses import JsonResponse, to_aiohttp
 
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
 
-_COUNTS_PATH = "/_simulator/counts"
-
 
 def make_app(
-    pipeline: RequestPipeline, fleet_deploy: FleetPath, counts: Callable[[], Json]
+    pipeline: RequestPipeline,
+    fleet_deploy: FleetPath,
+    add_routes: Callable[[web.UrlDispatcher], None],
 ) -> web.Application:
     """Make the application.
 
     Args:
         pipeline: Serves the operations.
         fleet_deploy: The path of the fleet deploy.
-        counts: Returns the body of `GET /_simulator/counts`.
+        add_routes: Adds the routes of what is not part of the API.
     """
     app = web.Application()
     new_paths = {endpoint.renamed.path for endpoint in OPERATIONS if endpoint.renamed}
@@ -34,10 +34,7 @@ def make_app(
             handler = pipeline.handler(endpoint.call, endpoint.limit.name)
             app.router.add_route(endpoint.method, endpoint.path, handler)
 
-    async def respond_counts(request: web.Request) -> web.Response:
-        return to_aiohttp(JsonResponse(200, counts()))
-
-    app.router.add_get(_COUNTS_PATH, respond_counts)
+    add_routes(app.router)
     app.router.add_route("*", "/{path:.*}", _unknown(tuple(app.router.resources())))
     return app
 

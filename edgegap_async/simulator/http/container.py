@@ -28,12 +28,12 @@ _MAX_POINTS = 11_000
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
     """Return the output of the container so far."""
     failed = it.allocated and now >= it.failed_at
-    crashed = failed and bool(it.number % 2)
+    crashed = failed and (bool(it.number % 2) or not it.fails)
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
     return {
         "logs": _output(it, now, clock),
         "encoding": "utf-8",
-        "crash_logs": f"{clock.text(it.ready_or_failed_at)} Segmentation fault\n"
+        "crash_logs": f"{clock.text(it.failed_at)} Segmentation fault\n"
         if crashed
         else None,
         "crash_data": crash if crashed else None,

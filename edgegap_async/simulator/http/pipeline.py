@@ -17,7 +17,7 @@ counted either.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -31,17 +31,16 @@ from ...endpoints import LimitName
 from ..faults.broken import BrokenResponse, reset
 from ..faults.effects import EFFECTS, FaultContext
 from ..faults.injector import FaultInjector
-from ..rate_limits import EnforcedLimit
+from ..rate_limits import RateLimits
 from ..world.errors import ApiError
 from ..world.options import Delay, check_delay, draw_delay
 from ..world.world import World
 from .handlers import HANDLERS, Call
-from .responses import JsonResponse, RetryAfter, to_aiohttp, too_many_requests
+from .responses import JsonResponse, RetryAfter, to_aiohttp, token_of, too_many_requests
 from .webhooks import TaskSet, WebhookSender
 
 AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 
-_SCHEME = "token "
 _URI_TOO_LONG = 414
 _TOO_MANY_REQUESTS = 429
 
@@ -71,7 +70,7 @@ class RequestPipeline:
     def __init__(
         self,
         world: World,
-        limits: Mapping[LimitName, EnforcedLimit],
+        limits: RateLimits,
         options: ServerOptions,
         injector: FaultInjector,
         webhooks: WebhookSender,
@@ -82,12 +81,12 @@ class RequestPipeline:
         self._options = options
         self._injector = injector
         self._webhooks = webhooks
-        # Delays have their own generator, so that they don't change the random numbers
-        # of the world.
-        self._random = Random(f"delays of {seed}")
+        self._seed = seed
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
-        self._stalled_until = -inf
+        # The operations that are carried out after their response.
+        self._later = TaskSet()
+        self._begin()
         # When the latest response was sent, for each connection.
         self._used: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
 
@@ -103,9 +102,24 @@ class RequestPipeline:
 
         return handle
 
+    async def reset(self) -> None:
+        """Begin again. Operations that are due later are never carried out.
+
+        Requests in progress go on.
+        """
+        await self._later.cancel()
+        self._begin()
+
+    def _begin(self) -> None:
+        # Delays have their own generator, so that they don't change the random numbers
+        # of the world.
+        self._random = Random(f"delays of {self._seed}")
+        self._stalled_until = -inf
+
     async def aclose(self) -> None:
         """Cancel the requests in progress. Their clients see a closed connection."""
         await self._tasks.cancel()
+        await self._later.cancel()
 
     async def _process(
         self, operation: str, limit: LimitName, request: web.Request
@@ -132,7 +146,7 @@ class RequestPipeline:
     async def _count_and_respond(
         self, operation: str, limit: LimitName, request: web.Request, body: bytes
     ) -> web.Response:
-        now, enforced = self._loop.time(), self._limits[limit]
+        now, enforced = self._loop.time(), self._limits.by_name[limit]
         if not enforced.admit(now):
             return too_many_requests(
                 f"limit {limit}",
@@ -183,7 +197,7 @@ class RequestPipeline:
             run()
 
         if seconds > 0:
-            self._tasks.add(self._loop.create_task(wait_and_run()))
+            self._later.add(self._loop.create_task(wait_and_run()))
         else:
             run()
 
@@ -216,9 +230,8 @@ class RequestPipeline:
             self._webhooks.reschedule()
 
     def _authorize(self, authorization: str) -> None:
-        scheme = authorization[: len(_SCHEME)].lower()
-        token = authorization[len(_SCHEME) :].strip()
-        if scheme != _SCHEME or not token or self._options.token not in (None, token):
+        token = token_of(authorization)
+        if not token or self._options.token not in (None, token):
             raise ApiError(401, "Invalid authorization token")
 
     def stall(self, seconds: float) -> None:

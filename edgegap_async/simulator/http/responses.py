@@ -11,6 +11,7 @@ from msgspec import json
 from ..world.clock import Clock
 
 Json: TypeAlias = Mapping[str, object]
+_SCHEME = "token "
 RetryAfterForm: TypeAlias = Literal["seconds", "date"]
 
 
@@ -53,6 +54,12 @@ class RetryAfter:
             "Date": clock.http(now),
             "Retry-After": clock.http(now + math.ceil(self.seconds)),
         }
+
+
+def token_of(authorization: str) -> str:
+    """Return the token of an `Authorization` header; an empty text if it has none."""
+    scheme = authorization[: len(_SCHEME)].lower()
+    return authorization[len(_SCHEME) :].strip() if scheme == _SCHEME else ""
 
 
 def to_aiohttp(

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from math import inf
 from typing import TypedDict
+from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientError,
@@ -22,6 +23,7 @@ from msgspec import json
 from ..faults.fault import Fault
 from ..faults.injector import FaultInjector
 from ..faults.kinds import WEBHOOK
+from ..world.deployment import SentWebhook
 from ..world.webhook_schedule import DueWebhook
 from ..world.world import World
 from . import bodies
@@ -108,6 +110,12 @@ class WebhookSender:
         self._due = due
         self._timer = None if due == inf else self._loop.call_at(due, self._send_due)
 
+    async def reset(self) -> None:
+        """Cancel the webhooks in progress, count from 0, and obey the new schedule."""
+        await self._tasks.cancel()
+        self._counts.clear()
+        self.reschedule()
+
     async def aclose(self) -> None:
         """Send no more webhooks, and cancel those in progress."""
         if self._timer is not None:
@@ -122,6 +130,7 @@ class WebhookSender:
             fault = self._injector.pick(WEBHOOK, "webhook")
             if fault is not None and fault.kind == "lost":
                 self._counts["lost"] += 1
+                _record(webhook).result = "lost by a fault"
                 continue
             # The body is encoded now: a late webhook shows the state when it was due.
             body = json.encode(
@@ -160,6 +169,7 @@ class WebhookSender:
     async def _post(self, webhook: DueWebhook, body: bytes) -> None:
         async with self._connections:
             self._counts["sent"] += 1
+            record = _record(webhook)
             try:
                 async with self._client().post(
                     webhook.url, data=body, allow_redirects=False
@@ -170,6 +180,7 @@ class WebhookSender:
                 # Only the type is logged: the text may hold the URL, which is secret.
                 result, answered = type(error).__name__, False
         self._counts["answered" if answered else "failed"] += 1
+        record.result = result
         log.debug(
             "simulator: webhook sent",
             extra={"request_id": webhook.deployment.request_id, "result": result},
@@ -190,3 +201,15 @@ class WebhookSender:
                 cookie_jar=DummyCookieJar(),
             )
         return self._http
+
+
+def _record(webhook: DueWebhook) -> SentWebhook:
+    """Add a webhook to those of its deployment, without the secret parts of its URL."""
+    try:
+        url = urlsplit(webhook.url)
+        to = f"{url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else "")
+    except ValueError:
+        to = "an invalid URL"
+    record = SentWebhook(webhook.event, webhook.when, to)
+    webhook.deployment.sent_webhooks.append(record)
+    return record

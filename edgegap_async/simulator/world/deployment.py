@@ -55,6 +55,23 @@ class Tag:
     updated: float
 
 
+@dataclass(slots=True)
+class SentWebhook:
+    """A webhook of a deployment that was due.
+
+    Args:
+        event: The event, such as `ready`.
+        when: The time at which it was due.
+        to: The scheme, host and port of its URL. The rest may be secret.
+        result: The status of the response, or why there is none. None: not known yet.
+    """
+
+    event: str
+    when: float
+    to: str
+    result: str | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Deployment:
     """One deployment. All times are in seconds of the simulator's clock."""
@@ -75,7 +92,10 @@ class Deployment:
     host: Host | None = None
     # The URLs of the webhooks that are not due yet, by event.
     webhooks: dict[str, str] = field(default_factory=dict[str, str])
+    sent_webhooks: list[SentWebhook] = field(default_factory=list[SentWebhook])
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    # The names of the variables that were requested with `is_hidden`.
+    hidden: frozenset[str] = frozenset()
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
     max_duration: int = _DAY
     # The time at which its container crashes, if it is READY then.
@@ -141,6 +161,22 @@ class Deployment:
             self.terminated_at,
         )
         return min((change for change in changes if change > now), default=inf)
+
+    def history(self, now: float) -> list[tuple[str, float]]:
+        """Return all its states so far, each with the time at which it began."""
+        start_up = self.ready_or_failed_at - self.created_at
+        began = [
+            (state, self.created_at + share * start_up)
+            for share, state in reversed(_STARTING)
+            if self.allocated
+        ]
+        if not self.fails:
+            began.append(("READY", self.ready_or_failed_at))
+        if self.failed_at <= self.terminating_at:
+            began.append(("ERROR", self.failed_at))
+        began.append(("TERMINATING", self.terminating_at))
+        began.append(("TERMINATED", self.terminated_at))
+        return [(state, when) for state, when in began if when <= now]
 
     def states(self, now: float) -> tuple[str, str | None]:
         """Return its state at a time, and the state before that one."""

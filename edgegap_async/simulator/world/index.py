@@ -8,13 +8,16 @@ that are due.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from operator import itemgetter
 
 from .deployment import Deployment, Phase, Tag
 from .locations import Host
+
+# Below this number of outdated phase changes, it is not worth to remove them.
+_FEW = 64
 
 
 class Index:
@@ -31,6 +34,8 @@ class Index:
         # In the order of the times at which the index noticed the end. This is never
         # before the end itself.
         self._ended: list[tuple[float, Deployment]] = []
+        # How many exist that are not of neighbours.
+        self.own: int = 0
         # With a serial number in each entry, the heap never compares deployments.
         self._serial = count()
 
@@ -60,6 +65,13 @@ class Index:
             if deployment.terminated_at > when
         ]
 
+    def forget_ended(self, keep: int) -> list[Deployment]:
+        """Forget and return the deployments that ended first, all but so many."""
+        excess = max(0, len(self._ended) - keep)
+        forgotten = [deployment for _, deployment in self._ended[:excess]]
+        del self._ended[:excess]
+        return forgotten
+
     def advance(self, now: float) -> None:
         """Carry out all phase changes that are due."""
         while self._phase_changes and self._phase_changes[0][0] <= now:
@@ -72,6 +84,7 @@ class Index:
             self._by_tag.setdefault(name, {})[deployment.request_id] = deployment
         if deployment.host:
             self._by_host[deployment.host.host_id] += 1
+        self.own += deployment.number >= 0
         self.update(deployment, now)
 
     def update(self, deployment: Deployment, now: float) -> None:
@@ -84,8 +97,25 @@ class Index:
         self._by_phase[deployment.phase][deployment.request_id] = deployment
         # Older entries of this deployment stay in the heap. An entry without a phase
         # change has no effect.
+        self._add_phase_change(deployment, now)
+        if len(self._phase_changes) > 2 * len(self._all) + _FEW:
+            self._drop_outdated(now)
+
+    def _add_phase_change(self, deployment: Deployment, now: float) -> None:
         if (change := deployment.next_phase_change(now)) < inf:
             heappush(self._phase_changes, (change, next(self._serial), deployment))
+
+    def _drop_outdated(self, now: float) -> None:
+        """Keep the next phase change of each deployment that exists.
+
+        The entry for the end by age of a stopped deployment is due only after a day.
+        """
+        # A change that is due now is kept: `advance` may be about to carry it out.
+        due = [entry for entry in self._phase_changes if entry[0] <= now]
+        self._phase_changes = due
+        heapify(self._phase_changes)
+        for deployment in self._all.values():
+            self._add_phase_change(deployment, now)
 
     def add_tag(self, deployment: Deployment, name: str, tag: Tag) -> None:
         """Add a tag to a deployment."""
@@ -101,6 +131,7 @@ class Index:
         if self._all.pop(deployment.request_id, None) is None:
             return
         self._ended.append((now, deployment))
+        self.own -= deployment.number >= 0
         for name in deployment.tags:
             self._forget_tag(deployment, name)
         if deployment.host:

@@ -49,6 +49,7 @@ class WorldOptions:
     page_size: int | None = None
     neighbours: int = 0
     replica_lag: float = 0.0
+    keep: int | None = None
 
     def __post_init__(self) -> None:
         check_delay("ready_after", self.ready_after)
@@ -78,6 +79,10 @@ class WorldOptions:
         if self.neighbours < 0:
             raise ValueError(
                 f"neighbours must be a number of deployments, not {self.neighbours!r}"
+            )
+        if self.keep is not None and self.keep < 0:
+            raise ValueError(
+                f"keep must be a number of deployments, or None, not {self.keep!r}"
             )
         if not 0 <= self.replica_lag < inf:
             raise ValueError(

@@ -4,8 +4,9 @@ The methods that tests call from another thread (`deployed`, `running`, `stopped
 `known`) change nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
+from operator import itemgetter
 from random import Random
 
 from ...models.deploy import (
@@ -38,15 +39,42 @@ class World:
         self, options: WorldOptions, seed: int, clock: Clock, now: float = 0.0
     ) -> None:
         self.clock = clock
-        self.webhook_schedule: WebhookSchedule = WebhookSchedule()
         self.options = options
-        self._random = Random(seed)
+        self._seed = seed
+        self.resets: int = 0
+        self._begin(now)
+
+    def reset(self, now: float) -> None:
+        """Forget everything, and begin again with the same seed.
+
+        Times and failures are the same again, but the IDs are new: a client that still
+        has an ID from before must not reach another deployment with it.
+        """
+        self.resets += 1
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        self.webhook_schedule: WebhookSchedule = WebhookSchedule()
+        self._random = Random(self._seed)
+        self._id_mask = (
+            Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)
+            if self.resets
+            else 0
+        )
+        # How many deployments were made here, how many have an accepted stop, and how
+        # many existed at once.
+        self.deployed_count: int = 0
+        self.stopped_count: int = 0
+        self.most_at_once: int = 0
         self._known: dict[str, Deployment] = {}
         self._index = Index()
-        self._stopped: dict[str, None] = {}
+        # Each with its number.
+        self._stopped: dict[str, int] = {}
         self._fleets: dict[str, tuple[Host, ...]] = {}
         self._hosts: dict[str, Host] = {}
-        for each in neighbours(options.neighbours, seed, now, options.stop_takes):
+        for each in neighbours(
+            self.options.neighbours, self._seed, now, self.options.stop_takes
+        ):
             self._known[each.request_id] = each
             self._index.add(each, now)
 
@@ -54,9 +82,10 @@ class World:
         self, body: DeployRequest, now: float, *, allocated: bool = True
     ) -> Deployment:
         """Start a deployment. Without an `allocated` server, it is in ERROR at once."""
+        self.advance(now)
         host = self._host_for(body)
         deployment = Deployment(
-            number=len(self._known) - self.options.neighbours,
+            number=self.deployed_count,
             request_id=self._new_id(),
             application=body.application,
             version=body.version,
@@ -69,22 +98,42 @@ class World:
             access_point=self._random.randrange(1, 1_000_000),
             host=host if allocated else None,
             webhooks=_webhooks(body),
-            environment=_environment(body),
+            environment={each.key: each.value for each in _variables(body)},
+            hidden=frozenset(each.key for each in _variables(body) if each.is_hidden),
             tags={name: Tag(now, now) for name in body.tags or ()},
             allocated=allocated,
         )
         deployment.crashes_at = deployment.ready_or_failed_at + self._crash_after()
         self._known[deployment.request_id] = deployment
         self._index.add(deployment, now)
+        self.deployed_count += 1
+        self.most_at_once = max(self.most_at_once, self._index.own)
         self.webhook_schedule.add(deployment)
         return deployment
+
+    def crash(self, deployment: Deployment, now: float) -> None:
+        """Let the container of a deployment crash, which makes it ERROR.
+
+        Raises:
+            ApiError: 409: it is not READY.
+        """
+        if deployment.phase_at(now) is not Phase.READY:
+            state, _ = deployment.states(now)
+            raise ApiError(
+                409, f"Deployment {deployment.request_id} is {state}, not READY"
+            )
+        deployment.crashes_at = now
+        self._index.update(deployment, now)
+        self.webhook_schedule.add(deployment)
 
     def stop(self, deployment: Deployment, now: float) -> None:
         """Stop a deployment now, or once it is READY or in ERROR.
 
         A second stop changes nothing.
         """
-        self._stopped[deployment.request_id] = None
+        if deployment.request_id not in self._stopped:
+            self._stopped[deployment.request_id] = deployment.number
+            self.stopped_count += 1
         if deployment.stop_requested_at is None:
             deployment.stop_requested_at = now
             self._index.update(deployment, now)
@@ -97,7 +146,7 @@ class World:
 
         Without filters, these are all deployments.
         """
-        self._index.advance(now)
+        self.advance(now)
         found = to_stop(self._index, filters)
         for deployment in found:
             self.stop(deployment, now)
@@ -115,7 +164,7 @@ class World:
 
         A size above the largest page size is reduced to it.
         """
-        self._index.advance(now)
+        self.advance(now)
         found = matching(self._index, query, self.clock, now, behaviour)
         size = min(size, self.options.max_page_size)
         newest_first = self.options.newest_first
@@ -201,12 +250,35 @@ class World:
 
     def on_host(self, host: Host, now: float) -> int:
         """Return how many deployments exist on a host."""
-        self._index.advance(now)
+        self.advance(now)
         return self._index.on_host(host)
+
+    def advance(self, now: float) -> None:
+        """Carry out all changes that are due, and forget what has to be forgotten."""
+        self._index.advance(now)
+        if self.options.keep is None:
+            return
+        for ended in self._index.forget_ended(self.options.keep):
+            del self._known[ended.request_id]
+            self._stopped.pop(ended.request_id, None)
+
+    def existing(self, now: float) -> Collection[Deployment]:
+        """Return the deployments that exist, in the order of arrival; those of
+        neighbours first.
+        """
+        self.advance(now)
+        return self._index.all.values()
+
+    def all_known(self, now: float) -> list[Deployment]:
+        """Return all deployments made here, past and present, in order of arrival."""
+        self.advance(now)
+        return [each for each in self._known.values() if each.number >= 0]
 
     def deployed(self) -> tuple[str, ...]:
         """Return the IDs of all deployments made here, in the order of arrival."""
-        return tuple(self._known)[self.options.neighbours :]
+        # A copy, as the server may change it meanwhile.
+        known = list(self._known.values())
+        return tuple(each.request_id for each in known if each.number >= 0)
 
     def running(self, now: float) -> frozenset[str]:
         """Return the IDs of what was deployed here and exists."""
@@ -223,19 +295,20 @@ class World:
 
         Deployments of neighbours are included.
         """
-        return tuple(sorted(self._stopped, key=lambda each: self._known[each].number))
+        stopped = list(self._stopped.items())
+        return tuple(request_id for request_id, _ in sorted(stopped, key=itemgetter(1)))
 
     def known(self, request_id: str) -> Deployment:
         """Return a deployment, past or present, of a neighbour too.
 
         Raises:
-            LookupError: It never existed.
+            LookupError: It never existed, or is forgotten.
         """
         return self._known[request_id]
 
     def _visible(self, request_id: str, now: float) -> Deployment | None:
         """Return a deployment, past or present, that the replica shows by now."""
-        self._index.advance(now)
+        self.advance(now)
         deployment = self._known.get(request_id)
         lag = self.options.replica_lag
         return deployment if deployment and now >= deployment.created_at + lag else None
@@ -251,9 +324,10 @@ class World:
         return inf if after is None else draw_delay(after, self._random)
 
     def _new_id(self) -> str:
-        while (request_id := f"{self._random.getrandbits(48):012x}") in self._known:
-            pass
-        return request_id
+        while True:
+            request_id = f"{self._random.getrandbits(48) ^ self._id_mask:012x}"
+            if request_id not in self._known:
+                return request_id
 
     def _location_for(self, body: DeployRequest) -> Location:
         for user in body.users:
@@ -280,10 +354,6 @@ def _webhooks(body: DeployRequest) -> dict[str, str]:
     }
 
 
-def _environment(body: DeployRequest) -> dict[str, str]:
+def _variables(body: DeployRequest) -> list[EnvironmentVariable]:
     variables = body.environment_variables or ()
-    return {
-        each.key: each.value
-        for each in variables
-        if isinstance(each, EnvironmentVariable)
-    }
+    return [each for each in variables if isinstance(each, EnvironmentVariable)]
