@@ -7,11 +7,13 @@ steps of up to 100 ms without jitter, so waits are made here.
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 from .machine import boot_id, network_file_system
 from .store import ROUND_TRIP, StoreError
@@ -36,6 +38,9 @@ REASONS = {
     "not a database": "it is no SQLite file",
     "malformed": "the file is damaged",
 }
+# Held while a file is used, and while the process is forked.
+_use = threading.RLock()
+_stores: WeakSet["SQLiteStore"] = WeakSet()
 
 
 class SQLiteStore:
@@ -59,6 +64,8 @@ class SQLiteStore:
         self._file: tuple[int, int] | None = None
         self._boot_id = boot_id()
         self._said_at: float | None = None
+        with _use:
+            _stores.add(self)
 
     @contextmanager
     def transaction(
@@ -89,6 +96,18 @@ class SQLiteStore:
     @contextmanager
     def _transaction(self, durable: bool) -> Generator[sqlite3.Connection, None, None]:
         until = time.monotonic() + ROUND_TRIP
+        if not _use.acquire(timeout=ROUND_TRIP):
+            raise sqlite3.OperationalError("database is locked")
+        try:
+            with self._within(until, durable) as db:
+                yield db
+        finally:
+            _use.release()
+
+    @contextmanager
+    def _within(
+        self, until: float, durable: bool
+    ) -> Generator[sqlite3.Connection, None, None]:
         db = self._open(until)
         level = "FULL" if durable else "NORMAL"
         db.execute(f"PRAGMA synchronous={level}")
@@ -112,7 +131,10 @@ class SQLiteStore:
         if self._db is None:
             # SQLite would make it readable for everybody.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            db = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            # The thread that forks closes it.
+            db = sqlite3.connect(
+                self._path, timeout=0, isolation_level=None, check_same_thread=False
+            )
             try:
                 self._set_up(db, until)
             except BaseException:
@@ -151,8 +173,9 @@ class SQLiteStore:
         """Close the file."""
         db, self._db = self._db, None
         if db is not None:
-            # The file may be gone, or its disk full.
-            with suppress(sqlite3.Error):
+            # It moves the log into the file, under a lock. The file may be gone, or its
+            # disk full.
+            with _use, suppress(sqlite3.Error):
                 db.close()
 
 
@@ -193,3 +216,21 @@ def _reason(error: sqlite3.Error | OSError) -> str:
     text = str(error)
     found = (why for part, why in REASONS.items() if part in text.lower())
     return next(found, f"{type(error).__name__}: {text}")
+
+
+def _before_fork() -> None:
+    """Close all files. Each is opened again when it is used.
+
+    SQLite keeps the locks of a process in its memory. The child of a fork would take those
+    of its parent for its own: what it writes could be lost, and a lock could stay for ever.
+    """
+    _use.acquire()
+    for store in [*_stores]:
+        store.close()
+
+
+# Windows has no fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_use.release, after_in_child=_use.release
+    )

@@ -414,6 +414,15 @@ def test_in_tests_without_a_lifespan_no_handler_of_signals_stays() -> None:
     assert [signal.getsignal(each) for each in numbers] == before
 
 
+@pytest.fixture
+def usual_ctrl_c() -> Iterator[None]:
+    """Handle Ctrl-C as usual. A shell lets commands in its background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_ctrl_c")
 def test_in_tests_without_a_lifespan_ctrl_c_ends_the_test_as_usual() -> None:
     app = EdgegapMiddleware(Recorder("none"))
     ended = False

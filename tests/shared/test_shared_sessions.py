@@ -264,13 +264,10 @@ first, _ = asyncio.run(alone())
 later = [asyncio.run(alone()) for _ in range(3)]
 # Only a new store is listened to first. A busy machine may hold some of them up.
 print(min(took for took, _ in later) < first / 2)
-print(max(usage.tenants for _, usage in later) >= 2)
 """,
         url,
     )
-    # The base URL of each simulator is another one, and so are the budgets. One that was
-    # not used for a while is given up.
-    assert out.split() == ["True", "True"]
+    assert out.split() == ["True"]
 
 
 @pytest.mark.slow

@@ -411,3 +411,32 @@ def test_the_child_of_a_fork_begins_without_the_thread(store_url: str) -> None:
     assert thread.submit(kind_of, thread.store).result(5) == use
     STORES.release(shared, "k", thread)
     thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_child_that_is_forked_while_the_file_is_used_can_use_it_too(
+    sqlite: SQLiteStore, path: str
+) -> None:
+    began = threading.Event()
+
+    def within() -> None:
+        with sqlite.transaction() as db:
+            began.set()
+            time.sleep(0.1)
+            db.execute("INSERT INTO numbers VALUES (1)")
+
+    thread = threading.Thread(target=within)
+    thread.start()
+    assert began.wait(60)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            put(SQLiteStore(path, SCHEMA), 2)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    thread.join()
+    assert numbers(sqlite) == [1, 2]
