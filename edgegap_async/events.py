@@ -5,9 +5,11 @@ call        a call has ended: one event for each, with what its caller got
 ready       a server is READY
 stopped     the API has accepted a stop of a server by this session
 ended       a server has ended, as far as this session knows
+leftover    the session is closed, and a server may still be running
 
 `ready`, `stopped` and `ended` are reported at most once for each server, when the session
-learns of it: by a poll for a waiter, or by a webhook.
+learns of it: by a poll for a waiter, or by a webhook. There is one `leftover` for each of
+`session.leftovers`. Once the event loop of the session has ended, nothing is reported.
 
 An event of a call is reported in the context of its caller. The session also sends
 requests by itself: polls for waiters, searches for tags, stops. They run in an empty
@@ -20,7 +22,9 @@ from typing import Literal, TypeAlias
 from .endpoints import LimitName, Method
 from .models._plain import PlainData
 
-EventKind: TypeAlias = Literal["attempt", "call", "ready", "stopped", "ended"]
+EventKind: TypeAlias = Literal[
+    "attempt", "call", "ready", "stopped", "ended", "leftover"
+]
 
 
 class Event(PlainData, frozen=True, kw_only=True):
@@ -29,7 +33,8 @@ class Event(PlainData, frozen=True, kw_only=True):
     Attributes:
         kind: see the table at the top of this module.
         call_id: the number of the call in this process. Of a server: the call that has
-            started it, or the first one that named it, such as `wait_until_ready`.
+            started it, or the first one that named it, such as `wait_until_ready`. 0: of
+            a leftover whose call is not known.
         caused_by: the numbers of the calls for which the session has made this call by
             itself. Empty: the user has made it.
         host: the host of the API, and its port unless it is the usual one.
@@ -45,7 +50,8 @@ class Event(PlainData, frozen=True, kw_only=True):
             attempts.
         outcome: the HTTP status of the answer. Without a whole answer: the name of the class
             of the error. For a call: of its last attempt. For a server: "ready",
-            "stopped", or why it has ended: "stopped", "failed" or "gone".
+            "stopped", or why it has ended: "stopped", "failed" or "gone". For a leftover:
+            "leftover".
         error: the name of the class of the error. For a call: of the error that its
             caller got. None: it has succeeded.
         attempt: the number of the attempt, from 1. For a call: the number of attempts.

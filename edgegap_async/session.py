@@ -15,6 +15,7 @@ import aiohttp
 from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
+from ._limits.limiter import Limiter
 from ._transport.client import DEPLOY_TIMEOUT_FACTOR, Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
 from ._transport.masking import revealed, secret_of
@@ -238,6 +239,13 @@ class EdgegapSession(AsyncOnly):
         }
 
     @property
+    def held(self) -> int:
+        """How many servers the session has to stop at the moment: those of open blocks, and
+        those whose stop the API has not accepted yet.
+        """
+        return self._deploys.records.due
+
+    @property
     def leftovers(self) -> tuple[Leftover, ...]:
         """After closing: what may still be running, as (request_id or None, tag or
         None). It is logged as a warning too.
@@ -294,6 +302,13 @@ class EdgegapSession(AsyncOnly):
             if usage.waiting or usage.in_flight
         )
         return f"<EdgegapSession {self._transport.base_url} {state}{': ' if used else ''}{used}>"
+
+
+def limiters_of(session: EdgegapSession) -> Mapping[LimitName, Limiter] | None:
+    """The limiters of a session, for `integrations`. None: it is closed, or was never used."""
+    transport = session._transport  # pyright: ignore[reportPrivateUsage]
+    unused = transport.loop is None
+    return None if transport.closed or unused else transport.limiters
 
 
 def _receiver(given: object) -> "WebhookReceiver | None":

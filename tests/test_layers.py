@@ -126,6 +126,8 @@ LAYERS = [
     ("container",),
     ("",),
     ("integrations", "integrations._protocol", "integrations._signals"),
+    ("integrations._watched",),
+    ("integrations.prometheus",),
     ("integrations._lifespan",),
     ("integrations._webhook_app",),
     ("integrations.asgi",),

@@ -1,5 +1,8 @@
-"""Reports what becomes of servers to `on_event`: ready, stopped, ended, each once."""
+"""Reports what becomes of servers to `on_event`: ready, stopped, ended or left over, each
+once.
+"""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Literal
 
@@ -18,7 +21,8 @@ class Lifecycle:
     """
 
     def __init__(self, transport: Transport, records: Records) -> None:
-        self._reporter, self._records = transport.reporter, records
+        self._transport, self._records = transport, records
+        self._reporter = transport.reporter
 
     def causes(self, request_ids: Iterable[str]) -> list[int]:
         """The numbers of the calls for which the session asks about deployments."""
@@ -43,6 +47,27 @@ class Lifecycle:
             reason = EndReason.STOPPED
         self._report("ended", request_id, reason.value)
 
+    def left_over(self, request_id: str | None) -> None:
+        """The session is closed, and a server may still be running.
+
+        Args:
+            request_id: None: it is not known.
+        """
+        # A session whose loop has ended may be collected as garbage in any code, even in
+        # that of `on_event`.
+        if self._reporter is None or not _runs(self._transport.loop):
+            return
+        record = self._records.get(request_id) if request_id else None
+        self._reporter.report(
+            Event(
+                kind="leftover",
+                call_id=record.call_id if record else 0,
+                host=self._reporter.host,
+                outcome="leftover",
+                request_id=request_id,
+            )
+        )
+
     def _report(
         self, kind: Literal["ready", "stopped", "ended"], request_id: str, outcome: str
     ) -> None:
@@ -65,3 +90,10 @@ class Lifecycle:
                 request_id=request_id,
             )
         )
+
+
+def _runs(loop: asyncio.AbstractEventLoop | None) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

@@ -546,7 +546,11 @@ class DeployManager:
         return None
 
     def _name(self, leftover: Leftover) -> None:
-        self.leftovers = tuple(dict.fromkeys((*self.leftovers, leftover)))
+        if leftover in self.leftovers:
+            return
+        self.leftovers = (*self.leftovers, leftover)
+        if self._named:
+            self.lifecycle.left_over(leftover[0])
 
     def running(
         self,
@@ -793,6 +797,8 @@ class DeployManager:
         """Name what may still be running, as the session is closed."""
         self._named = True
         self.leftovers = self._left()
+        for request_id, _ in self.leftovers:
+            self.lifecycle.left_over(request_id)
         if self._tag_search:
             self.watched_tags = tuple(self._tag_search.watched_tags)
         if self.leftovers:

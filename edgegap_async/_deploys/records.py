@@ -96,6 +96,11 @@ class Records:
         """The records in a state."""
         return [each for each in self._records.values() if each.state is state]
 
+    @property
+    def due(self) -> int:
+        """How many servers the session has to stop. Any thread may ask."""
+        return sum(each.state in _DUE for each in [*self._records.values()])
+
     def alive(self) -> list[DeployRecord]:
         """The records whose servers run, as far as this session knows."""
         return [each for each in self._records.values() if each.state in ALIVE]

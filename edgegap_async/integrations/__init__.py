@@ -1,4 +1,5 @@
 """What other packages need to use the SDK. Nothing here is imported by the SDK itself.
 
-asgi    a session for an ASGI application, and the webhooks as one
+asgi            a session for an ASGI application, and the webhooks as one
+prometheus      metrics, by prometheus_client
 """

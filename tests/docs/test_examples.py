@@ -40,30 +40,31 @@ def test_the_prometheus_example_counts_attempts_and_calls(
     counts = {
         labels: value
         for labels, value in values.items()
-        if labels[0].endswith("_total") and labels[1] == "deployments.deploy"
+        if labels[0].endswith("_total") and labels[1:2] == ("deployments.deploy",)
     }
     assert counts == {
         ("edgegap_attempts_total", "deployments.deploy", "202"): 20,
         ("edgegap_attempts_total", "deployments.deploy", "429"): 2,
         ("edgegap_calls_total", "deployments.deploy", "ok", "user"): 20,
+        ("edgegap_retries_total", "deployments.deploy"): 2,
     }
-    assert values["edgegap_servers_total", "ready", "ready"] == 20
+    assert values["edgegap_servers_ready_total",] == 20
     assert values["edgegap_ready_seconds_count",] == 20
     assert 20 * 2 < values["edgegap_ready_seconds_sum",] < 20 * 7
     assert values["edgegap_attempts_total", "deployments.status", "503"] == 3
     # The polls for the waiters.
     assert values["edgegap_calls_total", "deployments.list", "ok", "session"] > 0
-    assert values["edgegap_queued_seconds_count", "deploy"] == 20
+    assert values["edgegap_queue_seconds_count", "deploy", "user"] == 20
     assert values["edgegap_round_trip_seconds_count", "deployments.deploy"] == 22
-    assert (values["edgegap_rate", "deploy"], values["edgegap_rate", "status"]) == (
-        40,
-        20,
-    )
     out = capsys.readouterr().out
-    assert (
-        'edgegap_attempts_total{operation="deployments.status",outcome="503"} 3.0'
-        in out
-    )
+    for line in (
+        'edgegap_attempts_total{operation="deployments.status",outcome="503"} 3.0',
+        "edgegap_servers_stopped_total 20.0",
+        'edgegap_limit_requests_per_second{limit="deploy"} 40.0',
+        'edgegap_limit_waiting_calls{limit="status"} 0.0',
+        "edgegap_servers_held 0.0",
+    ):
+        assert line in out
     assert TOKEN not in out
     assert all("request_id" not in sample.labels for sample in samples)
 
