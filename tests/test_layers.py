@@ -126,8 +126,8 @@ LAYERS = [
     ("container",),
     ("",),
     ("integrations", "integrations._protocol", "integrations._signals"),
-    ("integrations._watched",),
-    ("integrations.prometheus",),
+    ("integrations._spans", "integrations._watched"),
+    ("integrations.opentelemetry", "integrations.prometheus"),
     ("integrations._lifespan",),
     ("integrations._webhook_app",),
     ("integrations.asgi",),
@@ -383,6 +383,8 @@ def test_imports_load_no_dependency_before_it_is_needed() -> None:
         "pytest",
         "sqlite3",
         "redis",
+        "prometheus_client",
+        "opentelemetry",
     }
     assert not loaded_by("from edgegap_async import WebhookReceiver") & {
         "aiohttp",
