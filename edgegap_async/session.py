@@ -351,7 +351,7 @@ def _relay(
 ) -> "Relay | None":
     if sharing is None or receiver is None:
         return None
-    if receiver.relay_key is None:
+    if not receiver.relay_keys:
         log.info(
             "webhooks are not passed on to other processes, as the receiver has a random secret: behind one URL, give "
             "all of them the same WebhookReceiver(url, secret=...)"
@@ -359,7 +359,7 @@ def _relay(
         return None
     from ._deploys.relay import Relay
 
-    return Relay(*sharing, receiver, receiver.relay_key)
+    return Relay(*sharing, receiver, receiver.relay_keys)
 
 
 def _base_url(given: str | None, *, allow_insecure: bool) -> str:

@@ -6,7 +6,7 @@ signature:
     {base_url}/{event}/{nonce}/{signature}
 
 The signature is the HMAC-SHA256 of "{event}/{nonce}" with the secret of the receiver as
-its key, in hex.
+its key, in hex. If the receiver has several secrets, the first one signs.
 
 Webhooks that fail verification are ignored. A verified webhook is still only a hint.
 Edgegap does not retry, so a webhook may be lost, duplicated, late or out of order. It
@@ -19,7 +19,7 @@ import inspect
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
@@ -142,29 +142,37 @@ class WebhookReceiver:
             paths of webhooks begin with its path.
         secret: the key of the signatures, at least 16 bytes. Processes with the same
             secret can verify each other's URLs, and their sessions pass webhooks on to
-            each other if they have an equal `shared`. None: a random secret, for a
-            program with one process.
+            each other if they have an equal `shared`. A list, to change it: the first
+            secret signs, and what was signed with any of them is accepted. None: a random
+            secret, for a program with one process.
 
     Attributes:
-        relay_key: signs what sessions pass on. None: the secret is random, so no other
-            process could verify it.
+        relay_keys: the first one signs what sessions pass on, and all verify it. Empty: the
+            secret is random, so no other process could verify it.
 
     Raises:
         ValueError: an argument is wrong. The text does not repeat the secret.
     """
 
-    def __init__(self, base_url: str, *, secret: str | bytes | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        secret: str | bytes | Sequence[str | bytes] | None = None,
+    ) -> None:
         self._origin, path = _split(base_url)
         # The allowed texts before the event: a mount or a proxy may have removed
         # leading segments of the path, or all of them.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
         try:
-            self._secret = _key(secret)
+            self._keys = _keys(secret)
         except ValueError as error:
             del secret
             raise without_frames(error)  # noqa: B904
-        self.relay_key: bytes | None = (
-            None if secret is None else hmac.digest(self._secret, RELAY, "sha256")
+        self.relay_keys: tuple[bytes, ...] = (
+            ()
+            if secret is None
+            else tuple(hmac.digest(key, RELAY, "sha256") for key in self._keys)
         )
         self._listeners: dict[Listener, None] = {}
         # What passes an event on to other processes, and the store by which it does.
@@ -198,11 +206,19 @@ class WebhookReceiver:
 
     def _url(self, event: EventName, nonce: str) -> Webhook:
         return Webhook(
-            f"{self._origin}{self._fronts[0]}/{event}/{nonce}/{self._sign(event, nonce)}"
+            f"{self._origin}{self._fronts[0]}/{event}/{nonce}/{self._signatures(event, nonce)[0]}"
         )
 
-    def _sign(self, event: str, nonce: str) -> str:
-        return hmac.digest(self._secret, f"{event}/{nonce}".encode(), "sha256").hex()
+    def _signatures(self, event: str, nonce: str) -> list[str]:
+        """The signatures that are accepted. The first one is for new URLs."""
+        text = f"{event}/{nonce}".encode()
+        return [hmac.digest(key, text, "sha256").hex() for key in self._keys]
+
+    def _is_genuine(self, event: str, nonce: str, signature: str) -> bool:
+        # All are compared in any case, so that the time of it reveals nothing.
+        signatures = self._signatures(event, nonce)
+        equal = [hmac.compare_digest(signature, each) for each in signatures]
+        return any(equal)
 
     async def handle(self, path: str, body: bytes | bytearray) -> WebhookEvent | None:
         """Verify a POST request, and pass its event to all listeners. If it is not from
@@ -271,9 +287,8 @@ class WebhookReceiver:
         if found is None:
             return None
         front, event, nonce, signature = found.groups()
-        # The signature is compared first in any case, so that the time of the
-        # comparison reveals nothing.
-        genuine = hmac.compare_digest(signature, self._sign(event, nonce))
+        # The signature is compared first in any case, for the same reason.
+        genuine = self._is_genuine(event, nonce, signature)
         if not genuine or event not in EVENTS or front not in self._fronts:
             return None
         return cast("EventName", event), nonce
@@ -302,7 +317,7 @@ class WebhookReceiver:
         if found is None:
             return None
         front, event, nonce, signature, rest = found.groups()
-        if not hmac.compare_digest(signature, self._sign(event, nonce)):
+        if not self._is_genuine(event, nonce, signature):
             return _Problem(
                 "secret",
                 "its signature was made with another secret: processes behind one URL, and those that restart, need "
@@ -430,13 +445,27 @@ def _split(base_url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}", path
 
 
-def _key(secret: object) -> bytes:
+def _keys(secret: object) -> tuple[bytes, ...]:
     if secret is None:
-        return secrets.token_bytes(OWN_SECRET)
+        return (secrets.token_bytes(OWN_SECRET),)
+    if not isinstance(secret, list | tuple):
+        return (_key("secret", secret),)
+    if not secret:
+        fail("secret", "must not be an empty list; None is a random secret")
+    keys: list[bytes] = []
+    for number, each in enumerate(cast("Sequence[object]", secret)):
+        key = _key(f"secret[{number}]", each)
+        if key in keys:
+            fail(f"secret[{number}]", f"is the same as secret[{keys.index(key)}]")
+        keys.append(key)
+    return tuple(keys)
+
+
+def _key(name: str, secret: object) -> bytes:
     # With "surrogatepass", the encoder raises no error, which would hold the secret.
     key = secret.encode("utf-8", "surrogatepass") if isinstance(secret, str) else secret
     if not isinstance(key, bytes):
-        fail("secret", f"must be text or bytes, not {type(secret).__name__}")
+        fail(name, f"must be text or bytes, not {type(secret).__name__}")
     if len(key) < SHORTEST_SECRET:
-        fail("secret", f"must have at least {SHORTEST_SECRET} bytes")
+        fail(name, f"must have at least {SHORTEST_SECRET} bytes")
     return key

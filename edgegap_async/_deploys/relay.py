@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -66,7 +66,7 @@ class Relay:
     Args:
         key: the organization's name.
         receiver: has verified what is passed on.
-        relay_key: the receiver's, which is not None.
+        relay_keys: the receiver's. There is one at least.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Relay:
         shared: SharedState,
         key: str,
         receiver: WebhookReceiver,
-        relay_key: bytes,
+        relay_keys: Sequence[bytes],
     ) -> None:
         self._shared, self._key, self._receiver = shared, key, receiver
-        self._sealer = Sealer(relay_key)
+        self._sealer = Sealer(relay_keys)
         self._notify: Callable[[WebhookEvent], object] = lambda _: None
         self._waiting: Callable[[], bool] = lambda: False
         self._forks = fork_count()

@@ -4,11 +4,13 @@
 
 The signature is the HMAC-SHA256 of the rest. Its key is derived from the secret of the
 receivers, so whoever can write to the store, and does not know the secret, can only
-repeat a message, for as long as messages live. The time is in seconds since 1970, as
+repeat a message, for as long as messages live. While the secret is changed, processes have
+several, and each of them may sign with another one. The time is in seconds since 1970, as
 machines share no other clock.
 """
 
 import hmac
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -45,25 +47,28 @@ class Sealer:
     """Signs and verifies messages.
 
     Args:
-        key: of the signatures.
+        keys: of the signatures. The first one signs, and all verify.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
 
     def seal(self, message: Message, now: float) -> bytes | None:
         """Return a message as bytes. None: it is too long."""
         rest = b"%.3f %s %s" % (now, message.nonce.encode(), message.body)
         if _SIGNATURE + 1 + len(rest) > LONGEST_MESSAGE:
             return None
-        return self._sign(rest) + b" " + rest
+        return self._signatures(rest)[0] + b" " + rest
 
     def unseal(self, data: bytes, now: float) -> Message | Ignored:
         """Return the message in these bytes, or why it is ignored."""
         if len(data) > LONGEST_MESSAGE:
             return Ignored.TOO_LONG
         signature, _, rest = data.partition(b" ")
-        if not hmac.compare_digest(signature, self._sign(rest)):
+        genuine = [
+            hmac.compare_digest(signature, each) for each in self._signatures(rest)
+        ]
+        if not any(genuine):
             return Ignored.NOT_SIGNED
         try:
             sent_at, nonce, body = rest.split(b" ", 2)
@@ -73,5 +78,5 @@ class Sealer:
             return Ignored.UNREADABLE
         return message if abs(age) <= LIFETIME else Ignored.TOO_OLD
 
-    def _sign(self, rest: bytes) -> bytes:
-        return hmac.digest(self._key, rest, "sha256").hex().encode()
+    def _signatures(self, rest: bytes) -> list[bytes]:
+        return [hmac.digest(key, rest, "sha256").hex().encode() for key in self._keys]

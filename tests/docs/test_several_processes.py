@@ -70,7 +70,7 @@ def test_the_sessions_of_the_page_pass_webhooks_on(
     names: dict[str, Any] = {}
     exec(RELAY, names)  # noqa: S102 (our own)
     assert names["edgegap"].webhooks is names["receiver"]
-    assert names["receiver"].relay_key
+    assert names["receiver"].relay_keys
     assert caplog.messages == []
 
 

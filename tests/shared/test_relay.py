@@ -245,13 +245,13 @@ async def test_without_shared_state_nothing_is_said(
 def forged(request_id: str, nonce: str) -> list[bytes]:
     """What somebody can write who knows all but the secret."""
     hooks = WebhookReceiver(URL, secret=SECRET)
-    assert hooks.relay_key
+    assert hooks.relay_keys
     event = b'{"event":"ready","nonce":"%s","request_id":"%s","status":%s}' % (
         nonce.encode(),
         request_id.encode(),
         body(request_id),
     )
-    genuine, time_now = Sealer(hooks.relay_key), time.time()
+    genuine, time_now = Sealer(hooks.relay_keys), time.time()
     message = Message(nonce, event)
     good = genuine.seal(message, time_now)
     assert good
@@ -261,8 +261,8 @@ def forged(request_id: str, nonce: str) -> list[bytes]:
         b"\x00\xff garbage",
         b" ".join([b"0" * 64, *good.split(b" ")[1:]]),
         good.replace(b"READY", b"ERROR"),
-        Sealer(b"another secret").seal(message, time_now) or b"",
-        Sealer(SECRET.encode()).seal(message, time_now) or b"",
+        Sealer([b"another secret"]).seal(message, time_now) or b"",
+        Sealer([SECRET.encode()]).seal(message, time_now) or b"",
         genuine.seal(message, time_now - LIFETIME - 5) or b"",
         genuine.seal(message, time_now + LIFETIME + 5) or b"",
         genuine.seal(Message(nonce, b"{"), time_now) or b"",
@@ -317,12 +317,12 @@ async def test_nothing_that_is_passed_on_reveals_the_token_or_the_secret(
             found: list[bytes] = []
             await until(lambda: found.extend(relay.read()) or found)
         signature = path(both.hooks, "ready", "once-0").rpartition("/")[2]
-        assert both.hooks.relay_key
+        assert both.hooks.relay_keys
         for secret in (
             "made-up",
             SECRET,
             SECRET.encode().hex(),
-            both.hooks.relay_key.hex(),
+            both.hooks.relay_keys[0].hex(),
             # Whoever has it can forge a webhook.
             signature,
         ):

@@ -311,7 +311,7 @@ def test_a_client_without_publish_and_subscribe_is_an_error() -> None:
 
 # Messages
 
-SEALER = Sealer(b"k" * 32)
+SEALER = Sealer([b"k" * 32])
 MESSAGE = Message("once-0123456789abcde", b'{"a": "b c"}')
 
 
@@ -348,7 +348,7 @@ def test_a_message_that_was_changed_is_ignored(position: int, bit: int) -> None:
 def test_garbage_is_ignored(data: bytes) -> None:
     assert SEALER.unseal(data, NOW) is Ignored.NOT_SIGNED
     # Also if it is signed.
-    signed = SEALER._sign(data) + b" " + data
+    signed = SEALER._signatures(data)[0] + b" " + data
     assert isinstance(SEALER.unseal(signed, NOW), Message | Ignored)
 
 
@@ -364,12 +364,12 @@ def test_garbage_is_ignored(data: bytes) -> None:
     ],
 )
 def test_a_signed_message_of_another_form_is_ignored(rest: bytes) -> None:
-    signed = SEALER._sign(rest) + b" " + rest
+    signed = SEALER._signatures(rest)[0] + b" " + rest
     assert isinstance(SEALER.unseal(signed, NOW), Ignored)
 
 
 def test_another_secret_is_ignored() -> None:
-    assert Sealer(b"j" * 32).unseal(sealed(), NOW) is Ignored.NOT_SIGNED
+    assert Sealer([b"j" * 32]).unseal(sealed(), NOW) is Ignored.NOT_SIGNED
 
 
 def test_a_message_that_is_too_long_is_neither_sent_nor_read() -> None:
@@ -378,4 +378,7 @@ def test_a_message_that_is_too_long_is_neither_sent_nor_read() -> None:
     longer = Message("n", longest.body + b"x")
     assert SEALER.seal(longer, NOW) is None
     rest = b"%.3f n %s" % (NOW, longer.body)
-    assert SEALER.unseal(SEALER._sign(rest) + b" " + rest, NOW) is Ignored.TOO_LONG
+    assert (
+        SEALER.unseal(SEALER._signatures(rest)[0] + b" " + rest, NOW)
+        is Ignored.TOO_LONG
+    )

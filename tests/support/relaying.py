@@ -41,7 +41,7 @@ class Relaying(NamedTuple):
 async def relaying(
     store_url: str,
     *faults: Fault,
-    secrets: tuple[str | None, str | None] = (SECRET, SECRET),
+    secrets: tuple[Any, Any] = (SECRET, SECRET),
     options: dict[str, Any] | None = None,
     **session: Any,
 ) -> AsyncIterator[Relaying]:

@@ -1,6 +1,7 @@
 """Samples for the tests of webhooks: signed URLs, and the body that Edgegap sends."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,8 @@ EVENTS = ("ready", "error", "terminated")
 
 
 def receiver(
-    base_url: str = BASE, secret: str | bytes | None = SECRET
+    base_url: str = BASE,
+    secret: str | bytes | Sequence[str | bytes] | None = SECRET,
 ) -> WebhookReceiver:
     return WebhookReceiver(base_url, secret=secret)
 

@@ -375,6 +375,12 @@ WRONG: dict[str, Callable[[], object]] = {
         "https://a.example",
         secret=bytearray(TOKEN.encode()),  # type: ignore[arg-type]
     ),
+    "two secrets of webhooks": lambda: WebhookReceiver(
+        "https://a.example", secret=[TOKEN, DELETE_TOKEN, TOKEN[:12]]
+    ),
+    "equal secrets of webhooks": lambda: WebhookReceiver(
+        "https://a.example", secret=[TOKEN, DELETE_TOKEN, TOKEN.encode()]
+    ),
 }
 
 
