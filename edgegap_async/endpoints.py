@@ -18,10 +18,11 @@ from .models.deployment import (
     ContainerLogs,
     DeploymentPage,
     DeploymentStatus,
+    ReportRequest,
     StopResult,
 )
 from .models.fleet import FleetHosts
-from .models.location import Locations
+from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 
@@ -109,8 +110,10 @@ SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", N
 BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop", keeps_connections=True)
 LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+BEACONS = Endpoint("GET", "/v1/locations/beacons", NoneType, PingBeacons, OTHER_LIMIT, "locations.beacons", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
 CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", max_bytes=64 * MIB, if_too_large=STORED_LOGS)
 METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics", max_bytes=64 * MIB, if_too_large=LESS_TIME)
+REPORT = Endpoint("POST", "/v1/deployments/{request_id}:report", ReportRequest, NoneType, OTHER_LIMIT, "deployments.report")
 # The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
 FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True)
 FLEET_DEPLOY = Endpoint("POST", "/v2/private-fleets:deploy", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True, renamed=FLEET_DEPLOY_RENAMED)
@@ -131,8 +134,10 @@ OPERATIONS = (
     BULK_STOP,
     LIST,
     LOCATIONS,
+    BEACONS,
     CONTAINER_LOGS,
     METRICS,
+    REPORT,
     FLEET_DEPLOY,
     FLEET_DEPLOY_RENAMED,
     FLEET_HOSTS,

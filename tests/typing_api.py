@@ -52,7 +52,12 @@ from edgegap_async.models.fleet import (
     FleetHosts,
     HostSpecifications,
 )
-from edgegap_async.models.location import AvailableLocation, Location, Locations
+from edgegap_async.models.location import (
+    AvailableLocation,
+    Location,
+    Locations,
+    PingBeacons,
+)
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
@@ -192,6 +197,12 @@ async def other_resources(session: EdgegapSession) -> None:
         await session.locations.list(app="a", version="v", type="t", tags=True),
         Locations,
     )
+    assert_type(await session.locations.beacons(page=1, limit=10), PingBeacons)
+    assert_type(
+        [beacon.host async for beacon in session.locations.iterate_beacons()],
+        list[str],
+    )
+    assert_type(await session.deployments.report("id", "spam", metadata={"a": 1}), None)
     assert_type(await tags.list("id", page=1, limit=10), DeploymentTags)
     assert_type([tag.name async for tag in tags.iterate("id")], list[str])
     assert_type(

@@ -16,6 +16,7 @@ from math import isfinite
 from operator import index
 from reprlib import Repr
 from typing import (
+    Any,
     NoReturn,
     Protocol,
     SupportsFloat,
@@ -25,7 +26,7 @@ from typing import (
     TypeVar,
 )
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 T = TypeVar("T")
 _REPR = Repr()
@@ -445,3 +446,15 @@ def optional_callables(**arguments: object) -> None:
             fail(name, f"must be callable, not {type(value).__name__}")
         if iscoroutinefunction(value):
             fail(name, "must be a plain function, as the SDK would not await it")
+
+
+def plain_object(argument: str, value: object) -> dict[str, Any]:
+    """Check a mapping that JSON can hold, and return what JSON makes of it."""
+    if not is_mapping(value):
+        fail(argument, f"must be a mapping, not {shown(value)}")
+    try:
+        return json.decode(json.encode(value), type=dict[str, Any])
+    except (TypeError, ValueError, RecursionError) as error:
+        # The text may repeat a value, which may be a secret.
+        problem = type(error).__name__
+    fail(argument, f"can't be written as JSON ({problem})")

@@ -10,6 +10,7 @@ from typing import Self, get_args
 from aiohttp import web
 
 from ..endpoints import LimitName
+from ..models.deployment import ReportRequest
 from .control.guard import Guard
 from .control.routes import Control
 from .faults.fault import Fault
@@ -304,6 +305,14 @@ class Simulator:
             LookupError: There was never a deployment with this ID.
         """
         return tuple(self._parts.world.known(request_id).tags)
+
+    def reports_of(self, request_id: str) -> tuple[ReportRequest, ...]:
+        """Return the reports of a deployment, in the order of arrival.
+
+        Raises:
+            LookupError: There was never a deployment with this ID.
+        """
+        return tuple(self._parts.world.known(request_id).reports)
 
     def counts(self) -> Counts:
         """Return all counts as a plain dict.

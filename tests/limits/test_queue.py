@@ -341,6 +341,7 @@ ARGUMENTS |= {
     "users": ["203.0.113.7"],
     "private_host_ids": ["host"],
 }
+ARGUMENTS |= {"reason": "unfair"}
 ARGUMENTS |= {"requests": [], "name": "a", "tag_name": "b", "everything": True}
 
 

@@ -18,7 +18,7 @@ from edgegap_async.models.deployment import (
     StopResult,
 )
 from edgegap_async.models.fleet import FleetHosts
-from edgegap_async.models.location import Locations
+from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from support.reference import BY_KEY
@@ -46,6 +46,7 @@ STRUCTS: dict[str, Any] = {
     "POST /v2/private-fleets:deploy": DeploymentAccepted,
     "POST /v1/deployments/bulk-stop": BulkStopResult,
     "DELETE /v1/stop/{request_id}": StopResult,
+    "GET /v1/locations/beacons": PingBeacons,
     "DELETE /v1/self/stop/{request_id}/{access_point_id}": StopResult,
 }
 

@@ -28,7 +28,7 @@ from edgegap_async import (
     __version__,
 )
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
-from edgegap_async.models.deployment import BulkStopRequest
+from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
 from edgegap_async.models.tag import TagRequest
 
 ID, HOST, TAG, FLEET = (
@@ -99,6 +99,16 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
             "steps": "30s",
             "raw": "true",
         },
+    ),
+    "GET /v1/locations/beacons": (
+        lambda s: s.locations.beacons(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "POST /v1/deployments/{request_id}:report": (
+        lambda s: s.deployments.report(
+            ID, "players see nothing", metadata={"match": "m-17", "reports": 3}
+        ),
+        {},
     ),
     "POST /v2/private-fleets:deploy": (
         lambda s: s.private_fleets.deploy(**DEPLOY, private_host_ids=[HOST]),
@@ -381,6 +391,7 @@ BODIES = {
     "POST /v2/deployments": DeployRequest,
     "POST /v2/private-fleets:deploy": FleetDeployRequest,
     "POST /v1/deployments/bulk-stop": BulkStopRequest,
+    "POST /v1/deployments/{request_id}:report": ReportRequest,
     "POST /v1/deployments/{request_id}/tags": TagRequest,
     "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,
 }

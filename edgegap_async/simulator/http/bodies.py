@@ -184,6 +184,20 @@ def locations(type_: str | None, *, with_tags: bool) -> Sequence[Json]:
     ]
 
 
+def beacons() -> Sequence[Json]:
+    """Return all ping beacons: one in each location. Nothing answers there."""
+    return [
+        {
+            "host": f"198.19.255.{number}",
+            "fqdn": f"beacon-{number}.simulator.edgegap.invalid",
+            "udp_port": _FIRST_PORT + 2 * number,
+            "tcp_port": _FIRST_PORT + 2 * number + 1,
+            "location": location(it),
+        }
+        for number, it in enumerate(LOCATIONS)
+    ]
+
+
 def host(it: Host, deployments: int, clock: Clock) -> Json:
     """Return one host of a fleet, with a number of deployments on it."""
     address = f"198.19.{it.number // 256 % 256}.{it.number % 256}"

@@ -13,7 +13,7 @@ from msgspec import DecodeError, json
 from ... import endpoints
 from ...endpoints import B, Endpoint, T
 from ...models.deploy import DeployRequest
-from ...models.deployment import BulkStopRequest
+from ...models.deployment import BulkStopRequest, ReportRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
 from ..faults.lists import (
@@ -30,7 +30,7 @@ from ..world.world import World
 from . import bodies, container
 from .required import check_required
 from .responses import Json, JsonResponse
-from .rows import PAGE_SIZE, count, cut
+from .rows import PAGE_SIZE, count, counted, cut
 
 _LIST_QUERY = json.Decoder(ListQuery)
 
@@ -193,6 +193,16 @@ def _locations(call: Call) -> JsonResponse:
     return JsonResponse(200, {**body, "messages": []})
 
 
+def _beacons(call: Call) -> JsonResponse:
+    rows = bodies.beacons()
+    return JsonResponse(200, counted(call.query, call.world.options, "locations", rows))
+
+
+def _report(call: Call, body: ReportRequest) -> JsonResponse:
+    call.deployment().reports.append(body)
+    return JsonResponse(200)
+
+
 def _container_logs(call: Call) -> JsonResponse:
     return JsonResponse(
         200, container.logs(call.deployment(), call.now, call.world.clock)
@@ -277,8 +287,10 @@ HANDLERS: Mapping[str, Handler] = dict(
         _with_body(endpoints.BULK_STOP, _bulk_stop),
         _without_body(endpoints.LIST, _list),
         _without_body(endpoints.LOCATIONS, _locations),
+        _without_body(endpoints.BEACONS, _beacons),
         _without_body(endpoints.CONTAINER_LOGS, _container_logs),
         _without_body(endpoints.METRICS, _metrics),
+        _with_body(endpoints.REPORT, _report),
         _with_body(endpoints.FLEET_DEPLOY, _deploy),
         _without_body(endpoints.FLEET_HOSTS, _fleet_hosts),
         _without_body(endpoints.TAGS, _tags),

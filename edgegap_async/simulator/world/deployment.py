@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from ...models.deployment import ReportRequest
 from .locations import Host, Location
 
 # The states before READY, the latest first, each with the share of the start-up time at
@@ -97,6 +98,7 @@ class Deployment:
     # The names of the variables that were requested with `is_hidden`.
     hidden: frozenset[str] = frozenset()
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
+    reports: list[ReportRequest] = field(default_factory=list[ReportRequest])
     max_duration: int = _DAY
     # The time at which its container crashes, if it is READY then.
     crashes_at: float = inf
