@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         WrongLoop,
     )
     from .events import Event, OnEvent
+    from .models.app import Application
     from .models.deploy import (
         DeploymentAccepted,
         DeployRequest,
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "AllocationFailed": "errors",
     "ApiError": "errors",
+    "Application": "models.app",
     "BadRequest": "errors",
     "BulkStopFilter": "models.deployment",
     "Conflict": "errors",
@@ -169,6 +171,7 @@ _MODULES = {
 __all__ = [
     "AllocationFailed",
     "ApiError",
+    "Application",
     "BadRequest",
     "BulkStopFilter",
     "CallOptions",

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from .models.app import Application, Applications, AppRequest, AppUpdate
 from .models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from .models.deployment import (
     BulkStopRequest,
@@ -123,6 +124,11 @@ TAG = Endpoint("GET", "/v1/deployments/{request_id}/tags/{tag_name}", NoneType, 
 CREATE_TAG = Endpoint("POST", "/v1/deployments/{request_id}/tags", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.create")
 UPDATE_TAG = Endpoint("PATCH", "/v1/deployments/{request_id}/tags/{tag_name}", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.update")
 DELETE_TAG = Endpoint("DELETE", "/v1/deployments/{request_id}/tags/{tag_name}", NoneType, NoneType, OTHER_LIMIT, "tags.delete")
+APPS = Endpoint("GET", "/v1/apps", NoneType, Applications, OTHER_LIMIT, "apps.list", max_bytes=64 * MIB, if_too_large=FEWER_ROWS)
+APP = Endpoint("GET", "/v1/app/{app_name}", NoneType, Application, OTHER_LIMIT, "apps.get", max_bytes=8 * MIB)
+CREATE_APP = Endpoint("POST", "/v1/app", AppRequest, Application, OTHER_LIMIT, "apps.create", max_bytes=8 * MIB)
+UPDATE_APP = Endpoint("PATCH", "/v1/app/{app_name}", AppUpdate, Application, OTHER_LIMIT, "apps.update", max_bytes=8 * MIB)
+DELETE_APP = Endpoint("DELETE", "/v1/app/{app_name}", NoneType, NoneType, OTHER_LIMIT, "apps.delete")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -146,4 +152,9 @@ OPERATIONS = (
     CREATE_TAG,
     UPDATE_TAG,
     DELETE_TAG,
+    APPS,
+    APP,
+    CREATE_APP,
+    UPDATE_APP,
+    DELETE_APP,
 )

@@ -38,6 +38,7 @@ from .models._urls import api_base_url, token_text
 from .resources._in_use import AsyncOnly, OpenSession
 from .resources._options import call_options
 from .resources._raw import raw_body, raw_endpoint, raw_query
+from .resources.apps import Apps
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
@@ -187,6 +188,7 @@ class EdgegapSession(AsyncOnly):
             self._transport, self._deploys, self._session
         )
         self.tags: Tags = Tags(self._transport, self._session)
+        self.apps: Apps = Apps(self._transport, self._session)
 
     async def request(
         self,

@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp.web import RouteDef
 
 from edgegap_async import (
+    Application,
     BulkStopFilter,
     DeploymentAccepted,
     DeploymentState,
@@ -37,6 +38,7 @@ from edgegap_async import (
 )
 from edgegap_async.container import Container, stop_self
 from edgegap_async.endpoints import DEPLOY, STATUS, TAG, Endpoint, LimitName
+from edgegap_async.models.app import Applications
 from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.deployment import (
     BulkStopResult,
@@ -214,6 +216,13 @@ async def other_resources(session: EdgegapSession) -> None:
     assert_type(await tags.create("id", "v1"), DeploymentTag)
     assert_type(await tags.update("id", "v1", name="v2"), DeploymentTag)
     assert_type(await tags.delete("id", "v1"), None)
+    apps = session.apps
+    assert_type(await apps.list(page=1, limit=10), Applications)
+    assert_type([app.name async for app in apps.iterate()], list[str])
+    assert_type(await apps.get("app"), Application)
+    assert_type(await apps.create("app", image="", is_active=False), Application)
+    assert_type(await apps.update("app", name="b", timeout=5), Application)
+    assert_type(await apps.delete("app"), None)
     assert_type(await stop_self("storage"), StopResult)
     assert_type(Container.from_env({"A": "b"}).ports, Mapping[str, Port])
 

@@ -74,6 +74,7 @@ def test_the_reference_has_each_operation_once_with_complete_samples() -> None:
     assert [key for key, operation in BY_KEY.items() if operation.answer is None] == [
         "DELETE /v1/deployments/{request_id}/tags/{tag_name}",
         "POST /v1/deployments/{request_id}:report",
+        "DELETE /v1/app/{app_name}",
     ]
 
 

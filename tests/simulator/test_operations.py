@@ -59,10 +59,14 @@ async def test_responses_have_the_keys_and_types_of_the_reference_page(
         if "/self/" in operation.path:
             api.http.headers["Authorization"] = environment["ARBITRIUM_DELETE_TOKEN"]
         access_point = environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2]
+        if "/app" in operation.path:
+            app = {"name": "my-app", "image": "", "is_active": True}
+            await api("POST", "/v1/app", app)
         path = operation.path_with(
             request_id=request_id,
             tag_name="old",
             fleet_name="f",
+            app_name="my-app",
             access_point_id=access_point,
         )
         # The body on the page, except for the ID in it.

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from edgegap_async import DeploymentAccepted, DeploymentStatus
+from edgegap_async.models.app import Application, Applications
 from edgegap_async.models.deployment import (
     BulkStopResult,
     ContainerLogs,
@@ -47,6 +48,10 @@ STRUCTS: dict[str, Any] = {
     "POST /v1/deployments/bulk-stop": BulkStopResult,
     "DELETE /v1/stop/{request_id}": StopResult,
     "GET /v1/locations/beacons": PingBeacons,
+    "GET /v1/apps": Applications,
+    "GET /v1/app/{app_name}": Application,
+    "POST /v1/app": Application,
+    "PATCH /v1/app/{app_name}": Application,
     "DELETE /v1/self/stop/{request_id}/{access_point_id}": StopResult,
 }
 

@@ -27,10 +27,12 @@ from edgegap_async import (
     Webhook,
     __version__,
 )
+from edgegap_async.models.app import AppRequest, AppUpdate
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
 from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
 from edgegap_async.models.tag import TagRequest
 
+APP = "my game"
 ID, HOST, TAG, FLEET = (
     "c0653765de3b",
     "alpha-north-america-95fab093",
@@ -42,6 +44,7 @@ PATH_PARAMS = {
     "access_point_id": "7",
     "tag_name": TAG,
     "fleet_name": FLEET,
+    "app_name": quote(APP),
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -110,6 +113,17 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
         ),
         {},
     ),
+    "GET /v1/apps": (
+        lambda s: s.apps.list(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/app/{app_name}": (lambda s: s.apps.get(APP), {}),
+    "POST /v1/app": (lambda s: s.apps.create("arena", image="aGVsbG8="), {}),
+    "PATCH /v1/app/{app_name}": (
+        lambda s: s.apps.update(APP, name="arena-2", image="aGVsbG8=", is_active=True),
+        {},
+    ),
+    "DELETE /v1/app/{app_name}": (lambda s: s.apps.delete(APP), {}),
     "POST /v2/private-fleets:deploy": (
         lambda s: s.private_fleets.deploy(**DEPLOY, private_host_ids=[HOST]),
         {},
@@ -391,6 +405,8 @@ BODIES = {
     "POST /v2/deployments": DeployRequest,
     "POST /v2/private-fleets:deploy": FleetDeployRequest,
     "POST /v1/deployments/bulk-stop": BulkStopRequest,
+    "POST /v1/app": AppRequest,
+    "PATCH /v1/app/{app_name}": AppUpdate,
     "POST /v1/deployments/{request_id}:report": ReportRequest,
     "POST /v1/deployments/{request_id}/tags": TagRequest,
     "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,

@@ -32,6 +32,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "locations",
         "host",
     ),
+    "apps": (
+        lambda it, **page: it.apps.list(**page),
+        lambda it, **page: it.apps.iterate(**page),
+        "applications",
+        "name",
+    ),
     "tags": (
         lambda it, **page: it.tags.list("c065", **page),
         lambda it, **page: it.tags.iterate("c065", **page),

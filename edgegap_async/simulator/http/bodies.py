@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ..world.catalog import App
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
 from ..world.listing import Page
@@ -160,6 +161,17 @@ def tag(name: str, it: Tag, clock: Clock) -> Json:
     """Return one tag."""
     return {
         "name": name,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
+
+
+def app(it: App, clock: Clock) -> Json:
+    """Return an application."""
+    return {
+        "name": it.name,
+        "is_active": it.is_active,
+        "image": it.image,
         "create_time": clock.text(it.created),
         "last_updated": clock.text(it.updated),
     }

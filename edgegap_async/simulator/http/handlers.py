@@ -12,6 +12,7 @@ from msgspec import DecodeError, json
 
 from ... import endpoints
 from ...endpoints import B, Endpoint, T
+from ...models.app import AppRequest, AppUpdate
 from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest, ReportRequest
 from ...models.paging import ListQuery
@@ -30,7 +31,7 @@ from ..world.world import World
 from . import bodies, container
 from .required import check_required
 from .responses import Json, JsonResponse
-from .rows import PAGE_SIZE, count, counted, cut
+from .rows import PAGE_SIZE, count, counted, cut, paged
 
 _LIST_QUERY = json.Decoder(ListQuery)
 
@@ -276,6 +277,33 @@ def _delete_tag(call: Call) -> JsonResponse:
     return JsonResponse(204)
 
 
+def _apps(call: Call) -> JsonResponse:
+    world = call.world
+    rows = [bodies.app(each, world.clock) for each in world.catalog.apps()]
+    return JsonResponse(200, paged(call.query, world.options, "applications", rows))
+
+
+def _app(call: Call) -> JsonResponse:
+    app = call.world.catalog.app(call.path_params["app_name"])
+    return JsonResponse(200, bodies.app(app, call.world.clock))
+
+
+def _create_app(call: Call, body: AppRequest) -> JsonResponse:
+    app = call.world.catalog.create_app(body, call.now)
+    return JsonResponse(200, bodies.app(app, call.world.clock))
+
+
+def _update_app(call: Call, body: AppUpdate) -> JsonResponse:
+    name = call.path_params["app_name"]
+    app = call.world.catalog.update_app(name, body, call.now)
+    return JsonResponse(200, bodies.app(app, call.world.clock))
+
+
+def _delete_app(call: Call) -> JsonResponse:
+    call.world.catalog.delete_app(call.path_params["app_name"])
+    return JsonResponse(200)
+
+
 # By the SDK method that an endpoint belongs to. The fleet deploy has two paths and one
 # method, so one entry serves both.
 HANDLERS: Mapping[str, Handler] = dict(
@@ -298,5 +326,10 @@ HANDLERS: Mapping[str, Handler] = dict(
         _with_body(endpoints.CREATE_TAG, _create_tag),
         _with_body(endpoints.UPDATE_TAG, _update_tag),
         _without_body(endpoints.DELETE_TAG, _delete_tag),
+        _without_body(endpoints.APPS, _apps),
+        _without_body(endpoints.APP, _app),
+        _with_body(endpoints.CREATE_APP, _create_app),
+        _with_body(endpoints.UPDATE_APP, _update_app),
+        _without_body(endpoints.DELETE_APP, _delete_app),
     )
 )

@@ -18,6 +18,7 @@ from ...models.deploy import (
 )
 from ...models.deployment import BulkStopFilter
 from ...models.paging import ListQuery
+from .catalog import Catalog
 from .clock import Clock
 from .deployment import Deployment, Phase, Tag
 from .errors import ApiError
@@ -55,6 +56,7 @@ class World:
 
     def _begin(self, now: float) -> None:
         self.webhook_schedule: WebhookSchedule = WebhookSchedule()
+        self.catalog: Catalog = Catalog()
         self._random = Random(self._seed)
         self._id_mask = (
             Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)

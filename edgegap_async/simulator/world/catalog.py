@@ -1,0 +1,80 @@
+"""The applications of the organization."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec import UNSET
+
+from ...models.app import AppRequest, AppUpdate
+from .errors import ApiError
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class App:
+    """An application."""
+
+    name: str
+    image: str
+    is_active: bool
+    created: float
+    updated: float
+
+
+class Catalog:
+    """All applications, in the order of their creation."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, App] = {}
+
+    def apps(self) -> tuple[App, ...]:
+        """Return all applications."""
+        return tuple(self._apps.values())
+
+    def app(self, name: str) -> App:
+        """Return an application.
+
+        Raises:
+            ApiError: There is none with this name.
+        """
+        return _found(self._apps, name, "Application")
+
+    def create_app(self, body: AppRequest, now: float) -> App:
+        """Create an application."""
+        _check_new(self._apps, body.name, "Application")
+        app = App(body.name, body.image, body.is_active, now, now)
+        self._apps[app.name] = app
+        return app
+
+    def update_app(self, name: str, body: AppUpdate, now: float) -> App:
+        """Change an application; what the body does not have stays."""
+        app = self.app(name)
+        if body.name is not UNSET and body.name != name:
+            _check_new(self._apps, body.name, "Application")
+            self._apps = _renamed(self._apps, name, body.name)
+            app.name = body.name
+        app.image = app.image if body.image is UNSET else body.image
+        app.is_active = app.is_active if body.is_active is UNSET else body.is_active
+        app.updated = now
+        return app
+
+    def delete_app(self, name: str) -> None:
+        """Delete an application."""
+        del self._apps[self.app(name).name]
+
+
+def _found(rows: dict[str, R], name: str, kind: str) -> R:
+    if name not in rows:
+        raise ApiError(404, f"{kind} {name} not found")
+    return rows[name]
+
+
+def _check_new(rows: dict[str, R], name: str, kind: str) -> None:
+    if name in rows:
+        raise ApiError(409, f"{kind} {name} already exists")
+
+
+def _renamed(rows: dict[str, R], old: str, new: str) -> dict[str, R]:
+    """Return the rows with a new name for one, which keeps its place."""
+    return {new if name == old else name: row for name, row in rows.items()}
