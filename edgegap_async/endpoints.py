@@ -26,6 +26,14 @@ from .models.fleet import FleetHosts
 from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
+from .models.version import (
+    AppVersion,
+    AppVersionDeleted,
+    AppVersionRequest,
+    AppVersionResult,
+    AppVersions,
+    AppVersionUpdate,
+)
 
 LimitName: TypeAlias = Literal["deploy", "status", "list", "other"]
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -129,6 +137,11 @@ APP = Endpoint("GET", "/v1/app/{app_name}", NoneType, Application, OTHER_LIMIT, 
 CREATE_APP = Endpoint("POST", "/v1/app", AppRequest, Application, OTHER_LIMIT, "apps.create", max_bytes=8 * MIB)
 UPDATE_APP = Endpoint("PATCH", "/v1/app/{app_name}", AppUpdate, Application, OTHER_LIMIT, "apps.update", max_bytes=8 * MIB)
 DELETE_APP = Endpoint("DELETE", "/v1/app/{app_name}", NoneType, NoneType, OTHER_LIMIT, "apps.delete")
+VERSIONS = Endpoint("GET", "/v1/app/{app_name}/versions", NoneType, AppVersions, OTHER_LIMIT, "versions.list", max_bytes=16 * MIB, if_too_large=FEWER_ROWS)
+VERSION = Endpoint("GET", "/v1/app/{app_name}/version/{version_name}", NoneType, AppVersion, OTHER_LIMIT, "versions.get")
+CREATE_VERSION = Endpoint("POST", "/v1/app/{app_name}/version", AppVersionRequest, AppVersionResult, OTHER_LIMIT, "versions.create")
+UPDATE_VERSION = Endpoint("PATCH", "/v1/app/{app_name}/version/{version_name}", AppVersionUpdate, AppVersionResult, OTHER_LIMIT, "versions.update")
+DELETE_VERSION = Endpoint("DELETE", "/v1/app/{app_name}/version/{version_name}", NoneType, AppVersionDeleted, OTHER_LIMIT, "versions.delete")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -157,4 +170,9 @@ OPERATIONS = (
     CREATE_APP,
     UPDATE_APP,
     DELETE_APP,
+    VERSIONS,
+    VERSION,
+    CREATE_VERSION,
+    UPDATE_VERSION,
+    DELETE_VERSION,
 )

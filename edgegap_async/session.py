@@ -43,6 +43,7 @@ from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
+from .resources.versions import Versions
 
 # Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class EdgegapSession(AsyncOnly):
         )
         self.tags: Tags = Tags(self._transport, self._session)
         self.apps: Apps = Apps(self._transport, self._session)
+        self.versions: Versions = Versions(self._transport, self._session)
 
     async def request(
         self,

@@ -341,6 +341,8 @@ ARGUMENTS |= {
     "users": ["203.0.113.7"],
     "private_host_ids": ["host"],
 }
+ARGUMENTS |= {"version_name": "v1", "req_cpu": 256, "req_memory": 512}
+ARGUMENTS |= {"docker_repository": "a", "docker_image": "b", "docker_tag": "c"}
 ARGUMENTS |= {"reason": "unfair", "app_name": "arena", "image": ""}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 

@@ -38,6 +38,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "applications",
         "name",
     ),
+    "versions": (
+        lambda it, **page: it.versions.list("arena", **page),
+        lambda it, **page: it.versions.iterate("arena", **page),
+        "versions",
+        "name",
+    ),
     "tags": (
         lambda it, **page: it.tags.list("c065", **page),
         lambda it, **page: it.tags.iterate("c065", **page),

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..world.catalog import App
+from msgspec import to_builtins
+
+from ...models.version import ports_of
+from ..world.catalog import App, Version
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
 from ..world.listing import Page
@@ -172,6 +175,45 @@ def app(it: App, clock: Clock) -> Json:
         "name": it.name,
         "is_active": it.is_active,
         "image": it.image,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
+
+
+# What a version has if its body did not say.
+_VERSION: Json = {
+    "is_active": True,
+    "verify_image": False,
+    "force_cache": False,
+    "time_to_deploy": 120,
+    "max_duration": 1440,
+    "restart_policy": "always",
+    "termination_grace_period_seconds": 5,
+    "will_deploy_in_mainland_china": False,
+    "req_video": 0,
+    "ports": [],
+    "envs": [],
+}
+
+
+def version(it: Version, clock: Clock) -> Json:
+    """Return a version. The API shows the credentials of the registry, too."""
+    given = to_builtins(it.settings)
+    ports = [
+        {
+            "port": each.port,
+            "protocol": each.protocol,
+            "to_check": each.to_check,
+            "tls_upgrade": each.tls_upgrade,
+            "name": each.name or str(each.port),
+        }
+        for each in ports_of(it.settings)
+    ]
+    return {
+        **_VERSION,
+        **given,
+        "ports": ports,
+        "caching_percent": 1.0 if it.settings.force_cache is True else 0.0,
         "create_time": clock.text(it.created),
         "last_updated": clock.text(it.updated),
     }

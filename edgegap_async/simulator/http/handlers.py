@@ -17,6 +17,7 @@ from ...models.deploy import DeployRequest
 from ...models.deployment import BulkStopRequest, ReportRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
+from ...models.version import AppVersionRequest, AppVersionUpdate
 from ..faults.lists import (
     PickFault,
     apply_list_faults,
@@ -304,6 +305,39 @@ def _delete_app(call: Call) -> JsonResponse:
     return JsonResponse(200)
 
 
+def _versions(call: Call) -> JsonResponse:
+    world, app = call.world, call.world.catalog.app(call.path_params["app_name"])
+    rows = [bodies.version(each, world.clock) for each in app.versions.values()]
+    return JsonResponse(200, paged(call.query, world.options, "versions", rows))
+
+
+def _version(call: Call) -> JsonResponse:
+    found = call.world.catalog.version(**call.path_params)
+    return JsonResponse(200, bodies.version(found, call.world.clock))
+
+
+def _create_version(call: Call, body: AppVersionRequest) -> JsonResponse:
+    made = call.world.catalog.create_version(
+        **call.path_params, body=body, now=call.now
+    )
+    shown = bodies.version(made, call.world.clock)
+    return JsonResponse(200, {"success": True, "version": shown})
+
+
+def _update_version(call: Call, body: AppVersionUpdate) -> JsonResponse:
+    made = call.world.catalog.update_version(
+        **call.path_params, body=body, now=call.now
+    )
+    shown = bodies.version(made, call.world.clock)
+    return JsonResponse(200, {"success": True, "version": shown})
+
+
+def _delete_version(call: Call) -> JsonResponse:
+    call.world.catalog.delete_version(**call.path_params)
+    name = call.path_params["version_name"]
+    return JsonResponse(200, {"success": True, "message": f"Version {name} deleted"})
+
+
 # By the SDK method that an endpoint belongs to. The fleet deploy has two paths and one
 # method, so one entry serves both.
 HANDLERS: Mapping[str, Handler] = dict(
@@ -331,5 +365,10 @@ HANDLERS: Mapping[str, Handler] = dict(
         _with_body(endpoints.CREATE_APP, _create_app),
         _with_body(endpoints.UPDATE_APP, _update_app),
         _without_body(endpoints.DELETE_APP, _delete_app),
+        _without_body(endpoints.VERSIONS, _versions),
+        _without_body(endpoints.VERSION, _version),
+        _with_body(endpoints.CREATE_VERSION, _create_version),
+        _with_body(endpoints.UPDATE_VERSION, _update_version),
+        _without_body(endpoints.DELETE_VERSION, _delete_version),
     )
 )

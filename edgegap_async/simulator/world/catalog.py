@@ -1,25 +1,36 @@
-"""The applications of the organization."""
+"""The applications of the organization, and their versions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from ...models.app import AppRequest, AppUpdate
+from ...models.version import AppVersionRequest, AppVersionUpdate
 from .errors import ApiError
 
 R = TypeVar("R")
 
 
 @dataclass(slots=True)
+class Version:
+    """A version of an application."""
+
+    settings: AppVersionRequest
+    created: float
+    updated: float
+
+
+@dataclass(slots=True)
 class App:
-    """An application."""
+    """An application, and its versions in the order of their creation."""
 
     name: str
     image: str
     is_active: bool
     created: float
     updated: float
+    versions: dict[str, Version] = field(default_factory=dict[str, Version])
 
 
 class Catalog:
@@ -60,8 +71,44 @@ class Catalog:
         return app
 
     def delete_app(self, name: str) -> None:
-        """Delete an application."""
+        """Delete an application and its versions."""
         del self._apps[self.app(name).name]
+
+    def version(self, app_name: str, version_name: str) -> Version:
+        """Return a version of an application.
+
+        Raises:
+            ApiError: There is no such application or version.
+        """
+        return _found(self.app(app_name).versions, version_name, "Version")
+
+    def create_version(
+        self, app_name: str, body: AppVersionRequest, now: float
+    ) -> Version:
+        """Create a version of an application."""
+        versions = self.app(app_name).versions
+        _check_new(versions, body.name, "Version")
+        versions[body.name] = Version(body, now, now)
+        return versions[body.name]
+
+    def update_version(
+        self, app_name: str, version_name: str, body: AppVersionUpdate, now: float
+    ) -> Version:
+        """Change a version; what the body does not have stays."""
+        app, version = self.app(app_name), self.version(app_name, version_name)
+        if body.name is not UNSET and body.name != version_name:
+            _check_new(app.versions, body.name, "Version")
+            app.versions = _renamed(app.versions, version_name, body.name)
+        fields = {each: getattr(body, each) for each in body.__struct_fields__}
+        changes = {each: value for each, value in fields.items() if value is not UNSET}
+        version.settings = structs.replace(version.settings, **changes)
+        version.updated = now
+        return version
+
+    def delete_version(self, app_name: str, version_name: str) -> None:
+        """Delete a version of an application."""
+        self.version(app_name, version_name)
+        del self.app(app_name).versions[version_name]
 
 
 def _found(rows: dict[str, R], name: str, kind: str) -> R:
