@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import to_builtins
 
-from ...models.version import ports_of
+from ...models.version import PortSpec, ports_of
 from ..world.catalog import App, Version
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
@@ -19,6 +19,8 @@ _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
 # The range of external ports in the samples.
 _FIRST_PORT, _LAST_PORT = 30000, 32767
+# The proxy port of the first port.
+_PROXY_PORT = 65002
 
 
 def error_detail(it: Deployment) -> str:
@@ -47,29 +49,27 @@ def public_ip(it: Deployment) -> str:
 
 
 def ports(it: Deployment) -> dict[str, Json]:
-    """Return the ports of a deployment.
-
-    As in the samples, there is a game port under its number, and a web port under its
-    name.
+    """Return the ports of a deployment, each under its name, or under its number if it
+    has no name.
     """
-    external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
-    game = {
-        "external": external,
-        "internal": 7777,
-        "protocol": "UDP",
-        "name": "7777",
-        "tls_upgrade": False,
-    }
-    web = {
-        "external": external + 1,
-        "internal": 8080,
-        "protocol": "http",
-        "name": "web",
-        "tls_upgrade": True,
-    }
+    count = len(it.ports)
+    first = _FIRST_PORT + count * it.number % (_LAST_PORT - _FIRST_PORT - count + 2)
     return {
-        "7777": {**game, "link": f"{fqdn(it)}:{external}", "proxy": 65002},
-        "web": {**web, "link": f"https://{fqdn(it)}:{external + 1}", "proxy": 65001},
+        port.name or str(port.port): _port(it, port, first + place, _PROXY_PORT - place)
+        for place, port in enumerate(it.ports)
+    }
+
+
+def _port(it: Deployment, port: PortSpec, external: int, proxy: int) -> Json:
+    address = f"{fqdn(it)}:{external}"
+    return {
+        "external": external,
+        "internal": port.port,
+        "protocol": port.protocol,
+        "name": port.name or str(port.port),
+        "tls_upgrade": port.tls_upgrade,
+        "link": f"https://{address}" if port.tls_upgrade else address,
+        "proxy": proxy,
     }
 
 

@@ -34,10 +34,14 @@ class App:
 
 
 class Catalog:
-    """All applications, in the order of their creation."""
+    """All applications, in the order of their creation.
+
+    Until one was created, every application and version can be deployed.
+    """
 
     def __init__(self) -> None:
         self._apps: dict[str, App] = {}
+        self._used = False
 
     def apps(self) -> tuple[App, ...]:
         """Return all applications."""
@@ -56,6 +60,7 @@ class Catalog:
         _check_new(self._apps, body.name, "Application")
         app = App(body.name, body.image, body.is_active, now, now)
         self._apps[app.name] = app
+        self._used = True
         return app
 
     def update_app(self, name: str, body: AppUpdate, now: float) -> App:
@@ -109,6 +114,27 @@ class Catalog:
         """Delete a version of an application."""
         self.version(app_name, version_name)
         del self.app(app_name).versions[version_name]
+
+    def deployable(self, app_name: str, version_name: str) -> AppVersionRequest | None:
+        """Return the settings of a version that is to be deployed. None: no application
+        was ever created.
+
+        Raises:
+            ApiError: There is no such application or version, or it is not active.
+        """
+        if not self._used:
+            return None
+        app = self._apps.get(app_name)
+        version = app.versions.get(version_name) if app else None
+        if app is None or version is None:
+            raise ApiError(
+                400, f"Invalid application or version: {app_name} {version_name}"
+            )
+        if not app.is_active or version.settings.is_active is False:
+            raise ApiError(
+                400, f"Application version is not active: {app_name} {version_name}"
+            )
+        return version.settings
 
 
 def _found(rows: dict[str, R], name: str, kind: str) -> R:
