@@ -204,7 +204,7 @@ class EdgegapSession(AsyncOnly):
         """Call an operation of the API that has no method here, under the same limits,
         retries and errors.
 
-            apps = await edgegap.request("GET", "/v1/apps", query={"limit": 50})
+            sessions = await edgegap.request("GET", "/v1/relays/sessions")
 
         An operation of the table in the README counts for its own limit, all others for
         "other". A deploy that is sent so has no tag, and its server is yours alone. In

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from edgegap_async import (
@@ -174,3 +175,17 @@ async def test_a_deployment_without_a_max_duration_does_not_end(
     await asyncio.sleep(10 * 86_400)
     assert sim.running() == {request_id}
     await edgegap.deployments.stop(request_id)
+
+
+async def test_a_reset_forgets_applications(
+    sim: Simulator, edgegap: EdgegapSession
+) -> None:
+    await created(edgegap)
+    await refusal(edgegap, "unheard-of", "1")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{sim.url}/_simulator/reset", json={}) as response,
+    ):
+        assert response.status == 200
+    assert (await edgegap.apps.list()).applications == ()
+    await deploy(edgegap, "unheard-of", "1")
