@@ -152,7 +152,7 @@ class Versions:
         docker_tag: str,
         private_username: str | None = None,
         private_token: str | None = None,
-        req_video: int = 0,
+        req_video: int | None = None,
         **options: Unpack[VersionOptions],
     ) -> AppVersionResult:
         """Create a version (POST /v1/app/{app_name}/version). A request whose answer was
@@ -182,7 +182,7 @@ class Versions:
             "name": name,
             "req_cpu": req_cpu,
             "req_memory": req_memory,
-            "req_video": req_video or UNSET,
+            "req_video": UNSET if req_video is None else req_video,
             "docker_repository": docker_repository,
             "docker_image": docker_image,
             "docker_tag": docker_tag,

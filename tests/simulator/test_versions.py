@@ -216,6 +216,7 @@ WRONG_NEW: list[tuple[dict[str, Any], str]] = [
     ({"req_memory": 99}, "req_memory"),
     ({"req_memory": 513}, "req_memory"),
     ({"req_video": -1}, "req_video"),
+    ({"req_video": ""}, "req_video"),
 ]
 
 
