@@ -151,7 +151,12 @@ async def test_a_deployment_has_the_variables_of_its_version(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "lives"), [(2, 120), (1440, 86_400), (None, 86_400)]
+    ("minutes", "lives"),
+    [
+        (2, 120),
+        pytest.param(1440, 86_400, marks=pytest.mark.slow),
+        pytest.param(None, 86_400, marks=pytest.mark.slow),
+    ],
 )
 async def test_a_deployment_ends_after_the_max_duration_of_its_version(
     sim: Simulator, edgegap: EdgegapSession, minutes: int | None, lives: int
@@ -167,6 +172,7 @@ async def test_a_deployment_ends_after_the_max_duration_of_its_version(
     assert sim.running() == set()
 
 
+@pytest.mark.slow
 async def test_a_deployment_without_a_max_duration_does_not_end(
     sim: Simulator, edgegap: EdgegapSession
 ) -> None:
