@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         WrongLoop,
     )
     from .events import Event, OnEvent
+    from .models.app import Application
     from .models.deploy import (
         DeploymentAccepted,
         DeployRequest,
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .models.version import AppVersion, PortSpec
     from .probes import Probe
     from .resources._options import DeployOptions
     from .session import EdgegapSession
@@ -95,6 +97,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "AllocationFailed": "errors",
     "ApiError": "errors",
+    "AppVersion": "models.version",
+    "Application": "models.app",
     "BadRequest": "errors",
     "BulkStopFilter": "models.deployment",
     "Conflict": "errors",
@@ -135,6 +139,7 @@ _MODULES = {
     "OrderBy": "models.paging",
     "OwnedDeployment": "_deploys.leases",
     "Pool": "_deploys.pool",
+    "PortSpec": "models.version",
     "Priority": "_limits.queue",
     "Probe": "probes",
     "QueueTooLong": "errors",
@@ -169,6 +174,8 @@ _MODULES = {
 __all__ = [
     "AllocationFailed",
     "ApiError",
+    "AppVersion",
+    "Application",
     "BadRequest",
     "BulkStopFilter",
     "CallOptions",
@@ -209,6 +216,7 @@ __all__ = [
     "OrderBy",
     "OwnedDeployment",
     "Pool",
+    "PortSpec",
     "Priority",
     "Probe",
     "QueueTooLong",

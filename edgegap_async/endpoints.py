@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from .models.app import Application, Applications, AppRequest, AppUpdate
 from .models.deploy import DeploymentAccepted, DeployRequest, FleetDeployRequest
 from .models.deployment import (
     BulkStopRequest,
@@ -18,12 +19,21 @@ from .models.deployment import (
     ContainerLogs,
     DeploymentPage,
     DeploymentStatus,
+    ReportRequest,
     StopResult,
 )
 from .models.fleet import FleetHosts
-from .models.location import Locations
+from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
+from .models.version import (
+    AppVersion,
+    AppVersionDeleted,
+    AppVersionRequest,
+    AppVersionResult,
+    AppVersions,
+    AppVersionUpdate,
+)
 
 LimitName: TypeAlias = Literal["deploy", "status", "list", "other"]
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -109,8 +119,10 @@ SELF_STOP = Endpoint("DELETE", "/v1/self/stop/{request_id}/{access_point_id}", N
 BULK_STOP = Endpoint("POST", "/v1/deployments/bulk-stop", BulkStopRequest, BulkStopResult, OTHER_LIMIT, "deployments.bulk_stop", keeps_connections=True)
 LIST = Endpoint("GET", "/v1/deployments", NoneType, DeploymentPage, LIST_LIMIT, "deployments.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
 LOCATIONS = Endpoint("GET", "/v1/locations", NoneType, Locations, OTHER_LIMIT, "locations.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+BEACONS = Endpoint("GET", "/v1/locations/beacons", NoneType, PingBeacons, OTHER_LIMIT, "locations.beacons", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
 CONTAINER_LOGS = Endpoint("GET", "/v1/deployment/{request_id}/container-logs", NoneType, ContainerLogs, OTHER_LIMIT, "deployments.container_logs", max_bytes=64 * MIB, if_too_large=STORED_LOGS)
 METRICS = Endpoint("GET", "/v1/metrics/deployment/{request_id}", NoneType, DeploymentMetrics, OTHER_LIMIT, "deployments.metrics", max_bytes=64 * MIB, if_too_large=LESS_TIME)
+REPORT = Endpoint("POST", "/v1/deployments/{request_id}:report", ReportRequest, NoneType, OTHER_LIMIT, "deployments.report")
 # The path of the fleet deploy in Edgegap's OpenAPI file since 2026-02-20.
 FLEET_DEPLOY_RENAMED = Endpoint("POST", "/v2/private-fleets/deployments", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True)
 FLEET_DEPLOY = Endpoint("POST", "/v2/private-fleets:deploy", FleetDeployRequest, DeploymentAccepted, DEPLOY_LIMIT, "private_fleets.deploy", starts_server=True, keeps_connections=True, renamed=FLEET_DEPLOY_RENAMED)
@@ -120,6 +132,16 @@ TAG = Endpoint("GET", "/v1/deployments/{request_id}/tags/{tag_name}", NoneType, 
 CREATE_TAG = Endpoint("POST", "/v1/deployments/{request_id}/tags", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.create")
 UPDATE_TAG = Endpoint("PATCH", "/v1/deployments/{request_id}/tags/{tag_name}", TagRequest, DeploymentTag, OTHER_LIMIT, "tags.update")
 DELETE_TAG = Endpoint("DELETE", "/v1/deployments/{request_id}/tags/{tag_name}", NoneType, NoneType, OTHER_LIMIT, "tags.delete")
+APPS = Endpoint("GET", "/v1/apps", NoneType, Applications, OTHER_LIMIT, "apps.list", max_bytes=64 * MIB, if_too_large=FEWER_ROWS)
+APP = Endpoint("GET", "/v1/app/{app_name}", NoneType, Application, OTHER_LIMIT, "apps.get", max_bytes=8 * MIB)
+CREATE_APP = Endpoint("POST", "/v1/app", AppRequest, Application, OTHER_LIMIT, "apps.create", max_bytes=8 * MIB)
+UPDATE_APP = Endpoint("PATCH", "/v1/app/{app_name}", AppUpdate, Application, OTHER_LIMIT, "apps.update", max_bytes=8 * MIB)
+DELETE_APP = Endpoint("DELETE", "/v1/app/{app_name}", NoneType, NoneType, OTHER_LIMIT, "apps.delete")
+VERSIONS = Endpoint("GET", "/v1/app/{app_name}/versions", NoneType, AppVersions, OTHER_LIMIT, "versions.list", max_bytes=16 * MIB, if_too_large=FEWER_ROWS)
+VERSION = Endpoint("GET", "/v1/app/{app_name}/version/{version_name}", NoneType, AppVersion, OTHER_LIMIT, "versions.get")
+CREATE_VERSION = Endpoint("POST", "/v1/app/{app_name}/version", AppVersionRequest, AppVersionResult, OTHER_LIMIT, "versions.create")
+UPDATE_VERSION = Endpoint("PATCH", "/v1/app/{app_name}/version/{version_name}", AppVersionUpdate, AppVersionResult, OTHER_LIMIT, "versions.update")
+DELETE_VERSION = Endpoint("DELETE", "/v1/app/{app_name}/version/{version_name}", NoneType, AppVersionDeleted, OTHER_LIMIT, "versions.delete")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -131,8 +153,10 @@ OPERATIONS = (
     BULK_STOP,
     LIST,
     LOCATIONS,
+    BEACONS,
     CONTAINER_LOGS,
     METRICS,
+    REPORT,
     FLEET_DEPLOY,
     FLEET_DEPLOY_RENAMED,
     FLEET_HOSTS,
@@ -141,4 +165,14 @@ OPERATIONS = (
     CREATE_TAG,
     UPDATE_TAG,
     DELETE_TAG,
+    APPS,
+    APP,
+    CREATE_APP,
+    UPDATE_APP,
+    DELETE_APP,
+    VERSIONS,
+    VERSION,
+    CREATE_VERSION,
+    UPDATE_VERSION,
+    DELETE_VERSION,
 )

@@ -38,10 +38,12 @@ from .models._urls import api_base_url, token_text
 from .resources._in_use import AsyncOnly, OpenSession
 from .resources._options import call_options
 from .resources._raw import raw_body, raw_endpoint, raw_query
+from .resources.apps import Apps
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.tags import Tags
+from .resources.versions import Versions
 
 # Most sessions have no webhooks and no shared state.
 if TYPE_CHECKING:
@@ -187,6 +189,8 @@ class EdgegapSession(AsyncOnly):
             self._transport, self._deploys, self._session
         )
         self.tags: Tags = Tags(self._transport, self._session)
+        self.apps: Apps = Apps(self._transport, self._session)
+        self.versions: Versions = Versions(self._transport, self._session)
 
     async def request(
         self,
@@ -200,7 +204,7 @@ class EdgegapSession(AsyncOnly):
         """Call an operation of the API that has no method here, under the same limits,
         retries and errors.
 
-            apps = await edgegap.request("GET", "/v1/apps", query={"limit": 50})
+            sessions = await edgegap.request("GET", "/v1/relays/sessions")
 
         An operation of the table in the README counts for its own limit, all others for
         "other". A deploy that is sent so has no tag, and its server is yours alone. In

@@ -61,7 +61,8 @@ def test_the_simulator_has_a_handler(row: Row) -> None:
 @each_documented_row
 def test_the_reference_page_has_the_operation(row: Row) -> None:
     assert key_of(row) in BY_KEY, (
-        f"add the section of {row} to tests/support/reference.txt, as on Edgegap's page"
+        f"add the section of {row} to tests/support/reference.txt, as on Edgegap's page, "
+        "or to other_operations.txt, if the page does not have it"
     )
 
 

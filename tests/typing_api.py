@@ -10,6 +10,8 @@ import aiohttp
 from aiohttp.web import RouteDef
 
 from edgegap_async import (
+    Application,
+    AppVersion,
     BulkStopFilter,
     DeploymentAccepted,
     DeploymentState,
@@ -26,6 +28,7 @@ from edgegap_async import (
     ListFilter,
     ListQuery,
     OrderBy,
+    PortSpec,
     QueueTooLong,
     RateLimited,
     ReadyDeployment,
@@ -37,6 +40,7 @@ from edgegap_async import (
 )
 from edgegap_async.container import Container, stop_self
 from edgegap_async.endpoints import DEPLOY, STATUS, TAG, Endpoint, LimitName
+from edgegap_async.models.app import Applications
 from edgegap_async.models.deploy import DeployRequest
 from edgegap_async.models.deployment import (
     BulkStopResult,
@@ -52,10 +56,21 @@ from edgegap_async.models.fleet import (
     FleetHosts,
     HostSpecifications,
 )
-from edgegap_async.models.location import AvailableLocation, Location, Locations
+from edgegap_async.models.location import (
+    AvailableLocation,
+    Location,
+    Locations,
+    PingBeacons,
+)
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+from edgegap_async.models.version import (
+    AppVersionDeleted,
+    AppVersionPort,
+    AppVersionResult,
+    AppVersions,
+)
 from edgegap_async.probes import tcp
 from edgegap_async.webhooks import EventName, WebhookEvent, parse
 
@@ -192,6 +207,12 @@ async def other_resources(session: EdgegapSession) -> None:
         await session.locations.list(app="a", version="v", type="t", tags=True),
         Locations,
     )
+    assert_type(await session.locations.beacons(page=1, limit=10), PingBeacons)
+    assert_type(
+        [beacon.host async for beacon in session.locations.iterate_beacons()],
+        list[str],
+    )
+    assert_type(await session.deployments.report("id", "spam", metadata={"a": 1}), None)
     assert_type(await tags.list("id", page=1, limit=10), DeploymentTags)
     assert_type([tag.name async for tag in tags.iterate("id")], list[str])
     assert_type(
@@ -203,6 +224,43 @@ async def other_resources(session: EdgegapSession) -> None:
     assert_type(await tags.create("id", "v1"), DeploymentTag)
     assert_type(await tags.update("id", "v1", name="v2"), DeploymentTag)
     assert_type(await tags.delete("id", "v1"), None)
+    apps = session.apps
+    assert_type(await apps.list(page=1, limit=10), Applications)
+    assert_type([app.name async for app in apps.iterate()], list[str])
+    assert_type(await apps.get("app"), Application)
+    assert_type(await apps.create("app", image="", is_active=False), Application)
+    assert_type(await apps.update("app", name="b", timeout=5), Application)
+    assert_type(await apps.delete("app"), None)
+    versions = session.versions
+    assert_type(await versions.list("app", page=1, limit=10), AppVersions)
+    assert_type([it.name async for it in versions.iterate("app")], list[str])
+    old = await versions.get("app", "v1")
+    assert_type(old, AppVersion)
+    assert_type(old.ports, tuple[AppVersionPort, ...])
+    assert_type(old.max_duration, int | None)
+    assert_type(old.private_token, str | None)
+    made = await versions.create(
+        "app",
+        "v2",
+        req_cpu=256,
+        req_memory=512,
+        docker_repository="registry.example.com",
+        docker_image="image",
+        docker_tag="tag",
+        private_username="user",
+        private_token="token",
+        ports=[PortSpec(7777, "UDP"), *old.ports],
+        envs={"KEY": "value"},
+        restart_policy="never",
+        timeout=5,
+    )
+    assert_type(made, AppVersionResult)
+    assert_type(made.version, AppVersion | None)
+    assert_type(
+        await versions.update("app", "v2", private_token=None, is_active=True),
+        AppVersionResult,
+    )
+    assert_type(await versions.delete("app", "v2"), AppVersionDeleted)
     assert_type(await stop_self("storage"), StopResult)
     assert_type(Container.from_env({"A": "b"}).ports, Mapping[str, Port])
 

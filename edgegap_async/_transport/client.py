@@ -40,6 +40,7 @@ from ..models._check import (
     optional_instance,
     optional_seconds,
 )
+from ..models._plain import secrets_of
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish, running_loop
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
@@ -349,6 +350,7 @@ class Transport:
             else attempt,
             repeatable=endpoint.repeatable,
             progress=progress,
+            body_secrets=tuple(map(Secret, secrets_of(body))),
         )
 
     @property

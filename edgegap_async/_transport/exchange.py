@@ -277,7 +277,15 @@ def _reply(
 ) -> Reply:
     status = response.status
     headers: Mapping[str, str] = response.headers if status >= 400 else {}
-    return Reply(status, body.data, request.secret, retry_after, body.cut, headers)
+    return Reply(
+        status,
+        body.data,
+        request.secret,
+        retry_after,
+        body.cut,
+        headers,
+        request.body_secrets,
+    )
 
 
 async def _read(response: aiohttp.ClientResponse, most: int, large: Permit) -> Body:

@@ -17,7 +17,7 @@ import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from functools import lru_cache
-from typing import SupportsIndex, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 # Backslashes before one character: 7 are JSON in a string of JSON in a string.
@@ -47,6 +47,19 @@ class Secret(str):
     def __getitem__(self, key: SupportsIndex | slice) -> "Secret":
         # rich shows the first characters of a long text.
         return Secret(super().__getitem__(key))
+
+
+class SecretBytes(bytes):
+    """The same for the body of a request. aiohttp holds it as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Any:
+        part: int | bytes = super().__getitem__(key)
+        return SecretBytes(part) if isinstance(part, bytes) else part
 
 
 def secret_of(read: Callable[[object], str], given: object) -> "Secret | ValueError":
@@ -135,18 +148,31 @@ def _patterns(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(plain, re.IGNORECASE), re.compile(spelled, re.IGNORECASE)
 
 
-def masked(body: bytes, secret: str, *, cut: bool = False) -> bytes:
-    """A body with `***` in place of a secret and of all signatures.
+# The credentials of a registry, as answers about versions hold them. In JSON in a string
+# of JSON, each quote has as many backslashes before it.
+_BLANKS = rb"(?:\s|\\+[nrt])*"
+_CREDENTIAL = re.compile(
+    rb'(private_(?:token|username)(\\*)"%b:%b\2")(.*?)(?=(?<!\\)\2"|\Z)'
+    % (_BLANKS, _BLANKS),
+    re.DOTALL,
+)
+
+
+def masked(body: bytes, *secrets: str, cut: bool = False) -> bytes:
+    """A body with `***` in place of secrets, of all signatures and of the credentials of
+    registries.
 
     Args:
-        secret: empty if there is none.
+        secrets: an empty one counts as none.
         cut: the body went on. Its end is dropped, as it may be the start of a secret.
     """
     escaped = any(escape in body for escape in _ESCAPES)
     shown = (_SPELLED_SIGNATURE if escaped else _SIGNATURE).sub(rb"\1***", body)
-    if secret:
+    shown = _CREDENTIAL.sub(rb"\1***", shown)
+    for secret in filter(None, secrets):
         shown = _patterns(secret)[escaped].sub(b"***", shown)
     if not cut:
         return shown
     # Base64 and hexadecimal have up to two characters for each.
-    return shown[: -2 * _LONGEST_SPELLING * max(_SIGNATURE_LENGTH, len(secret))]
+    longest = max((_SIGNATURE_LENGTH, *map(len, secrets)))
+    return shown[: -2 * _LONGEST_SPELLING * longest]

@@ -14,6 +14,7 @@ from ..endpoints import B, Endpoint, T
 from ..errors import EdgegapError
 from ..models._check import LONGEST_ID, fail, identifier, label
 from .deadlines import Deadline
+from .masking import Secret, SecretBytes
 from .retry import Retry
 
 # The header that holds the token.
@@ -75,6 +76,7 @@ class Request(Struct, Generic[B, T], frozen=True):
         attempt_timeout: seconds for one attempt.
         repeatable: a lost attempt may be sent again.
         retry: how; None: as the session was told.
+        body_secrets: what the body holds and no error may show.
     """
 
     endpoint: Endpoint[B, T]
@@ -87,6 +89,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     repeatable: bool
     progress: Progress | None = None
     retry: Retry | None = None
+    body_secrets: tuple[Secret, ...] = ()
 
     def end(self, started: float) -> float:
         """When an attempt that starts at `started` is given up, on the loop's clock."""
@@ -176,7 +179,7 @@ def content(
     """The JSON of a body, and the headers of one call, which come on top of the
     session's or replace them.
     """
-    data = None if body is None else json.encode(body)
+    data = None if body is None else SecretBytes(json.encode(body))
     own: dict[str, str] = {}
     if data is not None:
         own["Content-Type"] = "application/json"

@@ -53,6 +53,7 @@ class Reply(msgspec.Struct, frozen=True):
         retry_after: seconds that an error asks to wait, clamped.
         cut: the body was longer, and the rest was not read.
         headers: of an error.
+        body_secrets: those that the body of its request held.
     """
 
     status: int
@@ -61,6 +62,7 @@ class Reply(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     cut: bool = False
     headers: Mapping[str, str] = {}
+    body_secrets: tuple[str, ...] = ()
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("status", self.status)]
@@ -75,11 +77,12 @@ class Reply(msgspec.Struct, frozen=True):
         the token or the URL of a webhook, so both are masked.
         """
         cut = self.cut or len(self.body) > MOST_SHOWN
-        return masked(self.body[:MOST_SHOWN], self._masked_secret, cut=cut)
+        return masked(self.body[:MOST_SHOWN], *self._masked_secrets, cut=cut)
 
     @property
-    def _masked_secret(self) -> str:
-        return self.secret if len(self.secret) >= SHORTEST_SECRET else ""
+    def _masked_secrets(self) -> list[str]:
+        secrets = (self.secret, *self.body_secrets)
+        return [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
 
     @property
     def masked_headers(self) -> dict[str, str]:
@@ -93,7 +96,7 @@ class Reply(msgspec.Struct, frozen=True):
     def _masked(self, text: str) -> str:
         # aiohttp decodes headers so.
         raw = text.encode("utf-8", "surrogateescape")
-        return masked(raw, self._masked_secret).decode("utf-8", "replace")
+        return masked(raw, *self._masked_secrets).decode("utf-8", "replace")
 
 
 def read(

@@ -7,7 +7,7 @@ no other kinds of text and number, such as those of numpy. A wrong argument rais
 
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from inspect import iscoroutinefunction
@@ -16,6 +16,7 @@ from math import isfinite
 from operator import index
 from reprlib import Repr
 from typing import (
+    Any,
     NoReturn,
     Protocol,
     SupportsFloat,
@@ -25,9 +26,12 @@ from typing import (
     TypeVar,
 )
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, json
+from msgspec.structs import force_setattr
 
 T = TypeVar("T")
+# The check of each field of a body.
+Checks: TypeAlias = Mapping[str, Callable[[object], object]]
 _REPR = Repr()
 # Names in a text.
 MOST_NAMED = 10
@@ -329,6 +333,30 @@ def tag_name(argument: str, value: object) -> str:
     return tag
 
 
+def sized_label(argument: str, value: object, least: int, most: int) -> str:
+    """Check a name that has from `least` to `most` characters."""
+    name = label(argument, value)
+    if not least <= len(name) <= most:
+        fail(
+            argument, f"must have from {least} to {most} characters, not {shown(name)}"
+        )
+    return name
+
+
+def check_fields(body: Struct, checks: Checks) -> None:
+    """Check the fields of a body that are given, and set what the checks return.
+
+    Raises:
+        ValueError: a field is wrong, or none is given.
+    """
+    names = body.__struct_fields__
+    given = [name for name in names if getattr(body, name) is not UNSET]
+    if not given:
+        fail(", ".join(names), "are all missing: give what is to be changed")
+    for name in given:
+        force_setattr(body, name, checks[name](getattr(body, name)))
+
+
 def some(names: Collection[str]) -> str:
     """Some names of many for a text, and how many more there are."""
     text = ", ".join(islice(names, MOST_NAMED))
@@ -445,3 +473,15 @@ def optional_callables(**arguments: object) -> None:
             fail(name, f"must be callable, not {type(value).__name__}")
         if iscoroutinefunction(value):
             fail(name, "must be a plain function, as the SDK would not await it")
+
+
+def plain_object(argument: str, value: object) -> dict[str, Any]:
+    """Check a mapping that JSON can hold, and return what JSON makes of it."""
+    if not is_mapping(value):
+        fail(argument, f"must be a mapping, not {shown(value)}")
+    try:
+        return json.decode(json.encode(value), type=dict[str, Any])
+    except (TypeError, ValueError, RecursionError) as error:
+        # The text may repeat a value, which may be a secret.
+        problem = type(error).__name__
+    fail(argument, f"can't be written as JSON ({problem})")

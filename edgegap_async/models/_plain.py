@@ -20,7 +20,7 @@ from typing import (
 )
 
 import msgspec
-from msgspec import NODEFAULT, Struct, convert, defstruct, json, structs
+from msgspec import NODEFAULT, UNSET, Struct, convert, defstruct, json, structs
 
 
 class _Serializer:
@@ -59,8 +59,7 @@ class PlainData(Struct, frozen=True):
 
     def to_json(self) -> str:
         """The same as the text of a JSON object."""
-        shown = dict(fields_of(self)) if self.secret_fields else self
-        return json.encode(shown, enc_hook=_error).decode()
+        return json.encode(_without_secrets(self), enc_hook=_error).decode()
 
     def __iter__(self) -> Iterator[tuple[str, object]]:
         """The items of `to_dict()`. FastAPI calls it for what a route without an
@@ -109,6 +108,52 @@ def fields_of(struct: PlainData) -> Iterator[tuple[str, object]]:
     for name in struct.__struct_fields__:
         if name not in struct.secret_fields:
             yield name, getattr(struct, name)
+
+
+def secrets_of(body: object) -> Iterator[str]:
+    """The secrets that a body holds."""
+    if isinstance(body, PlainData):
+        values = (getattr(body, name) for name in body.secret_fields)
+        yield from (value for value in values if isinstance(value, str))
+
+
+class HidesSecrets:
+    """Makes the repr of a struct leave out its secrets. Name it before the base that is
+    a struct.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        # rich calls this method. The one of msgspec would show the secrets.
+        struct = cast("PlainData", self)
+        return [each for each in fields_of(struct) if each[1] is not UNSET]
+
+
+def _without_secrets(value: object) -> object:
+    """A value as it is encoded: structs that hold secrets, at any depth, are opened."""
+    if isinstance(value, PlainData) and _holds_secrets(type(value)):
+        return {
+            name: _without_secrets(part)
+            for name, part in fields_of(value)
+            if part is not UNSET
+        }
+    if isinstance(value, tuple):
+        return [_without_secrets(item) for item in cast("tuple[object, ...]", value)]
+    return value
+
+
+@cache
+def _holds_secrets(kind: Any) -> bool:
+    if _is_struct(kind):
+        if issubclass(kind, PlainData) and kind.secret_fields:
+            return True
+        return any(_holds_secrets(field.type) for field in structs.fields(kind))
+    return any(map(_holds_secrets, get_args(kind)))
 
 
 def _error(value: object) -> object:

@@ -219,17 +219,16 @@ def _user(value: object) -> ByAddress | ByCoordinates:
     return user
 
 
-def _variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
+def variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
+    """Check the environment variables that a caller gives."""
     if isinstance(given, Mapping):
-        variables = tuple(
-            EnvironmentVariable(key, value) for key, value in given.items()
-        )
+        found = tuple(EnvironmentVariable(key, value) for key, value in given.items())
     else:
-        variables = instances("environment_variables", given, EnvironmentVariable)
-    keys = [variable.key for variable in variables]
+        found = instances("environment_variables", given, EnvironmentVariable)
+    keys = [variable.key for variable in found]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         fail("environment_variables", f"names {', '.join(twice)} more than once")
-    return variables
+    return found
 
 
 def _webhook(argument: str, given: object) -> Webhook | None:
@@ -267,7 +266,7 @@ class DeployRequest(PlainData, frozen=True, omit_defaults=True):
         force_setattr(self, "users", users)
         if self.environment_variables is not None:
             force_setattr(
-                self, "environment_variables", _variables(self.environment_variables)
+                self, "environment_variables", variables(self.environment_variables)
             )
         if self.tags is not None:
             force_setattr(

@@ -1,13 +1,22 @@
 """Answers about deployments: status, rows of lists, logs and stops."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import field
 from msgspec.structs import force_setattr
 
-from ._check import check_id, check_ids, instances, one_of, sequence, text
+from ._check import (
+    check_id,
+    check_ids,
+    fail,
+    instances,
+    one_of,
+    plain_object,
+    sequence,
+    text,
+)
 from ._plain import PlainData
 from ._wire import (
     NOTHING,
@@ -266,6 +275,28 @@ class BulkStopRequest(PlainData, frozen=True):
         force_setattr(
             self, "filters", instances("filter", self.filters, BulkStopFilter)
         )
+
+
+# Characters of the reason of a report.
+LONGEST_REASON = 255
+
+
+class ReportRequest(PlainData, frozen=True, omit_defaults=True):
+    """The body of a report. It checks the arguments of `deployments.report`."""
+
+    reason: str
+    metadata: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        reason = text("reason", self.reason)
+        if len(reason) > LONGEST_REASON:
+            fail(
+                "reason",
+                f"must have at most {LONGEST_REASON} characters, not {len(reason):,}",
+            )
+        force_setattr(self, "reason", reason)
+        if self.metadata is not None:
+            force_setattr(self, "metadata", plain_object("metadata", self.metadata))
 
 
 class Processable(Answer, frozen=True, kw_only=True):

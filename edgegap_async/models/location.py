@@ -1,6 +1,6 @@
 """Locations of deployments, and those that can be deployed to."""
 
-from ._wire import Answer, Maybe, Real, Texts
+from ._wire import Answer, Integer, Maybe, Real, Several, Texts
 from .paging import Page
 
 
@@ -35,3 +35,30 @@ class Locations(Page, frozen=True, kw_only=True):
 
     locations: tuple[AvailableLocation, ...]
     messages: Texts = ()
+
+
+class PingBeacon(Answer, frozen=True, kw_only=True):
+    """A server that answers the pings of players.
+
+    Attributes:
+        host: its IP address.
+        fqdn: its name in the DNS.
+        udp_port, tcp_port: the ports that answer.
+    """
+
+    host: str
+    fqdn: str | None = None
+    udp_port: Integer = None
+    tcp_port: Integer = None
+    location: Maybe[Location] = None
+
+
+class PingBeacons(Page, frozen=True, kw_only=True):
+    """The ping beacons that are active (GET /v1/locations/beacons).
+
+    Attributes:
+        count: the number of beacons in this answer.
+    """
+
+    locations: Several[PingBeacon] = ()
+    count: Integer = None

@@ -5,12 +5,16 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Hashable,
     Iterable,
+    Mapping,
     Sequence,
 )
 from inspect import signature
 from typing import Any, TypedDict, TypeVar, cast
+
+from msgspec import Struct
 
 from .._transport.options import CallOptions
 from ..endpoints import Endpoint
@@ -20,6 +24,7 @@ from ..models.paging import Page, has_next, tells_more
 
 log = logging.getLogger("edgegap_async")
 P = TypeVar("P", bound=Page)
+S = TypeVar("S", bound=Struct)
 R = TypeVar("R")
 
 # Seconds to wait for READY: an image that is not cached takes minutes.
@@ -64,12 +69,33 @@ def deploy_options(
     Raises:
         TypeError: as Python's own for other methods, with the name that was meant.
     """
-    _check_names(method, options, DeployOptions)
-    body, call = BodyOptions(), CallOptions()
-    for name, value in options.items():
-        part = body if name in BodyOptions.__annotations__ else call
-        cast("dict[str, object]", part)[name] = value
-    return body, call
+    body, call = _divided(method, options, BodyOptions.__annotations__)
+    return cast("BodyOptions", body), call
+
+
+def body_and_call(
+    method: Callable[..., object], options: Mapping[str, object], kind: type[S]
+) -> tuple[S, CallOptions]:
+    """Make the body of the options that a method was given, of which each field is one,
+    and return those of its call.
+
+    Raises:
+        TypeError: as for `deploy_options`.
+        ValueError: an option is wrong.
+    """
+    body, call = _divided(method, options, kind.__struct_fields__)
+    return kind(**body), call
+
+
+def _divided(
+    method: Callable[..., object], options: Mapping[str, object], names: Iterable[str]
+) -> tuple[dict[str, Any], CallOptions]:
+    """The options with these names, and those of the call."""
+    body = {name: options[name] for name in names if name in options}
+    call = {name: value for name, value in options.items() if name not in body}
+    known = [*names, *CallOptions.__annotations__]
+    _check_names(method, call, known)
+    return body, cast("CallOptions", call)
 
 
 def call_options(method: Callable[..., object], options: CallOptions) -> CallOptions:
@@ -78,14 +104,13 @@ def call_options(method: Callable[..., object], options: CallOptions) -> CallOpt
     Raises:
         TypeError: as for `deploy_options`.
     """
-    _check_names(method, options, CallOptions)
+    _check_names(method, options, CallOptions.__annotations__)
     return options
 
 
 def _check_names(
-    method: Callable[..., object], options: Iterable[str], kind: type
+    method: Callable[..., object], options: Iterable[str], known: Collection[str]
 ) -> None:
-    known = kind.__annotations__
     for name in options:
         if name not in known:
             names = [*known, *signature(method).parameters]

@@ -28,6 +28,7 @@ from ..endpoints import (
     DEPLOY,
     LIST,
     METRICS,
+    REPORT,
     SELF_STOP,
     STATUS,
     STOP,
@@ -61,6 +62,7 @@ from ..models.deployment import (
     DeploymentStatus,
     DeploymentSummary,
     ReadyDeployment,
+    ReportRequest,
     StopResult,
 )
 from ..models.metrics import DeploymentMetrics
@@ -818,6 +820,31 @@ class Deployments:
             {"request_id": request_id},
             query=query,
             **call_options(self.metrics, options),
+        )
+
+    async def report(
+        self,
+        request_id: DeploymentId,
+        reason: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        """Report a problem with a deployment to Edgegap, as a moderation backend does
+        (POST /v1/deployments/{request_id}:report). A report whose answer was lost is not
+        sent again.
+
+        Args:
+            reason: at most 255 characters.
+            metadata: anything else that is known of it, as JSON can hold it.
+            timeout: seconds for the whole call.
+        """
+        body = ReportRequest(reason, metadata)
+        await self._transport.call(
+            REPORT,
+            {"request_id": request_id},
+            body=body,
+            **call_options(self.report, options),
         )
 
 

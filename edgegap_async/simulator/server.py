@@ -10,6 +10,7 @@ from typing import Self, get_args
 from aiohttp import web
 
 from ..endpoints import LimitName
+from ..models.deployment import ReportRequest
 from .control.guard import Guard
 from .control.routes import Control
 from .faults.fault import Fault
@@ -82,6 +83,11 @@ class Simulator:
     token of its deployment (see `environment`). Every request counts against its limit,
     whatever its result.
 
+    Every application and version can be deployed until a program creates an application.
+    From then on, only those that exist and are active can be, and a deployment has the
+    ports, the environment variables and the `max_duration` of its version. A deploy that
+    is refused is answered 400.
+
     The simulator sends the webhooks of a deployment when it becomes READY, becomes
     ERROR, or is TERMINATED. Each webhook is one POST with the body of a status. It
     waits ten seconds for the response, and sends at most two hundred webhooks at a
@@ -124,8 +130,9 @@ class Simulator:
             existed is 404, or 400 with `400`. Stops always respond 410 and 404.
         newest_first: The order of a list whose query requests no order.
         max_page_size: The largest page size. A larger requested size is reduced to it.
-        page_size: The page size of locations, tags and fleet hosts for requests without
-            `limit`. None means all rows at once, as on the reference page.
+        page_size: The page size of locations, beacons, tags and fleet hosts for requests
+            without `limit`. None means all rows at once, as on the reference page.
+            Applications and versions always have pages, of ten without `limit`.
         fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
             `renamed`, or `both`.
         faults: The faults to inject, such as `[Fault("deploy", "cut-after", 0.05)]`.
@@ -304,6 +311,14 @@ class Simulator:
             LookupError: There was never a deployment with this ID.
         """
         return tuple(self._parts.world.known(request_id).tags)
+
+    def reports_of(self, request_id: str) -> tuple[ReportRequest, ...]:
+        """Return the reports of a deployment, in the order of arrival.
+
+        Raises:
+            LookupError: There was never a deployment with this ID.
+        """
+        return tuple(self._parts.world.known(request_id).reports)
 
     def counts(self) -> Counts:
         """Return all counts as a plain dict.

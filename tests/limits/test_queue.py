@@ -341,7 +341,10 @@ ARGUMENTS |= {
     "users": ["203.0.113.7"],
     "private_host_ids": ["host"],
 }
-ARGUMENTS |= {"requests": [], "name": "a", "tag_name": "b", "everything": True}
+ARGUMENTS |= {"version_name": "v1", "req_cpu": 256, "req_memory": 512}
+ARGUMENTS |= {"docker_repository": "a", "docker_image": "b", "docker_tag": "c"}
+ARGUMENTS |= {"reason": "unfair", "app_name": "arena", "image": ""}
+ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 
 def methods(
@@ -352,15 +355,14 @@ def methods(
         for method, call in inspect.getmembers(space, callable):
             if not f"{name}{method}".startswith("_") and not method.startswith("_"):
                 parameters = inspect.signature(call).parameters
-                yield (
-                    f"{name}.{method}",
-                    call,
-                    {
-                        key: value
-                        for key, value in ARGUMENTS.items()
-                        if key in parameters
-                    },
-                )
+                arguments = {
+                    key: value for key, value in ARGUMENTS.items() if key in parameters
+                }
+                options = parameters.get("options")
+                if options and "is_active" in names_in(options.annotation):
+                    # Something must be changed.
+                    arguments["is_active"] = True
+                yield f"{name}.{method}", call, arguments
 
 
 # Methods that wait for a server, stop it or search for it send their requests in the

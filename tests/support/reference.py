@@ -1,4 +1,5 @@
-"""The reference page as data, parsed from its text. So client and simulator can't share
+"""The reference page, and samples of the other operations in the same form, as data,
+parsed from their text. So client and simulator can't share
 an error.
 """
 
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).with_name("reference.txt").read_text()
+# What that page does not have.
+OTHERS = Path(__file__).with_name("other_operations.txt").read_text()
 
 _REQUEST = re.compile(
     r"^(GET|POST|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE
@@ -80,5 +83,5 @@ def _json(page: str, start: int) -> tuple[Any, int]:
     return json.JSONDecoder().raw_decode(page, start)
 
 
-OPERATIONS = operations()
+OPERATIONS = (*operations(), *operations(OTHERS))
 BY_KEY = {operation.key: operation for operation in OPERATIONS}

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from edgegap_async import DeploymentAccepted, DeploymentStatus
+from edgegap_async.models.app import Application, Applications
 from edgegap_async.models.deployment import (
     BulkStopResult,
     ContainerLogs,
@@ -18,9 +19,15 @@ from edgegap_async.models.deployment import (
     StopResult,
 )
 from edgegap_async.models.fleet import FleetHosts
-from edgegap_async.models.location import Locations
+from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
+from edgegap_async.models.version import (
+    AppVersion,
+    AppVersionDeleted,
+    AppVersionResult,
+    AppVersions,
+)
 from support.reference import BY_KEY
 
 STATUS = "GET /v1/status/{request_id}"
@@ -46,6 +53,16 @@ STRUCTS: dict[str, Any] = {
     "POST /v2/private-fleets:deploy": DeploymentAccepted,
     "POST /v1/deployments/bulk-stop": BulkStopResult,
     "DELETE /v1/stop/{request_id}": StopResult,
+    "GET /v1/locations/beacons": PingBeacons,
+    "GET /v1/app/{app_name}/versions": AppVersions,
+    "GET /v1/app/{app_name}/version/{version_name}": AppVersion,
+    "POST /v1/app/{app_name}/version": AppVersionResult,
+    "PATCH /v1/app/{app_name}/version/{version_name}": AppVersionResult,
+    "DELETE /v1/app/{app_name}/version/{version_name}": AppVersionDeleted,
+    "GET /v1/apps": Applications,
+    "GET /v1/app/{app_name}": Application,
+    "POST /v1/app": Application,
+    "PATCH /v1/app/{app_name}": Application,
     "DELETE /v1/self/stop/{request_id}/{access_point_id}": StopResult,
 }
 

@@ -209,3 +209,40 @@ def test_a_secret_that_looks_like_an_escape_is_masked(token: str) -> None:
 def test_what_is_no_secret_stays() -> None:
     body = json.dumps({"message": "100% of &lt;5&gt; \\ é", "id": "5ec4e7a0"}).encode()
     assert masked(body, TOKEN) == body
+
+
+CREDENTIAL = 'kr4"e7\\a0-registry-secret'
+
+
+@pytest.mark.parametrize("field", ["private_token", "private_username"])
+@pytest.mark.parametrize("space", ["", " ", "\n  "])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("cut", [False, True])
+def test_credentials_of_a_registry_that_nobody_has_given_are_masked(
+    field: str, space: str, times: int, cut: bool
+) -> None:
+    """As in an answer about a version that can't be read."""
+    body = json.dumps({"a": 1, field: CREDENTIAL, "docker_tag": "v1"})
+    body = body.replace(": ", f":{space}")
+    for _ in range(times - 1):
+        body = json.dumps({"error": body})
+    shown = masked(body.encode()[: -30 if cut else None], cut=False).decode()
+    assert "registry-secret" not in shown
+    assert "kr4" not in shown
+    assert "***" in shown
+    assert cut or "docker_tag" in shown
+
+
+@pytest.mark.parametrize("first", ["", 'private_token\\":'])
+@pytest.mark.parametrize(
+    "unit",
+    ['private_token":"', 'private_token\\":\\"', 'private_token": ', "\\n", "\\"],
+)
+def test_what_begins_like_a_credential_is_masked_in_no_time(
+    first: str, unit: str
+) -> None:
+    body = (first + unit * 64 * 1024)[: 64 * 1024].encode()
+    began = time.process_time()
+    masked(body)
+    # A quadratic search would take minutes.
+    assert time.process_time() - began < 2

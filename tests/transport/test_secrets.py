@@ -56,6 +56,16 @@ CALLS: dict[str, Call] = {
         "c065", 7, token=DELETE_TOKEN
     ),
     "stop_self": run_stop_self,
+    "new_version": lambda session: session.versions.create(
+        "arena",
+        "v1",
+        req_cpu=256,
+        req_memory=512,
+        docker_repository="registry.example.com",
+        docker_image="arena",
+        docker_tag="v1",
+        private_token=DELETE_TOKEN,
+    ),
 }
 
 
@@ -177,8 +187,8 @@ def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
         (call, act)
         for call in CALLS
         for act in leaking_answers("")
-        # Any object is an answer to a stop.
-        if not (act == "no identity" and "stop" in call)
+        # Any object is an answer to a stop, and to a new version.
+        if not (act == "no identity" and ("stop" in call or "version" in call))
     ],
 )
 async def test_no_error_and_no_log_line_contains_a_token(
@@ -187,7 +197,8 @@ async def test_no_error_and_no_log_line_contains_a_token(
     all_logs: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    secret = DELETE_TOKEN if "self" in call else TOKEN
+    own = "self" in call or "version" in call
+    secret = DELETE_TOKEN if own else TOKEN
     async with RawServer(leaking_answers(secret)[act]) as server:
         monkeypatch.setenv("ARBITRIUM_DELETE_URL", f"{server.url}/v1/self/stop/c065/7")
         monkeypatch.setenv("ARBITRIUM_DELETE_TOKEN", DELETE_TOKEN)

@@ -46,6 +46,27 @@ async def self_stop(edgegap: EdgegapSession) -> object:
     return await edgegap.deployments.self_stop("c065", 7, token=variable())
 
 
+async def new_version(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {
+        "app_name": "arena",
+        "name": "v1",
+        "req_cpu": 256,
+        "req_memory": 512,
+        "docker_repository": "registry.example.com",
+        "docker_image": "arena",
+        "docker_tag": "v1",
+        "private_username": "puller",
+        "private_token": variable(),
+    }
+    return await edgegap.versions.create(**(arguments | wrong))
+
+
+async def changed_version(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"app_name": "arena", "version_name": "v1"}
+    arguments["private_token"] = variable()
+    return await edgegap.versions.update(**(arguments | wrong))
+
+
 async def own_stop(edgegap: EdgegapSession) -> object:
     return await stop_self()
 
@@ -76,6 +97,8 @@ CALLS: dict[str, Call] = {
     "bulk": run_many,
     "self_stop": self_stop,
     "stop_self": own_stop,
+    "new_version": new_version,
+    "changed_version": changed_version,
 }
 # The others take the same way through the transport.
 MAIN = ("status", "deploy", "running", "self_stop", "stop_self")
@@ -106,7 +129,8 @@ MOMENTS: dict[str, Act] = {
 
 def repeating(act: Act, call: str) -> Act:
     """An act that repeats the token of a call."""
-    secret = DELETE_TOKEN if "self" in call else TOKEN
+    own = "self" in call or "version" in call
+    secret = DELETE_TOKEN if own else TOKEN
     return replace(act, raw=act.raw.replace(MARK.encode(), secret.encode()))
 
 
@@ -474,3 +498,29 @@ def test_the_search_for_leaks_finds_locals_causes_and_members() -> None:
     assert leaks(of_error(outer, set()))
     assert leaks(of_error(ExceptionGroup("some", [raised.value]), set()))
     gc.collect()
+
+
+@pytest.mark.parametrize("call", [new_version, changed_version])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"app_name": ".."},
+        {"name": ""},
+        {"max_duration": 2000},
+        {"ports": [5]},
+        {"timeout": -1},
+        {"priority": "middle"},
+        {"private_username": 5},
+        {"private_token": f"{DELETE_TOKEN}\nx"},
+        {"private_token": DELETE_TOKEN.encode()},
+        {"private_token": f"{DELETE_TOKEN}\ud800"},
+    ],
+    ids=str,
+)
+async def test_a_wrong_argument_of_a_version_shows_no_private_token(
+    call: Callable[..., Awaitable[object]], wrong: dict[str, Any]
+) -> None:
+    async with EdgegapSession(TOKEN) as edgegap:
+        with pytest.raises(ValueError) as raised:
+            await call(edgegap, **wrong)
+    assert leaks_of(raised.value) == []

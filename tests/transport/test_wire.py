@@ -24,13 +24,17 @@ from edgegap_async import (
     EnvironmentVariable,
     GeoCoordinatesUser,
     IPAddressUser,
+    PortSpec,
     Webhook,
     __version__,
 )
+from edgegap_async.models.app import AppRequest, AppUpdate
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
-from edgegap_async.models.deployment import BulkStopRequest
+from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
 from edgegap_async.models.tag import TagRequest
+from edgegap_async.models.version import AppVersionRequest, AppVersionUpdate
 
+APP, VERSION = "my game", "1.0+b/7"
 ID, HOST, TAG, FLEET = (
     "c0653765de3b",
     "alpha-north-america-95fab093",
@@ -42,6 +46,8 @@ PATH_PARAMS = {
     "access_point_id": "7",
     "tag_name": TAG,
     "fleet_name": FLEET,
+    "app_name": quote(APP),
+    "version_name": quote(VERSION, ""),
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -56,6 +62,30 @@ DEPLOY: dict[str, Any] = {
     "webhook_on_ready": HOOK,
     "webhook_on_error": Webhook(HOOK),
     "webhook_on_terminated": HOOK,
+}
+CREATE: dict[str, Any] = {
+    "app_name": APP,
+    "name": "v7",
+    "req_cpu": 512,
+    "req_memory": 1024,
+    "req_video": 128,
+    "docker_repository": "registry.example.com",
+    "docker_image": "studio/arena",
+    "docker_tag": "v7",
+    "private_username": "puller-account",
+    "private_token": "made-up-registry-token",
+    "is_active": True,
+    "verify_image": True,
+    "force_cache": True,
+    "time_to_deploy": 120,
+    "max_duration": 60,
+    "restart_policy": "never",
+    "termination_grace_period_seconds": 30,
+    "will_deploy_in_mainland_china": True,
+    "dns_config": "my-domain",
+    "ports": [PortSpec(7777, "UDP", name="game")],
+    "envs": [EnvironmentVariable("MODE", "ranked", is_hidden=True)],
+    "endpoint_storage": "my-logs",
 }
 START, END = datetime(2021, 7, 10, tzinfo=UTC), "2021-07-19 00:00:00.00"
 Call = Callable[[EdgegapSession], Coroutine[Any, Any, Any]]
@@ -100,6 +130,52 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
             "raw": "true",
         },
     ),
+    "GET /v1/locations/beacons": (
+        lambda s: s.locations.beacons(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "POST /v1/deployments/{request_id}:report": (
+        lambda s: s.deployments.report(
+            ID, "players see nothing", metadata={"match": "m-17", "reports": 3}
+        ),
+        {},
+    ),
+    "GET /v1/apps": (
+        lambda s: s.apps.list(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/app/{app_name}": (lambda s: s.apps.get(APP), {}),
+    "POST /v1/app": (lambda s: s.apps.create("arena", image="aGVsbG8="), {}),
+    "PATCH /v1/app/{app_name}": (
+        lambda s: s.apps.update(APP, name="arena-2", image="aGVsbG8=", is_active=True),
+        {},
+    ),
+    "GET /v1/app/{app_name}/versions": (
+        lambda s: s.versions.list(APP, page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/app/{app_name}/version/{version_name}": (
+        lambda s: s.versions.get(APP, VERSION),
+        {},
+    ),
+    "POST /v1/app/{app_name}/version": (lambda s: s.versions.create(**CREATE), {}),
+    "PATCH /v1/app/{app_name}/version/{version_name}": (
+        lambda s: s.versions.update(
+            APP,
+            VERSION,
+            name="v8",
+            docker_tag="v8",
+            is_active=False,
+            private_token="made-up-registry-token",
+            dns_config=None,
+        ),
+        {},
+    ),
+    "DELETE /v1/app/{app_name}/version/{version_name}": (
+        lambda s: s.versions.delete(APP, VERSION),
+        {},
+    ),
+    "DELETE /v1/app/{app_name}": (lambda s: s.apps.delete(APP), {}),
     "POST /v2/private-fleets:deploy": (
         lambda s: s.private_fleets.deploy(**DEPLOY, private_host_ids=[HOST]),
         {},
@@ -381,6 +457,11 @@ BODIES = {
     "POST /v2/deployments": DeployRequest,
     "POST /v2/private-fleets:deploy": FleetDeployRequest,
     "POST /v1/deployments/bulk-stop": BulkStopRequest,
+    "POST /v1/app": AppRequest,
+    "PATCH /v1/app/{app_name}": AppUpdate,
+    "POST /v1/app/{app_name}/version": AppVersionRequest,
+    "PATCH /v1/app/{app_name}/version/{version_name}": AppVersionUpdate,
+    "POST /v1/deployments/{request_id}:report": ReportRequest,
     "POST /v1/deployments/{request_id}/tags": TagRequest,
     "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,
 }

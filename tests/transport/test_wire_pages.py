@@ -26,6 +26,24 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "locations",
         "city",
     ),
+    "beacons": (
+        lambda it, **page: it.locations.beacons(**page),
+        lambda it, **page: it.locations.iterate_beacons(**page),
+        "locations",
+        "host",
+    ),
+    "apps": (
+        lambda it, **page: it.apps.list(**page),
+        lambda it, **page: it.apps.iterate(**page),
+        "applications",
+        "name",
+    ),
+    "versions": (
+        lambda it, **page: it.versions.list("arena", **page),
+        lambda it, **page: it.versions.iterate("arena", **page),
+        "versions",
+        "name",
+    ),
     "tags": (
         lambda it, **page: it.tags.list("c065", **page),
         lambda it, **page: it.tags.iterate("c065", **page),
@@ -175,7 +193,7 @@ async def test_a_server_without_pages_is_asked_once_more_at_most(
         assert await rows_of(name, session) == ["a", "b"]
 
 
-@each_list
+@pytest.mark.parametrize("name", ["locations", "tags", "hosts"])
 @pytest.mark.parametrize("page_size", [None, 2])
 async def test_the_simulator_pages_the_lists_when_asked(
     name: str, page_size: int | None
@@ -210,6 +228,24 @@ async def test_the_simulator_pages_the_lists_when_asked(
         part = await once(page=2, limit=2)  # type: ignore[misc]
         assert getattr(part, field) == tuple(every)[2:4]
         assert (part.total_count, part.pagination.number) == (len(every), 2)
+
+
+@pytest.mark.parametrize("page_size", [None, 2])
+async def test_the_simulator_counts_the_beacons_of_a_page_and_tells_no_total(
+    page_size: int | None,
+) -> None:
+    async with (
+        Simulator(page_size=page_size) as sim,
+        EdgegapSession("made-up", base_url=sim.url) as session,
+    ):
+        every = [row async for row in session.locations.iterate_beacons(page_size=3)]
+        shown = await session.locations.beacons()
+        part = await session.locations.beacons(page=2, limit=3)
+    assert len(every) == len({row.host for row in every}) > 10
+    assert shown.count == len(shown.locations) == (page_size or len(every))
+    assert (part.locations, part.count) == (tuple(every)[3:6], 3)
+    assert (part.total_count, part.pagination) == (None, None)
+    assert all(row.udp_port and row.location and row.location.city for row in every)
 
 
 async def test_locations_are_filtered_on_every_page(server: RecordingServer) -> None:

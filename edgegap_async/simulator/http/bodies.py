@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+from msgspec import to_builtins
+
+from ...models.version import PortSpec, ports_of
+from ..world.catalog import App, Version
 from ..world.clock import Clock
 from ..world.deployment import Deployment, Phase, Tag
 from ..world.listing import Page
@@ -15,6 +19,8 @@ _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
 # The range of external ports in the samples.
 _FIRST_PORT, _LAST_PORT = 30000, 32767
+# The proxy port of the first port.
+_PROXY_PORT = 65002
 
 
 def error_detail(it: Deployment) -> str:
@@ -43,29 +49,27 @@ def public_ip(it: Deployment) -> str:
 
 
 def ports(it: Deployment) -> dict[str, Json]:
-    """Return the ports of a deployment.
-
-    As in the samples, there is a game port under its number, and a web port under its
-    name.
+    """Return the ports of a deployment, each under its name, or under its number if it
+    has no name.
     """
-    external = _FIRST_PORT + 2 * it.number % (_LAST_PORT - _FIRST_PORT)
-    game = {
-        "external": external,
-        "internal": 7777,
-        "protocol": "UDP",
-        "name": "7777",
-        "tls_upgrade": False,
-    }
-    web = {
-        "external": external + 1,
-        "internal": 8080,
-        "protocol": "http",
-        "name": "web",
-        "tls_upgrade": True,
-    }
+    count = len(it.ports)
+    first = _FIRST_PORT + count * it.number % (_LAST_PORT - _FIRST_PORT - count + 2)
     return {
-        "7777": {**game, "link": f"{fqdn(it)}:{external}", "proxy": 65002},
-        "web": {**web, "link": f"https://{fqdn(it)}:{external + 1}", "proxy": 65001},
+        port.name or str(port.port): _port(it, port, first + place, _PROXY_PORT - place)
+        for place, port in enumerate(it.ports)
+    }
+
+
+def _port(it: Deployment, port: PortSpec, external: int, proxy: int) -> Json:
+    address = f"{fqdn(it)}:{external}"
+    return {
+        "external": external,
+        "internal": port.port,
+        "protocol": port.protocol,
+        "name": port.name or str(port.port),
+        "tls_upgrade": port.tls_upgrade,
+        "link": f"https://{address}" if port.tls_upgrade else address,
+        "proxy": proxy,
     }
 
 
@@ -165,6 +169,56 @@ def tag(name: str, it: Tag, clock: Clock) -> Json:
     }
 
 
+def app(it: App, clock: Clock) -> Json:
+    """Return an application."""
+    return {
+        "name": it.name,
+        "is_active": it.is_active,
+        "image": it.image,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
+
+
+# What a version has if its body did not say.
+_VERSION: Json = {
+    "is_active": True,
+    "verify_image": False,
+    "force_cache": False,
+    "time_to_deploy": 120,
+    "max_duration": 1440,
+    "restart_policy": "always",
+    "termination_grace_period_seconds": 5,
+    "will_deploy_in_mainland_china": False,
+    "req_video": 0,
+    "ports": [],
+    "envs": [],
+}
+
+
+def version(it: Version, clock: Clock) -> Json:
+    """Return a version. The API shows the credentials of the registry, too."""
+    given = to_builtins(it.settings)
+    ports = [
+        {
+            "port": each.port,
+            "protocol": each.protocol,
+            "to_check": each.to_check,
+            "tls_upgrade": each.tls_upgrade,
+            "name": each.name or str(each.port),
+        }
+        for each in ports_of(it.settings)
+    ]
+    return {
+        **_VERSION,
+        **given,
+        "ports": ports,
+        "caching_percent": 1.0 if it.settings.force_cache is True else 0.0,
+        "create_time": clock.text(it.created),
+        "last_updated": clock.text(it.updated),
+    }
+
+
 def locations(type_: str | None, *, with_tags: bool) -> Sequence[Json]:
     """Return all locations, or those of one type."""
     return [
@@ -181,6 +235,20 @@ def locations(type_: str | None, *, with_tags: bool) -> Sequence[Json]:
         }
         for it in LOCATIONS
         if type_ in (None, it.type)
+    ]
+
+
+def beacons() -> Sequence[Json]:
+    """Return all ping beacons: one in each location. Nothing answers there."""
+    return [
+        {
+            "host": f"198.19.255.{number}",
+            "fqdn": f"beacon-{number}.simulator.edgegap.invalid",
+            "udp_port": _FIRST_PORT + 2 * number,
+            "tcp_port": _FIRST_PORT + 2 * number + 1,
+            "location": location(it),
+        }
+        for number, it in enumerate(LOCATIONS)
     ]
 
 

@@ -4,20 +4,16 @@ An operation is synchronous. It takes a `Call`, reads or changes the world, and 
 the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from msgspec import DecodeError, json
 
 from ... import endpoints
-from ...endpoints import B, Endpoint, T
 from ...models.deploy import DeployRequest
-from ...models.deployment import BulkStopRequest
+from ...models.deployment import BulkStopRequest, ReportRequest
 from ...models.paging import ListQuery
 from ...models.tag import TagRequest
 from ..faults.lists import (
-    PickFault,
     apply_list_faults,
     apply_row_fault,
     apply_tags_fault,
@@ -26,84 +22,13 @@ from ..faults.lists import (
 from ..world.clock import DATE_FORMAT
 from ..world.deployment import Deployment, Phase
 from ..world.errors import ApiError
-from ..world.world import World
 from . import bodies, container
-from .required import check_required
+from .calls import Call, Handler, with_body, without_body
+from .catalog import CATALOG_HANDLERS
 from .responses import Json, JsonResponse
-from .rows import PAGE_SIZE, count, cut
+from .rows import PAGE_SIZE, count, counted, cut
 
 _LIST_QUERY = json.Decoder(ListQuery)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of an operation.
-
-    Args:
-        world: The state of the API.
-        now: The current time in seconds.
-        path_params: The parameters of the path.
-        query: The parameters of the query string.
-        authorization: The `Authorization` header.
-        pick_fault: Returns the fault of this call at a stage. It also takes the fields
-            that the call filters by.
-        allocated: Whether a deploy gets a server.
-    """
-
-    world: World
-    now: float
-    path_params: Mapping[str, str]
-    query: Mapping[str, str]
-    authorization: str
-    pick_fault: PickFault
-    allocated: bool = True
-
-    def deployment(self) -> Deployment:
-        """Return the deployment in the path."""
-        return self.world.find(self.path_params["request_id"], self.now)
-
-    def deployment_to_stop(self) -> Deployment:
-        """Return the deployment in the path, or raise the errors of a stop."""
-        return self.world.find_to_stop(self.path_params["request_id"], self.now)
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """Serves a row of `endpoints.py`.
-
-    With `own_token`, the operation checks another token than the API token.
-    """
-
-    respond: Callable[[Call, bytes], JsonResponse]
-    own_token: bool = False
-
-
-_Entry: TypeAlias = tuple[str, Handler]
-
-
-def _without_body(
-    endpoint: Endpoint[None, T],
-    operation: Callable[[Call], JsonResponse],
-    *,
-    own_token: bool = False,
-) -> _Entry:
-    return endpoint.call, Handler(lambda call, body: operation(call), own_token)
-
-
-def _with_body(
-    endpoint: Endpoint[B, T], operation: Callable[[Call, B], JsonResponse]
-) -> _Entry:
-    decoder = json.Decoder(endpoint.takes)
-
-    def respond(call: Call, body: bytes) -> JsonResponse:
-        try:
-            decoded = decoder.decode(body)
-            check_required(body)
-            return operation(call, decoded)
-        except (DecodeError, UnicodeDecodeError) as error:
-            raise ApiError(400, f"Bad request: {error}") from None
-
-    return endpoint.call, Handler(respond)
 
 
 def _deploy(call: Call, body: DeployRequest) -> JsonResponse:
@@ -193,6 +118,16 @@ def _locations(call: Call) -> JsonResponse:
     return JsonResponse(200, {**body, "messages": []})
 
 
+def _beacons(call: Call) -> JsonResponse:
+    rows = bodies.beacons()
+    return JsonResponse(200, counted(call.query, call.world.options, "locations", rows))
+
+
+def _report(call: Call, body: ReportRequest) -> JsonResponse:
+    call.deployment().reports.append(body)
+    return JsonResponse(200)
+
+
 def _container_logs(call: Call) -> JsonResponse:
     return JsonResponse(
         200, container.logs(call.deployment(), call.now, call.world.clock)
@@ -270,21 +205,24 @@ def _delete_tag(call: Call) -> JsonResponse:
 # method, so one entry serves both.
 HANDLERS: Mapping[str, Handler] = dict(
     (
-        _with_body(endpoints.DEPLOY, _deploy),
-        _without_body(endpoints.STATUS, _status),
-        _without_body(endpoints.STOP, _stop),
-        _without_body(endpoints.SELF_STOP, _self_stop, own_token=True),
-        _with_body(endpoints.BULK_STOP, _bulk_stop),
-        _without_body(endpoints.LIST, _list),
-        _without_body(endpoints.LOCATIONS, _locations),
-        _without_body(endpoints.CONTAINER_LOGS, _container_logs),
-        _without_body(endpoints.METRICS, _metrics),
-        _with_body(endpoints.FLEET_DEPLOY, _deploy),
-        _without_body(endpoints.FLEET_HOSTS, _fleet_hosts),
-        _without_body(endpoints.TAGS, _tags),
-        _without_body(endpoints.TAG, _tag),
-        _with_body(endpoints.CREATE_TAG, _create_tag),
-        _with_body(endpoints.UPDATE_TAG, _update_tag),
-        _without_body(endpoints.DELETE_TAG, _delete_tag),
+        with_body(endpoints.DEPLOY, _deploy),
+        without_body(endpoints.STATUS, _status),
+        without_body(endpoints.STOP, _stop),
+        without_body(endpoints.SELF_STOP, _self_stop, own_token=True),
+        with_body(endpoints.BULK_STOP, _bulk_stop),
+        without_body(endpoints.LIST, _list),
+        without_body(endpoints.LOCATIONS, _locations),
+        without_body(endpoints.BEACONS, _beacons),
+        without_body(endpoints.CONTAINER_LOGS, _container_logs),
+        without_body(endpoints.METRICS, _metrics),
+        with_body(endpoints.REPORT, _report),
+        with_body(endpoints.FLEET_DEPLOY, _deploy),
+        without_body(endpoints.FLEET_HOSTS, _fleet_hosts),
+        without_body(endpoints.TAGS, _tags),
+        without_body(endpoints.TAG, _tag),
+        with_body(endpoints.CREATE_TAG, _create_tag),
+        with_body(endpoints.UPDATE_TAG, _update_tag),
+        without_body(endpoints.DELETE_TAG, _delete_tag),
+        *CATALOG_HANDLERS,
     )
 )

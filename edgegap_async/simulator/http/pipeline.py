@@ -35,7 +35,8 @@ from ..rate_limits import RateLimits
 from ..world.errors import ApiError
 from ..world.options import Delay, check_delay, draw_delay
 from ..world.world import World
-from .handlers import HANDLERS, Call
+from .calls import Call
+from .handlers import HANDLERS
 from .responses import JsonResponse, RetryAfter, to_aiohttp, token_of, too_many_requests
 from .webhooks import TaskSet, WebhookSender
 

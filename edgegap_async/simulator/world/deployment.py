@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from ...models.deployment import ReportRequest
+from ...models.version import PortSpec
 from .locations import Host, Location
 
 # The states before READY, the latest first, each with the share of the start-up time at
@@ -30,6 +32,9 @@ _ADDRESS_SHARE = _STARTING[0][0]
 # In minutes: the API ends a deployment after a day, unless its application has another
 # maximum duration.
 _DAY = 24 * 60
+# The ports of a version that nobody has created. As in the samples of the reference page,
+# there is a game port without a name, and a web port.
+PORTS = (PortSpec(7777, "UDP"), PortSpec(8080, "http", tls_upgrade=True, name="web"))
 # The `max_duration` of a deployment that never ends by itself.
 NO_END = -1
 
@@ -97,7 +102,9 @@ class Deployment:
     # The names of the variables that were requested with `is_hidden`.
     hidden: frozenset[str] = frozenset()
     tags: dict[str, Tag] = field(default_factory=dict[str, Tag])
+    reports: list[ReportRequest] = field(default_factory=list[ReportRequest])
     max_duration: int = _DAY
+    ports: tuple[PortSpec, ...] = PORTS
     # The time at which its container crashes, if it is READY then.
     crashes_at: float = inf
     stop_requested_at: float | None = None

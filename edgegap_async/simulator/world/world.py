@@ -12,12 +12,12 @@ from random import Random
 from ...models.deploy import (
     ByCoordinates,
     DeployRequest,
-    EnvironmentVariable,
     FleetDeployRequest,
     Webhook,
 )
 from ...models.deployment import BulkStopFilter
 from ...models.paging import ListQuery
+from .catalog import Catalog
 from .clock import Clock
 from .deployment import Deployment, Phase, Tag
 from .errors import ApiError
@@ -26,6 +26,7 @@ from .listing import AS_DOCUMENTED, ListBehaviour, Page, matching, page_of, to_s
 from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
+from .version_settings import of_version, variables
 from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
 
 
@@ -55,6 +56,7 @@ class World:
 
     def _begin(self, now: float) -> None:
         self.webhook_schedule: WebhookSchedule = WebhookSchedule()
+        self.catalog: Catalog = Catalog()
         self._random = Random(self._seed)
         self._id_mask = (
             Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)
@@ -81,8 +83,14 @@ class World:
     def deploy(
         self, body: DeployRequest, now: float, *, allocated: bool = True
     ) -> Deployment:
-        """Start a deployment. Without an `allocated` server, it is in ERROR at once."""
+        """Start a deployment. Without an `allocated` server, it is in ERROR at once.
+
+        Raises:
+            ApiError: The catalog refuses its application or version.
+        """
         self.advance(now)
+        settings = self.catalog.deployable(body.application, body.version)
+        environment = variables(settings, body)
         host = self._host_for(body)
         deployment = Deployment(
             number=self.deployed_count,
@@ -98,8 +106,9 @@ class World:
             access_point=self._random.randrange(1, 1_000_000),
             host=host if allocated else None,
             webhooks=_webhooks(body),
-            environment={each.key: each.value for each in _variables(body)},
-            hidden=frozenset(each.key for each in _variables(body) if each.is_hidden),
+            environment={each.key: each.value for each in environment},
+            hidden=frozenset(each.key for each in environment if each.is_hidden),
+            **of_version(settings),
             tags={name: Tag(now, now) for name in body.tags or ()},
             allocated=allocated,
         )
@@ -352,8 +361,3 @@ def _webhooks(body: DeployRequest) -> dict[str, str]:
         for event, hook in requested.items()
         if isinstance(hook, Webhook)
     }
-
-
-def _variables(body: DeployRequest) -> list[EnvironmentVariable]:
-    variables = body.environment_variables or ()
-    return [each for each in variables if isinstance(each, EnvironmentVariable)]
