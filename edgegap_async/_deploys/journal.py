@@ -19,7 +19,7 @@ is required.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from functools import partial
 from math import inf
@@ -37,7 +37,7 @@ from .open_entries import OpenEntries, Source
 from .search_tags import SearchedTag
 from .state import DeployRecord, Event
 from .tag_search import TagSearch
-from .take_over import take_over
+from .take_over import Steps, TakeOvers, take_over
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds that a deploy waits for the journal, before it is sent and before it is handed
@@ -73,7 +73,7 @@ class Journal:
         self._beats: Repetition[Store]
         self._ownership: Ownership
         self._open: OpenEntries
-        self._take_over: Callable[[Claimed], bool] = lambda _: False
+        self._take_over: Callable[[Claimed], Steps]
         self._forget: Callable[[str], object] = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
         # A write is about to begin, or under way.
@@ -86,7 +86,8 @@ class Journal:
         self._removing: dict[str, Source] = {}
         # Why the last write has failed.
         self._failing: StoreError | None = None
-        # The dead owners for which this session does what is due.
+        # What is due for dead owners, and those for which it is done.
+        self._take_overs = TakeOvers()
         self._taken: list[str] = []
         # When the loop has last run a callback, on the monotonic clock.
         self._alive_at = inf
@@ -100,7 +101,7 @@ class Journal:
         self,
         searched: Callable[[str], SearchedTag | None],
         handed_out: Callable[[str], Iterable[str]],
-        take_over: Callable[[Claimed], bool],
+        take_over: Callable[[Claimed], Steps],
         forget: Callable[[str], object],
     ) -> None:
         """Connect it to the deploys of the session.
@@ -108,8 +109,7 @@ class Journal:
         Args:
             searched: what is known about a tag.
             handed_out: the servers under a tag that were handed out.
-            take_over: does what is due for a dead process. Returns False if the
-                session is being closed.
+            take_over: does what is due for a dead process.
             forget: called with each tag in quarantine that another process has claimed.
         """
         self._open = OpenEntries(searched, handed_out)
@@ -144,11 +144,14 @@ class Journal:
         if self._over or self._loop is None:
             return
         waiters, self._waiters = self._waiters, []
-        taken, self._taken = self._taken, []
+        taken = self._taken + self._take_overs.do_part()
+        self._taken = []
         puts, removes = self._open.delta()
         if not (puts or removes or self._failing):
             _notify(waiters, None)
             self._release(taken)
+            if self._take_overs:
+                self._schedule()
             return
         self._writing, self._removing = True, removes
         ownership = self._ownership
@@ -186,7 +189,7 @@ class Journal:
             self._failed(problem)
             _notify(waiters, problem)
         self._writing, self._removing = False, {}
-        if self._waiters or self._open.has_changes:
+        if self._waiters or self._open.has_changes or self._take_overs:
             self._schedule()
 
     def _failed(self, error: StoreError) -> None:
@@ -308,13 +311,9 @@ class Journal:
             # What could not be written, or released, is now.
             self._schedule()
         for each in claimed:
-            try:
-                if self._take_over(each):
-                    self._taken.append(each.name)
-            except Exception:
-                # It is claimed again once this session is closed.
-                log.exception("taking over from process %d failed", each.pid)
+            self._take_overs.add(each, self._take_over(each))
         if claimed:
+            # A part goes along with each write, so no write is a long one.
             self._schedule()
 
     def take_over(
@@ -322,14 +321,14 @@ class Journal:
         claimed: Claimed,
         search: TagSearch,
         stop: Callable[[DeployRecord], object],
-    ) -> None:
-        """Do what is due for a dead process.
+    ) -> Generator[None]:
+        """Do what is due for a dead process, step by step.
 
         Args:
             stop: stops the server of a record that is STOPPING.
         """
         # Imported with the journal: the files of a program may change while it runs.
-        take_over(claimed, search, self.observe, stop)
+        return take_over(claimed, search, self.observe, stop)
 
     def observe(self, record: DeployRecord) -> None:
         """Follow a record from now on."""
@@ -352,6 +351,7 @@ class Journal:
         if ownership is not self._ownership:
             return
         self._ownership = self._new_ownership()
+        self._take_overs.clear()
         removing = self._removing
         lost = [removing[name] for name in self._confirmed & removing.keys()]
         lost += self._open.lose(self._confirmed)

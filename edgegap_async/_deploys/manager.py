@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ..webhooks import WebhookEvent, WebhookReceiver
     from .journal import Journal
     from .relay import Relay
+    from .take_over import Steps
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds until background work that the program has cancelled goes on. If the loop is
@@ -324,12 +325,15 @@ class DeployManager:
         if self._tag_search:
             self._tag_search.forget(tag)
 
-    def _take_over(self, claimed: "Claimed") -> bool:
-        """Do what is due for a dead process. Returns False if this session is closed."""
+    def _take_over(self, claimed: "Claimed") -> "Steps":
+        """Do what is due for a dead process, step by step, until this session is closed."""
         if self._journal is None or self._callers.closed:
             return False
         _, search = self._enter()
-        self._journal.take_over(claimed, search, self._stop_new)
+        for _ in self._journal.take_over(claimed, search, self._stop_new):
+            yield
+            if self._callers.closed:
+                return False
         return True
 
     def _warn_of_local_player(self, body: DeployRequest) -> None:

@@ -1,9 +1,14 @@
 """Does what is due for a process that is dead: its servers are stopped, and its tags are
 searched for. A server that turns up is stopped too, unless it was handed out.
+
+A process may leave thousands of entries, so it is done in steps, a part in each turn of
+the loop.
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import TypeAlias
 
 from .._shared.entries import Entry, decode
 from .._shared.ownership import Claimed
@@ -14,6 +19,51 @@ from .state import DeployRecord, DeployState
 from .tag_search import TagSearch
 
 log: logging.Logger = logging.getLogger("edgegap_async")
+# Does one step at a time. Returns False if the session was closed meanwhile.
+Steps: TypeAlias = Generator[None, None, bool]
+# Steps in one turn of the loop: some 10 ms.
+STEPS_OF_PART = 100
+
+
+class TakeOvers:
+    """What is due for dead processes. The first one comes first."""
+
+    def __init__(self) -> None:
+        self._due: deque[tuple[Claimed, Steps]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._due)
+
+    def add(self, claimed: Claimed, steps: Steps) -> None:
+        """A dead process was claimed."""
+        self._due.append((claimed, steps))
+
+    def clear(self) -> None:
+        """Another process has claimed them."""
+        self._due.clear()
+
+    def do_part(self) -> list[str]:
+        """Do some steps.
+
+        Returns:
+            The names of the dead owners for which all is done.
+        """
+        done: list[str] = []
+        for _ in range(STEPS_OF_PART):
+            if not self._due:
+                break
+            claimed, steps = self._due[0]
+            try:
+                next(steps)
+                continue
+            except StopIteration as end:
+                if end.value:
+                    done.append(claimed.name)
+            except Exception:
+                # It is claimed again once this session is closed.
+                log.exception("taking over from process %d failed", claimed.pid)
+            self._due.popleft()
+        return done
 
 
 def take_over(
@@ -21,15 +71,18 @@ def take_over(
     search: TagSearch,
     observe: Callable[[DeployRecord], object],
     stop: Callable[[DeployRecord], object],
-) -> None:
-    """Take over what a dead process was responsible for.
+) -> Generator[None]:
+    """Take over what a dead process was responsible for. Each step is one entry.
 
     Args:
         observe: called with each record that is made.
         stop: stops the server of a record that is STOPPING.
     """
-    decoded = (decode(data) for data in claimed.entries)
-    entries = [entry for entry in decoded if entry]
+    entries: list[Entry] = []
+    for data in claimed.entries:
+        if entry := decode(data):
+            entries.append(entry)
+        yield
     search.adopted |= claimed.adopted
     servers = {
         entry.request_id: entry
@@ -48,6 +101,7 @@ def take_over(
         record.request_id = request_id
         observe(record)
         stop(record)
+        yield
     ended_at = loop_time() + claimed.may_arrive
     for tag, those in by_tag.items():
         known = {it.request_id for it in those if it.request_id}
@@ -60,6 +114,7 @@ def take_over(
         else:
             record, since = _record(DeployState.ENDED, those[0]), those[0].since
             search.resume(tag, record, knowledge, since, except_ids)
+        yield
 
 
 def _log(

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from support.journals import (
 from support.owning import deploy, forgotten, running
 
 from edgegap_async import EdgegapSession
+from edgegap_async._deploys.take_over import STEPS_OF_PART, Steps, TakeOvers
 from edgegap_async._shared.entries import Entry, encode
 from edgegap_async._shared.journal_store import Changes
 from edgegap_async._shared.owners import Owners
@@ -581,3 +584,63 @@ async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
         await asyncio.to_thread(time.sleep, 3.5)
         assert sim.stopped() == set()
         assert len([it for it in entries_of(one_store_url) if it.state == "held"]) == 50
+
+
+async def test_many_entries_of_a_dead_process_are_taken_over_in_parts(
+    one_store_url: str,
+) -> None:
+    # Ten times the steps of a part: each entry is decoded, and then acted on.
+    entries = [
+        *(Entry("held", time.time(), None, f"{n:012x}") for n in range(300)),
+        *(Entry("pending", time.time(), f"once-{n:015x}") for n in range(200)),
+    ]
+    async with Simulator() as sim:
+        name = leave_dead(one_store_url, *entries)
+        async with session_of(sim, one_store_url, cleanup_timeout=1.0):
+            stops = [0]
+            # Each time round is one turn of the loop.
+            while name in owners_of(one_store_url).owners or stops[-1] < 300:
+                stops.append(stops_in_progress())
+                await asyncio.sleep(0)
+            states = Counter(entry.state for entry in entries_of(one_store_url))
+    grown = [after - before for before, after in pairwise(stops)]
+    assert max(grown) <= STEPS_OF_PART
+    assert states == {"stopping": 300, "pending": 200}
+
+
+def stops_in_progress() -> int:
+    return sum(it.get_name().startswith("edgegap stop") for it in asyncio.all_tasks())
+
+
+async def test_a_session_that_is_closed_in_the_middle_of_a_take_over_leaves_the_rest(
+    one_store_url: str,
+) -> None:
+    async with Simulator() as sim:
+        servers = [f"{n:012x}" for n in range(3 * STEPS_OF_PART)]
+        leave_dead(
+            one_store_url, *(Entry("held", time.time(), None, it) for it in servers)
+        )
+        async with session_of(sim, one_store_url, cleanup_timeout=0.0):
+            # The first part that stops servers.
+            while not stops_in_progress():  # noqa: ASYNC110 (each turn is looked at)
+                await asyncio.sleep(0)
+        left = {entry.request_id for entry in entries_of(one_store_url)}
+        assert left == {*servers}
+
+
+async def test_a_failure_in_a_take_over_is_logged_and_the_next_one_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def steps(count: int, *, fails: bool = False) -> Steps:
+        for _ in range(count):
+            yield
+        if fails:
+            raise ValueError("as if a part crashed")
+        return True
+
+    due = TakeOvers()
+    for name, those in {"fails": steps(3, fails=True), "works": steps(2)}.items():
+        due.add(Claimed(name, "host", 7, 0.0, ()), those)
+    assert due.do_part() == ["works"]
+    assert not due
+    assert "taking over from process 7 failed" in caplog.text
