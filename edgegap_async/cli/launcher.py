@@ -83,9 +83,9 @@ class Launch:
             if self.interrupted:
                 self._outcomes.withdraw(until_ready=False)
             try:
-                async with asyncio.TaskGroup() as stops:
-                    async for outcome in self._outcomes:
-                        self._process(outcome, stops)
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(STOPS):
+                        group.create_task(self._take(self._outcomes))
             except BaseException:
                 for match_id in self.in_flight:
                     self._add_unknown(
@@ -116,7 +116,20 @@ class Launch:
             self.result.deployed = self._outcomes.accepted
         return self.result
 
-    def _process(self, outcome: DeployOutcome, stops: asyncio.TaskGroup) -> None:
+    async def _take(self, outcomes: DeployStream) -> None:
+        """Process outcomes. A server that no line names is stopped before the next one is
+        asked for: until then, the journal has it.
+        """
+        async for outcome in outcomes:
+            if request_id := self._process(outcome):
+                await self._stop(request_id)
+
+    def _process(self, outcome: DeployOutcome) -> str | None:
+        """Record an outcome.
+
+        Returns:
+            The server to stop.
+        """
         match_id = self._match_ids[id(outcome.request)]
         if outcome.seconds is not None:
             sent = asyncio.get_running_loop().time() - outcome.seconds
@@ -124,37 +137,39 @@ class Launch:
             self.result.last_sent = max(self.result.last_sent, sent)
         if server := outcome.deployment:
             self.result.existing[server.request_id] = match_id
-            if isinstance(server, ReadyDeployment) and not self.interrupted:
-                self._report(match_id, server, outcome.seconds or 0.0)
-                if self._stop_ready:
-                    stops.create_task(self._stop(server.request_id))
-        elif error := outcome.error:
-            self._failed(match_id, error, stops)
+            named = isinstance(server, ReadyDeployment) and self._report(
+                match_id, server, outcome.seconds or 0.0
+            )
+            return None if named and not self._stop_ready else server.request_id
+        return self._failed(match_id, outcome.error) if outcome.error else None
 
-    def _report(self, match_id: str, server: ReadyDeployment, seconds: float) -> None:
+    def _report(self, match_id: str, server: ReadyDeployment, seconds: float) -> bool:
+        """Report a server, except after an interrupt. Returns whether that was done."""
+        if self.interrupted:
+            return False
         try:
             self._on_ready(match_id, server, seconds)
         except OSError as error:
             self.write_error = error
             self.output_failed(error)
-        else:
-            self.result.waits.append(seconds)
+            return False
+        self.result.waits.append(seconds)
+        return True
 
     def output_failed(self, error: OSError) -> None:
         """Nobody can be told of servers any more: start none, and let all be stopped."""
         if not self.interrupted:
             self.interrupt()
 
-    def _failed(
-        self, match_id: str, error: EdgegapError, stops: asyncio.TaskGroup
-    ) -> None:
-        """Record a failure, and stop the server of the match if it has one.
+    def _failed(self, match_id: str, error: EdgegapError) -> str | None:
+        """Record a failure.
 
-        No line on standard output names that server.
+        Returns:
+            The server of the match, if it has one. No line on standard output names it.
         """
         if isinstance(error, Unauthorized):
             self._refused(error)
-            return
+            return None
         self.result.failures.append(Failure(match_id, reason(error)))
         match error:
             case DeployOutcomeUnknown():
@@ -165,9 +180,10 @@ class Launch:
                 | ReadyTimeout(request_id=request_id)
             ):
                 self.result.existing[request_id] = match_id
-                stops.create_task(self._stop(request_id))
+                return request_id
             case _:
                 pass
+        return None
 
     def _refused(self, error: Unauthorized) -> None:
         """End the launch: with a refused token, all other matches would fail too."""

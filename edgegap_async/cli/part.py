@@ -1,8 +1,8 @@
 """A part of a launch, in a process of its own: `python -m edgegap_async.cli.part`.
 
 The launch (`processes.py`) writes a plan to its standard input, then a byte for each
-Ctrl-C. If the launch is gone, so is the input: that is a Ctrl-C too, so no server is
-forgotten. The part writes messages to its standard output. It has the environment of
+Ctrl-C. If the launch is gone, so is the input: that is a Ctrl-C too, unless there was one
+before, so no server is forgotten. The part writes messages to its standard output. It has the environment of
 the launch, with the URL of what is shared.
 """
 
@@ -10,9 +10,10 @@ import asyncio
 import os
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import FileIO
 from struct import Struct
 from typing import BinaryIO, TypeAlias
@@ -146,6 +147,24 @@ class Messages:
         self._stream.flush()
 
 
+class _Interrupts:
+    """Calls a function at each Ctrl-C, of which several sources may tell: a supervisor
+    sends a signal to this process and to the launch, which passes it on.
+    """
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._by_source: Counter[str] = Counter()
+        self._called = 0
+
+    def add(self, source: str) -> None:
+        """A source tells of one more."""
+        self._by_source[source] += 1
+        if self._by_source[source] > self._called:
+            self._called += 1
+            self._call()
+
+
 class Input:
     """Standard input, without a buffer: when the process ends, a thread may wait for it."""
 
@@ -172,21 +191,23 @@ class Input:
 
     @contextmanager
     def interrupts(self, call: Callable[[], None]) -> Generator[None, None, None]:
-        """Call a function at each Ctrl-C: one is a byte, or the end of the input.
+        """Call a function at each Ctrl-C: one is a byte, the end of the input, or a
+        signal.
 
         A thread reads, as loops on Windows can't.
         """
         loop = asyncio.get_running_loop()
+        found = _Interrupts(call)
 
         def read() -> None:
             # A closed loop raises: the part has ended.
             with suppress(RuntimeError):
                 while self._file.read(1):
-                    loop.call_soon_threadsafe(call)
-                loop.call_soon_threadsafe(call)
+                    loop.call_soon_threadsafe(found.add, "byte")
+                loop.call_soon_threadsafe(found.add, "end")
 
         threading.Thread(target=read, daemon=True).start()
-        with on_interrupt(call):
+        with on_interrupt(partial(found.add, "signal")):
             yield
 
 

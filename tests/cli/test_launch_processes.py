@@ -16,7 +16,7 @@ from support.programs import PROCESS_TIMEOUT, account, until
 
 from edgegap_async.cli.program import program
 from edgegap_async.cli.summary import busiest_second
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 LINES = "".join(
     f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(60)
@@ -206,3 +206,38 @@ def test_the_busiest_second_of_several_processes_is_counted_over_all() -> None:
     times = [made.uniform(0, 5) for _ in range(200)]
     by_hand = max(sum(at <= time < at + 1 for time in times) for at in times)
     assert busiest_second(times) == by_hand
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 60.0), stop_takes=0.0)
+def test_a_signal_to_all_processes_at_once_counts_once(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    with launched(matches, edgegap_simulator) as process:
+        until(lambda: len(edgegap_simulator.deployed()) > 20)
+        for each in (process.pid, *children(process)):
+            os.kill(each, signal.SIGTERM)
+        _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+    assert process.returncode == 130
+    assert edgegap_simulator.stopped() == set(edgegap_simulator.deployed())
+    assert "ended with exit code" not in errors
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(
+    ready_after=(0.0, 60.0),
+    stop_takes=0.0,
+    # The stops are not over when the launch is killed.
+    faults=[Fault("stop", "late", 1.0, 2.0)],
+)
+def test_if_the_launch_is_killed_after_ctrl_c_its_processes_still_stop_their_servers(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    with launched(matches, edgegap_simulator) as process:
+        until(lambda: len(edgegap_simulator.deployed()) > 20)
+        parts = children(process)
+        process.send_signal(signal.SIGINT)
+        until(lambda: edgegap_simulator.arrivals("other"))
+        process.kill()
+        until(lambda: not any(Path(f"/proc/{part}").exists() for part in parts))
+    assert edgegap_simulator.stopped() == set(edgegap_simulator.deployed())

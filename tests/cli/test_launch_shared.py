@@ -1,15 +1,21 @@
 """`launch --shared`: several launches keep the limits together."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.journals import entries_of, journaling
+from support.launches import matches
 
+from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.program import program
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 MATCHES = "".join(
     f'{{"match_id": "m{n}", "players": ["192.0.2.1"]}}\n' for n in range(40)
@@ -83,3 +89,40 @@ def test_a_simulated_launch_shares_nothing(tmp_path: Path) -> None:
     assert "--shared is for the real API" in result.stderr
     assert run("--simulate", EDGEGAP_SHARED_URL=url).exit_code == 0
     assert not (tmp_path / "edgegap.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "interrupted"),
+    [
+        ({"ready_after": (0.0, 10.0)}, True),
+        ({"error_share": 1.0, "ready_after": (0.5, 0.5)}, False),
+        ({"ready_after": (600.0, 600.0)}, False),
+    ],
+    ids=["interrupted", "failed", "not ready in time"],
+)
+async def test_servers_that_no_line_names_are_in_the_journal_until_they_are_stopped(
+    options: dict[str, Any], interrupted: bool, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    named: set[str] = set()
+    async with journaling(
+        url, Fault("stop", "503-before"), options=options, cleanup_timeout=1.0
+    ) as (edgegap, sim):
+        launch = Launch(
+            edgegap,
+            matches(20),
+            timeout=5.0,
+            on_ready=lambda _, server, __: named.add(server.request_id),
+        )
+        running = asyncio.create_task(launch.run())
+        await asyncio.sleep(5)
+        if interrupted:
+            launch.interrupt()
+        await asyncio.sleep(5)
+        journaled = {entry.request_id for entry in entries_of(url)}
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        assert len(sim.running()) == 20
+        assert sim.running() == named | journaled
+        assert bool(named) is interrupted
