@@ -205,7 +205,7 @@ class Journal:
     def _recovered(self) -> None:
         if self._failing is not None:
             self._failing = None
-            log.info("journal is written again")
+            log.warning("journal is written again")
 
     async def _saved(self, timeout: float) -> StoreError | None:
         """Wait until all changes so far are written. Returns why they are not."""

@@ -129,7 +129,7 @@ class Relay:
         for timer in (self._read_timer, self._publish_timer):
             if timer:
                 timer.cancel()
-        if self._queue:
+        while self._queue:
             last = self._thread.submit(self._store.publish, self._take())
             last.add_done_callback(_log_failure)
         self._thread.submit(self._store.close)
@@ -275,7 +275,7 @@ class Relay:
         error = None if job.cancelled() else job.exception()
         if error is None and what in self._failing:
             self._failing.discard(what)
-            log.info("webhooks are %s again", what)
+            log.warning("webhooks are %s again", what)
         elif error and what not in self._failing and not self._closed:
             self._failing.add(what)
             log.warning("webhooks can't be %s (%s): polling goes on", what, error)

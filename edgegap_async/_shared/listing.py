@@ -40,12 +40,16 @@ class OpenEntry(PlainData, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """What is open, and how many entries can't be read, as a newer version has written
-    them.
+    """What is open in a journal.
+
+    Attributes:
+        unreadable: how many entries can't be read, as a newer version has written them.
+        exists: whether any session has used the journal.
     """
 
     entries: tuple[OpenEntry, ...]
     unreadable: int
+    exists: bool = True
 
 
 def open_entries(shared: SharedState, key: str) -> Listing:
@@ -65,7 +69,7 @@ def open_entries(shared: SharedState, key: str) -> Listing:
         journal = journal_store(store, key)
         owners, clock = journal.owners()
         if owners is None:
-            return Listing((), 0)
+            return Listing((), 0, exists=False)
         now = owners.at + max(clock - owners.clock, 0.0)
         found = [
             (owner, decode(data))

@@ -150,7 +150,8 @@ class Tenant:
             self._due = min(self._due, self._sent_at + SOONEST)
         if self._warned:
             self._warned = False
-            log.info("shared budget: the store answers again")
+            # As loud as the outage, or an alarm would never end.
+            log.warning("shared budget: the store answers again")
         self._wake_calls()
 
     def _doubt(self) -> float:

@@ -318,10 +318,12 @@ class Schedule:
             chunk[waiter.request_id] = waiter
             self._begin_list(waiter)
         if queue.first_due() > now:
-            self._next_partial = now + spacing
+            # The rate may rise again, so a low one must not hold lists up for long.
+            pause = min(spacing, SLOWEST)
+            self._next_partial = now + pause
             least = FASTEST if state == "ready" else 0.0
             self._next_partial_ready = max(
-                self._next_partial_ready, now + max(least, spacing)
+                self._next_partial_ready, now + max(least, pause)
             )
         return chunk
 

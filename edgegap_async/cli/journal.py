@@ -46,6 +46,10 @@ def _summary(listing: Listing) -> str:
         f"open: {len(entries)}{_counts(it.state for it in entries)}",
         f"processes: {len(processes)}{_counts(processes.values())}",
     ]
+    if not listing.exists:
+        parts.append(
+            "no session has used this journal: check the token, the base URL and --key"
+        )
     if listing.unreadable:
         parts.append(f"of a newer version: {listing.unreadable}")
     return "; ".join(parts)

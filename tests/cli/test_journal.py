@@ -87,9 +87,29 @@ def test_the_key_is_that_of_the_token_and_the_base_url(url: str) -> None:
         "EDGEGAP_BASE_URL": "https://API.example.com/",
     }
     assert len(run("--shared", url, **found).stdout.splitlines()) == 1
-    other = run("--shared", url, EDGEGAP_API_TOKEN="made-up")
-    assert (other.stdout, other.stderr) == ("", "open: 0; processes: 0\n")
     assert run(EDGEGAP_SHARED_URL=url, **found).stdout
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"EDGEGAP_API_TOKEN": "wrong"},
+        {"EDGEGAP_API_TOKEN": "right", "EDGEGAP_BASE_URL": "https://api.example.com"},
+        {"EDGEGAP_API_TOKEN": "right", "key": "studio"},
+    ],
+)
+def test_a_journal_that_no_session_has_used_is_told_from_an_empty_one(
+    found: dict[str, str], url: str
+) -> None:
+    shared = SharedState(url)
+    key = shared.key_for("https://api.edgegap.com", "right")
+    write(url, key, 60.0, a=Entry("pending", 1.0, "once-a")).save({}, ["a"])
+    args = ("--key", found.pop("key")) if "key" in found else ()
+    none = run("--shared", url, *args, **found)
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr.startswith("open: 0; processes: 0; no session has used this")
+    empty = run("--shared", url, EDGEGAP_API_TOKEN="right")
+    assert (empty.stdout, empty.stderr) == ("", "open: 0; processes: 0\n")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from support.journals import (
     owners_of,
     shared_state,
     until,
+    warned_of,
 )
 from support.owning import PLAYERS, deploy, forgotten, running
 from support.stores import Valkey
@@ -264,7 +265,7 @@ async def test_without_a_store_deploys_go_on_after_one_warning(
         warnings = [it for it in caplog.records if it.levelno == logging.WARNING]
         assert len(warnings) == 1
         assert "journal can't be written" in warnings[0].getMessage()
-        await until(lambda: "journal is written again" in caplog.text)
+        await until(lambda: warned_of(caplog, "journal is written again"))
         await deploy(edgegap)
     await until(lambda: entries_of(sqlite_url) == [])
 
@@ -299,7 +300,7 @@ async def test_a_required_journal_refuses_deploys_without_a_tag_too(
         assert sim.arrivals("deploy") == 0
         (tmp_path / "later").mkdir()
         caplog.set_level(logging.INFO)
-        await until(lambda: "journal is written again" in caplog.text)
+        await until(lambda: warned_of(caplog, "journal is written again"))
         await deploy(edgegap, once=False)
 
 

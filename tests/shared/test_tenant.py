@@ -175,7 +175,7 @@ def test_one_warning_says_why_and_one_line_that_it_is_over(
             "WARNING",
             "shared budget: the store does not answer, each process goes on with its fallback: connection refused",
         ),
-        ("INFO", "shared budget: the store answers again"),
+        ("WARNING", "shared budget: the store answers again"),
     ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
+
 from edgegap_async import EdgegapSession, SharedState
 from edgegap_async._shared.entries import Entry, decode, encode
 from edgegap_async._shared.journal_store import JournalStore, journal_store
@@ -83,6 +85,13 @@ async def journaling(
         EdgegapSession("made-up", base_url=sim.url, **session) as edgegap,
     ):
         yield edgegap, sim
+
+
+def warned_of(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    """Whether there was a warning with this text."""
+    return any(
+        it.levelname == "WARNING" and text in it.getMessage() for it in caplog.records
+    )
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

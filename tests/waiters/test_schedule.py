@@ -26,7 +26,9 @@ from edgegap_async._waiters.schedule import (
     MISSES,
     OVERDUE,
     SAFETY_NET,
+    SLOWEST,
     UNPROVEN,
+    ListState,
     ReadyWaiter,
     Schedule,
 )
@@ -176,6 +178,23 @@ async def test_lists_have_an_even_pace_once_all_waiters_are_in_them() -> None:
     schedule.listed(waiters, "error", spacing, more=False)
     assert schedule.next_list(2 * spacing - 0.01, ROOM, "ready", spacing) == {}
     assert len(schedule.next_list(2 * spacing, ROOM, "ready", spacing)) == 2
+
+
+@pytest.mark.parametrize("state", ["ready", "error", "any"])
+@pytest.mark.parametrize("spacing", [12.8, 1000.0, inf])
+async def test_a_low_rate_that_has_passed_holds_lists_up_no_longer_than_an_interval(
+    spacing: float, state: ListState
+) -> None:
+    schedule = Schedule()
+    waiters = [add_waiter(schedule, name, due=0.0).waiter for name in "ab"]
+    assert len(schedule.next_list(0.0, ROOM, "ready", spacing)) == 2
+    schedule.listed(waiters, "ready", 0.0, more=False)
+    for waiter in waiters:
+        waiter.due = waiter.error_due = waiter.polled_at = -100.0
+    requeue(schedule)
+    assert schedule.next_list(SLOWEST - 0.01, ROOM, state, 0.1) == {}
+    assert schedule.next_due(SLOWEST - 0.01) == SLOWEST
+    assert len(schedule.next_list(SLOWEST, ROOM, state, 0.1)) == 2
 
 
 async def test_lists_for_more_waiters_than_fit_into_one_follow_at_once() -> None:
