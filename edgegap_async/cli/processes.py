@@ -25,6 +25,7 @@ from .summary import (
     RequestCounts,
     ServerCounts,
     busiest_second,
+    stopped_lines,
 )
 
 _COMMAND = (sys.executable, "-m", "edgegap_async.cli.part")
@@ -62,6 +63,11 @@ class _Part:
         self.died: str | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._interrupts = 0
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether it has stopped its servers, or has tried."""
+        return self.end is not None and (self.plan.stop or self.end.interrupted)
 
     def interrupt(self, times: int) -> None:
         """Interrupt it until it was interrupted so many times."""
@@ -186,6 +192,28 @@ class _Launch:
                 group.create_task(part.run(self))
         self.running = False
 
+    async def stop_rest(self, session: EdgegapSession) -> None:
+        """Stop the servers of parts that have not stopped them: they have died, or had
+        ended before an interrupt.
+        """
+        try:
+            for part in self.parts:
+                if not part.has_stopped:
+                    await stop_existing(session, part.result)
+        except BaseException:
+            # Ctrl-C was pressed again.
+            for line in stopped_lines(self.result, by_name=True):
+                self.display.say(line)
+            raise
+
+    @property
+    def result(self) -> LaunchResult:
+        """What all have reached."""
+        result = LaunchResult(0)
+        for part in self.parts:
+            result.add(part.result)
+        return result
+
     def end(self, seconds: float, session: EdgegapSession) -> LaunchEnd:
         """Return how the launch has ended.
 
@@ -193,13 +221,12 @@ class _Launch:
             seconds: how long it took.
             session: the one of this process.
         """
-        result = LaunchResult(0, seconds=seconds)
+        result = self.result
+        result.seconds = seconds
         refused: dict[LimitName, int] = {
             name: used.refused for name, used in session.usage().items()
         }
         ends = [part.end for part in self.parts if part.end]
-        for part in self.parts:
-            result.add(part.result)
         for end in ends:
             for name, counts in end.requests.items():
                 refused[name] += counts.refused
@@ -226,7 +253,8 @@ async def run_processes(
     """Launch the matches of each plan in a process of its own; return the exit code.
 
     Args:
-        session: stops the servers of processes that have died. It shares what they do.
+        session: stops the servers that their processes can't stop any more. It shares
+            what they do.
         plans: what they do.
         sent: notes the requests of the session.
         stop: stop all servers at the end.
@@ -252,8 +280,6 @@ async def run_processes(
                 discard(sys.stdout)
             seconds = loop.time() - began
             if stop or launch.interrupts or launch.write_error:
-                for part in launch.parts:
-                    if part.died:
-                        await stop_existing(session, part.result)
+                await launch.stop_rest(session)
     end = launch.end(seconds, session)
     return report(end, display, stop, launch.interrupts, simulator)

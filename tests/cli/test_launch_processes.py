@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import pytest
 from click.testing import CliRunner
@@ -133,6 +134,68 @@ def test_a_killed_process_is_named_and_what_it_had_printed_is_stopped(
     ready = {line["request_id"] for line in printed}
     assert ready <= edgegap_simulator.stopped()
     assert f"{len(ready)} of 60 matches have their server" in errors
+
+
+@contextmanager
+def one_still_runs(
+    matches: Path, simulator: Simulator
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A launch whose processes have ended, but for one, which is stopped (SIGSTOP)."""
+    with launched(matches, simulator) as process:
+        assert process.stdout
+        process.stdout.readline()
+        paused = children(process)[0]
+        os.kill(paused, signal.SIGSTOP)
+        until(lambda: children(process) == [paused])
+        yield process, paused
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
+def test_ctrl_c_stops_the_servers_of_processes_that_have_ended(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    with one_still_runs(matches, edgegap_simulator) as (process, paused):
+        process.send_signal(signal.SIGINT)
+        os.kill(paused, signal.SIGCONT)
+        _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+    assert process.returncode == 130
+    deployed = set(edgegap_simulator.deployed())
+    assert edgegap_simulator.stopped() == deployed
+    assert f"stopped: {len(deployed)} servers" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
+def test_a_lost_output_stops_the_servers_of_processes_that_have_ended(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    with one_still_runs(matches, edgegap_simulator) as (process, paused):
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        os.kill(paused, signal.SIGCONT)
+        process.stderr.read()
+        process.wait(PROCESS_TIMEOUT)
+    assert process.returncode == 1
+    assert edgegap_simulator.stopped() == set(edgegap_simulator.deployed())
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
+def test_the_third_ctrl_c_kills_a_process_that_does_not_answer(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    with one_still_runs(matches, edgegap_simulator) as (process, paused):
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            sleep(0.5)
+        output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+        assert not Path(f"/proc/{paused}").exists()
+    assert process.returncode == 130
+    assert "was killed by signal 9" in errors
+    named = {json.loads(line)["request_id"] for line in output.splitlines()}
+    assert named <= edgegap_simulator.stopped()
 
 
 @pytest.mark.slow
