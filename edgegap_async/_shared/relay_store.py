@@ -70,8 +70,9 @@ class SQLiteRelay:
 
     def __init__(self, store: SQLiteStore, key: str) -> None:
         self._store, self._key = store, key
-        # The number of the last message that was read.
+        # The number of the last message that was read, and its file.
         self._read = 0
+        self._file: tuple[int, int] | None = None
 
     def publish(self, messages: Sequence[bytes]) -> None:
         """Send messages to all readers, and remove old ones."""
@@ -94,9 +95,9 @@ class SQLiteRelay:
             (last,) = db.execute(
                 "SELECT max(seq) FROM sqlite_sequence WHERE name = 'relay'"
             ).fetchone()
-            if (last or 0) < self._read:
-                # It is another file.
-                self._read = 0
+            if self._file != self._store.file or (last or 0) < self._read:
+                # It was replaced, or is another copy.
+                self._file, self._read = self._store.file, 0
             if (last or 0) == self._read:
                 return []
             # Not more than is needed to see that one is too long.

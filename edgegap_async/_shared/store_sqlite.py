@@ -50,6 +50,9 @@ class SQLiteStore:
         path: an absolute one.
         schema: statements that make the tables, if they don't exist.
 
+    Attributes:
+        file: which file is open, or was. It may have been replaced.
+
     Raises:
         ValueError: the file is on a network file system.
     """
@@ -61,7 +64,7 @@ class SQLiteStore:
             )
         self._path, self._schema = path, (*SCHEMA, *schema)
         self._db: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
+        self.file: tuple[int, int] | None = None
         self._boot_id = boot_id()
         self._said_at: float | None = None
         with _use:
@@ -125,7 +128,7 @@ class SQLiteStore:
         return time.time()
 
     def _open(self, until: float) -> sqlite3.Connection:
-        if self._db is not None and self._file != _identity(self._path):
+        if self._db is not None and self.file != _identity(self._path):
             # It was deleted or replaced. Others would not see what is written to it.
             self.close()
         if self._db is None:
@@ -140,7 +143,7 @@ class SQLiteStore:
             except BaseException:
                 db.close()
                 raise
-            self._db, self._file = db, _identity(self._path)
+            self._db, self.file = db, _identity(self._path)
             self._said_at = None
         return self._db
 

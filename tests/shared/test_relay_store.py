@@ -180,14 +180,19 @@ def test_reading_needs_no_lock(path: Path) -> None:
             assert time.monotonic() - began < 0.5
 
 
-def test_a_file_that_was_replaced_is_read_from_its_beginning(path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_file_that_was_replaced_is_read_from_its_beginning(
+    path: Path, count: int
+) -> None:
     with relays(f"sqlite:///{path}", KEY, KEY) as (writer, reader):
         writer.publish([b"one", b"two"])
         assert len(reader.read()) == 2
         for part in path.parent.iterdir():
             part.unlink()
-        writer.publish([b"three"])
-        assert reader.read() == [b"three"]
+        # Numbers begin again.
+        writer.publish([b"three"] * count)
+        assert reader.read() == [b"three"] * count
+        assert reader.read() == []
 
 
 def test_a_file_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
