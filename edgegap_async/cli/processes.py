@@ -83,9 +83,15 @@ class _Part:
         """Start the process, and read its messages until it has ended."""
         pipe = asyncio.subprocess.PIPE
         # Ctrl-C in the terminal is for this process alone, which tells the others.
-        process = await asyncio.create_subprocess_exec(
-            *_COMMAND, stdin=pipe, stdout=pipe, start_new_session=True
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *_COMMAND, stdin=pipe, stdout=pipe, start_new_session=True
+            )
+        except OSError as error:
+            # Such as too many open files. The others go on.
+            self._died(f"can't be started ({error.strerror})")
+            launch.display.say(str(self.died))
+            return
         stdin = cast("asyncio.StreamWriter", process.stdin)
         stdout = cast("asyncio.StreamReader", process.stdout)
         try:
@@ -100,7 +106,11 @@ class _Part:
             await stdout.read()
             code = await process.wait()
         if self.end is None:
-            self._died(code)
+            self._died(
+                f"was killed by signal {-code}"
+                if code < 0
+                else f"ended with exit code {code}"
+            )
             launch.display.say(
                 f"{self.died}: servers that it was starting are stopped by another "
                 "process that uses the shared state"
@@ -127,12 +137,7 @@ class _Part:
                 case End(end):
                     self.end, self.result = end, end.result
 
-    def _died(self, code: int) -> None:
-        how = (
-            f"was killed by signal {-code}"
-            if code < 0
-            else f"ended with exit code {code}"
-        )
+    def _died(self, how: str) -> None:
         self.died = f"process {self.number} {how}"
         ready = {*self.result.existing.values()}
         self.result.deployed = max(self.counts.deployed, len(ready))

@@ -6,10 +6,11 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -34,9 +35,16 @@ def matches(tmp_path: Path) -> Path:
 
 @contextmanager
 def launched(
-    matches: Path, simulator: Simulator, *args: str
+    matches: Path,
+    simulator: Simulator,
+    *args: str,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A launch in three processes."""
+    """A launch in three processes, or in as many as the last option says.
+
+    Args:
+        options: of `Popen`.
+    """
     command = [sys.executable, "-m", "edgegap_async", "launch", str(matches), *NAMED]
     shared = f"sqlite:///{matches.parent / 'shared.db'}"
     pipe = subprocess.PIPE
@@ -47,6 +55,7 @@ def launched(
         stderr=pipe,
         text=True,
         env=account(simulator),
+        **(options or {}),
     ) as process:
         try:
             yield process
@@ -115,6 +124,30 @@ def test_if_the_launch_is_killed_its_processes_stop_their_servers(
         until(lambda: not any(Path(f"/proc/{part}").exists() for part in parts))
     deployed = set(edgegap_simulator.deployed())
     assert edgegap_simulator.stopped() == deployed
+
+
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0))
+def test_a_process_that_can_not_be_started_is_named_and_the_others_go_on(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has none")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = {
+        # Each process has two pipes.
+        "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, most))
+    }
+    with launched(
+        matches, edgegap_simulator, "--processes", "20", options=limits
+    ) as process:
+        output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+    assert process.returncode == 1
+    assert "process 20 can't be started (Too many open files)" in errors
+    assert "Traceback" not in errors
+    named = [json.loads(line)["request_id"] for line in output.splitlines()]
+    assert 0 < len(named) < 60
+    assert f"{len(named)} of 60 matches have their server" in errors
+    assert set(named) == edgegap_simulator.running()
 
 
 @pytest.mark.slow
