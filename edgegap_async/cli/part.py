@@ -7,6 +7,7 @@ the launch, with the URL of what is shared.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -31,6 +32,7 @@ from .options import LoopName, loop_factory, on_interrupt
 from .run_launch import carry_out, end_of, make_launch
 from .shared import SHARED_VARIABLE
 from .summary import Counts, LaunchEnd
+from .verbose import LOGGER
 
 # Before each message: its length.
 LENGTH = Struct("!I")
@@ -147,6 +149,20 @@ class Messages:
         self._stream.flush()
 
 
+class _Log(logging.Handler):
+    """Sends warnings as messages, so that they say whose they are, and come between
+    other lines.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        super().__init__(logging.WARNING)
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a line of the log."""
+        self._messages.say(self.format(record))
+
+
 class _Interrupts:
     """Calls a function at each Ctrl-C, of which several sources may tell: a supervisor
     sends a signal to this process and to the launch, which passes it on.
@@ -235,6 +251,7 @@ async def _launch(plan: Plan, given: Input, messages: Messages) -> None:
 def main() -> None:
     """Read the plan, and carry it out."""
     given, messages = Input(), Messages(sys.stdout.buffer)
+    logging.getLogger(LOGGER).addHandler(_Log(messages))
     try:
         plan = given.read_plan()
         run(_launch(plan, given, messages), loop_factory=loop_factory(plan.loop))

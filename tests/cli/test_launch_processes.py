@@ -169,6 +169,22 @@ def test_a_killed_process_is_named_and_what_it_had_printed_is_stopped(
     assert f"{len(ready)} of 60 matches have their server" in errors
 
 
+@pytest.mark.slow
+@pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0))
+def test_warnings_say_which_process_they_are_of(
+    matches: Path, edgegap_simulator: Simulator
+) -> None:
+    missing = f"sqlite:///{matches.parent / 'missing' / 'shared.db'}"
+    with launched(matches, edgegap_simulator, "--shared", missing) as process:
+        _, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+    assert process.returncode == 0
+    for number in (1, 2, 3):
+        line = f"process {number}: journal can't be written (shared SQLite file: "
+        assert errors.count(line) == 1
+    # The launch has a session too.
+    assert errors.count("journal can't be written (") == 4
+
+
 @contextmanager
 def one_still_runs(
     matches: Path, simulator: Simulator
