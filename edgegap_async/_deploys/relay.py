@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -158,9 +157,13 @@ class Relay:
             event.event,
             extra={"nonce": event.nonce, "request_id": event.request_id},
         )
-        # This may be another thread, and the loop may have ended.
-        with suppress(RuntimeError):
+        # This may be another thread.
+        try:
             loop.call_soon_threadsafe(self._publish_soon)
+        except RuntimeError:
+            # The loop has ended, and nobody has closed the session. Another session of
+            # the receiver may pass on what follows.
+            self._receiver.remove_relay(self.pass_on)
 
     def _publish_soon(self) -> None:
         if self._queue and not self._publishing:

@@ -497,6 +497,34 @@ async def test_closing_sends_what_was_received_and_leaves_nothing(
     )
 
 
+@pytest.mark.filterwarnings("ignore:the EdgegapSession:ResourceWarning")
+async def test_a_session_whose_loop_has_ended_keeps_webhooks_from_no_other_one(
+    store_url: str,
+) -> None:
+    async with relaying(store_url) as both:
+        forgotten = EdgegapSession(
+            "made-up",
+            base_url=both.sim.url,
+            shared=SharedState(store_url, key=KEY),
+            webhooks=both.other_hooks,
+        )
+
+        def open_and_forget() -> None:
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(forgotten.__aenter__())
+            loop.close()
+
+        await asyncio.to_thread(open_and_forget)
+        nonce, request_id = await new_deployment(both.waits)
+        waiting = waiting_for(both.waits, request_id)
+        await asyncio.sleep(1)
+        # The first one may be lost.
+        await send_webhook(both.other_hooks, "ready", "once-0", "c0ffee")
+        await send_webhook(both.other_hooks, "ready", nonce, request_id)
+        assert isinstance(await waiting, ReadyDeployment)
+        await forgotten.aclose()
+
+
 async def test_closing_sends_all_of_a_flood(store_url: str) -> None:
     forget_published(store_url)
     async with relaying(store_url) as both:
