@@ -113,7 +113,7 @@ class _Part:
             )
             launch.display.say(
                 f"{self.died}: servers that it was starting are stopped by another "
-                "process that uses the shared state"
+                "process that uses the shared state, or by the next one that starts"
             )
 
     async def _read(self, stream: asyncio.StreamReader, launch: "_Launch") -> None:
