@@ -17,7 +17,7 @@ from .report import Counts, LimitCounts, PlanData, Report, Series, Window
 
 # Windows of the percentiles over time, at most, and their least length in seconds.
 MOST_WINDOWS = 60
-LEAST_WINDOW = 2.0
+LEAST_WINDOW = 3.0
 
 
 def versions() -> dict[str, str]:
@@ -95,7 +95,8 @@ def limit_counts(
     """Return the requests under each limit between two looks at them."""
     return {
         name: LimitCounts(
-            allowed=used.rate,
+            # The rate may have adapted since.
+            allowed=before[name].rate,
             requests=used.sent - before[name].sent,
             busiest_second=used.busiest_second,
             refused=used.refused - before[name].refused,

@@ -137,6 +137,15 @@ class LoadTest:
             self._due_until = min(self._due_until, self._elapsed())
             self._end()
 
+    def abandon(self) -> None:
+        """Leave the servers that are not stopped yet running, once `run` is cancelled."""
+        self._servers.abandoned = True
+
+    @property
+    def existing(self) -> list[str]:
+        """The request_ids of the servers that are not stopped yet."""
+        return [*self._servers.existing]
+
     def _end(self) -> None:
         if self._stream:
             self._stream.withdraw(until_ready=False)

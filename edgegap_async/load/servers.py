@@ -25,6 +25,7 @@ class Servers:
     Attributes:
         existing: their request_ids, and whether they were READY.
         not_stopped: those whose stop has failed.
+        abandoned: nobody waits any longer for their stops.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Servers:
     ) -> None:
         self.existing: dict[str, bool] = {}
         self.not_stopped: list[str] = []
+        self.abandoned: bool = False
         self._session, self._lifetime = session, lifetime
         self._on_stopped = on_stopped
         self._over = asyncio.Event()
@@ -91,5 +93,10 @@ class Servers:
         Returns:
             The cancellation that arrived, for the caller to raise.
         """
-        stops = [asyncio.create_task(self._stop(each)) for each in [*self.existing]]
-        return await finish(stops, inf) if stops else None
+        if self.abandoned or not self.existing:
+            return None
+        stops = [asyncio.create_task(self._stop(each)) for each in self.existing]
+        cancelled = await finish(stops, inf, lambda: self.abandoned)
+        for stop in stops:
+            stop.cancel()
+        return await finish(stops, inf) or cancelled
