@@ -73,9 +73,7 @@ def test_into_head_it_writes_its_files_and_stops_its_servers(
     edgegap_simulator: Simulator, tmp_path: Path
 ) -> None:
     page = tmp_path / "load.html"
-    ended = shell(
-        f"{SHELL} --hold 2s --report {page} | head -n 1", edgegap_simulator
-    )
+    ended = shell(f"{SHELL} --hold 2s --report {page} | head -n 1", edgegap_simulator)
     assert ended.returncode == 0
     assert "40 of 40 servers were ready" in ended.stdout
     assert page.read_text().startswith("<!doctype html>")
