@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=40.0)
     given = parser.parse_args()
-    simulator = subprocess.Popen(  # noqa: S603 - our own program
+    simulator = subprocess.Popen(
         [sys.executable, "-m", "edgegap_async", "simulate"],
         stdout=subprocess.PIPE,
         text=True,

@@ -1,5 +1,8 @@
 """Texts about a load test. This module does no I/O."""
 
+# No line of a page ends between a number and its unit.
+GAP = "\N{NO-BREAK SPACE}"
+
 
 def limit_sentence(allowed: float | None, busiest: int, refused: int) -> str:
     """Say whether the deploy limit was kept.
@@ -28,5 +31,5 @@ def clock_text(seconds: float) -> str:
 def seconds_text(seconds: float) -> str:
     """A duration: 45 ms, 4.81 s or 124 s."""
     if seconds < 0.1:
-        return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
+        return f"{1000 * seconds:.0f}{GAP}ms"
+    return f"{seconds:.2f}{GAP}s" if seconds < 100 else f"{seconds:.0f}{GAP}s"
