@@ -36,7 +36,6 @@ class Common:
         shared: what is shared with other processes.
         simulate: use an embedded simulator instead of the API.
         faults: of that simulator.
-        cleanup_timeout: seconds that closing the session waits for stops.
     """
 
     output: Output
@@ -46,7 +45,6 @@ class Common:
     shared: SharedState | None = None
     simulate: bool = False
     faults: Sequence[Fault] = ()
-    cleanup_timeout: float = 8.0
 
 
 _RESULTS = (

@@ -54,7 +54,6 @@ async def connected(common: Common) -> AsyncGenerator[EdgegapSession]:
                 timeout=common.timeout,
                 trust_env=True,
                 shared=None if common.simulate else common.shared,
-                cleanup_timeout=common.cleanup_timeout,
                 on_event=show_requests(common.output),
             )
         yield await stack.enter_async_context(session)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..load import Plan, Ramp, Report, Threshold, check
+from ..load.plan import READY_TIMEOUT
 from ..load.runner import LoadTest
 from ..models.deploy import DeployRequest, User
 from ..session import EdgegapSession
@@ -128,7 +129,7 @@ class Outputs:
 )
 @fault_option("A fault of the simulator, with --simulate")
 @common_options(
-    timeout=300.0,
+    timeout=READY_TIMEOUT,
     timeout_of="each server, from its deploy until it is ready",
     shared=True,
     simulate=True,
@@ -206,7 +207,7 @@ def _plan(common: Common, options: dict[str, Any]) -> Plan:
             count=options["count"],
             max_running=options["max_running"],
             stop_at_end=options["stop_at_end"],
-            ready_timeout=common.timeout or 300.0,
+            ready_timeout=common.timeout or READY_TIMEOUT,
         )
     except ValueError as error:
         raise click.UsageError(plan_option(str(error))) from error

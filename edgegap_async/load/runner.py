@@ -124,7 +124,8 @@ class LoadTest:
                 await self._deploy()
                 ticks.cancel()
         except BaseException as error:
-            await self._servers.stop_all()
+            if cancelled := await self._servers.stop_all():
+                raise cancelled from error
             if (single := _single(error)) is not error:
                 raise single from single.__cause__
             raise

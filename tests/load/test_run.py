@@ -3,6 +3,7 @@ right, and nothing is left running.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -245,3 +246,29 @@ async def test_a_report_survives_its_json() -> None:
     async with owning(options=AT_ONCE) as (edgegap, _):
         report = await load.run(plan(hold=2, lifetime=1), edgegap)
     assert load.Report.from_json(report.to_json()) == report
+
+
+async def test_a_cancellation_while_servers_are_stopped_after_an_error_is_raised() -> (
+    None
+):
+    def failing(progress: load.Progress) -> None:
+        if progress.ready > 5:
+            raise ZeroDivisionError("mine")
+
+    options = {**AT_ONCE, "delay_after": (0.5, 0.5)}
+    async with owning(options=options) as (edgegap, sim):
+        task = asyncio.create_task(load.run(plan(), edgegap, on_update=failing))
+        async for _ in pauses(0.05):
+            if sim.stopped():
+                break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(5)
+        assert not left(sim)
+
+
+async def pauses(seconds: float) -> AsyncIterator[None]:
+    while True:
+        await asyncio.sleep(seconds)
+        yield
