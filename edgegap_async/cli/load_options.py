@@ -45,7 +45,8 @@ def _ramp(text: str) -> Ramp:
     return Ramp(*numbers)
 
 
-parse_duration, parse_ramp = _optional(_seconds), _optional(_ramp)
+parse_duration: Callback[float] = _optional(_seconds)
+parse_ramp: Callback[Ramp] = _optional(_ramp)
 
 
 def parse_thresholds(

@@ -59,7 +59,10 @@ class Recording:
         self.queued: array[float] = array("d")
         self.accepted_after: array[float] = array("d")
         self.ready_after: array[float] = array("d")
-        self.outcomes = self.ready = self.failed = self.stopped = 0
+        self.outcomes: int = 0
+        self.ready: int = 0
+        self.failed: int = 0
+        self.stopped: int = 0
         self.seconds: defaultdict[str, PerSecond] = defaultdict(PerSecond)
         self.failures_by_second: defaultdict[str, PerSecond] = defaultdict(PerSecond)
         self.refused: defaultdict[LimitName, PerSecond] = defaultdict(PerSecond)
