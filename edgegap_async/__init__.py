@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from . import container as container
     from . import errors as errors
     from . import events as events
+    from . import load as load
     from . import probes as probes
     from . import simulator as simulator
     from . import webhooks as webhooks
@@ -165,6 +166,7 @@ _MODULES = {
     "container": "container",
     "errors": "errors",
     "events": "events",
+    "load": "load",
     "probes": "probes",
     "run": "_run",
     "simulator": "simulator",

@@ -236,6 +236,11 @@ class EdgegapSession(AsyncOnly):
             **call_options(self.request, options),
         )
 
+    @property
+    def base_url(self) -> str:
+        """The base URL of the API, without a final slash."""
+        return str(self._transport.base_url)
+
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: deploy, status, list and other."""
         return {

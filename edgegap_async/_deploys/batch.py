@@ -76,12 +76,22 @@ class DeployOutcome(PlainData, frozen=True, dict=True):
         error: an `InvalidRequest` if that object can't be sent.
         seconds: from the sending of the deploy to its outcome; None if it was never
             sent.
+        queued: seconds from when the request was taken from the iterable until its
+            deploy was sent: the wait for `concurrency`, `max_running` and the limit. If
+            it was sent more than once, until it was last sent. None: it was never sent.
+        accepted_after: seconds from that sending until the API had accepted the deploy.
+            None: it did not.
+        ready_after: seconds from that sending until the session knew that the server
+            is READY. None: it was not, or nobody waited for that.
     """
 
     request: DeployRequest
     deployment: ReadyDeployment | DeploymentAccepted | None = None
     error: EdgegapError | None = None
     seconds: float | None = None
+    queued: float | None = None
+    accepted_after: float | None = None
+    ready_after: float | None = None
 
     async def wait_ended(self, *, timeout: float | None = None) -> EndReason:
         """Wait until its server has ended, as `OwnedDeployment.wait_ended` does.
@@ -138,10 +148,16 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class _Item:
-    """One request that is queued or in progress."""
+    """One request that is queued or in progress.
 
-    def __init__(self, request: DeployRequest, leases: Leases) -> None:
-        self.request = request
+    Attributes:
+        taken_at: when it was taken from the iterable, on the loop's clock.
+        accepted_at: when its deploy was accepted.
+    """
+
+    def __init__(self, request: DeployRequest, leases: Leases, taken_at: float) -> None:
+        self.request, self.taken_at = request, taken_at
+        self.accepted_at: float | None = None
         self.record = DeployRecord()
         self.lease = leases.own(self.record)
 
@@ -297,12 +313,13 @@ class DeployStream:
             self._failure = error
 
     async def _start(self, request: DeployRequest, group: asyncio.TaskGroup) -> None:
+        taken_at = asyncio.get_running_loop().time()
         while self._is_full():
             self._asked.clear()
             await self._asked.wait()
         if self._slots:
             await self._slots.acquire()
-        item = _Item(request, self._manager.leases)
+        item = _Item(request, self._manager.leases, taken_at)
         try:
             check_request(request, self._kind)
         except ValueError as error:
@@ -343,10 +360,7 @@ class DeployStream:
             raise
         finally:
             self._items.pop(item, None)
-        sent_at = item.record.sent_at
-        now = asyncio.get_running_loop().time()
-        took = None if sent_at is None else now - sent_at
-        outcome = DeployOutcome(item.request, deployment, error, took)
+        outcome = _outcome(item, deployment, error)
         # It is no field, as it can't be encoded.
         vars(outcome)["lease"] = item.lease
         self._resolved.put_nowait((outcome, item.lease))
@@ -364,6 +378,7 @@ class DeployStream:
         finally:
             self._queue.release()
         self._accepted += 1
+        item.accepted_at = asyncio.get_running_loop().time()
         if self._until_ready:
             return await self._wait(accepted, item.record.sent_at or 0.0)
         return accepted
@@ -416,6 +431,25 @@ class DeployStream:
                 self._manager.leases.end(left[1])
         self._resolved.put_nowait(None)
         self._handled.close(self._manager.leases.end, failed=failed)
+
+
+def _outcome(
+    item: _Item,
+    deployment: ReadyDeployment | DeploymentAccepted | None,
+    error: EdgegapError | None,
+) -> DeployOutcome:
+    """The outcome of a request that is known now."""
+    outcome = DeployOutcome(item.request, deployment, error)
+    if (sent_at := item.record.sent_at) is None:
+        return outcome
+    took = asyncio.get_running_loop().time() - sent_at
+    return structs.replace(
+        outcome,
+        seconds=took,
+        queued=max(sent_at - item.taken_at, 0.0),
+        accepted_after=None if item.accepted_at is None else item.accepted_at - sent_at,
+        ready_after=took if isinstance(deployment, ReadyDeployment) else None,
+    )
 
 
 def check_request(request: object, kind: type[DeployRequest]) -> None:

@@ -1,6 +1,6 @@
 """The options that all commands for operators have, as one value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from .._shared.config import SharedState
 from ..session import BASE_URL_VARIABLE
+from ..simulator.faults import Fault
 from .options import SECONDS
 from .output import Output
 from .shared import optional_shared_state, shared_options
@@ -34,6 +35,7 @@ class Common:
         proxy: the URL of a proxy. None: as the environment says.
         shared: what is shared with other processes.
         simulate: use an embedded simulator instead of the API.
+        faults: of that simulator.
     """
 
     output: Output
@@ -42,6 +44,7 @@ class Common:
     proxy: str | None = None
     shared: SharedState | None = None
     simulate: bool = False
+    faults: Sequence[Fault] = ()
 
 
 _RESULTS = (

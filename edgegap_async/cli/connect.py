@@ -43,7 +43,7 @@ async def connected(common: Common) -> AsyncGenerator[EdgegapSession]:
     async with AsyncExitStack() as stack:
         token, base_url = None, common.base_url
         if common.simulate:
-            simulator = Simulator(neighbours=NEIGHBOURS)
+            simulator = Simulator(neighbours=NEIGHBOURS, faults=common.faults)
             await stack.enter_async_context(simulator)
             common.output.say("simulated: no real server is shown, started or stopped")
             token, base_url = SIMULATED, simulator.url

@@ -15,9 +15,10 @@ from .streams import require_outputs
 TIMEOUT = 60.0
 
 
-def _users(
+def parse_users(
     context: click.Context, param: click.Parameter, texts: Sequence[str]
 ) -> Sequence[User]:
+    """Read the players of an option."""
     return [_user(text) for text in texts]
 
 
@@ -41,7 +42,7 @@ def _user(text: str) -> User:
     "users",
     multiple=True,
     required=True,
-    callback=_users,
+    callback=parse_users,
     metavar="ADDRESS",
     help="A player: an IP address, or LATITUDE,LONGITUDE; may be repeated.",
 )

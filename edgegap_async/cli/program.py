@@ -9,6 +9,7 @@ from .fleet import fleet
 from .journal import journal
 from .launch import launch
 from .limits import limits
+from .load import load
 from .locations import locations
 from .logs import logs
 from .metrics import metrics
@@ -44,5 +45,5 @@ def program() -> None:
 
 program.add_section("Deployments", ps, status, wait, stop, logs, metrics, deploy, tag)
 program.add_section("Locations, fleets and limits", locations, fleet, limits)
-program.add_section("For programs", launch, reap, journal, simulate)
+program.add_section("For programs", launch, load, reap, journal, simulate)
 program.add_section("Shell", completion)

@@ -18,10 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .clean_text import cleaned, safe_json
+from .clean_text import cleaned
 from .lines import echo_json
 from .streams import tell
-from .summary import Counts
+from .summary import Counts, ready_row
 
 # Seconds between two lines. More lines would fill a log.
 PLAIN_PERIOD = 5.0
@@ -88,10 +88,10 @@ class Bar:
     def line(self, text: str) -> None:
         """Write the JSON line of a server to standard output.
 
-        If that is a terminal, the line is printed above the bar.
+        If that is a terminal, a row for a reader is printed above the bar.
         """
         if sys.stdout.isatty():
-            self.say(safe_json(text))
+            self.say(ready_row(text, self._console.width))
         else:
             echo_json(text)
 

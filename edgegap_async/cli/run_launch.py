@@ -13,6 +13,7 @@ from ..session import EdgegapSession
 from .launcher import Launch
 from .matches import Match
 from .options import INTERRUPTED, NOTHING_STARTED, on_interrupt
+from .output import is_terminal
 from .progress import ProgressDisplay, keep_updating, progress_display
 from .streams import discard, tell
 from .summary import (
@@ -194,7 +195,12 @@ def report(
         if not result.deployed:
             return NOTHING_STARTED
     lines = [
-        *summary(result, end.requests, simulator),
+        *summary(
+            result,
+            end.requests,
+            simulator,
+            tables=not is_terminal(sys.stderr),
+        ),
         *stopped_lines(result, by_name=end.interrupted),
     ]
     lost = [error for line in lines if (error := tell(line))]

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, inf
+from math import inf
 from typing import NamedTuple, Protocol
 
 import msgspec
+from rich.cells import cell_len, set_cell_size
 
 from .._limits.config import LimitUsage
-from ..endpoints import LimitName
+from ..endpoints import LIMITS, LimitName
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
+from ..load.figures import percentile as of_ordered
+from ..load.words import limit_sentence
 from ..models.deployment import ReadyDeployment
+from .clean_text import one_line
+from .table import CUT
 
 
 class ServerCounts(Protocol):
@@ -193,17 +198,53 @@ def ready_line(match_id: str, server: ReadyDeployment, seconds: float) -> str:
     return msgspec.json.encode(line).decode()
 
 
+class _ReadyLine(msgspec.Struct):
+    """What a row shows of a JSON line."""
+
+    match_id: str = ""
+    request_id: str = ""
+    fqdn: str | None = None
+    public_ip: str | None = None
+    ports: dict[str, dict[str, object]] = msgspec.field(
+        default_factory=dict[str, dict[str, object]]
+    )
+    seconds: float = 0.0
+
+
+def ready_row(line: str, width: int) -> str:
+    """Return the row of a server for a terminal: its time to READY, request_id, match and
+    address.
+
+    Args:
+        line: its JSON line.
+        width: cells of the terminal.
+    """
+    server = msgspec.json.decode(line, type=_ReadyLine)
+    ports = ",".join(str(port.get("external")) for port in server.ports.values())
+    host = server.fqdn or server.public_ip or ""
+    address = one_line(f"{host}:{ports}" if ports else host)
+    match_id = one_line(server.match_id)
+    row = f"{server.seconds:>7.1f} s  {server.request_id}  {match_id}  {address}"
+    return row if cell_len(row) <= width else set_cell_size(row, width - 1) + CUT
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that `share` of all values do not exceed."""
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+    return of_ordered(sorted(values), share)
 
 
 def summary(
     result: LaunchResult,
     requests: Mapping[LimitName, RequestCounts],
     simulator: ServerCounts | None = None,
+    *,
+    tables: bool = True,
 ) -> Iterator[str]:
-    """Yield the lines of the summary."""
+    """Yield the lines of the summary.
+
+    Args:
+        tables: with the requests under each limit, for logs.
+    """
     yield (
         f"{result.ready} of {result.total} matches have their server, {len(result.failures)} failed, "
         f"in {result.seconds:.1f} s"
@@ -216,6 +257,9 @@ def summary(
     if waits := result.waits:
         p50, p95 = percentile(waits, 0.5), percentile(waits, 0.95)
         yield f"time from deploy to ready: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
+    yield _limit_line(requests["deploy"], simulator)
+    if not tables:
+        return
     yield from _table(
         "requests per limit",
         (
@@ -236,6 +280,15 @@ def summary(
                 for name in requests
             ),
         )
+
+
+def _limit_line(sent: RequestCounts, simulator: ServerCounts | None) -> str:
+    """Say whether the limit of deploys was kept: as the server counted, if that is known."""
+    (allowed,) = (limit.rate for limit in LIMITS if limit.name == "deploy")
+    if simulator is None:
+        return limit_sentence(allowed, sent.busiest_second, sent.refused)
+    busiest, refused = simulator.busiest_second("deploy"), simulator.refused("deploy")
+    return limit_sentence(allowed, busiest, refused)
 
 
 def _table(title: str, rows: Iterable[tuple[str, int, int, int]]) -> Iterator[str]:

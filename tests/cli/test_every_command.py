@@ -26,7 +26,7 @@ CALLS = {
     "tag": ["ls", ID],
     "wait": [ID],
 }
-OTHERS = {"completion", "journal", "launch", "limits", "reap", "simulate"}
+OTHERS = {"completion", "journal", "launch", "limits", "load", "reap", "simulate"}
 each_command = pytest.mark.parametrize("name", CALLS)
 
 

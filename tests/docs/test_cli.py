@@ -1,6 +1,7 @@
 """`docs/cli.md` and the help name every command and every option."""
 
 import re
+import shlex
 from collections.abc import Iterator
 
 import click
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from support.paths import ROOT
 
+from edgegap_async.cli.load import MISSED
 from edgegap_async.cli.options import INTERRUPTED
 from edgegap_async.cli.program import program
 
@@ -23,7 +25,7 @@ def commands(
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, f"{before} {name}")
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield f"{before} {name}", command
 
 
@@ -56,9 +58,11 @@ def test_the_examples_are_accepted(name: str) -> None:
     """Each of them is parsed. What stands for a value of its own is none."""
     shown = CliRunner().invoke(program, [*name.split()[1:], "--help"]).stdout
     for line in shown.partition("Examples:\n")[2].partition("\n\n")[0].splitlines():
-        words = re.split(r" [|<>&;]| \$\(", line.partition("edgegap ")[2])[0].split()
+        words = shlex.split(
+            re.split(r" [|<>&;]| \$\(", line.partition("edgegap ")[2])[0]
+        )
         command: click.Command = program
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and words[0] in command.commands:
             command = command.commands[words.pop(0)]
         if "$(" not in line:
             command.make_context(name, words).close()
@@ -66,7 +70,7 @@ def test_the_examples_are_accepted(name: str) -> None:
 
 def test_the_exit_codes_are_on_the_page() -> None:
     codes = re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)
-    assert codes == ["0", "1", "2", str(INTERRUPTED)]
+    assert codes == ["0", "1", "2", str(MISSED), str(INTERRUPTED)]
 
 
 def test_linked_files_exist() -> None:
