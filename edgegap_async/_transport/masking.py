@@ -16,7 +16,7 @@ Besides, the whole secret may be in base64 or hexadecimal, as a part of a longer
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, SupportsIndex, TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -111,18 +111,25 @@ def _spelled(text: str) -> bytes:
     )
 
 
-_KINDS = b"|".join(map(_spelled, ("ready", "error", "terminated")))
-_SLASH = _spelled("/")
-# Atomic, so that a text has one reading: the letters of an escape are characters of a
-# nonce, too, and with several readings for each, a search would never end.
-_NONCE = b"(?>%s)" % _any_spelling(rb"[a-z0-9_-]", rb"[0-9a-f]{2}", rb"[0-9]{2,3}")
-_DIGIT = _any_spelling(rb"[0-9a-f]", rb"[346][0-9a-f]", rb"[0-9]{2,3}")
-# The signature in the URL of a webhook (webhooks.py): with escapes, and without.
-_SPELLED_SIGNATURE = re.compile(
-    rb"(%s(?:%s)%s(?:%s){1,64}?%s)(?:%s)+"
-    % (_SLASH, _KINDS, _SLASH, _NONCE, _SLASH, _DIGIT),
-    re.IGNORECASE,
-)
+@cache
+def _spelled_signature() -> re.Pattern[bytes]:
+    """The signature in the URL of a webhook (webhooks.py), with escapes. It is made when it
+    is needed, as that takes a few milliseconds.
+    """
+    kinds = b"|".join(map(_spelled, ("ready", "error", "terminated")))
+    slash = _spelled("/")
+    # Atomic, so that a text has one reading: the letters of an escape are characters of a
+    # nonce, too, and with several readings for each, a search would never end.
+    nonce = b"(?>%s)" % _any_spelling(rb"[a-z0-9_-]", rb"[0-9a-f]{2}", rb"[0-9]{2,3}")
+    digit = _any_spelling(rb"[0-9a-f]", rb"[346][0-9a-f]", rb"[0-9]{2,3}")
+    return re.compile(
+        rb"(%s(?:%s)%s(?:%s){1,64}?%s)(?:%s)+"
+        % (slash, kinds, slash, nonce, slash, digit),
+        re.IGNORECASE,
+    )
+
+
+# The same without escapes.
 _SIGNATURE = re.compile(rb"(/(?:ready|error|terminated)/[A-Za-z0-9_-]{1,64}/)[0-9a-f]+")
 
 
@@ -167,7 +174,8 @@ def masked(body: bytes, *secrets: str, cut: bool = False) -> bytes:
         cut: the body went on. Its end is dropped, as it may be the start of a secret.
     """
     escaped = any(escape in body for escape in _ESCAPES)
-    shown = (_SPELLED_SIGNATURE if escaped else _SIGNATURE).sub(rb"\1***", body)
+    signature = _spelled_signature() if escaped else _SIGNATURE
+    shown = signature.sub(rb"\1***", body)
     shown = _CREDENTIAL.sub(rb"\1***", shown)
     for secret in filter(None, secrets):
         shown = _patterns(secret)[escaped].sub(b"***", shown)
