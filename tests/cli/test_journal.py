@@ -28,11 +28,14 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'edgegap.db'}"
 
 
-def write(url: str, key: str, lease: float, **entries: Entry) -> Ownership:
-    """Write entries as a process that lives."""
+def write(
+    url: str, key: str, lease: float, *removed: str, **entries: Entry
+) -> Ownership:
+    """Write entries as a process that lives, and then remove some."""
     store = make_store(SharedState(url), key)
     owner = Ownership(journal_store(store, key), lease, 0.0)
     assert owner.save({name: encode(it) for name, it in entries.items()}, [])
+    assert owner.save({}, [*removed])
     store.close()
     return owner
 
@@ -103,7 +106,7 @@ def test_a_journal_that_no_session_has_used_is_told_from_an_empty_one(
 ) -> None:
     shared = SharedState(url)
     key = shared.key_for("https://api.edgegap.com", "right")
-    write(url, key, 60.0, a=Entry("pending", 1.0, "once-a")).save({}, ["a"])
+    write(url, key, 60.0, "a", a=Entry("pending", 1.0, "once-a"))
     args = ("--key", found.pop("key")) if "key" in found else ()
     none = run("--shared", url, *args, **found)
     assert (none.exit_code, none.stdout) == (0, "")
