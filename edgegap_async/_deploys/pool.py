@@ -22,12 +22,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from .._transport.deadlines import loop_time
-from ..errors import (
-    DeadlineExceeded,
-    EdgegapError,
-    SessionClosed,
-    is_permanent,
-)
+from ..errors import DeadlineExceeded, EdgegapError, SessionClosed, is_permanent
 from ..models._check import fail, optional_seconds, seconds, whole_number
 from ..models.deployment import EndReason
 from ..probes import Probe, run_probe
@@ -238,7 +233,9 @@ class Pool:
                 self._serve()
                 await self._until_dropped(member, server)
         except EdgegapError as error:
-            self._failed(member, error)
+            # It could not be started.
+            if not member.dropped.is_set():
+                self._failed(error)
         except asyncio.CancelledError:
             # Unless it was dropped, the pool ends. The block has stopped its server.
             if not member.dropped.is_set():
@@ -266,15 +263,19 @@ class Pool:
         dropped = asyncio.ensure_future(member.dropped.wait())
         try:
             problem = await self._until_bad(member, server, ended, dropped)
-            if problem is not None and not member.taken:
-                self._idle.remove(member)
+            if member.taken:
+                await dropped
+            elif problem:
                 if loop_time() - ready_at > LONGEST_PAUSE:
                     self._failures = 0
-                raise problem
-            await dropped
+                # Its stop may take a while: nobody may take it, or replace it at once.
+                self._failed(problem)
         finally:
             for each in (ended, dropped):
                 each.cancel()
+            if member in self._idle:
+                self._idle.remove(member)
+            self._fill()
 
     async def _until_bad(
         self,
@@ -283,7 +284,9 @@ class Pool:
         ended: "asyncio.Future[EndReason]",
         dropped: "asyncio.Future[Literal[True]]",
     ) -> EdgegapError | None:
-        """Check an idle server, until it is taken or dropped. Returns what is wrong."""
+        """Check an idle server, until it is taken, dropped or too old. Returns what is
+        wrong.
+        """
         age = self._plan.max_age
         old_at = inf if age is None else loop_time() + age
         waiting: set[asyncio.Future[Any]] = {dropped, ended}
@@ -297,24 +300,22 @@ class Pool:
             )
             if member.taken or dropped.done():
                 break
-            if ended.done():
-                return _unhealthy(server, f"it has ended: {ended.result().value}")
-            if loop_time() >= old_at:
-                member.dropped.set()
-                self._idle.remove(member)
-                self._fill()
-                break
             try:
+                if ended.done():
+                    raise _unhealthy(server, f"it has ended: {ended.result().value}")
+                if loop_time() >= old_at:
+                    break
                 await self._check(server)
             except EdgegapError as error:
+                # Also one that says why it is not known whether it has ended.
                 return error
         return None
 
-    def _failed(self, member: _Member, error: EdgegapError) -> None:
+    def _failed(self, error: EdgegapError) -> None:
         """A server could not be started, or is not healthy: another one, after a pause, as
         the next one may be like it.
         """
-        if member.taken or member.dropped.is_set() or self._closed:
+        if self._closed:
             return
         self._failure = error
         self._failures += 1
@@ -333,12 +334,10 @@ class Pool:
 
     def _fail_takers(self, error: EdgegapError) -> None:
         while self._takers:
-            taker = self._takers.popleft()
-            if not taker.done():
-                # Each raises its own: a raised error collects its own traceback.
-                own = copy(error)
-                own.__cause__ = error.__cause__
-                taker.set_exception(own)
+            # Each raises its own: a raised error collects its own traceback.
+            own = copy(error)
+            own.__cause__ = error.__cause__
+            self._takers.popleft().set_exception(own)
 
     # The block.
 

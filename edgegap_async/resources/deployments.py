@@ -296,8 +296,9 @@ class Deployments:
             check_timeout: seconds that a check may take.
             ready_timeout: seconds until a server is READY; None: no end.
 
-        A server that could not be started, or was not healthy, is replaced after a pause
-        of 1 to 30 s, with a warning. `take` raises its error if no retry would mend it.
+        The deploys of a pool wait behind others (`priority="background"`). A server that
+        could not be started, or was not healthy, is replaced after a pause of 1 to 30 s,
+        with a warning. `take` raises its error if no retry would mend it.
 
         Raises:
             ValueError: an argument is wrong; the text names it.

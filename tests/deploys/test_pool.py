@@ -302,6 +302,42 @@ async def test_closing_the_session_ends_those_who_wait() -> None:
             await asyncio.wait(tasks)
 
 
+async def test_a_closed_session_leaves_no_server_to_take() -> None:
+    async with Simulator(ready_after=(1.0, 1.0)) as sim:
+        edgegap = EdgegapSession("made-up", base_url=sim.url)
+        async with edgegap.deployments.pool(REQUEST, size=2) as pool:
+            await until(lambda: pool.ready == 2)
+            await edgegap.aclose()
+            await asyncio.sleep(1)
+            assert pool.ready == 0
+            with pytest.raises((SessionClosed, DeadlineExceeded)):
+                async with pool.take(timeout=60):
+                    raise AssertionError
+        assert forgotten(sim) == set()
+
+
+async def test_an_unhealthy_server_is_not_replaced_before_the_pause() -> None:
+    """Although its stop takes a while, and others ask for servers meanwhile."""
+    healthy = True
+
+    async def check(_: Any) -> None:
+        if not healthy:
+            raise ConnectionError("does not answer")
+
+    async with (
+        pooled(Fault("stop", "late", seconds=6)) as (edgegap, sim),
+        edgegap.deployments.pool(REQUEST, size=1, check=check, check_every=5) as pool,
+    ):
+        await until(lambda: pool.ready == 1)
+        healthy = False
+        await until(lambda: pool.ready == 0)
+        deployed = len(sim.deployed())
+        pool.resize(1)
+        await asyncio.sleep(0.4)
+        assert len(sim.deployed()) == deployed
+    assert forgotten(sim) == set()
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
