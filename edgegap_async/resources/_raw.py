@@ -23,8 +23,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 CALL = "request"
 # A path is one of ours with further parameters, so this is generous.
 LONGEST_PATH = 2_000
-# What stays as it is in a path. `%` begins what is percent-encoded already.
+# What stays as it is in a path. `%` begins what is percent-encoded already, or is bare.
 _SAFE = "/:@!$&'()*+,;=%~"
+_BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def raw_endpoint(method: Method, path: str) -> Endpoint[Any, object]:
@@ -66,7 +67,7 @@ def _path(given: object) -> str:
         fail("path", f"must be printable, and at most {LONGEST_PATH:,} characters")
     if any(unquote(segment) in (".", "..") for segment in path.split("/")):
         fail("path", "must not have . or .. as a segment: servers resolve them")
-    return quote(path, safe=_SAFE)
+    return quote(_BARE_PERCENT.sub("%25", path), safe=_SAFE)
 
 
 def raw_query(query: object) -> dict[str, str | None]:

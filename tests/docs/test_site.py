@@ -1,6 +1,7 @@
 """The documentation: its code is correct, and every public name is in the reference."""
 
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from support.paths import ROOT
 
 import edgegap_async
+from edgegap_async._transport.client import DEPLOY_TIMEOUT_FACTOR
+from edgegap_async.resources.deployments import Deployments
 from edgegap_async.simulator import Simulator
 
 DOCS = ROOT / "docs"
@@ -121,3 +124,48 @@ def test_every_public_module_is_in_the_reference() -> None:
     for name, home in edgegap_async._MODULES.items():
         if name == home and not name.startswith("_"):
             assert f":: edgegap_async.{name}" in text, name
+
+
+def default(call: object, name: str) -> float:
+    return float(inspect.signature(call).parameters[name].default)  # type: ignore[arg-type]
+
+
+def test_the_page_of_timeouts_has_the_defaults() -> None:
+    lines = (DOCS / "guide" / "timeouts.md").read_text().splitlines()
+    rows = {
+        cells[1].strip(): cells[2]
+        for line in lines
+        if len(cells := line.split("|")) == 5
+    }
+    session, deployments = edgegap_async.EdgegapSession, Deployments
+    expected = {
+        "`EdgegapSession(timeout=)`": (default(session, "timeout"),),
+        "`EdgegapSession(attempt_timeout=)`": (
+            default(session, "attempt_timeout"),
+            DEPLOY_TIMEOUT_FACTOR * default(session, "attempt_timeout"),
+        ),
+        "`wait_until_ready(timeout=)`": (
+            default(deployments.wait_until_ready, "timeout"),
+        ),
+        "`wait_until_stopped(timeout=)`": (
+            default(deployments.wait_until_stopped, "timeout"),
+        ),
+        "`pool(max_age=)`": (
+            default(deployments.pool, "check_every"),
+            default(deployments.pool, "check_timeout"),
+        ),
+        "`pool.take(timeout=)`": (default(edgegap_async.Pool.take, "timeout"),),
+        "`EdgegapSession(cleanup_timeout=)`": (default(session, "cleanup_timeout"),),
+        "`SharedState(lease=)`": (default(edgegap_async.SharedState, "lease"),),
+        "`SharedState(owner_lease=)`": (
+            default(edgegap_async.SharedState, "owner_lease"),
+        ),
+        "`Retry(tries=, backoff=)`": (
+            default(edgegap_async.Retry, "tries"),
+            default(edgegap_async.Retry, "backoff"),
+        ),
+    }
+    for begin, values in expected.items():
+        (shown,) = (text for name, text in rows.items() if name.startswith(begin))
+        numbers = [float(each) for each in re.findall(r"[0-9.]+", shown)]
+        assert numbers == [*values], begin

@@ -56,13 +56,16 @@ async def test_queries_and_bodies_are_sent() -> None:
             body={"is_active": False},
         )
         await edgegap.request("PUT", "/v1/app/100%25", body=[1, None])
-    first, second = server.arrivals
+        await edgegap.request("GET", "/v1/app/100%/5%zz")
+    first, second, third = server.arrivals
     assert first.path == (
         "/v1/app/my%20game/version/%C3%A9?page=2&raw=true&name=a%26b&empty="
     )
     assert first.body == b'{"is_active":false}'
     assert first.headers["Content-Type"] == "application/json"
     assert (second.path, second.body) == ("/v1/app/100%25", b"[1,null]")
+    # These percent signs begin no encoded character.
+    assert third.path == "/v1/app/100%25/5%25zz"
 
 
 @pytest.mark.parametrize(
