@@ -328,7 +328,7 @@ async def is_confirmed(
     transport: Transport, row: DeploymentSummary, wanted: Wanted, deadline: Deadline
 ) -> bool:
     """Whether the status of a deployment confirms that it runs and is wanted. What the
-    status does not tell, the row is believed.
+    status does not tell is taken from the row.
     """
     try:
         status = await status_of(transport, row.request_id, deadline)

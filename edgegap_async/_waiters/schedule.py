@@ -110,8 +110,8 @@ class Schedule:
         self._next_unproven = -inf
         # Missing webhooks in a row.
         self._missed = MISSES
-        # The times of the next list of any kind, and of READY deployments, if it has
-        # fewer IDs than fit into a URL.
+        # After a list with fewer IDs than fit into a URL: when the next list may begin,
+        # of any kind, and of READY deployments.
         self._next_partial = self._next_partial_ready = -inf
 
     def __bool__(self) -> bool:

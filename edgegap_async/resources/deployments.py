@@ -241,6 +241,7 @@ class Deployments:
                 every 10 s. After a deploy that started nothing, its permit is kept for
                 30 s.
             priority: foreground or background, in the queue of the deploy limit.
+            retry, headers: of each deploy, as in `CallOptions`.
 
         Raises:
             ValueError: an argument is wrong; the text names it. What is no
