@@ -83,32 +83,21 @@ class SQLiteStore:
         Raises:
             StoreError: it has failed, and changed nothing.
         """
-        with _store_errors(), self._transaction(durable) as db:
+        with _using() as until, self._transaction(until, durable) as db:
             yield db
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection, None, None]:
-        """One or more SELECTs, which hold nobody up.
+        """One or more SELECTs, which hold no other process up.
 
         Raises:
             StoreError: that has failed.
         """
-        with _store_errors():
-            yield self._open(time.monotonic() + ROUND_TRIP)
+        with _using() as until:
+            yield self._open(until)
 
     @contextmanager
-    def _transaction(self, durable: bool) -> Generator[sqlite3.Connection, None, None]:
-        until = time.monotonic() + ROUND_TRIP
-        if not _use.acquire(timeout=ROUND_TRIP):
-            raise sqlite3.OperationalError("database is locked")
-        try:
-            with self._within(until, durable) as db:
-                yield db
-        finally:
-            _use.release()
-
-    @contextmanager
-    def _within(
+    def _transaction(
         self, until: float, durable: bool
     ) -> Generator[sqlite3.Connection, None, None]:
         db = self._open(until)
@@ -183,9 +172,16 @@ class SQLiteStore:
 
 
 @contextmanager
-def _store_errors() -> Generator[None, None, None]:
+def _using() -> Generator[float, None, None]:
+    """Use a file, until the time that is yielded."""
+    until = time.monotonic() + ROUND_TRIP
     try:
-        yield
+        if not _use.acquire(timeout=ROUND_TRIP):
+            raise sqlite3.OperationalError("database is locked")
+        try:
+            yield until
+        finally:
+            _use.release()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"shared SQLite file: {_reason(error)}") from error
 

@@ -441,14 +441,15 @@ async def statements(url: str, seconds: float) -> list[str]:
     """The statements of the relay in these seconds, in the thread of the store."""
     shared, found = SharedState(url, key=KEY), list[str]()
     thread = STORES.acquire(shared, KEY)
-    store = thread.store
+
+    def trace(found: Any) -> None:
+        with thread.store.reading() as db:  # type: ignore[union-attr]
+            db.set_trace_callback(found)
+
     try:
-        with store.reading() as db:  # type: ignore[union-attr]
-            await asyncio.wrap_future(
-                thread.submit(db.set_trace_callback, found.append)
-            )
-            await asyncio.sleep(seconds)
-            await asyncio.wrap_future(thread.submit(db.set_trace_callback, None))
+        await asyncio.wrap_future(thread.submit(trace, found.append))
+        await asyncio.sleep(seconds)
+        await asyncio.wrap_future(thread.submit(trace, None))
     finally:
         STORES.release(shared, KEY, thread)
     return [it for it in found if "relay" in it]
@@ -526,7 +527,6 @@ async def test_a_session_whose_loop_has_ended_keeps_webhooks_from_no_other_one(
 
 
 async def test_closing_sends_all_of_a_flood(store_url: str) -> None:
-    forget_published(store_url)
     async with relaying(store_url) as both:
         for _ in range(250):
             await send_webhook(both.other_hooks, "ready", "once-0", "c0ffee")

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -413,30 +414,43 @@ def test_the_child_of_a_fork_begins_without_the_thread(store_url: str) -> None:
     thread.join()
 
 
+def insert_slowly(store: SQLiteStore, began: threading.Event) -> list[int]:
+    with store.transaction() as db:
+        began.set()
+        time.sleep(0.1)
+        db.execute("INSERT INTO numbers VALUES (2)")
+    return [1]
+
+
+def read_slowly(store: SQLiteStore, began: threading.Event) -> list[int]:
+    with store.reading() as db:
+        found = db.execute("SELECT n FROM numbers")
+        began.set()
+        time.sleep(0.1)
+        return [n for (n,) in found]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("use", "after"), [(insert_slowly, [1, 2, 3]), (read_slowly, [1, 3])]
+)
 def test_a_child_that_is_forked_while_the_file_is_used_can_use_it_too(
-    sqlite: SQLiteStore, path: str
+    sqlite: SQLiteStore, path: str, use: Any, after: list[int]
 ) -> None:
+    put(sqlite, 1)
     began = threading.Event()
-
-    def within() -> None:
-        with sqlite.transaction() as db:
-            began.set()
-            time.sleep(0.1)
-            db.execute("INSERT INTO numbers VALUES (1)")
-
-    thread = threading.Thread(target=within)
-    thread.start()
-    assert began.wait(60)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            put(SQLiteStore(path, SCHEMA), 2)
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    thread.join()
-    assert numbers(sqlite) == [1, 2]
+    with ThreadPoolExecutor(1) as pool:
+        using = pool.submit(use, sqlite, began)
+        assert began.wait(60)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                put(SQLiteStore(path, SCHEMA), 3)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert using.result(60) == [1]
+    assert numbers(sqlite) == after
