@@ -90,7 +90,8 @@ class LeasedRate(AdaptiveRate):
     def spacing(self, now: float) -> float:
         """Return the seconds between two requests of this process at an even pace."""
         if self._lease.mode(now) == "alone":
-            return 1 / self.rate(now) if self.rate(now) else 0.0
+            rate = self.rate(now)
+            return 1 / rate if rate else inf
         return self.period(now) / max(1.0, self.fair)
 
     def slots(self, now: float) -> float:

@@ -1,5 +1,6 @@
 """The slots of one limit, over the tokens that a process owns: they come and go."""
 
+from math import inf
 from typing import Any
 from weakref import ref
 
@@ -7,7 +8,7 @@ import pytest
 
 from edgegap_async._limits.queue import PriorityQueue
 from edgegap_async._limits.slots import Held
-from edgegap_async._shared.lease import Lease
+from edgegap_async._shared.lease import FIRST, Lease
 from edgegap_async._shared.leased_slots import (
     KEEP,
     STOPPED,
@@ -105,6 +106,18 @@ def test_the_even_pace_of_a_process_is_that_of_its_fair_share() -> None:
     owner.learn(0.0, fair=0.0)
     assert owner.slots.leased.spacing(0.0) == PERIOD
     assert LeasedRate(Limit("deploy", 40), Lease(60.0, 0.0)).spacing(0.0) > 0
+
+
+@pytest.mark.parametrize(
+    ("fallback", "seconds"), [(1.0, 1 / 40), (0.25, 1 / 10), (0.0, inf)]
+)
+def test_the_even_pace_of_a_process_alone_is_that_of_its_fallback(
+    fallback: float, seconds: float
+) -> None:
+    lease = Lease(60.0, fallback)
+    lease.asked(0.0)
+    rate = LeasedRate(Limit("deploy", 40), lease)
+    assert rate.spacing(FIRST) == seconds
 
 
 def test_a_gained_token_is_used_when_it_is_cool() -> None:
