@@ -70,6 +70,7 @@ What can fail, and how many requests may then arrive in a second:
     beat          one beat over an inbox and compare-and-set
     budget_store  the ledger in each store
     budget        drives the beats
+    limit_listing how the limits are used, for operators
 
 Up to `beat`, nothing waits, reads a clock or does I/O.
 """

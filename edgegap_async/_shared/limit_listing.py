@@ -25,7 +25,7 @@ class SharedLimit(PlainData, frozen=True):
     """How all processes use a limit.
 
     Attributes:
-        rate: requests per second that are allowed at the moment. None: no limit.
+        rate: requests per second that are allowed at the moment.
         adapted: whether that differs from the documented limit.
         processes: how many take part.
         admitted, refused: their requests in a second, as they have last reported.
@@ -33,7 +33,7 @@ class SharedLimit(PlainData, frozen=True):
     """
 
     limit: str
-    rate: float | None
+    rate: float
     adapted: bool
     processes: int
     admitted: int
