@@ -281,9 +281,12 @@ class Relay:
             log.warning("webhooks are %s again", what)
         elif error and what not in self._failing and not self._closed:
             self._failing.add(what)
-            log.warning("webhooks can't be %s (%s): polling goes on", what, error)
-            if not isinstance(error, StoreError):
-                log.error("relay crashed", exc_info=error)
+            log.warning(
+                "webhooks can't be %s (%s): polling goes on",
+                what,
+                error,
+                exc_info=None if isinstance(error, StoreError) else error,
+            )
         return error is not None
 
 
