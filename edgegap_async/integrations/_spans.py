@@ -27,6 +27,7 @@ from opentelemetry.trace import (
 )
 
 from ..events import Event
+from ._watched import by
 
 Attributes: TypeAlias = dict[str, str | int | float | bool]
 NANO = 1_000_000_000
@@ -170,13 +171,11 @@ class Spans:
         with self._lock:
             self._calls[event.call_id] = call
             oldest = next(iter(self._calls))
-            forgotten = self._calls.pop(oldest) if self._is_full() else None
+            full = len(self._calls) > MOST_CALLS
+            forgotten = self._calls.pop(oldest) if full else None
         if forgotten and forgotten.span:
             forgotten.span.end(forgotten.now())
         return call
-
-    def _is_full(self) -> bool:
-        return len(self._calls) > MOST_CALLS
 
     def _links(self, call_ids: Iterable[int]) -> list[Link]:
         calls = map(self._calls.get, call_ids)
@@ -189,11 +188,6 @@ def _call_attributes(event: Event) -> Mapping[str, str]:
         "edgegap.limit": event.limit or "",
         "edgegap.by": by(event),
     }
-
-
-def by(event: Event) -> str:
-    """Who has made a call: "user" or "session"."""
-    return "session" if event.caused_by else "user"
 
 
 def _inside(span: SpanContext, context: Context) -> Context:

@@ -12,7 +12,7 @@ Spans follow the semantic conventions for HTTP clients:
 
 - A call has a span with the name of the operation. Its parent is the current span of the
   caller.
-- Each attempt has a CLIENT span inside it, such as `POST /v1/deploy`.
+- Each attempt has a CLIENT span inside it, such as `POST /v2/deployments`.
 - What the session does by itself (polls, searches, stops) has traces of its own, with links
   to the calls that it is for.
 - `deployment ready` lasts from the sending of a deploy until its server is READY.
@@ -23,7 +23,7 @@ Not in them: `url.full`, as it would hold the request_id and the query.
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from math import isfinite
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 try:
     from opentelemetry.metrics import (
@@ -44,11 +44,9 @@ except ModuleNotFoundError as _error:
 from .._version import __version__
 from ..events import Event, EventKind
 from ..models._check import fail
-from ..session import EdgegapSession
-from ._spans import Attributes, Spans, by, http_attributes
-from ._watched import Load, Watched
+from ._spans import Attributes, Spans, http_attributes
+from ._watched import SECONDS, Kind, Load, SessionWatcher, by
 
-Kind: TypeAlias = Literal["counter", "histogram", "gauge"]
 NAME = "edgegap_async"
 # The first version of the conventions with all attributes that are used.
 SCHEMA = "https://opentelemetry.io/schemas/1.27.0"
@@ -57,8 +55,6 @@ REQUEST_SECONDS = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
     *(1.0, 2.5, 5.0, 7.5, 10.0),
 )
-# Of calls with their time in the queue, and of servers.
-SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
 class Metric(NamedTuple):
@@ -181,7 +177,7 @@ LOADS: Mapping[str, Callable[[Load], float]] = {
 }
 
 
-class Telemetry:
+class Telemetry(SessionWatcher):
     """Makes spans and metrics of what sessions do. Give it to all of them:
     `EdgegapSession(on_event=telemetry)`.
 
@@ -198,12 +194,12 @@ class Telemetry:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
     ) -> None:
+        super().__init__()
         if not isinstance(tracer_provider, TracerProvider | None):
             fail("tracer_provider", "must be a TracerProvider of OpenTelemetry")
         if not isinstance(meter_provider, MeterProvider | None):
             fail("meter_provider", "must be a MeterProvider of OpenTelemetry")
         self._spans = Spans(get_tracer(NAME, __version__, tracer_provider, SCHEMA))
-        self._watched = Watched()
         self._reports: Mapping[EventKind, Callable[[Event], None]] = {
             "attempt": self._attempt,
             "call": self._call,
@@ -228,20 +224,6 @@ class Telemetry:
                 read = self._gauge(each.name)
                 meter.create_observable_gauge(each.name, [read], each.unit, each.help)
 
-    def watch(self, session: EdgegapSession) -> EdgegapSession:
-        """Let the gauges tell of a session too, until it is closed. They are sums over all
-        sessions that are watched, and keep none of them alive. What sessions share, as they
-        have the same token, counts once.
-
-        Returns:
-            The session.
-
-        Raises:
-            ValueError: it is no session.
-        """
-        self._watched.add(session)
-        return session
-
     def __call__(self, event: Event) -> None:
         """Make the spans and the metrics of an event."""
         self._reports[event.kind](event)
@@ -249,10 +231,10 @@ class Telemetry:
     def _gauge(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
         value = LOADS.get(name)
         if value is None:
-            return lambda _: [Observation(self._watched.held())]
+            return lambda _: [Observation(self._held())]
         return lambda _: [
             Observation(number, {"edgegap.limit": limit})
-            for limit, load in self._watched.loads().items()
+            for limit, load in self._loads().items()
             if isfinite(number := value(load))
         ]
 

@@ -13,7 +13,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -26,12 +26,8 @@ except ModuleNotFoundError as _error:
 
 from ..events import Event, EventKind
 from ..models._check import fail, optional_instance
-from ..session import EdgegapSession
-from ._watched import Watched
+from ._watched import SECONDS, Kind, SessionWatcher, by
 
-Kind: TypeAlias = Literal["counter", "histogram", "gauge"]
-# Seconds: of a request, of a queue and of a deployment.
-SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 # The variables that make prometheus_client keep its values in files.
 MULTIPROCESS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
@@ -152,7 +148,7 @@ METRICS: tuple[Metric, ...] = (
 Values: TypeAlias = dict[tuple[str, ...], float]
 
 
-class Metrics:
+class Metrics(SessionWatcher):
     """Counts what sessions do. Give it to all of them: `EdgegapSession(on_event=metrics)`.
 
     In the multiprocess mode of `prometheus_client`, nothing is read at collection: the
@@ -167,9 +163,9 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__()
         optional_instance("registry", registry, CollectorRegistry)
         registry = REGISTRY if registry is None else registry
-        self._watched = Watched()
         self._reports: Mapping[EventKind, Callable[[Event], None]] = {
             "attempt": self._attempt,
             "call": self._call,
@@ -178,12 +174,10 @@ class Metrics:
             "ended": self._ended,
             "leftover": self._leftover,
         }
-        named = {each.name: each for each in METRICS}
         try:
             self._counters = {
                 name: Counter(name, it.help, it.labels, registry=registry)
-                for name, it in named.items()
-                if it.kind == "counter"
+                for name, it in _of_kind("counter").items()
             }
         except ValueError:
             fail(
@@ -194,8 +188,7 @@ class Metrics:
             name: Histogram(
                 name, it.help, it.labels, registry=registry, buckets=SECONDS
             )
-            for name, it in named.items()
-            if it.kind == "histogram"
+            for name, it in _of_kind("histogram").items()
         }
         self._gauges: dict[str, Gauge] | None = None
         if any(each in os.environ for each in MULTIPROCESS):
@@ -207,25 +200,10 @@ class Metrics:
                     registry=registry,
                     multiprocess_mode="livesum",
                 )
-                for name, it in named.items()
-                if it.kind == "gauge"
+                for name, it in _of_kind("gauge").items()
             }
         else:
             registry.register(self)
-
-    def watch(self, session: EdgegapSession) -> EdgegapSession:
-        """Let the gauges tell of a session too, until it is closed. They are sums over all
-        sessions that are watched, and keep none of them alive. What sessions share, as they
-        have the same token, counts once.
-
-        Returns:
-            The session.
-
-        Raises:
-            ValueError: it is no session.
-        """
-        self._watched.add(session)
-        return session
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -237,12 +215,11 @@ class Metrics:
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges, for the registry."""
         values = self._values()
-        for each in METRICS:
-            if each.kind == "gauge":
-                family = GaugeMetricFamily(each.name, each.help, labels=each.labels)
-                for labels, value in values[each.name].items():
-                    family.add_metric(labels, value)
-                yield family
+        for name, it in _of_kind("gauge").items():
+            family = GaugeMetricFamily(name, it.help, labels=it.labels)
+            for labels, value in values[name].items():
+                family.add_metric(labels, value)
+            yield family
 
     def _set_gauges(self) -> None:
         values = self._values()
@@ -251,12 +228,12 @@ class Metrics:
                 (gauge.labels(*labels) if labels else gauge).set(value)
 
     def _values(self) -> dict[str, Values]:
-        loads = self._watched.loads().items()
+        loads = self._loads().items()
         return {
             "edgegap_limit_requests_per_second": {(k,): it.rate for k, it in loads},
             "edgegap_limit_waiting_calls": {(k,): it.waiting for k, it in loads},
             "edgegap_limit_in_flight_requests": {(k,): it.in_flight for k, it in loads},
-            "edgegap_servers_held": {(): self._watched.held()},
+            "edgegap_servers_held": {(): self._held()},
         }
 
     def _count(self, name: str, *labels: str) -> None:
@@ -276,12 +253,12 @@ class Metrics:
         self._observe("edgegap_round_trip_seconds", event.round_trip, event.operation)
 
     def _call(self, event: Event) -> None:
-        by = "session" if event.caused_by else "user"
+        maker = by(event)
         outcome = event.error or "ok"
-        self._count("edgegap_calls_total", event.operation, outcome, by)
+        self._count("edgegap_calls_total", event.operation, outcome, maker)
         if event.recovered:
             self._count("edgegap_recovered_calls_total", event.operation)
-        self._observe("edgegap_queue_seconds", event.queued, event.limit or "", by)
+        self._observe("edgegap_queue_seconds", event.queued, event.limit or "", maker)
 
     def _ready(self, event: Event) -> None:
         self._count("edgegap_servers_ready_total")
@@ -296,3 +273,7 @@ class Metrics:
 
     def _leftover(self, event: Event) -> None:
         self._count("edgegap_leftovers_total")
+
+
+def _of_kind(kind: Kind) -> dict[str, Metric]:
+    return {each.name: each for each in METRICS if each.kind == kind}

@@ -251,10 +251,10 @@ async def test_a_watched_session_is_not_kept_alive(registry: CollectorRegistry) 
     metrics = Metrics(registry)
     session = EdgegapSession("made-up", on_event=metrics)
     metrics.watch(session)
-    before = len(metrics._watched._alive())
+    before = len(metrics._alive())
     del session
     gc.collect()
-    assert (before, metrics._watched._alive()) == (1, [])
+    assert (before, metrics._alive()) == (1, [])
     assert of(registry, "servers_held") == {(): 0}
 
 
