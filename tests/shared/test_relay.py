@@ -26,7 +26,7 @@ from support.webhook_session import (
 )
 
 from edgegap_async import EdgegapSession, ReadyDeployment, SharedState, WebhookReceiver
-from edgegap_async._deploys.relay import MOST_QUEUED, READ_IDLE, SOON
+from edgegap_async._deploys.relay import MOST_NONCES, MOST_QUEUED, READ_IDLE, SOON
 from edgegap_async._shared.relay_messages import (
     LIFETIME,
     LONGEST_MESSAGE,
@@ -407,6 +407,16 @@ async def test_a_flood_is_bounded_and_what_follows_is_passed_on(
         assert isinstance(await waiting, ReadyDeployment)
         assert published(f"sqlite:///{file}") <= MOST_QUEUED + 1 < MOST_ROWS
     assert len([it for it in caplog.messages if "faster than" in it]) == 1
+
+
+async def test_only_the_latest_deploys_are_known(tmp_path: Path) -> None:
+    async with relaying(f"sqlite:///{tmp_path / 'edgegap.db'}") as both:
+        relay = both.waits._deploys._relay
+        assert relay
+        for number in range(MOST_NONCES + 2):
+            relay.expect(f"once-{number}")
+        known = [relay.is_own(f"once-{number}") for number in (0, 1, 2, number)]
+        assert known == [False, False, True, True]
 
 
 async def test_what_was_published_is_removed_though_nothing_follows(
