@@ -612,20 +612,25 @@ def stops_in_progress() -> int:
     return sum(it.get_name().startswith("edgegap stop") for it in asyncio.all_tasks())
 
 
+@pytest.mark.parametrize("cleanup_timeout", [0.0, 0.5])
 async def test_a_session_that_is_closed_in_the_middle_of_a_take_over_leaves_the_rest(
-    one_store_url: str,
+    one_store_url: str, cleanup_timeout: float
 ) -> None:
     async with Simulator() as sim:
         servers = [f"{n:012x}" for n in range(3 * STEPS_OF_PART)]
         leave_dead(
             one_store_url, *(Entry("held", time.time(), None, it) for it in servers)
         )
-        async with session_of(sim, one_store_url, cleanup_timeout=0.0):
+        async with session_of(
+            sim, one_store_url, cleanup_timeout=cleanup_timeout
+        ) as edgegap:
             # The first part that stops servers.
             while not stops_in_progress():  # noqa: ASYNC110 (each turn is looked at)
                 await asyncio.sleep(0)
         left = {entry.request_id for entry in entries_of(one_store_url)}
         assert left == {*servers}
+        # Nothing was begun after that part.
+        assert len(edgegap.leftovers) <= STEPS_OF_PART
 
 
 async def test_a_failure_in_a_take_over_is_logged_and_the_next_one_is_done(
