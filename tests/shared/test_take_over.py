@@ -633,6 +633,28 @@ async def test_a_session_that_is_closed_in_the_middle_of_a_take_over_leaves_the_
         assert len(edgegap.leftovers) <= STEPS_OF_PART
 
 
+@pytest.mark.slow
+async def test_a_session_that_was_claimed_in_the_middle_of_a_take_over_leaves_the_rest(
+    one_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Simulator() as sim:
+        servers = [f"{n:012x}" for n in range(8 * STEPS_OF_PART)]
+        leave_dead(
+            one_store_url, *(Entry("held", time.time(), None, it) for it in servers)
+        )
+        async with session_of(sim, one_store_url, cleanup_timeout=0.0) as edgegap:
+            # The first part that stops servers is written.
+            while all(it.state != "stopping" for it in entries_of(one_store_url)):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            claim_all(one_store_url)
+            begun = stops_in_progress()
+            await until(lambda: "another process has taken over" in caplog.text)
+            # More than the rest would take.
+            await asyncio.sleep(2.0)
+        # A part may be under way, and another one until the claim is noticed.
+        assert len(edgegap.leftovers) <= begun + 2 * STEPS_OF_PART < len(servers)
+
+
 async def test_a_failure_in_a_take_over_is_logged_and_the_next_one_is_done(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
