@@ -6,9 +6,10 @@ A simulator sends the webhooks of all deploys, 40 a second, to a process that wa
 none of them. Three more processes deploy, and wait until their servers are ready. All are
 real processes with one store.
 
+    waits    how many were measured
     delay    from the arrival of a webhook at the wrong process until its waiter goes on,
              in milliseconds
-    waits    that a webhook has ended, as a part of all. A poll was faster for the others
+    share    of the waits that a webhook has ended. A poll was faster for the others
     passed   webhooks that got to their process at all, as a part of all
     stored   the size of the file at the end
 """
@@ -60,9 +61,9 @@ def session(url: str, store: str, receiver: WebhookReceiver) -> EdgegapSession:
 
 async def receive(url: str, store: str) -> None:
     """Get all webhooks, until a line comes from standard input."""
-    app, runner = web.Application(), None
-    arrived: dict[str, float] = {}
+    app = web.Application()
     runner = web.AppRunner(app, access_log=None)
+    arrived: dict[str, float] = {}
     receiver = WebhookReceiver("http://127.0.0.1", secret=SECRET)
     app.add_routes(receiver.routes())
     receiver.listen(
