@@ -319,9 +319,10 @@ class Simulator:
         """Return all counts as a plain dict.
 
         `deployed` is the number of deployments made here. `stopped` is the number of
-        those with an accepted stop, complete or not, and `running` that of the others
-        that are not TERMINATED: each counts once. `most_at_once` is the largest number
-        that existed at one time.
+        deployments with an accepted stop, complete or not, including those of
+        neighbours. `running` is the number of the others made here that are not
+        TERMINATED. `most_at_once` is the largest number made here that existed at one
+        time.
         """
         return self._parts.counts()
 
