@@ -152,6 +152,10 @@ async def test_a_deployment_has_the_variables_of_its_version(
     assert [environment[key] for key in ("MODE", "KEY", "MAP")] == (
         ["casual", "hidden", "b"]
     )
+    url = f"{sim.url}/_simulator/environment/{request_id}"
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        shown = await response.json()
+    assert (shown["MODE"], shown["KEY"]) == ("casual", None)
 
 
 @pytest.mark.parametrize(
