@@ -2,19 +2,18 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from typing import Any, get_args
 
 import click
 import msgspec
 
 from ..simulator import Simulator
 from ..simulator.control.guard import is_loopback
-from ..simulator.faults import Fault
 from ..simulator.rate_limits import Enforcement
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
 from .streams import tell
 
-ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacing")
+ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
 
 
 @click.command(short_help="Run a simulator of Edgegap's API.")
@@ -102,22 +101,7 @@ ENFORCEMENTS = ("off", "fixed-window", "sliding-window", "token-bucket", "spacin
     callback=list_kinds,
     help="List the kinds of fault.",
 )
-def simulate(
-    host: str,
-    port: int,
-    token: str | None,
-    enforcement: Enforcement,
-    retry_after: float | None,
-    ready_after: tuple[float, float],
-    error_share: float,
-    delay_before: tuple[float, float],
-    delay_after: tuple[float, float],
-    seed: int,
-    neighbours: int,
-    replica_lag: float,
-    keep: int,
-    faults: Sequence[Fault],
-) -> None:
+def simulate(host: str, port: int, token: str | None, **options: Any) -> None:
     """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
     The first line on standard output is its URL, for EDGEGAP_BASE_URL. Open it in a
@@ -137,22 +121,8 @@ def simulate(
             + ("" if token else "; without --token, its page can change nothing")
         )
     try:
-        simulator = Simulator(
-            host=host,
-            port=port,
-            token=token,
-            enforcement=enforcement,
-            retry_after=retry_after,
-            ready_after=ready_after,
-            error_share=error_share,
-            delay_before=delay_before,
-            delay_after=delay_after,
-            seed=seed,
-            neighbours=neighbours,
-            replica_lag=replica_lag,
-            keep=keep,
-            faults=faults,
-        )
+        # Each option has the name of an argument of `Simulator`.
+        simulator = Simulator(host=host, port=port, token=token, **options)
         asyncio.run(serve(simulator))
     except ValueError as error:
         raise click.UsageError(str(error)) from error

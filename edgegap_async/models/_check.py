@@ -32,9 +32,9 @@ from msgspec.structs import force_setattr
 T = TypeVar("T")
 # The check of each field of a body.
 Checks: TypeAlias = Mapping[str, Callable[[object], object]]
-_REPR = Repr()
 # Names in a text.
 MOST_NAMED = 10
+_REPR = Repr()
 # Characters of a value that an error shows. The value may have megabytes.
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 100
 

@@ -37,7 +37,7 @@ def _is_base64(text: str) -> bool:
 
 
 # The check of each field of a body.
-CHECKS: Checks = {
+_CHECKS: Checks = {
     "name": _name,
     "image": _image,
     "is_active": partial(flag, "is_active"),
@@ -52,12 +52,12 @@ class AppRequest(PlainData, frozen=True):
     is_active: bool
 
     def __post_init__(self) -> None:
-        check_fields(self, CHECKS)
+        check_fields(self, _CHECKS)
 
 
 class AppUpdate(PlainData, frozen=True):
     """The body that changes an application. It checks the arguments of `apps.update`.
-    What is not given stays as it is.
+    Fields that are not given stay as they are.
     """
 
     name: str | UnsetType = UNSET
@@ -65,7 +65,7 @@ class AppUpdate(PlainData, frozen=True):
     is_active: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        check_fields(self, CHECKS)
+        check_fields(self, _CHECKS)
 
 
 class Application(Answer, frozen=True, kw_only=True):

@@ -252,7 +252,7 @@ _CHECKS: Checks = {
     },
     **{name: partial(_optional_credential, name) for name in CREDENTIALS},
 }
-# What an update can take away, by None.
+# The fields that an update removes with None.
 _REMOVABLE = (*CREDENTIALS, "dns_config", "endpoint_storage")
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ else:
 
 
 class _Settings(HidesSecrets, PlainData, frozen=True, kw_only=True):
-    """What both bodies have. What is not given is not sent."""
+    """The fields of both bodies. Those that are not given are not sent."""
 
     secret_fields: ClassVar[frozenset[str]] = CREDENTIALS
 
@@ -306,7 +306,7 @@ class AppVersionRequest(_Settings, frozen=True, kw_only=True):
 
 class AppVersionUpdate(_Settings, frozen=True, kw_only=True):
     """The body that changes a version. It checks the arguments of `versions.update`.
-    What is not given stays as it is, and None takes a setting away.
+    Fields that are not given stay as they are, and None removes a setting.
     """
 
     name: str | UnsetType = UNSET

@@ -13,7 +13,7 @@ from ._options import all_rows, body_and_call, call_options, page_query
 
 
 class AppChanges(CallOptions, total=False):
-    """What `apps.update` changes, and `CallOptions`. What is not given stays as it is.
+    """The changes of `apps.update`, and `CallOptions`. The rest stays as it is.
 
     Attributes:
         name: a new name, of 3 to 64 characters.

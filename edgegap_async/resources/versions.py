@@ -206,8 +206,8 @@ class Versions:
         """Change a version (PATCH /v1/app/{app_name}/version/{version_name}). CPU, memory
         and GPU can't be changed. A request whose answer was lost is not sent again.
 
-        What is not given stays as it is. None takes a text away: of the credentials,
-        `dns_config` and `endpoint_storage`.
+        Settings that are not given stay as they are. None removes a text: a credential,
+        `dns_config` or `endpoint_storage`.
 
         Args:
             private_username, private_token: for the registry. No repr, log or error

@@ -124,7 +124,8 @@ class _Spacing:
 
 @dataclass(slots=True)
 class SecondCounts:
-    """The requests in one whole second of the server's clock, and the rate at its end.
+    """The requests in one whole second of the server's clock, and the rate at the last
+    one.
 
     `arrivals` includes refused requests.
     """

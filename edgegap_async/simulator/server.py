@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 
 from aiohttp import web
 
@@ -15,9 +15,9 @@ from .control.guard import Guard
 from .control.routes import Control
 from .faults.fault import Fault
 from .faults.injector import FaultInjector
-from .http.app import FleetPath, make_app
+from .http.app import make_app
 from .http.container import environment
-from .http.pipeline import RequestPipeline, ServerOptions
+from .http.pipeline import FleetPath, RequestPipeline, ServerOptions
 from .http.responses import RetryAfter, RetryAfterForm
 from .http.webhooks import WebhookCounts, WebhookSender
 from .parts import Counts, Parts
@@ -147,7 +147,6 @@ class Simulator:
             themselves. Lists show them, and a stop can stop them. `deployed` and
             `running` omit them. `stopped` includes them, so that a test notices if
             its program stops them.
-
         host: The host name or IP address to listen on. If it is not on loopback, other
             machines can use the simulator. Then `token` is needed to change it under
             `/_simulator/`.
@@ -189,7 +188,6 @@ class Simulator:
         keep: int | None = None,
     ) -> None:
         self._seed, self._host, self._port = seed, host, port
-        self._fleet_deploy: FleetPath = fleet_deploy
         self._limits = RateLimits(
             LimitSettings(enforcement, rates or {}, spacing_tolerance)
         )
@@ -212,12 +210,9 @@ class Simulator:
             delay_before,
             delay_after,
             longest_url,
+            fleet_deploy,
         )
         self._injector = FaultInjector(faults, seed)
-        if fleet_deploy not in get_args(FleetPath):
-            raise ValueError(
-                f"fleet_deploy must be both, page or renamed, not {fleet_deploy!r}"
-            )
         self._server: _Server | None = None
 
     @property
@@ -324,9 +319,10 @@ class Simulator:
         """Return all counts as a plain dict.
 
         `deployed` is the number of deployments made here. `stopped` is the number of
-        those with an accepted stop, complete or not, and `running` that of the others
-        that are not TERMINATED: each counts once. `most_at_once` is the largest number
-        that existed at one time.
+        deployments with an accepted stop, complete or not, including those of
+        neighbours. `running` is the number of the others made here that are not
+        TERMINATED. `most_at_once` is the largest number made here that existed at one
+        time.
         """
         return self._parts.counts()
 
@@ -334,7 +330,7 @@ class Simulator:
         """Return the environment variables of a deployment's container.
 
         They are the ARBITRIUM_* variables, with the delete URL and token, and those of
-        the deploy request.
+        the version and the deploy request.
 
         Raises:
             LookupError: There was never a deployment with this ID.
@@ -372,7 +368,7 @@ class Simulator:
             started_at=loop.time(),
         )
         control = Control(parts, Guard(self._host, self._server_options.token))
-        app = make_app(pipeline, self._fleet_deploy, control.add_routes)
+        app = make_app(pipeline, self._server_options.fleet_deploy, control.add_routes)
         runner = await self._listen(app)
         parts.url = _base_url(self._host, runner.addresses[0][1])
         self._server = _Server(parts, control, runner)

@@ -125,12 +125,16 @@ async def test_a_deployment_has_the_ports_of_its_version(
     environment = sim.environment(request_id)
     assert environment["ARBITRIUM_PORT_GAME_INTERNAL"] == "7777"
     assert "ARBITRIUM_PORT_WEB_INTERNAL" not in environment
+    logs = (await edgegap.deployments.container_logs(request_id)).logs or ""
+    assert "Listening on 7777/UDP, 9000/TCP, 8080/WS\n" in logs
     # Later changes are for later deployments.
     await edgegap.versions.update("arena", "v1", ports=[])
     status = await edgegap.deployments.status(request_id)
     assert status.ports.keys() == server.ports.keys()
     other = await edgegap.deployments.wait_until_ready(await deploy(edgegap))
     assert other.ports == {}
+    output = await edgegap.deployments.container_logs(other.request_id)
+    assert "Listening on no port\n" in (output.logs or "")
 
 
 async def test_a_deployment_has_the_variables_of_its_version(
@@ -148,6 +152,10 @@ async def test_a_deployment_has_the_variables_of_its_version(
     assert [environment[key] for key in ("MODE", "KEY", "MAP")] == (
         ["casual", "hidden", "b"]
     )
+    url = f"{sim.url}/_simulator/environment/{request_id}"
+    async with aiohttp.ClientSession() as http, http.get(url) as response:
+        shown = await response.json()
+    assert (shown["MODE"], shown["KEY"]) == ("casual", None)
 
 
 @pytest.mark.parametrize(

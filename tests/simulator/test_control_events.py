@@ -66,6 +66,16 @@ async def test_the_snapshot_has_what_runs_and_ticks_have_what_changes() -> None:
             assert (await next_with(stream, "removed"))["removed"] == [second]
 
 
+async def test_a_stop_of_a_deployment_that_starts_is_a_change() -> None:
+    async with plain(Simulator(ready_after=(99, 99))) as api:
+        made = await api.deploy()
+        async with aclosing(events(api)) as stream:
+            await anext(stream)
+            await ok(api, "POST", f"stop/{made}")
+            (row,) = (await next_with(stream, "deployments"))["deployments"]
+            assert (row["state"], row["stop_requested"]) == ("INITIALIZING", True)
+
+
 async def test_ticks_have_faults_limits_and_counts() -> None:
     sim = Simulator(rates={"list": 1}, faults=[Fault("status", "500-before", times=9)])
     async with plain(sim) as api, aclosing(events(api)) as stream:

@@ -116,20 +116,22 @@ async def test_answers_are_not_stored_and_not_embedded_elsewhere() -> None:
                 assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
-async def deployed(api: Plain) -> tuple[str, Any]:
+async def deployed(api: Plain) -> tuple[str, list[Any]]:
+    """Deploy, and return the ID and the values of a variable that are shown."""
     made = await api.deploy(
         environment_variables=[{"key": "MODE", "value": "ranked", "is_hidden": False}]
     )
-    answer = await control(api, "GET", f"environment/{made}")
-    return made, answer[1]["MODE"]
+    _, environment = await control(api, "GET", f"environment/{made}")
+    _, details = await control(api, "GET", f"deployments/{made}")
+    return made, [environment["MODE"], details["environment"]["MODE"]]
 
 
 async def test_off_loopback_changes_and_environments_need_the_token() -> None:
     sim = Simulator(host="0.0.0.0", token="right", ready_after=(0, 0))  # noqa: S104
     async with plain(sim, "token right") as api:
         assert sim.url.startswith("http://127.0.0.1:")
-        made, value = await deployed(api)
-        assert value is None
+        made, values = await deployed(api)
+        assert values == [None, None]
         for headers, expected in (
             ({"Host": "sim.example"}, 401),
             ({"Authorization": "token wrong"}, 401),
@@ -150,8 +152,8 @@ async def test_off_loopback_changes_and_environments_need_the_token() -> None:
 
 async def test_off_loopback_nothing_can_be_changed_without_a_token() -> None:
     async with plain(Simulator(host="0.0.0.0")) as api:  # noqa: S104
-        made, value = await deployed(api)
-        assert value is None
+        made, values = await deployed(api)
+        assert values == [None, None]
         for authorization in ("", "token any", "token None"):
             got, answer = await control(
                 api, "POST", f"stop/{made}", Authorization=authorization

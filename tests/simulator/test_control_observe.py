@@ -255,6 +255,17 @@ async def test_limits_tell_the_arrivals_of_each_second() -> None:
         assert answer["limits"]["status"]["seconds"] == []
 
 
+async def test_a_second_has_the_rate_of_its_last_request() -> None:
+    async with plain(Simulator()) as api:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(1 - loop.time() % 1)
+        for rate in (8, 9):
+            await ok(api, "POST", "limits", {"rates": {"list": rate}})
+            await api("GET", "/v1/deployments")
+        limits = (await ok(api, "GET", "limits"))["limits"]
+        assert limits["list"]["seconds"] == [[int(loop.time()), 2, 0, 9]]
+
+
 async def test_limits_remember_two_minutes() -> None:
     async with plain(Simulator()) as api:
         for _ in range(130):

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from support.control import ok
 from support.plain_client import DEPLOY, Plain, plain
 
 from edgegap_async.simulator import Fault, Simulator
@@ -216,6 +217,7 @@ async def test_a_429_by_a_fault_counts_as_refused() -> None:
                     {"message"},
                 )
                 headers.append(response.headers)
+        seconds = (await ok(api, "GET", "limits"))["limits"]["deploy"]["seconds"]
     assert "Retry-After" not in headers[0]
     assert headers[1]["Retry-After"] == "2.5"
     date, back = (
@@ -223,6 +225,7 @@ async def test_a_429_by_a_fault_counts_as_refused() -> None:
     )
     assert (back - date).total_seconds() == 90
     assert counts(sim) == (3, 3, 0)
+    assert sum(refused for _, _, refused, _ in seconds) == 3
 
 
 async def test_faults_hit_only_admitted_requests_which_use_the_limit() -> None:

@@ -67,6 +67,19 @@ async def test_memory_is_bounded_by_what_exists() -> None:
         assert sim.running() == {*running}
 
 
+async def test_changes_that_are_due_at_once_are_all_carried_out() -> None:
+    delays = iter([*[0.0] * 100, *[5.0] * 10])
+    sim = Simulator(ready_after=lambda: next(delays), stop_takes=1, enforcement="off")
+    async with plain(sim) as api:
+        for _ in range(100):
+            await api.deploy()
+        await ok(api, "POST", "stop-all")
+        later = {await api.deploy() for _ in range(10)}
+        # At the end of the first ones, the schedule is mostly outdated.
+        await asyncio.sleep(9)
+        assert {*await api.listed(("status", "eq", "ready"))} == later
+
+
 async def test_a_stopped_deployment_stays_for_its_late_webhook() -> None:
     async with client_and_receiver(Simulator(**AT_ONCE, keep=0)) as (api, receiver):
         made = await api.deploy(**receiver.fields("terminated"))

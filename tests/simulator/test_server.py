@@ -79,6 +79,17 @@ async def test_a_deployment_that_is_stopping_counts_once() -> None:
             await asyncio.sleep(4)
 
 
+async def test_most_at_once_counts_what_existed_at_one_time() -> None:
+    sim = Simulator(ready_after=(0, 0), stop_takes=1, neighbours=5)
+    async with plain(sim) as api:
+        for _ in range(3):
+            made = [await api.deploy() for _ in range(2)]
+            for each in made:
+                await api("DELETE", f"/v1/stop/{each}")
+            await asyncio.sleep(2)
+        assert (sim.counts()["deployed"], sim.counts()["most_at_once"]) == (6, 2)
+
+
 async def test_exit_cancels_requests_and_closes_connections_at_once() -> None:
     loop = asyncio.get_running_loop()
     sim = Simulator(delay_after=(3600, 3600))

@@ -128,7 +128,7 @@ async def test_the_ports_of_a_version_can_be_given_to_another(
     edgegap: EdgegapSession,
 ) -> None:
     ports = [
-        PortSpec(7777, "UDP", to_check=False),
+        PortSpec(7777, "UDP", to_check=False, name="game"),
         PortSpec(80, "WS", tls_upgrade=True),
     ]
     first = await edgegap.versions.create("arena", "v1", **REQUIRED, ports=ports)

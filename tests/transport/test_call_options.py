@@ -129,6 +129,9 @@ async def test_misspelled_options_of_pages_are_told_before_the_first_page() -> N
         for iterate in (
             lambda: edgegap.deployments.iterate(**misspelled),
             lambda: edgegap.locations.iterate(**misspelled),
+            lambda: edgegap.locations.iterate_beacons(**misspelled),
+            lambda: edgegap.apps.iterate(**misspelled),
+            lambda: edgegap.versions.iterate("arena", **misspelled),
             lambda: edgegap.tags.iterate("c065", **misspelled),
             lambda: edgegap.private_fleets.iterate_hosts("fleet", **misspelled),
         ):

@@ -1,8 +1,9 @@
-"""What is not part of the API: the page at `/`, and the endpoints under `/_simulator/`
-that observe and change a running simulator. docs/simulator.md describes each of them.
+"""The page at `/`, and the endpoints under `/_simulator/` that observe and change a running
+simulator. None of them is part of the API. docs/simulator.md describes each of them.
 
     routes.py     the table of the endpoints, and how a request is processed
     guard.py      refuses requests that a web page of another origin has made
+    call.py       a request, as the endpoints get it
     observe.py    the endpoints that read
     change.py     the endpoints that change something
     bodies.py     the JSON of deployments, limits and faults

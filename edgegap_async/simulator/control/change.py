@@ -31,7 +31,7 @@ class FaultToAdd(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsToChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of `POST /_simulator/limits`. What is absent stays as it is."""
+    """The body of `POST /_simulator/limits`. Absent fields stay as they are."""
 
     enforcement: Enforcement | None = None
     rates: dict[LimitName, float | None] = field(

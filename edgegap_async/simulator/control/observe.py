@@ -78,7 +78,7 @@ def deployment(call: ControlCall) -> JsonResponse:
             it,
             parts.now(),
             parts.world.clock,
-            call.parts.url,
+            parts.url,
             with_values=call.has_token,
         ),
     )

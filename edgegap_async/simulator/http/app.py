@@ -1,15 +1,12 @@
 """The aiohttp application: one route per row of `endpoints.py`, and further ones."""
 
 from collections.abc import Callable, Collection
-from typing import Literal, TypeAlias
 
 from aiohttp import web
 
 from ...endpoints import OPERATIONS
-from .pipeline import AiohttpHandler, RequestPipeline
+from .pipeline import AiohttpHandler, FleetPath, RequestPipeline
 from .responses import JsonResponse, to_aiohttp
-
-FleetPath: TypeAlias = Literal["both", "page", "renamed"]
 
 
 def make_app(

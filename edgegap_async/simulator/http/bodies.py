@@ -27,11 +27,7 @@ def error_detail(it: Deployment) -> str:
     """Return why a deployment failed: no server, no image, or a crash."""
     if not it.allocated:
         return NO_SERVER
-    return (
-        "Container crashed"
-        if it.number % 2 or not it.fails
-        else "Pull image timeout exceeded"
-    )
+    return "Container crashed" if it.crashes else "Pull image timeout exceeded"
 
 
 def fqdn(it: Deployment) -> str:

@@ -5,7 +5,7 @@ All of them are made up, and the same in every run.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...endpoints import SELF_STOP
 from ..world.clock import Clock
@@ -27,8 +27,7 @@ _MAX_POINTS = 11_000
 
 def logs(it: Deployment, now: float, clock: Clock) -> Json:
     """Return the output of the container so far."""
-    failed = it.allocated and now >= it.failed_at
-    crashed = failed and (bool(it.number % 2) or not it.fails)
+    crashed = it.allocated and now >= it.failed_at and it.crashes
     crash = {"exit_code": 1, "message": error_detail(it), "restart_count": 1}
     return {
         "logs": _output(it, now, clock),
@@ -45,10 +44,11 @@ def _output(it: Deployment, now: float, clock: Clock) -> str:
     if not it.became_ready(now):
         return ""
     start, end = it.ready_or_failed_at, it.terminating_at
+    listening = ", ".join(f"{each.port}/{each.protocol}" for each in it.ports)
     beats = int((min(now, end) - start) // _HEARTBEAT)
     lines = [
         (start, f"{it.application} {it.version} starts"),
-        (start, "Listening on 7777/UDP"),
+        (start, f"Listening on {listening or 'no port'}"),
     ]
     lines += [
         (start + beat * _HEARTBEAT, f"Tick {beat}, 0 players")
@@ -80,6 +80,10 @@ def metrics(
     last = stopping if end is None else min(stopping, end)
     step = _seconds(steps)
     times = _sample_times(first, last, step) if it.became_ready(now) else []
+    return _metrics_at(times, it, clock)
+
+
+def _metrics_at(times: Sequence[float], it: Deployment, clock: Clock) -> Json:
     labels = [clock.text(when)[11:19] for when in times]
     timestamps = [clock.text_in_milliseconds(when) for when in times]
 
@@ -91,7 +95,7 @@ def metrics(
         }
 
     def counter(per_second: float) -> Json:
-        return series(lambda when: per_second * (when - ready_at))
+        return series(lambda when: per_second * (when - it.ready_or_failed_at))
 
     def gauge(mean: float) -> Json:
         # The values differ from the mean by a tenth at most, and between deployments.
@@ -135,7 +139,7 @@ def _seconds(steps: str | None) -> int:
 def environment(it: Deployment, base_url: str) -> dict[str, str]:
     """Return the environment variables of a container.
 
-    They are those of the platform, and those of the deploy request.
+    They are those of the platform, of the version and of the deploy request.
     """
     mapping = {
         key: {part: port[part] for part in ("name", "internal", "external", "protocol")}

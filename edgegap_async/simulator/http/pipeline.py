@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from random import Random
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
@@ -41,6 +41,7 @@ from .responses import JsonResponse, RetryAfter, to_aiohttp, token_of, too_many_
 from .webhooks import TaskSet, WebhookSender
 
 AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
+FleetPath: TypeAlias = Literal["both", "page", "renamed"]
 
 _URI_TOO_LONG = 414
 _TOO_MANY_REQUESTS = 429
@@ -55,6 +56,7 @@ class ServerOptions:
     delay_before: Delay
     delay_after: Delay
     longest_url: int | None = None
+    fleet_deploy: FleetPath = "both"
 
     def __post_init__(self) -> None:
         check_delay("delay_before", self.delay_before)
@@ -62,6 +64,10 @@ class ServerOptions:
         if self.longest_url is not None and self.longest_url < 1:
             raise ValueError(
                 f"longest_url must be a number of bytes, not {self.longest_url!r}"
+            )
+        if self.fleet_deploy not in get_args(FleetPath):
+            raise ValueError(
+                f"fleet_deploy must be both, page or renamed, not {self.fleet_deploy!r}"
             )
 
 

@@ -13,28 +13,27 @@ let open = null
 let timer
 let returnTo = null
 
+// Of each section: what it shows, which decides whether it has changed, and its nodes.
 const SECTIONS = {
-  States: (it) => [it.states, Math.floor(Math.min(model.now, endOf(it)) / 1000)],
-  Deployment: (it) => [
-    it.application,
-    it.version,
-    it.fqdn,
-    it.public_ip,
-    it.tags,
-    it.error_detail,
+  States: [
+    (it) => [it.states, Math.floor(Math.min(model.now, endOf(it)) / 1000)],
+    states,
   ],
-  Ports: (it) => it.ports,
-  Webhooks: (it) => it.webhooks,
-  Logs: (it) => it.logs,
-  Environment: (it) => it.environment,
-}
-const PARTS = {
-  States: states,
-  Deployment: facts,
-  Ports: ports,
-  Webhooks: webhooks,
-  Logs: logs,
-  Environment: environment,
+  Deployment: [
+    (it) => [
+      it.application,
+      it.version,
+      it.fqdn,
+      it.public_ip,
+      it.tags,
+      it.error_detail,
+    ],
+    facts,
+  ],
+  Ports: [(it) => it.ports, ports],
+  Webhooks: [(it) => it.webhooks, webhooks],
+  Logs: [(it) => it.logs, logs],
+  Environment: [(it) => it.environment, environment],
 }
 const shown = new Map()
 
@@ -102,8 +101,8 @@ function showForgotten() {
 }
 
 function paintSections(it) {
-  for (const title in SECTIONS) {
-    const content = JSON.stringify(SECTIONS[title](it))
+  for (const [title, [contentOf, nodesOf]] of Object.entries(SECTIONS)) {
+    const content = JSON.stringify(contentOf(it))
     const before = shown.get(title)
     // A selection must not vanish while somebody copies it.
     if (before?.content === content || isSelected(before?.node)) continue
@@ -111,7 +110,7 @@ function paintSections(it) {
       'section',
       {},
       el('h3', { textContent: title }),
-      ...PARTS[title](it),
+      ...nodesOf(it),
     )
     if (before) before.node.replaceWith(node)
     else $('d-body').append(node)

@@ -41,10 +41,9 @@ export function applySnapshot(data) {
   applyTotals(data)
 }
 
-// Returns the deployments that are new, those whose state has changed, and those that
-// have ended.
+// Returns the deployments that are new, and those whose state has changed.
 export function applyTick(data) {
-  const result = { added: [], changed: [], ended: [] }
+  const result = { added: [], changed: [] }
   for (const row of data.deployments) {
     const before = model.deployments.get(row.request_id)
     const group = before?.group
@@ -59,7 +58,6 @@ export function applyTick(data) {
     ended.place.groups[ended.group] -= 1
     ended.place.total -= 1
     ended.gone = true
-    result.ended.push(ended)
   }
   applyTotals(data)
   return result

@@ -145,6 +145,13 @@ class Deployment:
         """The time at which it becomes ERROR, if nobody stops it before."""
         return self.ready_or_failed_at if self.fails else self.crashes_at
 
+    @property
+    def crashes(self) -> bool:
+        """Whether a failure is a crash of the container. Otherwise, its image can't be
+        pulled.
+        """
+        return not self.fails or self.number % 2 == 1
+
     def became_ready(self, now: float) -> bool:
         """Return whether it is READY, or was READY before its stop."""
         return now >= self.ready_or_failed_at and not self.fails

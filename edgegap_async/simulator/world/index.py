@@ -1,6 +1,6 @@
 """The deployments that exist, indexed by ID, tag, phase and host.
 
-No look-up scans all deployments. A deployment changes its phase at most three times. A
+No look-up scans all deployments. A deployment changes its phase at most four times. A
 heap holds the times of these changes, and each look-up first carries out the changes
 that are due.
 """
@@ -16,7 +16,7 @@ from operator import itemgetter
 from .deployment import Deployment, Phase, Tag
 from .locations import Host
 
-# Below this number of outdated phase changes, it is not worth to remove them.
+# Below this number of outdated phase changes, removing them is not worth it.
 _FEW = 64
 
 
@@ -66,7 +66,7 @@ class Index:
         ]
 
     def forget_ended(self, keep: int) -> list[Deployment]:
-        """Forget and return the deployments that ended first, all but so many."""
+        """Forget and return all ended deployments but the last `keep`."""
         excess = max(0, len(self._ended) - keep)
         forgotten = [deployment for _, deployment in self._ended[:excess]]
         del self._ended[:excess]

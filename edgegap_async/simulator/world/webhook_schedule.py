@@ -17,7 +17,7 @@ from .deployment import Deployment
 
 READY, ERROR, TERMINATED = "ready", "error", "terminated"
 
-# Below this number of entries, it is not worth to remove outdated ones.
+# Below this number of entries, removing outdated ones is not worth it.
 _FEW = 64
 
 
