@@ -80,10 +80,6 @@ def recorded() -> int:
                 allowed=40, requests=MANY, busiest_second=40, refused=0
             )
         },
-        interrupted=False,
-        error=None,
-        running=[],
-        not_stopped=[],
     )
     return len(page_of(report))
 

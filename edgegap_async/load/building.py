@@ -37,25 +37,16 @@ def report_of(
     due_until: float,
     target: str,
     limits: Mapping[LimitName, LimitCounts],
-    interrupted: bool,
-    error: str | None,
-    running: Iterable[str],
-    not_stopped: Iterable[str],
 ) -> Report:
-    """Return the report of a test that has ended.
+    """Return the report of a test that has ended by itself.
 
     Args:
         seconds: how long it took.
         due_until: seconds from its beginning for which deploys were due.
     """
-    due = [0] * max(ceil(seconds), 1)
-    for time in plan.due_times():
-        if time > due_until:
-            break
-        due[min(int(time), len(due) - 1)] += 1
-    number_due = max(sum(due), recording.outcomes)
+    due = _due_by_second(plan, seconds, due_until)
+    counts = _counts(recording, sum(due))
     in_time = sum(sent <= due_until for sent in recording.sent_by)
-    ready = [it for it in recording.ready_after if not isnan(it)]
     totals = _totals(recording)
     return Report(
         started=_started(seconds),
@@ -63,18 +54,11 @@ def report_of(
         target=target,
         versions=versions(),
         plan=PlanData.of(plan),
-        counts=Counts(
-            due=number_due,
-            sent=len(recording.due),
-            accepted=sum(not isnan(it) for it in recording.accepted_after),
-            ready=recording.ready,
-            failed=recording.failed,
-            stopped=recording.stopped,
-        ),
-        schedule_kept=in_time / max(number_due, 1),
+        counts=counts,
+        schedule_kept=in_time / max(counts.due, 1),
         queued=times_of(recording.queued),
         accepted_after=times_of(_known(recording.accepted_after)),
-        ready_after=times_of(ready),
+        ready_after=times_of(_known(recording.ready_after)),
         total=times_of(totals),
         limits=dict(limits),
         series=_series(recording, due),
@@ -82,10 +66,6 @@ def report_of(
         histogram=histogram_of(totals),
         slowest=recording.slowest,
         failures=sorted(recording.failures.values(), key=lambda it: -it.count),
-        interrupted=interrupted,
-        error=error,
-        running=list(running),
-        not_stopped=list(not_stopped),
     )
 
 
@@ -108,6 +88,26 @@ def limit_counts(
 def _started(seconds: float) -> str:
     started = datetime.now(UTC) - timedelta(seconds=seconds)
     return started.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _due_by_second(plan: Plan, seconds: float, due_until: float) -> list[int]:
+    due = [0] * max(ceil(seconds), 1)
+    for time in plan.due_times():
+        if time > due_until:
+            break
+        due[min(int(time), len(due) - 1)] += 1
+    return due
+
+
+def _counts(recording: Recording, due: int) -> Counts:
+    return Counts(
+        due=max(due, recording.outcomes),
+        sent=len(recording.due),
+        accepted=len(_known(recording.accepted_after)),
+        ready=recording.ready,
+        failed=recording.failed,
+        stopped=recording.stopped,
+    )
 
 
 def _known(values: Iterable[float]) -> list[float]:

@@ -106,6 +106,8 @@ class LoadTest:
         self._pending: dict[int, tuple[float, float]] = {}
         self._taken = 0
         self._started = 0.0
+        # At the beginning, and when it was last looked at.
+        self._usage_before = self._usage = session.usage()
         self._due_until = inf
         self._error: str | None = None
         self.interrupted: bool = False
@@ -117,10 +119,9 @@ class LoadTest:
     async def run(self) -> Report:
         """Run the test, and return its report."""
         self._started = self._now()
-        before = self._session.usage()
         try:
             async with asyncio.TaskGroup() as group:
-                ticks = group.create_task(self._tick(before))
+                ticks = group.create_task(self._tick())
                 await self._deploy()
                 ticks.cancel()
         except BaseException as error:
@@ -129,7 +130,7 @@ class LoadTest:
             if (single := _single(error)) is not error:
                 raise single from single.__cause__
             raise
-        return self._report(before)
+        return self._report()
 
     def interrupt(self) -> None:
         """Start no more servers, and stop all as soon as no deploy is in flight."""
@@ -207,33 +208,26 @@ class LoadTest:
     def _stopped(self, was_ready: bool) -> None:
         self._recording.add_stopped(self._elapsed(), was_ready=was_ready)
 
-    async def _tick(self, usage: Mapping[LimitName, LimitUsage]) -> None:
+    async def _tick(self) -> None:
         """Count the requests of each second, and report the progress."""
         seconds = 0
         while True:
             seconds += 1
             await asyncio.sleep(max(self._started + seconds * PERIOD - self._now(), 0))
-            before, usage = usage, self._session.usage()
-            self._count_refused(before, usage, seconds - 0.5)
+            before = self._usage
+            self._count_refused(seconds - 0.5)
             if self._on_update:
-                self._on_update(self._progress(before, usage))
+                self._on_update(self._progress(before))
 
-    def _count_refused(
-        self,
-        before: Mapping[LimitName, LimitUsage],
-        usage: Mapping[LimitName, LimitUsage],
-        at: float,
-    ) -> None:
-        for name, used in usage.items():
+    def _count_refused(self, at: float) -> None:
+        """Count the 429s since the last call."""
+        before, self._usage = self._usage, self._session.usage()
+        for name, used in self._usage.items():
             if refused := used.refused - before[name].refused:
                 self._recording.refused[name].add(at, refused)
 
-    def _progress(
-        self,
-        before: Mapping[LimitName, LimitUsage],
-        usage: Mapping[LimitName, LimitUsage],
-    ) -> Progress:
-        due_before, elapsed, deploys = self._due, self._elapsed(), usage["deploy"]
+    def _progress(self, before: Mapping[LimitName, LimitUsage]) -> Progress:
+        due_before, elapsed, deploys = self._due, self._elapsed(), self._usage["deploy"]
         while self._next_due <= min(elapsed, self._due_until):
             self._due += 1
             self._next_due = next(self._due_times, inf)
@@ -251,29 +245,28 @@ class LoadTest:
             running=sum(self._servers.existing.values()),
             ready=recording.ready,
             stopped=recording.stopped,
-            refused=deploys.refused,
+            refused=deploys.refused - self._usage_before["deploy"].refused,
             failures={it.kind: it.count for it in recording.failures.values()},
             ready_after=times_of(it for it in latest if not isnan(it)),
         )
 
-    def _report(self, before: Mapping[LimitName, LimitUsage]) -> Report:
-        elapsed, usage = self._elapsed(), self._session.usage()
-        counted = limit_counts(before, usage)
-        for name, it in counted.items():
-            # Those of the second that is not over.
-            seen = sum(self._recording.refused[name].values(1)) if it.refused else 0
-            if it.refused > seen:
-                self._recording.refused[name].add(elapsed, it.refused - seen)
-        return report_of(
+    def _report(self) -> Report:
+        elapsed = self._elapsed()
+        # Those of the second that is not over.
+        self._count_refused(elapsed)
+        report = report_of(
             self._recording,
             self._plan,
             seconds=elapsed,
             due_until=min(self._due_until, elapsed),
             target=self._session.base_url,
-            limits=counted,
+            limits=limit_counts(self._usage_before, self._usage),
+        )
+        return structs.replace(
+            report,
             interrupted=self.interrupted,
             error=self._error,
-            running=self._servers.existing,
+            running=self.existing,
             not_stopped=self._servers.not_stopped,
         )
 

@@ -95,10 +95,6 @@ def big_report(deploys: int, rate: float = 40) -> Report:
                 allowed=40, requests=deploys, busiest_second=40, refused=deploys
             )
         },
-        interrupted=False,
-        error=None,
-        running=[],
-        not_stopped=[],
     )
 
 
@@ -188,11 +184,8 @@ def test_a_test_without_any_deploy_has_a_page() -> None:
         limits={
             "deploy": LimitCounts(allowed=None, requests=0, busiest_second=0, refused=0)
         },
-        interrupted=True,
-        error=None,
-        running=[],
-        not_stopped=[],
     )
+    report = structs.replace(report, interrupted=True)
     assert "The test was interrupted." in Page(page_of(report)).text
     assert Report.from_json(report.to_json()) == report
 

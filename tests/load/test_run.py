@@ -242,6 +242,16 @@ async def test_the_progress_says_what_was_asked_and_reached() -> None:
     assert seen[-1].due == 200
 
 
+async def test_the_progress_of_a_second_test_has_no_refusals_of_the_first() -> None:
+    seen: list[load.Progress] = []
+    async with owning(options={**AT_ONCE, "rates": {"deploy": 20}}) as (edgegap, _):
+        first = await load.run(plan(rate=40, hold=3), edgegap)
+        second = await load.run(plan(hold=2), edgegap, on_update=seen.append)
+    assert first.limits["deploy"].refused > 0
+    assert sum(second.series.refused.get("deploy", [])) == 0
+    assert {it.refused for it in seen} == {0}
+
+
 async def test_a_report_survives_its_json() -> None:
     async with owning(options=AT_ONCE) as (edgegap, _):
         report = await load.run(plan(hold=2, lifetime=1), edgegap)
