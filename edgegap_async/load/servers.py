@@ -60,8 +60,10 @@ class Servers:
             return
         self._over.set()
         if self._lifetime is None:
-            for request_id in self.existing:
-                lives.create_task(self._stop(request_id))
+            for request_id, ready in self.existing.items():
+                # The others are being stopped.
+                if ready:
+                    lives.create_task(self._stop(request_id))
 
     async def _live(self, request_id: str, lifetime: float | None) -> None:
         try:

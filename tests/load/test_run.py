@@ -242,6 +242,14 @@ async def test_the_progress_says_what_was_asked_and_reached() -> None:
     assert seen[-1].due == 200
 
 
+async def test_a_server_that_can_not_be_stopped_is_named_once() -> None:
+    """Its stop is in progress when all are stopped at the end."""
+    faults = [Fault("deploy", "422"), Fault("stop", "500-before")]
+    async with owning(faults) as (edgegap, sim):
+        report = await load.run(plan(hold=1), edgegap)
+        assert sorted(report.not_stopped) == sorted(sim.deployed())
+
+
 async def test_the_progress_of_a_second_test_has_no_refusals_of_the_first() -> None:
     seen: list[load.Progress] = []
     async with owning(options={**AT_ONCE, "rates": {"deploy": 20}}) as (edgegap, _):
