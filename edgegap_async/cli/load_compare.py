@@ -41,8 +41,8 @@ FILE = click.Path(path_type=Path)
 def compare_command(before: Path, after: Path, json: bool, quiet: bool) -> None:
     """Compare two reports that `load --output` has written, the earlier one first.
 
-    A difference that chance alone may have made says so: percentiles whose ranges of
-    chance overlap, and shares less than two standard deviations apart.
+    Differences that may be chance are marked: percentiles whose confidence intervals
+    overlap, and shares less than two standard deviations apart.
 
     \b
     Examples:

@@ -12,9 +12,11 @@ due. So a slow API cannot make the test slower and thereby look fast.
 plan.py        the plan, and when its requests are due
 runner.py      runs it; `servers.py` stops each server after its lifetime
 recording.py   records what happens; `report.py` is its result, made by `building.py`
-figures.py     percentiles, their ranges of chance, histograms
+figures.py     percentiles, their confidence intervals, histograms
 thresholds.py  conditions that a report must meet
 compare.py     the differences of two reports
+page.py        a report as HTML; `page_charts.py` and `svg.py` draw its charts
+words.py       texts that the page and the command line share
 """
 
 from .compare import Difference, compare

@@ -7,9 +7,12 @@ from typing import Literal, TypeAlias
 from ..models._plain import PlainData
 from .figures import SHARES
 from .report import Report, Times
+from .thresholds import TIMES, part_of
 
 # A difference is one only if it is larger than so many standard deviations.
 DEVIATIONS = 2.0
+# Percent by which the schedule may be kept better or worse by chance.
+KEPT_BY_CHANCE = 1.0
 Verdict: TypeAlias = Literal["better", "worse", "chance", "same"]
 
 
@@ -39,30 +42,23 @@ def compare(before: Report, after: Report) -> list[Difference]:
 
 def _shares(before: Report, after: Report) -> Iterator[Difference]:
     for name in ("ready", "failed", "refused"):
-        (one, of_one), (two, of_two) = _part(before, name), _part(after, name)
+        (one, of_one), (two, of_two) = part_of(before, name), part_of(after, name)
         yield Difference(
             name=name,
             unit="%",
-            before=100 * one / max(of_one, 1),
-            after=100 * two / max(of_two, 1),
+            before=100 * one / of_one,
+            after=100 * two / of_two,
             verdict=_share_verdict(
-                one, max(of_one, 1), two, max(of_two, 1), more_is_better=name == "ready"
+                one, of_one, two, of_two, more_is_better=name == "ready"
             ),
         )
-    kept = 100 * before.schedule_kept, 100 * after.schedule_kept
-    verdict: Verdict = "same" if abs(kept[1] - kept[0]) < 1 else "better"
-    if kept[1] <= kept[0] - 1:
-        verdict = "worse"
+    kept, now_kept = 100 * before.schedule_kept, 100 * after.schedule_kept
+    verdict: Verdict = "better" if now_kept > kept else "worse"
+    if abs(now_kept - kept) < KEPT_BY_CHANCE:
+        verdict = "same"
     yield Difference(
-        name="schedule_kept", unit="%", before=kept[0], after=kept[1], verdict=verdict
+        name="schedule_kept", unit="%", before=kept, after=now_kept, verdict=verdict
     )
-
-
-def _part(report: Report, name: str) -> tuple[int, int]:
-    if name == "refused":
-        deploys = report.limits.get("deploy")
-        return (deploys.refused, deploys.requests) if deploys else (0, 0)
-    return getattr(report.counts, name), report.counts.due
 
 
 def _share_verdict(
@@ -79,12 +75,7 @@ def _share_verdict(
 
 
 def _times(before: Report, after: Report) -> Iterator[Difference]:
-    for name, field in (
-        ("queued", "queued"),
-        ("accepted", "accepted_after"),
-        ("ready", "ready_after"),
-        ("total", "total"),
-    ):
+    for name, field in TIMES.items():
         one: Times | None = getattr(before, field)
         two: Times | None = getattr(after, field)
         for share in SHARES:

@@ -1,4 +1,4 @@
-"""Percentiles, their ranges of chance, and histograms. This module does no I/O."""
+"""Percentiles, their confidence intervals, and histograms. This module does no I/O."""
 
 from collections.abc import Iterable, Sequence
 from math import ceil, floor, log10, sqrt
@@ -6,7 +6,8 @@ from math import ceil, floor, log10, sqrt
 from .report import Histogram, Times
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-# Standard deviations of a range of chance: it holds the true value in 95 % of all tests.
+# Standard deviations of a confidence interval: it holds the true value in 95 % of all
+# tests.
 DEVIATIONS = 1.96
 # Columns of a histogram, at most.
 MOST_BINS = 50
@@ -22,8 +23,8 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered) - 1e-9) - 1)]
 
 
-def chance_range(ordered: Sequence[float], share: float) -> tuple[float, float]:
-    """Return the range that holds a percentile of endlessly many such values, most likely.
+def confidence_interval(ordered: Sequence[float], share: float) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a percentile.
 
     It is that of the order statistics, with the normal approximation of their rank.
     """
@@ -43,7 +44,9 @@ def times_of(values: Iterable[float]) -> Times | None:
         count=len(ordered),
         **{name: percentile(ordered, share) for name, share in SHARES.items()},
         max=ordered[-1],
-        ranges={name: chance_range(ordered, share) for name, share in SHARES.items()},
+        ranges={
+            name: confidence_interval(ordered, share) for name, share in SHARES.items()
+        },
     )
 
 

@@ -57,7 +57,7 @@ class Times(PlainData, frozen=True, kw_only=True):
 
     Attributes:
         count: of how many durations.
-        ranges: for each percentile, the range in which chance alone may move it.
+        ranges: for each percentile, its 95 % confidence interval.
     """
 
     count: int
@@ -218,7 +218,7 @@ class Report(PlainData, frozen=True, kw_only=True):
     """What came of a load test. All durations are in seconds.
 
     Attributes:
-        format: the version of this form.
+        format: the version of this format.
         started: when, in UTC.
         seconds: how long it took, until the last server was stopped.
         target: the host of the API.

@@ -8,15 +8,17 @@ from msgspec import structs
 
 from ..models._check import closest
 from ..models._plain import PlainData
+from .figures import SHARES
 from .report import Report, ThresholdResult
 
+# The fields of a report behind the names of times.
 TIMES = {
     "queued": "queued",
     "accepted": "accepted_after",
     "ready": "ready_after",
     "total": "total",
 }
-PERCENTILES = ("p50", "p90", "p95", "p99", "max")
+PERCENTILES = (*SHARES, "max")
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": le,
     ">=": ge,
@@ -92,15 +94,26 @@ class Threshold(PlainData, frozen=True, kw_only=True):
         if self.metric == "schedule_kept":
             return 100 * report.schedule_kept
         if self.metric in COUNTS:
-            deploys = report.limits.get("deploy")
-            part, whole = {
-                "failed": (report.counts.failed, report.counts.due),
-                "refused": (deploys.refused, deploys.requests) if deploys else (0, 0),
-            }[self.metric]
-            return 100 * part / max(whole, 1) if self.unit == "%" else part
+            part, whole = part_of(report, self.metric)
+            return 100 * part / whole if self.unit == "%" else part
         name, _, percentile = self.metric.rpartition("_")
         times = getattr(report, TIMES[name])
         return None if times is None else getattr(times, percentile)
+
+
+def part_of(report: Report, name: str) -> tuple[int, int]:
+    """Return a number of deploys, and of how many: at least 1.
+
+    Args:
+        name: "refused", of those that were sent, or a field of `Counts`, of those that
+            were due.
+    """
+    if name == "refused":
+        deploys = report.limits.get("deploy")
+        part, whole = (deploys.refused, deploys.requests) if deploys else (0, 0)
+    else:
+        part, whole = getattr(report.counts, name), report.counts.due
+    return part, max(whole, 1)
 
 
 def _unit(text: str, metric: str, unit: str) -> tuple[float, str]:

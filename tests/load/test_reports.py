@@ -11,7 +11,12 @@ from msgspec import structs
 from support.load_reports import made_report
 
 from edgegap_async.load import Report, Threshold, check, compare
-from edgegap_async.load.figures import chance_range, histogram_of, percentile, times_of
+from edgegap_async.load.figures import (
+    confidence_interval,
+    histogram_of,
+    percentile,
+    times_of,
+)
 
 values = st.lists(st.floats(0, 1000), min_size=1, max_size=300)
 
@@ -36,7 +41,7 @@ def test_known_percentiles() -> None:
     ]
     assert percentile([7.0], 0.99) == 7
     assert times_of([]) is None
-    low, high = chance_range(ordered, 0.5)
+    low, high = confidence_interval(ordered, 0.5)
     assert 38 <= low < 50 < high <= 62
 
 
@@ -153,6 +158,15 @@ def test_counts_close_to_each_other_are_chance() -> None:
     assert verdicts(failing(10), failing(40))["failed"] == "worse"
     assert verdicts(failing(10), failing(40))["ready"] == "worse"
     assert verdicts(failing(40), failing(10))["failed"] == "better"
+
+
+def test_a_schedule_that_is_kept_less_is_worse() -> None:
+    def kept(share: float) -> Report:
+        return structs.replace(made_report(), schedule_kept=share)
+
+    assert verdicts(kept(0.99), kept(0.985))["schedule_kept"] == "same"
+    assert verdicts(kept(0.99), kept(0.9))["schedule_kept"] == "worse"
+    assert verdicts(kept(0.9), kept(0.99))["schedule_kept"] == "better"
 
 
 @pytest.mark.parametrize(
