@@ -68,7 +68,7 @@ class Phase(NamedTuple):
         """When so many deploys are due, in seconds from its beginning."""
         if deploys <= 0:
             return 0.0
-        slope = (self.end - self.start) / self.seconds if self.end != self.start else 0
+        slope = (self.end - self.start) / self.seconds
         root = self.start**2 + 2 * slope * deploys
         return 2 * deploys / (self.start + sqrt(max(root, 0.0)))
 
@@ -134,7 +134,9 @@ class Plan(PlainData, frozen=True, kw_only=True):
             fail("hold", "must not be given with a ramp that ends at 0")
         due = sum(phase.deploys for phase in self.phases)
         if self.count is None and due > MOST_DEPLOYS:
-            fail("hold", f"would start {due:,.0f} servers: set count, up to 1,000,000")
+            name = "ramp" if self.hold is None else "hold"
+            most = f"{MOST_DEPLOYS:,}"
+            fail(name, f"would start {due:,.0f} servers: set count, up to {most}")
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -17,9 +17,6 @@ from .report import FailureKind, Slow
 SLOWEST = 20
 # Examples of each kind of failure.
 MOST_IDS = 5
-# Kinds of failures; there are no more classes of errors.
-MOST_KINDS = 20
-OTHER_KINDS = "other"
 # Characters of the message of a failure.
 LONGEST_MESSAGE = 300
 
@@ -113,8 +110,6 @@ class Recording:
     def _add_failure(self, error: EdgegapError, now: float) -> None:
         self.failed += 1
         kind = type(error).__name__
-        if kind not in self.failures and len(self.failures) >= MOST_KINDS:
-            kind = OTHER_KINDS
         self.failures_by_second[kind].add(now)
         known = self.failures.get(kind)
         request_id = getattr(error, "request_id", None)

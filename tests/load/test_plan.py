@@ -32,6 +32,7 @@ REQUEST = DeployRequest("game", "1", users=PLAYERS)
         ({"rate": 40, "hold": 1, "stop_at_end": "no"}, "stop_at_end"),
         ({"rate": 40, "hold": 1, "ready_timeout": None}, "ready_timeout"),
         ({"rate": 40, "hold": 10_000_000}, "hold"),
+        ({"ramp": Ramp(1, 40, 10_000_000)}, "ramp"),
         ({"ramp": (1, 2, 3)}, "ramp"),
         ({"ramp": Ramp(4, 0, 3), "hold": 3}, "hold"),
         ({"request": {}, "rate": 1, "hold": 1}, "request"),
