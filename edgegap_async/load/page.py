@@ -69,9 +69,10 @@ def _sign(good: bool) -> str:
 def _title(report: Report) -> str:
     plan = report.plan
     started = report.started.replace("T", " ").replace("Z", " UTC")
+    unit = "min" if report.seconds < 3600 else "h"
     return (
         f'<div class="title"><h1>{escape(plan.application)} {escape(plan.version)}</h1>'
-        f"<p>{escape(started)}, for {clock_text(report.seconds)} min. {escape(_plan_text(plan))} "
+        f"<p>{escape(started)}, for {clock_text(report.seconds)} {unit}. {escape(_plan_text(plan))} "
         f"Against {escape(report.target)}.</p></div>"
     )
 
@@ -285,7 +286,7 @@ def _plan(report: Report) -> str:
         ("Limits", limits),
         ("Stopped", f"{report.counts.stopped:,} servers"),
         ("Versions", ", ".join(f"{name} {it}" for name, it in report.versions.items())),
-        ("Form", report.format),
+        ("Format", report.format),
     )
     shown = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in pairs)
     return f'<section class="part"><h2>Plan and versions</h2><dl class="pairs">{shown}</dl></section>'

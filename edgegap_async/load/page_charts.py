@@ -58,25 +58,24 @@ class Charts:
     def _per(self) -> str:
         return "second" if self._step == 1 else f"{self._step} seconds"
 
-    def _frame(self, drawing: str, plot: Plot, label: str, **options: str) -> str:
+    def _frame(
+        self, drawing: str, plot: Plot, label: str, *, unit: str = "", marks: str = ""
+    ) -> str:
         step = time_step(plot.width)
         labels = [
             (float(at), clock_text(at)) for at in range(0, int(plot.width) + 1, step)
         ]
-        marks = options.pop("marks", "")
-        lines: list[str] = []
+        lines = ""
         for at, name in self._phases:
-            lines.append(f'<path class="grid" d="M{plot.x(at)} 0V100"/>')
-            marks += (
-                f'<span class="phase" style="left:{plot.x(at)}%">{escape(name)}</span>'
-            )
+            lines += f'<path class="grid" d="M{plot.x(at)} 0V100"/>'
+            marks += f'<span class="phase" style="left:{plot.x(at)}%">{name}</span>'
         return framed(
-            "".join(lines) + drawing,
+            lines + drawing,
             plot,
             x_labels=labels,
             label=label,
             marks=marks,
-            **options,
+            unit=unit,
         )
 
     def deploys(self) -> str:
@@ -158,7 +157,7 @@ class Charts:
         total = sum(sum(values) for *_, values in kinds)
         return self._stacked(
             "Refused (429) by limit",
-            f"{total:,} requests were refused, per {self._per()}; all were sent again later.",
+            f"Per {self._per()}. {total:,} requests were refused; the SDK retries them.",
             kinds,
         )
 

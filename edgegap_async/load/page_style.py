@@ -3,7 +3,7 @@
 STYLE = """
 :root {
   color-scheme: light dark;
-  --bg: #fff; --surface: #fff; --sunken: #f4f5f7; --line: #e2e5e9; --control: #868d97;
+  --bg: #fff; --sunken: #f4f5f7; --line: #e2e5e9; --control: #868d97;
   --text: #16181d; --muted: #5a616b; --area: #c9d0d8; --pending: #bd8a00;
   --ready: #0b69c7; --error: #b5123e; --violet: #7a4fb5; --grey: #858b94;
   --error-soft: #fbecf0; --ready-soft: #e9f2fb; --ready-area: #b5d2ee;
@@ -11,7 +11,7 @@ STYLE = """
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
 }
 @media screen and (prefers-color-scheme: dark) { :root {
-  --bg: #0c0e11; --surface: #14171b; --sunken: #1b1f25; --line: #272c33; --control: #6a727d;
+  --bg: #0c0e11; --sunken: #1b1f25; --line: #272c33; --control: #6a727d;
   --text: #eceef1; --muted: #9ba2ac; --area: #39414c; --pending: #f0c544;
   --ready: #5aa9f8; --error: #ff7386; --violet: #b491ee; --grey: #848b95;
   --error-soft: #33161d; --ready-soft: #12263b; --ready-area: #24476b;
@@ -22,7 +22,6 @@ body { margin: 0; background: var(--bg); color: var(--text); font: 14px/1.5 var(
 h1, h2, h3, p, dl, dd, ul { margin: 0; padding: 0; font: inherit }
 code { font-family: var(--mono); font-size: .9em; overflow-wrap: anywhere }
 main { max-width: 1160px; margin: 0 auto; padding: 0 24px }
-.muted { color: var(--muted) } .bad { color: var(--error) }
 .title { padding: 34px 0 20px }
 .title h1 { font-size: 28px; line-height: 1.2; font-weight: 650; letter-spacing: -.01em;
   margin-bottom: 8px; overflow-wrap: anywhere }

@@ -190,6 +190,14 @@ def test_a_test_without_any_deploy_has_a_page() -> None:
     assert Report.from_json(report.to_json()) == report
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(65.0, "for 1:05 min."), (3605.0, "for 1:00:05 h.")]
+)
+def test_the_length_of_a_test_has_its_unit(seconds: float, shown: str) -> None:
+    report = structs.replace(made_report(), seconds=seconds)
+    assert shown in Page(page_of(report)).text
+
+
 @pytest.mark.slow
 def test_a_page_of_ten_thousand_deploys_is_small() -> None:
     report = big_report(10_000)
