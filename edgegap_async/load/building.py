@@ -61,7 +61,7 @@ def report_of(
         ready_after=times_of(_known(recording.ready_after)),
         total=times_of(totals),
         limits=dict(limits),
-        series=_series(recording, due),
+        series=_series(recording, due, due_until),
         windows=_windows(recording),
         histogram=histogram_of(totals),
         slowest=recording.slowest,
@@ -119,18 +119,22 @@ def _totals(recording: Recording) -> list[float]:
     return [queued + ready for queued, ready in pairs if not isnan(ready)]
 
 
-def _series(recording: Recording, due: list[int]) -> Series:
+def _series(recording: Recording, due: list[int], due_until: float) -> Series:
     length = len(due)
     counted = {
         name: recording.seconds[name].values(length)
         for name in ("sent", "done", "ready", "stopped")
     }
+    sent = counted["sent"]
+    # Those that were never sent were withdrawn when the test was ended early.
+    waited = [*sent]
+    waited[min(int(due_until), length - 1)] += max(sum(due) - sum(sent), 0)
     return Series(
         due=due,
-        sent=counted["sent"],
+        sent=sent,
         ready=counted["ready"],
-        waiting=_left(due, counted["sent"]),
-        in_flight=_left(counted["sent"], counted["done"]),
+        waiting=_left(due, waited),
+        in_flight=_left(sent, counted["done"]),
         running=_left(counted["ready"], counted["stopped"]),
         refused={name: it.values(length) for name, it in recording.refused.items()},
         failures={

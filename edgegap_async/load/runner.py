@@ -233,15 +233,14 @@ class LoadTest:
             self._next_due = next(self._due_times, inf)
         recording = self._recording
         latest = recording.ready_after[-LATEST:]
-        # What `deploy_many` has taken, without what waits in the queue of the limit.
-        queued = min(deploys.waiting, len(self._pending))
+        waiting, in_flight = self._unresolved(deploys.waiting)
         return Progress(
             seconds=elapsed,
             asked=self._due - due_before,
             reached=deploys.sent - before["deploy"].sent,
             due=self._due,
-            waiting=max(self._due - self._taken, 0) + queued,
-            in_flight=len(self._pending) - queued,
+            waiting=waiting,
+            in_flight=in_flight,
             running=sum(self._servers.existing.values()),
             ready=recording.ready,
             stopped=recording.stopped,
@@ -249,6 +248,19 @@ class LoadTest:
             failures={it.kind: it.count for it in recording.failures.values()},
             ready_after=times_of(it for it in latest if not isnan(it)),
         )
+
+    def _unresolved(self, queued: int) -> tuple[int, int]:
+        """Return how many deploys wait, and how many are in flight.
+
+        Args:
+            queued: how many wait in the queue of the limit.
+        """
+        if self._stream and (self.interrupted or self._error):
+            # All others were withdrawn, and have no outcome.
+            return 0, len(self._stream.in_flight)
+        # `deploy_many` has taken those in the queue, too.
+        queued = min(queued, len(self._pending))
+        return max(self._due - self._taken, 0) + queued, len(self._pending) - queued
 
     def _report(self) -> Report:
         elapsed = self._elapsed()

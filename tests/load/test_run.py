@@ -12,6 +12,7 @@ from support.owning import PLAYERS, owning
 
 from edgegap_async import DeployRequest, load
 from edgegap_async.load import Plan, Ramp
+from edgegap_async.load.runner import LoadTest
 from edgegap_async.simulator import Fault, Simulator
 
 pytestmark = pytest.mark.slow
@@ -258,6 +259,25 @@ async def test_the_progress_of_a_second_test_has_no_refusals_of_the_first() -> N
     assert first.limits["deploy"].refused > 0
     assert sum(second.series.refused.get("deploy", [])) == 0
     assert {it.refused for it in seen} == {0}
+
+
+async def test_after_an_interrupt_deploys_that_were_withdrawn_do_not_wait() -> None:
+    seen: list[load.Progress] = []
+
+    def look(progress: load.Progress) -> None:
+        seen.append(progress)
+        if progress.seconds >= 3:
+            test.interrupt()
+
+    async with owning(options={**AT_ONCE, "delay_after": (0.2, 0.2)}) as (edgegap, _):
+        test = LoadTest(plan(rate=200, hold=10), edgegap, look)
+        report = await test.run()
+    assert report.interrupted
+    assert seen[2].waiting > 400
+    assert len(seen) > 4
+    assert {(it.waiting, it.in_flight) for it in seen[4:]} == {(0, 0)}
+    assert report.series.waiting[2] > 400
+    assert {*report.series.waiting[4:]} == {0}
 
 
 async def test_a_report_survives_its_json() -> None:
