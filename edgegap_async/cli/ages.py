@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import click
 
+from .options import parsed
+
 F = TypeVar("F", bound=Callable[..., object])
 SECONDS_OF = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
 # A unit is shown from so many of it on: 90m, but 3h.
@@ -37,22 +39,13 @@ def age_text(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def _parse(
-    context: click.Context, param: click.Parameter, text: str | None
-) -> float | None:
-    try:
-        return None if text is None else parse_age(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 def age_option(name: str, about: str) -> Callable[[F], F]:
     """Return an option that is a duration. The command gets seconds.
 
     Args:
         about: its help.
     """
-    return click.option(name, callback=_parse, metavar="AGE", help=about)
+    return click.option(name, callback=parsed(parse_age), metavar="AGE", help=about)
 
 
 def older_than_option(command: F) -> F:

@@ -8,6 +8,7 @@ from ..models.deploy import DeploymentAccepted, User
 from ..session import EdgegapSession
 from .common import EXIT_CODES, Common, common_options
 from .operate import operate
+from .options import each_parsed
 from .output import Output
 from .streams import require_outputs
 
@@ -15,21 +16,19 @@ from .streams import require_outputs
 TIMEOUT = 60.0
 
 
-def parse_users(
-    context: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> Sequence[User]:
-    """Read the players of an option."""
-    return [_user(text) for text in texts]
+def parse_user(text: str) -> User:
+    """Read a player: an IP address, or coordinates.
 
-
-def _user(text: str) -> User:
+    Raises:
+        ValueError: the coordinates are no numbers.
+    """
     latitude, comma, longitude = text.partition(",")
     if not comma:
         return text
     try:
         return float(latitude), float(longitude)
     except ValueError:
-        raise click.BadParameter(
+        raise ValueError(
             f"{text!r} is no pair of coordinates, such as 45.50,-73.57"
         ) from None
 
@@ -42,7 +41,7 @@ def _user(text: str) -> User:
     "users",
     multiple=True,
     required=True,
-    callback=parse_users,
+    callback=each_parsed(parse_user),
     metavar="ADDRESS",
     help="A player: an IP address, or LATITUDE,LONGITUDE; may be repeated.",
 )

@@ -15,20 +15,27 @@ from ..models.deploy import DeployRequest, User
 from ..session import EdgegapSession
 from ..simulator.faults import Fault
 from .common import Common, common_options
-from .deploy import parse_users
+from .deploy import parse_user
 from .load_compare import compare_command
 from .load_files import output_file, write_reports
-from .load_options import parse_duration, parse_ramp, parse_thresholds, plan_option
+from .load_options import duration_option, parse_ramp, plan_option
 from .load_summary import summary_lines
 from .load_view import view
-from .operate import operate
-from .options import INTERRUPTED, MOST, NOTHING_STARTED, fault_option, on_interrupt
+from .operate import FAILED, operate
+from .options import (
+    INTERRUPTED,
+    MOST,
+    NOTHING_STARTED,
+    each_parsed,
+    fault_option,
+    on_interrupt,
+    parsed,
+)
 from .sections import SectionedGroup
 from .streams import require_outputs
 
 # The exit code of a test that has missed a threshold.
 MISSED = 3
-FAILED = 1
 # What a simulated test deploys, unless it is named.
 SIMULATED = "simulated"
 USER = "45.50,-73.57"
@@ -57,7 +64,7 @@ class Outputs:
     multiple=True,
     default=[USER],
     show_default=True,
-    callback=parse_users,
+    callback=each_parsed(parse_user),
     metavar="ADDRESS",
     help="A player of each server: an IP address, or LATITUDE,LONGITUDE; may be repeated.",
 )
@@ -75,21 +82,14 @@ class Outputs:
 )
 @click.option(
     "--ramp",
-    callback=parse_ramp,
+    callback=parsed(parse_ramp),
     metavar="FROM:TO:DURATION",
     help="Deploys per second at the beginning and at the end, and how long that takes: 1:40:60s.",
 )
-@click.option(
-    "--hold",
-    callback=parse_duration,
-    metavar="DURATION",
-    help="How long the rate holds: 60s, 5m. After a ramp: 0s.",
-)
-@click.option(
+@duration_option("--hold", "How long the rate holds: 60s, 5m. After a ramp: 0s.")
+@duration_option(
     "--lifetime",
-    callback=parse_duration,
-    metavar="DURATION",
-    help="How long each server runs once it is ready. Otherwise until the end.",
+    "How long each server runs once it is ready. Otherwise until the end.",
 )
 @click.option(
     "--count", type=click.IntRange(min=1, max=MOST), help="Most deploys in all."
@@ -103,27 +103,28 @@ class Outputs:
     "--stop-at-end/--keep-at-end",
     default=True,
     show_default=True,
-    help="Stop all servers once the last one is ready, or let each run for its --lifetime.",
+    help="Stop all servers once the outcome of each deploy is known, or let each run for its "
+    "--lifetime.",
 )
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
-    callback=parse_thresholds,
+    callback=each_parsed(Threshold.parse),
     metavar="CONDITION",
     help="What the test must meet, such as ready_p95<5s, failed<1%, refused<=3 or "
     "schedule_kept>95%; may be repeated.",
 )
 @click.option(
     "--output",
-    callback=output_file,
+    callback=parsed(output_file),
     metavar="FILE.json",
     help="Write the report as JSON.",
 )
 @click.option(
     "--report",
     "page",
-    callback=output_file,
+    callback=parsed(output_file),
     metavar="FILE.html",
     help="Write the report as a page with charts, which opens without a network.",
 )

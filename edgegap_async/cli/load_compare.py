@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..load import Difference, compare
+from .common import output_options
 from .load_files import read_report
 from .output import Output
 from .table import Column
@@ -36,9 +37,8 @@ FILE = click.Path(path_type=Path)
 @click.command("compare", short_help="Compare the reports of two load tests.")
 @click.argument("before", metavar="A.json", type=FILE)
 @click.argument("after", metavar="B.json", type=FILE)
-@click.option("--json", is_flag=True, help="Print one JSON object per line.")
-@click.option("-q", "--quiet", is_flag=True, help="Print no messages but errors.")
-def compare_command(before: Path, after: Path, json: bool, quiet: bool) -> None:
+@output_options
+def compare_command(output: Output, before: Path, after: Path) -> None:
     """Compare two reports that `load --output` has written, the earlier one first.
 
     Differences that may be chance are marked: percentiles whose confidence intervals
@@ -51,4 +51,4 @@ def compare_command(before: Path, after: Path, json: bool, quiet: bool) -> None:
     Exit code: 0, done; 2, wrong use, or a file is no report.
     """
     rows = compare(read_report(before), read_report(after))
-    Output(json=json, quiet=quiet).rows(COLUMNS, rows, "there is nothing to compare")
+    output.rows(COLUMNS, rows, "there is nothing to compare")

@@ -10,21 +10,20 @@ from ..load.page import page_of
 from .output import Output
 
 
-def output_file(
-    context: click.Context, param: click.Parameter, text: str | None
-) -> Path | None:
-    """Check the path of a file to write at the end. Whether that is possible is checked at
-    once, as a test may take long.
+def output_file(text: str) -> Path:
+    """Return the path of a file to write at the end. Whether that is possible is checked
+    at once, as a test may take long.
+
+    Raises:
+        ValueError: it is not.
     """
-    if text is None:
-        return None
     path = Path(text)
     if path.is_dir():
-        raise click.BadParameter(f"{text} is a directory")
+        raise ValueError(f"{text} is a directory")
     if not path.parent.is_dir():
-        raise click.BadParameter(f"there is no directory {path.parent}")
+        raise ValueError(f"there is no directory {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.BadParameter(f"{text} can't be written")
+        raise ValueError(f"{text} can't be written")
     return path
 
 

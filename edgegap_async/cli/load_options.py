@@ -1,62 +1,53 @@
-"""Values of the options of `load`: durations, ramps and thresholds."""
+"""Values of the options of `load`: durations and ramps."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
-from ..load import Ramp, Threshold
+from ..load import Ramp
 from .ages import parse_age
+from .options import parsed
 
-T = TypeVar("T")
-Callback: TypeAlias = Callable[[click.Context, click.Parameter, str | None], T | None]
-
-
-def _optional(parse: Callable[[str], T]) -> Callback[T]:
-    """Return the callback of an option that need not be given."""
-
-    def callback(
-        context: click.Context, param: click.Parameter, text: str | None
-    ) -> T | None:
-        try:
-            return None if text is None else parse(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return callback
+F = TypeVar("F", bound=Callable[..., object])
 
 
-def _seconds(text: str) -> float:
-    """Read a number of seconds, or a duration such as 60s, 5m or 1h."""
+def parse_seconds(text: str) -> float:
+    """Read a number of seconds, or a duration such as 60s, 5m or 1h.
+
+    Raises:
+        ValueError: it has another form.
+    """
     if re.fullmatch(r"\d+(?:\.\d+)?", text.strip(), re.ASCII):
         return float(text)
     return parse_age(text)
 
 
-def _ramp(text: str) -> Ramp:
+def duration_option(name: str, about: str) -> Callable[[F], F]:
+    """Return an option that is a duration. The command gets seconds.
+
+    Args:
+        about: its help.
+    """
+    callback = parsed(parse_seconds)
+    return click.option(name, callback=callback, metavar="DURATION", help=about)
+
+
+def parse_ramp(text: str) -> Ramp:
+    """Read a ramp such as 1:40:60s.
+
+    Raises:
+        ValueError: it is none; the text says why.
+    """
     parts = text.split(":")
     form = f"{text!r} is no ramp: write FROM:TO:DURATION, such as 1:40:60s"
     try:
         start, end, length = parts
-        numbers = float(start), float(end), _seconds(length)
+        numbers = float(start), float(end), parse_seconds(length)
     except ValueError:
         raise ValueError(form) from None
     return Ramp(*numbers)
-
-
-parse_duration: Callback[float] = _optional(_seconds)
-parse_ramp: Callback[Ramp] = _optional(_ramp)
-
-
-def parse_thresholds(
-    context: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> Sequence[Threshold]:
-    """Read all thresholds of an option."""
-    try:
-        return [Threshold.parse(text) for text in texts]
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def plan_option(problem: str) -> str:

@@ -14,6 +14,7 @@ from .._run import ONE_SIGNAL, SIGNALS
 from ..simulator.faults import KINDS, Fault
 
 F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
 LoopName: TypeAlias = Literal["asyncio", "uvloop"]
 LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 LOOPS = ("asyncio", "uvloop")
@@ -91,13 +92,38 @@ def _is_handled(number: int) -> bool:
     return number == signal.SIGTERM or not ignored
 
 
-def _parse(
-    context: click.Context, param: click.Parameter, texts: Sequence[str]
-) -> tuple[Fault, ...]:
-    try:
-        return tuple(map(Fault.parse, texts))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+def each_parsed(
+    parse: Callable[[str], T],
+) -> Callable[[click.Context, click.Parameter, Sequence[str]], tuple[T, ...]]:
+    """Return the callback of an option that may be repeated.
+
+    Args:
+        parse: reads one value. It raises a `ValueError` that says what is wrong.
+    """
+
+    def callback(
+        context: click.Context, param: click.Parameter, texts: Sequence[str]
+    ) -> tuple[T, ...]:
+        try:
+            return tuple(map(parse, texts))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return callback
+
+
+def parsed(
+    parse: Callable[[str], T],
+) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """Return the callback of an option that need not be given. See `each_parsed`."""
+    each = each_parsed(parse)
+
+    def callback(
+        context: click.Context, param: click.Parameter, text: str | None
+    ) -> T | None:
+        return None if text is None else each(context, param, [text])[0]
+
+    return callback
 
 
 def fault_option(about: str) -> Callable[[F], F]:
@@ -106,7 +132,7 @@ def fault_option(about: str) -> Callable[[F], F]:
         "--fault",
         "faults",
         multiple=True,
-        callback=_parse,
+        callback=each_parsed(Fault.parse),
         metavar="OPERATION:KIND[:SHARE[:SECONDS]]",
         help=f"{about}, such as deploy:cut-after:0.05 or deploy:late:0.02:20; may be "
         "repeated. `simulate --faults` lists the kinds.",
