@@ -11,6 +11,8 @@ its options, and a coroutine that is given a session and returns the exit code.
     output.py      what a command writes: tables (`table.py`), JSON (`lines.py`), messages.
                    `clean_text.py` removes what would control the terminal
 
+`live.py` is what `launch` and `load` show on a terminal while they run.
+
 `load.py` runs a load test. Its options are read by `load_options.py`, `load_view.py` shows
 its progress, `load_summary.py` says how it went, `load_files.py` reads and writes reports,
 and `load_compare.py` compares two.

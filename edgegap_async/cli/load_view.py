@@ -5,7 +5,7 @@ every few seconds.
 """
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..load import Plan, Progress
 from .clean_text import cleaned
+from .live import live_display
 from .output import Output
 from .streams import tell
 
@@ -61,8 +62,8 @@ class LiveView(View):
     def update(self, progress: Progress) -> None:
         """Show the progress."""
         try:
-            self._live.update(Text("\n".join(lines_of(progress, self._plan))))
-            self._live.refresh()
+            text = Text("\n".join(lines_of(progress, self._plan)))
+            self._live.update(text, refresh=True)
         except OSError as error:
             self._failed(error)
 
@@ -74,22 +75,8 @@ def view(plan: Plan, output: Output) -> Generator[View, None, None]:
     if output.quiet or not console.is_terminal:
         yield View(output)
         return
-    # Standard output may be a file, so rich must not redirect it. The automatic refresh
-    # would run in a thread.
-    live = Live(
-        console=console,
-        auto_refresh=False,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    live.start()
-    try:
+    with live_display(console) as live:
         yield LiveView(output, live, plan)
-    finally:
-        # The terminal may be gone.
-        with suppress(OSError):
-            live.stop()
 
 
 def line_of(progress: Progress) -> str:

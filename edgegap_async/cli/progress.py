@@ -6,10 +6,11 @@ On a terminal it is a live bar, elsewhere a line every few seconds.
 import asyncio
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +21,7 @@ from rich.progress import (
 
 from .clean_text import cleaned
 from .lines import echo_json
+from .live import live_display
 from .streams import tell
 from .summary import Counts, ready_row
 
@@ -79,8 +81,8 @@ class Bar:
 
     period = BAR_PERIOD
 
-    def __init__(self, console: Console, progress: Progress, total: int) -> None:
-        self._console = console
+    def __init__(self, live: Live, progress: Progress, total: int) -> None:
+        self._live, self._console = live, live.console
         self._progress = progress
         self._task = progress.add_task("", total=total)
         self.lost: OSError | None = None
@@ -109,8 +111,9 @@ class Bar:
         done = counts.ready + counts.failed
         try:
             self._progress.update(
-                self._task, completed=done, description=_summary(counts), refresh=True
+                self._task, completed=done, description=_summary(counts)
             )
+            self._live.refresh()
         except OSError as error:
             self.lost = error
 
@@ -129,23 +132,10 @@ def progress_display(
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    # The automatic refresh of rich would run in a thread. Standard output may be a
-    # file, so rich must not redirect it.
-    progress = Progress(
-        *columns,
-        console=console,
-        auto_refresh=False,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        transient=True,
-    )
-    progress.start()
-    try:
-        yield Bar(console, progress, total)
-    finally:
-        # The terminal may be gone.
-        with suppress(OSError):
-            progress.stop()
+    with live_display(console) as live:
+        progress = Progress(*columns, console=console, auto_refresh=False)
+        live.update(progress)
+        yield Bar(live, progress, total)
 
 
 async def keep_updating(
