@@ -218,11 +218,13 @@ class _Interruption:
     """Handles Ctrl-C: the first one ends the test, the second one the program."""
 
     def __init__(self, test: LoadTest, common: Common) -> None:
+        self.count = 0
         self._test, self._common = test, common
         self._task = asyncio.current_task()
 
     def __call__(self) -> None:
-        if not self._test.interrupted:
+        self.count += 1
+        if self.count == 1:
             self._test.interrupt()
             self._common.output.problem(
                 "interrupted: waiting for the deploys in flight, then stopping all servers; "
@@ -244,21 +246,22 @@ async def _run(
     with view(plan, output) as shown:
         test = LoadTest(plan, edgegap, shown.update)
         shown.on_lost = test.interrupt
+        interruption = _Interruption(test, common)
         try:
-            with on_interrupt(_Interruption(test, common)):
+            with on_interrupt(interruption):
                 report = check(await test.run(), thresholds)
         except BaseException:
             if test.existing:
                 output.problem(f"may still run: {', '.join(test.existing)}")
             raise
     written = write_reports(report, outputs.json, outputs.html, output)
-    code = exit_code(report)
+    # If nobody sees the progress, the test is interrupted too, but not by the user.
+    code = FAILED if shown.lost and not interruption.count else exit_code(report)
     if output.json:
         output.record(report)
     else:
         output.text("\n".join(summary_lines(report)))
-    # Nobody saw the progress: it was ended for that.
-    return code if written and not shown.lost else code or FAILED
+    return code if written else code or FAILED
 
 
 def exit_code(report: Report) -> int:

@@ -1,13 +1,12 @@
 """Commands in a pseudo-terminal, in pipes, and into `head`."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from support.programs import PROCESS_TIMEOUT, account, deployed_by, until
+from support.programs import deployed_by, shell, until
 from support.terminals import in_terminal
 
 from edgegap_async.simulator import Fault, Simulator
@@ -18,19 +17,6 @@ pytestmark = [
 ]
 PROGRAM = f"{sys.executable} -m edgegap_async"
 TAGS = ["日本語のタグ", "a-rather-long-tag-of-forty-characters-x1"]
-
-
-def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
-    """Run a line of a shell, whose exit code is that of the first program of a pipe."""
-    return subprocess.run(  # noqa: S603 - our own program
-        ["/bin/bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PROCESS_TIMEOUT,
-        env=account(simulator),
-        check=False,
-    )
 
 
 @pytest.mark.measured

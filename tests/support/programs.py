@@ -67,6 +67,19 @@ def started(
             process.kill()
 
 
+def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
+    """Run a line of a shell, whose exit code is that of the first program of a pipe."""
+    return subprocess.run(  # noqa: S603 - our own program
+        ["/bin/bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PROCESS_TIMEOUT,
+        env=account(simulator),
+        check=False,
+    )
+
+
 def until(true: Callable[[], object]) -> None:
     """Wait until a condition holds."""
     end = monotonic() + PROCESS_TIMEOUT
