@@ -25,6 +25,7 @@ from .summary import (
     RequestCounts,
     ServerCounts,
     busiest_second,
+    read_ready_line,
     stopped_lines,
 )
 
@@ -32,15 +33,6 @@ _COMMAND = (sys.executable, "-m", "edgegap_async.cli.part")
 # As many interrupts end a part that does not end by itself.
 _KILL = 3
 _message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
-
-
-class _ReadyLine(msgspec.Struct):
-    match_id: str
-    request_id: str
-    seconds: float
-
-
-_ready_line = msgspec.json.Decoder(_ReadyLine)
 
 
 class _Part:
@@ -125,7 +117,7 @@ class _Part:
                 return
             match _message.decode(data):
                 case Line(text):
-                    ready = _ready_line.decode(text)
+                    ready = read_ready_line(text)
                     self.result.existing[ready.request_id] = ready.match_id
                     self.result.waits.append(ready.seconds)
                     launch.line(text)

@@ -1,6 +1,6 @@
 """The summary of a launch. This module does no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, Protocol
@@ -9,12 +9,13 @@ import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from .._limits.config import LimitUsage
-from ..endpoints import LIMITS, LimitName
+from ..endpoints import DEPLOY_LIMIT, LimitName
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
-from ..load.figures import percentile as of_ordered
+from ..load.figures import percentile
 from ..load.words import limit_sentence
 from ..models.deployment import ReadyDeployment
 from .clean_text import one_line
+from .places import address
 from .table import CUT
 
 
@@ -198,17 +199,14 @@ def ready_line(match_id: str, server: ReadyDeployment, seconds: float) -> str:
     return msgspec.json.encode(line).decode()
 
 
-class _ReadyLine(msgspec.Struct):
-    """What a row shows of a JSON line."""
+class ReadyLine(ReadyDeployment, frozen=True, kw_only=True):
+    """A JSON line."""
 
-    match_id: str = ""
-    request_id: str = ""
-    fqdn: str | None = None
-    public_ip: str | None = None
-    ports: dict[str, dict[str, object]] = msgspec.field(
-        default_factory=dict[str, dict[str, object]]
-    )
-    seconds: float = 0.0
+    match_id: str
+    seconds: float
+
+
+read_ready_line = msgspec.json.Decoder(ReadyLine).decode
 
 
 def ready_row(line: str, width: int) -> str:
@@ -219,18 +217,10 @@ def ready_row(line: str, width: int) -> str:
         line: its JSON line.
         width: cells of the terminal.
     """
-    server = msgspec.json.decode(line, type=_ReadyLine)
-    ports = ",".join(str(port.get("external")) for port in server.ports.values())
-    host = server.fqdn or server.public_ip or ""
-    address = one_line(f"{host}:{ports}" if ports else host)
-    match_id = one_line(server.match_id)
-    row = f"{server.seconds:>7.1f} s  {server.request_id}  {match_id}  {address}"
+    server = read_ready_line(line)
+    match_id, host = one_line(server.match_id), one_line(address(server))
+    row = f"{server.seconds:>7.1f} s  {server.request_id}  {match_id}  {host}"
     return row if cell_len(row) <= width else set_cell_size(row, width - 1) + CUT
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that `share` of all values do not exceed."""
-    return of_ordered(sorted(values), share)
 
 
 def summary(
@@ -254,9 +244,9 @@ def summary(
     )
     if result.last_sent:
         yield f"deploys: all sent within {result.last_sent - result.first_sent:.1f} s"
-    if waits := result.waits:
+    if waits := sorted(result.waits):
         p50, p95 = percentile(waits, 0.5), percentile(waits, 0.95)
-        yield f"time from deploy to ready: p50 {p50:.1f} s, p95 {p95:.1f} s, max {max(waits):.1f} s"
+        yield f"time from deploy to ready: p50 {p50:.1f} s, p95 {p95:.1f} s, max {waits[-1]:.1f} s"
     yield _limit_line(requests["deploy"], simulator)
     if not tables:
         return
@@ -284,7 +274,7 @@ def summary(
 
 def _limit_line(sent: RequestCounts, simulator: ServerCounts | None) -> str:
     """Say whether the limit of deploys was kept: as the server counted, if that is known."""
-    (allowed,) = (limit.rate for limit in LIMITS if limit.name == "deploy")
+    allowed = DEPLOY_LIMIT.rate
     if simulator is None:
         return limit_sentence(allowed, sent.busiest_second, sent.refused)
     busiest, refused = simulator.busiest_second("deploy"), simulator.refused("deploy")

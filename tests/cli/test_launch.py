@@ -21,7 +21,8 @@ from edgegap_async import EdgegapSession, Limits
 from edgegap_async.cli.launcher import Launch
 from edgegap_async.cli.progress import progress_display
 from edgegap_async.cli.run_launch import run_launch
-from edgegap_async.cli.summary import Counts, percentile
+from edgegap_async.cli.summary import Counts, LaunchResult, RequestCounts, summary
+from edgegap_async.load.figures import percentile
 from edgegap_async.simulator import Fault, Simulator
 from edgegap_async.simulator.rate_limits import Enforcement
 
@@ -343,7 +344,8 @@ class TestProgress:
         with progress_display(
             4, Console(file=terminal, force_terminal=True, width=40)
         ) as show:
-            show.line(json.dumps({"match_id": "{}" * 30}))
+            server = {"match_id": "{}" * 30, "request_id": "c065", "seconds": 1.0}
+            show.line(json.dumps(server))
 
         assert "{}" * 10 in terminal.getvalue()
         assert "{}" * 15 not in terminal.getvalue()
@@ -355,10 +357,11 @@ class Terminal(StringIO):
 
 
 def test_percentiles_are_observed_values() -> None:
-    assert [percentile([3, 1, 2, 4], share) for share in (0.0, 0.5, 0.95, 1.0)] == [
-        1,
-        2,
-        4,
-        4,
-    ]
-    assert percentile([7], 0.5) == 7
+    for waits, shown in (
+        ([3.0, 1.0, 2.0, 4.0], "p50 2.0 s, p95 4.0 s, max 4.0 s"),
+        ([7.0], "p50 7.0 s, p95 7.0 s, max 7.0 s"),
+    ):
+        result = LaunchResult(len(waits), waits=waits)
+        lines = summary(result, {"deploy": RequestCounts(0, 0, 0)})
+        assert f"time from deploy to ready: {shown}" in [*lines]
+    assert [percentile([1, 2, 3, 4], share) for share in (0.0, 1.0)] == [1, 4]

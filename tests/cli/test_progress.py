@@ -17,9 +17,8 @@ def test_messages_and_lines_above_the_bar_have_no_escape_codes(
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=80)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    line = json.dumps(
-        {"request_id": "c065", "fqdn": "\x9b31m\u202ex"}, ensure_ascii=False
-    )
+    server = {"request_id": "c065", "fqdn": "\x9b31m\u202ex"}
+    line = json.dumps(server | {"match_id": "m", "seconds": 1.0}, ensure_ascii=False)
     with progress_display(1, console) as display:
         display.say("failed: \x1b]0;owned\x07\x1b[2Jx")
         display.line(line)
