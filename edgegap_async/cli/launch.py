@@ -28,6 +28,7 @@ from .options import (
     LoopName,
     fault_option,
     loop_factory,
+    required_name,
 )
 from .part import Plan, SendTimes
 from .processes import run_processes
@@ -215,8 +216,8 @@ def _target(
                     f"{option} configures the simulator, so it requires --simulate"
                 )
         return Target(
-            _needed("--application", application),
-            _needed("--version", version),
+            required_name("--application", application),
+            required_name("--version", version),
             limits,
             None,
         )
@@ -260,12 +261,6 @@ def _shared(
             "--shared is for the real API: each embedded simulator has limits of its own"
         )
     return target
-
-
-def _needed(option: str, value: str | None) -> str:
-    if not (value or "").strip():
-        raise click.UsageError(f"{option} is required, except with --simulate")
-    return str(value)
 
 
 def _checked(lines: BinaryIO, target: Target) -> list[Match]:

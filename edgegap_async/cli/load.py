@@ -30,6 +30,7 @@ from .options import (
     fault_option,
     on_interrupt,
     parsed,
+    required_name,
 )
 from .sections import SectionedGroup
 from .streams import require_outputs
@@ -188,9 +189,8 @@ load.add_command(compare_command)
 def _plan(common: Common, options: dict[str, Any]) -> Plan:
     application, version = options["application"], options["version"]
     if not common.simulate:
-        for name, value in (("--application", application), ("--version", version)):
-            if not (value or "").strip():
-                raise click.UsageError(f"{name} is required, except with --simulate")
+        required_name("--application", application)
+        required_name("--version", version)
     users: Sequence[User] = options["users"]
     ramp: Ramp | None = options["ramp"]
     try:

@@ -126,6 +126,17 @@ def parsed(
     return callback
 
 
+def required_name(option: str, value: str | None) -> str:
+    """Return the value of an option that only a simulated command need not have.
+
+    Raises:
+        click.UsageError: it is missing or blank.
+    """
+    if not (value or "").strip():
+        raise click.UsageError(f"{option} is required, except with --simulate")
+    return str(value)
+
+
 def fault_option(about: str) -> Callable[[F], F]:
     """Return the option `--fault`. Its help begins with `about`."""
     return click.option(
