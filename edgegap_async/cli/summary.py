@@ -206,7 +206,9 @@ class ReadyLine(ReadyDeployment, frozen=True, kw_only=True):
     seconds: float
 
 
-read_ready_line = msgspec.json.Decoder(ReadyLine).decode
+def read_ready_line(line: str) -> ReadyLine:
+    """Return what a JSON line says."""
+    return msgspec.json.decode(line, type=ReadyLine)
 
 
 def ready_row(line: str, width: int) -> str:
