@@ -44,6 +44,7 @@ def shell(line: str, simulator: Simulator) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.parametrize(
     ("closed", "told"),
@@ -86,6 +87,7 @@ def test_a_closed_standard_input_that_is_not_read_does_not_matter(
     assert len(ended.stdout.splitlines()) == len(edgegap_simulator.running()) == 20
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("stream", [">", "2>"])
@@ -98,6 +100,7 @@ def test_a_full_disk_ends_the_launch_and_stops_its_servers(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.full
 @pytest.mark.edgegap_simulator(
     ready_after=(0.0, 0.0), stop_takes=0.0, delay_after=(0.3, 0.6)
 )
@@ -113,6 +116,7 @@ def test_a_reader_of_errors_that_goes_away_ends_the_launch(
     assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_stops_the_servers_and_names_them(
     number: signal.Signals, matches: Path, edgegap_simulator: Simulator

@@ -34,6 +34,7 @@ def completed(*words: str) -> list[str]:
     return ended.stdout.split()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_the_console_script_is_the_main_function() -> None:
     assert script.load() is __main__.main
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "name"),

@@ -126,6 +126,7 @@ def test_if_the_launch_is_killed_its_processes_stop_their_servers(
     assert edgegap_simulator.stopped() == deployed
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0))
 def test_a_process_that_can_not_be_started_is_named_and_the_others_go_on(
@@ -150,6 +151,7 @@ def test_a_process_that_can_not_be_started_is_named_and_the_others_go_on(
     assert set(named) == edgegap_simulator.running()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
 def test_a_killed_process_is_named_and_what_it_had_printed_is_stopped(
@@ -169,6 +171,7 @@ def test_a_killed_process_is_named_and_what_it_had_printed_is_stopped(
     assert f"{len(ready)} of 60 matches have their server" in errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0))
 def test_warnings_say_which_process_they_are_of(
@@ -199,6 +202,7 @@ def one_still_runs(
         yield process, paused
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
 def test_ctrl_c_stops_the_servers_of_processes_that_have_ended(
@@ -214,6 +218,7 @@ def test_ctrl_c_stops_the_servers_of_processes_that_have_ended(
     assert f"stopped: {len(deployed)} servers" in errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
 def test_a_lost_output_stops_the_servers_of_processes_that_have_ended(
@@ -230,6 +235,7 @@ def test_a_lost_output_stops_the_servers_of_processes_that_have_ended(
     assert edgegap_simulator.stopped() == set(edgegap_simulator.deployed())
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
 def test_the_third_ctrl_c_kills_a_process_that_does_not_answer(
@@ -247,6 +253,7 @@ def test_the_third_ctrl_c_kills_a_process_that_does_not_answer(
     assert named <= edgegap_simulator.stopped()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0), stop_takes=0.0)
 def test_if_the_output_can_not_be_written_all_processes_stop_their_servers(
@@ -265,6 +272,7 @@ def test_if_the_output_can_not_be_written_all_processes_stop_their_servers(
     assert edgegap_simulator.stopped() == deployed
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_processes_of_a_simulated_launch_share_its_simulator(matches: Path) -> None:
     matches.write_text("".join(LINES.splitlines(keepends=True)[:12]))
@@ -320,6 +328,7 @@ def test_the_busiest_second_of_several_processes_is_counted_over_all() -> None:
     assert busiest_second(times) == by_hand
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 60.0), stop_takes=0.0)
 def test_a_signal_to_all_processes_at_once_counts_once(
@@ -335,6 +344,7 @@ def test_a_signal_to_all_processes_at_once_counts_once(
     assert "ended with exit code" not in errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(
     ready_after=(0.0, 60.0),

@@ -32,6 +32,7 @@ def run(*args: str, **environment: str) -> Result:
     )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
 def test_launches_with_one_store_are_refused_nothing_by_the_server(
@@ -81,6 +82,7 @@ def test_a_wrong_store_is_named_before_anything_is_sent(
     assert told in result.stderr
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_simulated_launch_shares_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'edgegap.db'}"

@@ -23,6 +23,7 @@ LOAD = ("load", "--application", "game", "--version", "1", "--rate", "20")
 SHELL = f"{sys.executable} -m edgegap_async {' '.join(LOAD)}"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("columns", [80, 200])
 def test_a_terminal_shows_rates_and_the_summary(
     columns: int, edgegap_simulator: Simulator
@@ -50,6 +51,7 @@ def test_ctrl_c_in_a_terminal_stops_all_servers(edgegap_simulator: Simulator) ->
     assert not edgegap_simulator.running()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_with_a_closed_stream_nothing_is_started(
     closed: str, edgegap_simulator: Simulator
@@ -58,6 +60,7 @@ def test_with_a_closed_stream_nothing_is_started(
     assert not edgegap_simulator.deployed()
 
 
+@pytest.mark.full
 def test_into_head_it_writes_its_files_and_stops_its_servers(
     edgegap_simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -69,6 +72,7 @@ def test_into_head_it_writes_its_files_and_stops_its_servers(
     assert not edgegap_simulator.running()
 
 
+@pytest.mark.full
 def test_a_lost_progress_ends_the_test_and_stops_its_servers(
     edgegap_simulator: Simulator,
 ) -> None:
@@ -96,6 +100,7 @@ def started(simulator: Simulator) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.full
 def test_the_first_signal_after_a_lost_progress_stops_all_servers_too(
     edgegap_simulator: Simulator,
 ) -> None:

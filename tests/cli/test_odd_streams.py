@@ -45,6 +45,7 @@ def started(*args: str, shell: str = "", **variables: str) -> tuple[int, str, st
     return run.returncode, run.stdout.decode(), run.stderr.decode(errors="replace")
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding",
@@ -69,6 +70,7 @@ def test_a_match_id_that_stdout_cant_encode_is_written_as_json_escapes(
     assert "Traceback" not in errors
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ def test_a_closed_pipe_prints_no_traceback(edgegap_simulator: Simulator) -> None
     assert "Exception" not in errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0, 0))
 def test_reap_stops_every_server_although_its_reader_goes_away(
@@ -182,6 +183,7 @@ def test_reap_stops_every_server_although_its_reader_goes_away(
     assert process.returncode == 0
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -243,6 +245,7 @@ def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     assert not errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_simulate_warns_of_a_host_that_other_machines_reach() -> None:
     for options, warns in (

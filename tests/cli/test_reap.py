@@ -146,6 +146,7 @@ def test_an_invalid_timeout_sends_no_request(
     assert account.arrivals("list") == 0
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.each_choice
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -
     assert ("…" in lines[1]) is (columns == 80)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("variables", "colored"),
     [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
@@ -76,6 +77,7 @@ def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
     assert "Traceback" not in terminal.shown
 
 
+@pytest.mark.full
 @pytest.mark.measured
 def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, "ps", "--watch", "--timeout", "1") as terminal:
@@ -99,6 +101,7 @@ def test_in_a_pipe_a_table_is_plain_and_not_cut(edgegap_simulator: Simulator) ->
     assert not ended.stderr
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.edgegap_simulator(neighbours=900)
 @pytest.mark.parametrize("options", ["", "--json", "--quiet"])
@@ -117,6 +120,7 @@ def test_a_full_disk_is_an_error(edgegap_simulator: Simulator) -> None:
     assert line.startswith("Error: writing failed")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
 def test_closed_streams_are_no_traceback(
     closed: str, edgegap_simulator: Simulator
@@ -174,6 +178,7 @@ def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
     assert terminal.lines() == [request_id, "stopped: 1 deployments"]
 
 
+@pytest.mark.full
 @pytest.mark.measured
 def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
     edgegap_simulator: Simulator,
@@ -188,6 +193,7 @@ def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
 GAME = "deploy --application game --version 1 --user 192.0.2.1"
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.parametrize("columns", [80, 200])
 def test_charts_and_lists_fit_the_terminal(
@@ -204,6 +210,7 @@ def test_charts_and_lists_fit_the_terminal(
         assert len(lines) > 2
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("> /dev/full", 1)])
 def test_a_deploy_whose_id_can_not_be_printed_leaves_no_server(
@@ -218,6 +225,7 @@ def test_a_deploy_whose_id_can_not_be_printed_leaves_no_server(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.full
 def test_commands_share_the_limits_with_other_processes(
     edgegap_simulator: Simulator, tmp_path: Path
 ) -> None:

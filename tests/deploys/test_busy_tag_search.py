@@ -34,6 +34,7 @@ async def short_lived(edgegap: EdgegapSession, rate: float, seconds: float) -> N
             await asyncio.sleep(1 / rate)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "late", [15.0, *(pytest.param(it, marks=pytest.mark.full) for it in (100.0, 250.0))]
@@ -58,6 +59,7 @@ async def test_a_late_server_is_found_among_many_short_lived_ones(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [15, pytest.param(60, marks=pytest.mark.full)])
 async def test_an_unknown_server_is_found_among_many_short_lived_ones(
@@ -82,6 +84,7 @@ async def test_an_unknown_server_is_found_among_many_short_lived_ones(
         await busy
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("busy", [20, pytest.param(60, marks=pytest.mark.full)])
 async def test_the_tags_of_servers_that_have_ended_are_looked_at_once(

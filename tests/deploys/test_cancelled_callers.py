@@ -337,6 +337,7 @@ async def test_a_stop_that_can_not_succeed_is_named_at_closing(
     assert "c065" in caplog.text
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ class TestRate:
                 taking.cancel()
             assert sim.busiest_second("deploy") <= 40
 
+    @pytest.mark.full
     @pytest.mark.slow
     @pytest.mark.parametrize(
         "ready_after", [100.0, pytest.param(0.0, marks=pytest.mark.full)]
@@ -210,6 +211,7 @@ class TestRate:
                 assert len(asyncio.all_tasks()) < 500
                 assert len(read) <= len(sim.deployed()) + 202
 
+    @pytest.mark.full
     @pytest.mark.slow
     async def test_untaken_outcomes_bound_the_servers_that_are_started(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, sim):

@@ -206,6 +206,7 @@ async def is_late(outcomes: DeployStream) -> None:
         await asyncio.sleep(100)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.each_choice
 @pytest.mark.parametrize("until_ready", [True, False])
@@ -400,6 +401,7 @@ attempts = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @faulty
 @attempts
@@ -463,6 +465,7 @@ def test_withdrawing_in_any_turn_reports_every_server(
     assert turns > 10
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(delay_after=(0.4, 0.4), ready_after=(0.0, 0.0))
 @pytest.mark.parametrize("seconds", [0.6, 1.0])

@@ -161,6 +161,7 @@ async def test_outcomes_taken_with_a_time_out_are_handled_by_who_has_waited(
         assert sim.stopped() == ({taken[-1]} if fails else set())
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_task_that_takes_many_outcomes_stays_small() -> None:
     async with (

@@ -47,6 +47,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.each_choice
 @pytest.mark.parametrize("others", [0, 120])

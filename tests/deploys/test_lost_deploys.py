@@ -71,6 +71,7 @@ less = pytest.mark.parametrize("faults", LESS.values(), ids=LESS)
 warm = pytest.mark.parametrize("before", [0, 1, 8])
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.each_choice
 @pytest.mark.slow

@@ -59,6 +59,7 @@ FILTERS: dict[str, Matches] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize("matches", FILTERS.values(), ids=FILTERS)
@@ -126,6 +127,7 @@ ROWS: dict[str, Callable[[list[str]], Json]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("filter_works", [True, False])
@@ -202,6 +204,7 @@ async def test_a_status_that_fails_hides_no_deployment(
     assert ids(got.value.stopped) == {"c0", "c1", "c2"} == {*server.stopped}
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.slow
 async def test_servers_of_a_tag_are_stopped_before_its_list_was_read() -> None:

@@ -94,6 +94,7 @@ async def test_servers_left_by_a_crash_are_found_by_the_tags_of_on_intent() -> N
         assert forgotten(sim) == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @filters(
     FAULTS[0],
@@ -255,6 +256,7 @@ async def test_a_single_tag_that_is_too_long_for_the_server_is_an_error() -> Non
             await edgegap.deployments.reap(["x" * 40])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
     """A gateway answers 404 to the stops of 300 old servers, and lists take few IDs."""
@@ -363,6 +365,7 @@ async def test_a_filter_on_tags_is_tested_although_nobody_has_tags(
             assert sim.arrivals("list") - before < 50
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [400, pytest.param(1500, marks=pytest.mark.full)])
 async def test_many_servers_take_as_long_as_their_stops_need(count: int) -> None:

@@ -98,6 +98,7 @@ async def test_closing_the_session_ends_reap_and_says_what_was_stopped(
         assert seconds < 3 or len(named) == 600
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", ["cancel", "cancel-every-turn", "close"])
@@ -122,6 +123,7 @@ def test_ended_in_any_turn_nothing_is_left_behind(call: str, strike: str) -> Non
     assert (strike == "close") is (SessionClosed in closed)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_thousands_of_stops_take_some_hundred_tasks() -> None:
     server = ListServer(tagged(6000, "a"))

@@ -45,6 +45,7 @@ async def test_what_has_all_properties_is_stopped(faults: list[Fault]) -> None:
         assert await stop_all(tags=["a"], application="game") == ()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("lists", [3, pytest.param(5, marks=pytest.mark.slow)])
 async def test_an_application_is_confirmed_by_the_status_of_each_server(
     lists: int,

@@ -138,6 +138,7 @@ async def test_an_untrustworthy_list_never_leads_to_a_second_server(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("warm", [False, True])

@@ -92,6 +92,7 @@ def errors_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [it.getMessage() for it in caplog.records if it.levelname == "ERROR"]
 
 
+@pytest.mark.full
 @pytest.mark.edgegap_simulator(delay_after=(0.2, 0.2))
 @pytest.mark.parametrize("begin", BEGUN)
 def test_the_end_of_the_loop_stops_what_is_due(

@@ -133,6 +133,7 @@ async def test_a_call_that_does_not_end_is_counted_as_hung(storm: ModuleType) ->
     await callers.wait(1)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_selected_columns_are_printed_beside_the_naive_client() -> None:
     program = str(BENCHMARKS / "deploy_storm.py")

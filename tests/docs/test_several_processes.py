@@ -29,6 +29,7 @@ EXAMPLE, RELAY, COMMAND, ACL = re.findall(
 )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0, 0), stop_takes=0.0)
 def test_the_program_and_the_command_work(

@@ -42,6 +42,7 @@ async def start_match(app: App) -> tuple[int, Any]:
     return status, json.loads(body)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("faults", [(), ("deploy:403-before:1",)])
 @pytest.mark.parametrize(
     "part",

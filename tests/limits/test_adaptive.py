@@ -70,6 +70,7 @@ def port(simulator: Simulator) -> int:
     return int(simulator.url.rpartition(":")[2])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("rule", "refusals", "share"),
@@ -283,6 +284,7 @@ async def test_without_load_many_refusals_at_once_cut_the_rate() -> None:
         assert 0.8 * 40 <= used(edgegap).rate < 40
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "seconds"),
@@ -306,6 +308,7 @@ async def test_sporadic_refusals_leave_the_rate_as_it_is(
         assert simulator.busiest_second("deploy") <= 40
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_limit_that_drops_and_rises_is_followed() -> None:
     async with Simulator(enforcement="sliding-window", delay_before=WAY) as simulator:
@@ -360,6 +363,7 @@ def test_usage_works_after_the_loop_has_ended() -> None:
     assert used(edgegap).why == usage.why
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "early", "least", "most"),

@@ -53,6 +53,7 @@ def deployed(edgegap: EdgegapSession) -> Awaitable[object]:
     return edgegap.deployments.deploy("a", "1", users=["203.0.113.7"], timeout=1)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "call"),

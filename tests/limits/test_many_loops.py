@@ -140,6 +140,7 @@ asyncio.run(five())
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_loops_that_were_closed_at_once_leave_their_slots_cooling() -> None:
     with served(SILENT) as server:
@@ -149,6 +150,7 @@ def test_loops_that_were_closed_at_once_leave_their_slots_cooling() -> None:
     assert LIMIT * 3 // 4 < len(server.arrivals) <= LIMIT
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_two_busy_threads_get_about_half_each() -> None:
     served_to: dict[str, int] = {"one": 0, "two": 0}
@@ -172,6 +174,7 @@ def test_two_busy_threads_get_about_half_each() -> None:
     assert min(served_to.values()) >= 30
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_blocked_loop_does_not_stop_the_others() -> None:
     done: list[str] = []
@@ -270,6 +273,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_forked_child_waits_until_the_slots_of_its_parent_are_back() -> None:
     with served() as server:

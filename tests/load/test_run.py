@@ -63,6 +63,7 @@ async def test_the_percentiles_are_right_within_two_percent() -> None:
     assert report.queued.max < 0.05
 
 
+@pytest.mark.full
 async def test_forty_per_second_for_a_minute_are_forty_in_the_busiest_second() -> None:
     async with owning(options={"delay_after": (0.02, 0.02)}) as (edgegap, sim):
         report = await load.run(plan(rate=40, hold=60, lifetime=10), edgegap)
@@ -73,6 +74,7 @@ async def test_forty_per_second_for_a_minute_are_forty_in_the_busiest_second() -
     assert report.counts.ready == report.counts.due == 2400
 
 
+@pytest.mark.full
 async def test_servers_that_are_slow_do_not_slow_the_schedule() -> None:
     async with owning(options={"ready_after": (120.0, 120.0)}) as (edgegap, _):
         report = await load.run(plan(rate=30, hold=10), edgegap)
@@ -81,6 +83,7 @@ async def test_servers_that_are_slow_do_not_slow_the_schedule() -> None:
     assert report.schedule_kept == 1
 
 
+@pytest.mark.full
 async def test_refusals_do_not_change_what_is_due_and_count_as_a_wait() -> None:
     """The server allows half of what is asked for."""
     async with owning(options={**AT_ONCE, "rates": {"deploy": 20}}) as (edgegap, sim):
@@ -97,6 +100,7 @@ async def test_refusals_do_not_change_what_is_due_and_count_as_a_wait() -> None:
     assert report.total.max > 5
 
 
+@pytest.mark.full
 async def test_a_slow_api_is_a_wait_of_later_deploys() -> None:
     """Each answer takes 4 s, so 40 slots serve about 8 per second."""
     async with owning(options={**AT_ONCE, "delay_after": (4.0, 4.0)}) as (edgegap, _):
@@ -108,6 +112,7 @@ async def test_a_slow_api_is_a_wait_of_later_deploys() -> None:
     assert report.queued.max > 8
 
 
+@pytest.mark.full
 async def test_more_than_the_limit_waits_and_is_not_lost() -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):
         report = await load.run(plan(rate=200, hold=3), edgegap)
@@ -162,6 +167,7 @@ async def test_a_cancelled_test_stops_all_servers(after: float) -> None:
         assert len(sim.stopped()) == len(sim.deployed())
 
 
+@pytest.mark.full
 async def test_cancelled_again_and_again_it_still_stops_all_servers() -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):
         task = asyncio.create_task(load.run(plan(rate=30, hold=10), edgegap))

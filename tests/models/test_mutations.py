@@ -19,6 +19,7 @@ def test_mutated_answers_are_structs_or_typed_errors(count: int) -> None:
     assert count / 3 < kinds["struct"] < count * 2 / 3
 
 
+@pytest.mark.full
 def test_mutations_reach_every_operation_and_are_repeatable() -> None:
     first, second = list(answers(200)), list(answers(200))
     assert first == second

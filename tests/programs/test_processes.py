@@ -61,6 +61,7 @@ def test_a_signal_stops_the_servers_and_is_the_exit_code(
     assert errors == ""
 
 
+@pytest.mark.full
 @pytest.mark.edgegap_simulator(
     ready_after=(0.0, 0.0), stop_takes=0.0, faults=[NO_STOPS]
 )

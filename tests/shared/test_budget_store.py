@@ -247,6 +247,7 @@ def _beats(url: str, name: str, count: int, results: Any) -> None:
     results.put((name, sequences))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_no_beat_of_several_processes_is_lost(store_url: str) -> None:
     context = multiprocessing.get_context("spawn")

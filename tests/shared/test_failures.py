@@ -134,6 +134,7 @@ def test_with_no_fallback_a_process_that_is_cut_off_waits() -> None:
     assert [at for at in mine if at > start + 12.0]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_more_processes_than_tokens_take_turns_in_their_fallback() -> None:
     world = World(10)

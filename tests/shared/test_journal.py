@@ -245,6 +245,7 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'edgegap.db'}"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_without_a_store_deploys_go_on_after_one_warning(
     sqlite_url: str, caplog: pytest.LogCaptureFixture
@@ -270,6 +271,7 @@ async def test_without_a_store_deploys_go_on_after_one_warning(
     await until(lambda: entries_of(sqlite_url) == [])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_required_journal_refuses_deploys_before_they_are_sent(
     sqlite_url: str,

@@ -231,6 +231,7 @@ def count_up(url: str, name: str) -> None:
     store.close()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_processes_that_change_the_owners_at_once_lose_nothing(
     journal: JournalStore, store_url: str

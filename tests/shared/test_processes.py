@@ -140,6 +140,7 @@ def test_what_a_killed_process_held_is_stopped_and_what_it_handed_out_is_not(
         }
 
 
+@pytest.mark.full
 def test_a_process_that_starts_stops_what_all_before_it_have_left(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_process_that_starts_stops_what_all_before_it_have_left(
         until(lambda: edgegap_simulator.stopped() == held)
 
 
+@pytest.mark.full
 def test_a_process_that_was_paused_for_too_long_learns_that_its_server_is_gone(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_process_that_was_paused_for_too_long_learns_that_its_server_is_gone(
         assert paused.wait(20) == 0
 
 
+@pytest.mark.full
 def test_a_short_pause_changes_nothing(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
@@ -195,6 +198,7 @@ def test_a_short_pause_changes_nothing(
         assert edgegap_simulator.stopped() == set()
 
 
+@pytest.mark.full
 def test_a_blocked_loop_loses_nothing(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
@@ -208,6 +212,7 @@ def test_a_blocked_loop_loses_nothing(
         assert edgegap_simulator.stopped() == set()
 
 
+@pytest.mark.full
 def test_the_child_of_a_fork_has_a_journal_of_its_own(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:

@@ -117,6 +117,7 @@ def line(process: subprocess.Popen[str]) -> list[str]:
     return text.split()
 
 
+@pytest.mark.full
 def test_a_waiter_is_woken_once_by_a_webhook_that_another_process_got(
     edgegap_simulator: Simulator, store_url: str
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_waiter_is_woken_once_by_a_webhook_that_another_process_got(
         assert edgegap_simulator.webhooks()["answered"] == 1
 
 
+@pytest.mark.full
 def test_the_relay_keeps_no_process_from_ending(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:
@@ -144,6 +146,7 @@ def test_the_relay_keeps_no_process_from_ending(
         assert time.monotonic() - began < 8.0
 
 
+@pytest.mark.full
 def test_a_forked_child_passes_on_what_its_parent_waits_for(
     edgegap_simulator: Simulator, one_store_url: str
 ) -> None:

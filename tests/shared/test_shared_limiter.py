@@ -60,6 +60,7 @@ def test_the_one_that_is_busy_gets_nearly_all_and_another_takes_over() -> None:
     run(main())
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_more_processes_than_tokens_take_turns() -> None:
     async def main() -> None:
@@ -74,6 +75,7 @@ def test_more_processes_than_tokens_take_turns() -> None:
     run(main())
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_among_many_idle_processes_one_gets_nearly_all() -> None:
     async def main() -> None:

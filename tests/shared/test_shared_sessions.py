@@ -254,6 +254,7 @@ def tenants_of(url: str) -> set[str]:
     return set(states.decode(data).tenants)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_one_loop_after_another_is_one_process(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'edgegap.db'}"
@@ -270,6 +271,7 @@ print(min(took for took, _ in later) < first / 2)
     assert out.split() == ["True"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_at_the_end_of_the_interpreter_everything_is_given_back(
     tmp_path: Path,
@@ -336,6 +338,7 @@ def test_a_forked_child_is_a_tenant_of_its_own(store_url: str) -> None:
     assert both == ["leased 2 0"] * 2
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.real_time
 async def test_a_blocked_loop_holds_up_no_beat(one_store_url: str) -> None:

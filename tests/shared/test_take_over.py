@@ -512,6 +512,7 @@ async def test_outcomes_that_were_claimed_are_errors(
 # What a process may hand out while nobody knows whether its entries were claimed.
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("back", [True, False])
 async def test_after_its_lease_a_server_is_handed_out_only_once_the_store_has_confirmed_it(
@@ -568,6 +569,7 @@ async def test_a_loop_that_is_blocked_for_too_long_counts_as_dead(
         assert sim.stopped() == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_process_with_many_servers_that_does_nothing_keeps_them(
     one_store_url: str,

@@ -158,6 +158,7 @@ async def test_a_deployment_has_the_variables_of_its_version(
     assert (shown["MODE"], shown["KEY"]) == ("casual", None)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("minutes", "lives"),
     [

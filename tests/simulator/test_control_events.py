@@ -144,6 +144,7 @@ async def test_a_client_that_comes_later_makes_the_others_miss_nothing() -> None
             assert [row["request_id"] for row in tick["deployments"]] == [made]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_slow_client_is_dropped_and_never_delays_the_others() -> None:
     # With many faults, each event is so large that the buffers of a connection are full

@@ -51,6 +51,7 @@ async def test_by_default_all_are_remembered() -> None:
         assert [row["request_id"] for row in listed] == made
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_memory_is_bounded_by_what_exists() -> None:
     sim = Simulator(**AT_ONCE, keep=10)

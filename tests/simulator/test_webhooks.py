@@ -146,6 +146,7 @@ async def test_a_webhook_can_arrive_before_the_response_to_its_deploy() -> None:
     assert receiver.received[0].at == pytest.approx(answered - 1, abs=EXACT)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_thousand_webhooks_at_once_all_arrive() -> None:
     sim = Simulator(ready_after=(5, 5), enforcement="off")

@@ -133,6 +133,7 @@ async def test_deploys_outlast_ten_seconds_without_a_connection(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @failing
 async def test_deploy_many_outlasts_ten_seconds_without_a_connection(
@@ -152,6 +153,7 @@ async def test_deploy_many_outlasts_ten_seconds_without_a_connection(
         assert forgotten(sim, held) == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_deploy_many_ends_a_minute_after_the_last_connection() -> None:
     given: list[DeployRequest] = requests(40)

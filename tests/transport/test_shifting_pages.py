@@ -49,6 +49,7 @@ async def end(another: EdgegapSession, ids: Sequence[str], pause: float) -> None
         await another.deployments.stop(request_id)
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @page_sizes

@@ -49,6 +49,7 @@ FAULTS: dict[str, list[Fault]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
@@ -65,6 +66,7 @@ async def test_each_end_is_told_once_it_is_true(faults: list[Fault], gone: str) 
         assert sim.busiest_second("status") <= 20
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 3])
 async def test_all_may_end_at_once(neighbours: int) -> None:
@@ -168,6 +170,7 @@ async def test_waits_shorter_than_an_answer_are_resolved_in_the_end(
         assert sim.arrivals("status") < 10
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["ids", "all"])
 @pytest.mark.parametrize("held", [150, pytest.param(500, marks=pytest.mark.full)])

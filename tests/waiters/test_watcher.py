@@ -90,6 +90,7 @@ async def test_all_waiters_get_the_right_outcome_under_any_fault(
         assert sim.busiest_second("list") <= 10
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "most"),
@@ -145,6 +146,7 @@ async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
         assert {error.request_id for error in failed} <= sim.running()
 
 
+@pytest.mark.full
 @pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
@@ -177,6 +179,7 @@ async def test_an_end_among_many_waiters_is_raised(gone: Any, by: str) -> None:
         assert all(it.exception() is None for it in waits if it not in stopped)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [80, pytest.param(300, marks=pytest.mark.full)])
 async def test_stops_by_others_are_noticed_among_many_slow_deployments(
@@ -291,6 +294,7 @@ async def test_without_waiters_nothing_is_polled() -> None:
         assert polls_of(sim) == before
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [250, pytest.param(1000, marks=pytest.mark.full)])
 async def test_user_calls_keep_nine_tenths_of_the_limit_beside_many_waiters(

@@ -131,6 +131,7 @@ async def test_waiters_for_an_end_do_not_delay_waiters_for_ready() -> None:
             wait.cancel()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [250, pytest.param(1000, marks=pytest.mark.full)])
 async def test_many_long_waiters_cost_a_few_requests_per_second(many: int) -> None:
@@ -230,6 +231,7 @@ async def test_a_single_waiter_with_a_failing_status_is_resolved_by_a_list() -> 
         assert (await delays(edgegap, sim, ids))[-1] < 0.7
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [150, pytest.param(600, marks=pytest.mark.full)])
 async def test_lists_that_keep_failing_are_polled_rarely(many: int) -> None:

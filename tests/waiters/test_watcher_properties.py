@@ -324,6 +324,7 @@ async def perform(scenario: Scenario) -> None:
         }
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @settings(
     max_examples=settings().max_examples // 3,

@@ -111,6 +111,7 @@ async def act_in_turn(attempt: Attempt, beside: int, turn: int, action: str) -> 
     return over
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "action", ["cancel", pytest.param("close", marks=pytest.mark.full)]

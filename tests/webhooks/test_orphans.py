@@ -238,6 +238,7 @@ async def act_in_turn(
     return over
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.each_choice
 @pytest.mark.parametrize(

@@ -276,6 +276,7 @@ async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() ->
         assert max(delays) < 4 * SAFETY_NET
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["filters-empty", "filters-ignored"])
 async def test_polling_makes_up_for_lost_webhooks_although_lists_are_wrong(
@@ -301,6 +302,7 @@ async def test_polling_makes_up_for_lost_webhooks_although_lists_are_wrong(
         assert max(delays) < 4 * SAFETY_NET
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_all_servers_are_known_although_one_webhook_in_ten_is_lost() -> None:
     spent, last = await cost(Fault("webhook", "lost", 0.1), many=300, hooks=True)
