@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import importlib
 import inspect
 import os
+import pkgutil
 import signal
 import sys
 from collections import defaultdict
@@ -20,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from support import turns
 from support.each_choice import each_choice
 
+import edgegap_async
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async.simulator.virtual_time import VirtualTimeLoop
 
@@ -104,6 +107,24 @@ def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
         ):
             chosen.add(item)
     return chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Trace no collection, which takes twice as long then, but the imports of all modules,
+    as the tests import them while they are collected.
+    """
+    coverage = Coverage.current()
+    if coverage is None:
+        return (yield)
+    for module in pkgutil.walk_packages(edgegap_async.__path__, "edgegap_async."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    coverage.stop()
+    try:
+        return (yield)
+    finally:
+        coverage.start()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
