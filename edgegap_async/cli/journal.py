@@ -1,26 +1,44 @@
 """`journal`: lists what the processes of an organization are responsible for."""
 
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import click
-import msgspec
 
-from .._shared.listing import Listing, open_entries
+from .._shared.listing import Listing, OpenEntry, open_entries
 from .._shared.store import StoreError
-from .lines import echo_json
+from .ages import age_text
+from .common import output_options
+from .output import Output, is_terminal
 from .shared import organization, shared_options, shared_state
+from .table import Column
+
+COLORS = {"alive": "green", "dead": "red"}
+COLUMNS: Sequence[Column[OpenEntry]] = (
+    Column("STATE", lambda it: it.state),
+    # The clock of the other machine may be ahead.
+    Column("AGE", lambda it: age_text(max(0.0, time.time() - it.since)), right=True),
+    Column("ID", lambda it: it.request_id or ""),
+    Column("TAG", lambda it: it.tag or "", shrinks=True),
+    Column("PROCESS", lambda it: f"{it.host}:{it.pid}", shrinks=True),
+    Column("OWNER", lambda it: it.owner, color=lambda it: COLORS.get(it.owner)),
+    Column("LEASE", lambda it: f"{it.lease_left:.0f}s", right=True),
+)
 
 
 @click.command(short_help="List what a journal has open, and whose it is.")
+@output_options
 @shared_options(required=True)
-def journal(url: str, key: str | None) -> None:
+def journal(output: Output, url: str, key: str | None) -> None:
     """List the deploys, servers and tags that processes are responsible for.
 
-    Each entry is printed as one JSON line on standard output, the oldest first. `owner`
-    is alive, dead (nobody has taken it over so far), closed, or claimed by another
-    process; `lease_left` has the seconds until it may be taken over. A summary goes to
-    standard error. No entry is changed.
+    Each entry is a row, the oldest first; in a pipe, it is one JSON line. `owner` is
+    alive, dead (nobody has taken it over so far), closed, or claimed by another process;
+    `lease_left` has the seconds until it may be taken over. A summary goes to standard
+    error. No entry is changed.
 
     \b
     Examples:
@@ -34,9 +52,11 @@ def journal(url: str, key: str | None) -> None:
         listing = open_entries(shared, organization(shared))
     except (StoreError, ValueError, ModuleNotFoundError) as error:
         raise click.ClickException(str(error)) from None
-    for entry in listing.entries:
-        echo_json(msgspec.json.encode(entry).decode())
-    click.echo(_summary(listing), err=True)
+    if not is_terminal(sys.stdout):
+        output = replace(output, json=True)
+    if listing.entries:
+        output.rows(COLUMNS, listing.entries, "")
+    output.say(_summary(listing))
 
 
 def _summary(listing: Listing) -> str:

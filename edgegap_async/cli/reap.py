@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TextIO
 
 import click
@@ -13,9 +14,19 @@ from ..errors import EdgegapError, Incomplete, SessionClosed
 from ..models._check import some, tag_name
 from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
+from .advice import as_option, explained
+from .common import TIMEOUT, Common, common_options
+from .connect import connected, require_token
 from .lines import BadLine, numbered_lines
-from .options import INTERRUPTED, SECONDS, LoopFactory, on_interrupt
+from .options import INTERRUPTED, LoopFactory, on_interrupt
+from .output import has_color, is_terminal, terminal_width
+from .ps import COLUMNS
 from .streams import discard, is_closed
+from .table import table_lines
+from .verbose import logged, show_usage
+
+# What is known of a server that may have been stopped since.
+_COLUMNS = tuple(column for column in COLUMNS if column.title != "STATE")
 
 
 @click.command(short_help="Find servers by their tags, and stop them.")
@@ -23,16 +34,8 @@ from .streams import discard, is_closed
 @click.option(
     "--stop", is_flag=True, help="Stop these servers; without it, only list them."
 )
-@click.option(
-    "--timeout",
-    type=SECONDS,
-    help="Seconds for everything; without it, there is no end. A stop that is refused "
-    "for 60 seconds is given up.",
-)
-@click.pass_context
-def reap(
-    context: click.Context, tags: Sequence[str], stop: bool, timeout: float | None
-) -> None:
+@common_options(timeout=None, timeout_of="everything", shared=True)
+def reap(common: Common, tags: Sequence[str], stop: bool) -> None:
     """Find the servers with any of these tags: those that `on_intent` received, or your
     own.
 
@@ -42,9 +45,9 @@ def reap(
 
     Nothing is stopped without --stop. The lists are read until they show nothing new,
     for about five seconds at least, as they lag. The status of each server has to confirm
-    its tags, so about 20 servers are stopped per second. At the end, each of them is
-    printed as one JSON line on standard output. After Ctrl-C, those stopped until then
-    are printed.
+    its tags, so about 20 servers are stopped per second. A stop that is refused for 60
+    seconds is given up. At the end, each of them is a row on standard output, in a pipe
+    one JSON line. After Ctrl-C, those stopped until then are printed.
 
     The token is read from EDGEGAP_API_TOKEN. HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and
     REQUESTS_CA_BUNDLE are obeyed.
@@ -57,20 +60,24 @@ def reap(
     Exit code: 0, success; 1, a line could not be read, or a server not be found or
     stopped; 2, wrong arguments; 130, interrupted.
     """
+    context = click.get_current_context()
     factory: LoopFactory | None = context.obj
     bad: list[BadLine] = []
+    require_token(common)
     try:
         tags = [tag for it in tags for tag in (_read(bad) if it == "-" else [it])]
         for line in bad:
             _print(f"standard input, {line}".encode(), sys.stderr)
         if not (tags or bad):
             raise click.UsageError("there are no tags")
-        with asyncio.Runner(loop_factory=factory) as runner:
-            code = runner.run(_reap(tags, stop, timeout)) if tags else 0
+        with logged(common.output), asyncio.Runner(loop_factory=factory) as runner:
+            code = runner.run(_reap(common, tags, stop)) if tags else 0
     except EdgegapError as error:
-        raise click.ClickException(str(error)) from error
-    except ValueError as error:
+        raise click.ClickException(explained(error)) from error
+    except ModuleNotFoundError as error:
         raise click.UsageError(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(as_option(str(error))) from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = INTERRUPTED
     context.exit(code or (1 if bad else 0))
@@ -95,28 +102,32 @@ def _read(bad: list[BadLine]) -> list[str]:
     return tags
 
 
-async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
+async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
+    output = common.output
     done, not_done = ("stopped", "stopped") if stop else ("found", "checked")
     hint = "" if stop else "; none was stopped, as --stop was not given"
-    async with EdgegapSession(trust_env=True) as edgegap:
+    # Its time-out is not that of each call.
+    async with connected(replace(common, timeout=TIMEOUT)) as edgegap:
         with _interruptible(edgegap) as interrupted:
             problem: EdgegapError | None = None
             failed: Mapping[str, EdgegapError] = {}
             try:
                 rows = await edgegap.deployments.reap(
-                    tags, dry_run=not stop, timeout=timeout
+                    tags, dry_run=not stop, timeout=common.timeout
                 )
             except Incomplete as error:
                 rows, failed, problem = error.stopped, error.not_stopped, error
             except SessionClosed as error:
                 rows, problem = (), error
-        for row in rows:
-            _print(msgspec.json.encode(row), sys.stdout)
+        for line in _lines(rows, as_json=output.json):
+            _print(line, sys.stdout)
         for request_id, why in failed.items():
             _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
-        _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
-        if not (interrupted or problem) and (without := _unmatched(tags, rows)):
-            _print(without.encode(), sys.stderr)
+        if not output.quiet:
+            _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+            if not (interrupted or problem) and (without := _unmatched(tags, rows)):
+                _print(without.encode(), sys.stderr)
+        show_usage(output, edgegap)
         if interrupted:
             _print(b"interrupted: there may be more", sys.stderr)
             return INTERRUPTED
@@ -124,6 +135,18 @@ async def _reap(tags: Sequence[str], stop: bool, timeout: float | None) -> int:
             _print(f"Error: {problem}".encode(), sys.stderr)
             return 1
     return 0
+
+
+def _lines(rows: Sequence[DeploymentSummary], *, as_json: bool) -> Sequence[bytes]:
+    """What was found: a table on a terminal, JSON elsewhere."""
+    if as_json or not is_terminal(sys.stdout):
+        return [msgspec.json.encode(row) for row in rows]
+    if not rows:
+        return []
+    width, color = terminal_width(), has_color()
+    return [
+        line.encode() for line in table_lines(_COLUMNS, rows, width=width, color=color)
+    ]
 
 
 def _unmatched(tags: Sequence[str], rows: Sequence[DeploymentSummary]) -> str:

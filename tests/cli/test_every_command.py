@@ -21,12 +21,13 @@ CALLS = {
     "logs": [ID],
     "metrics": [ID],
     "ps": [],
+    "reap": ["ranked"],
     "status": [ID],
     "stop": [ID, "--yes"],
     "tag": ["ls", ID],
     "wait": [ID],
 }
-OTHERS = {"completion", "journal", "launch", "limits", "load", "reap", "simulate"}
+OTHERS = {"completion", "journal", "launch", "limits", "load", "simulate"}
 each_command = pytest.mark.parametrize("name", CALLS)
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from support.journals import leave_dead
 from support.programs import deployed_by, shell, until
 from support.terminals import in_terminal
 
+from edgegap_async._shared.entries import Entry
 from edgegap_async.simulator import Fault, Simulator
 
 pytestmark = [
@@ -33,6 +35,31 @@ def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -
     assert all(cell_len(line) <= columns for line in lines)
     assert (TAGS[1] in lines[1]) is (columns == 200)
     assert ("…" in lines[1]) is (columns == 80)
+
+
+def test_reap_and_journal_show_tables_on_a_terminal(
+    edgegap_simulator: Simulator, tmp_path: Path
+) -> None:
+    (request_id,) = deployed_by(edgegap_simulator, tags=["ranked"])
+    with in_terminal(edgegap_simulator, "reap", "ranked") as terminal:
+        assert terminal.ended() == 0
+    titles, row, summary = terminal.lines()
+    assert titles.split() == ["ID", "AGE", "ADDRESS", "TAGS"]
+    assert row.startswith(request_id)
+    assert "ranked" in row
+    assert summary.startswith("found: 1 deployments")
+
+    url = f"sqlite:///{tmp_path}/journal.db"
+    leave_dead(url, Entry("quarantine", 10.0, "once-b"))
+    command = ("journal", "--shared", url, "--key", "studio")
+    with in_terminal(edgegap_simulator, *command) as terminal:
+        assert terminal.ended() == 0
+    titles, row, summary = terminal.lines()
+    assert titles.split()[:4] == ["STATE", "AGE", "ID", "TAG"]
+    assert row.split()[0] == "quarantine"
+    assert "once-b" in row
+    assert "closed" in row
+    assert summary.startswith("open: 1 (1 quarantine)")
 
 
 @pytest.mark.full
