@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from .page_charts import Charts, failure_color
+from .page_map import MOST_ROWS, map_of, rows_of
 from .page_style import STYLE
 from .report import PlanData, Report, Slow, ThresholdResult, Times
 from .words import clock_text, limit_sentence, seconds_text
@@ -43,6 +44,7 @@ def page_of(report: Report) -> str:
             "Failed deploys are not in these figures.",
             charts.percentiles() + charts.distribution() + charts.wait_and_api(),
         ),
+        _places(report),
         _failures(report, charts),
         _slowest(report),
         _plan(report),
@@ -211,6 +213,21 @@ def _part(title: str, said: str, charts: str) -> str:
     return (
         f'<section class="part"><h2>{title}</h2><p>{said}</p>'
         f'<div class="charts">{charts}</div></section>'
+    )
+
+
+def _places(report: Report) -> str:
+    places = report.places
+    if not places:
+        return ""
+    known = sum(place.servers for place in places)
+    said = f"The places of {known:,} servers: two per second were asked for theirs."
+    if len(places) > MOST_ROWS:
+        said += f" The table has {MOST_ROWS} of {len(places)} places."
+    table = _table(("Place", "Servers", "Share"), rows_of(places))
+    return (
+        f'<section class="part"><h2>Placements</h2><p>{said}</p>{map_of(places)}{table}'
+        "</section>"
     )
 
 

@@ -53,6 +53,10 @@ main { max-width: 1160px; margin: 0 auto; padding: 0 24px }
 .part > h2 { font-size: 19px; font-weight: 650; margin-bottom: 2px; letter-spacing: -.005em }
 .part > p { color: var(--muted); max-width: 92ch; margin-bottom: 16px }
 .charts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 28px 36px }
+.map { display: block; width: 100%; height: auto; margin-bottom: 12px; background: var(--sunken);
+  border-radius: 8px; break-inside: avoid }
+.map .land { fill: var(--area) }
+.map circle { fill: var(--ready); fill-opacity: .75; stroke: var(--bg); stroke-width: 1 }
 .wide { grid-column: 1 / -1 }
 figure { margin: 0; min-width: 0; break-inside: avoid }
 figcaption { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 16px; margin-bottom: 20px }

@@ -197,6 +197,23 @@ class Slow(PlainData, frozen=True, kw_only=True):
         return self.queued + self.ready_after
 
 
+class Place(PlainData, frozen=True, kw_only=True):
+    """A place where servers ran.
+
+    Attributes:
+        city, country: their names. Empty: not known.
+        latitude, longitude: in degrees.
+        servers: how many of those whose place is known. Lists do not tell it, so the
+            test asks for two statuses per second at most.
+    """
+
+    city: str
+    country: str
+    latitude: float
+    longitude: float
+    servers: int
+
+
 class ThresholdResult(PlainData, frozen=True, kw_only=True):
     """Whether a threshold was met.
 
@@ -235,6 +252,7 @@ class Report(PlainData, frozen=True, kw_only=True):
         running: the request_ids of servers that were left running.
         not_stopped: the request_ids of servers whose stop has failed.
         thresholds: the conditions that were checked.
+        places: where servers ran, that with most of them first.
     """
 
     format: str = FORMAT
@@ -260,6 +278,7 @@ class Report(PlainData, frozen=True, kw_only=True):
     running: list[str] = field(default_factory=list[str])
     not_stopped: list[str] = field(default_factory=list[str])
     thresholds: list[ThresholdResult] = field(default_factory=list[ThresholdResult])
+    places: list[Place] = field(default_factory=list[Place])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Report":

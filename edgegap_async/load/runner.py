@@ -18,6 +18,7 @@ from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
 from .building import limit_counts, report_of
 from .figures import times_of
+from .placements import Placements
 from .plan import Plan
 from .recording import Recording
 from .report import Report, Times
@@ -100,6 +101,7 @@ class LoadTest:
         self._on_update = on_update
         self._recording = Recording()
         self._servers = Servers(session, plan.lifetime, self._stopped)
+        self._placements = Placements(session)
         self._stream: DeployStream | None = None
         self._lives: asyncio.TaskGroup | None = None
         # When each request in progress was due, and was taken.
@@ -195,7 +197,8 @@ class LoadTest:
         due, taken = self._pending.pop(id(outcome.request))
         self._recording.add(outcome, due, taken, self._elapsed())
         if server := outcome.deployment:
-            ready = isinstance(server, ReadyDeployment)
+            if ready := isinstance(server, ReadyDeployment):
+                self._placements.add(server, lives)
             self._servers.add(server.request_id, lives, ready=ready)
         elif isinstance(error := outcome.error, Unauthorized):
             # All others would fail too.
@@ -280,6 +283,7 @@ class LoadTest:
             error=self._error,
             running=self.existing,
             not_stopped=self._servers.not_stopped,
+            places=self._placements.places(),
         )
 
 

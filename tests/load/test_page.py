@@ -18,7 +18,15 @@ from edgegap_async import (
     DeployRequest,
     ReadyDeployment,
 )
-from edgegap_async.load import FailureKind, LimitCounts, Plan, Report, Threshold, check
+from edgegap_async.load import (
+    FailureKind,
+    LimitCounts,
+    Place,
+    Plan,
+    Report,
+    Threshold,
+    check,
+)
 from edgegap_async.load.building import report_of
 from edgegap_async.load.page import page_of
 from edgegap_async.load.recording import Recording
@@ -172,6 +180,27 @@ def test_any_name_leaves_the_page_whole(name: str) -> None:
     report = made_report()
     plan = structs.replace(report.plan, application=name, tags=(name,))
     Page(page_of(structs.replace(report, plan=plan)))
+
+
+def test_servers_are_on_a_map_and_in_a_table() -> None:
+    spots = [("Montréal", "Canada", 45.5, -73.6, 8), ("", "", -33.9, 151.2, 2)]
+    places = [
+        Place(city=city, country=country, latitude=x, longitude=y, servers=servers)
+        for city, country, x, y, servers in spots
+    ]
+    page = page_of(structs.replace(made_report(), places=places))
+    seen = Page(page)
+    assert "The places of 10 servers" in seen.text
+    assert "Montréal, Canada880.0 %" in seen.text
+    assert "-33.9, 151.2220.0 %" in seen.text
+    # x grows to the east and y to the south.
+    map_ = page.partition('class="map"')[2]
+    first, second = re.findall(
+        r'<circle cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', map_
+    )
+    assert float(first[0]) < float(second[0])
+    assert float(first[1]) < float(second[1])
+    assert float(first[2]) == pytest.approx(2 * float(second[2]), abs=0.1)
 
 
 def test_a_test_without_any_deploy_has_a_page() -> None:

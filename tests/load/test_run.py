@@ -46,6 +46,36 @@ async def test_each_deploy_is_sent_when_it_is_due_and_its_server_is_stopped() ->
     assert (report.failures, report.running, report.not_stopped) == ([], [], [])
 
 
+async def test_the_places_of_a_sample_are_asked_for() -> None:
+    async with owning(options={"ready_after": (1.0, 1.0)}) as (edgegap, _):
+        report = await load.run(plan(hold=20), edgegap)
+        asked = sum(it.servers for it in report.places)
+        # Two per second, of 200 servers.
+        assert 35 <= asked <= 45
+        assert report.limits["status"].requests < 60
+        known = {
+            (it.city, it.country, it.latitude, it.longitude)
+            async for it in edgegap.locations.iterate()
+        }
+    assert {
+        (it.city, it.country, it.latitude, it.longitude) for it in report.places
+    } <= known
+    assert [*report.places] == sorted(report.places, key=lambda it: -it.servers)
+    assert load.Report.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("status", "500-before"), Fault("status", "hang-before")]
+)
+async def test_places_that_are_not_known_delay_nothing(fault: Fault) -> None:
+    options = {"ready_after": (1.0, 1.0)}
+    async with owning(fault, options=options) as (edgegap, sim):
+        report = await load.run(plan(), edgegap)
+        assert not left(sim)
+    assert (report.places, report.counts.ready) == ([], 50)
+    assert report.seconds < 20
+
+
 async def test_the_percentiles_are_right_within_two_percent() -> None:
     """The n-th server takes n seconds more, so that each percentile is known."""
     times = iter(100.0 + number for number in range(200))

@@ -1,5 +1,6 @@
 """The files of the simulator's page, as the simulator serves them."""
 
+import json
 import re
 from importlib.resources import files
 
@@ -21,6 +22,7 @@ async def test_each_file_is_served_with_its_type_and_a_strict_policy(name: str) 
         "css": "text/css",
         "html": "text/html",
         "js": "text/javascript",
+        "json": "application/json",
         "svg": "image/svg+xml",
     }
     path = f"/_simulator/page/{name}" if name else "/"
@@ -78,8 +80,8 @@ def test_the_page_refers_to_files_that_exist() -> None:
 
 
 def test_the_coastline_is_one_small_path_of_a_named_source() -> None:
-    text = FILES["world.js"]
-    (path,) = re.findall(r"LAND =\s*'(M[^']*)'", text)
-    assert 10_000 < len(path) <= 40_000
-    assert "Natural Earth" in text
-    assert "public domain" in text
+    world = json.loads(FILES["world.json"])
+    assert re.fullmatch(r"M[\d\s.lMz-]*", world["land"])
+    assert 10_000 < len(world["land"]) <= 40_000
+    assert "Natural Earth" in world["source"]
+    assert "public domain" in world["source"]

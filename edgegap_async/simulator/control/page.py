@@ -12,6 +12,7 @@ _TYPES = {
     "html": "text/html",
     "css": "text/css",
     "js": "text/javascript",
+    "json": "application/json",
     "svg": "image/svg+xml",
 }
 # Nothing but the simulator's own files and answers; no inline script or style.
