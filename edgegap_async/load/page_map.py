@@ -74,7 +74,7 @@ def rows_of(places: list[Place]) -> str:
     """Return rows of a table: the places with most servers."""
     total = max(1, sum(place.servers for place in places))
     return "".join(
-        f'<tr><td>{escape(name_of(place))}</td><td>{place.servers:,}</td>'
-        f'<td>{100 * place.servers / total:.1f} %</td></tr>'
+        f"<tr><td>{escape(name_of(place))}</td><td>{place.servers:,}</td>"
+        f"<td>{100 * place.servers / total:.1f} %</td></tr>"
         for place in places[:MOST_ROWS]
     )
