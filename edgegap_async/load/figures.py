@@ -11,6 +11,8 @@ SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 DEVIATIONS = 1.96
 # Columns of a histogram, at most.
 MOST_BINS = 50
+# Seconds: the clock measures nothing shorter.
+LEAST_STEP = 1e-6
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -58,7 +60,7 @@ def histogram_of(values: Iterable[float]) -> Histogram | None:
     if not ordered:
         return None
     top = min(ordered[-1], 1.5 * percentile(ordered, 0.99)) or 1.0
-    step = _round_step(top / MOST_BINS)
+    step = _round_step(max(top / MOST_BINS, LEAST_STEP))
     counts = [0] * (floor(top / step + 1e-9) + 1)
     for value in ordered:
         at = floor(value / step + 1e-9)

@@ -37,7 +37,7 @@ class _World(msgspec.Struct, frozen=True):
 
 @cache
 def _world() -> _World:
-    path = files(__package__.partition(".")[0]) / "simulator" / "page" / "world.json"
+    path = files(__name__.partition(".")[0]) / "simulator" / "page" / "world.json"
     return msgspec.json.decode(path.read_bytes(), type=_World)
 
 

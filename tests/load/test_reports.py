@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 from support.load_reports import made_report
@@ -46,6 +46,7 @@ def test_known_percentiles() -> None:
 
 
 @given(values)
+@example([5e-324])
 def test_a_histogram_counts_each_value_once(given_values: list[float]) -> None:
     histogram = histogram_of(given_values)
     assert histogram
