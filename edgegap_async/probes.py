@@ -37,11 +37,18 @@ async def run_probe(probe: Probe, server: ReadyDeployment) -> None:
 
     Raises:
         ValueError: it returned something that can't be awaited.
+        RuntimeError: something that it awaited was cancelled. The caller was not.
     """
     checking = probe(server)
     if not isawaitable(checking):
         fail("probe", f"must return an awaitable, not {shown(checking)}: use async def")
-    await checking
+    try:
+        await checking
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("what the probe awaited was cancelled") from error
 
 
 def tcp(port: str | int, *, timeout: float = 1.0) -> Probe:

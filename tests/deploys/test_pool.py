@@ -203,6 +203,24 @@ async def test_an_unhealthy_server_is_replaced_and_never_offered() -> None:
     assert forgotten(sim) == set()
 
 
+async def test_a_check_that_ends_with_a_cancellation_of_its_own_starts_no_flood() -> (
+    None
+):
+    async def check(server: Any) -> None:
+        inner = asyncio.create_task(asyncio.sleep(100))
+        inner.cancel()
+        await inner
+
+    async with pooled() as (edgegap, sim):
+        async with edgegap.deployments.pool(REQUEST, size=2, check=check) as pool:
+            with pytest.raises(DeadlineExceeded) as caught:
+                async with pool.take(timeout=60):
+                    pass
+        assert "cancelled" in str(caught.value.__cause__)
+        assert sim.counts()["deployed"] <= 20
+    assert forgotten(sim) == set()
+
+
 async def test_a_check_that_is_under_way_when_its_server_is_taken_stops_nothing() -> (
     None
 ):

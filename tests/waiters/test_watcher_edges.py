@@ -417,3 +417,16 @@ async def test_the_address_of_another_server_is_never_handed_out(wait: Any) -> N
         # An adopted server is stopped meanwhile.
         with pytest.raises((UnexpectedAnswer, NotFound)):
             await edgegap.deployments.status(request_id)
+
+
+async def test_a_probe_with_a_cancellation_of_its_own_is_an_error_of_the_wait() -> None:
+    async def probe(server: object) -> None:
+        inner = asyncio.create_task(asyncio.sleep(100))
+        inner.cancel()
+        await inner
+
+    async with owning(options={"ready_after": (1.0, 1.0)}) as (edgegap, _):
+        made = await deploy(edgegap)
+        wait = edgegap.deployments.wait_until_ready(made.request_id, probe=probe)
+        with pytest.raises(RuntimeError, match="what the probe awaited was cancelled"):
+            await wait
