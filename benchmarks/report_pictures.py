@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 ROOT = Path(__file__).parent.parent
 SEED = 7
+# The plan of the load test: a ramp to the limit, and then the limit.
+LIMIT, RAMP, HOLD = 40, 30, 60
 # Name of the picture, width and height in pixels, and colours.
 PAGES = (
     ("report-light", 1160, 1480, "light"),
@@ -73,7 +75,9 @@ async def report() -> load.Report:
     faults = [Fault("deploy", "cut-after", 0.01), Fault("deploy", "422", 0.01)]
     players = [(40.7, -74.0), (50.1, 8.7)]
     request = DeployRequest("arena", "2.4.1", users=players)
-    plan = load.Plan(request=request, ramp=load.Ramp(5, 40, 30), hold=60, lifetime=20)
+    plan = load.Plan(
+        request=request, ramp=load.Ramp(5, LIMIT, RAMP), hold=HOLD, lifetime=20
+    )
     simulator = Simulator(
         seed=SEED, error_share=0.004, faults=faults, delay_after=(0.02, 0.2)
     )
@@ -193,7 +197,10 @@ def main(folder: Path, chromium: str) -> None:
     with TemporaryDirectory() as directory:
         page = Path(directory) / "report.html"
         with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            page.write_text(page_of(runner.run(report())))
+            found = runner.run(report())
+        page.write_text(page_of(found))
+        share = sum(found.series.sent[RAMP : RAMP + HOLD]) / HOLD / LIMIT
+        print(f"{share:.3f} of the limit was used while it was asked for")
         asyncio.run(take(page, folder, chromium))
 
 
