@@ -305,7 +305,7 @@ def judge(sim: Simulator, processes: list[Process], opened: list[OpenEntry]) -> 
 
 
 def describe(sim: Simulator, request_id: str, processes: list[Process]) -> str:
-    made_at = sim._started.world.known(request_id).created_at
+    made_at = sim._parts.world.known(request_id).created_at
     kills = [it.killed_at - made_at for it in processes if it.killed_at is not None]
     after = ", ".join(f"{each:.2f} s" for each in kills)
     return f"tags {', '.join(sim.tags_of(request_id))}; the kills came after {after}"
@@ -315,7 +315,7 @@ def answered_lately(sim: Simulator, request_id: str, processes: list[Process]) -
     """Whether a process was killed just when it was given a server, perhaps before it could
     say so.
     """
-    made_at = sim._started.world.known(request_id).created_at
+    made_at = sim._parts.world.known(request_id).created_at
     return any(
         process.killed_at is not None and 0 <= process.killed_at - made_at < LAST_MOMENT
         for process in processes
