@@ -154,6 +154,8 @@ LAYERS = [
     ("integrations._webhook_app",),
     ("integrations.asgi",),
     ("simulator.*",),
+    ("integrations._session_fixture",),
+    ("integrations.pytest_session",),
     ("cli.*",),
     ("__main__",),
 ]

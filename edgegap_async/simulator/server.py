@@ -1,7 +1,7 @@
 """`Simulator`: its options, its counts, and its start and end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import Self
 from aiohttp import web
 
 from ..endpoints import LimitName
+from ..models._check import some
 from ..models.deployment import ReportRequest
 from .control.guard import Guard
 from .control.routes import Control
@@ -28,7 +29,9 @@ from .rate_limits import (
     RateLimits,
     Rates,
 )
+from .waiting import in_loop, until
 from .world.clock import Clock
+from .world.errors import ApiError
 from .world.options import Delay, Gone, WorldOptions
 from .world.world import World
 
@@ -216,6 +219,11 @@ class Simulator:
         self._server: _Server | None = None
 
     @property
+    def token(self) -> str | None:
+        """The API token that is accepted. None: any."""
+        return self._server_options.token
+
+    @property
     def url(self) -> str:
         """The base URL of the API: `http://127.0.0.1:<port>`, without a final slash."""
         return self._parts.url
@@ -236,6 +244,82 @@ class Simulator:
     def faults(self, faults: Sequence[Fault]) -> None:
         """Replace all faults."""
         self._injector.faults = faults
+
+    def add_fault(self, fault: Fault) -> None:
+        """Add a fault. It applies to later requests. Any thread may call it.
+
+        Raises:
+            ValueError: The shares of faults that exclude each other add up to more than
+                1.
+        """
+        self._injector.faults = [*self._injector.faults, fault]
+
+    def clear_faults(
+        self, *, operation: str | None = None, kind: str | None = None
+    ) -> None:
+        """Remove all faults, or those of an operation, or of a kind. Any thread may call
+        it.
+
+        Raises:
+            ValueError: There is no such operation or kind; the message names those
+                there are.
+        """
+        self._injector.clear(operation, kind)
+
+    def crash(self, request_id: str) -> None:
+        """Let the container of a READY deployment crash: it becomes ERROR. Any thread
+        may call it.
+
+        Raises:
+            LookupError: There was never a deployment with this ID.
+            ValueError: The deployment is not READY.
+        """
+        parts = self._parts
+        deployment = parts.world.known(request_id)
+        try:
+            in_loop(parts.loop, lambda: parts.crash(deployment))
+        except ApiError as error:
+            raise ValueError(error.message) from None
+
+    async def until(
+        self, condition: Callable[[], object], *, timeout: float = 30.0
+    ) -> None:
+        """Wait until a condition is true, on the clock of the running loop.
+
+            await simulator.until(lambda: len(simulator.running()) == 3)
+
+        A synchronous test runs it with `asyncio.run`.
+
+        Args:
+            condition: Called every 10 ms.
+            timeout: Seconds.
+
+        Raises:
+            TimeoutError: It was not true in time; the message has the counts.
+        """
+        name = getattr(condition, "__qualname__", repr(condition))
+        await until(
+            condition,
+            timeout,
+            lambda: f"{name} was not true within {timeout:g} s: {self.counts()}",
+        )
+
+    async def wait_stopped(self, *, timeout: float = 30.0) -> None:
+        """Wait until every deployment made here is TERMINATED.
+
+        Args:
+            timeout: Seconds, on the clock of the running loop.
+
+        Raises:
+            TimeoutError: Some are not; the message names them.
+        """
+        await until(
+            lambda: not self.running(),
+            timeout,
+            lambda: (
+                f"not TERMINATED within {timeout:g} s: {some(sorted(self.running()))}"
+            ),
+        )
 
     def faulted(self) -> dict[str, int]:
         """Return how often each kind of fault has occurred."""

@@ -67,7 +67,7 @@ async def test_a_fault_replaces_those_of_its_kind_and_operation_only_if_asked() 
         ),
         ("?kind=late", ["list/empty", "status/500-after"]),
         (
-            "?kind=nothing",
+            "?kind=hang-before",
             ["list/late", "list/empty", "status/late", "status/500-after"],
         ),
     ],
@@ -87,6 +87,17 @@ async def test_faults_of_an_operation_or_a_kind_are_cleared(
             f"{each['operation'].rpartition('.')[2]}/{each['kind']}"
             for each in answer["faults"]
         ] == left
+
+
+@pytest.mark.parametrize(
+    "query", ["kind=typo", "operation=typo", "kind=late&operation=x"]
+)
+async def test_clearing_names_that_there_are_not_is_refused(query: str) -> None:
+    async with plain(Simulator(faults=[Fault("list", "empty")])) as api:
+        status, answer = await control(api, "DELETE", f"faults?{query}")
+        assert status == 400
+        assert "there is no" in answer["message"]
+        assert len((await ok(api, "GET", "faults"))["faults"]) == 1
 
 
 @pytest.mark.parametrize(

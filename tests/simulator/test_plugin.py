@@ -118,6 +118,7 @@ def test_it_needs_no_async_plugin_and_reports_a_failed_start(
 def test_the_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     program = (
         "import sys, edgegap_async.simulator.plugin; "
+        "import edgegap_async.integrations.pytest_session; "
         "print({'aiohttp', 'msgspec', 'asyncio'} & set(sys.modules))"
     )
     run = pytester.run(sys.executable, "-c", program, timeout=60)
@@ -136,3 +137,81 @@ def test_a_marker_takes_arguments_by_name_only(
 
     run.assert_outcomes(errors=1)
     run.stdout.fnmatch_lines("*takes arguments by name only*")
+
+
+STRICT = """
+import os
+import pytest
+from edgegap_async import EdgegapSession
+
+seen = []
+
+@pytest.mark.asyncio
+@pytest.mark.edgegap_simulator(ready_after=(0, 0), env=True)
+async def test_with_a_session(edgegap_session, edgegap_simulator):
+    made = await edgegap_session.deployments.deploy("game", "1", users=["192.0.2.1"])
+    assert edgegap_simulator.deployed() == (made.request_id,)
+    assert os.environ["EDGEGAP_BASE_URL"] == edgegap_simulator.url
+    async with EdgegapSession() as other:
+        await other.deployments.stop(made.request_id)
+
+def test_afterwards_the_environment_is_as_before():
+    assert os.environ["EDGEGAP_BASE_URL"] == "https://before.example"
+    assert "EDGEGAP_API_TOKEN" not in os.environ
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mark"), [("pytest_asyncio.plugin", "asyncio"), ("anyio", "anyio")]
+)
+def test_asynchronous_tests_have_a_session_and_the_environment(
+    plugin: str,
+    mark: str,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("EDGEGAP_BASE_URL", "https://before.example")
+    monkeypatch.delenv("EDGEGAP_API_TOKEN", raising=False)
+    test = STRICT.replace("mark.asyncio", f"mark.{mark}")
+    if plugin == "anyio":
+        plugin = "anyio.pytest_plugin"
+        test += """
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+"""
+    pytester.makepyfile(test)
+    ours = (
+        "edgegap_async.simulator.plugin",
+        "edgegap_async.integrations.pytest_session",
+    )
+    options = [part for name in (plugin, *ours) for part in ("-p", name)]
+    run = pytester.runpytest_subprocess(*options, timeout=60)
+
+    run.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("error_shar=1", "no argument 'error_shar': did you mean error_share?"),
+        ("nothing_alike=1", "no argument 'nothing_alike'"),
+        ("error_share=3", "error_share must be a share from 0 to 1, not 3"),
+    ],
+)
+def test_a_wrong_argument_of_a_marker_is_named_in_one_line(
+    argument: str,
+    told: str,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(USER_TEST.replace("port={port}", argument))
+    run = pytester.runpytest_subprocess(
+        "-p", "edgegap_async.simulator.plugin", timeout=60
+    )
+
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(f"*the marker edgegap_simulator*{told}*")
+    assert len(run.outlines) < 20

@@ -1,12 +1,11 @@
 """The endpoints that change something."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from msgspec import Struct, field
 
 from ...endpoints import LimitName
-from ..faults.fault import Fault, full_name
+from ..faults.fault import Fault
 from ..http.responses import JsonResponse
 from ..rate_limits import Enforcement
 from ..world.deployment import Phase
@@ -46,11 +45,11 @@ def add_fault(call: ControlCall) -> JsonResponse:
         fault = Fault(
             body.operation, body.kind, body.share, body.seconds, body.fields, body.times
         )
-        same = {"operation": fault.operation, "kind": fault.kind}
         kept = [
             each
             for each in injector.faults
-            if not (body.replace and _matches(each, same))
+            if not body.replace
+            or (each.operation, each.kind) != (fault.operation, fault.kind)
         ]
         injector.faults = [*kept, fault]
     except ValueError as error:
@@ -61,15 +60,11 @@ def add_fault(call: ControlCall) -> JsonResponse:
 def clear_faults(call: ControlCall) -> JsonResponse:
     """`DELETE /_simulator/faults`: all, or those of an operation or a kind."""
     call.only("operation", "kind")
-    query, injector = dict(call.query), call.parts.injector
-    if "operation" in query:
-        query["operation"] = full_name(query["operation"])
-    injector.faults = [each for each in injector.faults if not _matches(each, query)]
+    try:
+        call.parts.injector.clear(call.query.get("operation"), call.query.get("kind"))
+    except ValueError as error:
+        raise ApiError(400, str(error)) from None
     return observe.faults(call)
-
-
-def _matches(fault: Fault, wanted: Mapping[str, str]) -> bool:
-    return all(getattr(fault, name) == value for name, value in wanted.items())
 
 
 def change_limits(call: ControlCall) -> JsonResponse:

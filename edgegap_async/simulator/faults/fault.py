@@ -12,9 +12,28 @@ from .kinds import CALLS, KINDS, TARGETS, WEBHOOK, Stage
 _SHORT_NAMES = {call.rpartition(".")[2]: call for call in reversed(CALLS)}
 
 
-def full_name(operation: str) -> str:
-    """Return the name of an operation, which may be a short one."""
-    return _SHORT_NAMES.get(operation, operation)
+def known_operation(operation: str) -> str:
+    """Return the name of an operation, which may be given by its short one.
+
+    Raises:
+        ValueError: There is no such operation.
+    """
+    name = _SHORT_NAMES.get(operation, operation)
+    if name not in TARGETS:
+        raise ValueError(
+            f"operation: there is no {name!r}; there are: {', '.join(TARGETS)}"
+        )
+    return name
+
+
+def check_kind(kind: str) -> None:
+    """Check the name of a kind of fault.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind: there is no {kind!r}; there are: {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +112,9 @@ class Fault:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        operation = full_name(self.operation)
-        object.__setattr__(self, "operation", operation)
-        self._check_names()
+        object.__setattr__(self, "operation", known_operation(self.operation))
+        check_kind(self.kind)
+        self._check_operation()
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, not {self.share!r}")
         if self.times is not None and self.times < 1:
@@ -105,16 +124,7 @@ class Fault:
         self._check_details()
         object.__setattr__(self, "fields", tuple(self.fields))
 
-    def _check_names(self) -> None:
-        if self.operation not in TARGETS:
-            raise ValueError(
-                f"operation: there is no {self.operation!r}; "
-                f"there are: {', '.join(TARGETS)}"
-            )
-        if self.kind not in KINDS:
-            raise ValueError(
-                f"kind: there is no {self.kind!r}; there are: {', '.join(KINDS)}"
-            )
+    def _check_operation(self) -> None:
         possible = KINDS[self.kind].operations
         if self.operation not in possible:
             names = ", ".join(each for each in TARGETS if each in possible)

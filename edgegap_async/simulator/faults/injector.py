@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
-from .fault import Fault
+from .fault import Fault, check_kind, known_operation
 from .kinds import Stage
 
 _Point: TypeAlias = tuple[str, Stage]
@@ -62,6 +62,22 @@ class FaultInjector:
     def faults(self, faults: Sequence[Fault]) -> None:
         """Replace all faults."""
         self._active = _activate(faults)
+
+    def clear(self, operation: str | None, kind: str | None) -> None:
+        """Remove the faults of an operation and of a kind. None: of all.
+
+        Raises:
+            ValueError: There is no such operation or kind; the message names those
+                there are.
+        """
+        wanted = None if operation is None else known_operation(operation)
+        if kind is not None:
+            check_kind(kind)
+        self.faults = [
+            each
+            for each in self.faults
+            if wanted not in (None, each.operation) or kind not in (None, each.kind)
+        ]
 
     def hits(self) -> dict[str, int]:
         """Return how often each kind has occurred."""

@@ -17,8 +17,8 @@ NO_SERVER = "No server could be allocated"
 # The capacity of a host, and the part of one deployment, in CPU units and MB.
 _HOST_CPU, _HOST_MEMORY = 16 * 1024, 32 * 1024
 _DEPLOYMENT_CPU, _DEPLOYMENT_MEMORY = 1024, 2048
-# The range of external ports in the samples.
-_FIRST_PORT, _LAST_PORT = 30000, 32767
+# The range of external ports in the samples. After the last one, the first one follows.
+_FIRST_PORT, _PORTS = 30000, 2768
 # The proxy port of the first port.
 _PROXY_PORT = 65002
 
@@ -48,10 +48,14 @@ def ports(it: Deployment) -> dict[str, Json]:
     """Return the ports of a deployment, each under its name, or under its number if it
     has no name.
     """
-    count = len(it.ports)
-    first = _FIRST_PORT + count * it.number % (_LAST_PORT - _FIRST_PORT - count + 2)
+    first = len(it.ports) * it.number
     return {
-        port.name or str(port.port): _port(it, port, first + place, _PROXY_PORT - place)
+        port.name or str(port.port): _port(
+            it,
+            port,
+            _FIRST_PORT + (first + place) % _PORTS,
+            _PROXY_PORT - place % _PORTS,
+        )
         for place, port in enumerate(it.ports)
     }
 
