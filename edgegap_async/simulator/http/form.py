@@ -18,8 +18,6 @@ from .bodies import pagination
 from .responses import Json, JsonResponse
 
 Form: TypeAlias = Literal["page", "official"]
-
-
 # Returns when a deployment was made, by its ID, in the form of the files.
 Created: TypeAlias = Callable[[str], str]
 
@@ -38,7 +36,9 @@ Fields: TypeAlias = Mapping[str, "Convert | Fields"]
 
 
 def _date_time(value: object, _: Place) -> object:
-    """Write a time as RFC 3339 does. The page has "2025-11-29 22:35:31.971359"."""
+    """Write a time as RFC 3339 does. The page has "2025-11-29 22:35:31.971359", or null
+    for what has not happened.
+    """
     if not isinstance(value, str):
         return UNSET
     return value.replace(" ", "T") + "Z"
@@ -80,29 +80,27 @@ _CENTROID = ("label", "latitude", "longitude", "radius_km", "desired_host_count"
 
 
 def _host(value: object, _: Place) -> object:
-    """The files have the order of a host, and its end, under other names."""
-    host = dict(_object(value))
-    pin = _object(host.pop("pin"))
-    schedules = cast("Sequence[Json]", host.pop("delete_schedules"))
+    """The files have the order of a host, and its end, under other names. No host of the
+    simulator has an end.
+    """
+    host = dict(cast("Json", value))
+    pin = cast("Json", host.pop("pin"))
+    del host["delete_schedules"]
     return {
         **host,
         "centroid": {key: pin[key] for key in _CENTROID},
-        "delete_schedule": schedules[0] if schedules else None,
+        "delete_schedule": None,
         "fleet_host_specifications": {
-            "cpu_units": _thousand(pin["cpu_cores"]),
-            "memory_mb": _thousand(pin["memory_gb"]),
+            "cpu_units": _units(pin["cpu_cores"]),
+            "memory_mb": _units(pin["memory_gb"]),
             "base_clock_speed_mhz": 1000 * cast("int", pin["clock_speed_ghz"]),
         },
     }
 
 
-def _thousand(value: object) -> int:
+def _units(value: object) -> int:
     """Convert cores to CPU units, or GB to MB, as in the samples of the files."""
     return 1024 * cast("int", value)
-
-
-def _object(value: object) -> Json:
-    return cast("Json", value)
 
 
 _STATUS: Fields = {
