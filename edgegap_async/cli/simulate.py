@@ -9,11 +9,13 @@ import msgspec
 
 from ..simulator import Simulator
 from ..simulator.control.guard import is_loopback
+from ..simulator.http.form import Form
 from ..simulator.rate_limits import Enforcement
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
 from .streams import tell
 
 ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
+FORMS: tuple[str, ...] = get_args(Form)
 
 
 @click.command(short_help="Run a simulator of Edgegap's API.")
@@ -72,6 +74,14 @@ ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
     help="Seconds from the operation to its response.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of all random numbers.")
+@click.option(
+    "--form",
+    type=click.Choice(FORMS),
+    default="page",
+    show_default=True,
+    help="The form of answers and webhooks: that of the reference page, or that of "
+    "Edgegap's OpenAPI files, for clients generated from them.",
+)
 @click.option(
     "--neighbours",
     type=click.IntRange(min=0),

@@ -18,6 +18,7 @@ from .faults.fault import Fault
 from .faults.injector import FaultInjector
 from .http.app import make_app
 from .http.container import environment
+from .http.form import Form
 from .http.pipeline import FleetPath, RequestPipeline, ServerOptions
 from .http.responses import RetryAfter, RetryAfterForm
 from .http.webhooks import WebhookCounts, WebhookSender
@@ -137,7 +138,8 @@ class Simulator:
             without `limit`. None means all rows at once, as on the reference page.
             Applications and versions always have pages, of ten without `limit`.
         fleet_deploy: The path of the fleet deploy: `page` (as on the reference page),
-            `renamed`, or `both`.
+            `renamed`, or `both`. None means `both`, or `renamed` if `form` is
+            `official`, as the OpenAPI files have no other.
         faults: The faults to inject, such as `[Fault("deploy", "cut-after", 0.05)]`.
         replica_lag: The seconds after a deploy in which all calls with its ID are
             answered as if it were unknown, as by a replica that lags. A stop in this
@@ -153,6 +155,9 @@ class Simulator:
         host: The host name or IP address to listen on. If it is not on loopback, other
             machines can use the simulator. Then `token` is needed to change it under
             `/_simulator/`.
+        form: The form of answers and webhooks: `page`, that of the reference page, or
+            `official`, that of Edgegap's OpenAPI files, which clients generated from
+            them can read. See docs/simulator.md for what differs.
         keep: The number of deployments that are remembered after their end. The others
             are forgotten: to all calls, it is as if they had never existed, but they
             are still counted. None: all are remembered.
@@ -182,12 +187,13 @@ class Simulator:
         newest_first: bool = True,
         max_page_size: int = 100,
         page_size: int | None = None,
-        fleet_deploy: FleetPath = "both",
+        fleet_deploy: FleetPath | None = None,
         faults: Sequence[Fault] = (),
         replica_lag: float = 0.0,
         longest_url: int | None = None,
         neighbours: int = 0,
         host: str = "127.0.0.1",
+        form: Form = "page",
         keep: int | None = None,
     ) -> None:
         self._seed, self._host, self._port = seed, host, port
@@ -214,6 +220,7 @@ class Simulator:
             delay_after,
             longest_url,
             fleet_deploy,
+            form,
         )
         self._injector = FaultInjector(faults, seed)
         self._server: _Server | None = None
@@ -433,7 +440,7 @@ class Simulator:
         loop = asyncio.get_running_loop()
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
         world = World(self._world_options, self._seed, clock, loop.time())
-        webhooks = WebhookSender(world, self._injector)
+        webhooks = WebhookSender(world, self._injector, self._server_options.form)
         pipeline = RequestPipeline(
             world,
             self._limits,
@@ -452,7 +459,7 @@ class Simulator:
             started_at=loop.time(),
         )
         control = Control(parts, Guard(self._host, self._server_options.token))
-        app = make_app(pipeline, self._server_options.fleet_deploy, control.add_routes)
+        app = make_app(pipeline, self._server_options.fleet_path(), control.add_routes)
         runner = await self._listen(app)
         parts.url = _base_url(self._host, runner.addresses[0][1])
         self._server = _Server(parts, control, runner)

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 from support.plain_client import DEPLOY, Plain, plain
-from support.reference import BY_KEY, OPERATIONS, Operation
+from support.reference import OPERATIONS, Operation
+from support.sample_calls import call_sample
 
 from edgegap_async import simulator
 from edgegap_async.simulator import Simulator
@@ -19,8 +20,6 @@ NOT_200 = {
     "POST /v1/deployments/bulk-stop": 202,
     "DELETE /v1/deployments/{request_id}/tags/{tag_name}": 204,
 }
-# With all that a version can have.
-VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
 # The states of a deployment, in order.
 STATES = ["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING", "READY"]
 
@@ -57,29 +56,7 @@ async def test_responses_have_the_keys_and_types_of_the_reference_page(
     async with plain(sim) as api:
         request_id = await api.deploy(tags=["old"])
         await asyncio.sleep(100)
-        environment = sim.environment(request_id)
-        if "/self/" in operation.path:
-            api.http.headers["Authorization"] = environment["ARBITRIUM_DELETE_TOKEN"]
-        access_point = environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2]
-        if "/app" in operation.path:
-            app = {"name": "my-app", "image": "", "is_active": True}
-            await api("POST", "/v1/app", app)
-        if "/version" in operation.path:
-            await api("POST", "/v1/app/my-app/version", VERSION)
-        path = operation.path_with(
-            request_id=request_id,
-            tag_name="old",
-            fleet_name="f",
-            app_name="my-app",
-            version_name="v1",
-            access_point_id=access_point,
-        )
-        # The body on the page, except for the ID in it.
-        body = json.loads(
-            json.dumps(operation.body).replace("c0653765de3b", request_id)
-        )
-
-        status, answer = await api(operation.method, path, body, tags="true")
+        status, answer = await call_sample(sim, api, operation, request_id)
 
     assert status == NOT_200.get(operation.key, 200), (
         "if the page has another status than 200, add the operation to NOT_200"

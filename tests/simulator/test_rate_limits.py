@@ -138,6 +138,9 @@ def test_the_busiest_second_is_the_maximum_over_all_windows(
         ({"gone": "never"}, "gone"),
         ({"max_page_size": 0}, "max_page_size"),
         ({"fleet_deploy": "none"}, "fleet_deploy"),
+        ({"fleet_deploy": ""}, "fleet_deploy"),
+        ({"form": "openapi"}, "form"),
+        ({"form": None}, "form"),
     ],
 )
 def test_an_invalid_argument_is_a_value_error_that_names_it(

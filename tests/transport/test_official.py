@@ -1,24 +1,19 @@
 """Our operations agree with Edgegap's OpenAPI files.
 
-The files are not a part of the project. EDGEGAP_OFFICIAL_API names the folder that has
-`edgegap-v1-openapi.yaml` and `edgegap-v2-openapi.yaml`; without it, these tests are
-skipped. The files are edited by hand, so each known difference stands in a table here,
-with its reason. A difference that is not there any more fails a test, too.
+The files are not a part of the project: see `support/official.py`. They are edited by
+hand, so each known difference stands in a table here, with its reason. A difference that
+is not there any more fails a test, too.
 """
 
 import inspect
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
 import pytest
-import yaml
 from msgspec import Struct, structs
+from support.official import documented, needs_files, shape
 from support.reference import BY_KEY, Operation, operations
 
 from edgegap_async import EdgegapSession
@@ -26,11 +21,7 @@ from edgegap_async._transport.response import Reply, read
 from edgegap_async.endpoints import OPERATIONS, Endpoint
 
 Row = Endpoint[Any, Any]
-VARIABLE = "EDGEGAP_OFFICIAL_API"
-FOLDER = os.environ.get(VARIABLE)
-pytestmark = pytest.mark.skipif(
-    not FOLDER, reason=f"set {VARIABLE} to the folder of Edgegap's OpenAPI files"
-)
+pytestmark = needs_files
 
 # The operations that the files do not have.
 NOT_THERE = {"POST /v2/private-fleets:deploy": "the files have its newer path"}
@@ -56,35 +47,6 @@ NEEDED = {
 SKIPPED = "skipped"
 # The reference page, whose properties the files lack in part.
 PAGE = {f"{it.method} {it.path}": it for it in operations()}
-
-
-@cache
-def files() -> Mapping[str, Any]:
-    """The documents, by the first part of the paths of the API."""
-    found = {
-        version: yaml.safe_load(
-            Path(FOLDER or "", f"edgegap-{version}-openapi.yaml").read_text()
-        )
-        for version in ("v1", "v2")
-    }
-    assert all(len(file["paths"]) >= 3 for file in found.values())
-    return found
-
-
-def shape(path: str) -> str:
-    """A path without the names of its parameters, which differ."""
-    return re.sub(r"\{[^}]*\}", "{}", path)
-
-
-def documented() -> dict[str, tuple[Any, Any]]:
-    """Each operation of the files, with its document."""
-    found = {}
-    for version, file in files().items():
-        for path, methods in file["paths"].items():
-            full = path if path.startswith(f"/{version}/") else f"/{version}{path}"
-            for method, operation in methods.items():
-                found[f"{method.upper()} {shape(full)}"] = operation, file
-    return found
 
 
 def key_of(row: Row) -> str:

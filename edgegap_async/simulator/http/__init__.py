@@ -4,5 +4,6 @@
 authorization, operation, delay. `handlers` has one function per row of `endpoints.py`
 for the operation itself; those on applications and versions are in `catalog`. Such a
 function calls the `World` and returns a `JsonResponse`, with a body from `bodies` or
-`container`. `WebhookSender` sends the webhooks that the world has scheduled.
+`container`. `form` changes it to the form of Edgegap's OpenAPI files, if that is chosen.
+`WebhookSender` sends the webhooks that the world has scheduled.
 """

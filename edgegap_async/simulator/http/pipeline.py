@@ -36,6 +36,7 @@ from ..world.errors import ApiError
 from ..world.options import Delay, check_delay, draw_delay
 from ..world.world import World
 from .calls import Call
+from .form import Form, in_form
 from .handlers import HANDLERS
 from .responses import JsonResponse, RetryAfter, to_aiohttp, token_of, too_many_requests
 from .webhooks import TaskSet, WebhookSender
@@ -56,7 +57,8 @@ class ServerOptions:
     delay_before: Delay
     delay_after: Delay
     longest_url: int | None = None
-    fleet_deploy: FleetPath = "both"
+    fleet_deploy: FleetPath | None = None
+    form: Form = "page"
 
     def __post_init__(self) -> None:
         check_delay("delay_before", self.delay_before)
@@ -65,10 +67,18 @@ class ServerOptions:
             raise ValueError(
                 f"longest_url must be a number of bytes, not {self.longest_url!r}"
             )
-        if self.fleet_deploy not in get_args(FleetPath):
+        if self.fleet_deploy not in (None, *get_args(FleetPath)):
             raise ValueError(
-                f"fleet_deploy must be both, page or renamed, not {self.fleet_deploy!r}"
+                "fleet_deploy must be both, page, renamed or None, "
+                f"not {self.fleet_deploy!r}"
             )
+        if self.form not in get_args(Form):
+            raise ValueError(f"form must be page or official, not {self.form!r}")
+
+    def fleet_path(self) -> FleetPath:
+        """Return the path of the fleet deploy. Without a choice, the form decides."""
+        default: FleetPath = "renamed" if self.form == "official" else "both"
+        return self.fleet_deploy or default
 
 
 class RequestPipeline:
@@ -230,11 +240,12 @@ class RequestPipeline:
         try:
             if not handler.own_token:
                 self._authorize(authorization)
-            return handler.respond(call, body)
+            response = handler.respond(call, body)
         except ApiError as error:
-            return JsonResponse(error.status, {"message": error.message})
+            response = JsonResponse(error.status, {"message": error.message})
         finally:
             self._webhooks.reschedule()
+        return in_form(self._options.form, operation, response, self._world)
 
     def _authorize(self, authorization: str) -> None:
         token = token_of(authorization)

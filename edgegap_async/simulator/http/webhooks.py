@@ -20,6 +20,7 @@ from aiohttp import (
 )
 from msgspec import json
 
+from ...endpoints import STATUS
 from ..faults.fault import Fault
 from ..faults.injector import FaultInjector
 from ..faults.kinds import WEBHOOK
@@ -27,6 +28,8 @@ from ..world.deployment import SentWebhook
 from ..world.webhook_schedule import DueWebhook
 from ..world.world import World
 from . import bodies
+from .form import Form, official
+from .responses import Json
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 
@@ -76,8 +79,9 @@ class WebhookCounts(TypedDict):
 class WebhookSender:
     """Sends each webhook of the world's schedule when it is due, with one timer."""
 
-    def __init__(self, world: World, injector: FaultInjector) -> None:
+    def __init__(self, world: World, injector: FaultInjector, form: Form) -> None:
         self._world = world
+        self._form = form
         self._injector = injector
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -133,12 +137,18 @@ class WebhookSender:
                 _record(webhook).result = "lost by a fault"
                 continue
             # The body is encoded now: a late webhook shows the state when it was due.
-            body = json.encode(
-                bodies.status(webhook.deployment, webhook.when, self._world.clock)
-            )
+            body = json.encode(self._body(webhook))
             self._tasks.add(self._loop.create_task(self._send(webhook, body, fault)))
         # A loop with a coarse clock may fire the timer early.
         self.reschedule()
+
+    def _body(self, webhook: DueWebhook) -> Json:
+        deployment, clock = webhook.deployment, self._world.clock
+        body = bodies.status(deployment, webhook.when, clock)
+        if self._form == "page":
+            return body
+        created = clock.iso(deployment.created_at)
+        return official(STATUS.call, body, lambda _: created)
 
     async def _send(
         self, webhook: DueWebhook, body: bytes, fault: Fault | None

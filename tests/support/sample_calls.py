@@ -1,0 +1,46 @@
+"""Calls of the reference page's samples against a simulator."""
+
+import json
+from typing import Any
+
+from edgegap_async.simulator import Simulator
+from support.plain_client import Plain
+from support.reference import BY_KEY, Operation
+
+# With all that a version can have.
+VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
+
+
+async def call_sample(
+    sim: Simulator,
+    api: Plain,
+    operation: Operation,
+    request_id: str,
+    *,
+    path: str | None = None,
+) -> tuple[int, Any]:
+    """Send the sample of an operation for a deployment with the tag `old`, and return
+    status and body of the answer. What else it needs is created first.
+
+    Args:
+        path: Another path of the operation than the page has.
+    """
+    environment = sim.environment(request_id)
+    if "/self/" in operation.path:
+        api.http.headers["Authorization"] = environment["ARBITRIUM_DELETE_TOKEN"]
+    if "/app" in operation.path:
+        app = {"name": "my-app", "image": "", "is_active": True}
+        await api("POST", "/v1/app", app)
+    if "/version" in operation.path:
+        await api("POST", "/v1/app/my-app/version", VERSION)
+    filled = operation.path_with(
+        request_id=request_id,
+        tag_name="old",
+        fleet_name="f",
+        app_name="my-app",
+        version_name="v1",
+        access_point_id=environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2],
+    )
+    # The body on the page, except for the ID in it.
+    body = json.loads(json.dumps(operation.body).replace("c0653765de3b", request_id))
+    return await api(operation.method, path or filled, body, tags="true")
