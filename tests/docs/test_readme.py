@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from edgegap_async import EdgegapSession
 from edgegap_async.endpoints import OPERATIONS, OTHER_LIMIT, Endpoint
 from edgegap_async.simulator import Simulator
 
@@ -147,11 +148,17 @@ def test_the_webhook_example_waits_without_polling(account: Simulator) -> None:
     assert account.arrivals("list") <= 2
 
 
-def test_the_fixture_example_passes(
-    edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fixture_example_passes(edgegap_simulator: Simulator) -> None:
     names = example("test_my_matchmaker", GUIDE / "testing.md")
-    names["test_my_matchmaker"](edgegap_simulator, monkeypatch)
+    names["test_my_matchmaker"](edgegap_simulator)
+
+
+@pytest.mark.real_time
+async def test_the_example_with_a_session_passes(
+    edgegap_session: EdgegapSession, edgegap_simulator: Simulator
+) -> None:
+    names = example("test_a_match_has_a_server", GUIDE / "testing.md")
+    await names["test_a_match_has_a_server"](edgegap_session, edgegap_simulator)
 
 
 def test_every_linked_file_exists() -> None:
