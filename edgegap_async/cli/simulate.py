@@ -101,6 +101,11 @@ FORMS: tuple[str, ...] = get_args(Form)
     show_default=True,
     help="Deployments that are remembered after their end.",
 )
+@click.option(
+    "--open-ports",
+    is_flag=True,
+    help="READY deployments listen on their ports, and send back what arrives.",
+)
 @fault_option("A fault")
 @click.option(
     "--faults",

@@ -1,12 +1,13 @@
 """The parts of a started simulator, and what concerns all of them."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypedDict
 
 from ..endpoints import LimitName
 from .faults.injector import FaultInjector
+from .http.open_ports import OpenPorts
 from .http.pipeline import RequestPipeline
 from .http.webhooks import WebhookCounts, WebhookSender
 from .rate_limits import LimitCounts, RateLimits
@@ -34,6 +35,9 @@ class Parts:
     limits: RateLimits
     injector: FaultInjector
     webhooks: WebhookSender
+    open_ports: OpenPorts | None
+    # Called after each change of the world.
+    changed: Callable[[], None]
     pipeline: RequestPipeline
     loop: asyncio.AbstractEventLoop
     started_at: float
@@ -64,7 +68,7 @@ class Parts:
         """Stop deployments."""
         for each in deployments:
             self.world.stop(each, self.now())
-        self.webhooks.reschedule()
+        self.changed()
 
     def crash(self, deployment: Deployment) -> None:
         """Let the container of a deployment crash.
@@ -73,7 +77,7 @@ class Parts:
             ApiError: It is not READY.
         """
         self.world.crash(deployment, self.now())
-        self.webhooks.reschedule()
+        self.changed()
 
     async def reset(self) -> None:
         """Return to the state after the start; requests in progress go on."""
@@ -82,3 +86,5 @@ class Parts:
         self.injector.reset()
         self.world.reset(self.now())
         await self.webhooks.reset()
+        if self.open_ports:
+            await self.open_ports.reset()

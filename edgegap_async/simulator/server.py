@@ -10,7 +10,7 @@ from typing import Self
 from aiohttp import web
 
 from ..endpoints import LimitName
-from ..models._check import some
+from ..models._check import flag, some
 from ..models.deployment import ReportRequest
 from .control.guard import Guard
 from .control.routes import Control
@@ -19,6 +19,7 @@ from .faults.injector import FaultInjector
 from .http.app import make_app
 from .http.container import environment
 from .http.form import Form
+from .http.open_ports import OpenPorts
 from .http.pipeline import FleetPath, RequestPipeline, ServerOptions
 from .http.responses import RetryAfter, RetryAfterForm
 from .http.webhooks import WebhookCounts, WebhookSender
@@ -66,6 +67,8 @@ class _Server:
             await self.runner.cleanup()
             # Webhooks are closed last, as any request may schedule one.
             await parts.webhooks.aclose()
+            if parts.open_ports:
+                await parts.open_ports.reset()
 
 
 class Simulator:
@@ -161,6 +164,10 @@ class Simulator:
         keep: The number of deployments that are remembered after their end. The others
             are forgotten: to all calls, it is as if they had never existed, but they
             are still counted. None: all are remembered.
+        open_ports: Whether each deployment that is READY listens on its ports, on
+            127.0.0.1, and sends back what arrives, so that a probe of your program
+            succeeds. Its host name is `localhost` then. Each port takes a file
+            descriptor or two.
 
     Raises:
         ValueError: An argument is out of its range; the message names it.
@@ -195,6 +202,7 @@ class Simulator:
         host: str = "127.0.0.1",
         form: Form = "page",
         keep: int | None = None,
+        open_ports: bool = False,
     ) -> None:
         self._seed, self._host, self._port = seed, host, port
         self._limits = RateLimits(
@@ -223,6 +231,7 @@ class Simulator:
             form,
         )
         self._injector = FaultInjector(faults, seed)
+        self._open_ports = flag("open_ports", open_ports)
         self._server: _Server | None = None
 
     @property
@@ -441,12 +450,19 @@ class Simulator:
         clock = Clock(datetime.now(UTC) - timedelta(seconds=loop.time()))
         world = World(self._world_options, self._seed, clock, loop.time())
         webhooks = WebhookSender(world, self._injector, self._server_options.form)
+        open_ports = OpenPorts(world) if self._open_ports else None
+
+        def changed() -> None:
+            webhooks.reschedule()
+            if open_ports:
+                open_ports.update()
+
         pipeline = RequestPipeline(
             world,
             self._limits,
             self._server_options,
             self._injector,
-            webhooks,
+            changed,
             self._seed,
         )
         parts = Parts(
@@ -454,6 +470,8 @@ class Simulator:
             limits=self._limits,
             injector=self._injector,
             webhooks=webhooks,
+            open_ports=open_ports,
+            changed=changed,
             pipeline=pipeline,
             loop=loop,
             started_at=loop.time(),

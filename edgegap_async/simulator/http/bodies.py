@@ -31,15 +31,22 @@ def error_detail(it: Deployment) -> str:
 
 
 def fqdn(it: Deployment) -> str:
-    """Return the host name of a deployment. No DNS server resolves it."""
+    """Return the host name of a deployment. No DNS server resolves it, unless its ports
+    are open.
+    """
+    if it.external:
+        return "localhost"
     return f"{it.request_id}.simulator.edgegap.invalid"
 
 
 def public_ip(it: Deployment) -> str:
     """Return the IP address of a deployment.
 
-    It is in the range that is reserved for benchmarks, so no real host has it.
+    It is in the range that is reserved for benchmarks, so no real host has it, unless its
+    ports are open.
     """
+    if it.external:
+        return "127.0.0.1"
     high, low = divmod(it.number % 2**16, 2**8)
     return f"198.18.{high}.{low}"
 
@@ -53,7 +60,9 @@ def ports(it: Deployment) -> dict[str, Json]:
         port.name or str(port.port): _port(
             it,
             port,
-            _FIRST_PORT + (first + place) % _PORTS,
+            it.external[place]
+            if it.external
+            else _FIRST_PORT + (first + place) % _PORTS,
             _PROXY_PORT - place % _PORTS,
         )
         for place, port in enumerate(it.ports)

@@ -39,7 +39,7 @@ from .calls import Call
 from .form import Form, in_form
 from .handlers import HANDLERS
 from .responses import JsonResponse, RetryAfter, to_aiohttp, token_of, too_many_requests
-from .webhooks import TaskSet, WebhookSender
+from .webhooks import TaskSet
 
 AiohttpHandler: TypeAlias = Callable[[web.Request], Awaitable[web.Response]]
 FleetPath: TypeAlias = Literal["both", "page", "renamed"]
@@ -90,14 +90,15 @@ class RequestPipeline:
         limits: RateLimits,
         options: ServerOptions,
         injector: FaultInjector,
-        webhooks: WebhookSender,
+        changed: Callable[[], None],
         seed: int,
     ) -> None:
         self._world = world
         self._limits = limits
         self._options = options
         self._injector = injector
-        self._webhooks = webhooks
+        # Called after each operation, which may have changed the world.
+        self._changed = changed
         self._seed = seed
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
@@ -244,7 +245,7 @@ class RequestPipeline:
         except ApiError as error:
             response = JsonResponse(error.status, {"message": error.message})
         finally:
-            self._webhooks.reschedule()
+            self._changed()
         return in_form(self._options.form, operation, response, self._world)
 
     def _authorize(self, authorization: str) -> None:

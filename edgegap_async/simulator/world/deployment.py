@@ -105,6 +105,9 @@ class Deployment:
     reports: list[ReportRequest] = field(default_factory=list[ReportRequest])
     max_duration: int = _DAY
     ports: tuple[PortSpec, ...] = PORTS
+    # The external ports that are open on this machine, one for each of `ports`. Empty: they
+    # are made up.
+    external: tuple[int, ...] = ()
     # The time at which its container crashes, if it is READY then.
     crashes_at: float = inf
     stop_requested_at: float | None = None
