@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import container as container
+    from . import doctor as doctor
     from . import errors as errors
     from . import events as events
     from . import load as load
@@ -164,6 +165,7 @@ _MODULES = {
     "WrongLoop": "errors",
     "__version__": "_version",
     "container": "container",
+    "doctor": "doctor",
     "errors": "errors",
     "events": "events",
     "load": "load",

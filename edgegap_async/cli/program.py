@@ -5,6 +5,7 @@ import click
 from .._version import __version__
 from .completion import completion
 from .deploy import deploy
+from .doctor import doctor
 from .fleet import fleet
 from .journal import journal
 from .launch import launch
@@ -44,6 +45,6 @@ def program() -> None:
 
 
 program.add_section("Deployments", ps, status, wait, stop, logs, metrics, deploy, tag)
-program.add_section("Locations, fleets and limits", locations, fleet, limits)
+program.add_section("Locations, fleets and limits", locations, fleet, limits, doctor)
 program.add_section("For programs", launch, load, reap, journal, simulate)
 program.add_section("Shell", completion)

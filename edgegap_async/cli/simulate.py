@@ -2,11 +2,14 @@
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import click
 import msgspec
+from click.core import ParameterSource
 
+from ..doctor import Diagnosis, simulator_options
 from ..simulator import Simulator
 from ..simulator.control.guard import is_loopback
 from ..simulator.http.form import Form
@@ -106,6 +109,12 @@ FORMS: tuple[str, ...] = get_args(Form)
     is_flag=True,
     help="READY deployments listen on their ports, and send back what arrives.",
 )
+@click.option(
+    "--like",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Behave as `edgegap doctor --output FILE` has found. Other options have "
+    "precedence; faults are added.",
+)
 @fault_option("A fault")
 @click.option(
     "--faults",
@@ -116,7 +125,9 @@ FORMS: tuple[str, ...] = get_args(Form)
     callback=list_kinds,
     help="List the kinds of fault.",
 )
-def simulate(host: str, port: int, token: str | None, **options: Any) -> None:
+def simulate(
+    host: str, port: int, token: str | None, like: Path | None, **options: Any
+) -> None:
     """Run a simulator of Edgegap's API on this machine, until Ctrl-C or SIGTERM.
 
     The first line on standard output is its URL, for EDGEGAP_BASE_URL. Open it in a
@@ -136,6 +147,8 @@ def simulate(host: str, port: int, token: str | None, **options: Any) -> None:
             + ("" if token else "; without --token, its page can change nothing")
         )
     try:
+        if like is not None:
+            options = _with_findings(options, like)
         # Each option has the name of an argument of `Simulator`.
         simulator = Simulator(host=host, port=port, token=token, **options)
         asyncio.run(serve(simulator))
@@ -146,6 +159,23 @@ def simulate(host: str, port: int, token: str | None, **options: Any) -> None:
             f"can't listen on {host}:{port}: {error.strerror or error}"
         ) from error
     click.echo(msgspec.json.encode(simulator.counts()).decode())
+
+
+def _with_findings(options: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Add what was found to the options that were not given."""
+    context = click.get_current_context()
+    try:
+        found = dict(simulator_options(Diagnosis.from_json(path.read_bytes())))
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--like {path}: {error}") from None
+    faults = [*options["faults"], *found.pop("faults")]
+    given = {
+        name
+        for name in options
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    unset = {name: value for name, value in found.items() if name not in given}
+    return {**options, **unset, "faults": faults}
 
 
 async def serve(simulator: Simulator) -> None:

@@ -40,7 +40,13 @@ def raw_endpoint(method: Method, path: str) -> Endpoint[Any, object]:
     for pattern, row in _patterns():
         if row.method == verb and pattern.fullmatch(checked):
             return structs.replace(
-                row, path=checked, takes=object, returns=object, call=CALL
+                row,
+                path=checked,
+                takes=object,
+                returns=object,
+                call=CALL,
+                # This path was asked for, and no other.
+                renamed=None,
             )
     return Endpoint(
         verb, checked, object, object, OTHER_LIMIT, CALL, max_bytes=METRICS.max_bytes

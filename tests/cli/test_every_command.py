@@ -16,6 +16,7 @@ ID = "c065a3f1b2e4"
 # How each command is called. The others send nothing, or are older.
 CALLS = {
     "deploy": ["--application", "game", "--version", "1", "--user", "192.0.2.1"],
+    "doctor": [],
     "fleet": ["hosts", "my-fleet"],
     "locations": [],
     "logs": [ID],

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,48 @@ def test_simulate_prints_its_url_first_and_its_counts_last() -> None:
     assert counts["limits"]["other"]["arrivals"] == 2
     assert counts["deployed"] == counts["running"] == 0
     assert not errors
+
+
+@pytest.mark.slow
+def test_a_simulator_behaves_like_what_the_doctor_has_found(tmp_path: Path) -> None:
+    path = tmp_path / "doctor.json"
+    names = {
+        "largest_page": 25,
+        "row_tags": False,
+        "newest_first": False,
+        "gone": "400",
+    }
+    findings = [{"name": it, "question": "", "found": names[it]} for it in names]
+    head = {"format": "edgegap-doctor/1", "checked": "", "target": ""}
+    path.write_text(json.dumps({**head, "findings": findings}))
+    options = (
+        "--like",
+        str(path),
+        "--neighbours",
+        "60",
+        "--fault",
+        "locations.list:empty",
+    )
+    with program("simulate", *options) as process:
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        connection = HTTPConnection(
+            url.removeprefix("http://"), timeout=PROCESS_TIMEOUT
+        )
+
+        def get(path: str) -> tuple[int, bytes]:
+            connection.request("GET", path, headers={"Authorization": "token made-up"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+        rows = json.loads(get("/v1/deployments?limit=100")[1])["data"]
+        assert len(rows) == 25
+        assert all("tags" not in row for row in rows)
+        times = [row["start_time"] for row in rows]
+        assert times == sorted(times)
+        assert get("/v1/status/c065a3f1b2e4")[0] == 400
+        assert get("/v1/locations") == (200, b"")
+        connection.close()
 
 
 def test_simulate_ends_on_sigterm() -> None:

@@ -176,3 +176,12 @@ async def test_the_simulator_answers_operations_of_the_table() -> None:
         assert status["tags"] == []
         with pytest.raises(NotFound):
             await edgegap.request("GET", "/v1/no/such/thing")
+
+
+async def test_no_other_path_than_the_given_one_is_tried() -> None:
+    async with scripted(answer(404, {"message": "no such path"})) as (edgegap, server):
+        error = await failure(
+            edgegap.request("POST", "/v2/private-fleets:deploy", body={})
+        )
+        assert isinstance(error, NotFound)
+    assert [it.path for it in server.arrivals] == ["/v2/private-fleets:deploy"]

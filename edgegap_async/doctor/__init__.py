@@ -1,0 +1,24 @@
+"""Finds out how the API behaves for your account, where its documentation is silent.
+
+    async with EdgegapSession() as edgegap:
+        diagnosis = await doctor.examine(edgegap)
+    for finding in diagnosis.findings:
+        print(finding.question, finding.found, finding.assumed)
+
+It only reads. `life` deploys one server, watches it, and stops it. `edgegap doctor` does
+both. `simulator_options` makes a `Simulator` behave as what was found.
+"""
+
+from .findings import FORMAT, Diagnosis, Finding
+from .life import life
+from .like import simulator_options
+from .questions import examine
+
+__all__ = [
+    "FORMAT",
+    "Diagnosis",
+    "Finding",
+    "examine",
+    "life",
+    "simulator_options",
+]

@@ -1,0 +1,98 @@
+"""What was found, as arguments of a `Simulator`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..models._check import fail
+from ..simulator import Fault
+from .findings import Diagnosis, Value
+
+FIELDS = ("request_id", "tags", "application", "version")
+# The kind of fault that stands for what was found of a filter.
+FILTERS = {
+    "honoured": None,
+    "ignored": "filters-ignored",
+    "refused": "filters-refused",
+    "empty": "filters-empty",
+}
+# Faults of lists, by a finding that is False.
+MISSING = {"row_tags": "tags-missing", "total_count": "total-missing"}
+GONE = ("404", "410", "400", "terminated")
+FLEET = ("page", "renamed", "both")
+
+
+def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
+    """Return the arguments of a `Simulator` that behaves as what was found. What was not
+    found out, and what a simulator can't do, is left out.
+
+    Args:
+        diagnoses: of `examine` and `life`.
+
+    Raises:
+        ValueError: a finding has a value that there is not; the message names it.
+    """
+    found = {it.name: it.found for each in diagnoses for it in each.findings}
+    options: dict[str, Any] = {"faults": [*_faults(found)]}
+    if (size := _whole(found, "largest_page")) is not None:
+        options["max_page_size"] = size
+    if (newest := found.get("newest_first")) is not None:
+        options["newest_first"] = _flag("newest_first", newest)
+    gone = found.get("gone")
+    if gone is None and found.get("not_found") == 400:
+        gone = "400"
+    if gone is not None:
+        options["gone"] = _one_of("gone", gone, GONE)
+    if (path := found.get("fleet_deploy")) not in (None, "none"):
+        options["fleet_deploy"] = _one_of("fleet_deploy", path, FLEET)
+    for name in ("ready_after", "stop_takes"):
+        if (seconds := _seconds(found, name)) is not None:
+            options[name] = (seconds, seconds) if name == "ready_after" else seconds
+    return options
+
+
+def _faults(found: Mapping[str, Value]) -> list[Fault]:
+    faults: list[Fault] = []
+    by_kind: dict[str, list[str]] = {}
+    for field in FIELDS:
+        name = f"filter_{field}"
+        if (value := found.get(name)) is None:
+            continue
+        if kind := FILTERS[_one_of(name, value, tuple(FILTERS))]:
+            by_kind.setdefault(kind, []).append(field)
+    for kind, fields in by_kind.items():
+        faults.append(Fault("list", kind, fields=tuple(fields)))
+    for name, kind in MISSING.items():
+        value = found.get(name)
+        if value is not None and not _flag(name, value):
+            faults.append(Fault("list", kind))
+    return faults
+
+
+def _one_of(name: str, value: Value, known: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in known:
+        fail(name, f"must be one of {', '.join(known)}, not {value!r}")
+    return value
+
+
+def _flag(name: str, value: Value) -> bool:
+    if not isinstance(value, bool):
+        fail(name, f"must be true or false, not {value!r}")
+    return value
+
+
+def _whole(found: Mapping[str, Value], name: str) -> int | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        fail(name, f"must be a number of rows, not {value!r}")
+    return value
+
+
+def _seconds(found: Mapping[str, Value], name: str) -> float | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        fail(name, f"must be a number of seconds, not {value!r}")
+    return float(value)
