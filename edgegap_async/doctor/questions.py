@@ -24,6 +24,7 @@ DEFAULT_PAGE, LARGEST_PAGE = 10, 100
 # some time.
 SKEW = 3.0
 FLEET_PATHS = {"page": FLEET_DEPLOY.path, "renamed": FLEET_DEPLOY_RENAMED.path}
+ACCEPTED = 202
 # What the server answers to a path that it does not have.
 NO_PATH = (404, 405)
 FEW = "there are too few deployments"
@@ -35,7 +36,6 @@ class _Look:
     Attributes:
         rows: of the first page.
         has_next: whether there are more.
-
     """
 
     def __init__(self, edgegap: EdgegapSession) -> None:
@@ -60,10 +60,15 @@ class _Look:
     async def post_nothing(self, path: str) -> int:
         """Send an empty body, which no deploy can have. Return the status."""
         try:
-            await self._edgegap.request("POST", path, body={})
+            answer = await self._edgegap.request("POST", path, body={})
         except ApiError as error:
             return error.status
-        return 202
+        if isinstance(answer, dict):
+            # It should have been refused. If it has started a server, that is stopped.
+            made = cast("dict[str, object]", answer).get("request_id")
+            if isinstance(made, str):
+                await self._edgegap.deployments.ensure_stopped(made)
+        return ACCEPTED
 
     async def listed(self, **query: str | int) -> list[dict[str, Any]]:
         """Return the rows of a list, as they are."""

@@ -142,6 +142,16 @@ async def test_nothing_is_started_changed_or_stopped() -> None:
     assert sum(it["arrivals"] for it in counts["limits"].values()) <= 30
 
 
+async def test_a_server_that_an_empty_body_starts_is_stopped() -> None:
+    made = answer(202, {"request_id": "c065a3f1b2e4"})
+    routes = {"/v2/private-fleets": made}
+    async with scripted(answer(200, {}), routes=routes) as (edgegap, server):
+        diagnosis = await doctor.examine(edgegap)
+    assert diagnosis.value("fleet_deploy") == "both"
+    stops = [it.path for it in server.arrivals if it.method == "DELETE"]
+    assert stops == ["/v1/stop/c065a3f1b2e4"] * 2
+
+
 async def test_a_wrong_token_is_an_error() -> None:
     async with owning(options={"token": "right"}) as (edgegap, _):
         with pytest.raises(Unauthorized):
