@@ -9,7 +9,7 @@ from .findings import Diagnosis, Value
 
 FIELDS = ("request_id", "tags", "application", "version")
 # The kind of fault that stands for what was found of a filter.
-FILTERS = {
+FILTERS: Mapping[str, str | None] = {
     "honoured": None,
     "ignored": "filters-ignored",
     "refused": "filters-refused",
