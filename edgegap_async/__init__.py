@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .models.relay import AuthorizedUser, RelaySession, RelayUser
     from .models.version import AppVersion, PortSpec
     from .probes import Probe
     from .resources._options import DeployOptions
@@ -101,6 +102,9 @@ _MODULES = {
     "ApiError": "errors",
     "AppVersion": "models.version",
     "Application": "models.app",
+    "AuthorizedUser": "models.relay",
+    "RelaySession": "models.relay",
+    "RelayUser": "models.relay",
     "BadRequest": "errors",
     "BulkStopFilter": "models.deployment",
     "Conflict": "errors",
@@ -180,6 +184,7 @@ __all__ = [
     "ApiError",
     "AppVersion",
     "Application",
+    "AuthorizedUser",
     "BadRequest",
     "BulkStopFilter",
     "CallOptions",
@@ -228,6 +233,8 @@ __all__ = [
     "ReadyDeployment",
     "ReadyStream",
     "ReadyTimeout",
+    "RelaySession",
+    "RelayUser",
     "Resources",
     "ResponseTooLarge",
     "Retry",

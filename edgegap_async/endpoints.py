@@ -25,6 +25,14 @@ from .models.deployment import (
 from .models.fleet import FleetHosts
 from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
+from .models.relay import (
+    AuthorizedUser,
+    RelayAuthorization,
+    RelayRevocation,
+    RelaySession,
+    RelaySessionRequest,
+    RelaySessions,
+)
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 from .models.version import (
     AppVersion,
@@ -142,6 +150,12 @@ VERSION = Endpoint("GET", "/v1/app/{app_name}/version/{version_name}", NoneType,
 CREATE_VERSION = Endpoint("POST", "/v1/app/{app_name}/version", AppVersionRequest, AppVersionResult, OTHER_LIMIT, "versions.create")
 UPDATE_VERSION = Endpoint("PATCH", "/v1/app/{app_name}/version/{version_name}", AppVersionUpdate, AppVersionResult, OTHER_LIMIT, "versions.update")
 DELETE_VERSION = Endpoint("DELETE", "/v1/app/{app_name}/version/{version_name}", NoneType, AppVersionDeleted, OTHER_LIMIT, "versions.delete")
+CREATE_RELAY = Endpoint("POST", "/v1/relays/sessions", RelaySessionRequest, RelaySession, OTHER_LIMIT, "relays.create")
+RELAYS = Endpoint("GET", "/v1/relays/sessions", NoneType, RelaySessions, OTHER_LIMIT, "relays.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+RELAY = Endpoint("GET", "/v1/relays/sessions/{session_id}", NoneType, RelaySession, OTHER_LIMIT, "relays.get")
+DELETE_RELAY = Endpoint("DELETE", "/v1/relays/sessions/{session_id}", NoneType, NoneType, OTHER_LIMIT, "relays.delete")
+AUTHORIZE_RELAY_USER = Endpoint("POST", "/v1/relays/sessions:authorize-user", RelayAuthorization, AuthorizedUser, OTHER_LIMIT, "relays.authorize_user")
+REVOKE_RELAY_USER = Endpoint("POST", "/v1/relays/sessions:revoke-user", RelayRevocation, NoneType, OTHER_LIMIT, "relays.revoke_user")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -175,4 +189,10 @@ OPERATIONS = (
     CREATE_VERSION,
     UPDATE_VERSION,
     DELETE_VERSION,
+    CREATE_RELAY,
+    RELAYS,
+    RELAY,
+    DELETE_RELAY,
+    AUTHORIZE_RELAY_USER,
+    REVOKE_RELAY_USER,
 )

@@ -64,6 +64,12 @@ from edgegap_async.models.location import (
 )
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
+from edgegap_async.models.relay import (
+    AuthorizedUser,
+    RelaySession,
+    RelaySessions,
+    RelayUser,
+)
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from edgegap_async.models.version import (
     AppVersionDeleted,
@@ -263,6 +269,18 @@ async def other_resources(session: EdgegapSession) -> None:
     assert_type(await versions.delete("app", "v2"), AppVersionDeleted)
     assert_type(await stop_self("storage"), StopResult)
     assert_type(Container.from_env({"A": "b"}).ports, Mapping[str, Port])
+
+
+async def relay_sessions(session: EdgegapSession) -> None:
+    relays = session.relays
+    assert_type(await relays.create(["203.0.113.7"], filters=[{}]), RelaySession)
+    assert_type(await relays.list(page=1, limit=10), RelaySessions)
+    assert_type([it.session_id async for it in relays.iterate()], list[str])
+    relay = await relays.get("id-S")
+    assert_type(relay.session_users, tuple[RelayUser, ...])
+    assert_type(await relays.authorize_user("id-S", "203.0.113.8"), AuthorizedUser)
+    assert_type(await relays.revoke_user("id-S", 5, timeout=5), None)
+    assert_type(await relays.delete("id-S"), None)
 
 
 async def webhooks(session: EdgegapSession) -> None:

@@ -114,7 +114,7 @@ def secrets_of(body: object) -> Iterator[str]:
     """The secrets that a body holds."""
     if isinstance(body, PlainData):
         values = (getattr(body, name) for name in body.secret_fields)
-        yield from (value for value in values if isinstance(value, str))
+        yield from (str(value) for value in values if isinstance(value, str | int))
 
 
 class HidesSecrets:

@@ -344,6 +344,11 @@ ARGUMENTS |= {
 ARGUMENTS |= {"version_name": "v1", "req_cpu": 256, "req_memory": 512}
 ARGUMENTS |= {"docker_repository": "a", "docker_image": "b", "docker_tag": "c"}
 ARGUMENTS |= {"reason": "unfair", "app_name": "arena", "image": ""}
+ARGUMENTS |= {
+    "session_id": "c065-S",
+    "user_ip": "203.0.113.7",
+    "authorization_token": 5,
+}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 

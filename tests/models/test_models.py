@@ -50,7 +50,10 @@ def with_value(sample: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def is_required(key: str, path: tuple[Any, ...]) -> bool:
-    inside_port = "ports" in path
+    inside_port = "ports" in path or "relay" in path
+    if path[-1] == "session_id":
+        # Also a field of the sessions in a status.
+        return "/relays/" in key
     own_tags = path != ("tags",) or "tags" not in BY_KEY[key].path
     return (
         path[-1] in REQUIRED
@@ -75,6 +78,8 @@ def test_the_reference_has_each_operation_once_with_complete_samples() -> None:
         "DELETE /v1/deployments/{request_id}/tags/{tag_name}",
         "POST /v1/deployments/{request_id}:report",
         "DELETE /v1/app/{app_name}",
+        "DELETE /v1/relays/sessions/{session_id}",
+        "POST /v1/relays/sessions:revoke-user",
     ]
 
 

@@ -1,5 +1,6 @@
 """Calls of the reference page's samples against a simulator."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ from support.plain_client import Plain
 from support.reference import BY_KEY, Operation
 
 # With all that a version can have.
+RELAY = BY_KEY["POST /v1/relays/sessions"].body
 VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
 
 
@@ -33,14 +35,23 @@ async def call_sample(
         await api("POST", "/v1/app", app)
     if "/version" in operation.path:
         await api("POST", "/v1/app/my-app/version", VERSION)
+    session_id = ""
+    if "/relays" in operation.path:
+        _, made = await api("POST", "/v1/relays/sessions", RELAY)
+        session_id = made["session_id"]
+        await asyncio.sleep(2)
     filled = operation.path_with(
         request_id=request_id,
         tag_name="old",
         fleet_name="f",
         app_name="my-app",
         version_name="v1",
+        session_id=session_id,
         access_point_id=environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2],
     )
     # The body on the page, except for the ID in it.
-    body = json.loads(json.dumps(operation.body).replace("c0653765de3b", request_id))
+    text = json.dumps(operation.body).replace("c0653765de3b", request_id)
+    body = json.loads(text.replace("7349356945f1-S", session_id))
+    if operation.path.endswith(":revoke-user"):
+        body["authorization_token"] = made["session_users"][0]["authorization_token"]
     return await api(operation.method, path or filled, body, tags="true")

@@ -21,6 +21,7 @@ from edgegap_async.models.deployment import (
 from edgegap_async.models.fleet import FleetHosts
 from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
+from edgegap_async.models.relay import AuthorizedUser, RelaySession, RelaySessions
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from edgegap_async.models.version import (
     AppVersion,
@@ -60,6 +61,10 @@ STRUCTS: dict[str, Any] = {
     "PATCH /v1/app/{app_name}/version/{version_name}": AppVersionResult,
     "DELETE /v1/app/{app_name}/version/{version_name}": AppVersionDeleted,
     "GET /v1/apps": Applications,
+    "GET /v1/relays/sessions": RelaySessions,
+    "GET /v1/relays/sessions/{session_id}": RelaySession,
+    "POST /v1/relays/sessions": RelaySession,
+    "POST /v1/relays/sessions:authorize-user": AuthorizedUser,
     "GET /v1/app/{app_name}": Application,
     "POST /v1/app": Application,
     "PATCH /v1/app/{app_name}": Application,

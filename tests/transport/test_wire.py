@@ -31,6 +31,11 @@ from edgegap_async import (
 from edgegap_async.models.app import AppRequest, AppUpdate
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
 from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
+from edgegap_async.models.relay import (
+    RelayAuthorization,
+    RelayRevocation,
+    RelaySessionRequest,
+)
 from edgegap_async.models.tag import TagRequest
 from edgegap_async.models.version import AppVersionRequest, AppVersionUpdate
 
@@ -41,6 +46,7 @@ ID, HOST, TAG, FLEET = (
     "v1.0.0",
     "test-fleet",
 )
+RELAY = "7349356945f1-S"
 PATH_PARAMS = {
     "request_id": ID,
     "access_point_id": "7",
@@ -48,6 +54,7 @@ PATH_PARAMS = {
     "fleet_name": FLEET,
     "app_name": quote(APP),
     "version_name": quote(VERSION, ""),
+    "session_id": RELAY,
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -138,6 +145,28 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
         lambda s: s.deployments.report(
             ID, "players see nothing", metadata={"match": "m-17", "reports": 3}
         ),
+        {},
+    ),
+    "POST /v1/relays/sessions": (
+        lambda s: s.relays.create(
+            ["203.0.113.7"],
+            filters=[{"field": "city", "values": ["Montreal"], "filter_type": "any"}],
+            webhook_url="https://hooks.example.com/relay",
+        ),
+        {},
+    ),
+    "GET /v1/relays/sessions": (
+        lambda s: s.relays.list(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/relays/sessions/{session_id}": (lambda s: s.relays.get(RELAY), {}),
+    "DELETE /v1/relays/sessions/{session_id}": (lambda s: s.relays.delete(RELAY), {}),
+    "POST /v1/relays/sessions:authorize-user": (
+        lambda s: s.relays.authorize_user(RELAY, "203.0.113.8"),
+        {},
+    ),
+    "POST /v1/relays/sessions:revoke-user": (
+        lambda s: s.relays.revoke_user(RELAY, 21986334),
         {},
     ),
     "GET /v1/apps": (
@@ -464,6 +493,9 @@ BODIES = {
     "POST /v1/deployments/{request_id}:report": ReportRequest,
     "POST /v1/deployments/{request_id}/tags": TagRequest,
     "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,
+    "POST /v1/relays/sessions": RelaySessionRequest,
+    "POST /v1/relays/sessions:authorize-user": RelayAuthorization,
+    "POST /v1/relays/sessions:revoke-user": RelayRevocation,
 }
 
 

@@ -38,6 +38,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "applications",
         "name",
     ),
+    "relays": (
+        lambda it, **page: it.relays.list(**page),
+        lambda it, **page: it.relays.iterate(**page),
+        "sessions",
+        "session_id",
+    ),
     "versions": (
         lambda it, **page: it.versions.list("arena", **page),
         lambda it, **page: it.versions.iterate("arena", **page),

@@ -164,6 +164,9 @@ PAGED: Mapping[str, str] = {
 STATUSES: Mapping[tuple[str, int], int] = {
     (endpoints.REPORT.call, 404): 400,
     (endpoints.SELF_STOP.call, 410): 404,
+    # Their list knows no parameters that could be wrong.
+    (endpoints.RELAYS.call, 400): 403,
+    (endpoints.AUTHORIZE_RELAY_USER.call, 404): 400,
 }
 
 

@@ -25,6 +25,7 @@ from ..world.errors import ApiError
 from . import bodies, container
 from .calls import Call, Handler, with_body, without_body
 from .catalog import CATALOG_HANDLERS
+from .relays import RELAY_HANDLERS
 from .responses import Json, JsonResponse
 from .rows import PAGE_SIZE, count, counted, cut
 
@@ -224,5 +225,6 @@ HANDLERS: Mapping[str, Handler] = dict(
         with_body(endpoints.UPDATE_TAG, _update_tag),
         without_body(endpoints.DELETE_TAG, _delete_tag),
         *CATALOG_HANDLERS,
+        *RELAY_HANDLERS,
     )
 )

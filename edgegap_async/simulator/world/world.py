@@ -26,6 +26,7 @@ from .listing import AS_DOCUMENTED, ListBehaviour, Page, matching, page_of, to_s
 from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
+from .relays import Relays
 from .version_settings import of_version, variables
 from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
 
@@ -57,6 +58,7 @@ class World:
     def _begin(self, now: float) -> None:
         self.webhook_schedule: WebhookSchedule = WebhookSchedule()
         self.catalog: Catalog = Catalog()
+        self.relays: Relays = Relays(self._seed)
         self._random = Random(self._seed)
         self._id_mask = (
             Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)
