@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
     from .models.relay import AuthorizedUser, RelaySession, RelayUser
+    from .models.storage import EndpointStorage
     from .models.version import AppVersion, PortSpec
     from .probes import Probe
     from .resources._options import DeployOptions
@@ -121,6 +122,7 @@ _MODULES = {
     "DeploymentStatus": "models.deployment",
     "DeploymentSummary": "models.deployment",
     "DeploymentTerminated": "errors",
+    "EndpointStorage": "models.storage",
     "EndReason": "models.deployment",
     "EdgegapError": "errors",
     "EdgegapSession": "session",
@@ -204,6 +206,7 @@ __all__ = [
     "EdgegapError",
     "EdgegapSession",
     "EndReason",
+    "EndpointStorage",
     "EnvironmentVariable",
     "Event",
     "Forbidden",

@@ -33,6 +33,12 @@ from .models.relay import (
     RelaySessionRequest,
     RelaySessions,
 )
+from .models.storage import (
+    EndpointStorage,
+    EndpointStorages,
+    StorageRequest,
+    StorageUpdate,
+)
 from .models.tag import DeploymentTag, DeploymentTags, TagRequest
 from .models.version import (
     AppVersion,
@@ -156,6 +162,11 @@ RELAY = Endpoint("GET", "/v1/relays/sessions/{session_id}", NoneType, RelaySessi
 DELETE_RELAY = Endpoint("DELETE", "/v1/relays/sessions/{session_id}", NoneType, NoneType, OTHER_LIMIT, "relays.delete")
 AUTHORIZE_RELAY_USER = Endpoint("POST", "/v1/relays/sessions:authorize-user", RelayAuthorization, AuthorizedUser, OTHER_LIMIT, "relays.authorize_user")
 REVOKE_RELAY_USER = Endpoint("POST", "/v1/relays/sessions:revoke-user", RelayRevocation, NoneType, OTHER_LIMIT, "relays.revoke_user")
+STORAGES = Endpoint("GET", "/v1/storage/endpoints", NoneType, EndpointStorages, OTHER_LIMIT, "storage.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+STORAGE = Endpoint("GET", "/v1/storage/endpoint/{endpoint_name}", NoneType, EndpointStorage, OTHER_LIMIT, "storage.get")
+CREATE_STORAGE = Endpoint("POST", "/v1/storage/endpoint", StorageRequest, EndpointStorage, OTHER_LIMIT, "storage.create")
+UPDATE_STORAGE = Endpoint("PATCH", "/v1/storage/endpoint/{endpoint_name}", StorageUpdate, EndpointStorage, OTHER_LIMIT, "storage.update")
+DELETE_STORAGE = Endpoint("DELETE", "/v1/storage/endpoint/{endpoint_name}", NoneType, NoneType, OTHER_LIMIT, "storage.delete")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -195,4 +206,9 @@ OPERATIONS = (
     DELETE_RELAY,
     AUTHORIZE_RELAY_USER,
     REVOKE_RELAY_USER,
+    STORAGES,
+    STORAGE,
+    CREATE_STORAGE,
+    UPDATE_STORAGE,
+    DELETE_STORAGE,
 )

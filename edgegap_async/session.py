@@ -43,6 +43,7 @@ from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
 from .resources.relays import Relays
+from .resources.storage import Storage
 from .resources.tags import Tags
 from .resources.versions import Versions
 
@@ -192,6 +193,7 @@ class EdgegapSession(AsyncOnly):
         self.tags: Tags = Tags(self._transport, self._session)
         self.apps: Apps = Apps(self._transport, self._session)
         self.relays: Relays = Relays(self._transport, self._session)
+        self.storage: Storage = Storage(self._transport, self._session)
         self.versions: Versions = Versions(self._transport, self._session)
 
     async def request(

@@ -70,6 +70,7 @@ from edgegap_async.models.relay import (
     RelaySessions,
     RelayUser,
 )
+from edgegap_async.models.storage import EndpointStorage, EndpointStorages
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from edgegap_async.models.version import (
     AppVersionDeleted,
@@ -281,6 +282,26 @@ async def relay_sessions(session: EdgegapSession) -> None:
     assert_type(await relays.authorize_user("id-S", "203.0.113.8"), AuthorizedUser)
     assert_type(await relays.revoke_user("id-S", 5, timeout=5), None)
     assert_type(await relays.delete("id-S"), None)
+
+
+async def storages(session: EdgegapSession) -> None:
+    storage = session.storage
+    assert_type(await storage.list(page=1, limit=10), EndpointStorages)
+    assert_type([it.name async for it in storage.iterate()], list[str])
+    assert_type(await storage.get("logs"), EndpointStorage)
+    assert_type(
+        await storage.create(
+            "logs",
+            access_key_id="a",
+            secret_access_key="b",
+            endpoint="https://s3.example",
+            bucket="c",
+            output_format="TEXT",
+        ),
+        EndpointStorage,
+    )
+    assert_type(await storage.update("logs", bucket="d", timeout=5), EndpointStorage)
+    assert_type(await storage.delete("logs"), None)
 
 
 async def webhooks(session: EdgegapSession) -> None:

@@ -349,6 +349,8 @@ ARGUMENTS |= {
     "user_ip": "203.0.113.7",
     "authorization_token": 5,
 }
+ARGUMENTS |= {"endpoint_name": "logs", "access_key_id": "a", "secret_access_key": "b"}
+ARGUMENTS |= {"endpoint": "https://s3.example", "bucket": "c"}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 
@@ -364,9 +366,10 @@ def methods(
                     key: value for key, value in ARGUMENTS.items() if key in parameters
                 }
                 options = parameters.get("options")
-                if options and "is_active" in names_in(options.annotation):
-                    # Something must be changed.
-                    arguments["is_active"] = True
+                # Something must be changed.
+                changed = {"is_active": True, "bucket": "c"}
+                names = names_in(options.annotation) if options else ()
+                arguments |= {it: changed[it] for it in changed if it in names}
                 yield f"{name}.{method}", call, arguments
 
 

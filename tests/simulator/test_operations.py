@@ -20,6 +20,7 @@ NOT_200 = {
     "POST /v1/deployments/bulk-stop": 202,
     "DELETE /v1/deployments/{request_id}/tags/{tag_name}": 204,
     "DELETE /v1/relays/sessions/{session_id}": 204,
+    "DELETE /v1/storage/endpoint/{endpoint_name}": 204,
     "POST /v1/relays/sessions:revoke-user": 204,
 }
 # The states of a deployment, in order.

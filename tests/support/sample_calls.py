@@ -9,6 +9,7 @@ from support.plain_client import Plain
 from support.reference import BY_KEY, Operation
 
 # With all that a version can have.
+STORAGE = BY_KEY["POST /v1/storage/endpoint"].body | {"name": "old-logs"}
 RELAY = BY_KEY["POST /v1/relays/sessions"].body
 VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
 
@@ -35,6 +36,8 @@ async def call_sample(
         await api("POST", "/v1/app", app)
     if "/version" in operation.path:
         await api("POST", "/v1/app/my-app/version", VERSION)
+    if "/storage" in operation.path:
+        await api("POST", "/v1/storage/endpoint", STORAGE)
     session_id = ""
     if "/relays" in operation.path:
         _, made = await api("POST", "/v1/relays/sessions", RELAY)
@@ -47,6 +50,7 @@ async def call_sample(
         app_name="my-app",
         version_name="v1",
         session_id=session_id,
+        endpoint_name="old-logs",
         access_point_id=environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2],
     )
     # The body on the page, except for the ID in it.

@@ -22,6 +22,7 @@ from edgegap_async.models.fleet import FleetHosts
 from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
 from edgegap_async.models.relay import AuthorizedUser, RelaySession, RelaySessions
+from edgegap_async.models.storage import EndpointStorage, EndpointStorages
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
 from edgegap_async.models.version import (
     AppVersion,
@@ -61,6 +62,10 @@ STRUCTS: dict[str, Any] = {
     "PATCH /v1/app/{app_name}/version/{version_name}": AppVersionResult,
     "DELETE /v1/app/{app_name}/version/{version_name}": AppVersionDeleted,
     "GET /v1/apps": Applications,
+    "GET /v1/storage/endpoints": EndpointStorages,
+    "GET /v1/storage/endpoint/{endpoint_name}": EndpointStorage,
+    "POST /v1/storage/endpoint": EndpointStorage,
+    "PATCH /v1/storage/endpoint/{endpoint_name}": EndpointStorage,
     "GET /v1/relays/sessions": RelaySessions,
     "GET /v1/relays/sessions/{session_id}": RelaySession,
     "POST /v1/relays/sessions": RelaySession,

@@ -36,6 +36,7 @@ from edgegap_async.models.relay import (
     RelayRevocation,
     RelaySessionRequest,
 )
+from edgegap_async.models.storage import StorageRequest, StorageUpdate
 from edgegap_async.models.tag import TagRequest
 from edgegap_async.models.version import AppVersionRequest, AppVersionUpdate
 
@@ -47,6 +48,14 @@ ID, HOST, TAG, FLEET = (
     "test-fleet",
 )
 RELAY = "7349356945f1-S"
+STORAGE = "my logs/1"
+BUCKET: dict[str, Any] = {
+    "access_key_id": "made-up-id",
+    "secret_access_key": "made-up-key",
+    "endpoint": "https://s3.example.com",
+    "bucket": "my-bucket",
+    "output_format": "NDJSON",
+}
 PATH_PARAMS = {
     "request_id": ID,
     "access_point_id": "7",
@@ -55,6 +64,7 @@ PATH_PARAMS = {
     "app_name": quote(APP),
     "version_name": quote(VERSION, ""),
     "session_id": RELAY,
+    "endpoint_name": quote(STORAGE, ""),
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -167,6 +177,26 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
     ),
     "POST /v1/relays/sessions:revoke-user": (
         lambda s: s.relays.revoke_user(RELAY, 21986334),
+        {},
+    ),
+    "GET /v1/storage/endpoints": (
+        lambda s: s.storage.list(page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/storage/endpoint/{endpoint_name}": (
+        lambda s: s.storage.get(STORAGE),
+        {},
+    ),
+    "POST /v1/storage/endpoint": (
+        lambda s: s.storage.create("my-logs", **BUCKET),
+        {},
+    ),
+    "PATCH /v1/storage/endpoint/{endpoint_name}": (
+        lambda s: s.storage.update(STORAGE, name="my-logs-2", **BUCKET),
+        {},
+    ),
+    "DELETE /v1/storage/endpoint/{endpoint_name}": (
+        lambda s: s.storage.delete(STORAGE),
         {},
     ),
     "GET /v1/apps": (
@@ -494,6 +524,8 @@ BODIES = {
     "POST /v1/deployments/{request_id}/tags": TagRequest,
     "PATCH /v1/deployments/{request_id}/tags/{tag_name}": TagRequest,
     "POST /v1/relays/sessions": RelaySessionRequest,
+    "POST /v1/storage/endpoint": StorageRequest,
+    "PATCH /v1/storage/endpoint/{endpoint_name}": StorageUpdate,
     "POST /v1/relays/sessions:authorize-user": RelayAuthorization,
     "POST /v1/relays/sessions:revoke-user": RelayRevocation,
 }

@@ -38,6 +38,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "applications",
         "name",
     ),
+    "storages": (
+        lambda it, **page: it.storage.list(**page),
+        lambda it, **page: it.storage.iterate(**page),
+        "endpoints",
+        "name",
+    ),
     "relays": (
         lambda it, **page: it.relays.list(**page),
         lambda it, **page: it.relays.iterate(**page),

@@ -28,6 +28,7 @@ from .catalog import CATALOG_HANDLERS
 from .relays import RELAY_HANDLERS
 from .responses import Json, JsonResponse
 from .rows import PAGE_SIZE, count, counted, cut
+from .storage import STORAGE_HANDLERS
 
 _LIST_QUERY = json.Decoder(ListQuery)
 
@@ -226,5 +227,6 @@ HANDLERS: Mapping[str, Handler] = dict(
         without_body(endpoints.DELETE_TAG, _delete_tag),
         *CATALOG_HANDLERS,
         *RELAY_HANDLERS,
+        *STORAGE_HANDLERS,
     )
 )

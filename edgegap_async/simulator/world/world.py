@@ -27,6 +27,7 @@ from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
 from .relays import Relays
+from .storage import Storages
 from .version_settings import of_version, variables
 from .webhook_schedule import ERROR, READY, TERMINATED, WebhookSchedule
 
@@ -59,6 +60,7 @@ class World:
         self.webhook_schedule: WebhookSchedule = WebhookSchedule()
         self.catalog: Catalog = Catalog()
         self.relays: Relays = Relays(self._seed)
+        self.storages: Storages = Storages()
         self._random = Random(self._seed)
         self._id_mask = (
             Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)
