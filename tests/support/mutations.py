@@ -201,17 +201,23 @@ def seconds(endpoint: Row, reply: Reply) -> float:
     return time.thread_time() - began
 
 
-def problem(endpoint: Row, reply: Reply) -> tuple[str, str | None]:
-    """The kind of the result, and what is wrong with it."""
+def problem(
+    endpoint: Row, reply: Reply, longest: float = LONGEST
+) -> tuple[str, str | None]:
+    """The kind of the result, and what is wrong with it.
+
+    Args:
+        longest: seconds of CPU time that a decoding may take.
+    """
     began = time.thread_time()
     try:
         result = result_of(endpoint, reply)
     except Exception as error:  # noqa: BLE001 - this is what is searched for
         return "untyped error", repr(error)[:200]
     took = time.thread_time() - began
-    if took > LONGEST:
+    if took > longest:
         took = min(took, *(seconds(endpoint, reply) for _ in range(TRIES - 1)))
-        if took > LONGEST:
+        if took > longest:
             return "slow", f"{took * 1000:.1f} ms"
     if isinstance(result, EdgegapError):
         return type(result).__name__, None
@@ -224,10 +230,12 @@ def problem(endpoint: Row, reply: Reply) -> tuple[str, str | None]:
     return "struct", None
 
 
-def problems(count: int, seed: int, kinds: Counter[str]) -> Iterator[str]:
-    """Decode so many answers, and describe each problem."""
+def problems(
+    count: int, seed: int, kinds: Counter[str], longest: float = LONGEST
+) -> Iterator[str]:
+    """Decode so many answers, and describe each problem. `problem` has the arguments."""
     for endpoint, reply in answers(count, seed):
-        kind, what = problem(endpoint, reply)
+        kind, what = problem(endpoint, reply, longest)
         kinds[kind] += 1
         if what:
             yield f"{kind}: {endpoint}, {reply.status}: {what}\n    {reply.body[:300]!r}"
