@@ -3,12 +3,18 @@
 import asyncio
 from datetime import UTC, datetime
 
-from ..errors import ApiError, DeploymentFailed, EdgegapError, is_gone
+from ..errors import (
+    ApiError,
+    DeploymentFailed,
+    EdgegapError,
+    ReadyTimeout,
+    is_gone,
+)
 from ..models.deploy import User, Webhook
 from ..models.deployment import DeploymentState
 from ..models.paging import ListFilter, ListQuery
 from ..session import EdgegapSession
-from .findings import Diagnosis, Finding, Value, finding
+from .findings import Diagnosis, Finding, finding
 
 # Seconds between two looks at it.
 LOOK_EVERY = 0.25
@@ -52,15 +58,17 @@ async def life(
     )
     watch = _Watch(edgegap, accepted.request_id)
     watching = asyncio.ensure_future(watch.until_ready())
-    failure: Value = None
+    failure = ""
     try:
         async with edgegap.deployments.adopt(
             accepted.request_id, ready_timeout=READY_WITHIN
         ):
             await watching
     except DeploymentFailed as error:
-        failure = error.detail or "ERROR"
+        failure = f"it failed: {error.detail or 'ERROR'}"
         watch.note(DeploymentState.ERROR.name)
+    except ReadyTimeout:
+        failure = f"it was not READY after {READY_WITHIN:g} s"
     finally:
         watching.cancel()
     gone, seconds = await watch.until_gone()
@@ -100,8 +108,10 @@ class _Watch:
             await self._look()
             if self._listed_after is None:
                 await self._look_at_list()
-            in_time = self._elapsed() < LISTED_WITHIN
-            if self._ready_after is not None and (self._listed_after or not in_time):
+            # 0.0 if it is listed at once.
+            listed = self._listed_after is not None
+            too_late = self._elapsed() >= LISTED_WITHIN
+            if self._ready_after is not None and (listed or too_late):
                 return
             await asyncio.sleep(LOOK_EVERY)
 
@@ -145,7 +155,7 @@ class _Watch:
         return None, None
 
     def findings(
-        self, failure: Value, gone: str | None, gone_after: float | None
+        self, failure: str, gone: str | None, gone_after: float | None
     ) -> list[Finding]:
         """What was noted."""
         listed = self._listed_after
@@ -163,7 +173,7 @@ class _Watch:
                 "ready_after",
                 "After how many seconds is it READY?",
                 self._ready_after,
-                note="" if failure is None else f"it failed: {failure}",
+                note=failure,
             ),
             finding("states", "Which states has it?", ", ".join(self._states)),
             finding(

@@ -63,6 +63,21 @@ async def test_a_server_that_fails_is_told_and_stopped() -> None:
     assert "it failed: " in note
 
 
+async def test_a_server_that_is_listed_at_once_runs_no_longer_than_it_must() -> None:
+    began = asyncio.get_running_loop().time()
+    diagnosis = await lived(ready_after=(1.0, 1.0), stop_takes=0.5)
+    assert diagnosis.value("listed_after") == 0
+    assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_server_that_is_never_ready_is_told_and_stopped() -> None:
+    diagnosis = await lived(ready_after=(5000.0, 5000.0))
+    assert diagnosis.value("ready_after") is None
+    assert str(diagnosis.value("states")).startswith("INITIALIZING")
+    (note,) = (it.note for it in diagnosis.findings if it.name == "ready_after")
+    assert note == "it was not READY after 600 s"
+
+
 async def test_a_webhook_is_asked_for() -> None:
     async with owning(options={"ready_after": (1.0, 1.0)}) as (edgegap, sim):
         url = "http://127.0.0.1:9/hook"
@@ -77,7 +92,10 @@ async def test_a_webhook_is_asked_for() -> None:
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0, 3.0, 5.0, 6.5])
 async def test_a_cancelled_examination_leaves_no_server(seconds: float) -> None:
-    async with owning(options={"ready_after": (4.0, 4.0)}) as (edgegap, sim):
+    async with owning(options={"ready_after": (4.0, 4.0), "stop_takes": 3.0}) as (
+        edgegap,
+        sim,
+    ):
         task = asyncio.create_task(doctor.life(edgegap, "game", "1", user=PLAYER))
         await asyncio.sleep(seconds)
         task.cancel()
