@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from .._shared.config import SharedState
-from ..session import BASE_URL_VARIABLE
+from ..session import BASE_URL_VARIABLE, Limits
 from ..simulator.faults import Fault
 from .options import SECONDS
 from .output import Output
@@ -36,6 +36,7 @@ class Common:
         shared: what is shared with other processes.
         simulate: use an embedded simulator instead of the API.
         faults: of that simulator.
+        limits: that the session keeps. None: the documented ones.
     """
 
     output: Output
@@ -45,6 +46,7 @@ class Common:
     shared: SharedState | None = None
     simulate: bool = False
     faults: Sequence[Fault] = ()
+    limits: Limits | None = None
 
 
 _RESULTS = (

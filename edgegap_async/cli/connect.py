@@ -51,6 +51,7 @@ async def connected(common: Common) -> AsyncGenerator[EdgegapSession]:
             session = EdgegapSession(
                 token,
                 base_url=base_url,
+                limits=common.limits,
                 timeout=common.timeout,
                 trust_env=True,
                 shared=None if common.simulate else common.shared,

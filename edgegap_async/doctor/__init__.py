@@ -5,13 +5,15 @@
     for finding in diagnosis.findings:
         print(finding.question, finding.found, finding.assumed)
 
-It only reads. `life` deploys one server, watches it, and stops it. `edgegap doctor` does
-both. `simulator_options` makes a `Simulator` behave as what was found.
+It only reads. `life` deploys one server, watches it, and stops it. `limits` sends more
+lists than the limit allows. `edgegap doctor` does all of it. `simulator_options` makes a
+`Simulator` behave as what was found.
 """
 
 from .findings import FORMAT, Diagnosis, Finding
 from .life import life
 from .like import simulator_options
+from .limits import limits
 from .questions import examine
 
 __all__ = [
@@ -20,5 +22,6 @@ __all__ = [
     "Finding",
     "examine",
     "life",
+    "limits",
     "simulator_options",
 ]

@@ -1,10 +1,12 @@
 """What was found, as arguments of a `Simulator`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from ..models._check import fail
 from ..simulator import Fault
+from ..simulator.http.responses import RetryAfterForm
+from ..simulator.rate_limits import Enforcement
 from .findings import Diagnosis, Value
 
 FIELDS = ("request_id", "tags", "application", "version")
@@ -19,6 +21,10 @@ FILTERS: Mapping[str, str | None] = {
 MISSING = {"row_tags": "tags-missing", "total_count": "total-missing"}
 GONE = ("404", "410", "400", "terminated")
 FLEET = ("page", "renamed", "both")
+ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
+# The header, if it can be read.
+RETRY_AFTER: tuple[str, ...] = get_args(RetryAfterForm)
+UNUSABLE = ("none", "unreadable")
 
 
 def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
@@ -26,7 +32,7 @@ def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
     found out, and what a simulator can't do, is left out.
 
     Args:
-        diagnoses: of `examine` and `life`.
+        diagnoses: of `examine`, `life` and `limits`.
 
     Raises:
         ValueError: a finding has a value that there is not; the message names it.
@@ -47,6 +53,23 @@ def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
     for name in ("ready_after", "stop_takes"):
         if (seconds := _seconds(found, name)) is not None:
             options[name] = (seconds, seconds) if name == "ready_after" else seconds
+    return {**options, **_limits(found)}
+
+
+def _limits(found: Mapping[str, Value]) -> Mapping[str, Any]:
+    options: dict[str, Any] = {}
+    if (way := found.get("enforcement")) is not None:
+        options["enforcement"] = _one_of("enforcement", way, ENFORCEMENTS)
+    if (rate := _seconds(found, "list_rate", "requests per second")) is not None:
+        if rate == 0:
+            fail("list_rate", "must be above 0")
+        options["rates"] = {"list": rate}
+    form = found.get("retry_after_form")
+    if form is not None:
+        _one_of("retry_after_form", form, (*RETRY_AFTER, *UNUSABLE))
+    wait = _seconds(found, "retry_after")
+    if wait is not None and form in RETRY_AFTER:
+        options |= {"retry_after": wait, "retry_after_form": form}
     return options
 
 
@@ -89,10 +112,12 @@ def _whole(found: Mapping[str, Value], name: str) -> int | None:
     return value
 
 
-def _seconds(found: Mapping[str, Value], name: str) -> float | None:
+def _seconds(
+    found: Mapping[str, Value], name: str, unit: str = "seconds"
+) -> float | None:
     value = found.get(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        fail(name, f"must be a number of seconds, not {value!r}")
+        fail(name, f"must be a number of {unit}, not {value!r}")
     return float(value)
