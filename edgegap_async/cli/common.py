@@ -8,8 +8,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from .._limits.config import Limits
 from .._shared.config import SharedState
-from ..session import BASE_URL_VARIABLE, Limits
+from ..session import BASE_URL_VARIABLE
 from ..simulator.faults import Fault
 from .options import SECONDS
 from .output import Output

@@ -1,24 +1,29 @@
 """`doctor`: finds out how the API behaves, where its documentation is silent."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from .. import doctor as examination
+from .._limits.config import Limits
 from ..doctor import Diagnosis, Finding
 from ..doctor.findings import Value
-from ..errors import EdgegapError
 from ..session import EdgegapSession
-from .advice import explained
 from .common import EXIT_CODES, Common, common_options
-from .operate import FAILED, operate
-from .output import Output
+from .operate import FAILED, attempt
+from .output import Output, is_terminal
 from .table import Column
 
 # The exit code if something differs from what is assumed.
 DIFFERS = 3
+QUESTION = (
+    "Send up to 200 lists within ten seconds, more than the limit allows? Meanwhile, the "
+    "API may refuse the lists of all programs of your organization."
+)
 
 
 def _text(value: Value) -> str:
@@ -39,7 +44,10 @@ COLUMNS: Sequence[Column[Finding]] = (
 )
 
 
-@click.command(short_help="Find out how the API behaves for you.", epilog=EXIT_CODES)
+@click.command(
+    short_help="Find out how the API behaves for you.",
+    epilog=f"{EXIT_CODES} 3, something differs.",
+)
 @click.option(
     "--deploy",
     nargs=2,
@@ -60,6 +68,15 @@ COLUMNS: Sequence[Column[Finding]] = (
     "arrive.",
 )
 @click.option(
+    "--limits",
+    is_flag=True,
+    help="Also send more lists than the limit allows, at most 200, to see how they are "
+    "counted and refused. It asks first.",
+)
+@click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal."
+)
+@click.option(
     "--output",
     "path",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
@@ -71,11 +88,14 @@ def doctor(
     deploy: tuple[str, str] | None,
     user: str,
     webhook_url: str | None,
+    limits: bool,
+    yes: bool,
     path: Path | None,
 ) -> None:
     """Find out how the API behaves for your account, where its documentation is silent:
     page sizes, filters, what "not found" looks like, clocks. It makes about 30 requests,
-    and only reads, unless --deploy is given.
+    and only reads, unless --deploy is given. The server of --deploy is stopped in any
+    case; if it can't be, its ID is named and the exit code is 1.
 
     Each answer stands beside what this program and its simulator assume. The file of
     --output has no secrets; `edgegap simulate --like FILE` runs a simulator that behaves
@@ -85,39 +105,83 @@ def doctor(
     Examples:
       edgegap doctor
       edgegap doctor --deploy my-game 1.0 --output doctor.json
+      edgegap doctor --limits
       edgegap doctor --simulate
     """
     if deploy is None and webhook_url is not None:
         raise click.UsageError("--webhook-url needs --deploy")
+    if limits and not (yes or common.simulate):
+        _ask()
+    output, parts, sessions = common.output, list[Diagnosis](), list[EdgegapSession]()
 
     async def look(edgegap: EdgegapSession) -> int:
-        output = common.output
-        found = await examination.examine(edgegap)
-        code = 0
-        if deploy is not None:
-            output.say(f"starting one server of {' '.join(deploy)}")
-            try:
-                life = await examination.life(
-                    edgegap, *deploy, user=user, webhook_url=webhook_url
-                )
-            except EdgegapError as error:
-                output.problem(f"Error: {explained(error)}")
-                code = FAILED
-            else:
-                if life.value("gone") is None:
-                    output.problem(f"not stopped: {life.value('request_id')}")
-                    code = FAILED
-                found = Diagnosis(
-                    checked=found.checked,
-                    target=found.target,
-                    findings=(*found.findings, *life.findings),
-                )
+        sessions.append(edgegap)
+        parts.append(await examination.examine(edgegap))
+        if deploy is None:
+            return 0
+        output.say(f"starting one server of {' '.join(deploy)}")
+        life = await examination.life(
+            edgegap, *deploy, user=user, webhook_url=webhook_url
+        )
+        parts.append(life)
+        return FAILED if life.value("gone") is None else 0
+
+    async def measure(edgegap: EdgegapSession) -> int:
+        output.say("sending more lists than the limit allows, for about ten seconds")
+        parts.append(await examination.limits(edgegap))
+        return 0
+
+    code = attempt(common, look)
+    if _left(output, sessions, parts):
+        code = FAILED
+    if limits and not code:
+        code = attempt(replace(common, limits=Limits(list=None)), measure)
+    if parts:
+        found = _joined(parts)
         if path is not None:
             _write(path, found)
         _show(output, found)
-        return code or (DIFFERS if found.differences else 0)
+        code = code or (DIFFERS if found.differences else 0)
+    click.get_current_context().exit(code)
 
-    operate(common, look)
+
+def _ask() -> None:
+    """Ask whether to exceed the limit, and exit if not."""
+    if not is_terminal(sys.stdin):
+        raise click.UsageError(
+            "--limits sends more than the limit allows, and there is no terminal to ask "
+            "on: add --yes; nothing was sent"
+        )
+    if not click.confirm(QUESTION, err=True):
+        click.echo("nothing was sent", err=True)
+        click.get_current_context().exit(FAILED)
+
+
+def _left(
+    output: Output, sessions: Sequence[EdgegapSession], parts: Sequence[Diagnosis]
+) -> bool:
+    """Name the servers that could not be stopped. Return whether there are any."""
+    left = {
+        request_id or f"a server with the tag {tag}"
+        for session in sessions
+        for request_id, tag in session.leftovers
+    }
+    for part in parts:
+        request_id = part.value("request_id")
+        if isinstance(request_id, str) and part.value("gone") is None:
+            left.add(request_id)
+    for each in sorted(left):
+        output.problem(f"not stopped: {each}")
+    return bool(left)
+
+
+def _joined(parts: Sequence[Diagnosis]) -> Diagnosis:
+    first = parts[0]
+    return Diagnosis(
+        checked=first.checked,
+        target=first.target,
+        findings=tuple(finding for part in parts for finding in part.findings),
+    )
 
 
 def _write(path: Path, found: Diagnosis) -> None:

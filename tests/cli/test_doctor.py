@@ -1,14 +1,16 @@
 """`doctor` says what differs from what is assumed, and `simulate --like` behaves so."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cli.conftest import KeptLoop
 from click.testing import Result
 
 from edgegap_async.doctor import Diagnosis
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
 
@@ -74,14 +76,86 @@ def test_the_file_has_the_life_of_a_server_and_no_secret(
 def test_a_deploy_that_is_refused_is_an_error_after_the_other_findings(
     account: Simulator, edgegap: Edgegap, tmp_path: Path
 ) -> None:
-    from edgegap_async.simulator import Fault
-
     account.add_fault(Fault("deploy", "403-before"))
     path = tmp_path / "doctor.json"
     result = edgegap("doctor", "--deploy", "game", "1", "--output", str(path))
     assert result.exit_code == 1
     assert "Error: " in result.stderr
     assert Diagnosis.from_json(path.read_text()).value("token") is True
+
+
+@pytest.mark.edgegap_simulator(ready_after=(60.0, 60.0))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_the_server_and_shows_what_was_found(
+    number: signal.Signals, account: Simulator, edgegap: Edgegap, loop: KeptLoop
+) -> None:
+    loop.call_later(9.0, signal.raise_signal, number)
+    result = edgegap("doctor", "--deploy", "game", "1")
+    assert result.exit_code == 130, result.output
+    assert account.stopped() == {*account.deployed()} != set()
+    assert "Is the token accepted?" in result.stdout
+
+
+@pytest.mark.edgegap_simulator(ready_after=(60.0, 60.0))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_an_interrupt_can_not_stop_is_named_and_is_exit_code_1(
+    number: signal.Signals, account: Simulator, edgegap: Edgegap, loop: KeptLoop
+) -> None:
+    account.add_fault(Fault("stop", "500-before"))
+    loop.call_later(9.0, signal.raise_signal, number)
+    result = edgegap("doctor", "--deploy", "game", "1", "--quiet")
+    assert result.exit_code == 1, result.output
+    (request_id,) = account.deployed()
+    assert f"not stopped: {request_id}" in result.stderr.splitlines()
+
+
+@pytest.mark.edgegap_simulator(ready_after=(1.0, 1.0))
+def test_a_server_that_can_not_be_stopped_is_named_and_is_exit_code_1(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    account.add_fault(Fault("stop", "500-before"))
+    result = edgegap("doctor", "--deploy", "game", "1")
+    assert result.exit_code == 1, result.output
+    (request_id,) = account.deployed()
+    assert result.stderr.count(f"not stopped: {request_id}") == 1
+    assert "Which states has it?" in result.stdout
+
+
+@pytest.mark.edgegap_simulator(enforcement="token-bucket", retry_after=3.0)
+def test_limits_are_measured_and_written(
+    account: Simulator, edgegap: Edgegap, tmp_path: Path
+) -> None:
+    path = tmp_path / "doctor.json"
+    result = edgegap("doctor", "--limits", "--yes", "--output", str(path))
+    assert result.exit_code == 3, result.output
+    diagnosis = Diagnosis.from_json(path.read_text())
+    assert diagnosis.value("token") is True
+    assert diagnosis.value("enforcement") == "token-bucket"
+    assert diagnosis.value("list_rate") == 10
+    assert diagnosis.value("retry_after") == 3
+    told = "differs: How are lists counted against their limit? token-bucket, not"
+    assert told in result.stderr
+
+
+def test_limits_are_not_measured_unless_asked_for(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    edgegap("doctor")
+    assert account.counts()["limits"]["list"]["refused"] == 0
+
+
+def test_limits_need_a_terminal_or_yes(account: Simulator, edgegap: Edgegap) -> None:
+    result = edgegap("doctor", "--limits")
+    assert result.exit_code == 2, result.output
+    assert "add --yes; nothing was sent" in result.stderr
+    assert account.counts()["limits"]["list"]["arrivals"] == 0
+
+
+def test_simulated_limits_need_no_agreement(edgegap: Edgegap) -> None:
+    result = edgegap("doctor", "--simulate", "--limits", "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    found = {line["name"]: line["found"] for line in lines}
+    assert (found["enforcement"], found["list_rate"]) == ("sliding-window", 10)
 
 
 @pytest.mark.parametrize(

@@ -270,3 +270,21 @@ def test_commands_share_the_limits_with_other_processes(
     )
     assert stopped.returncode == 0, stopped.stderr
     assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
+
+
+@pytest.mark.parametrize(
+    ("keys", "sends"),
+    # It takes ten seconds in which the limit is exceeded.
+    [("n\n", False), pytest.param("y\n", True, marks=pytest.mark.full)],
+)
+def test_doctor_asks_before_it_exceeds_the_limit(
+    keys: str, sends: bool, edgegap_simulator: Simulator
+) -> None:
+    with in_terminal(edgegap_simulator, "doctor", "--limits") as terminal:
+        terminal.until("[y/N]")
+        assert edgegap_simulator.arrivals("list") == 0
+        terminal.type(keys)
+        assert terminal.ended() == (0 if sends else 1)
+    assert ("nothing was sent" in terminal.shown) is not sends
+    refused = edgegap_simulator.counts()["limits"]["list"]["refused"]
+    assert (refused > 0) is sends
