@@ -9,7 +9,7 @@ from ..simulator.http.responses import RetryAfterForm
 from ..simulator.rate_limits import Enforcement
 from .findings import Diagnosis, Value
 
-FIELDS = ("request_id", "tags", "application", "version")
+FIELDS = ("request_id", "tags", "application", "version", "status")
 # The kind of fault that stands for what was found of a filter.
 FILTERS: Mapping[str, str | None] = {
     "honoured": None,

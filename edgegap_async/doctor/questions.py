@@ -206,8 +206,34 @@ async def _filters(look: _Look) -> AsyncIterator[Finding]:
     }
     for field, value in real.items():
         found, note = await _filter(look, field, value)
-        question = f"Is the filter on {field} of a list honoured?"
-        yield finding(f"filter_{field}", question, found, "honoured", note)
+        yield _honoured(field, found, note)
+    yield _honoured("status", *await _filter_status(look))
+
+
+def _honoured(field: str, found: Value, note: str) -> Finding:
+    question = f"Is the filter on {field} of a list honoured?"
+    return finding(f"filter_{field}", question, found, "honoured", note)
+
+
+async def _filter_status(look: _Look) -> tuple[Value, str]:
+    """Ask for those that failed and for those that are READY. A state that there is not
+    may be refused.
+    """
+    try:
+        if any(_is_ready(row) for row in await look.filtered("status", "error")):
+            return "ignored", ""
+        if not any(_is_ready(row) for row in look.rows):
+            return None, "no deployment is READY"
+        found = await look.filtered("status", "ready")
+        return ("honoured" if found else "empty"), ""
+    except Unauthorized:
+        raise
+    except ApiError as error:
+        return "refused", f"{error.status}: {error.message[:80]}"
+
+
+def _is_ready(row: Mapping[str, Any]) -> bool:
+    return row.get("ready") is True
 
 
 async def _filter(look: _Look, field: str, real: object) -> tuple[Value, str]:

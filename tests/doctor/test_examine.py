@@ -23,6 +23,7 @@ AS_ASSUMED = {
     "filter_tags": "honoured",
     "filter_application": "honoured",
     "filter_version": "honoured",
+    "filter_status": "honoured",
     "not_found": 404,
     "bad_request": 400,
     "fleet_deploy": "both",
@@ -90,6 +91,21 @@ MODES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Value]]] = {
         [Fault("list", "filters-empty", fields=("version", "request_id"))],
         {},
         {"filter_version": "empty", "filter_request_id": "empty"},
+    ),
+    "a filter on states that is ignored": (
+        [Fault("list", "filters-ignored", fields=("status",))],
+        {},
+        {"filter_status": "ignored"},
+    ),
+    "a filter on states that is refused": (
+        [Fault("list", "filters-refused", fields=("status",))],
+        {},
+        {"filter_status": "refused"},
+    ),
+    "a filter on states that finds nothing": (
+        [Fault("list", "filters-empty", fields=("status",))],
+        {},
+        {"filter_status": "empty"},
     ),
     "unknown IDs are bad requests": ([], {"gone": "400"}, {"not_found": 400}),
     "the fleet path of the page": (
