@@ -96,6 +96,7 @@ class _Watch:
         self._edgegap, self._request_id = edgegap, request_id
         self._began = asyncio.get_running_loop().time()
         self._states: list[str] = []
+        self._status_after: float | None = None
         self._listed_after: float | None = None
         self._ready_after: float | None = None
 
@@ -122,12 +123,15 @@ class _Watch:
 
     async def _look(self) -> DeploymentState | int:
         """Note its state. Return that, or the status of the error."""
+        began = self._elapsed()
         try:
             status = await self._edgegap.deployments.status(self._request_id)
         except ApiError as error:
             return error.status if is_gone(error) else DeploymentState.UNKNOWN
         except EdgegapError:
             return DeploymentState.UNKNOWN
+        if self._status_after is None:
+            self._status_after = began
         self.note((status.current_status or "none").rpartition(".")[2])
         if status.state is DeploymentState.READY and self._ready_after is None:
             self._ready_after = self._elapsed()
@@ -158,16 +162,17 @@ class _Watch:
         self, failure: str, gone: str | None, gone_after: float | None
     ) -> list[Finding]:
         """What was noted."""
-        listed = self._listed_after
         return [
             finding("request_id", "Which deployment was it?", self._request_id),
-            Finding(
-                name="listed_after",
-                question="After how many seconds is a deployment listed?",
-                found=listed,
-                assumed=LISTED_WITHIN,
-                differs=listed is None or listed > LISTED_WITHIN,
-                note="assumed: at most",
+            _within(
+                "status_after",
+                "After how many seconds has a deployment a status?",
+                self._status_after,
+            ),
+            _within(
+                "listed_after",
+                "After how many seconds is a deployment listed?",
+                self._listed_after,
             ),
             finding(
                 "ready_after",
@@ -185,3 +190,15 @@ class _Watch:
             ),
             finding("stop_takes", "After how many seconds was it gone?", gone_after),
         ]
+
+
+def _within(name: str, question: str, found: float | None) -> Finding:
+    """It differs if it took longer than the SDK waits."""
+    return Finding(
+        name=name,
+        question=question,
+        found=found,
+        assumed=LISTED_WITHIN,
+        differs=found is None or found > LISTED_WITHIN,
+        note="assumed: at most",
+    )

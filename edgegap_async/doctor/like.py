@@ -21,6 +21,8 @@ FILTERS: Mapping[str, str | None] = {
 MISSING = {"row_tags": "tags-missing", "total_count": "total-missing"}
 GONE = ("404", "410", "400", "terminated")
 FLEET = ("page", "renamed", "both")
+# Seconds. What is shorter is the time of the calls that have found it.
+LEAST_LAG = 1.0
 ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
 # The header, if it can be read.
 RETRY_AFTER: tuple[str, ...] = get_args(RetryAfterForm)
@@ -53,6 +55,8 @@ def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
     for name in ("ready_after", "stop_takes"):
         if (seconds := _seconds(found, name)) is not None:
             options[name] = (seconds, seconds) if name == "ready_after" else seconds
+    if (lag := _seconds(found, "status_after")) is not None and lag >= LEAST_LAG:
+        options["replica_lag"] = lag
     return {**options, **_limits(found)}
 
 
@@ -84,6 +88,8 @@ def _faults(found: Mapping[str, Value]) -> list[Fault]:
             by_kind.setdefault(kind, []).append(field)
     for kind, fields in by_kind.items():
         faults.append(Fault("list", kind, fields=tuple(fields)))
+    if (lag := _seconds(found, "listed_after")) is not None and lag >= LEAST_LAG:
+        faults.append(Fault("list", "lag", seconds=lag))
     for name, kind in MISSING.items():
         value = found.get(name)
         if value is not None and not _flag(name, value):

@@ -198,8 +198,9 @@ def _refusal(refusal: RateLimited | None) -> Iterable[Finding]:
     yield finding("refusal_body", "Which body has a refusal (429)?", body, "json", note)
     question = "Which Retry-After has a refusal?"
     yield finding("retry_after_form", question, form, "none")
-    question = "How many seconds does it ask to wait?"
-    yield finding("retry_after", question, seconds)
+    if seconds is not None:
+        question = "How many seconds does it ask to wait?"
+        yield finding("retry_after", question, seconds)
 
 
 def _retry_after(headers: Mapping[str, str]) -> tuple[str, float | None]:

@@ -197,6 +197,8 @@ async def test_odd_answers_are_findings_or_typed_errors(body: str) -> None:
         ("filter_tags", "odd", "filter_tags must be one of"),
         ("row_tags", "no", "row_tags must be"),
         ("ready_after", -5, "ready_after must be"),
+        ("status_after", "x", "status_after must be"),
+        ("listed_after", True, "listed_after must be"),
         ("fleet_deploy", True, "fleet_deploy must be one of"),
     ],
 )

@@ -48,6 +48,19 @@ async def test_lists_that_lag_are_noticed() -> None:
     diagnosis = await lived(Fault("list", "lag", seconds=8.0))
     assert diagnosis.value("listed_after") == pytest.approx(8.0, abs=1.0)
     assert diagnosis.differences == ()
+    options = dict(doctor.simulator_options(diagnosis))
+    again = await lived(*options.pop("faults"), **options)
+    assert again.value("listed_after") == pytest.approx(8.0, abs=1.0)
+
+
+@pytest.mark.parametrize("lag", [0.0, 3.0])
+async def test_replicas_that_lag_are_noticed(lag: float) -> None:
+    diagnosis = await lived(replica_lag=lag, ready_after=(0.0, 0.0))
+    assert diagnosis.value("status_after") == pytest.approx(lag, abs=0.3)
+    assert diagnosis.differences == ()
+    options = dict(doctor.simulator_options(diagnosis))
+    again = await lived(*options.pop("faults"), **options)
+    assert again.value("status_after") == pytest.approx(lag, abs=0.5)
 
 
 async def test_a_server_that_is_never_listed_differs() -> None:
