@@ -15,7 +15,9 @@ from ..doctor.findings import Value
 from ..session import EdgegapSession
 from .common import EXIT_CODES, Common, common_options
 from .operate import FAILED, attempt
+from .options import parsed
 from .output import Output, is_terminal
+from .output_file import output_file
 from .table import Column
 
 # The exit code if something differs from what is assumed.
@@ -74,12 +76,16 @@ COLUMNS: Sequence[Column[Finding]] = (
     "counted and refused. It asks first.",
 )
 @click.option(
-    "-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal."
+    "-y",
+    "--yes",
+    is_flag=True,
+    help="With --limits: do not ask; needed where there is no terminal.",
 )
 @click.option(
     "--output",
     "path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=parsed(output_file),
+    metavar="FILE",
     help="Write what was found to this file, for `edgegap simulate --like`.",
 )
 @common_options(simulate=True)
@@ -108,8 +114,12 @@ def doctor(
       edgegap doctor --limits
       edgegap doctor --simulate
     """
-    if deploy is None and webhook_url is not None:
-        raise click.UsageError("--webhook-url needs --deploy")
+    for option, given, needed, there in (
+        ("--webhook-url", webhook_url is not None, "--deploy", deploy is not None),
+        ("--yes", yes, "--limits", limits),
+    ):
+        if given and not there:
+            raise click.UsageError(f"{option} needs {needed}")
     if limits and not (yes or common.simulate):
         _ask()
     output, parts, sessions = common.output, list[Diagnosis](), list[EdgegapSession]()
@@ -137,11 +147,8 @@ def doctor(
     if limits and not code:
         code = attempt(replace(common, limits=Limits(list=None)), measure)
     if parts:
-        found = _joined(parts)
-        if path is not None:
-            _write(path, found)
-        _show(output, found)
-        code = code or (DIFFERS if found.differences else 0)
+        differs = _report(output, _joined(parts), path)
+        code = code or differs
     click.get_current_context().exit(code)
 
 
@@ -182,6 +189,14 @@ def _joined(parts: Sequence[Diagnosis]) -> Diagnosis:
         target=first.target,
         findings=tuple(finding for part in parts for finding in part.findings),
     )
+
+
+def _report(output: Output, found: Diagnosis, path: Path | None) -> int:
+    """Write and show what was found. Return the exit code."""
+    if path is not None:
+        _write(path, found)
+    _show(output, found)
+    return DIFFERS if found.differences else 0
 
 
 def _write(path: Path, found: Diagnosis) -> None:

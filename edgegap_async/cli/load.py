@@ -17,7 +17,7 @@ from ..simulator.faults import Fault
 from .common import Common, common_options
 from .deploy import parse_user
 from .load_compare import compare_command
-from .load_files import output_file, write_reports
+from .load_files import write_reports
 from .load_options import duration_option, parse_ramp, plan_option
 from .load_summary import summary_lines
 from .load_view import view
@@ -32,6 +32,7 @@ from .options import (
     parsed,
     required_name,
 )
+from .output_file import output_file
 from .sections import SectionedGroup
 from .streams import require_outputs
 

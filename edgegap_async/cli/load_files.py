@@ -1,6 +1,5 @@
 """The files of a load test: its report as JSON and as a page."""
 
-import os
 from pathlib import Path
 
 import click
@@ -8,23 +7,6 @@ import click
 from ..load import Report
 from ..load.page import page_of
 from .output import Output
-
-
-def output_file(text: str) -> Path:
-    """Return the path of a file to write at the end. Whether that is possible is checked
-    at once, as a test may take long.
-
-    Raises:
-        ValueError: it is not.
-    """
-    path = Path(text)
-    if path.is_dir():
-        raise ValueError(f"{text} is a directory")
-    if not path.parent.is_dir():
-        raise ValueError(f"there is no directory {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"{text} can't be written")
-    return path
 
 
 def write_reports(

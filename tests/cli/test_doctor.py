@@ -164,7 +164,9 @@ def test_simulated_limits_need_no_agreement(edgegap: Edgegap) -> None:
         (["--webhook-url", "https://x.example"], "--webhook-url needs --deploy"),
         (["--deploy", "game", "1", "--user", "nobody"], "nobody"),
         (["--deploy", "game", "1", "--webhook-url", "nothing"], "webhook"),
-        (["--output", "/nowhere/at/all"], "--output"),
+        (["--output", "/nowhere/at/all"], "there is no directory"),
+        (["--deploy", "game", "1", "--output", "/nowhere/at/all"], "no directory"),
+        (["--yes"], "--yes needs --limits"),
     ],
 )
 @pytest.mark.usefixtures("account")
