@@ -7,7 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -206,22 +206,27 @@ def layer(module: str) -> int:
     raise AssertionError(f"{module} has no layer: add it to LAYERS")
 
 
-def is_for_types(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in (
-        "TYPE_CHECKING",
-        "typing.TYPE_CHECKING",
-    )
+def last_name(node: ast.expr) -> str:
+    """The `b` of `b` and of `a.b`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
-def statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes that exist at run time."""
-    for node in ast.iter_child_nodes(tree):
-        if is_for_types(node):
-            assert isinstance(node, ast.If)
-            for other in node.orelse:
-                yield from (other, *statements(other))
-        else:
-            yield from (node, *statements(node))
+def statements(tree: ast.AST) -> Iterator[ast.stmt]:
+    """All statements that run."""
+    # No expression has a statement in it.
+    left = [tree]
+    while left:
+        for node in ast.iter_child_nodes(left.pop()):
+            if isinstance(node, ast.If) and last_name(node.test) == "TYPE_CHECKING":
+                left += node.orelse
+                yield from node.orelse
+            elif isinstance(node, ast.stmt):
+                left.append(node)
+                yield node
+            elif isinstance(node, ast.ExceptHandler | ast.match_case):
+                left.append(node)
 
 
 def absolute(module: str, node: ast.ImportFrom) -> str:
@@ -236,8 +241,13 @@ def absolute(module: str, node: ast.ImportFrom) -> str:
     )
 
 
-def imported(module: str) -> Iterator[str]:
+@cache
+def imported(module: str) -> Collection[str]:
     """All modules that a module imports, at any depth of its code."""
+    return {*_imported(module)}
+
+
+def _imported(module: str) -> Iterator[str]:
     for node in statements(parsed(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -320,7 +330,7 @@ def paths_and_rates(module: str) -> Iterator[str]:
         ):
             if "/v1/" in node.value or "/v2/" in node.value:
                 yield f"{module}:{node.lineno} {node.value}"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+        elif isinstance(node, ast.Call) and last_name(node.func) in (
             "Limit",
             "Endpoint",
         ):
