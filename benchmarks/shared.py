@@ -10,7 +10,8 @@ Processes with `EdgegapSession(shared=...)` call a server in a process of its ow
 
 Columns: the most arrivals in any second of the run; the part of the limit that was used;
 the least served process, compared with an equal share; operations of the store for each
-request (Valkey); requests that the server refused; the part of the limit in each second.
+request (Valkey); requests that the server refused; the longest time in which a process
+had no answer; the part of the limit in each second.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,6 +46,12 @@ from edgegap_async import EdgegapError, EdgegapSession, Limits, Retry, SharedSta
 
 # Requests per second of the limit of `locations.list`, and seconds of each way.
 RATE, WAY = 40, 0.05
+# Seconds without an answer: what was used can be used again a second later, and an answer
+# takes 0 to 0.1 s.
+SILENT = 1.0 + 2 * WAY
+# Seconds of each way to a store that is 80 ms away, and to one that is 1 ms away.
+FAR, NEAR = 0.04, 0.0005
+FAR_STORE = str(Path(__file__).with_name("far_store.py"))
 # Seconds after which a new ledger has listened, and all tokens have been used.
 STARTED = 3.0
 KEY = "shared"
@@ -131,7 +139,7 @@ class ValkeyEngine:
     """A real Valkey."""
 
     def __init__(self, server: Valkey) -> None:
-        self._server, self.url = server, server.url
+        self._server, self.url, self.socket = server, server.url, server.socket
         self._before = 0
 
     def freeze(self) -> None:
@@ -227,6 +235,9 @@ class Scenario:
         admits: requests per second that the server admits. 0: all.
         bound: the most arrivals in a second. None: there must be more than the rate.
         least: the part of the limit that must be used.
+        away: seconds of each way to the store, of each process. Empty: none. It takes an
+            engine with a socket.
+        silent: the most seconds in which a process has no answer. 0: any.
     """
 
     seconds: float
@@ -237,6 +248,8 @@ class Scenario:
     admits: int = 0
     bound: int | None = RATE
     least: float = 0.0
+    away: list[float] = field(default_factory=list)
+    silent: float = 0.0
 
 
 def saturated(seconds: float, count: int = 4, **more: Any) -> Scenario:
@@ -263,6 +276,12 @@ SCENARIOS = {
     ),
     "sixteen": Scenario(
         30, [[busy(0, 30, 10)] for _ in range(16)], rate=10, bound=10, least=0.85
+    ),
+    # Both are within 0.03 of the same processes beside the store.
+    "far": saturated(20, least=0.93 - 0.03, away=[FAR] * 4, silent=SILENT),
+    "sixteen-near": saturated(20, 16, least=0.93),
+    "one-far": saturated(
+        20, 16, least=0.93 - 0.03, away=[FAR] + [NEAR] * 15, silent=SILENT
     ),
     "rare": Scenario(60, [[rare(0, 60, 6.0)] for _ in range(4)]),
     "kill": failing(20, (8, "kill", 1)),
@@ -309,8 +328,12 @@ SCENARIOS = {
 
 
 def child(*words: str) -> "subprocess.Popen[str]":
+    return command(__file__, *words)
+
+
+def command(*words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, __file__, *words],
+        [sys.executable, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -339,10 +362,19 @@ def run(name: str, scenario: Scenario, engine: Engine) -> bool:
         stack.callback(server.kill)
         url = line_of(server)
         processes = []
-        for phases in scenario.processes:
+        stores = {0.0: "" if scenario.share else engine.url}
+        for way in {*scenario.away}:
+            assert isinstance(engine, ValkeyEngine)
+            far = stack.enter_context(
+                command(FAR_STORE, engine.socket, str(way)),
+            )
+            stack.callback(far.kill)
+            stores[way] = line_of(far)
+        ways = scenario.away or [0.0] * len(scenario.processes)
+        for phases, way in zip(scenario.processes, ways, strict=True):
             given = {
                 "url": url,
-                "store": "" if scenario.share else engine.url,
+                "store": stores[way],
                 "rate": scenario.rate,
                 "share": scenario.share or 1.0,
                 "phases": phases,
@@ -386,6 +418,9 @@ def show(
         for at in range(int(scenario.seconds))
     ]
     waits = [end - began - WAY for each in calls for began, end in each]
+    silent = max(
+        (longest_gap([at for _, at in each], end) for each in calls), default=0.0
+    )
     row = [
         f"{name:14}",
         f"busiest {busiest:3}",
@@ -394,13 +429,22 @@ def show(
         f"operations {operations / len(times):.2f}" if operations else "",
         f"refused {len(refused)}",
         f"median wait {1000 * max(0.0, median(waits)):.0f} ms" if waits else "",
+        f"silent {silent:.2f} s",
     ]
     print("  ".join(each for each in row if each), flush=True)
     if scenario.events or name == "swap":
         print(f"{'':14}  {seconds}", flush=True)
     if scenario.bound is None:
         return busiest > rate
+    if scenario.silent and silent > scenario.silent:
+        return False
     return busiest <= scenario.bound and used >= scenario.least
+
+
+def longest_gap(answers: list[float], end: float) -> float:
+    """The longest time in which a process had no answer, in seconds."""
+    times = [STARTED, *(at for at in sorted(answers) if STARTED <= at < end), end]
+    return max(later - at for at, later in pairwise(times))
 
 
 # In virtual time.
@@ -440,7 +484,10 @@ def _happen_there(what: str, simulation: virtual.Simulation) -> None:
 
 
 # What the simulation can't do: stop a process, or a store that answers later.
-REAL = {"uncoordinated", "static", "kill", "pause", "frozen-2", "frozen-5", "soak"}
+REAL = {
+    *("uncoordinated", "static", "kill", "pause", "frozen-2", "frozen-5", "soak"),
+    *("far", "one-far"),
+}
 
 
 def run_virtual(name: str, scenario: Scenario) -> bool:
@@ -475,6 +522,9 @@ def main() -> None:
         missed = []
         for name in given.scenarios or SCENARIOS:
             scenario = SCENARIOS[name]
+            if scenario.away and given.engine == "sqlite":
+                # A file is not far away.
+                continue
             if given.virtual:
                 reached = name in REAL or run_virtual(name, scenario)
             else:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from functools import partial
 from math import inf
+from random import uniform
 
 from .._shared.config import SharedState
 from .._shared.journal_store import journal_store
@@ -47,6 +48,9 @@ PATIENCE = ROUND_TRIP
 CONFIRM_AGAIN = 0.25
 # Seconds for which the loop may be blocked. After that, the ownership is not renewed.
 LONGEST_BLOCK = 300.0
+# The ownership is renewed earlier by up to this part: processes that start together would
+# always meet in the store.
+JITTER = 0.1
 
 
 class Journal:
@@ -282,7 +286,7 @@ class Journal:
         loop, ownership = self._loop, self._ownership
         if self._over or loop is None:
             return None
-        pause = self._shared.owner_lease / RENEWALS
+        pause = self._shared.owner_lease / RENEWALS * uniform(1 - JITTER, 1)
         if not _post(loop, self._alive):
             # The loop has ended, and nobody has closed the session.
             self.abandon()

@@ -11,6 +11,7 @@
 The entries of dead owners stay where they are until their holder has done what is due.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from sqlite3 import Connection
@@ -19,13 +20,14 @@ from typing import Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from .owners import Owners, decode, encode
-from .store import StoreError
+from .store import ROUND_TRIP, StoreError
 from .store_redis import RedisStore, Script
 from .store_sqlite import SQLiteStore
 
 T = TypeVar("T")
-# Tries to write the document of the owners. It is written every few seconds.
-MOST_TRIES = 6
+# Seconds in which it is tried again to write the document of the owners. Each time, one of
+# those that write at once succeeds.
+MOST_WAIT = ROUND_TRIP
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS journal_owners
     (key TEXT PRIMARY KEY, document TEXT) WITHOUT ROWID""",
@@ -260,9 +262,10 @@ class RedisJournal:
     def change(self, change: Change[T]) -> T:
         """Change the owners."""
         seen = self._store.run(LOOK, [self._document], [])
-        for _ in range(MOST_TRIES):
-            version, document, *time = seen
-            owners, changes, result = change(decode(document), _seconds(time))
+        end = time.monotonic() + MOST_WAIT
+        while True:
+            version, document, *clock = seen
+            owners, changes, result = change(decode(document), _seconds(clock))
             epochs = [*changes.claimed.items(), *changes.emptied.items()]
             seen = self._store.run(
                 COMMIT,
@@ -277,7 +280,10 @@ class RedisJournal:
             )
             if seen == 1:
                 return result
-        raise StoreError("shared store: others have always written at the same time")
+            if time.monotonic() >= end:
+                raise StoreError(
+                    "shared store: others have always written at the same time"
+                )
 
     def write(self, write: Write) -> Written:
         """Change the entries of an owner."""
@@ -298,13 +304,13 @@ class RedisJournal:
 
     def owners(self) -> tuple[Owners | None, float]:
         """The owners, as they were written last, and the time of the store's clock."""
-        _, document, *time = self._store.run(LOOK, [self._document], [])
-        return decode(document), _seconds(time)
+        _, document, *clock = self._store.run(LOOK, [self._document], [])
+        return decode(document), _seconds(clock)
 
     def _entries_of(self, owner: str) -> str:
         return self._store.name("journal", owner)
 
 
-def _seconds(time: Sequence[bytes]) -> float:
+def _seconds(clock: Sequence[bytes]) -> float:
     """The reply of TIME."""
-    return int(time[0]) + int(time[1]) / 1e6
+    return int(clock[0]) + int(clock[1]) / 1e6

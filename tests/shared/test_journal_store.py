@@ -1,7 +1,10 @@
 """The journal in each engine: one conformance suite for all."""
 
 import multiprocessing
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from edgegap_async._shared.journal_store import (
     journal_store,
 )
 from edgegap_async._shared.owners import Owner, Owners, advance
-from edgegap_async._shared.store import StoreError
+from edgegap_async._shared.store import ROUND_TRIP, StoreError
 from edgegap_async._shared.stores import Store, make_store
 
 
@@ -162,21 +165,63 @@ def test_a_change_that_meets_another_one_is_made_again(
     )
 
 
+@pytest.mark.slow
 def test_a_change_that_always_meets_others_is_given_up(
     valkey_server: Any,
 ) -> None:
     store = make_store(SharedState(valkey_server.url), "studio")
     journal = journal_store(store, "studio")
-    numbers = iter(range(100))
+    tries = 0
 
     def change(owners: Owners | None, clock: float) -> tuple[Owners, Changes, None]:
-        make_owner(journal, str(next(numbers)))
+        nonlocal tries
+        tries += 1
+        make_owner(journal, str(tries % 10))
         return advance(owners, clock, 60), Changes(), None
 
+    began = time.monotonic()
     with pytest.raises(StoreError, match="others have always written"):
         journal.change(change)
-    assert next(numbers) == 6
+    assert time.monotonic() - began >= ROUND_TRIP
+    assert tries > 6
     store.close()
+
+
+def test_many_that_change_the_owners_at_once_all_succeed(store_url: str) -> None:
+    """Twenty pods that start together, or whose beats are in step."""
+    count = 20
+    stores = [make_store(SharedState(store_url), "studio") for _ in range(count)]
+    # All have looked before any of them writes.
+    have_looked = threading.Barrier(count)
+    names = [f"pod-{number}" for number in range(count)]
+
+    def enter(store: Store, name: str) -> None:
+        calls = 0
+
+        def change(owners: Owners | None, clock: float) -> tuple[Owners, Changes, None]:
+            nonlocal calls
+            calls += 1
+            if calls == 1 and not store_url.startswith("sqlite"):
+                have_looked.wait(30)
+            owners = advance(owners, clock, 60)
+            owners.owners[name] = Owner("host", 1, 60.0, 30.0)
+            return owners, Changes(), None
+
+        journal_store(store, "studio").change(change)
+        store.close()
+
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(enter, stores, names))
+    seen = owners_in(store_url)
+    assert {*seen.owners} == {*names}
+
+
+def owners_in(store_url: str) -> Owners:
+    store = make_store(SharedState(store_url), "studio")
+    owners = journal_store(store, "studio").owners()[0]
+    store.close()
+    assert owners
+    return owners
 
 
 def test_a_flush_between_look_and_commit_is_no_conflict_with_an_old_version(
