@@ -1,12 +1,13 @@
 """A store that is far away: a proxy that delivers each byte later, in both directions.
 
-python benchmarks/far_store.py SOCKET SECONDS
+    python benchmarks/far_store.py SOCKET SECONDS
 
-It listens on a port of its own, and prints the store's URL. It serves until killed.
+SOCKET is the path of the store's Unix socket, SECONDS the time of each way. It listens on
+a port of its own, and prints the store's URL. It serves until killed. `shared.py` runs it.
 """
 
+import argparse
 import asyncio
-import sys
 from collections.abc import Callable
 
 
@@ -59,4 +60,10 @@ async def serve(socket: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], float(sys.argv[2])))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("socket")
+    parser.add_argument("seconds", type=float)
+    given = parser.parse_args()
+    asyncio.run(serve(given.socket, given.seconds))

@@ -58,6 +58,11 @@ class OpenEntries:
         """Whether something has changed since the last `delta`."""
         return bool(self._changed)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there are entries, or have to be, or to be removed."""
+        return bool(self._data or self._changed)
+
     def changed(self, source: Source) -> None:
         """A record or a tag has changed. Entries under the same tag name the servers that
         were handed out, so they may change too.

@@ -286,6 +286,17 @@ async def test_a_required_journal_refuses_deploys_before_they_are_sent(
         await deploy(edgegap)
 
 
+async def test_the_end_of_a_session_that_has_nothing_to_write_needs_no_store(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with journaling(sqlite_url) as (edgegap, _):
+        with locked(sqlite_url):
+            # Its first beat waits for the lock.
+            await edgegap.locations.list()
+            await edgegap.aclose()
+    assert "at the end of the session" not in caplog.text
+
+
 async def test_a_required_journal_refuses_deploys_without_a_tag_too(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
