@@ -76,20 +76,23 @@ def pytest_collection_modifyitems(
     """
     if config.getoption("--full"):
         return
-    left = [item for item in items if not item.get_closest_marker("full")]
     cases: defaultdict[str, list[Any]] = defaultdict(list)
-    for item in left:
-        if item.get_closest_marker("each_choice"):
+    for item in items:
+        if not item.get_closest_marker("full"):
             cases[item.nodeid.partition("[")[0]].append(item)
-    kept = {
-        function[at]
-        for function in cases.values()
-        for at in each_choice([values_of(item) for item in function])
-    }
-    further = {item for function in cases.values() for item in function} - kept
-    chosen = [item for item in left if item not in further]
+    chosen = [item for test in cases.values() for item in cases_by_default(test)]
     config.hook.pytest_deselected(items=[*({*items} - {*chosen})])
     items[:] = chosen
+
+
+def cases_by_default(test: list[Any]) -> list[Any]:
+    """Choose as many cases of a test as it takes for each value of each parameter to occur."""
+    first = test[0]
+    if len(test) == 1 or first.get_closest_marker("all_combinations"):
+        return test
+    if len(first.callspec.params) == 1:
+        return test
+    return [test[at] for at in each_choice([values_of(item) for item in test])]
 
 
 def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:
@@ -143,7 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: run by .ci/full alone")
     config.addinivalue_line(
         "markers",
-        "each_choice: run each value of each parameter; .ci/full adds combinations",
+        "all_combinations: of the values of the parameters, where each one matters",
     )
     config.addinivalue_line(
         "markers", "measured: the coverage of all cases is measured, slow or not"

@@ -410,6 +410,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
+@pytest.mark.slow
 def test_imports_load_no_dependency_before_it_is_needed() -> None:
     heavy = {"aiohttp", "msgspec", "yarl", "aiolimiter", "asyncio"}
     assert not loaded_by("import edgegap_async.simulator.plugin") & heavy

@@ -82,7 +82,6 @@ def test_without_a_network_one_line_says_what_to_check(
     assert loop.time() - began < 20
 
 
-@pytest.mark.each_choice
 @each_command
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_exits_with_130(
@@ -99,7 +98,6 @@ def test_an_interrupt_exits_with_130(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.each_choice
 @each_command
 @pytest.mark.parametrize(
     "act",

@@ -71,7 +71,6 @@ def test_a_match_id_that_stdout_cant_encode_is_written_as_json_escapes(
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "args", [("launch", "-", "--simulate"), ("reap", "-"), ("reap", "--stop", "-")]

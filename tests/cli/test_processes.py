@@ -137,6 +137,7 @@ def test_a_simulator_behaves_like_what_the_doctor_has_found(tmp_path: Path) -> N
         connection.close()
 
 
+@pytest.mark.slow
 def test_simulate_ends_on_sigterm() -> None:
     with program("simulate") as process:
         assert process.stdout
@@ -278,6 +279,7 @@ def test_reap_stops_and_reports_although_a_stream_fails(
     assert len(done.stdout.splitlines()) == (2 if streams.startswith("2>") else 0)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     with program("launch", "-") as process:
         assert process.stderr

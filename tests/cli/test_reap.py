@@ -148,7 +148,6 @@ def test_an_invalid_timeout_sends_no_request(
 
 @pytest.mark.full
 @pytest.mark.measured
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])

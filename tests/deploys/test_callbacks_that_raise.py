@@ -59,7 +59,6 @@ def unnamed(edgegap: EdgegapSession, sim: Simulator, held: list[str]) -> set[str
 
 
 @pytest.mark.measured
-@pytest.mark.each_choice
 @pytest.mark.parametrize("kind", ["ok", "cut-after", "502-after", "403-after", "422"])
 @pytest.mark.parametrize("act", [cancel, cancelled, fatal])
 @pytest.mark.parametrize("number", [1, 2])
@@ -117,7 +116,6 @@ async def test_an_event_that_ends_every_task_of_the_session_leaves_its_servers_n
         assert unnamed(edgegap, sim, []) == set()
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("closes", [True, False])
 @pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")

@@ -69,7 +69,6 @@ def test_cancelling_a_block_in_any_turn_leaves_no_server(
     assert turns > 10
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize("attempt", [deployed, ran])

@@ -75,7 +75,6 @@ async def closes(edgegap: EdgegapSession, _: Simulator) -> None:
     await asyncio.gather(attempt, return_exceptions=True)
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @faulty
 @pytest.mark.parametrize(

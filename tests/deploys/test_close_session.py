@@ -113,7 +113,6 @@ async def test_closing_the_callers_http_session_ends_calls_without_a_retry(
         assert len(server.arrivals) == 1
 
 
-@pytest.mark.each_choice
 @each_http_session
 @pytest.mark.parametrize("act", [GOOD, FAILED, REFUSED, HELD])
 async def test_a_session_closed_in_any_turn_sends_nothing_more(

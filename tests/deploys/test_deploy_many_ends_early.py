@@ -208,7 +208,6 @@ async def is_late(outcomes: DeployStream) -> None:
 
 @pytest.mark.full
 @pytest.mark.slow
-@pytest.mark.each_choice
 @pytest.mark.parametrize("until_ready", [True, False])
 @pytest.mark.parametrize(
     ("leave", "error"), [(breaks, None), (raises, Mine), (is_late, TimeoutError)]

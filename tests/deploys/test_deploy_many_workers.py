@@ -70,7 +70,6 @@ async def handled_by_workers(
     return good, bad
 
 
-@pytest.mark.each_choice
 @failures
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.1])
 async def test_the_server_of_a_worker_that_failed_is_stopped_with_its_block(

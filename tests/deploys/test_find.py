@@ -49,7 +49,6 @@ FAULTS = [
 
 @pytest.mark.full
 @pytest.mark.slow
-@pytest.mark.each_choice
 @pytest.mark.parametrize("others", [0, 120])
 @pytest.mark.parametrize("faults", FAULTS, ids=str)
 async def test_deployments_are_found_by_tag_and_application(

@@ -98,7 +98,6 @@ def unnamed(edgegap: EdgegapSession, sim: Simulator) -> set[str]:
     return {each for each in left if not tags & {*sim.tags_of(each)}}
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("begin", [in_running, in_deploy_many])
 @pytest.mark.parametrize("after", [1, 2])
 @pytest.mark.edgegap_simulator(faults=[NO_STOPS])

@@ -73,7 +73,6 @@ warm = pytest.mark.parametrize("before", [0, 1, 8])
 
 @pytest.mark.full
 @pytest.mark.measured
-@pytest.mark.each_choice
 @pytest.mark.slow
 @less
 @warm
@@ -92,6 +91,7 @@ async def test_a_lost_deploy_is_found_in_lists_that_show_less(
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.slow
 @less
 async def test_a_deploy_that_started_nothing_is_sent_again_behind_such_lists(
     faults: list[Fault],

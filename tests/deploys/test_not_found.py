@@ -148,7 +148,6 @@ async def test_a_gateway_that_answers_every_stop_never_stops_a_server(
         assert sim.running() == {request_id}
 
 
-@pytest.mark.each_choice
 @gateways
 @pytest.mark.parametrize("faults", [(), ("filters-ignored",), ("filters-empty",)])
 async def test_a_wait_outlasts_a_gateway(kind: str, faults: tuple[str, ...]) -> None:

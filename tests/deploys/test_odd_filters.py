@@ -128,7 +128,6 @@ ROWS: dict[str, Callable[[list[str]], Json]] = {
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("filter_works", [True, False])
 @pytest.mark.parametrize("others", [3, 150])

@@ -89,6 +89,7 @@ def first_page_again(server: ListServer) -> Tell:
     return tell
 
 
+@pytest.mark.slow
 async def test_pages_that_repeat_although_others_follow_are_an_error() -> None:
     server = ListServer(tagged(250, "a"))
     server.tell = first_page_again(server)
@@ -136,6 +137,7 @@ async def test_pages_whose_size_changes_hide_no_deployment(
         assert {*rows} == {*server.servers}
 
 
+@pytest.mark.slow
 async def test_an_endless_list_ends_with_the_timeout() -> None:
     server = ListServer({})
 

@@ -316,7 +316,6 @@ async def test_servers_that_lists_show_late_are_stopped(lag: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.each_choice
 @pytest.mark.parametrize("page_size", [5, 20, 100])
 @pytest.mark.parametrize("others", [0, 150])
 async def test_every_server_of_many_pages_is_stopped(

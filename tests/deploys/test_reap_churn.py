@@ -51,7 +51,6 @@ class ChurningServer(ListServer):
         return super().ordered(found, query)
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("churn", [(0, 3), (3, 3)], ids=str)
 @pytest.mark.parametrize("order", ORDERS)

@@ -99,7 +99,6 @@ async def test_closing_the_session_ends_reap_and_says_what_was_stopped(
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("strike", ["cancel", "cancel-every-turn", "close"])
 @pytest.mark.parametrize("call", ["reap", "find"])

@@ -102,7 +102,6 @@ async def refused(call: Any) -> ApiError | UnexpectedAnswer:
     return caught.value
 
 
-@pytest.mark.each_choice
 @once
 @refusals
 @pytest.mark.parametrize("call", [deploy, fleet_deploy])

@@ -21,7 +21,6 @@ each_kind = pytest.mark.parametrize(("kind", "seconds"), [*TWICE, *LATE])
 
 
 @pytest.mark.measured
-@pytest.mark.each_choice
 @each_kind
 @pytest.mark.parametrize("warm", [False, True])
 async def test_a_second_server_of_a_deploy_is_stopped(

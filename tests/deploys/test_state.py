@@ -22,6 +22,8 @@ S, E = DeployState, Event
 ENDINGS = (E.LEAVES, E.CLOSES, E.LOOP_ENDS)
 # The session must stop such a server, or name it in `leftovers`.
 NOTED = {S.STOPPING, S.UNKNOWN, S.SEARCHING, S.SENDING}
+# Each state meets each event.
+pytestmark = pytest.mark.all_combinations
 each_way = pytest.mark.parametrize(
     ("wanted", "tagged"), list(product([True, False], repeat=2))
 )

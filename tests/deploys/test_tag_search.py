@@ -79,7 +79,6 @@ async def fleet_deploy(edgegap: EdgegapSession, **options: Any) -> Any:
     )
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KIND)
 @pytest.mark.parametrize("fleet", [False, True], ids=["deployments", "fleets"])
@@ -117,7 +116,6 @@ async def test_a_lost_deploy_is_found_by_its_tag_and_not_sent_again(
         assert sim.arrivals("deploy") == 1
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD_LISTS)
 @pytest.mark.parametrize(
@@ -139,7 +137,6 @@ async def test_an_untrustworthy_list_never_leads_to_a_second_server(
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("late", [8.0, 60.0, 280.0])

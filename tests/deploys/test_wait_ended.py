@@ -29,7 +29,6 @@ async def stop_as_others_do(sim: Simulator, request_id: str) -> None:
         await other.deployments.stop(request_id)
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("after", [0, 100])
 @pytest.mark.parametrize("many", [1, 12])
 async def test_a_stop_by_somebody_else_is_told(after: float, many: int) -> None:

@@ -111,6 +111,7 @@ async def carry_out(
     return sorted(arrivals)
 
 
+@pytest.mark.slow
 @plans
 @given(
     st.lists(ANY, min_size=5, max_size=40)

@@ -84,7 +84,6 @@ BODIES: dict[str, tuple[Endpoint[Any, Any], Callable[[int], bytes]]] = {
 each_body = pytest.mark.parametrize("name", BODIES)
 
 
-@pytest.mark.each_choice
 @each_body
 @pytest.mark.parametrize("size", [8, 64, 250])
 def test_a_hostile_answer_is_a_struct_or_a_typed_error(name: str, size: int) -> None:

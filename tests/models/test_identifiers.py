@@ -46,7 +46,6 @@ BY_ID: dict[str, Call] = {
 }
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("call", BY_ID)
 @around
 async def test_white_space_around_an_id_is_not_sent(call: str, ends: str) -> None:

@@ -58,7 +58,6 @@ def test_without_the_store_leases_are_used_and_then_the_fallbacks(
     assert world.served(start + 8.0 + 4.0, start + 20.0) >= 0.9
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("offset", [0.0, 0.2, 0.4, 0.6])
 @pytest.mark.parametrize("after", [0.2, 2.0, 3.6, 4.0])
 def test_leases_that_end_a_beat_apart_make_no_request_too_many(
@@ -150,7 +149,7 @@ def test_more_processes_than_tokens_take_turns_in_their_fallback() -> None:
     assert len(times) == 16
 
 
-@pytest.mark.each_choice
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 0.3, 0.6])
 @pytest.mark.parametrize("seconds", [2.0, 5.0])
 def test_a_store_that_is_frozen_makes_no_request_too_many(
@@ -184,7 +183,6 @@ def test_after_a_flush_nothing_changes_for_those_that_are_busy(offset: float) ->
     assert world.served(start + 6.0, world.now) >= 0.9
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("offset", [0.0, 0.2, 0.4])
 @pytest.mark.parametrize("listened", [0.05, 0.6, 1.4, 3.0])
 def test_a_flush_that_an_outage_follows_makes_no_request_too_many(
@@ -276,7 +274,6 @@ def test_a_killed_process_keeps_its_share_for_one_lease(offset: float) -> None:
     assert world.served(start + LEASE + 1.0, world.now) >= 0.9
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("offset", [0.0, 0.1, 0.2])
 @pytest.mark.parametrize("seconds", [0.5, 2.0, 4.0, 10.0])
 def test_a_stopped_process_makes_no_request_too_many_when_it_goes_on(
@@ -291,7 +288,6 @@ def test_a_stopped_process_makes_no_request_too_many_when_it_goes_on(
     assert world.served(world.now - 2.0, world.now) >= 0.9
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("message", ["posted", "seen", "committed"])
 @pytest.mark.parametrize("before", [0.01, 0.2])
 def test_a_process_that_was_stopped_within_a_beat_folds_nothing_old(
@@ -321,7 +317,6 @@ def test_a_process_that_was_stopped_within_a_beat_folds_nothing_old(
 # Clocks
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("offset", [0.0, 0.3])
 @pytest.mark.parametrize("change", [1.3, 3.0, 59.0, 3600.0, -0.3, -3.0, -3600.0])
 def test_a_clock_that_is_set_makes_no_request_too_many(

@@ -136,6 +136,7 @@ async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
             )
 
 
+@pytest.mark.slow
 async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
     store_url: str,
 ) -> None:
@@ -152,6 +153,7 @@ async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
             assert sim.stopped() == {late}
 
 
+@pytest.mark.slow
 async def test_after_the_quarantine_nothing_is_left(one_store_url: str) -> None:
     async with Simulator() as sim:
         name = leave_dead(
@@ -207,7 +209,6 @@ async def test_a_second_server_is_found_by_a_session_after_several_short_ones(
         assert sim.stopped() == {second}
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("state", "age", "left"),
     [
@@ -247,7 +248,6 @@ async def test_the_time_of_a_tag_does_not_begin_again_with_each_process(
                 assert all(it.since == pytest.approx(since) for it in found)
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["pending", "stopping", "quarantine", "checked"])
 async def test_a_server_that_was_handed_out_is_not_stopped(
     store_url: str, state: str
@@ -287,7 +287,6 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("state", ["held", "pending", "stopping"])
 async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
     store_url: str, state: str

@@ -93,6 +93,7 @@ def test_user(edgegap_simulator):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", [0, None])
 def test_it_needs_no_async_plugin_and_reports_a_failed_start(
     port: int | None,
@@ -126,6 +127,7 @@ def test_the_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     assert run.outlines == ["set()"]
 
 
+@pytest.mark.slow
 def test_a_marker_takes_arguments_by_name_only(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +163,7 @@ def test_afterwards_the_environment_is_as_before():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "mark"), [("pytest_asyncio.plugin", "asyncio"), ("anyio", "anyio")]
 )
@@ -192,6 +195,7 @@ def anyio_backend():
     run.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "told"),
     [

@@ -49,7 +49,6 @@ async def test_a_deploy_with_an_incomplete_variable_is_refused(left_out: str) ->
 LISTS = ["/v1/deployments", "/v1/locations", "/v2/private-fleets/f/hosts", "tags"]
 
 
-@pytest.mark.each_choice
 @pytest.mark.measured
 @pytest.mark.parametrize("path", LISTS)
 @pytest.mark.parametrize("name", ["page", "limit"])

@@ -84,7 +84,6 @@ FAULTS |= {
 FAULTS |= {"late to accept": Act(unread=True, after=6.0), "closed": None}
 
 
-@pytest.mark.each_choice
 @operations
 @pytest.mark.parametrize("act", FAULTS.values(), ids=FAULTS)
 async def test_every_call_ends_within_its_deadline(name: str, act: Act | None) -> None:

@@ -114,6 +114,7 @@ async def test_the_limit_is_that_of_the_decompressed_body(
                 await GET(edgegap)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (503, ServerError)])
 async def test_an_endless_error_is_still_that_error(status: int, kind: type) -> None:
     act = endless(f"{status} No", b"<html>" + b"x" * MIB)
@@ -214,7 +215,6 @@ SOUND = {
 }
 
 
-@pytest.mark.each_choice
 @each_http_session
 @pytest.mark.parametrize(
     "busy",

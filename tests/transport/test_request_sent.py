@@ -55,7 +55,6 @@ LOST = {
 LOST |= {"stuck": STUCK, "accepted late": Act(unread=True, after=40.0)}
 
 
-@pytest.mark.each_choice
 @operations
 @pytest.mark.parametrize("act", LOST.values(), ids=LOST)
 @pytest.mark.parametrize("timeout", [60, 5])
@@ -248,7 +247,7 @@ async def test_a_connection_closed_after_its_answer_loses_no_request(name: str) 
         assert idle_usage(edgegap, name).sent == len(server.arrivals) == 5
 
 
-@pytest.mark.each_choice
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("act", [CUT_IN_BODY, replace(SILENT, headers_only=True), CUT])
 # 16 MB don't fit into the kernel's buffers.

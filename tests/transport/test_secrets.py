@@ -180,7 +180,6 @@ def all_logs(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize(
     ("call", "act"),
     [
@@ -264,7 +263,6 @@ async def test_no_error_on_a_given_http_session_contains_a_token(
     assert leaks(*(repr(vars(record)) for record in all_logs.records)) == []
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("status", [200, 302, 500])
 @pytest.mark.parametrize("shorter", range(0, 3 * len(TOKEN), 5))
 def test_a_token_where_a_long_body_is_cut_is_not_shown(

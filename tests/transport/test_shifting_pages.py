@@ -50,7 +50,6 @@ async def end(another: EdgegapSession, ids: Sequence[str], pause: float) -> None
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @page_sizes
 @pytest.mark.parametrize("newest", [True, False])
@@ -73,7 +72,6 @@ async def test_a_deployment_that_exists_is_never_proven_absent(
         assert {*shown} == {*lasting}
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @page_sizes
 @pytest.mark.parametrize("pause", [0.0, 0.03, 0.11, 0.25])
@@ -96,7 +94,6 @@ async def test_a_tag_that_a_server_has_is_never_proven_absent(
 
 
 @pytest.mark.measured
-@pytest.mark.each_choice
 @pytest.mark.parametrize("size", [3, 10])
 @pytest.mark.parametrize("takes", [0.3, 1.2])
 async def test_stops_answered_by_a_gateway_while_servers_end_stop_them_all(

@@ -245,7 +245,6 @@ async def _run(call: Call, edgegap: EdgegapSession) -> None:
     await call(edgegap)
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "how",
     [
@@ -301,7 +300,6 @@ async def test_a_call_that_is_cut_off_while_it_connects_shows_no_token(
             assert leaks_of(await cut_off(CALLS[call], edgegap, "timeout")) == []
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("moment", MOMENTS)
 @each_call
 async def test_the_frames_of_running_tasks_show_no_token(
@@ -337,7 +335,6 @@ async def test_a_given_http_session_shows_no_token(moment: str, call: str) -> No
         assert leaks_of(await cut_off(CALLS[call], edgegap, "timeout")) == []
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "act",
     [

@@ -50,7 +50,6 @@ FAULTS: dict[str, list[Fault]] = {
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
@@ -83,6 +82,7 @@ async def test_all_may_end_at_once(neighbours: int) -> None:
         assert sim.arrivals("status") - before <= 12
 
 
+@pytest.mark.slow
 async def test_waits_after_stops_cost_no_status_each() -> None:
     options = {"ready_after": (0.0, 0.0), "stop_takes": 20.0}
     async with accepted_deployments(60, **options) as (edgegap, sim, ids):

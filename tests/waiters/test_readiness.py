@@ -169,7 +169,6 @@ TROUBLE |= {
 }
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("act", TROUBLE.values(), ids=TROUBLE)
 @pytest.mark.parametrize("retry", [Retry(tries=1), Retry(budget=1)])
 async def test_a_failing_poll_fails_no_waiter(act: Act, retry: Retry) -> None:

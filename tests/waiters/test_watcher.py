@@ -72,7 +72,6 @@ TROUBLE: dict[str, tuple[Fault, ...]] = {
 }
 
 
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("neighbours", [0, 3000])
 @pytest.mark.parametrize("faults", TROUBLE.values(), ids=TROUBLE)
@@ -119,6 +118,7 @@ async def test_small_pages_are_read_completely(size: int) -> None:
         assert late[56] < (0.4 if size == 10 else 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults", [(), (Fault("list", "filters-ignored"),), (Fault("list", "503-before"),)]
 )
@@ -147,7 +147,6 @@ async def test_a_failure_among_many_waiters_is_raised_with_its_detail(
 
 
 @pytest.mark.full
-@pytest.mark.each_choice
 @pytest.mark.slow
 @pytest.mark.parametrize("gone", ["404", "410", "400", "terminated"])
 @pytest.mark.parametrize("by", ["this session", "others"])

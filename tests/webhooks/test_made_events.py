@@ -82,7 +82,6 @@ async def test_each_event_resolves_its_waiters(
             assert outcome.address("web") == (ADDRESS["fqdn"], 31000)
 
 
-@pytest.mark.each_choice
 @pytest.mark.parametrize("end", ["error", "terminated"])
 @pytest.mark.parametrize("after", [0.0, 29.0, 31.0, 500.0])
 async def test_a_ready_webhook_after_the_end_is_ignored(end: str, after: float) -> None:

@@ -240,7 +240,6 @@ async def act_in_turn(
 
 @pytest.mark.full
 @pytest.mark.slow
-@pytest.mark.each_choice
 @pytest.mark.parametrize(
     "faults", [(), (Fault("deploy", "cut-after", times=1),)], ids=["answered", "lost"]
 )

@@ -244,6 +244,7 @@ async def cost(*faults: Fault, many: int, hooks: bool) -> tuple[int, float]:
         return sim.arrivals("status") + sim.arrivals("list") - before, max(delays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "many",
     [1, 20, pytest.param(300, marks=[pytest.mark.slow, pytest.mark.full])],
