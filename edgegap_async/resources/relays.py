@@ -136,7 +136,7 @@ class Relays:
         Raises:
             Conflict: the player is in it already.
         """
-        body = RelayAuthorization(session_id, str(user_ip))
+        body = RelayAuthorization(session_id, cast("str", user_ip))
         return await self._transport.call(
             AUTHORIZE_RELAY_USER,
             body=body,
