@@ -13,8 +13,9 @@ from ..errors import EdgegapError
 from ..session import EdgegapSession
 from .advice import explained
 from .common import EXIT_CODES, Common, common_options
-from .operate import FAILED, operate
+from .operate import operate
 from .output import Output
+from .streams import FAILED
 from .table import Column
 
 # The exit code if something differs from what is assumed.
