@@ -147,7 +147,12 @@ def test_a_reader_that_goes_away_has_what_it_wanted(
         "limits",
         *(
             pytest.param(it, marks=pytest.mark.full)
-            for it in ("limits --json", "completion bash", "simulate --faults", "--help")
+            for it in (
+                "limits --json",
+                "completion bash",
+                "simulate --faults",
+                "--help",
+            )
         ),
     ],
 )
