@@ -19,8 +19,9 @@ that error. A probe need not end by itself: the time-out of the wait cancels it.
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable
-from typing import TypeAlias
+from contextlib import suppress
+from inspect import isawaitable, signature
+from typing import TypeAlias, cast
 
 from .models._check import fail, seconds, shown, text, whole_number
 from .models.deployment import ReadyDeployment, known_ports, ports_of
@@ -32,16 +33,44 @@ FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.5
 HIGHEST_PORT = 65535
 
 
-async def run_probe(probe: Probe, server: ReadyDeployment) -> None:
-    """Await a probe.
+def checked_probe(argument: str, given: object) -> Probe:
+    """Check a probe that a method was given. Whether it returns an awaitable is not known
+    before it is called.
+    """
+    takes_one = callable(given) and not isinstance(given, type)
+    # Some callables of C have no signature.
+    with suppress(ValueError):
+        try:
+            signature(cast("Probe", given)).bind(None)
+        except TypeError:
+            takes_one = False
+    if not takes_one:
+        fail(argument, "must be an async callable that takes a ReadyDeployment")
+    return cast("Probe", given)
+
+
+def started_probe(
+    argument: str, probe: Probe, server: ReadyDeployment
+) -> Awaitable[object]:
+    """Call a probe.
 
     Raises:
         ValueError: it returned something that can't be awaited.
-        RuntimeError: something that it awaited was cancelled. The caller was not.
     """
     checking = probe(server)
     if not isawaitable(checking):
-        fail("probe", f"must return an awaitable, not {shown(checking)}: use async def")
+        fail(
+            argument, f"must return an awaitable, not {shown(checking)}: use async def"
+        )
+    return checking
+
+
+async def finish_probe(checking: Awaitable[object]) -> None:
+    """Await what a probe has returned.
+
+    Raises:
+        RuntimeError: something that it awaited was cancelled. The caller was not.
+    """
     try:
         await checking
     except asyncio.CancelledError as error:

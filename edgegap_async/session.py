@@ -5,6 +5,7 @@ namespaces.
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack
@@ -18,7 +19,7 @@ from ._limits.config import Limits, LimitUsage
 from ._limits.limiter import Limiter
 from ._transport.client import DEPLOY_TIMEOUT_FACTOR, Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
-from ._transport.masking import revealed, secret_of
+from ._transport.masking import made, revealed, secret_of
 from ._transport.options import CallOptions
 from ._transport.retry import Retry
 from .endpoints import LimitName, Method
@@ -232,10 +233,12 @@ class EdgegapSession(AsyncOnly):
             ValueError: an argument is wrong; nothing was sent.
             EdgegapError: see the tree in `errors`.
         """
+        content = made(partial(raw_body, body))
+        del body
         endpoint = raw_endpoint(method, path)
         return await self._transport.call(
             endpoint,
-            body=raw_body(body),
+            body=revealed(content),
             query=raw_query(query),
             **call_options(self.request, options),
         )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 from support.deploy_many import requests
 from support.owning import PLAYERS, deploy, owning, running
@@ -18,6 +19,7 @@ from edgegap_async.container import stop_self
 from edgegap_async.errors import (
     DeploymentTerminated,
     QueueTooLong,
+    SessionClosed,
     Unauthorized,
     WrongLoop,
 )
@@ -204,6 +206,23 @@ async def in_a_block(make: Callable[[], Any]) -> None:
 async def through_a_session(edgegap: EdgegapSession) -> None:
     async with edgegap:
         raise AssertionError
+
+
+async def test_a_given_http_session_that_is_closed_too_early_is_named() -> None:
+    told = r"the aiohttp\.ClientSession given as http= was closed: close it after"
+    http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    async with owning(http=http, cleanup_timeout=1) as (edgegap, sim):
+        async with running(edgegap) as server:
+            await http.close()
+        for call in (GET(edgegap), deploy(edgegap)):
+            with pytest.raises(SessionClosed, match=told):
+                await call
+        await edgegap.aclose()
+        with pytest.raises(SessionClosed, match="make a new one"):
+            await GET(edgegap)
+        # It could not be stopped, so it is named.
+        assert [it for it, _ in edgegap.leftovers] == [server.request_id]
+        assert not sim.stopped()
 
 
 def test_without_a_loop_of_asyncio_each_use_names_asyncio() -> None:

@@ -29,7 +29,7 @@ class Lifecycle:
         if self._reporter is None:
             return []
         records = map(self._records.get, request_ids)
-        return [record.call_id for record in records if record]
+        return [record.started_by for record in records if record]
 
     def ready(self, request_id: str) -> None:
         """A server is READY."""
@@ -61,7 +61,7 @@ class Lifecycle:
         self._reporter.report(
             Event(
                 kind="leftover",
-                call_id=record.call_id if record else 0,
+                call_id=record.started_by if record else 0,
                 host=self._reporter.host,
                 outcome="leftover",
                 request_id=request_id,
@@ -83,7 +83,7 @@ class Lifecycle:
         self._reporter.report(
             Event(
                 kind=kind,
-                call_id=record.call_id,
+                call_id=record.started_by,
                 host=self._reporter.host,
                 outcome=outcome,
                 seconds=seconds,

@@ -485,18 +485,20 @@ class DeployManager:
         search = self._tag_search
         return search is not None and search.appeared(request_id, nonce)
 
-    def _orphaned(self, request_id: str, tag: str, deploy: DeployRecord | None) -> None:
+    def _orphaned(
+        self, request_id: str, tag: str, deploy: DeployRecord, first: bool
+    ) -> None:
         """A server has turned up under a tag, and nobody waits for it.
 
         Args:
-            deploy: the record of the deploy that has sent the tag, if its outcome was
-                unknown so far. None: it has another server.
+            deploy: the record of the deploy that has sent the tag.
+            first: its outcome was unknown so far. False: it has another server.
         """
-        if deploy and deploy.state is DeployState.DISOWNED:
+        if first and deploy.state is DeployState.DISOWNED:
             return
         known = self.records.get(request_id)
         claimed = known is not None and known.claimed
-        if claimed and deploy is None:
+        if claimed and not first:
             return
         if not claimed:
             log.warning(
@@ -505,9 +507,10 @@ class DeployManager:
                 tag,
                 extra={"request_id": request_id},
             )
-        record = deploy or DeployRecord(DeployState.STOPPING)
+        record = deploy if first else DeployRecord(DeployState.STOPPING)
         record.tag, record.request_id = tag, request_id
-        if deploy:
+        record.started_by = deploy.started_by
+        if first:
             record.on(Event.FOUND)
         self._stop_new(record)
 

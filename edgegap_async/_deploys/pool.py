@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import copy
 from math import inf
@@ -25,7 +25,7 @@ from .._transport.deadlines import loop_time
 from ..errors import DeadlineExceeded, EdgegapError, SessionClosed, is_permanent
 from ..models._check import fail, optional_seconds, seconds, whole_number
 from ..models.deployment import EndReason
-from ..probes import Probe, run_probe
+from ..probes import Probe, checked_probe, finish_probe, started_probe
 from .leases import OwnedDeployment, lease_of
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -54,10 +54,14 @@ class PoolPlan(Struct, frozen=True):
         if self.max_running is not None:
             whole_number("max_running", self.max_running, 1)
         optional_seconds("max_age", self.max_age)
-        if self.check is not None and not callable(self.check):
-            fail("check", "must be an async callable that takes a ReadyDeployment")
+        if self.check is not None:
+            checked_probe("check", self.check)
         seconds("check_every", self.check_every)
         seconds("check_timeout", self.check_timeout)
+
+
+class _NoCheck(Exception):
+    """The check of the pool returned nothing to await."""
 
 
 class _Member:
@@ -104,6 +108,8 @@ class Pool:
         self._group = asyncio.TaskGroup()
         self._failures = 0
         self._failure: EdgegapError | None = None
+        # Why no server can ever be offered.
+        self._wrong: ValueError | None = None
         # The next try after a failure.
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
@@ -157,6 +163,7 @@ class Pool:
                 not be started.
             SessionClosed: the pool or its session was closed.
             EdgegapError: no server can be started, and no retry would mend it.
+            ValueError: the pool's `check` returned nothing to await.
         """
         member = await self._next(optional_seconds("timeout", timeout))
         try:
@@ -168,6 +175,8 @@ class Pool:
     async def _next(self, timeout: float | None) -> _Member:
         if self._closed:
             raise SessionClosed("the pool was closed")
+        if self._wrong:
+            raise copy(self._wrong)
         taker: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
         self._takers.append(taker)
         self._serve()
@@ -191,7 +200,7 @@ class Pool:
 
     def _fill(self) -> None:
         """Start what is missing, and drop what is too much."""
-        if self._closed:
+        if self._closed or self._wrong:
             return
         missing = self._size + len(self._takers) - self.ready - self.starting
         for _ in range(-missing):
@@ -211,8 +220,8 @@ class Pool:
         starting = [each for each in self._members if each.is_starting]
         member = starting[-1] if starting else self._idle.popleft()
         member.dropped.set()
-        if member.server is None and member.task:
-            member.task.cancel()
+        if member.server is None:
+            _cancel(member.task)
 
     def _serve(self) -> None:
         """Give servers that are ready to those who wait for one, the oldest first."""
@@ -236,6 +245,8 @@ class Pool:
             # It could not be started.
             if not member.dropped.is_set():
                 self._failed(error)
+        except _NoCheck as error:
+            self._give_up(ValueError(*error.args))
         except asyncio.CancelledError:
             # Unless it was dropped, the pool ends. The block has stopped its server.
             if not member.dropped.is_set():
@@ -249,12 +260,22 @@ class Pool:
             return
         try:
             async with asyncio.timeout(self._plan.check_timeout):
-                await run_probe(self._plan.check, server)
+                await finish_probe(self._started_check(self._plan.check, server))
+        except _NoCheck:
+            raise
         except TimeoutError as error:
             raise _unhealthy(server, "it took too long") from error
         except Exception as error:
             # What a user's function raises.
             raise _unhealthy(server, f"{type(error).__name__}: {error}") from error
+
+    def _started_check(
+        self, check: Probe, server: OwnedDeployment
+    ) -> Awaitable[object]:
+        try:
+            return started_probe("check", check, server)
+        except ValueError as error:
+            raise _NoCheck(*error.args) from None
 
     async def _until_dropped(self, member: _Member, server: OwnedDeployment) -> None:
         """Wait until the server is not needed any more."""
@@ -332,7 +353,19 @@ class Pool:
         self._retry = None
         self._fill()
 
-    def _fail_takers(self, error: EdgegapError) -> None:
+    def _give_up(self, error: ValueError) -> None:
+        """No server would pass the check, as it is none."""
+        if self._wrong is None:
+            log.warning("pool: no more servers are started: %s", error)
+        self._wrong = error
+        for member in self._members:
+            if not member.taken:
+                member.dropped.set()
+            if member.server is None and member.task is not asyncio.current_task():
+                _cancel(member.task)
+        self._fail_takers(error)
+
+    def _fail_takers(self, error: EdgegapError | ValueError) -> None:
         while self._takers:
             # Each raises its own: a raised error collects its own traceback.
             own = copy(error)
@@ -359,10 +392,15 @@ class Pool:
         for member in self._members:
             # Each task ends its block, which stops its server.
             member.dropped.set()
-            if member.server is None and member.task:
-                member.task.cancel()
+            if member.server is None:
+                _cancel(member.task)
         # An error of the block is not the group's.
         await self._group.__aexit__(None, None, None)
+
+
+def _cancel(task: asyncio.Task[None] | None) -> None:
+    if task:
+        task.cancel()
 
 
 def _size(size: int) -> int:

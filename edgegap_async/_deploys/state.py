@@ -223,7 +223,9 @@ class DeployRecord:
         hooked: each change of the server sends a webhook.
         nonce: of the attempt that started the server, in its webhooks.
         call_id: the number of the call that has started the server, or that first
-            named it.
+            named it. No other record has it.
+        started_by: the same, but of a second server under a tag: the call that has sent
+            the tag.
         reported: what `on_event` was told of the server.
         fleet: it runs on a private fleet.
         observer: called after each event, with this record. None: there is no journal.
@@ -247,6 +249,7 @@ class DeployRecord:
         "request_id",
         "seen_at",
         "sent_at",
+        "started_by",
         "state",
         "tag",
         "tagged",
@@ -279,6 +282,7 @@ class DeployRecord:
         self.observer: Callable[[DeployRecord], object] | None = None
         self.on_final: Callable[[], object] | None = None
         self.call_id: int = next(CALL_IDS)
+        self.started_by: int = self.call_id
         self.reported: tuple[str, ...] = ()
 
     @property

@@ -20,6 +20,7 @@ from ..errors import (
     UnexpectedAnswer,
     is_gone,
     is_permanent,
+    may_be_done,
 )
 from .existence import Existence, is_terminated
 from .state import DeployRecord
@@ -131,7 +132,8 @@ async def ensure_stopped(
         refused_for: seconds after the first refusal to give up.
 
     Returns:
-        Whether the stop was accepted. False: the deployment was gone before.
+        Whether the stop was accepted, or an attempt whose answer was lost must have been.
+        False: the deployment was gone before.
 
     Raises:
         DeadlineExceeded: not within `timeout` seconds.
@@ -155,6 +157,8 @@ async def _retry_stop(
 ) -> bool:
     deadline = Deadline.after(timeout)
     pause, give_up_at = FIRST_PAUSE, inf
+    # The answer of an attempt was lost, so it may have stopped the server.
+    lost = False
     while True:
         asked = loop_time()
         try:
@@ -165,7 +169,10 @@ async def _retry_stop(
             if await _means_gone(
                 transport, existence, request_id, error, asked, deadline
             ):
-                return False
+                if lost and trace:
+                    trace.lost = True
+                return lost
+            lost = lost or _may_be_lost(error)
             give_up_at = min(give_up_at, loop_time() + refused_for)
             if loop_time() >= give_up_at:
                 raise
@@ -224,6 +231,15 @@ async def _means_gone(
         return await is_terminated(transport, request_id, timeout)
     except EdgegapError:
         return False
+
+
+def _may_be_lost(error: EdgegapError) -> bool:
+    """Whether a stop that failed may have been done: there was no answer, or one that a
+    gateway may have given.
+    """
+    if isinstance(error, ApiError):
+        return error.status == 408 or error.status >= 500 or may_be_done(error)
+    return error.request_sent
 
 
 def _log_retry(request_id: str, error: EdgegapError, wait: float) -> None:

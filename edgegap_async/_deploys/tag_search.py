@@ -64,7 +64,7 @@ class TagSearch:
 
     Args:
         on_orphan: called with the request_id and the tag of each server that is
-            nobody's, and with the record of the deploy if that has no other server.
+            nobody's, the record of the deploy, and whether that has no other server.
         observer: called with each tag about which something else is known now.
     """
 
@@ -72,7 +72,7 @@ class TagSearch:
         self,
         transport: Transport,
         records: Records,
-        on_orphan: Callable[[str, str, DeployRecord | None], object],
+        on_orphan: Callable[[str, str, DeployRecord, bool], object],
         observer: Callable[[SearchedTag], object] | None = None,
     ) -> None:
         self._on_orphan = on_orphan
@@ -396,7 +396,7 @@ class TagSearch:
         unknown = entry.unwanted or entry.knowledge is Knowledge.QUARANTINED
         first = unknown and not entry.orphans
         entry.orphans.add(request_id)
-        self._on_orphan(request_id, entry.tag, entry.record if first else None)
+        self._on_orphan(request_id, entry.tag, entry.record, first)
         self._tags.changed(entry)
         if entry.knowledge is Knowledge.SEARCHED and entry.unwanted:
             # Only a second server may turn up, so nobody waits for that.

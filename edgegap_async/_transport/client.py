@@ -56,6 +56,10 @@ log = logging.getLogger("edgegap_async")
 # A deploy gets this many times the attempt_timeout: a slow answer to it would become an
 # unknown outcome.
 DEPLOY_TIMEOUT_FACTOR = 2
+HTTP_CLOSED = (
+    "the aiohttp.ClientSession given as http= was closed: close it after this session, which still needs it to stop "
+    "its servers"
+)
 # Seconds to close idle connections, which takes a few turns of the loop.
 CLOSE_TIMEOUT = 1.0
 # The statuses of an operation that the API has moved to another path.
@@ -365,7 +369,9 @@ class Transport:
         if self._over:
             if self._loop is not None:
                 self._bind()
-            raise SessionClosed("the session is closed: make a new one")
+            raise SessionClosed(
+                "the session is closed: make a new one" if self.closed else HTTP_CLOSED
+            )
         return self._bind()
 
     def _bind(self) -> asyncio.AbstractEventLoop:
@@ -534,7 +540,8 @@ class Transport:
         sent = sent or (failure is not None and failure.request_sent)
         error: EdgegapError
         if self._over:
-            text = f"{request.endpoint}: the session was closed meanwhile"
+            why = "the session was closed meanwhile" if self.closed else HTTP_CLOSED
+            text = f"{request.endpoint}: {why}"
             error = SessionClosed(text, request_sent=sent)
         else:
             why = f"; the last failure: {failure}" if failure else ""

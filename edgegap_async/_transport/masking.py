@@ -19,7 +19,10 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, SupportsIndex, TypeVar
 
+from ..models._check import plain
+
 E = TypeVar("E", bound=BaseException)
+T = TypeVar("T")
 # Backslashes before one character: 7 are JSON in a string of JSON in a string.
 _MOST_BACKSLASHES = 8
 _BEFORE = rb"\\{0,%d}" % _MOST_BACKSLASHES
@@ -72,8 +75,16 @@ def secret_of(read: Callable[[object], str], given: object) -> "Secret | ValueEr
         return without_frames(error)
 
 
-def revealed(secret: Secret | ValueError) -> Secret:
-    """A secret.
+def made(make: Callable[[], T]) -> T | ValueError:
+    """The same for a body that hides its secrets: what a function makes, or its error."""
+    try:
+        return make()
+    except ValueError as error:
+        return without_frames(error)
+
+
+def revealed(secret: T | ValueError) -> T:
+    """What `secret_of` or `made` has returned.
 
     Raises:
         ValueError: it can't be used.
@@ -81,6 +92,15 @@ def revealed(secret: Secret | ValueError) -> Secret:
     if isinstance(secret, ValueError):
         raise secret
     return secret
+
+
+def hidden(value: object) -> object:
+    """A value that may hold a secret, with a repr that hides it. Anything but a text stays
+    as it is.
+    """
+    if isinstance(value, str):
+        return Secret(plain(value))
+    return SecretBytes(value) if isinstance(value, bytes) else value
 
 
 def without_frames(error: E) -> E:
@@ -155,19 +175,24 @@ def _patterns(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(plain, re.IGNORECASE), re.compile(spelled, re.IGNORECASE)
 
 
-# The credentials of a registry, as answers about versions hold them. In JSON in a string
+# The credentials of a registry, as answers about versions hold them, and those of storages
+# and relays. In JSON in a string
 # of JSON, each quote has as many backslashes before it.
 _BLANKS = rb"(?:\s|\\+[nrt])*"
 _CREDENTIAL = re.compile(
-    rb'(private_(?:token|username)(\\*)"%b:%b\2")(.*?)(?=(?<!\\)\2"|\Z)'
-    % (_BLANKS, _BLANKS),
+    rb'((?:private_(?:token|username)|secret_access_key|webhook_url)(\\*)"%b:%b\2")'
+    rb'(.*?)(?=(?<!\\)\2"|\Z)' % (_BLANKS, _BLANKS),
     re.DOTALL,
+)
+# The tokens of a relay are numbers.
+_RELAY_TOKEN = re.compile(
+    rb'(authorization_token\\*"%b:%b(?:\\*")?)[0-9]+' % (_BLANKS, _BLANKS)
 )
 
 
 def masked(body: bytes, *secrets: str, cut: bool = False) -> bytes:
-    """A body with `***` in place of secrets, of all signatures and of the credentials of
-    registries.
+    """A body with `***` in place of secrets, of all signatures, and of the credentials of
+    registries, storages and relays.
 
     Args:
         secrets: an empty one counts as none.
@@ -177,6 +202,7 @@ def masked(body: bytes, *secrets: str, cut: bool = False) -> bytes:
     signature = _spelled_signature() if escaped else _SIGNATURE
     shown = signature.sub(rb"\1***", body)
     shown = _CREDENTIAL.sub(rb"\1***", shown)
+    shown = _RELAY_TOKEN.sub(rb"\1***", shown)
     for secret in filter(None, secrets):
         shown = _patterns(secret)[escaped].sub(b"***", shown)
     if not cut:

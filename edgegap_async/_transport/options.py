@@ -1,13 +1,13 @@
 """The options of a call, each spelled once."""
 
 from collections.abc import Mapping
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias, TypedDict, cast
 
 from msgspec import UnsetType
 
 from .._limits.queue import Priority
 from ..models._check import fail, is_mapping, shown
-from .masking import Secret
+from .masking import Secret, hidden
 from .retry import Retry
 
 Timeout: TypeAlias = float | UnsetType | None
@@ -80,6 +80,17 @@ def checked_headers(headers: object) -> dict[str, str]:
         known = _SPELLED.get(name.lower(), str(name))
         checked[known] = Secret(value)
     return checked
+
+
+def hide_headers(options: CallOptions) -> None:
+    """Hide the values of headers in the options that a method was given: error trackers
+    show the local variables of each frame.
+    """
+    given: object = options.get("headers")
+    if is_mapping(given):
+        # Wrong names and values are refused later.
+        secret = {name: hidden(value) for name, value in given.items()}
+        options["headers"] = cast("dict[str, str]", secret)
 
 
 def _is_in_name(character: str) -> bool:

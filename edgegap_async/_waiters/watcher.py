@@ -27,7 +27,7 @@ from ..errors import (
     SessionClosed,
 )
 from ..models.deployment import EndReason, ReadyDeployment
-from ..probes import Probe, run_probe
+from ..probes import Probe, finish_probe, started_probe
 from .end_lists import EndLists
 from .end_watcher import EndWatcher
 from .filter_health import FilterHealth
@@ -157,7 +157,7 @@ class Watcher:
 
         async def ask() -> None:
             try:
-                await run_probe(probe, server)
+                await finish_probe(started_probe("probe", probe, server))
             except TimeoutError as error:
                 own.append(error)
 

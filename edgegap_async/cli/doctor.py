@@ -14,10 +14,11 @@ from ..doctor import Diagnosis, Finding
 from ..doctor.findings import Value
 from ..session import EdgegapSession
 from .common import EXIT_CODES, Common, common_options
-from .operate import FAILED, attempt
+from .operate import attempt
 from .options import parsed
 from .output import Output, is_terminal
 from .output_file import output_file
+from .streams import FAILED
 from .table import Column
 
 # The exit code if something differs from what is assumed.

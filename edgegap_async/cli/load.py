@@ -21,7 +21,7 @@ from .load_files import write_reports
 from .load_options import duration_option, parse_ramp, plan_option
 from .load_summary import summary_lines
 from .load_view import view
-from .operate import FAILED, operate
+from .operate import operate
 from .options import (
     INTERRUPTED,
     MOST,
@@ -34,7 +34,7 @@ from .options import (
 )
 from .output_file import output_file
 from .sections import SectionedGroup
-from .streams import require_outputs
+from .streams import FAILED, require_outputs
 
 # The exit code of a test that has missed a threshold.
 MISSED = 3

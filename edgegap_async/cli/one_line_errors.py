@@ -9,7 +9,7 @@ import click
 
 from .clean_text import one_line
 from .options import INTERRUPTED
-from .streams import tell
+from .streams import tell, write_failed
 
 
 class OneLineErrors(click.Group):
@@ -40,6 +40,10 @@ class OneLineErrors(click.Group):
         except click.ClickException as error:
             tell(f"Error: {one_line(error.format_message())}{_where_to_look(error)}")
             code = error.exit_code
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            code = write_failed(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 

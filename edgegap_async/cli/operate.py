@@ -1,8 +1,6 @@
 """Runs a command for operators: its session, its signals, its errors and its exit code."""
 
 import asyncio
-import errno
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -15,12 +13,11 @@ from .advice import as_option, explained
 from .common import Common
 from .connect import connected, require_token
 from .options import INTERRUPTED
-from .streams import discard
+from .streams import FAILED, write_failed
 from .verbose import logged, show_usage
 
 # What a command does with its session. It returns its exit code.
 Operation: TypeAlias = Callable[[EdgegapSession], Awaitable[int]]
-FAILED = 1
 
 
 def operate(common: Common, operation: Operation) -> None:
@@ -50,7 +47,7 @@ def attempt(common: Common, operation: Operation) -> int:
     except ModuleNotFoundError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
-        return _write_failed(common, error)
+        return write_failed(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except SystemExit as ended:
@@ -67,12 +64,3 @@ async def _operated(common: Common, operation: Operation) -> int:
             return await operation(edgegap)
         finally:
             show_usage(common.output, edgegap)
-
-
-def _write_failed(common: Common, error: OSError) -> int:
-    """Standard output can't be written."""
-    discard(sys.stdout)
-    if error.errno == errno.EPIPE:
-        return 0
-    common.output.problem(f"Error: writing failed: {error.strerror or error}")
-    return FAILED

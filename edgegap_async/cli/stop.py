@@ -12,8 +12,9 @@ from ..session import EdgegapSession
 from .advice import explained
 from .at_once import for_each
 from .common import EXIT_CODES, Common, common_options
-from .operate import FAILED, attempt
+from .operate import attempt
 from .output import Output, is_terminal
+from .streams import FAILED
 from .table import table_lines
 from .targets import COLUMNS, Target, targets_by_id, targets_by_wanted
 from .wanted import Wanted, wanted_options

@@ -1,5 +1,6 @@
 """The standard streams of a command: they may be closed, or fail while it runs."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -7,9 +8,10 @@ from typing import Any, TextIO
 
 import click
 
-from .clean_text import cleaned
+from .clean_text import cleaned, one_line
 from .options import NOTHING_STARTED
 
+FAILED = 1
 CLOSED = (
     "is closed, so nobody would be told which servers were started: nothing was started"
 )
@@ -58,6 +60,20 @@ def tell(text: str) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def write_failed(error: OSError) -> int:
+    """Standard output can't be written. Say so, unless its reader has gone away, as `head`
+    does.
+
+    Returns:
+        The exit code.
+    """
+    discard(sys.stdout)
+    if error.errno == errno.EPIPE:
+        return 0
+    tell(one_line(f"Error: writing failed: {error.strerror or error}"))
+    return FAILED
 
 
 def discard(stream: TextIO) -> None:

@@ -17,9 +17,9 @@ from ..session import EdgegapSession
 from .advice import explained
 from .ages import age_text
 from .at_once import answers
-from .operate import FAILED
 from .output import Output
 from .states import COLORS, state_text
+from .streams import FAILED
 from .table import Column
 from .wanted import Wanted, age_of, found
 

@@ -8,8 +8,9 @@ from ..errors import EdgegapError
 from ..session import EdgegapSession
 from .advice import explained
 from .common import EXIT_CODES, Common, common_options
-from .operate import FAILED, operate
+from .operate import operate
 from .places import address
+from .streams import FAILED
 
 # Seconds for all of them.
 TIMEOUT = 300.0

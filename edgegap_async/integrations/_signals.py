@@ -1,8 +1,11 @@
-"""For servers that are told to run without a lifespan.
+"""Signals that would end a server before its session is closed.
 
-At SIGTERM such a server waits for its requests, then ends the process, and the event
-loop with it: nothing is called in between. So the session is closed first, and the
-server gets the signal after that.
+SIGHUP, the loss of the terminal, ends web servers at once, unless it is ignored, as under
+nohup. Here it counts as SIGTERM.
+
+Some servers are told to run without a lifespan. At SIGTERM such a server waits for its
+requests, then ends the process, and the event loop with it: nothing is called in between.
+So the session is closed first, and the server gets the signal after that.
 """
 
 import asyncio
@@ -15,6 +18,34 @@ from typing import Any, TypeAlias
 from .._run import ONE_SIGNAL
 
 Close: TypeAlias = Callable[[], Awaitable[None]]
+# Windows has no SIGHUP.
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
+
+
+def end_on_hangup() -> None:
+    """Let SIGHUP end the server as SIGTERM does, if nobody handles it, and a server handles
+    SIGTERM.
+    """
+    if _in_server() and HANGUP and signal.getsignal(HANGUP) is signal.SIG_DFL:
+        signal.signal(HANGUP, _as_sigterm)
+
+
+def restore_hangup() -> None:
+    """SIGHUP ends the process as before."""
+    if HANGUP and signal.getsignal(HANGUP) is _as_sigterm:
+        signal.signal(HANGUP, signal.SIG_DFL)
+
+
+def _as_sigterm(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _in_server() -> bool:
+    """Whether a server runs the application: it handles SIGTERM, and signals can be handled
+    in this thread.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and callable(signal.getsignal(signal.SIGTERM))
 
 
 def close_before_signals(close: Close) -> None:
@@ -27,8 +58,7 @@ def close_before_signals(close: Close) -> None:
     and neither if nobody handles SIGTERM: then no server runs the application, but a
     test, and the session is closed when its loop is shut down.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or not callable(signal.getsignal(signal.SIGTERM)):
+    if not _in_server():
         return
     closing = _Closing(close)
     for number in (signal.SIGINT, signal.SIGTERM):

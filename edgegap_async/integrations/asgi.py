@@ -23,7 +23,7 @@ from ..session import EdgegapSession
 from ..webhooks import WebhookReceiver
 from ._lifespan import Lifespan
 from ._protocol import App, Receive, Scope, Send
-from ._signals import close_before_signals
+from ._signals import close_before_signals, end_on_hangup, restore_hangup
 from ._webhook_app import WebhookApp
 
 __all__ = ["EdgegapMiddleware", "WebhookApp"]
@@ -37,7 +37,8 @@ class EdgegapMiddleware:
     Django's. Wrap them from the outside, or with `app.add_middleware(EdgegapMiddleware)`
     in Starlette and FastAPI. If the server itself is run without a lifespan, the session
     is opened at the first request, and closed at SIGTERM before the server gets the
-    signal.
+    signal. SIGHUP, the loss of the terminal, counts as SIGTERM, unless it is ignored or
+    the server handles it.
 
     Requests reach the session at `scope["state"]["edgegap"]`: as `request.state.edgegap`
     in Starlette, FastAPI and Litestar, as `request.scope["state"]["edgegap"]` in Django.
@@ -94,6 +95,7 @@ class EdgegapMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with AsyncExitStack() as stack:
+            stack.callback(restore_hangup)
             try:
                 session = await stack.enter_async_context(self._open())
                 await self._release_ended()
@@ -110,6 +112,7 @@ class EdgegapMiddleware:
         if self._receiver and session.webhooks is not self._receiver:
             fail("session()", "must have these webhooks: EdgegapSession(webhooks=...)")
         self._sessions[asyncio.get_running_loop()] = session
+        end_on_hangup()
         return session
 
     async def _session(self) -> EdgegapSession:

@@ -213,8 +213,11 @@ def encodable(argument: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        fail(argument, "holds half of a surrogate pair, which can't be sent")
-    return plain(value)
+        # It may be secret, and this error holds it.
+        del value
+    else:
+        return plain(value)
+    fail(argument, "holds half of a surrogate pair, which can't be sent")
 
 
 def optional_text(argument: str, value: object) -> str | None:

@@ -3,6 +3,7 @@ hold a secret.
 """
 
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -53,20 +54,28 @@ def http_url(argument: str, value: object) -> SplitResult:
 
     No error repeats the URL, as it may hold a secret.
     """
+    found = http_parts(value)
+    if isinstance(found, str):
+        # Error trackers show the variables of this frame.
+        del value
+        fail(argument, found)
+    return found
+
+
+def http_parts(value: object) -> SplitResult | str:
+    """The parts of an http or https URL, or what is wrong with it."""
     problem = "must be an http or https URL, such as https://example.com"
     if not isinstance(value, str):
-        fail(argument, f"{problem}, not {type(value).__name__}")
-    url = text(argument, value)
-    try:
+        return f"{problem}, not {type(value).__name__}"
+    url = plain(value)
+    # Brackets may not match, the port be no number, or the host name be invalid.
+    with suppress(ValueError):
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         (parts.hostname or "").encode("idna")
-    except ValueError:
-        # Brackets don't match, the port is not a number, or the host name is invalid.
-        fail(argument, problem)
-    if not sound or not url.isprintable() or " " in url or "\\" in url:
-        fail(argument, problem)
-    return parts
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        if sound and url.isprintable() and " " not in url and "\\" not in url:
+            return parts
+    return problem
 
 
 def bare_http_url(argument: str, value: object) -> SplitResult:

@@ -19,6 +19,7 @@ from ._check import (
     label,
     number,
     optional_instance,
+    plain,
     plain_number,
     sequence,
     shown,
@@ -27,7 +28,7 @@ from ._check import (
     whole_number,
 )
 from ._plain import PlainData
-from ._urls import http_url
+from ._urls import http_parts, http_url
 from ._wire import Answer, RequestId
 
 # Bytes of the value of an environment variable, according to the reference page.
@@ -103,11 +104,10 @@ class EnvironmentVariable(PlainData, frozen=True):
         # It may be secret, so no error shows it.
         if not isinstance(self.value, str):
             fail(argument, f"must be a string, not {type(self.value).__name__}")
-        value = encodable(argument, self.value)
-        if (size := len(value.encode())) > LONGEST_VALUE:
-            fail(argument, f"must have at most {LONGEST_VALUE:,} bytes, not {size:,}")
         force_setattr(self, "key", key)
-        force_setattr(self, "value", value)
+        force_setattr(self, "value", encodable(argument, self.value))
+        if (size := len(self.value.encode())) > LONGEST_VALUE:
+            fail(argument, f"must have at most {LONGEST_VALUE:,} bytes, not {size:,}")
         hidden = flag("environment_variables: is_hidden", self.is_hidden)
         force_setattr(self, "is_hidden", hidden)
 
@@ -130,7 +130,7 @@ class Webhook(PlainData, frozen=True):
 
     def __post_init__(self) -> None:
         http_url("webhook", self.url)
-        force_setattr(self, "url", text("webhook", self.url))
+        force_setattr(self, "url", plain(self.url))
 
     def __repr__(self) -> str:
         ((name, shown),) = self.__rich_repr__()
@@ -231,11 +231,19 @@ def variables(given: EnvironmentVariables) -> tuple[EnvironmentVariable, ...]:
     return found
 
 
-def _webhook(argument: str, given: object) -> Webhook | None:
+def _take_webhook(request: "DeployRequest", name: str) -> None:
+    """Check the webhook in a field. Meanwhile, the field is empty: error trackers show the
+    request of each frame.
+    """
+    given: object = getattr(request, name)
     if given is None or isinstance(given, Webhook):
-        return given
-    http_url(argument, given)
-    return Webhook(text(argument, given))
+        return
+    force_setattr(request, name, None)
+    found = http_parts(given)
+    if isinstance(found, str):
+        del given
+        fail(name, found)
+    force_setattr(request, name, Webhook(cast("str", given)))
 
 
 class DeployRequest(PlainData, frozen=True, omit_defaults=True):
@@ -257,6 +265,8 @@ class DeployRequest(PlainData, frozen=True, omit_defaults=True):
     webhook_on_terminated: _Webhook = None
 
     def __post_init__(self) -> None:
+        for name in WEBHOOK_FIELDS:
+            _take_webhook(self, name)
         force_setattr(self, "application", label("application", self.application))
         force_setattr(self, "version", label("version", self.version))
         given = sequence("users", self.users, most=MOST_USERS)
@@ -280,8 +290,6 @@ class DeployRequest(PlainData, frozen=True, omit_defaults=True):
             cached = flag("require_cached_locations", self.require_cached_locations)
             force_setattr(self, "require_cached_locations", cached)
         optional_instance("resources", self.resources, Resources)
-        for name in WEBHOOK_FIELDS:
-            force_setattr(self, name, _webhook(name, getattr(self, name)))
 
 
 # Networks of homes, companies, carriers and single machines.

@@ -1,12 +1,12 @@
 """Relay sessions: players that connect to each other through a relay of Edgegap."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar
 
 from msgspec import field
 from msgspec.structs import force_setattr
 
-from ._check import fail, label, plain_object, sequence, shown, text
+from ._check import fail, label, plain_number, plain_object, sequence, shown, text
 from ._plain import HidesSecrets, PlainData
 from ._urls import http_url
 from ._wire import Answer, ByName, Integer, Maybe, Real, Several
@@ -19,7 +19,8 @@ LARGEST_TOKEN = 2**63 - 1
 
 
 def _address(argument: str, value: object) -> str:
-    given = text(argument, str(value))
+    is_address = isinstance(value, IPv4Address | IPv6Address)
+    given = text(argument, str(value) if is_address else value)
     try:
         ip_address(given)
     except ValueError:
@@ -72,12 +73,14 @@ class RelayRevocation(HidesSecrets, PlainData, frozen=True):
 
     def __post_init__(self) -> None:
         force_setattr(self, "session_id", label("session_id", self.session_id))
-        given: object = self.authorization_token
-        if isinstance(given, bool) or not isinstance(given, int):
+        given = plain_number(self.authorization_token)
+        if not isinstance(given, int):
             # The error does not repeat it.
-            fail("authorization_token", f"must be an int, not {type(given).__name__}")
+            kind = type(self.authorization_token).__name__
+            fail("authorization_token", f"must be an int, not {kind}")
         if not 0 <= given <= LARGEST_TOKEN:
             fail("authorization_token", "must be the number that the API has given")
+        force_setattr(self, "authorization_token", given)
 
 
 class RelayUser(HidesSecrets, Answer, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ OutputFormat: TypeAlias = Literal["TEXT", "NDJSON"]
 SECRET: frozenset[str] = frozenset({"secret_access_key"})
 
 
-def _secret(value: object) -> str:
+def secret_key(value: object) -> str:
     """Check the key. No error repeats it."""
     if not isinstance(value, str):
         fail("secret_access_key", f"must be a string, not {type(value).__name__}")
@@ -33,7 +33,7 @@ def _endpoint(value: object) -> str:
 
 _CHECKS: Checks = {
     **{name: partial(label, name) for name in ("name", "access_key_id", "bucket")},
-    "secret_access_key": _secret,
+    "secret_access_key": secret_key,
     "endpoint": _endpoint,
     "output_format": lambda it: one_of("output_format", it, get_args(OutputFormat)),
 }

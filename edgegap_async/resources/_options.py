@@ -16,10 +16,16 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from msgspec import Struct
 
-from .._transport.options import CallOptions
+from .._transport.masking import hidden
+from .._transport.options import CallOptions, hide_headers
 from ..endpoints import Endpoint
 from ..models._check import closest, whole_number
-from ..models.deploy import EnvironmentVariables, Resources, Webhook
+from ..models.deploy import (
+    WEBHOOK_FIELDS,
+    EnvironmentVariables,
+    Resources,
+    Webhook,
+)
 from ..models.paging import Page, has_next, tells_more
 
 log = logging.getLogger("edgegap_async")
@@ -69,6 +75,11 @@ def deploy_options(
     Raises:
         TypeError: as Python's own for other methods, with the name that was meant.
     """
+    given = cast("dict[str, object]", options)
+    for name in WEBHOOK_FIELDS:
+        if name in given:
+            # In the options of the caller's frame too.
+            given[name] = hidden(given[name])
     body, call = _divided(method, options, BodyOptions.__annotations__)
     return cast("BodyOptions", body), call
 
@@ -91,6 +102,7 @@ def _divided(
     method: Callable[..., object], options: Mapping[str, object], names: Iterable[str]
 ) -> tuple[dict[str, Any], CallOptions]:
     """The options with these names, and those of the call."""
+    hide_headers(cast("CallOptions", options))
     body = {name: options[name] for name in names if name in options}
     call = {name: value for name, value in options.items() if name not in body}
     known = [*names, *CallOptions.__annotations__]
@@ -104,6 +116,7 @@ def call_options(method: Callable[..., object], options: CallOptions) -> CallOpt
     Raises:
         TypeError: as for `deploy_options`.
     """
+    hide_headers(options)
     _check_names(method, options, CallOptions.__annotations__)
     return options
 

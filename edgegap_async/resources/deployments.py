@@ -67,7 +67,7 @@ from ..models.deployment import (
 )
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
-from ..probes import Probe
+from ..probes import Probe, checked_probe
 from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
 from ._options import (
     READY_TIMEOUT,
@@ -366,8 +366,8 @@ class Deployments:
             DeploymentFailed: it ended in ERROR, and exists until it is stopped.
             DeploymentTerminated: it is gone.
         """
-        if probe is not None and not callable(probe):
-            fail("probe", "must be an async callable that takes a ReadyDeployment")
+        if probe is not None:
+            checked_probe("probe", probe)
         request_id = deployment_id("request_id", request_id)
         return await self._manager.until_ready(
             request_id,

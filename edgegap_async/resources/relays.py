@@ -1,10 +1,12 @@
 """`session.relays`: players that connect to each other through a relay."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias, Unpack, cast
 
 from .._transport.client import Transport
+from .._transport.masking import made, revealed
 from .._transport.options import CallOptions
 from ..endpoints import (
     AUTHORIZE_RELAY_USER,
@@ -54,14 +56,18 @@ class Relays:
             webhook_url: the URL that the API calls once the session is ready.
             timeout: seconds for the whole call.
         """
-        body = RelaySessionRequest(
-            # The body checks and converts them.
-            cast("tuple[str, ...]", users),
-            cast("tuple[dict[str, object], ...]", filters),
-            webhook_url,
+        body = made(
+            partial(
+                RelaySessionRequest,
+                # The body checks and converts them.
+                cast("tuple[str, ...]", users),
+                cast("tuple[dict[str, object], ...]", filters),
+                webhook_url,
+            )
         )
+        del webhook_url
         return await self._transport.call(
-            CREATE_RELAY, body=body, **call_options(self.create, options)
+            CREATE_RELAY, body=revealed(body), **call_options(self.create, options)
         )
 
     async def get(
@@ -130,7 +136,7 @@ class Relays:
         Raises:
             Conflict: the player is in it already.
         """
-        body = RelayAuthorization(session_id, str(user_ip))
+        body = RelayAuthorization(session_id, cast("str", user_ip))
         return await self._transport.call(
             AUTHORIZE_RELAY_USER,
             body=body,
@@ -149,7 +155,10 @@ class Relays:
             authorization_token: that of the player, not that of the session.
             timeout: seconds for the whole call.
         """
-        body = RelayRevocation(session_id, authorization_token)
+        body = made(partial(RelayRevocation, session_id, authorization_token))
+        del authorization_token
         await self._transport.call(
-            REVOKE_RELAY_USER, body=body, **call_options(self.revoke_user, options)
+            REVOKE_RELAY_USER,
+            body=revealed(body),
+            **call_options(self.revoke_user, options),
         )

@@ -6,6 +6,7 @@ from typing import Unpack
 from msgspec import UNSET
 
 from .._transport.client import Transport
+from .._transport.masking import revealed, secret_of
 from .._transport.options import CallOptions
 from ..endpoints import (
     CREATE_STORAGE,
@@ -21,6 +22,7 @@ from ..models.storage import (
     OutputFormat,
     StorageRequest,
     StorageUpdate,
+    secret_key,
 )
 from ._in_use import OpenSession
 from ._options import all_rows, body_and_call, call_options, page_query
@@ -119,10 +121,12 @@ class Storage:
             output_format: TEXT or NDJSON. Not given: the API decides.
             timeout: seconds for the whole call.
         """
+        key = secret_of(secret_key, secret_access_key)
+        del secret_access_key
         body = StorageRequest(
             name=name,
             access_key_id=access_key_id,
-            secret_access_key=secret_access_key,
+            secret_access_key=revealed(key),
             endpoint=endpoint,
             bucket=bucket,
             output_format=UNSET if output_format is None else output_format,
@@ -145,6 +149,9 @@ class Storage:
             output_format: TEXT or NDJSON.
             timeout: seconds for the whole call.
         """
+        if "secret_access_key" in options:
+            key = secret_of(secret_key, options.pop("secret_access_key"))
+            options["secret_access_key"] = revealed(key)
         asked, call = body_and_call(self.update, options, StorageUpdate)
         return await self._transport.call(
             UPDATE_STORAGE, {"endpoint_name": endpoint_name}, body=asked, **call

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from .._transport.client import Transport
 from .._transport.masking import Secret, revealed, secret_of
-from .._transport.options import CallOptions
+from .._transport.options import CallOptions, hide_headers
 from ..endpoints import (
     CREATE_VERSION,
     DELETE_VERSION,
@@ -174,6 +174,7 @@ class Versions:
             Conflict: there is one with this name.
             ApiError: 424, if the image can't be pulled.
         """
+        hide_headers(options)
         username = _secret("private_username", private_username)
         token = _secret("private_token", private_token)
         del private_username, private_token
@@ -215,6 +216,7 @@ class Versions:
 
         The other arguments are those of `VersionChanges`.
         """
+        hide_headers(options)
         username = _secret("private_username", private_username)
         token = _secret("private_token", private_token)
         del private_username, private_token

@@ -140,8 +140,24 @@ def test_a_reader_that_goes_away_has_what_it_wanted(
     assert len(ended.stdout.splitlines()) == 1
 
 
-def test_a_full_disk_is_an_error(edgegap_simulator: Simulator) -> None:
-    ended = shell(f"{PROGRAM} ps > /dev/full", edgegap_simulator)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ps",
+        "limits",
+        *(
+            pytest.param(it, marks=pytest.mark.full)
+            for it in (
+                "limits --json",
+                "completion bash",
+                "simulate --faults",
+                "--help",
+            )
+        ),
+    ],
+)
+def test_a_full_disk_is_an_error(command: str, edgegap_simulator: Simulator) -> None:
+    ended = shell(f"{PROGRAM} {command} > /dev/full", edgegap_simulator)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.startswith("Error: writing failed")

@@ -151,6 +151,45 @@ async def test_a_stop_that_was_done_the_first_time_has_recovered() -> None:
     assert (call.outcome, call.error, call.recovered) == (404, None, True)
 
 
+@pytest.mark.parametrize("kind", ["cut-after", "502-after", "hang-after", "408-after"])
+@pytest.mark.parametrize("how", ["caller", "block"])
+async def test_a_stop_that_is_retried_and_was_done_the_first_time_has_recovered(
+    how: str, kind: str
+) -> None:
+    events: list[Event] = []
+    async with owning(
+        Fault("stop", kind, times=1),
+        options=INSTANT | {"stop_takes": 0.0},
+        on_event=events.append,
+    ) as (edgegap, sim):
+        if how == "caller":
+            server = await deploy(edgegap)
+            await asyncio.sleep(1)
+            await edgegap.deployments.ensure_stopped(server)
+        else:
+            async with running(edgegap):
+                pass
+        await sim.until(lambda: sim.stopped() == {*sim.deployed()})
+        await asyncio.sleep(60)
+    (call,) = calls(events, "deployments.stop")
+    assert (call.error, call.recovered, call.attempt) == (None, True, 2)
+    # It was this session who has stopped it.
+    kinds = [event.kind for event in events if not event.operation]
+    assert "stopped" in kinds
+    assert "ended" not in kinds
+
+
+async def test_a_stop_of_a_server_that_was_gone_before_has_not_recovered() -> None:
+    events: list[Event] = []
+    refused = answer(409, {"message": "not now"})
+    gone = answer(410, {"message": "deployment c065 is gone"})
+    async with scripted(refused, gone, on_event=events.append) as (edgegap, _):
+        await edgegap.deployments.ensure_stopped("c065")
+    (call,) = calls(events, "deployments.stop")
+    assert (call.outcome, call.error, call.recovered) == (410, None, False)
+    assert [event.kind for event in events if not event.operation] == ["ended"]
+
+
 async def test_a_path_that_was_renamed_is_one_call() -> None:
     events: list[Event] = []
     async with scripted(answer(404), GOOD, on_event=events.append) as (edgegap, _):

@@ -357,6 +357,55 @@ async def test_an_unhealthy_server_is_not_replaced_before_the_pause() -> None:
     assert forgotten(sim) == set()
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_check_that_is_no_coroutine_function_ends_the_pool(
+    at_once: bool,
+) -> None:
+    checked: list[str] = []
+
+    def check(server: Any) -> Any:
+        checked.append(server.request_id)
+        # At first it is one.
+        return asyncio.sleep(0) if len(checked) <= 3 and not at_once else None
+
+    async with (
+        pooled() as (edgegap, sim),
+        edgegap.deployments.pool(REQUEST, size=3, check=check, check_every=5) as pool,
+    ):
+        told = "^check must return an awaitable, not None: use async def"
+        if at_once:
+            with pytest.raises(ValueError, match=told):
+                async with pool.take():
+                    raise AssertionError
+        # Each such check would start and stop servers for ever.
+        await asyncio.sleep(3600)
+        assert len(sim.deployed()) <= 4
+        assert sim.stopped() == {*sim.deployed()}
+        pool.resize(5)
+        for _ in range(2):
+            with pytest.raises(ValueError, match=told):
+                async with pool.take():
+                    raise AssertionError
+        assert (pool.ready, pool.starting, pool.taken) == (0, 0, 0)
+    assert forgotten(sim) == set()
+
+
+async def test_a_server_that_was_taken_survives_a_check_that_is_none() -> None:
+    results: list[Any] = [asyncio.sleep(0), None]
+
+    async with (
+        pooled() as (edgegap, sim),
+        edgegap.deployments.pool(
+            REQUEST, size=1, check=lambda _: results.pop(0), max_running=2
+        ) as pool,
+        pool.take() as server,
+    ):
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) == 2
+        assert server.request_id not in sim.stopped()
+    assert forgotten(sim) == set()
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -366,6 +415,9 @@ async def test_an_unhealthy_server_is_not_replaced_before_the_pause() -> None:
         ({"size": 1, "max_running": 0}, "max_running must be"),
         ({"size": 1, "max_age": 0}, "max_age must be"),
         ({"size": 1, "check": "tcp"}, "check must be an async callable"),
+        ({"size": 1, "check": int}, "check must be an async callable"),
+        ({"size": 1, "check": lambda: None}, "check must be an async callable"),
+        ({"size": 1, "check": lambda _, port: None}, "check must be an async callable"),
         ({"size": 1, "check_every": 0}, "check_every must be"),
         ({"size": 1, "ready_timeout": -1}, "ready_timeout must be"),
     ],

@@ -282,3 +282,24 @@ async def test_what_an_on_event_that_raises_is_told_of_servers_changes_nothing()
             assert server.request_id in sim.running()
         assert sim.running() - sim.stopped() == set()
     assert edgegap.leftovers == ()
+
+
+async def test_a_second_server_belongs_to_the_call_whose_request_was_sent_twice() -> (
+    None
+):
+    events: list[Event] = []
+    async with owning(
+        Fault("deploy", "twice-first", times=1, seconds=0.0),
+        options={"ready_after": (0.0, 0.0)},
+        on_event=events.append,
+    ) as (edgegap, sim):
+        await deploy(edgegap)
+        await asyncio.sleep(60)
+        assert len(sim.deployed()) == 2
+        (surplus,) = sim.stopped()
+    (call,) = [event for event in events if event.method == "POST"][1:]
+    stops = [event for event in events if event.request_id == surplus]
+    assert {event.call_id for event in stops if event.kind == "stopped"} == {
+        call.call_id
+    }
+    assert {event.caused_by for event in stops if event.operation} == {(call.call_id,)}

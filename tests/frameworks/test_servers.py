@@ -1,7 +1,8 @@
-"""Real web servers under load get SIGTERM: every game server that was started is stopped,
+"""Real web servers under load get a signal: every game server that was started is stopped,
 kept by a view, or named.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -50,4 +51,23 @@ def test_sigterm_under_load_leaves_no_unnamed_server(
     assert 100 <= result.started < 200
     assert result.stopped > 5
     assert result.kept > 5
+    assert result.unnamed == 0
+
+
+@pytest.mark.parametrize(
+    ("server", "sent"),
+    [
+        ("uvicorn", signal.SIGHUP),
+        ("uvicorn, lifespan off", signal.SIGHUP),
+        ("gunicorn", signal.SIGINT),
+        ("gunicorn", signal.SIGQUIT),
+    ],
+)
+def test_other_signals_leave_no_unnamed_server(
+    server: str, sent: signal.Signals, edgegap_simulator: Simulator, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn_worker")
+    result = run_load(server, "starlette", edgegap_simulator, tmp_path, sent)
+    assert result.started >= 100
+    assert result.stopped > 5
     assert result.unnamed == 0

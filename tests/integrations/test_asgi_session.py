@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from weakref import ReferenceType, ref
@@ -331,6 +331,8 @@ def server_handler() -> Iterator[list[int]]:
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = {each: signal.signal(each, handle) for each in numbers}
+    # A shell may let commands in its background ignore it.
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield seen
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -386,6 +388,39 @@ async def test_without_a_lifespan_a_second_signal_reaches_the_server_at_once(
         await asyncio.sleep(10)
         assert server_handler == [signal.SIGINT, signal.SIGTERM]
         assert {it for it, _ in session.leftovers} == forgotten(sim) != set()
+
+
+@pytest.mark.parametrize("kind", ["whole", "none"])
+async def test_the_loss_of_the_terminal_ends_a_server_as_sigterm(
+    kind: str, server_handler: list[int]
+) -> None:
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    async with Simulator(ready_after=(0, 0)) as sim:
+        inner = Recorder(kind)
+        app = EdgegapMiddleware(
+            inner, lambda: EdgegapSession("made-up", base_url=sim.url)
+        )
+        async with lifespan(app) if kind == "whole" else nullcontext({}) as state:
+            assert (await call(app, state, "GET", "/"))[0] == 200
+            await running(inner.sessions[0]).__aenter__()
+            signal.raise_signal(signal.SIGHUP)
+            await asyncio.sleep(2)
+            assert server_handler == [signal.SIGTERM]
+        assert sim.deployed()
+        assert forgotten(sim) == set()
+    if kind == "whole":
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, print])
+async def test_a_hangup_that_is_ignored_or_handled_stays_so(
+    handler: Any, server_handler: list[int]
+) -> None:
+    signal.signal(signal.SIGHUP, handler)
+    app = EdgegapMiddleware(Recorder("none"))
+    await call(app, {}, "GET", "/")
+    assert signal.getsignal(signal.SIGHUP) is handler
+    assert server_handler == []
 
 
 def loops_without_a_lifespan(app: App, times: int) -> list[ReferenceType[Any]]:

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +32,11 @@ from edgegap_async import (
 )
 from edgegap_async.errors import DeploymentFailed
 from edgegap_async.models.deploy import LONGEST_VALUE, MOST_USERS, FleetDeployRequest
+from edgegap_async.models.relay import (
+    RelayAuthorization,
+    RelayRevocation,
+    RelaySessionRequest,
+)
 
 
 class Index:
@@ -362,3 +368,21 @@ async def test_anything_else_is_no_deployment(given: Any) -> None:
             ):
                 await call(edgegap, given)
         assert not server.arrivals
+
+
+class Address(str, Enum):  # noqa: UP042
+    FIRST = "203.0.113.7"
+
+
+def test_the_bodies_of_relays_take_addresses_and_numbers_of_any_class() -> None:
+    for address in (Address.FIRST, Text("203.0.113.7"), ip_address("203.0.113.7")):
+        made: Any = RelaySessionRequest((address,))  # type: ignore[arg-type]
+        assert made.to_dict()["users"] == ["203.0.113.7"]
+        added: Any = RelayAuthorization("s", address)  # type: ignore[arg-type]
+        assert added.to_dict()["user_ip"] == "203.0.113.7"
+    for number in (1024, Index(1024), Whole.FIRST):
+        removed = RelayRevocation("s", number)  # type: ignore[arg-type]
+        assert json.loads(msgspec.json.encode(removed))["authorization_token"] == 1024
+    for wrong in (5, b"203.0.113.7", None, "", object(), ["203.0.113.7"]):
+        with pytest.raises(ValueError, match=r"^user_ip"):
+            RelayAuthorization("s", wrong)  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ class Result(NamedTuple):
         kept: how many a view has kept.
         named: how many more the log names.
         unnamed: the rest.
-        seconds: from SIGTERM to the end of the process.
+        seconds: from the signal to the end of the process.
         exit_code: of the process.
     """
 
@@ -81,12 +81,15 @@ def free_port() -> int:
 
 
 async def _load(
-    port: int, process: subprocess.Popen[bytes], simulator: Simulator
+    port: int,
+    process: subprocess.Popen[bytes],
+    simulator: Simulator,
+    sent: signal.Signals,
 ) -> float:
-    """Ask for matches, and send SIGTERM in the middle. Some clients leave early.
+    """Ask for matches, and send a signal in the middle. Some clients leave early.
 
     Returns:
-        When SIGTERM was sent, on the loop's clock.
+        When it was sent, on the loop's clock.
     """
 
     async def ask(http: aiohttp.ClientSession, number: int) -> None:
@@ -111,7 +114,7 @@ async def _load(
         # The simulator runs in another thread.
         while len(simulator.deployed()) < MATCHES / 2 and process.poll() is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(sent)
         # The clients end first.
         return asyncio.get_running_loop().time()
 
@@ -128,11 +131,18 @@ async def _listening(port: int, process: subprocess.Popen[bytes]) -> None:
                 return
 
 
-def run_load(server: str, framework: str, simulator: Simulator, where: Path) -> Result:
-    """Run a load on a server, and end it with SIGTERM in the middle.
+def run_load(
+    server: str,
+    framework: str,
+    simulator: Simulator,
+    where: Path,
+    sent: signal.Signals = signal.SIGTERM,
+) -> Result:
+    """Run a load on a server, and end it with a signal in the middle.
 
     Args:
         where: a folder for what it prints.
+        sent: the signal.
     """
     port = free_port()
     environment = account(simulator) | {
@@ -154,12 +164,12 @@ def run_load(server: str, framework: str, simulator: Simulator, where: Path) -> 
     with asyncio.Runner() as runner:
         runner.run(_listening(port, process))
         try:
-            sent = runner.run(_load(port, process, simulator))
+            began = runner.run(_load(port, process, simulator, sent))
             process.wait(120)
         finally:
             process.kill()
             process.wait()
-        seconds = runner.get_loop().time() - sent
+        seconds = runner.get_loop().time() - began
     return _result(
         simulator, out.read_text(), err.read_text(), seconds, process.returncode
     )

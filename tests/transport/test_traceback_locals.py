@@ -26,12 +26,21 @@ from support.raw_server import (
     never_accepts,
 )
 
-from edgegap_async import EdgegapSession, Limits, Retry, WebhookReceiver
+from edgegap_async import (
+    DeployRequest,
+    EdgegapSession,
+    EnvironmentVariable,
+    Limits,
+    Retry,
+    UnexpectedAnswer,
+    WebhookReceiver,
+)
 from edgegap_async.container import Container, stop_self
 
 TOKEN = "5ec4e7a0face4b1d8badc0ffee0ddba1"
 DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
-SECRETS = (TOKEN, DELETE_TOKEN)
+RELAY_TOKEN = "917263548291736455"
+SECRETS = (TOKEN, DELETE_TOKEN, RELAY_TOKEN)
 # Of a secret, reprs may show a part.
 PARTS = {secret[at : at + 10] for secret in SECRETS for at in range(len(secret) - 9)}
 Call = Callable[[EdgegapSession], Awaitable[object]]
@@ -67,6 +76,52 @@ async def changed_version(edgegap: EdgegapSession, **wrong: Any) -> object:
     return await edgegap.versions.update(**(arguments | wrong))
 
 
+async def new_storage(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {
+        "name": "logs",
+        "access_key_id": "key",
+        "secret_access_key": variable(),
+        "endpoint": "https://s3.example.com",
+        "bucket": "bucket",
+    }
+    return await edgegap.storage.create(**(arguments | wrong))
+
+
+async def changed_storage(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"endpoint_name": "logs"}
+    arguments["secret_access_key"] = variable()
+    return await edgegap.storage.update(**(arguments | wrong))
+
+
+async def new_relay(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"users": ["203.0.113.7"]}
+    arguments["webhook_url"] = f"https://a.example/{variable()}"
+    return await edgegap.relays.create(**(arguments | wrong))
+
+
+async def revoked_user(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"session_id": "s"}
+    arguments["authorization_token"] = int(RELAY_TOKEN)
+    return await edgegap.relays.revoke_user(**(arguments | wrong))
+
+
+async def deploy_with_a_webhook(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"application": "app", "version": "v1"}
+    arguments["users"] = ["203.0.113.7"]
+    arguments["webhook_on_error"] = f"https://a.example/{variable()}"
+    return await edgegap.deployments.deploy(**(arguments | wrong))
+
+
+async def call_with_a_header(edgegap: EdgegapSession, **wrong: Any) -> object:
+    return await edgegap.locations.list(**({"headers": {"X-Key": variable()}} | wrong))
+
+
+async def raw_call(edgegap: EdgegapSession, **wrong: Any) -> object:
+    arguments: dict[str, Any] = {"method": "POST", "path": "/v1/keys"}
+    arguments["body"] = {"key": variable()}
+    return await edgegap.request(**(arguments | wrong))
+
+
 async def own_stop(edgegap: EdgegapSession) -> object:
     return await stop_self()
 
@@ -99,7 +154,31 @@ CALLS: dict[str, Call] = {
     "stop_self": own_stop,
     "new_version": new_version,
     "changed_version": changed_version,
+    "new_storage": new_storage,
+    "changed_storage": changed_storage,
+    "new_relay": new_relay,
+    "revoked_user": revoked_user,
+    "webhook": deploy_with_a_webhook,
+    "header": call_with_a_header,
+    "raw": raw_call,
 }
+# The calls whose own secret the answer repeats, in place of the API token.
+OWN = {
+    **dict.fromkeys(("self_stop", "stop_self"), DELETE_TOKEN),
+    **dict.fromkeys(("new_version", "changed_version"), DELETE_TOKEN),
+    **dict.fromkeys(("new_storage", "changed_storage"), DELETE_TOKEN),
+    "revoked_user": RELAY_TOKEN,
+}
+SECRET_ARGUMENTS = (
+    new_storage,
+    changed_storage,
+    new_relay,
+    revoked_user,
+    deploy_with_a_webhook,
+    call_with_a_header,
+    raw_call,
+)
+URL = f"https://a.example/{DELETE_TOKEN}"
 # The others take the same way through the transport.
 MAIN = ("status", "deploy", "running", "self_stop", "stop_self")
 each_call = pytest.mark.parametrize(
@@ -129,8 +208,8 @@ MOMENTS: dict[str, Act] = {
 
 def repeating(act: Act, call: str) -> Act:
     """An act that repeats the token of a call."""
-    own = "self" in call or "version" in call
-    secret = DELETE_TOKEN if own else TOKEN
+    # The length stays the same.
+    secret = OWN.get(call, TOKEN).ljust(len(MARK))
     return replace(act, raw=act.raw.replace(MARK.encode(), secret.encode()))
 
 
@@ -520,4 +599,82 @@ async def test_a_wrong_argument_of_a_version_shows_no_private_token(
     async with EdgegapSession(TOKEN) as edgegap:
         with pytest.raises(ValueError) as raised:
             await call(edgegap, **wrong)
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [
+        *((call, {"timeout": -1}) for call in SECRET_ARGUMENTS),
+        *((call, {"colour": "red"}) for call in SECRET_ARGUMENTS),
+        (new_storage, {"name": ""}),
+        (new_storage, {"endpoint": "ftp://a.example"}),
+        (new_storage, {"secret_access_key": f"{DELETE_TOKEN}\nx"}),
+        (new_storage, {"secret_access_key": f"{DELETE_TOKEN}\ud800"}),
+        (new_storage, {"secret_access_key": DELETE_TOKEN.encode()}),
+        (changed_storage, {"endpoint_name": ".."}),
+        (changed_storage, {"bucket": ""}),
+        (changed_storage, {"secret_access_key": DELETE_TOKEN.encode()}),
+        (new_relay, {"users": ["x"]}),
+        (new_relay, {"filters": [5]}),
+        (new_relay, {"webhook_url": f"ftp://a.example/{DELETE_TOKEN}"}),
+        (revoked_user, {"session_id": ""}),
+        (revoked_user, {"authorization_token": RELAY_TOKEN}),
+        (revoked_user, {"authorization_token": -int(RELAY_TOKEN)}),
+        (deploy_with_a_webhook, {"users": ["x"]}),
+        (deploy_with_a_webhook, {"webhook_on_error": f"ftp://a/{DELETE_TOKEN}"}),
+        (deploy_with_a_webhook, {"webhook_on_error": f"https://a:x/{DELETE_TOKEN}"}),
+        (call_with_a_header, {"headers": {"X-Key": f"{DELETE_TOKEN}\n"}}),
+        (call_with_a_header, {"headers": {"X-Key": DELETE_TOKEN.encode()}}),
+        (new_version, {"headers": {"X-Key": DELETE_TOKEN}, "name": ""}),
+        (changed_version, {"headers": {"X-Key": DELETE_TOKEN}, "timeout": -1}),
+        (raw_call, {"path": "v1"}),
+        (raw_call, {"query": 5}),
+        (raw_call, {"body": {"key": DELETE_TOKEN, "other": object()}}),
+    ],
+)
+async def test_a_wrong_argument_beside_a_secret_shows_no_secret(
+    call: Callable[..., Awaitable[object]], wrong: dict[str, Any]
+) -> None:
+    async with EdgegapSession(TOKEN) as edgegap:
+        with pytest.raises((ValueError, TypeError)) as raised:
+            await call(edgegap, **wrong)
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DeployRequest("a", "1", users=["x"], webhook_on_error=URL),
+        lambda: DeployRequest("a", "1", users=["::1"], webhook_on_error=f" {URL}"),
+        lambda: EnvironmentVariable("KEY", f"{DELETE_TOKEN}\ud800", is_hidden=True),
+        lambda: EnvironmentVariable("KEY", DELETE_TOKEN * 200, is_hidden=True),
+    ],
+)
+def test_a_body_that_can_not_be_made_shows_no_secret(
+    make: Callable[[], object],
+) -> None:
+    with pytest.raises(ValueError) as raised:
+        make()
+    assert leaks_of(raised.value) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"session_id": 5, "authorization_token": int(RELAY_TOKEN)},
+        {"session_id": 5, "session_user": {"authorization_token": int(RELAY_TOKEN)}},
+        {"session_id": 5, "webhook_url": f"https://a.example/{DELETE_TOKEN}"},
+        {"session_id": 5, "inner": json.dumps({"authorization_token": RELAY_TOKEN})},
+    ],
+)
+async def test_an_answer_about_a_relay_that_can_not_be_read_shows_no_token(
+    body: object,
+) -> None:
+    async with (
+        RawServer(answer(200, body)) as server,
+        EdgegapSession(TOKEN, base_url=server.url) as edgegap,
+    ):
+        with pytest.raises(UnexpectedAnswer) as raised:
+            await edgegap.relays.get("s")
     assert leaks_of(raised.value) == []
