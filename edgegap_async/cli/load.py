@@ -98,7 +98,8 @@ class Outputs:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1, max=MOST),
-    help="Most servers that exist at once; other deploys wait.",
+    help="Most servers that exist at once; other deploys wait until one of these has ended, "
+    "so it needs a --lifetime.",
 )
 @click.option(
     "--stop-at-end/--keep-at-end",
