@@ -33,7 +33,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     yield f"stopped: {counts.stopped} servers"
     for state, ids in (("running", report.running), ("may run", report.not_stopped)):
         if ids:
-            yield f"{state}: {len(ids)} servers: {', '.join(ids)}"
+            yield f"{state}: {len(ids)} servers: {' '.join(ids)}"
 
 
 def _table(report: Report) -> Iterator[str]:

@@ -206,4 +206,6 @@ def test_the_view_has_the_rates_the_failures_and_the_percentiles() -> None:
     for part in ("48 s left", "40/s asked", "39/s reached", "90 in flight", "p95 4.00"):
         assert part in text
     assert "4 DeploymentFailed" in text
+    interrupted = lines_of(progress, plan, interrupted=True)[0]
+    assert interrupted.endswith(" s, interrupted")
     assert "\x1b" not in text
