@@ -69,9 +69,8 @@ def _advice(error: EdgegapError) -> str:
         case DeployOutcomeUnknown():
             return f"{MAY_RUN}: see `edgegap ps`"
         case ReadyTimeout(status=None):
-            return _NETWORK
-        case ReadyTimeout():
-            return f"`edgegap wait {error.request_id}` waits again"
+            last = f"the last failure: {error.__cause__}; " if error.__cause__ else ""
+            return f"{last}{_NETWORK}"
         case _:
             return ""
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from .._limits.config import LimitUsage
 from ..endpoints import DEPLOY_LIMIT, LimitName
-from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
+from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, state_seen
 from ..load.figures import percentile
 from ..load.words import limit_sentence
 from ..models.deployment import ReadyDeployment
@@ -178,7 +178,7 @@ def reason(error: EdgegapError) -> str:
         case DeploymentFailed():
             return f"deployment {error.request_id} failed: {error.detail or 'no detail given'}"
         case ReadyTimeout():
-            seen = error.status.current_status if error.status else "nothing"
+            seen = state_seen(error.status) if error.status else "nothing"
             return (
                 f"deployment {error.request_id} was not ready in time, last seen {seen}"
             )

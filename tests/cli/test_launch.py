@@ -121,7 +121,7 @@ async def test_the_timeout_starts_when_each_deploy_is_sent(
     output = capsys.readouterr()
     assert not output.out
     assert output.err.count("was not ready in time, last seen ") == 80
-    assert "last seen Status.DEPLOYING" in output.err
+    assert "last seen DEPLOYING" in output.err
     assert len(simulator.stopped()) == 80
 
 
