@@ -59,6 +59,8 @@ def explained(error: EdgegapError) -> str:
 def _advice(error: EdgegapError) -> str:
     """What to do about the deployment of an error."""
     match error:
+        case ApiError() if is_gone(error) and "{tag_name}" in error.operation:
+            return "the deployment has no such tag, or has ended: see `edgegap tag ls`"
         case ApiError() if is_gone(error) and "{request_id}" in error.operation:
             return "it has ended, or the ID is wrong: see `edgegap ps`"
         case DeployOutcomeUnknown(tag=str(tag)):

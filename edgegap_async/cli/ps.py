@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from ..load.words import counted
 from ..models.deployment import DeploymentState, DeploymentSummary
 from ..session import EdgegapSession
 from .ages import age_text
@@ -86,7 +87,7 @@ async def _screen(
 ) -> tuple[str, Sequence[str]]:
     found = await _newest_first(rows)
     lines = table_lines(COLUMNS, found, width=terminal_width(), color=has_color())
-    return f"{len(found)} deployments", list(lines)
+    return counted(len(found), "deployment"), list(lines)
 
 
 async def _newest_first(

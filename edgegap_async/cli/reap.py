@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from ..errors import EdgegapError, Incomplete, SessionClosed
+from ..load.words import counted
 from ..models._check import some, tag_name
 from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
@@ -124,7 +125,9 @@ async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
         for request_id, why in failed.items():
             _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
         if not output.quiet:
-            _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+            _print(
+                f"{done}: {counted(len(rows), 'deployment')}{hint}".encode(), sys.stderr
+            )
             if not (interrupted or problem) and (without := _unmatched(tags, rows)):
                 _print(without.encode(), sys.stderr)
         show_usage(output, edgegap)

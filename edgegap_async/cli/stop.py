@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from ..errors import EdgegapError
+from ..load.words import counted
 from ..session import EdgegapSession
 from .advice import explained
 from .at_once import for_each
@@ -69,7 +70,7 @@ def stop(
     code = attempt(common, find)
     if targets and dry_run:
         output.rows(COLUMNS, targets, "")
-        output.say(f"would be stopped: {len(targets)} deployments")
+        output.say(f"would be stopped: {counted(len(targets), 'deployment')}")
     elif targets and (yes or _agreed(targets)):
         code = max(code, attempt(common, stop_them))
     elif targets:
@@ -98,7 +99,7 @@ def _agreed(targets: Sequence[Target]) -> bool:
         click.echo(line, err=True)
     if len(targets) > len(shown):
         click.echo(f"and {len(targets) - len(shown)} more", err=True)
-    return click.confirm(f"Stop {len(targets)} deployments?", err=True)
+    return click.confirm(f"Stop {counted(len(targets), 'deployment')}?", err=True)
 
 
 async def _stop(
@@ -125,7 +126,7 @@ async def _stop(
         left = len(targets) - stopped - failed
         more = f", {failed} failed" if failed else ""
         unknown = f", {left} may still run" if left else ""
-        output.say(f"stopped: {stopped} deployments{more}{unknown}")
+        output.say(f"stopped: {counted(stopped, 'deployment')}{more}{unknown}")
     return FAILED if failed else 0
 
 

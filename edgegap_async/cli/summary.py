@@ -12,7 +12,7 @@ from .._limits.config import LimitUsage
 from ..endpoints import DEPLOY_LIMIT, LimitName
 from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, state_seen
 from ..load.figures import percentile
-from ..load.words import limit_sentence
+from ..load.words import counted, limit_sentence
 from ..models.deployment import ReadyDeployment
 from .clean_text import one_line
 from .places import address
@@ -302,5 +302,5 @@ def stopped_lines(result: LaunchResult, *, by_name: bool) -> Iterator[str]:
             names = ", ".join(
                 f"{request_id} ({match_id})" for request_id, match_id in servers.items()
             )
-            yield f"{state}: {len(servers)} servers{f': {names}' if by_name else ''}"
+            yield f"{state}: {counted(len(servers), 'server')}{f': {names}' if by_name else ''}"
     yield from (f"unknown: {each.match_id}: {each.reason}" for each in result.unknown)

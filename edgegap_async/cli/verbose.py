@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from ..events import Event
+from ..load.words import counted
 from ..session import EdgegapSession
 from .output import Output
 
@@ -33,7 +34,7 @@ def show_usage(output: Output, edgegap: EdgegapSession) -> None:
     for name, used in edgegap.usage().items():
         if used.sent:
             output.say(
-                f"limit {name}: {used.sent} requests, {used.busiest_second} in the busiest "
+                f"limit {name}: {counted(used.sent, 'request')}, {used.busiest_second} in the busiest "
                 f"second, {used.refused} refused"
             )
 

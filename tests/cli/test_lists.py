@@ -54,6 +54,16 @@ def test_a_wrong_id_of_a_tag_is_one_line(
     assert line.startswith("Error: ")
 
 
+def test_a_tag_that_a_deployment_has_not_is_no_wrong_id(
+    account: Simulator, edgegap: Edgegap, deployed: Deployed
+) -> None:
+    (request_id,) = deployed("a")
+    result = edgegap("tag", "rm", request_id, "b")
+    assert result.exit_code == 1
+    assert "no such tag" in result.stderr
+    assert "ID is wrong" not in result.stderr
+
+
 @pytest.mark.parametrize(
     "args",
     [["tag"], ["tag", "add", "c065"], ["tag", "add", "c065", "x" * 41], ["tag", "up"]],

@@ -149,7 +149,7 @@ def test_verbose_shows_each_request_and_the_use_of_its_limit(
     result = edgegap("status", request_id, "--verbose")
     assert "GET /v1/status/{request_id}: 200 in " in result.stderr
     assert (
-        "limit status: 1 requests, 1 in the busiest second, 0 refused" in result.stderr
+        "limit status: 1 request, 1 in the busiest second, 0 refused" in result.stderr
     )
 
 

@@ -47,7 +47,7 @@ def test_reap_and_journal_show_tables_on_a_terminal(
     assert titles.split() == ["ID", "AGE", "ADDRESS", "TAGS"]
     assert row.startswith(request_id)
     assert "ranked" in row
-    assert summary.startswith("found: 1 deployments")
+    assert summary.startswith("found: 1 deployment")
 
     url = f"sqlite:///{tmp_path}/journal.db"
     leave_dead(url, Entry("quarantine", 10.0, "once-b"))
@@ -202,7 +202,7 @@ def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
     (request_id,) = deployed_by(edgegap_simulator)
     with in_terminal(edgegap_simulator, "stop", request_id, "--yes") as terminal:
         assert terminal.ended() == 0
-    assert terminal.lines() == [request_id, "stopped: 1 deployments"]
+    assert terminal.lines() == [request_id, "stopped: 1 deployment"]
 
 
 @pytest.mark.full
