@@ -26,7 +26,7 @@ COLUMNS: Sequence[Column[DeploymentSummary]] = (
     Column("ID", lambda row: row.request_id),
     Column("STATE", state_text, color=lambda row: COLORS.get(state_text(row))),
     Column("AGE", lambda row: age_text(age_of(row)), right=True),
-    Column("ADDRESS", address, shrinks=True),
+    Column("ADDRESS", address, shrinks=True, keeps=":"),
     Column("TAGS", lambda row: ",".join(row.tags), shrinks=True),
 )
 

@@ -15,6 +15,7 @@ from ..simulator.control.guard import is_loopback
 from ..simulator.http.form import Form
 from ..simulator.rate_limits import Enforcement
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
+from .output import is_terminal
 from .streams import tell
 
 ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
@@ -187,3 +188,6 @@ async def serve(simulator: Simulator) -> None:
             if sys.stderr.isatty():
                 tell("open it in a browser to watch it and to control it")
             await ended.wait()
+            if is_terminal(sys.stdout):
+                # The counts do not stand behind the ^C that the terminal shows.
+                click.echo()

@@ -16,7 +16,7 @@ from .common import EXIT_CODES, Common, common_options
 from .operate import FAILED, attempt
 from .output import Output, is_terminal
 from .table import table_lines
-from .targets import COLUMNS, Target, targets_by_id, targets_by_wanted
+from .targets import Target, columns_of, targets_by_id, targets_by_wanted
 from .wanted import Wanted, wanted_options
 
 # Seconds for each stop, with all retries.
@@ -69,7 +69,7 @@ def stop(
 
     code = attempt(common, find)
     if targets and dry_run:
-        output.rows(COLUMNS, targets, "")
+        output.rows(columns_of(targets), targets, "")
         output.say(f"would be stopped: {counted(len(targets), 'deployment')}")
     elif targets and (yes or _agreed(targets)):
         code = max(code, attempt(common, stop_them))
@@ -95,11 +95,16 @@ def _agreed(targets: Sequence[Target]) -> bool:
     """Show what would be stopped, and ask."""
     shown = targets[:MOST_NAMED]
     width = shutil.get_terminal_size().columns
-    for line in table_lines(COLUMNS, shown, width=width):
+    for line in table_lines(columns_of(targets), shown, width=width):
         click.echo(line, err=True)
     if len(targets) > len(shown):
         click.echo(f"and {len(targets) - len(shown)} more", err=True)
-    return click.confirm(f"Stop {counted(len(targets), 'deployment')}?", err=True)
+    try:
+        return click.confirm(f"Stop {counted(len(targets), 'deployment')}?", err=True)
+    except click.Abort:
+        # Ctrl-C and Ctrl-D leave the cursor behind the question.
+        click.echo(err=True)
+        raise
 
 
 async def _stop(

@@ -6,7 +6,6 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
 
 from .._limits.config import LimitUsage
 from ..endpoints import DEPLOY_LIMIT, LimitName
@@ -16,7 +15,7 @@ from ..load.words import counted, limit_sentence
 from ..models.deployment import ReadyDeployment
 from .clean_text import one_line
 from .places import address
-from .table import CUT
+from .table import cut
 
 
 class ServerCounts(Protocol):
@@ -222,7 +221,7 @@ def ready_row(line: str, width: int) -> str:
     server = read_ready_line(line)
     match_id, host = one_line(server.match_id), one_line(address(server))
     row = f"{server.seconds:>7.1f} s  {server.request_id}  {match_id}  {host}"
-    return row if cell_len(row) <= width else set_cell_size(row, width - 1) + CUT
+    return cut(row, width, ":")
 
 
 def summary(

@@ -15,7 +15,9 @@ from edgegap_async import SharedState
 from edgegap_async._shared.budget_store import budget_store
 from edgegap_async._shared.messages import Answers
 from edgegap_async._shared.stores import make_store
+from edgegap_async.cli.limits import LIMIT_COLUMNS
 from edgegap_async.cli.program import program
+from edgegap_async.cli.table import table_lines
 from edgegap_async.endpoints import LIMITS, OPERATIONS
 
 Report = Callable[..., None]
@@ -24,6 +26,12 @@ Report = Callable[..., None]
 def run(*args: str, **environment: str | None) -> Result:
     cleared = {"EDGEGAP_API_TOKEN": None, "EDGEGAP_BASE_URL": None}
     return CliRunner().invoke(program, ["limits", *args], env=cleared | environment)
+
+
+def test_a_narrow_terminal_shows_all_calls() -> None:
+    lines = list(table_lines(LIMIT_COLUMNS, LIMITS, width=80))
+    assert max(map(len, lines)) <= 80
+    assert all(it.call in "\n".join(lines) for it in OPERATIONS)
 
 
 @pytest.fixture

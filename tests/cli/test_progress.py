@@ -47,7 +47,7 @@ def test_a_row_of_a_server_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
         display.line(json.dumps(server | {"match_id": "m1"}))
     rows = [it for it in shown.getvalue().splitlines() if "c065a3f1b2e4" in it]
     rows = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", it) for it in rows]
-    assert "3.2 s  c065a3f1b2e4  m1  c065a3f1b2e4.pr.edgegap.net:31\u2026" in rows[1]
+    assert "3.2 s  c065a3f1b2e4  m1  c065a3f1b2e4.pr.edgegap.\u2026:31000" in rows[1]
     assert all(cell_len(it.rpartition("\r")[2]) <= 60 for it in rows)
 
 

@@ -193,6 +193,9 @@ def test_stop_shows_what_it_would_stop_and_asks(
         terminal.type(keys)
         assert (terminal.ended() if keys else terminal.interrupted()) == code
     assert "and 2 more" in terminal.shown
+    assert "APPLICATION" not in terminal.shown
+    if code == 130:
+        assert terminal.lines()[-1] == "interrupted"
     assert all(cell_len(line) <= 80 for line in terminal.lines())
     assert edgegap_simulator.stopped() == ({*ids} if stopped else set())
     assert "Traceback" not in terminal.shown
