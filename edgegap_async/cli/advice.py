@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 
+import click
+from click.core import ParameterSource
+
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -39,8 +42,20 @@ _OPTIONS: Mapping[str, str] = {
 
 
 def as_option(problem: str) -> str:
-    """Name the option behind the argument at the beginning of a text."""
-    return re.sub(r"^\w+", lambda found: _OPTIONS.get(found[0], found[0]), problem)
+    """Name the option of the current command, or the variable of the environment, behind
+    the argument at the beginning of a text.
+    """
+    return re.sub(r"^\w+", lambda found: _option(found[0]), problem)
+
+
+def _option(argument: str) -> str:
+    context = click.get_current_context(silent=True)
+    for option in context.command.params if context else ():
+        if context and option.name == argument and isinstance(option, click.Option):
+            source = context.get_parameter_source(argument)
+            in_environment = source is ParameterSource.ENVIRONMENT
+            return str(option.envvar) if in_environment else max(option.opts, key=len)
+    return _OPTIONS.get(argument, argument)
 
 
 def explained(error: EdgegapError) -> str:

@@ -14,6 +14,7 @@ from ..simulator import Simulator
 from ..simulator.control.guard import is_loopback
 from ..simulator.http.form import Form
 from ..simulator.rate_limits import Enforcement
+from .advice import as_option
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
 from .output import is_terminal
 from .streams import tell
@@ -154,7 +155,7 @@ def simulate(
         simulator = Simulator(host=host, port=port, token=token, **options)
         asyncio.run(serve(simulator))
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(as_option(str(error))) from error
     except OSError as error:
         raise click.ClickException(
             f"can't listen on {host}:{port}: {error.strerror or error}"

@@ -51,6 +51,12 @@ def test_an_invalid_fault_is_named_and_nothing_runs(
     assert not result.stdout
 
 
+def test_a_wrong_value_names_the_option_of_the_simulator() -> None:
+    result = run("simulate", "--ready-after", "5", "2")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --ready-after must be")
+
+
 def test_simulate_lists_every_kind_of_fault() -> None:
     result = run("simulate", "--faults")
 

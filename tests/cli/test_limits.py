@@ -129,10 +129,18 @@ def test_a_store_that_can_not_be_read_is_one_line(url: str) -> None:
     assert len(other.stderr.splitlines()) == 1
 
 
+def test_a_wrong_url_of_the_environment_names_its_variable() -> None:
+    result = run(EDGEGAP_SHARED_URL="mysql://h/db")
+    assert "EDGEGAP_SHARED_URL must be sqlite" in result.stderr
+
+
 def test_wrong_use_is_named_without_the_password() -> None:
     for args, text in (
         (("--key", "a"), "--key names what --shared has"),
-        (("--shared", "mysql://u:hunter2@h/db", "--key", "a"), "url must be sqlite"),
+        (
+            ("--shared", "mysql://u:hunter2@h/db", "--key", "a"),
+            "--shared must be sqlite",
+        ),
         (("--shared", "sqlite:////tmp/x.db"), "give --key, or set EDGEGAP_API_TOKEN"),
     ):
         result = run(*args)
