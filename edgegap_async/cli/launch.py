@@ -35,7 +35,7 @@ from .processes import run_processes
 from .run_launch import run_launch
 from .shared import SHARED_VARIABLE, shared_options, shared_state
 from .simulate import ENFORCEMENTS
-from .streams import InputFile, require_outputs
+from .streams import InputFile, require_outputs, tell
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch. The simulator accepts any.
@@ -187,6 +187,11 @@ def launch(
         )
         target = _shared(context, target, url, key, processes)
         checked = _checked(matches, target)
+        if not stop and max_running is not None and max_running < len(checked):
+            tell(
+                f"{len(checked) - max_running} matches will wait until servers of others "
+                "have ended: --max-running without --stop"
+            )
         code = run(_launch(target, checked, options), loop_factory=factory)
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C was pressed before any server was started, or twice.

@@ -75,6 +75,15 @@ def test_wrong_use_of_tags_is_exit_code_2(
     assert account.arrivals("other") == 0
 
 
+@pytest.mark.parametrize("option", ["--application", "--version"])
+def test_locations_with_room_need_an_application_and_its_version(
+    option: str, account: Simulator, edgegap: Edgegap
+) -> None:
+    result = edgegap("locations", option, "1.0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--application and --version belong together" in result.stderr
+
+
 def test_locations_are_a_table_or_json(account: Simulator, edgegap: Edgegap) -> None:
     titles, *rows = edgegap("locations").stdout.splitlines()
     assert titles.split()[:3] == ["CITY", "COUNTRY", "CONTINENT"]

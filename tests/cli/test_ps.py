@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 from rich.cells import cell_len
-from support.raw_server import RawServer, answer
+from support.raw_server import READY, RawServer, answer
 
 from edgegap_async.simulator import Fault, Simulator
 
@@ -120,6 +120,18 @@ def test_a_deployment_that_ends_meanwhile_is_left_out(
     gone = answer(404, {"message": "Deployment c1 not found"})
     scripted(gone, lists=answer(200, page(*rows)))
     assert ids_of(edgegap("ps", "--json")) == ["c2"]
+
+
+def test_a_deployment_that_becomes_ready_meanwhile_is_shown_as_a_whole(
+    scripted: Callable[..., RawServer], edgegap: Edgegap
+) -> None:
+    row = {"request_id": "c1", "ready": False, "ports": None}
+    status = READY | {"request_id": "c1", "start_time": "2025-01-01 12:00:00"}
+    scripted(answer(200, status), lists=answer(200, page(row)))
+    (_, line) = edgegap("ps").stdout.splitlines()
+    name, state, age, address, *_ = line.split()
+    assert (name, state) == ("c1", "READY")
+    assert "-" not in (age, address)
 
 
 def test_an_error_of_a_status_ends_with_one_line(
