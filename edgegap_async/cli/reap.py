@@ -58,8 +58,8 @@ def reap(common: Common, tags: Sequence[str], stop: bool) -> None:
       edgegap reap ranked
       edgegap reap --stop - < tags-of-a-dead-process
 
-    Exit code: 0, success; 1, a line could not be read, or a server not be found or
-    stopped; 2, wrong arguments; 130, interrupted.
+    Exit code: 0, success, although a tag may have no server; 1, a line or a list could
+    not be read, or a server not be checked or stopped; 2, wrong arguments; 130, interrupted.
     """
     context = click.get_current_context()
     factory: LoopFactory | None = context.obj
@@ -110,6 +110,7 @@ async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
     # Its time-out is not that of each call.
     async with connected(replace(common, timeout=TIMEOUT)) as edgegap:
         with _interruptible(edgegap) as interrupted:
+            output.progress("reading the lists until they show nothing new")
             problem: EdgegapError | None = None
             failed: Mapping[str, EdgegapError] = {}
             try:
@@ -120,6 +121,7 @@ async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
                 rows, failed, problem = error.stopped, error.not_stopped, error
             except SessionClosed as error:
                 rows, problem = (), error
+        output.progress("")
         for line in _lines(rows, as_json=output.json):
             _print(line, sys.stdout)
         for request_id, why in failed.items():

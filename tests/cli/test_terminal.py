@@ -43,7 +43,8 @@ def test_reap_and_journal_show_tables_on_a_terminal(
     (request_id,) = deployed_by(edgegap_simulator, tags=["ranked"])
     with in_terminal(edgegap_simulator, "reap", "ranked") as terminal:
         assert terminal.ended() == 0
-    titles, row, summary = terminal.lines()
+    # A line about the progress is removed before.
+    titles, row, summary = terminal.shown.rpartition("\r\x1b[K")[2].splitlines()
     assert titles.split() == ["ID", "AGE", "ADDRESS", "TAGS"]
     assert row.startswith(request_id)
     assert "ranked" in row
