@@ -86,10 +86,18 @@ def _advice(error: EdgegapError) -> str:
         case DeployOutcomeUnknown():
             return f"{MAY_RUN}: see `edgegap ps`"
         case ReadyTimeout(status=None):
-            last = f"the last failure: {error.__cause__}; " if error.__cause__ else ""
-            return f"{last}{_NETWORK}"
+            return f"{_last_failure(error)}{_NETWORK}"
         case _:
             return ""
+
+
+def _last_failure(error: EdgegapError) -> str:
+    """Why nothing was seen in time."""
+    cause = error.__cause__
+    if isinstance(cause, DeadlineExceeded):
+        # There is a reason that the request took so long.
+        cause = cause.__cause__ or cause
+    return f"the last failure: {cause}; " if cause else ""
 
 
 def _advice_on_requests(error: EdgegapError) -> str:

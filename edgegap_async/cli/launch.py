@@ -30,12 +30,14 @@ from .options import (
     loop_factory,
     required_name,
 )
+from .output import Output
 from .part import Plan, SendTimes
 from .processes import run_processes
 from .run_launch import run_launch
 from .shared import SHARED_VARIABLE, shared_options, shared_state
 from .simulate import ENFORCEMENTS
 from .streams import InputFile, require_outputs, tell
+from .verbose import show_requests
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch. The simulator accepts any.
@@ -301,7 +303,11 @@ async def _launch(target: Target, matches: Sequence[Match], options: Options) ->
                 limits=target.limits,
                 trust_env=True,
                 shared=target.shared,
-                on_event=sent.on_event if options.processes > 1 else None,
+                on_event=(
+                    sent.on_event
+                    if options.processes > 1
+                    else show_requests(Output(), options.timeout)
+                ),
             )
         except (ValueError, ModuleNotFoundError) as error:
             raise click.UsageError(str(error)) from error

@@ -59,8 +59,11 @@ def ps(common: Common, wanted: Wanted, state: str | None, watch: bool) -> None:
     """
     chosen = DeploymentState[state.upper()] if state else None
     output = common.output
-    if watch and (output.json or output.quiet or not is_terminal(sys.stdout)):
-        raise click.UsageError("--watch needs a terminal, and no --json or --quiet")
+    others = output.json or output.quiet or output.verbose
+    if watch and (others or not is_terminal(sys.stdout)):
+        raise click.UsageError(
+            "--watch needs a terminal, and no --json, --quiet or --verbose"
+        )
 
     def rows(edgegap: EdgegapSession) -> AsyncIterator[DeploymentSummary]:
         return with_states(edgegap, listed(edgegap, wanted), chosen)

@@ -9,6 +9,7 @@ from click.testing import Result
 from rich.cells import cell_len
 from support.raw_server import READY, RawServer, answer
 
+from edgegap_async.cli.watch import screen
 from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
@@ -179,6 +180,15 @@ def test_a_simulated_list_needs_no_token(edgegap: Edgegap) -> None:
     )
 
 
+def test_an_error_above_a_watched_table_is_shown_as_a_whole() -> None:
+    words = [f"word{number}" for number in range(40)]
+    lines = screen(" ".join(words), ["row"] * 30, 80, 24)
+    assert len(lines) == 24
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split()[1:41] == words
+    assert lines[-1].startswith("and ")
+
+
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
@@ -187,6 +197,7 @@ def test_a_simulated_list_needs_no_token(edgegap: Edgegap) -> None:
         (["--tag", "x" * 41], "--tag"),
         (["--application", ""], "--application must"),
         (["--watch"], "--watch needs a terminal"),
+        (["--watch", "--verbose"], "--watch needs a terminal"),
     ],
 )
 def test_wrong_options_send_nothing(

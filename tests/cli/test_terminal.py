@@ -112,6 +112,8 @@ def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
         terminal.until("9 deployments")
         edgegap_simulator.faults = [Fault("list", "500-before")]
         terminal.until("Error: ")
+        edgegap_simulator.faults = [Fault("list", "cut-before")]
+        terminal.until("no answer from ")
         edgegap_simulator.faults = []
         terminal.shown = ""
         terminal.until("9 deployments")
