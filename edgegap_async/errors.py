@@ -45,7 +45,12 @@ of aiohttp and msgspec are never raised; no error holds the API token; all survi
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
-from .models.deployment import ContainerLogs, DeploymentStatus, DeploymentSummary
+from .models.deployment import (
+    ContainerLogs,
+    DeploymentState,
+    DeploymentStatus,
+    DeploymentSummary,
+)
 
 E = TypeVar("E", bound="EdgegapError")
 # The usual headers with the ID of a request, the API's own before a gateway's.
@@ -290,6 +295,17 @@ class JournalUnavailable(EdgegapError):
     """
 
 
+def seconds_text(seconds: float) -> str:
+    """Return a time-out for an error, such as `30 s`: with hundredths at most."""
+    return f"{round(seconds, 2) or seconds:.12g} s"
+
+
+def state_seen(status: DeploymentStatus) -> str | None:
+    """Return the state of a deployment. One that is not known is as the API wrote it."""
+    known = status.state is not DeploymentState.UNKNOWN
+    return status.state.name if known else status.current_status
+
+
 class DeadlineExceeded(EdgegapError, TimeoutError):
     """The call's timeout has passed. The last failure before that is its `__cause__`.
     Give the call a longer `timeout=`.
@@ -322,7 +338,7 @@ class QueueTooLong(DeadlineExceeded):
 
 class ReadyTimeout(DeadlineExceeded):
     """The deployment was not READY in time, and still exists: stop it, or wait again.
-    `status` is the last one that was seen.
+    `status` is the last one that was seen. None: none was seen, so it may not exist.
     """
 
     def __init__(
@@ -333,11 +349,12 @@ class ReadyTimeout(DeadlineExceeded):
         *,
         probing: bool = False,
     ) -> None:
-        seen = f"last seen {status.current_status}" if status else "no status seen"
+        seen = f"last seen {state_seen(status)}" if status else "no status seen"
+        exists = "still exists" if status else "may exist"
         what = "READY, but its probe did not succeed" if probing else "not ready"
         super().__init__(
-            f"deployment {request_id} was {what} within {timeout:.4g} s"
-            f"{'' if probing else f', {seen}'}; it still exists: stop it, or wait again",
+            f"deployment {request_id} was {what} within {seconds_text(timeout)}"
+            f"{'' if probing else f', {seen}'}; it {exists}: stop it, or wait again",
             request_sent=True,
         )
         self.request_id = request_id

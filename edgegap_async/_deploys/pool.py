@@ -22,7 +22,13 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from .._transport.deadlines import loop_time
-from ..errors import DeadlineExceeded, EdgegapError, SessionClosed, is_permanent
+from ..errors import (
+    DeadlineExceeded,
+    EdgegapError,
+    SessionClosed,
+    is_permanent,
+    seconds_text,
+)
 from ..models._check import fail, optional_seconds, seconds, whole_number
 from ..models.deployment import EndReason
 from ..probes import Probe, checked_probe, finish_probe, started_probe
@@ -193,7 +199,9 @@ class Pool:
                 self._fill()
         if taker.done():
             return taker.result()
-        error = DeadlineExceeded(f"the pool had no server within {timeout or 0:g} s")
+        error = DeadlineExceeded(
+            f"the pool had no server within {seconds_text(timeout or 0)}"
+        )
         raise error from self._failure
 
     # Filling.

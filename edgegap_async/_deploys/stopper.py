@@ -21,6 +21,7 @@ from ..errors import (
     is_gone,
     is_permanent,
     may_be_done,
+    seconds_text,
 )
 from .existence import Existence, is_terminated
 from .state import DeployRecord
@@ -260,6 +261,6 @@ def _timeout_error(
             f"the session was closed before {request_id} was stopped", request_sent=True
         )
     return DeadlineExceeded(
-        f"deployment {request_id} was not stopped within {timeout or 0:g} s",
+        f"deployment {request_id} was not stopped within {seconds_text(timeout or 0)}",
         request_sent=True,
     )

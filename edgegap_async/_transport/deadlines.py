@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..errors import WrongLoop
+from ..errors import WrongLoop, seconds_text
 
 # Seconds that `left` gives when the deadline has passed: a call with so little time ends
 # at once, and says why.
@@ -70,7 +70,7 @@ class Deadline(Struct, frozen=True):
         return self.at is not None and now >= self.at
 
     def __str__(self) -> str:
-        return "no timeout" if self.timeout is None else f"{self.timeout:.4g} s"
+        return "no timeout" if self.timeout is None else seconds_text(self.timeout)
 
 
 class ExchangeTimeout:

@@ -27,6 +27,7 @@ from ..errors import (
     SessionClosed,
     is_gone,
     is_permanent,
+    seconds_text,
 )
 from ..models.deployment import DeploymentState, DeploymentStatus, EndReason
 from .due_queue import DueQueue
@@ -175,7 +176,7 @@ class EndWatcher:
             )
         late = DeadlineExceeded(
             f"deployment {waiter.request_id} has not ended within "
-            f"{handle.timeout or 0:g} s",
+            f"{seconds_text(handle.timeout or 0)}",
             request_sent=True,
         )
         now = loop_time()

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Mapping
 
+import click
+from click.core import ParameterSource
+
 from ..errors import (
     ApiError,
     DeadlineExceeded,
@@ -39,8 +42,20 @@ _OPTIONS: Mapping[str, str] = {
 
 
 def as_option(problem: str) -> str:
-    """Name the option behind the argument at the beginning of a text."""
-    return re.sub(r"^\w+", lambda found: _OPTIONS.get(found[0], found[0]), problem)
+    """Name the option of the current command, or the variable of the environment, behind
+    the argument at the beginning of a text.
+    """
+    return re.sub(r"^\w+", lambda found: _option(found[0]), problem)
+
+
+def _option(argument: str) -> str:
+    context = click.get_current_context(silent=True)
+    for option in context.command.params if context else ():
+        if context and option.name == argument and isinstance(option, click.Option):
+            source = context.get_parameter_source(argument)
+            in_environment = source is ParameterSource.ENVIRONMENT
+            return str(option.envvar) if in_environment else max(option.opts, key=len)
+    return _OPTIONS.get(argument, argument)
 
 
 def explained(error: EdgegapError) -> str:
@@ -59,6 +74,8 @@ def explained(error: EdgegapError) -> str:
 def _advice(error: EdgegapError) -> str:
     """What to do about the deployment of an error."""
     match error:
+        case ApiError() if is_gone(error) and "{tag_name}" in error.operation:
+            return "the deployment has no such tag, or has ended: see `edgegap tag ls`"
         case ApiError() if is_gone(error) and "{request_id}" in error.operation:
             return "it has ended, or the ID is wrong: see `edgegap ps`"
         case DeployOutcomeUnknown(tag=str(tag)):
@@ -69,11 +86,18 @@ def _advice(error: EdgegapError) -> str:
         case DeployOutcomeUnknown():
             return f"{MAY_RUN}: see `edgegap ps`"
         case ReadyTimeout(status=None):
-            return _NETWORK
-        case ReadyTimeout():
-            return f"`edgegap wait {error.request_id}` waits again"
+            return f"{_last_failure(error)}{_NETWORK}"
         case _:
             return ""
+
+
+def _last_failure(error: EdgegapError) -> str:
+    """Why nothing was seen in time."""
+    cause = error.__cause__
+    if isinstance(cause, DeadlineExceeded):
+        # There is a reason that the request took so long.
+        cause = cause.__cause__ or cause
+    return f"the last failure: {cause}; " if cause else ""
 
 
 def _advice_on_requests(error: EdgegapError) -> str:

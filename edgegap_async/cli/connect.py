@@ -55,7 +55,7 @@ async def connected(common: Common) -> AsyncGenerator[EdgegapSession]:
                 timeout=common.timeout,
                 trust_env=True,
                 shared=None if common.simulate else common.shared,
-                on_event=show_requests(common.output),
+                on_event=show_requests(common.output, common.timeout),
             )
         yield await stack.enter_async_context(session)
 

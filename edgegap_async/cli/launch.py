@@ -30,12 +30,14 @@ from .options import (
     loop_factory,
     required_name,
 )
+from .output import Output
 from .part import Plan, SendTimes
 from .processes import run_processes
 from .run_launch import run_launch
 from .shared import SHARED_VARIABLE, shared_options, shared_state
 from .simulate import ENFORCEMENTS
-from .streams import InputFile, require_outputs
+from .streams import InputFile, require_outputs, tell
+from .verbose import show_requests
 
 DEFAULT_ENFORCEMENT: Enforcement = "sliding-window"
 # Application, version and token of a simulated launch. The simulator accepts any.
@@ -187,6 +189,11 @@ def launch(
         )
         target = _shared(context, target, url, key, processes)
         checked = _checked(matches, target)
+        if not stop and max_running is not None and max_running < len(checked):
+            tell(
+                f"{len(checked) - max_running} matches will wait until servers of others "
+                "have ended: --max-running without --stop"
+            )
         code = run(_launch(target, checked, options), loop_factory=factory)
     except (KeyboardInterrupt, asyncio.CancelledError):
         # Ctrl-C was pressed before any server was started, or twice.
@@ -296,7 +303,11 @@ async def _launch(target: Target, matches: Sequence[Match], options: Options) ->
                 limits=target.limits,
                 trust_env=True,
                 shared=target.shared,
-                on_event=sent.on_event if options.processes > 1 else None,
+                on_event=(
+                    sent.on_event
+                    if options.processes > 1
+                    else show_requests(Output(), options.timeout)
+                ),
             )
         except (ValueError, ModuleNotFoundError) as error:
             raise click.UsageError(str(error)) from error

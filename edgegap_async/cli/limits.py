@@ -16,7 +16,7 @@ from .table import Column
 LIMIT_COLUMNS: Sequence[Column[Limit]] = (
     Column("LIMIT", lambda it: it.name),
     Column("PER SECOND", lambda it: _rate(it.rate), right=True),
-    Column("CALLS", lambda it: ", ".join(_calls(it)), shrinks=True),
+    Column("CALLS", lambda it: ", ".join(_calls(it)), shrinks=True, wraps=True),
 )
 USE_COLUMNS: Sequence[Column[SharedLimit]] = (
     Column("LIMIT", lambda it: it.limit),

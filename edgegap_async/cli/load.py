@@ -20,7 +20,7 @@ from .load_compare import compare_command
 from .load_files import write_reports
 from .load_options import duration_option, parse_ramp, plan_option
 from .load_summary import summary_lines
-from .load_view import view
+from .load_view import View, view
 from .operate import operate
 from .options import (
     INTERRUPTED,
@@ -32,6 +32,7 @@ from .options import (
     parsed,
     required_name,
 )
+from .output import Output
 from .output_file import output_file
 from .sections import SectionedGroup
 from .streams import FAILED, require_outputs
@@ -99,7 +100,8 @@ class Outputs:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1, max=MOST),
-    help="Most servers that exist at once; other deploys wait.",
+    help="Most servers that exist at once; other deploys wait until one of these has ended, "
+    "so it needs a --lifetime.",
 )
 @click.option(
     "--stop-at-end/--keep-at-end",
@@ -218,16 +220,17 @@ def _plan(common: Common, options: dict[str, Any]) -> Plan:
 class _Interruption:
     """Handles Ctrl-C: the first one ends the test, the second one the program."""
 
-    def __init__(self, test: LoadTest, common: Common) -> None:
+    def __init__(self, test: LoadTest, shown: View, output: Output) -> None:
         self.count = 0
-        self._test, self._common = test, common
+        self._test, self._shown, self._output = test, shown, output
         self._task = asyncio.current_task()
 
     def __call__(self) -> None:
         self.count += 1
         if self.count == 1:
             self._test.interrupt()
-            self._common.output.problem(
+            self._shown.interrupted = True
+            self._output.problem(
                 "interrupted: waiting for the deploys in flight, then stopping all servers; "
                 "press Ctrl-C again to leave them running"
             )
@@ -247,13 +250,13 @@ async def _run(
     with view(plan, output) as shown:
         test = LoadTest(plan, edgegap, shown.update)
         shown.on_lost = test.interrupt
-        interruption = _Interruption(test, common)
+        interruption = _Interruption(test, shown, output)
         try:
             with on_interrupt(interruption):
                 report = check(await test.run(), thresholds)
         except BaseException:
             if test.existing:
-                output.problem(f"may still run: {', '.join(test.existing)}")
+                output.problem(f"may still run: {' '.join(test.existing)}")
             raise
     written = write_reports(report, outputs.json, outputs.html, output)
     # If nobody sees the progress, the test is interrupted too, but not by the user.

@@ -58,4 +58,4 @@ def plan_option(problem: str) -> str:
         return "--hold or --count is required with --rate: the test would never end"
     name, _, rest = problem.partition(" ")
     option = {"users:": "user", "tags:": "tag"}.get(name, name.replace("_", "-"))
-    return f"--{option} {rest}"
+    return f"--{option} {rest.replace('max_running', '--max-running')}"

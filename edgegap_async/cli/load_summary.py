@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ..load import Report, ThresholdResult, Times
-from ..load.words import limit_sentence
+from ..load.words import counted, limit_sentence
 
 NAMES = {
     "queued": "wait for the limit",
@@ -30,10 +30,10 @@ def summary_lines(report: Report) -> Iterator[str]:
     if report.queued:
         yield from _table(report)
     yield from map(threshold_line, report.thresholds)
-    yield f"stopped: {counts.stopped} servers"
+    yield f"stopped: {counted(counts.stopped, 'server')}"
     for state, ids in (("running", report.running), ("may run", report.not_stopped)):
         if ids:
-            yield f"{state}: {len(ids)} servers: {', '.join(ids)}"
+            yield f"{state}: {counted(len(ids), 'server')}: {' '.join(ids)}"
 
 
 def _table(report: Report) -> Iterator[str]:

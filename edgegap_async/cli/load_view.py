@@ -31,7 +31,10 @@ class View:
     Attributes:
         on_lost: called once if standard error can't be written any more.
         lost: why.
+        interrupted: whether the test was ended before its time.
     """
+
+    interrupted = False
 
     def __init__(self, output: Output) -> None:
         self.on_lost: Callable[[], object] = _nothing
@@ -62,7 +65,7 @@ class LiveView(View):
     def update(self, progress: Progress) -> None:
         """Show the progress."""
         try:
-            text = Text("\n".join(lines_of(progress, self._plan)))
+            text = Text("\n".join(lines_of(progress, self._plan, self.interrupted)))
             self._live.update(text, refresh=True)
         except OSError as error:
             self._failed(error)
@@ -90,12 +93,9 @@ def line_of(progress: Progress) -> str:
     return f"{text}, {progress.refused} refused" if progress.refused else text
 
 
-def lines_of(progress: Progress, plan: Plan) -> list[str]:
+def lines_of(progress: Progress, plan: Plan, interrupted: bool = False) -> list[str]:
     """The progress in a few lines."""
-    phases = plan.phases
-    whole = sum(phase.seconds for phase in phases)
-    left = whole - progress.seconds
-    ends = f", {left:.0f} s left" if 0 < left < float("inf") else ""
+    ends = ", interrupted" if interrupted else _left(progress, plan)
     failures = [f"{count} {kind}" for kind, count in progress.failures.items()]
     lines = [
         f"time       {progress.seconds:.0f} s{ends}",
@@ -109,3 +109,8 @@ def lines_of(progress: Progress, plan: Plan) -> list[str]:
             f"until ready  p50 {it.p50:.2f} s, p95 {it.p95:.2f} s, p99 {it.p99:.2f} s, max {it.max:.2f} s"
         )
     return [cleaned(line) for line in lines]
+
+
+def _left(progress: Progress, plan: Plan) -> str:
+    left = sum(phase.seconds for phase in plan.phases) - progress.seconds
+    return f", {left:.0f} s left" if 0 < left < float("inf") else ""

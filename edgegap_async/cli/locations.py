@@ -21,8 +21,10 @@ COLUMNS: Sequence[Column[AvailableLocation]] = (
 
 
 @click.command(short_help="List where servers can run.", epilog=EXIT_CODES)
-@click.option("--application", metavar="NAME", help="Only those with room for it.")
-@click.option("--version", metavar="NAME", help="Only those with room for it.")
+@click.option(
+    "--application", metavar="NAME", help="Only those with room for a version of it."
+)
+@click.option("--version", metavar="NAME", help="That version.")
 @common_options(simulate=True)
 def locations(common: Common, application: str | None, version: str | None) -> None:
     """List the locations that can be deployed to: all, or those with room for a version
@@ -33,6 +35,9 @@ def locations(common: Common, application: str | None, version: str | None) -> N
       edgegap locations --application my-game --version 1.0
       edgegap locations --simulate
     """
+
+    if (application is None) != (version is None):
+        raise click.UsageError("--application and --version belong together")
 
     async def show(edgegap: EdgegapSession) -> int:
         rows = edgegap.locations.iterate(app=application, version=version)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from ..errors import ApiError, is_gone
+from ..load.words import counted
 from ..models.deployment import ContainerLogs
 from ..session import EdgegapSession
 from .common import EXIT_CODES, Common, common_options
@@ -92,10 +93,16 @@ def _print(output: Output, request_id: str, new: str) -> None:
 
 def _about_crash(found: ContainerLogs) -> Iterator[str]:
     if crash := found.crash_data:
-        message = f": {crash.message}" if crash.message else ""
+        code, restarts = crash.exit_code, crash.restart_count
         yield (
-            f"crashed with exit code {crash.exit_code}, restarted {crash.restart_count} "
-            f"times{message}"
+            "crashed"
+            + (f" with exit code {code}" if code is not None else "")
+            + (
+                f", restarted {counted(restarts, 'time')}"
+                if restarts is not None
+                else ""
+            )
+            + (f": {crash.message}" if crash.message else "")
         )
     for line in (found.crash_logs or "").splitlines():
         yield f"crash: {line}"

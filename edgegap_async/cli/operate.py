@@ -59,8 +59,11 @@ def attempt(common: Common, operation: Operation) -> int:
 
 
 async def _operated(common: Common, operation: Operation) -> int:
-    async with connected(common) as edgegap:
-        try:
-            return await operation(edgegap)
-        finally:
-            show_usage(common.output, edgegap)
+    session: EdgegapSession | None = None
+    try:
+        async with connected(common) as session:
+            return await operation(session)
+    finally:
+        # With what the session has sent while it was closed.
+        if session:
+            show_usage(common.output, session)

@@ -19,7 +19,6 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .clean_text import cleaned
 from .lines import echo_json
 from .live import live_display
 from .streams import tell
@@ -99,12 +98,7 @@ class Bar:
 
     def say(self, text: str) -> None:
         """Write a message for the user above the bar."""
-        try:
-            self._console.print(
-                cleaned(text), soft_wrap=True, markup=False, highlight=False
-            )
-        except OSError as error:
-            self.lost = error
+        self.lost = tell(text) or self.lost
 
     def update(self, counts: Counts) -> None:
         """Show the progress."""

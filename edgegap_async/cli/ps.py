@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
+from ..load.words import counted
 from ..models.deployment import DeploymentState, DeploymentSummary
 from ..session import EdgegapSession
 from .ages import age_text
@@ -25,7 +26,7 @@ COLUMNS: Sequence[Column[DeploymentSummary]] = (
     Column("ID", lambda row: row.request_id),
     Column("STATE", state_text, color=lambda row: COLORS.get(state_text(row))),
     Column("AGE", lambda row: age_text(age_of(row)), right=True),
-    Column("ADDRESS", address, shrinks=True),
+    Column("ADDRESS", address, shrinks=True, keeps=":"),
     Column("TAGS", lambda row: ",".join(row.tags), shrinks=True),
 )
 
@@ -58,8 +59,11 @@ def ps(common: Common, wanted: Wanted, state: str | None, watch: bool) -> None:
     """
     chosen = DeploymentState[state.upper()] if state else None
     output = common.output
-    if watch and (output.json or output.quiet or not is_terminal(sys.stdout)):
-        raise click.UsageError("--watch needs a terminal, and no --json or --quiet")
+    others = output.json or output.quiet or output.verbose
+    if watch and (others or not is_terminal(sys.stdout)):
+        raise click.UsageError(
+            "--watch needs a terminal, and no --json, --quiet or --verbose"
+        )
 
     def rows(edgegap: EdgegapSession) -> AsyncIterator[DeploymentSummary]:
         return with_states(edgegap, listed(edgegap, wanted), chosen)
@@ -86,7 +90,7 @@ async def _screen(
 ) -> tuple[str, Sequence[str]]:
     found = await _newest_first(rows)
     lines = table_lines(COLUMNS, found, width=terminal_width(), color=has_color())
-    return f"{len(found)} deployments", list(lines)
+    return counted(len(found), "deployment"), list(lines)
 
 
 async def _newest_first(

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from ..errors import EdgegapError, Incomplete, SessionClosed
+from ..load.words import counted
 from ..models._check import some, tag_name
 from ..models.deployment import DeploymentSummary
 from ..session import EdgegapSession
@@ -57,8 +58,8 @@ def reap(common: Common, tags: Sequence[str], stop: bool) -> None:
       edgegap reap ranked
       edgegap reap --stop - < tags-of-a-dead-process
 
-    Exit code: 0, success; 1, a line could not be read, or a server not be found or
-    stopped; 2, wrong arguments; 130, interrupted.
+    Exit code: 0, success, although a tag may have no server; 1, a line or a list could
+    not be read, or a server not be checked or stopped; 2, wrong arguments; 130, interrupted.
     """
     context = click.get_current_context()
     factory: LoopFactory | None = context.obj
@@ -109,6 +110,7 @@ async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
     # Its time-out is not that of each call.
     async with connected(replace(common, timeout=TIMEOUT)) as edgegap:
         with _interruptible(edgegap) as interrupted:
+            output.progress("reading the lists until they show nothing new")
             problem: EdgegapError | None = None
             failed: Mapping[str, EdgegapError] = {}
             try:
@@ -119,12 +121,15 @@ async def _reap(common: Common, tags: Sequence[str], stop: bool) -> int:
                 rows, failed, problem = error.stopped, error.not_stopped, error
             except SessionClosed as error:
                 rows, problem = (), error
+        output.progress("")
         for line in _lines(rows, as_json=output.json):
             _print(line, sys.stdout)
         for request_id, why in failed.items():
             _print(f"not {not_done}: {request_id}: {why}".encode(), sys.stderr)
         if not output.quiet:
-            _print(f"{done}: {len(rows)} deployments{hint}".encode(), sys.stderr)
+            _print(
+                f"{done}: {counted(len(rows), 'deployment')}{hint}".encode(), sys.stderr
+            )
             if not (interrupted or problem) and (without := _unmatched(tags, rows)):
                 _print(without.encode(), sys.stderr)
         show_usage(output, edgegap)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from rich.console import Console
 
+from ..load.words import counted
 from ..models.deployment import ReadyDeployment
 from ..session import EdgegapSession
 from .launcher import Launch
@@ -44,7 +45,7 @@ class _Interruption:
             self._launch.interrupt()
             in_flight = len(self._launch.in_flight)
             self._display.say(
-                f"interrupted: waiting for {in_flight} deploys in flight, then stopping all "
+                f"interrupted: waiting for {counted(in_flight, 'deploy')} in flight, then stopping all "
                 "servers; press Ctrl-C again to end at once"
             )
         elif self._task:

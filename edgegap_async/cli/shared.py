@@ -9,6 +9,7 @@ import click
 from .._shared.config import SharedState
 from ..models._urls import api_base_url
 from ..session import BASE_URL, BASE_URL_VARIABLE, TOKEN_VARIABLE, bare_token
+from .advice import as_option
 
 F = TypeVar("F", bound=Callable[..., object])
 SHARED_VARIABLE = "EDGEGAP_SHARED_URL"
@@ -43,7 +44,7 @@ def shared_state(url: str, key: str | None) -> SharedState:
     try:
         return SharedState(url, key=key)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(as_option(str(error))) from None
 
 
 def optional_shared_state(url: str | None, key: str | None) -> SharedState | None:

@@ -14,7 +14,9 @@ from ..simulator import Simulator
 from ..simulator.control.guard import is_loopback
 from ..simulator.http.form import Form
 from ..simulator.rate_limits import Enforcement
+from .advice import as_option
 from .options import ANY_SECONDS, fault_option, list_kinds, on_interrupt
+from .output import is_terminal
 from .streams import tell
 
 ENFORCEMENTS: tuple[str, ...] = get_args(Enforcement)
@@ -153,7 +155,7 @@ def simulate(
         simulator = Simulator(host=host, port=port, token=token, **options)
         asyncio.run(serve(simulator))
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(as_option(str(error))) from error
     except OSError as error:
         raise click.ClickException(
             f"can't listen on {host}:{port}: {error.strerror or error}"
@@ -187,3 +189,6 @@ async def serve(simulator: Simulator) -> None:
             if sys.stderr.isatty():
                 tell("open it in a browser to watch it and to control it")
             await ended.wait()
+            if is_terminal(sys.stdout):
+                # The counts do not stand behind the ^C that the terminal shows.
+                click.echo()

@@ -14,6 +14,9 @@ AT_ONCE = 20
 NAMES = [it.name for it in DeploymentState if it is not DeploymentState.UNKNOWN]
 COLORS = {"READY": "green", "ERROR": "red", "TERMINATED": "red", "TERMINATING": "red"}
 
+# What rows and statuses have, and a row of a server that is not READY lacks.
+_SHARED = ("fqdn", "public_ip", "ports", "start_time")
+
 
 def state_text(row: DeploymentSummary) -> str:
     """The state of a row, as far as it tells that."""
@@ -77,6 +80,8 @@ async def _asked(
             if is_gone(error):
                 return None
             raise
-        return structs.replace(row, status=status.current_status)
+        # It may have become READY since the row was read.
+        known = {name: value for name in _SHARED if (value := getattr(status, name))}
+        return structs.replace(row, **known, status=status.current_status)
 
     return [row for row in await answers(rows, ask) if row]

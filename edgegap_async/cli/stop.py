@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from ..errors import EdgegapError
+from ..load.words import counted
 from ..session import EdgegapSession
 from .advice import explained
 from .at_once import for_each
@@ -16,7 +17,7 @@ from .operate import attempt
 from .output import Output, is_terminal
 from .streams import FAILED
 from .table import table_lines
-from .targets import COLUMNS, Target, targets_by_id, targets_by_wanted
+from .targets import Target, columns_of, targets_by_id, targets_by_wanted
 from .wanted import Wanted, wanted_options
 
 # Seconds for each stop, with all retries.
@@ -69,8 +70,8 @@ def stop(
 
     code = attempt(common, find)
     if targets and dry_run:
-        output.rows(COLUMNS, targets, "")
-        output.say(f"would be stopped: {len(targets)} deployments")
+        output.rows(columns_of(targets), targets, "")
+        output.say(f"would be stopped: {counted(len(targets), 'deployment')}")
     elif targets and (yes or _agreed(targets)):
         code = max(code, attempt(common, stop_them))
     elif targets:
@@ -95,11 +96,16 @@ def _agreed(targets: Sequence[Target]) -> bool:
     """Show what would be stopped, and ask."""
     shown = targets[:MOST_NAMED]
     width = shutil.get_terminal_size().columns
-    for line in table_lines(COLUMNS, shown, width=width):
+    for line in table_lines(columns_of(targets), shown, width=width):
         click.echo(line, err=True)
     if len(targets) > len(shown):
         click.echo(f"and {len(targets) - len(shown)} more", err=True)
-    return click.confirm(f"Stop {len(targets)} deployments?", err=True)
+    try:
+        return click.confirm(f"Stop {counted(len(targets), 'deployment')}?", err=True)
+    except click.Abort:
+        # Ctrl-C and Ctrl-D leave the cursor behind the question.
+        click.echo(err=True)
+        raise
 
 
 async def _stop(
@@ -126,7 +132,7 @@ async def _stop(
         left = len(targets) - stopped - failed
         more = f", {failed} failed" if failed else ""
         unknown = f", {left} may still run" if left else ""
-        output.say(f"stopped: {stopped} deployments{more}{unknown}")
+        output.say(f"stopped: {counted(stopped, 'deployment')}{more}{unknown}")
     return FAILED if failed else 0
 
 

@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import click
@@ -12,6 +13,8 @@ from .clean_text import cleaned, one_line
 from .options import NOTHING_STARTED
 
 FAILED = 1
+# What writes messages while a display is drawn again and again: above it.
+_writers: list[Callable[[str], object]] = []
 CLOSED = (
     "is closed, so nobody would be told which servers were started: nothing was started"
 )
@@ -51,12 +54,16 @@ def require_outputs() -> None:
 
 def tell(text: str) -> OSError | None:
     """Write a message for the user to standard error, without what controls a terminal.
+    It is written above a display that is drawn again and again.
 
     Returns:
         The error, if it can't be written.
     """
     try:
-        click.echo(cleaned(text), err=True)
+        if _writers:
+            _writers[-1](cleaned(text))
+        else:
+            click.echo(cleaned(text), err=True)
     except OSError as error:
         return error
     return None
@@ -74,6 +81,16 @@ def write_failed(error: OSError) -> int:
         return 0
     tell(one_line(f"Error: writing failed: {error.strerror or error}"))
     return FAILED
+
+
+@contextmanager
+def messages_by(write: Callable[[str], object]) -> Generator[None, None, None]:
+    """Let a function write the messages for the user within the block."""
+    _writers.append(write)
+    try:
+        yield
+    finally:
+        _writers.pop()
 
 
 def discard(stream: TextIO) -> None:

@@ -6,17 +6,16 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 import msgspec
-from rich.cells import cell_len, set_cell_size
 
 from .._limits.config import LimitUsage
 from ..endpoints import DEPLOY_LIMIT, LimitName
-from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout
+from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, state_seen
 from ..load.figures import percentile
-from ..load.words import limit_sentence
+from ..load.words import counted, limit_sentence
 from ..models.deployment import ReadyDeployment
 from .clean_text import one_line
 from .places import address
-from .table import CUT
+from .table import cut
 
 
 class ServerCounts(Protocol):
@@ -178,7 +177,7 @@ def reason(error: EdgegapError) -> str:
         case DeploymentFailed():
             return f"deployment {error.request_id} failed: {error.detail or 'no detail given'}"
         case ReadyTimeout():
-            seen = error.status.current_status if error.status else "nothing"
+            seen = state_seen(error.status) if error.status else "nothing"
             return (
                 f"deployment {error.request_id} was not ready in time, last seen {seen}"
             )
@@ -222,7 +221,7 @@ def ready_row(line: str, width: int) -> str:
     server = read_ready_line(line)
     match_id, host = one_line(server.match_id), one_line(address(server))
     row = f"{server.seconds:>7.1f} s  {server.request_id}  {match_id}  {host}"
-    return row if cell_len(row) <= width else set_cell_size(row, width - 1) + CUT
+    return cut(row, width, ":")
 
 
 def summary(
@@ -302,5 +301,5 @@ def stopped_lines(result: LaunchResult, *, by_name: bool) -> Iterator[str]:
             names = ", ".join(
                 f"{request_id} ({match_id})" for request_id, match_id in servers.items()
             )
-            yield f"{state}: {len(servers)} servers{f': {names}' if by_name else ''}"
+            yield f"{state}: {counted(len(servers), 'server')}{f': {names}' if by_name else ''}"
     yield from (f"unknown: {each.match_id}: {each.reason}" for each in result.unknown)

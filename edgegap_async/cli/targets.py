@@ -39,13 +39,22 @@ class Target(Struct, frozen=True):
     tags: Sequence[str] = ()
 
 
+APPLICATION: Column[Target] = Column(
+    "APPLICATION", lambda it: it.application, shrinks=True
+)
 COLUMNS: Sequence[Column[Target]] = (
     Column("ID", lambda it: it.request_id),
     Column("STATE", lambda it: it.state, color=lambda it: COLORS.get(it.state)),
     Column("AGE", lambda it: age_text(it.age), right=True),
-    Column("APPLICATION", lambda it: it.application, shrinks=True),
+    APPLICATION,
     Column("TAGS", lambda it: ",".join(it.tags), shrinks=True),
 )
+
+
+def columns_of(targets: Sequence[Target]) -> Sequence[Column[Target]]:
+    """The columns of a table. Lists do not tell the application."""
+    known = any(it.application for it in targets)
+    return [it for it in COLUMNS if known or it is not APPLICATION]
 
 
 async def targets_by_wanted(

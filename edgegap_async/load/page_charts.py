@@ -283,6 +283,7 @@ class Charts:
         self, value: Value, shares: Iterable[tuple[str, str, bool]], plot: Plot
     ) -> str:
         windows = self._report.windows
+        width = windows[0].seconds if windows else 1.0
         drawn = ""
         for share, color, thin in shares:
             points: list[tuple[float, float | None]] = []
@@ -291,9 +292,8 @@ class Charts:
                 enough = times is not None and times.count >= LEAST_FOR[share]
                 middle = min(window.at + window.seconds / 2, plot.width)
                 points.append((middle, getattr(times, share) if enough else None))
-            drawn += line(points, color, plot, thin=thin)
+            drawn += line(points, color, plot, width=width, thin=thin)
         texts = [f"{clock_text(it.at)}: {_times_text(value(it))}" for it in windows]
-        width = windows[0].seconds if windows else 1.0
         return drawn + hits(texts, plot, width=width)
 
     def distribution(self) -> str:

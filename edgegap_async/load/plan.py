@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import count
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import NamedTuple
 
 from msgspec.structs import force_setattr
@@ -86,7 +86,8 @@ class Plan(PlainData, frozen=True, kw_only=True):
             until the end of the test.
         count: how many deploys there are at most. None: as many as are due.
         max_running: how many servers may exist at once. Further deploys wait, which
-            counts as `queued`. None: any number.
+            counts as `queued`. If more deploys are due than that, `lifetime` is required:
+            without one, no server would make room. None: any number.
         stop_at_end: once the outcome of each deploy is known, stop all servers. False:
             each runs for its lifetime, and without a `lifetime` they are left running. A
             test that is interrupted or fails always stops all.
@@ -137,6 +138,13 @@ class Plan(PlainData, frozen=True, kw_only=True):
             name = "ramp" if self.hold is None else "hold"
             most = f"{MOST_DEPLOYS:,}"
             fail(name, f"would start {due:,.0f} servers: set count, up to {most}")
+        due = min(due, inf if self.count is None else self.count)
+        if self.lifetime is None and due - ROUNDING > (self.max_running or inf):
+            fail(
+                "lifetime",
+                f"is required if max_running ({self.max_running:,}) is less than the deploys "
+                f"that are due ({ceil(due - ROUNDING):,}): no server would make room",
+            )
 
     @property
     def phases(self) -> tuple[Phase, ...]:

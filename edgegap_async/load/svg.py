@@ -132,22 +132,32 @@ def line(
     color: str,
     plot: Plot,
     *,
+    width: float,
     thin: bool = False,
 ) -> str:
-    """A line through points. A value of None is a gap."""
-    parts: list[str] = []
-    pen = "M"
+    """A line through points. A value of None is a gap.
+
+    Args:
+        width: that of the window around each point. A point without neighbours is a line
+            through its window, as it would not be seen.
+    """
+    runs: list[list[tuple[float, float]]] = [[]]
     for x, value in points:
         if value is None:
-            pen = "M"
-            continue
-        parts.append(f"{pen}{plot.x(x)} {plot.y(value)}")
-        if pen == "M":
-            # A point without neighbours is seen too.
-            parts.append("h.01")
-        pen = "L"
+            runs.append([])
+        else:
+            runs[-1].append((x, value))
+    path = "".join(_run(run, plot, width) for run in runs if run)
     kind = "stroke thin" if thin else "stroke"
-    return f'<path class="{kind}" style="--c:var(--{color})" d="{"".join(parts)}"/>'
+    return f'<path class="{kind}" style="--c:var(--{color})" d="{path}"/>'
+
+
+def _run(points: Sequence[tuple[float, float]], plot: Plot, width: float) -> str:
+    if len(points) > 1:
+        return "M" + "L".join(f"{plot.x(x)} {plot.y(value)}" for x, value in points)
+    ((x, value),) = points
+    start, end = max(x - width / 2, 0.0), min(x + width / 2, plot.width)
+    return f"M{plot.x(start)} {plot.y(value)}H{plot.x(end)}"
 
 
 def hits(texts: Sequence[str], plot: Plot, *, width: float) -> str:

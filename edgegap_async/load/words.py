@@ -4,6 +4,11 @@
 GAP = "\N{NO-BREAK SPACE}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 server, 2 servers."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def limit_sentence(allowed: float | None, busiest: int, refused: int) -> str:
     """Say whether the deploy limit was kept.
 
@@ -17,7 +22,8 @@ def limit_sentence(allowed: float | None, busiest: int, refused: int) -> str:
     else:
         kept = f"limit {'kept' if busiest <= allowed else 'exceeded'}"
         most = f" ({allowed:g} allowed)"
-    return f"{kept}: {busiest} deploys in the busiest second{most}, {refused} refused"
+    deploys = counted(busiest, "deploy")
+    return f"{kept}: {deploys} in the busiest second{most}, {refused} refused"
 
 
 def clock_text(seconds: float) -> str:

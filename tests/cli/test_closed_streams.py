@@ -111,7 +111,10 @@ def test_a_reader_of_errors_that_goes_away_ends_the_launch(
     # The launch waits for servers to end, as the cap is lower than the number of matches.
     line = f"{LAUNCH.format(matches)} --max-running 2 2>&1 >/dev/null | head -1"
     ended = shell(f"{line}; exit ${{PIPESTATUS[0]}}", edgegap_simulator)
-    assert ended.stdout == "launching 20 matches\n"
+    assert ended.stdout == (
+        "18 matches will wait until servers of others have ended: --max-running without "
+        "--stop\n"
+    )
     assert ended.returncode == 1
     assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
 

@@ -33,9 +33,16 @@ def run(*args: str) -> Result:
         (["deploy"], "fault 'deploy' must be"),
         (
             ["deploy:cut-after", "depoly:cut-after"],
-            "fault 'depoly:cut-after': operation: there is no 'depoly'",
+            "'depoly:cut-after': operation: there is no 'depoly': did you mean deploy?",
         ),
-        (["deploy:melted"], "fault 'deploy:melted': kind: there is no 'melted'"),
+        (
+            ["deploy:cutafter"],
+            "kind: there is no 'cutafter': did you mean cut-after?",
+        ),
+        (
+            ["deploy:melted"],
+            "fault 'deploy:melted': kind: there is no 'melted'; there are: ok, ",
+        ),
         (["deploy:cut-after:2"], "share must be from 0 to 1"),
         (["deploy:late:0.1"], "late takes a number of seconds"),
         (["deploy:cut-after:0.6", "deploy:502-after:0.6"], "add up to 1.2"),
@@ -49,6 +56,12 @@ def test_an_invalid_fault_is_named_and_nothing_runs(
     assert result.exit_code == 2
     assert problem in " ".join(result.stderr.split())
     assert not result.stdout
+
+
+def test_a_wrong_value_names_the_option_of_the_simulator() -> None:
+    result = run("simulate", "--ready-after", "5", "2")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: --ready-after must be")
 
 
 def test_simulate_lists_every_kind_of_fault() -> None:

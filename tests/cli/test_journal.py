@@ -155,7 +155,10 @@ def test_looking_makes_no_file(url: str) -> None:
 
 def test_wrong_arguments_are_named_without_the_password(url: str) -> None:
     for args, text in (
-        (("--shared", "mysql://u:hunter2@h/db", "--key", "a"), "url must be sqlite"),
+        (
+            ("--shared", "mysql://u:hunter2@h/db", "--key", "a"),
+            "--shared must be sqlite",
+        ),
         (("--shared", url), "give --key, or set EDGEGAP_API_TOKEN"),
         ((), "Missing option '--shared'"),
     ):

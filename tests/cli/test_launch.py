@@ -121,7 +121,7 @@ async def test_the_timeout_starts_when_each_deploy_is_sent(
     output = capsys.readouterr()
     assert not output.out
     assert output.err.count("was not ready in time, last seen ") == 80
-    assert "last seen Status.DEPLOYING" in output.err
+    assert "last seen DEPLOYING" in output.err
     assert len(simulator.stopped()) == 80
 
 
@@ -262,9 +262,9 @@ ACCEPTED = (202, {"request_id": "c065"})
     [
         (
             FixedApi((422, {"request_id": "c065", "message": "full"}), "ERROR", 200),
-            "stopped: 1 servers",
+            "stopped: 1 server",
         ),
-        (FixedApi(ACCEPTED, "ERROR", 410), "stopped: 1 servers"),
+        (FixedApi(ACCEPTED, "ERROR", 410), "stopped: 1 server"),
         (
             FixedApi(ACCEPTED, "ERROR", 403),
             "unknown: m0: stop of c065 failed: ",
@@ -280,7 +280,7 @@ async def test_a_failed_match_reports_what_became_of_its_server(
 
     lines = capsys.readouterr().err
     assert expected in lines
-    assert ("running: 1 servers" in lines) == (api.stop == 403)
+    assert ("running: 1 server" in lines) == (api.stop == 403)
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from edgegap_async import SharedState
 from edgegap_async._shared.budget_store import budget_store
 from edgegap_async._shared.messages import Answers
 from edgegap_async._shared.stores import make_store
+from edgegap_async.cli.limits import LIMIT_COLUMNS
 from edgegap_async.cli.program import program
+from edgegap_async.cli.table import table_lines
 from edgegap_async.endpoints import LIMITS, OPERATIONS
 
 Report = Callable[..., None]
@@ -24,6 +26,12 @@ Report = Callable[..., None]
 def run(*args: str, **environment: str | None) -> Result:
     cleared = {"EDGEGAP_API_TOKEN": None, "EDGEGAP_BASE_URL": None}
     return CliRunner().invoke(program, ["limits", *args], env=cleared | environment)
+
+
+def test_a_narrow_terminal_shows_all_calls() -> None:
+    lines = list(table_lines(LIMIT_COLUMNS, LIMITS, width=80))
+    assert max(map(len, lines)) <= 80
+    assert all(it.call in "\n".join(lines) for it in OPERATIONS)
 
 
 @pytest.fixture
@@ -121,10 +129,18 @@ def test_a_store_that_can_not_be_read_is_one_line(url: str) -> None:
     assert len(other.stderr.splitlines()) == 1
 
 
+def test_a_wrong_url_of_the_environment_names_its_variable() -> None:
+    result = run(EDGEGAP_SHARED_URL="mysql://h/db")
+    assert "EDGEGAP_SHARED_URL must be sqlite" in result.stderr
+
+
 def test_wrong_use_is_named_without_the_password() -> None:
     for args, text in (
         (("--key", "a"), "--key names what --shared has"),
-        (("--shared", "mysql://u:hunter2@h/db", "--key", "a"), "url must be sqlite"),
+        (
+            ("--shared", "mysql://u:hunter2@h/db", "--key", "a"),
+            "--shared must be sqlite",
+        ),
         (("--shared", "sqlite:////tmp/x.db"), "give --key, or set EDGEGAP_API_TOKEN"),
     ):
         result = run(*args)

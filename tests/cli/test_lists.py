@@ -54,6 +54,16 @@ def test_a_wrong_id_of_a_tag_is_one_line(
     assert line.startswith("Error: ")
 
 
+def test_a_tag_that_a_deployment_has_not_is_no_wrong_id(
+    account: Simulator, edgegap: Edgegap, deployed: Deployed
+) -> None:
+    (request_id,) = deployed("a")
+    result = edgegap("tag", "rm", request_id, "b")
+    assert result.exit_code == 1
+    assert "no such tag" in result.stderr
+    assert "ID is wrong" not in result.stderr
+
+
 @pytest.mark.parametrize(
     "args",
     [["tag"], ["tag", "add", "c065"], ["tag", "add", "c065", "x" * 41], ["tag", "up"]],
@@ -63,6 +73,15 @@ def test_wrong_use_of_tags_is_exit_code_2(
 ) -> None:
     assert edgegap(*args).exit_code == 2
     assert account.arrivals("other") == 0
+
+
+@pytest.mark.parametrize("option", ["--application", "--version"])
+def test_locations_with_room_need_an_application_and_its_version(
+    option: str, account: Simulator, edgegap: Edgegap
+) -> None:
+    result = edgegap("locations", option, "1.0")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--application and --version belong together" in result.stderr
 
 
 def test_locations_are_a_table_or_json(account: Simulator, edgegap: Edgegap) -> None:

@@ -43,6 +43,16 @@ def test_a_test_ends_with_a_summary_in_words_and_nothing_runs(
     assert account.tags_of(account.deployed()[0])[0] == "load-test"
 
 
+def test_a_cap_under_which_the_test_would_never_end_is_refused(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    result = load(edgegap, "--max-running", "9")
+    assert result.exit_code == 2
+    assert "--lifetime is required" in result.stderr
+    assert "--max-running" in result.stderr
+    assert not account.deployed()
+
+
 @AT_ONCE
 def test_json_is_the_report_in_one_line(account: Simulator, edgegap: Edgegap) -> None:
     result = load(edgegap, "--json")
@@ -197,4 +207,6 @@ def test_the_view_has_the_rates_the_failures_and_the_percentiles() -> None:
     for part in ("48 s left", "40/s asked", "39/s reached", "90 in flight", "p95 4.00"):
         assert part in text
     assert "4 DeploymentFailed" in text
+    interrupted = lines_of(progress, plan, interrupted=True)[0]
+    assert interrupted.endswith(" s, interrupted")
     assert "\x1b" not in text

@@ -46,7 +46,8 @@ def test_ctrl_c_in_a_terminal_stops_all_servers(edgegap_simulator: Simulator) ->
         terminal.until("20/s reached")
         terminal.type("\x03")
         assert terminal.ended() == 130
-    assert "interrupted: " in terminal.shown
+    # The view is removed before, and drawn again below.
+    assert "\x1b[2Kinterrupted: " in terminal.shown
     assert edgegap_simulator.deployed()
     assert not edgegap_simulator.running()
 

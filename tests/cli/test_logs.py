@@ -105,10 +105,17 @@ def test_follow_tells_of_each_crash_once(
     result = edgegap("logs", "c065", "--follow")
     assert result.stdout == "a\n"
     assert result.stderr.splitlines() == [
-        "crashed with exit code 1, restarted 1 times",
+        "crashed with exit code 1, restarted 1 time",
         "crashed with exit code 1, restarted 2 times",
         "c065 has ended",
     ]
+
+
+def test_a_crash_tells_only_what_is_known(
+    scripted: Callable[..., RawServer], edgegap: Edgegap
+) -> None:
+    scripted(answer(200, {"logs": "", "crash_data": {"message": "out of memory"}}))
+    assert edgegap("logs", "c065").stderr.splitlines() == ["crashed: out of memory"]
 
 
 def test_an_error_ends_following(

@@ -192,7 +192,7 @@ def test_a_closed_pipe_prints_no_traceback(edgegap_simulator: Simulator) -> None
 
     assert process.returncode == 1
     assert "writing to standard output failed" in errors
-    assert f"stopped: 1 servers: {edgegap_simulator.deployed()[0]} (m0)" in errors
+    assert f"stopped: 1 server: {edgegap_simulator.deployed()[0]} (m0)" in errors
     assert "Traceback" not in errors
     assert "Exception" not in errors
 

@@ -300,7 +300,7 @@ def test_simulate_rejects_a_range_that_ends_before_it_starts() -> None:
     result = run("simulate", "--ready-after", "5", "2")
 
     assert result.exit_code == 2
-    assert "ready_after" in result.stderr
+    assert "--ready-after" in result.stderr
 
 
 def test_simulate_names_a_port_in_use() -> None:

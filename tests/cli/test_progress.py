@@ -8,6 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from edgegap_async.cli.live import live_display
+from edgegap_async.cli.output import Output
 from edgegap_async.cli.progress import progress_display
 
 
@@ -45,5 +47,30 @@ def test_a_row_of_a_server_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
         display.line(json.dumps(server | {"match_id": "m1"}))
     rows = [it for it in shown.getvalue().splitlines() if "c065a3f1b2e4" in it]
     rows = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", it) for it in rows]
-    assert "3.2 s  c065a3f1b2e4  m1  c065a3f1b2e4.pr.edgegap.net:31\u2026" in rows[1]
+    assert "3.2 s  c065a3f1b2e4  m1  c065a3f1b2e4.pr.edgegap.\u2026:31000" in rows[1]
     assert all(cell_len(it.rpartition("\r")[2]) <= 60 for it in rows)
+
+
+def test_a_message_is_printed_above_what_is_drawn_again() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=80, highlight=False)
+    with live_display(console) as live:
+        live.update("time 1 s\nrate 40/s", refresh=True)
+        Output().problem("interrupted: \x1b[2Jx" + "y" * 90)
+        live.update("time 2 s\nrate 40/s", refresh=True)
+    text = shown.getvalue()
+    # The message follows the codes that remove the display, and is a line of its own.
+    before, _, after = text.partition("interrupted: x" + "y" * 90 + "\n")
+    assert after
+    assert before.endswith("\x1b[2K")
+    assert "time 1 s" in after
+
+
+def test_after_the_display_a_message_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with live_display(console):
+        pass
+    Output().say("done")
+    assert capsys.readouterr().err == "done\n"

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 from click.testing import Result
 from rich.cells import cell_len
-from support.raw_server import RawServer, answer
+from support.raw_server import READY, RawServer, answer
 
+from edgegap_async.cli.watch import screen
 from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
@@ -122,6 +123,18 @@ def test_a_deployment_that_ends_meanwhile_is_left_out(
     assert ids_of(edgegap("ps", "--json")) == ["c2"]
 
 
+def test_a_deployment_that_becomes_ready_meanwhile_is_shown_as_a_whole(
+    scripted: Callable[..., RawServer], edgegap: Edgegap
+) -> None:
+    row = {"request_id": "c1", "ready": False, "ports": None}
+    status = READY | {"request_id": "c1", "start_time": "2025-01-01 12:00:00"}
+    scripted(answer(200, status), lists=answer(200, page(row)))
+    (_, line) = edgegap("ps").stdout.splitlines()
+    name, state, age, address, *_ = line.split()
+    assert (name, state) == ("c1", "READY")
+    assert "-" not in (age, address)
+
+
 def test_an_error_of_a_status_ends_with_one_line(
     scripted: Callable[..., RawServer], edgegap: Edgegap
 ) -> None:
@@ -167,6 +180,15 @@ def test_a_simulated_list_needs_no_token(edgegap: Edgegap) -> None:
     )
 
 
+def test_an_error_above_a_watched_table_is_shown_as_a_whole() -> None:
+    words = [f"word{number}" for number in range(40)]
+    lines = screen(" ".join(words), ["row"] * 30, 80, 24)
+    assert len(lines) == 24
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split()[1:41] == words
+    assert lines[-1].startswith("and ")
+
+
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
@@ -175,6 +197,7 @@ def test_a_simulated_list_needs_no_token(edgegap: Edgegap) -> None:
         (["--tag", "x" * 41], "--tag"),
         (["--application", ""], "--application must"),
         (["--watch"], "--watch needs a terminal"),
+        (["--watch", "--verbose"], "--watch needs a terminal"),
     ],
 )
 def test_wrong_options_send_nothing(

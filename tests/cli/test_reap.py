@@ -81,7 +81,7 @@ def test_reap_names_servers_that_can_not_be_stopped(
     (stopped,) = account.stopped()
     (left,) = {first, second} - {stopped}
     assert f"not stopped: {left}: " in result.stderr
-    assert "\nstopped: 1 deployments\n" in result.stderr
+    assert "\nstopped: 1 deployment\n" in result.stderr
 
 
 @pytest.mark.parametrize("tags", [(), ("",), ("x" * 41,)])

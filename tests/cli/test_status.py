@@ -4,12 +4,17 @@ token, their errors, their messages.
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from click.testing import Result
 from support.raw_server import READY, RawServer, answer
 
+from edgegap_async import EdgegapSession
+from edgegap_async.cli.output import Output
+from edgegap_async.cli.verbose import show_requests
 from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
@@ -68,6 +73,19 @@ def test_a_wrong_token_is_refused_and_never_shown(
     assert result.exit_code == 1
     assert "check EDGEGAP_API_TOKEN" in result.stderr
     assert os.environ["EDGEGAP_API_TOKEN"] not in result.output
+
+
+async def test_a_terminal_is_told_that_there_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    url, show = "http://127.0.0.1:1", show_requests(Output(), 30.0)
+    text = "no answer from 127.0.0.1:1 so far: trying for up to 30 s"
+    async with EdgegapSession("made-up", base_url=url, on_event=show) as edgegap:
+        for timeout, told in ((1.5, []), (30.0, [text]), (30.0, [])):
+            with pytest.raises(TimeoutError):
+                await edgegap.deployments.status("c065", timeout=timeout)
+            assert capsys.readouterr().err.splitlines() == told
 
 
 def test_without_a_network_the_command_ends_in_time(edgegap: Edgegap) -> None:
@@ -149,8 +167,18 @@ def test_verbose_shows_each_request_and_the_use_of_its_limit(
     result = edgegap("status", request_id, "--verbose")
     assert "GET /v1/status/{request_id}: 200 in " in result.stderr
     assert (
-        "limit status: 1 requests, 1 in the busiest second, 0 refused" in result.stderr
+        "limit status: 1 request, 1 in the busiest second, 0 refused" in result.stderr
     )
+
+
+def test_the_use_of_the_limits_has_the_requests_of_the_end(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    """A tag is looked at once more when the session is closed."""
+    game = ("--application", "game", "--version", "1", "--user", "203.0.113.7")
+    *_, last = edgegap("deploy", *game, "--verbose").stderr.splitlines()
+    assert account.arrivals("list")
+    assert last.startswith(f"limit list: {account.arrivals('list')} request")
 
 
 @pytest.mark.parametrize(("options", "told"), [((), False), (("--verbose",), True)])
@@ -185,3 +213,23 @@ def test_an_error_of_the_api_is_one_line_without_escape_codes(
     (line,) = result.stderr.splitlines()
     assert "first second" in line
     assert "\x1b" not in line
+
+
+AFTER_THE_END = """
+import logging
+from edgegap_async.cli.output import Output
+from edgegap_async.cli.verbose import logged
+with logged(Output()):
+    logging.getLogger("edgegap_async").warning("within")
+logging.getLogger("edgegap_async").warning("after")
+"""
+
+
+@pytest.mark.slow
+def test_what_is_logged_after_the_end_of_a_command_is_not_shown() -> None:
+    """A thread of the shared budget lives on for a moment."""
+    command = [sys.executable, "-c", AFTER_THE_END]
+    ended = subprocess.run(  # noqa: S603 - our own program
+        command, capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == "warning: within\n"

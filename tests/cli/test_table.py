@@ -32,6 +32,47 @@ def test_a_line_is_cut_to_the_width(width: int, character: str) -> None:
     assert second.endswith("short")
 
 
+def test_columns_that_should_not_shrink_do_so_before_a_line_breaks() -> None:
+    wide: Sequence[Column[Row]] = (
+        Column("ID", lambda row: row[0]),
+        Column("FOUND", lambda row: row[1]),
+        Column("NOTE", lambda row: row[2], shrinks=True),
+    )
+    rows = [("c065a3f1b2e4", "f" * 90, "n" * 90)]
+    titles, line = table_lines(wide, rows, width=80)
+    assert max(cell_len(titles), cell_len(line)) <= 80
+    assert line.startswith("c065a3f1b2e4  fff")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, "c065a3f1b2e4.pr.edgegap.net:30002,30003"),
+        (30, "c065a3f1b2e4.pr.e…:30002,30003"),
+        (18, "c065a…:30002,30003"),
+        # The host would be too short to tell anything.
+        (12, "c065a3f1b2e…"),
+    ],
+)
+def test_the_ports_of_an_address_are_kept(width: int, shown: str) -> None:
+    address: Column[Row] = Column("A", lambda row: row[2], shrinks=True, keeps=":")
+    row = ("", "", "c065a3f1b2e4.pr.edgegap.net:30002,30003")
+    assert list(table_lines([address], [row], width=width))[1] == shown
+
+
+def test_a_text_that_wraps_is_shown_as_a_whole() -> None:
+    columns: Sequence[Column[Row]] = (
+        *COLUMNS[:2],
+        Column("CALLS", lambda row: row[2], shrinks=True, wraps=True),
+    )
+    words = [f"call.{number}" for number in range(20)]
+    lines = list(table_lines(columns, [("a", "1h", ", ".join(words))], width=40))
+    assert max(map(cell_len, lines)) <= 40
+    assert " ".join(lines[1:]).split() == ["a", "1h", *", ".join(words).split()]
+    # They stand below each other.
+    assert {line.index("call") for line in lines[1:]} == {lines[0].index("CALLS")}
+
+
 def test_without_a_width_nothing_is_cut() -> None:
     _, line = table_lines(COLUMNS, [("a", "", "x" * 500)])
     assert line.endswith("x" * 500)

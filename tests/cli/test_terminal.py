@@ -43,11 +43,12 @@ def test_reap_and_journal_show_tables_on_a_terminal(
     (request_id,) = deployed_by(edgegap_simulator, tags=["ranked"])
     with in_terminal(edgegap_simulator, "reap", "ranked") as terminal:
         assert terminal.ended() == 0
-    titles, row, summary = terminal.lines()
+    # A line about the progress is removed before.
+    titles, row, summary = terminal.shown.rpartition("\r\x1b[K")[2].splitlines()
     assert titles.split() == ["ID", "AGE", "ADDRESS", "TAGS"]
     assert row.startswith(request_id)
     assert "ranked" in row
-    assert summary.startswith("found: 1 deployments")
+    assert summary.startswith("found: 1 deployment")
 
     url = f"sqlite:///{tmp_path}/journal.db"
     leave_dead(url, Entry("quarantine", 10.0, "once-b"))
@@ -111,6 +112,8 @@ def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
         terminal.until("9 deployments")
         edgegap_simulator.faults = [Fault("list", "500-before")]
         terminal.until("Error: ")
+        edgegap_simulator.faults = [Fault("list", "cut-before")]
+        terminal.until("no answer from ")
         edgegap_simulator.faults = []
         terminal.shown = ""
         terminal.until("9 deployments")
@@ -209,6 +212,9 @@ def test_stop_shows_what_it_would_stop_and_asks(
         terminal.type(keys)
         assert (terminal.ended() if keys else terminal.interrupted()) == code
     assert "and 2 more" in terminal.shown
+    assert "APPLICATION" not in terminal.shown
+    if code == 130:
+        assert terminal.lines()[-1] == "interrupted"
     assert all(cell_len(line) <= 80 for line in terminal.lines())
     assert edgegap_simulator.stopped() == ({*ids} if stopped else set())
     assert "Traceback" not in terminal.shown
@@ -218,7 +224,7 @@ def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
     (request_id,) = deployed_by(edgegap_simulator)
     with in_terminal(edgegap_simulator, "stop", request_id, "--yes") as terminal:
         assert terminal.ended() == 0
-    assert terminal.lines() == [request_id, "stopped: 1 deployments"]
+    assert terminal.lines() == [request_id, "stopped: 1 deployment"]
 
 
 @pytest.mark.full

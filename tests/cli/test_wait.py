@@ -9,7 +9,7 @@ import pytest
 from cli.conftest import KeptLoop
 from click.testing import Result
 
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
 Deployed = Callable[..., list[str]]
@@ -63,6 +63,20 @@ def test_the_timeout_is_for_all_of_it(
     assert result.exit_code == 1
     assert 10 <= loop.time() - began < 12
     assert all(f"{each}: " in result.stderr for each in ids)
+    assert result.stderr.count("wait again") == 2
+    assert "last seen SEEKING; it still exists" in result.stderr
+
+
+def test_a_deployment_of_which_nothing_was_seen_is_not_said_to_exist(
+    account: Simulator, edgegap: Edgegap
+) -> None:
+    account.add_fault(Fault("status", "cut-before"))
+    account.add_fault(Fault("list", "cut-before"))
+    result = edgegap("wait", "c065", "--timeout", "10")
+    assert result.exit_code == 1
+    assert "it may exist" in result.stderr
+    assert result.stderr.count("the last failure: deployments.status") == 1
+    assert "check the network" in result.stderr
 
 
 @pytest.mark.edgegap_simulator(ready_after=(100.0, 100.0))

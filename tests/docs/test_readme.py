@@ -5,6 +5,7 @@ of operations.
 import asyncio
 import re
 import socket
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,15 @@ async def test_the_example_with_a_session_passes(
 ) -> None:
     names = example("test_a_match_has_a_server", GUIDE / "testing.md")
     await names["test_a_match_has_a_server"](edgegap_session, edgegap_simulator)
+
+
+@pytest.mark.real_time
+def test_the_example_with_unittest_passes() -> None:
+    case = example("IsolatedAsyncioTestCase", GUIDE / "testing.md")["Matches"]
+    result = unittest.TestResult()
+    case("test_a_match_starts_a_server").run(result)
+    assert result.testsRun == 1
+    assert result.wasSuccessful(), [*result.errors, *result.failures]
 
 
 def test_every_linked_file_exists() -> None:

@@ -31,7 +31,7 @@ from edgegap_async.load.building import report_of
 from edgegap_async.load.page import page_of
 from edgegap_async.load.recording import Recording
 from edgegap_async.load.report import Slow
-from edgegap_async.load.svg import round_up, tick_step
+from edgegap_async.load.svg import Plot, line, round_up, tick_step
 
 REQUEST = DeployRequest("game", "1", users=PLAYERS)
 VOID = {"meta", "link", "br"}
@@ -250,3 +250,13 @@ def test_axes_end_above_their_values_at_a_round_number(value: float) -> None:
     assert value <= top * (1 + 1e-9)
     assert top <= value + step * (1 + 1e-9)
     assert float(f"{step:.1g}") == pytest.approx(step)
+
+
+def test_a_window_without_neighbours_is_a_line_as_wide_as_the_window() -> None:
+    """A point would not be seen: a short test has one window."""
+    plot = Plot(10.0, 4.0)
+    assert 'd="M0 50H30"' in line([(1.5, 2.0)], "p50", plot, width=3.0)
+    with_gap = line([(1.5, 2.0), (4.5, None), (7.5, 3.0)], "p50", plot, width=3.0)
+    assert 'd="M0 50H30M60 25H90"' in with_gap
+    together = line([(1.5, 2.0), (4.5, 3.0)], "p50", plot, width=3.0)
+    assert 'd="M15 50L45 25"' in together

@@ -35,12 +35,29 @@ REQUEST = DeployRequest("game", "1", users=PLAYERS)
         ({"ramp": Ramp(1, 40, 10_000_000)}, "ramp"),
         ({"ramp": (1, 2, 3)}, "ramp"),
         ({"ramp": Ramp(4, 0, 3), "hold": 3}, "hold"),
+        ({"rate": 40, "hold": 2, "max_running": 79}, "lifetime"),
+        ({"rate": 40, "count": 80, "max_running": 79}, "lifetime"),
+        ({"rate": 40, "count": 3, "max_running": 2, "stop_at_end": False}, "lifetime"),
         ({"request": {}, "rate": 1, "hold": 1}, "request"),
     ],
 )
 def test_a_wrong_plan_names_its_argument(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}"):
         Plan(**{"request": REQUEST, **options})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hold": 2, "max_running": 80},
+        {"hold": 60, "count": 80, "max_running": 80},
+        {"hold": 60, "max_running": 1, "lifetime": 5},
+    ],
+)
+def test_a_cap_that_lets_all_deploys_through_is_no_error(
+    options: dict[str, Any],
+) -> None:
+    assert Plan(request=REQUEST, rate=40, **options).max_running
 
 
 @pytest.mark.parametrize("bad", [(-1, 2, 3), (1, "2", 3), (1, 2, 0), (0, 0, 3)])

@@ -119,6 +119,8 @@ async def test_a_page_holds_1000_deployments_at_most() -> None:
         ("after=-1", "after"),
         ("after=" + "9" * 5000, "after"),
         ("stat=READY", "stat"),
+        ("state=READY,RUNNING", "state: there is no 'running'"),
+        ("state=", "state: there is no ''"),
     ],
 )
 async def test_a_wrong_query_is_refused(query: str, problem: str) -> None:

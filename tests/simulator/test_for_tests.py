@@ -22,7 +22,7 @@ async def test_a_ready_deployment_can_crash_and_only_such_a_one() -> None:
         sim.crash(made.request_id)
         status = await edgegap.deployments.status(made.request_id)
         assert status.current_status == "Status.ERROR"
-        with pytest.raises(LookupError):
+        with pytest.raises(LookupError, match="no deployment 'c065a3f1b2e4'"):
             sim.crash("c065a3f1b2e4")
 
 

@@ -15,6 +15,7 @@ from support.recording_server import RecordingServer, recording_server
 from support.samples import status
 
 from edgegap_async import EdgegapSession, Retry, errors
+from edgegap_async._transport.deadlines import Deadline
 from edgegap_async._transport.response import Reply, read
 from edgegap_async._transport.retry import parse_retry_after
 from edgegap_async.endpoints import (
@@ -45,6 +46,7 @@ from edgegap_async.errors import (
     Gone,
     NotFound,
     RateLimited,
+    ReadyTimeout,
     ResponseTooLarge,
     ServerError,
     Unauthorized,
@@ -462,3 +464,24 @@ def test_a_stop_shows_no_summary_of_another_deployment(endpoint: Any) -> None:
     stopped = read(endpoint, Reply(200, SUMMARY), request_id="a")
     assert (stopped.message, stopped.deployment_summary) == ("stopped", None)
     assert read(endpoint, Reply(200, SUMMARY), request_id="b").deployment_summary
+
+
+@pytest.mark.parametrize(
+    ("timeout", "text"),
+    [(3.9991, "4 s"), (59.98, "59.98 s"), (0.25, "0.25 s"), (86_400, "86400 s")],
+)
+def test_a_timeout_is_told_without_exponents_and_thousandths(
+    timeout: float, text: str
+) -> None:
+    assert f"within {text}" in str(ReadyTimeout("c065", timeout, None))
+    assert str(Deadline(0.0, timeout)) == text
+
+
+def test_a_late_server_is_said_to_exist_only_if_it_was_seen() -> None:
+    seen = status(current_status="Status.DEPLOYING")
+    assert "last seen DEPLOYING; it still exists" in str(ReadyTimeout("c065", 5, seen))
+    assert "it may exist" in str(ReadyTimeout("c065", 5, None))
+    # A state that this version does not know is told as it is.
+    assert "last seen Status.NEW" in str(
+        ReadyTimeout("c065", 5, status(current_status="Status.NEW"))
+    )

@@ -1,8 +1,9 @@
 """The endpoints that read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 
+from ...models.deployment import DeploymentState
 from ..http.responses import JsonResponse
 from ..world.deployment import Deployment
 from ..world.errors import ApiError
@@ -16,6 +17,10 @@ _EQUAL: Mapping[str, Callable[[Deployment], str]] = {
     "version": lambda it: it.version,
     "city": lambda it: it.location.city,
 }
+# The values of `state`.
+_STATES = frozenset(
+    {"pending", *(it.value.lower() for it in DeploymentState)} - {"unknown"}
+)
 
 
 def counts(call: ControlCall) -> JsonResponse:
@@ -27,10 +32,11 @@ def deployments(call: ControlCall) -> JsonResponse:
     """`GET /_simulator/deployments`: a page of the deployments that pass all filters."""
     call.only(*_EQUAL, "state", "tag", "limit", "after")
     now, clock = call.parts.now(), call.parts.world.clock
+    states = _wanted_states(call.query)
     found = [
         each
         for each in call.parts.world.all_known(now)
-        if _passes(each, call.query, now)
+        if _passes(each, call.query, states, now)
     ]
     size = min(_number(call.query, "limit", _PAGE_SIZE, least=1), _MAX_PAGE_SIZE)
     after = _number(call.query, "after", -1, least=0)
@@ -46,16 +52,31 @@ def deployments(call: ControlCall) -> JsonResponse:
     )
 
 
-def _passes(it: Deployment, query: Mapping[str, str], now: float) -> bool:
+def _wanted_states(query: Mapping[str, str]) -> Collection[str]:
+    """Return the states and groups of states in `state`. Empty: all are wanted.
+
+    Raises:
+        ApiError: 400: there is no such state.
+    """
+    if "state" not in query:
+        return ()
+    wanted = query["state"].lower().split(",")
+    for state in wanted:
+        if state not in _STATES:
+            known = ", ".join(sorted(_STATES))
+            raise ApiError(400, f"state: there is no {state!r}; there are: {known}")
+    return wanted
+
+
+def _passes(
+    it: Deployment, query: Mapping[str, str], states: Collection[str], now: float
+) -> bool:
     if not all(query.get(name) in (None, of(it)) for name, of in _EQUAL.items()):
         return False
     if query.get("tag") not in (None, *it.tags):
         return False
-    if "state" not in query:
-        return True
-    wanted = query["state"].lower().split(",")
     state = bodies.state_of(it, now)
-    return state.lower() in wanted or bodies.group_of(state) in wanted
+    return not states or state.lower() in states or bodies.group_of(state) in states
 
 
 def _number(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:

@@ -1,10 +1,11 @@
 """`Fault`: a fault to inject, as a test or a command line writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Self
 
+from ...models._check import closest
 from .kinds import CALLS, KINDS, TARGETS, WEBHOOK, Stage
 
 # The short names of operations. If several operations share a name, it means the first
@@ -20,9 +21,8 @@ def known_operation(operation: str) -> str:
     """
     name = _SHORT_NAMES.get(operation, operation)
     if name not in TARGETS:
-        raise ValueError(
-            f"operation: there is no {name!r}; there are: {', '.join(TARGETS)}"
-        )
+        meant = closest(name, TARGETS) or closest(name, _SHORT_NAMES)
+        raise ValueError(f"operation: there is no {name!r}{_hint(meant, TARGETS)}")
     return name
 
 
@@ -33,7 +33,12 @@ def check_kind(kind: str) -> None:
         ValueError: There is no such kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"kind: there is no {kind!r}; there are: {', '.join(KINDS)}")
+        meant = closest(kind, KINDS)
+        raise ValueError(f"kind: there is no {kind!r}{_hint(meant, KINDS)}")
+
+
+def _hint(meant: str | None, known: Iterable[str]) -> str:
+    return f": did you mean {meant}?" if meant else f"; there are: {', '.join(known)}"
 
 
 @dataclass(frozen=True, slots=True)

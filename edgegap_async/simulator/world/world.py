@@ -317,7 +317,10 @@ class World:
         Raises:
             LookupError: It never existed, or is forgotten.
         """
-        return self._known[request_id]
+        try:
+            return self._known[request_id]
+        except KeyError:
+            raise LookupError(f"there is no deployment {request_id!r}") from None
 
     def _visible(self, request_id: str, now: float) -> Deployment | None:
         """Return a deployment, past or present, that the replica shows by now."""
