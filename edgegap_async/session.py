@@ -12,6 +12,7 @@ from warnings import warn
 
 import aiohttp
 
+from ._deploys.blocks import AsyncOnly
 from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
@@ -35,7 +36,7 @@ from .models._check import (
     seconds,
 )
 from .models._urls import api_base_url, token_text
-from .resources._in_use import AsyncOnly, OpenSession
+from .resources._in_use import OpenSession
 from .resources._options import call_options
 from .resources._raw import raw_body, raw_endpoint, raw_query
 from .resources.apps import Apps

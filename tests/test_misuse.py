@@ -13,7 +13,7 @@ from support.deploy_many import requests
 from support.owning import PLAYERS, deploy, owning, running
 from support.raw_server import GET, RawServer, answer, failure, scripted, session
 
-from edgegap_async import EdgegapSession, Limits, Retry, errors
+from edgegap_async import DeployRequest, EdgegapSession, Limits, Retry, errors
 from edgegap_async.container import stop_self
 from edgegap_async.errors import (
     DeploymentTerminated,
@@ -36,6 +36,7 @@ def blocks(edgegap: EdgegapSession) -> dict[str, Callable[[], Any]]:
         "deployments.deploy_many": lambda: many(requests(1)),
         "deployments.adopt": lambda: edgegap.deployments.adopt("c065"),
         "deployments.wait_many": lambda: edgegap.deployments.wait_many(["c065"]),
+        "deployments.pool": lambda: edgegap.deployments.pool(*requests(1), size=1),
         "private_fleets.running": lambda: fleets.running(
             "game", "1", users=PLAYERS, private_host_ids=["host"]
         ),
@@ -88,6 +89,26 @@ async def test_a_block_that_is_not_entered_says_how(use: Use) -> None:
                 await use(make())
             assert f"use `async with edgegap.{name}(...) as " in str(raised.value)
         assert not sim.deployed()
+
+
+@uses
+async def test_a_take_that_is_not_entered_says_how(use: Use) -> None:
+    async with owning() as (edgegap, _):
+        request = DeployRequest("game", "1", users=PLAYERS)
+        async with edgegap.deployments.pool(request, size=1) as pool:
+            with pytest.raises(
+                TypeError, match=r"^use `async with pool\.take\(\.\.\.\) as"
+            ):
+                await use(pool.take())
+            with pytest.raises(
+                AttributeError, match=r"^pool\.take\(\.\.\.\) has no 'fqdn'"
+            ):
+                pool.take().fqdn  # type: ignore[attr-defined]  # noqa: B018
+            take = pool.take()
+            async with take:
+                pass
+            with pytest.raises(RuntimeError, match=r"call pool\.take\(\.\.\.\) again"):
+                await take.__aenter__()
 
 
 @pytest.mark.parametrize("use", [entered, entered_by_a_stack])

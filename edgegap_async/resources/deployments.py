@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.blocks import OUTCOMES, POOL, SERVER
 from .._deploys.find import Finder, Wanted
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
@@ -68,7 +69,7 @@ from ..models.deployment import (
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
 from ..probes import Probe
-from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
+from ._in_use import BlockInUse, OpenSession
 from ._options import (
     READY_TIMEOUT,
     DeployOptions,
@@ -319,7 +320,7 @@ class Deployments:
             )
 
         block = Pool(begin, plan)
-        return BlockInUse(self._session, block, "deployments.pool", "pool")
+        return BlockInUse(self._session, block, "deployments.pool", POOL)
 
     def adopt(
         self,
