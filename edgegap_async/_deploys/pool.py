@@ -84,18 +84,19 @@ class _Member:
 
 
 class Pool:
-    """Servers that are ready, and are replaced as soon as they are taken.
-
-    Args:
-        begin: makes the block of a new server.
-        plan: how many there are, and for how long.
-    """
+    """Servers that are ready, and are replaced as soon as they are taken."""
 
     def __init__(
         self,
         begin: Callable[[], AbstractAsyncContextManager[OwnedDeployment]],
         plan: PoolPlan,
     ) -> None:
+        """Make a pool without servers.
+
+        Args:
+            begin: makes the block of a new server.
+            plan: how many there are, and for how long.
+        """
         self._begin, self._plan = begin, plan
         self._size = plan.size
         self._members: dict[_Member, None] = {}

@@ -239,7 +239,8 @@ def _webhook(argument: str, given: object) -> Webhook | None:
 
 
 class DeployRequest(PlainData, frozen=True, omit_defaults=True):
-    """The body of a deploy. It checks and converts the arguments of `deployments.deploy`.
+    """The body of a deploy. It checks and converts the arguments of `deployments.deploy`;
+    `DeployOptions` describes those after `users`.
 
     Raises:
         ValueError: an argument is wrong; the text names it.

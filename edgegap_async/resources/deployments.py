@@ -97,6 +97,9 @@ class Deployments:
     is the session's; None, there is no end), `priority`, `retry` and `headers`. All
     raise `EdgegapError` (see the tree in `errors`), and `ValueError` for a
     wrong argument, before anything is sent.
+
+    A `request_id` is a text, or anything that has one: what `deploy` has returned, a
+    status, a row of a list.
     """
 
     def __init__(

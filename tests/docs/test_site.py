@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,74 @@ def test_every_public_module_is_in_the_reference() -> None:
     for name, home in edgegap_async._MODULES.items():
         if name == home and not name.startswith("_"):
             assert f":: edgegap_async.{name}" in text, name
+
+
+def shown_members() -> Iterator[tuple[str, Any]]:
+    """The methods and functions that the reference shows, with their names."""
+    for page in (DOCS / "reference").glob("*.md"):
+        for part in re.split(r"\n(?=\.\. )", page.read_text()):
+            excluded = re.search(r":exclude-members: (.+)", part)
+            hidden = set(excluded[1].split(", ")) if excluded else set[str]()
+            named = re.match(r"\.\. (autoclass|automodule):: ([\w.]+)", part)
+            if not named or ":members:" not in part:
+                continue
+            if named[1] == "automodule":
+                owner: Any = importlib.import_module(named[2])
+            else:
+                owner = next(
+                    it
+                    for it in documented()
+                    if getattr(it, "__name__", "") == named[2].split(".")[-1]
+                )
+            for name, member in public_members(owner, hidden):
+                yield f"{named[2]}.{name}", member
+                if inspect.isclass(member):
+                    for inner, method in public_members(member, hidden):
+                        yield f"{named[2]}.{name}.{inner}", method
+
+
+def public_members(owner: object, hidden: set[str]) -> Iterator[tuple[str, Any]]:
+    home = getattr(owner, "__module__", getattr(owner, "__name__", ""))
+    for name, member in vars(owner).items():
+        member = member.fget if isinstance(member, property) else member
+        member = getattr(member, "__func__", member)
+        if name.startswith("_") or name in hidden:
+            continue
+        if getattr(member, "__module__", None) == home and callable(member):
+            yield name, member
+
+
+def classes_in(hint: object) -> Iterator[type]:
+    if isinstance(hint, type) and not typing.get_args(hint):
+        yield hint
+    for part in typing.get_args(hint):
+        yield from classes_in(part)
+
+
+# The docstring of `Deployments` says what it is.
+EXPLAINED = "HasRequestId"
+
+
+def is_public(kind: type) -> bool:
+    if kind.__name__ == EXPLAINED:
+        return True
+    public = [getattr(edgegap_async, name) for name in edgegap_async.__all__]
+    hidden = any(part.startswith("_") for part in kind.__module__.split("."))
+    return kind in public or not (
+        kind.__module__.startswith("edgegap_async") and hidden
+    )
+
+
+def test_the_reference_shows_nothing_that_takes_or_returns_internals() -> None:
+    shown = dict(shown_members())
+    assert len(shown) > 150
+    for name, member in shown.items():
+        if inspect.isclass(member):
+            continue
+        # Not by `get_type_hints`: some names exist for type checkers only.
+        for hint in member.__annotations__.values():
+            for kind in classes_in(hint):
+                assert is_public(kind), f"docs/reference: {name} shows {kind}"
 
 
 def default(call: object, name: str) -> float:
