@@ -58,6 +58,8 @@ html_static_path: list[str] = []
 
 # Stands for a colon that napoleon is not to see.
 COLON = "\N{NULL}"
+# A page, as docstrings name it.
+PAGE = re.compile(r"`?\bdocs/([\w/-]+)\.md`?")
 # Several attributes with one text, and how its further lines begin.
 GROUP, DEEPER = re.compile(r"    (\w+(?:, \w+)+): (.*)"), " " * 5
 
@@ -67,7 +69,7 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", _plain_properties, priority=300)
     app.connect("autodoc-process-docstring", _literal_blocks, priority=400)
     app.connect("autodoc-process-docstring", _odd_entries, priority=450)
-    app.connect("autodoc-process-docstring", _colons, priority=600)
+    app.connect("autodoc-process-docstring", _colons_and_pages, priority=600)
     app.connect("autodoc-process-signature", _made_defaults)
 
 
@@ -124,10 +126,10 @@ def _odd_entries(
     lines[:] = found
 
 
-def _colons(
+def _colons_and_pages(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    lines[:] = [line.replace(COLON, ":") for line in lines]
+    lines[:] = [PAGE.sub(r":doc:`/\1`", line).replace(COLON, ":") for line in lines]
 
 
 def _literal_blocks(
