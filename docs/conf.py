@@ -1,4 +1,4 @@
-"""The documentation site: `sphinx-build -W docs docs/_build`, with the extra `docs`."""
+"""The documentation site: `sphinx-build -W docs docs/_build`, with the extras `docs` and `test`."""
 
 import importlib
 import pkgutil

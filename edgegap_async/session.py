@@ -209,10 +209,10 @@ class EdgegapSession(AsyncOnly):
         """Call an operation of the API that has no method here, under the same limits,
         retries and errors.
 
-            sessions = await edgegap.request("GET", "/v1/relays/sessions")
+            found = await edgegap.request("GET", "/v1/ip/203.0.113.7/lookup")
 
-        An operation of the table in the README counts for its own limit, all others for
-        "other". A deploy that is sent so has no tag, and its server is yours alone. In
+        An operation of the table in `docs/reference/operations.md` counts for its own
+        limit, all others for "other". A deploy that is sent so has no tag, and its server is yours alone. In
         events, the path is this one, and the operation is "request".
 
         Args:
