@@ -1,10 +1,13 @@
 """The documentation: its code is correct, and every public name is in the reference."""
 
+import asyncio
 import importlib
 import inspect
 import re
+import signal
 import subprocess
 import sys
+import threading
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +28,8 @@ PAGES = sorted(
     if "_build" not in path.parts
 )
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# A program that runs until Ctrl-C has it.
+ENDLESS = "while True:"
 DIRECTIVE = re.compile(r"^\.\. (currentmodule|module|auto\w+):: ([\w.]+)", re.MULTILINE)
 
 
@@ -77,7 +82,9 @@ def test_the_programs_of_a_page_run(
     # They wait for the end of their servers, which run for an hour.
     waiting = "await server.wait_ended(timeout=3600)"
     programs = [
-        code.replace(waiting, "pass") for code in blocks(DOCS / page) if "run(" in code
+        code.replace(waiting, "pass")
+        for code in blocks(DOCS / page)
+        if "run(" in code and ENDLESS not in code
     ]
     assert programs
     for code in programs:
@@ -88,6 +95,35 @@ def test_the_programs_of_a_page_run(
         "cookbook/matchmaker.md": all(f"match-{n} " in out for n in range(3)),
         "cookbook/jobs.md": "40 deploys in the busiest second" in out,
     }[page], out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pthread_kill")
+@pytest.mark.real_time
+@pytest.mark.edgegap_simulator(ready_after=(0, 0), stop_takes=0.0, env=True)
+def test_the_tasks_of_a_matchmaker_stop_their_servers_at_ctrl_c(
+    edgegap_simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = (it for it in blocks(DOCS / "cookbook/matchmaker.md") if ENDLESS in it)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def interrupt() -> None:
+        asyncio.run(
+            edgegap_simulator.until(lambda: len(edgegap_simulator.running()) == 2)
+        )
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            exec(compile(code, "matchmaker.md", "exec"), {"__name__": "page"})  # noqa: S102 - our page
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert len(edgegap_simulator.deployed()) == 2
+    assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
 
 
 def documented() -> Iterator[object]:
