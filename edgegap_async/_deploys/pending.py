@@ -335,6 +335,11 @@ class PendingDeploy:
 
     # What the transport reports.
 
+    @property
+    def resolves(self) -> bool:
+        """Whether an outcome that is unknown is found out by its tag."""
+        return self.record.tagged
+
     def sending(self, now: float, attempt: Attempt) -> None:
         """An attempt begins.
 
