@@ -470,9 +470,11 @@ async def test_the_log_calls_a_deploy_that_is_found_no_failure(
     caplog.set_level("INFO", "edgegap_async")
     async with owning(LOST) as (edgegap, _):
         accepted = await deploy(edgegap)
-    (line,) = (it.getMessage() for it in caplog.records)
-    assert line.startswith(f"searching for the tag {accepted.once_tag}: ")
-    assert "ServerDisconnectedError" in line
+    search, recovery = (it.getMessage() for it in caplog.records)
+    tag, request_id = accepted.once_tag, accepted.request_id
+    assert search.startswith(f"searching for the tag {tag}: ")
+    assert "ServerDisconnectedError" in search
+    assert recovery == f"recovered: the tag {tag} is that of deployment {request_id}"
 
 
 async def test_the_log_names_a_deploy_that_nobody_searches_for(
