@@ -600,7 +600,9 @@ class Transport:
             # The search for its tag is logged instead: perhaps nothing has failed.
             unknown = isinstance(failure, DeployOutcomeUnknown)
             resolved = unknown and progress is not None and progress.resolves
-            quiet = (refused and not limited) or resolved
+            # Whoever repeats it by itself logs that.
+            repeated = request.endpoint.repeatable and not request.repeatable
+            quiet = (refused and not limited) or resolved or repeated
             _log_failure(request, failure, logging.DEBUG if quiet else logging.INFO)
             raise failure
         if self._over or (deadline is not None and now + pause >= deadline):
