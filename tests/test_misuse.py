@@ -132,6 +132,19 @@ async def test_what_only_the_block_has_is_not_looked_for_before_it() -> None:
                 assert f"{name}(...) has no {attribute!r}" in str(raised.value)
 
 
+async def test_a_block_that_is_printed_says_how_to_use_it() -> None:
+    async with owning() as (edgegap, _):
+        for name, make in blocks(edgegap).items():
+            assert repr(make()).startswith(
+                f"<{name}(...): use `async with edgegap.{name}(...) as "
+            )
+        many = edgegap.deployments.deploy_many(requests(2))
+        async with many as outcomes:
+            assert repr(outcomes) == "<DeployStream: 0 accepted, 0 in flight>"
+            assert len(await all_of(outcomes)) == 2
+            assert repr(outcomes) == "<DeployStream: 2 accepted, 0 in flight>"
+
+
 async def test_a_stream_that_is_read_after_its_block_ends_at_once() -> None:
     async with owning() as (edgegap, _):
         wait = edgegap.deployments.wait_many(["c065", "c066"], timeout=None)

@@ -200,6 +200,11 @@ class DeployStream:
         self._failure: BaseException | None = None
         self._accepted = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"<DeployStream: {self.accepted} accepted, {len(self.in_flight)} in flight>"
+        )
+
     @property
     def accepted(self) -> int:
         """How many deploys were accepted so far."""

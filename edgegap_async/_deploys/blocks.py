@@ -43,6 +43,9 @@ class Block(AsyncOnly, AbstractAsyncContextManager[T]):
         self._block, self._call = block, call
         self._entered = False
 
+    def __repr__(self) -> str:
+        return f"<{self._call.removeprefix('edgegap.')}(...): use {self._usage}>"
+
     # Not for sessions: programs ask what they are given whether it can be awaited.
     if not TYPE_CHECKING:
         __await__ = __iter__ = __aiter__ = __anext__ = AsyncOnly._misused
