@@ -31,7 +31,8 @@ class Block(AsyncOnly, AbstractAsyncContextManager[T]):
     that says so.
 
     Args:
-        call: the method that has returned it, such as "pool.take".
+        call: the method that has returned it, such as "edgegap.deployments.running" or
+            "pool.take".
         target: what the block is given: SERVER, OUTCOMES or POOL.
     """
 
@@ -40,11 +41,11 @@ class Block(AsyncOnly, AbstractAsyncContextManager[T]):
     ) -> None:
         iterate = f", and iterate over {target}" if target == OUTCOMES else ""
         super().__init__(f"`async with {call}(...) as {target}:`{iterate}")
-        self._block, self._call = block, call
+        self._block, self._call = block, call.removeprefix("edgegap.")
         self._entered = False
 
     def __repr__(self) -> str:
-        return f"<{self._call.removeprefix('edgegap.')}(...): use {self._usage}>"
+        return f"<{self._call}(...): use {self._usage}>"
 
     # Not for sessions: programs ask what they are given whether it can be awaited.
     if not TYPE_CHECKING:
@@ -52,14 +53,14 @@ class Block(AsyncOnly, AbstractAsyncContextManager[T]):
 
         def __getattr__(self, name: str) -> NoReturn:
             # Of the server or the outcomes, which only the block has.
-            call = self._call.removeprefix("edgegap.")
-            raise AttributeError(f"{call}(...) has no {name!r}: use {self._usage}")
+            raise AttributeError(
+                f"{self._call}(...) has no {name!r}: use {self._usage}"
+            )
 
     async def __aenter__(self) -> T:
         if self._entered:
-            call = self._call.removeprefix("edgegap.")
             raise RuntimeError(
-                f"this block was entered before: call {call}(...) again for each `async with`"
+                f"this block was entered before: call {self._call}(...) again for each `async with`"
             )
         self._entered = True
         return await self._block.__aenter__()
