@@ -22,7 +22,7 @@ SIGNALS = tuple(
 SIGNAL_EXIT = 128
 # Seconds in which further signals count as the first one. When a terminal is lost, the
 # shell and the kernel both send SIGHUP; `timeout` sends SIGTERM to a process and to its
-# group.
+# group; a launcher passes Ctrl-C on to a process that has got it from the terminal.
 ONE_SIGNAL = 0.2
 
 
@@ -38,7 +38,8 @@ def run(
     first one cancels the main task, as Ctrl-C does. Blocks are left, sessions are
     closed, and then SystemExit is raised with the exit code 128 + signal. A second
     signal, at least 0.2 seconds later, ends the process at once: the log names what may
-    still be running.
+    still be running. After Ctrl-C, KeyboardInterrupt is raised, and a second one within
+    0.2 seconds is ignored.
 
     A signal that is ignored (SIGHUP under nohup) or that the program handles itself
     stays so. The handlers from before are restored at the end. In another thread than
@@ -94,13 +95,16 @@ class _Signals:
         self.first: int | None = None
         self._time = 0.0
         self._process = os.getpid()
+        # Whether `asyncio.run` handles Ctrl-C, and not the program.
+        self._interrupts = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
     async def cancelling(self, main: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine in a task that the first signal cancels."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        return await main
+        with self._one_interrupt(self._loop):
+            return await main
 
     @contextmanager
     def handled(self) -> Generator[None, None, None]:
@@ -110,6 +114,8 @@ class _Signals:
         taken: list[int] = []
         if threading.current_thread() is threading.main_thread():
             taken = [each for each in SIGNALS if _is_free(signal.getsignal(each))]
+            interrupt = signal.getsignal(signal.SIGINT)
+            self._interrupts = interrupt is signal.default_int_handler
         # Python refuses handlers outside of the main interpreter.
         with suppress(ValueError):
             for number in taken:
@@ -121,6 +127,36 @@ class _Signals:
                 # Unless the program has set a handler of its own meanwhile.
                 if signal.getsignal(number) == self._handle:
                     signal.signal(number, signal.SIG_DFL)
+
+    @contextmanager
+    def _one_interrupt(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> Generator[None, None, None]:
+        """Within the block, ignore a Ctrl-C that follows the first one at once: to
+        `asyncio.run` it would be the second, which breaks off the cleanup.
+        """
+        handler = signal.getsignal(signal.SIGINT)
+        if not (self._interrupts and callable(handler)):
+            yield
+            return
+        first: float | None = None
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            nonlocal first
+            if first is None:
+                first = loop.time()
+            elif loop.time() <= first + ONE_SIGNAL:
+                return
+            handler(number, frame)
+
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            # Unless the program has set a handler of its own meanwhile.
+            if signal.getsignal(signal.SIGINT) is interrupt:
+                signal.signal(signal.SIGINT, handler)
 
     @property
     def in_child(self) -> bool:

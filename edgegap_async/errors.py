@@ -177,10 +177,7 @@ class AllocationFailed(ApiError):
     `request_id`.
     """
 
-    hint = (
-        "try elsewhere or later; a session with deploy_once stops the remains under "
-        ".request_id"
-    )
+    hint = "try elsewhere or later; what is left of it is stopped, unless the deploy had once=False"
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
 """Events for metrics and traces of a session: `EdgegapSession(on_event=...)`.
 
-attempt     a request has ended, with an answer or without
-call        a call has ended: one event for each, with what its caller got
-ready       a server is READY
-stopped     the API has accepted a stop of a server by this session
-ended       a server has ended, as far as this session knows
-leftover    the session is closed, and a server may still be running
+    attempt     a request has ended, with an answer or without
+    call        a call has ended: one event for each, with what its caller got
+    ready       a server is READY
+    stopped     the API has accepted a stop of a server by this session
+    ended       a server has ended, as far as this session knows
+    leftover    the session is closed, and a server may still be running
 
 `ready`, `stopped` and `ended` are reported at most once for each server, when the session
 learns of it: by a poll for a waiter, or by a webhook. There is one `leftover` for each of
@@ -13,7 +13,7 @@ learns of it: by a poll for a waiter, or by a webhook. There is one `leftover` f
 
 An event of a call is reported in the context of its caller. The session also sends
 requests by itself: polls for waiters, searches for tags, stops. They run in an empty
-context, and `caused_by` names the calls that they are for. See `examples/`.
+context, and `caused_by` names the calls that they are for.
 """
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from warnings import warn
 
 import aiohttp
 
+from ._deploys.blocks import AsyncOnly
 from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
@@ -36,7 +37,7 @@ from .models._check import (
     seconds,
 )
 from .models._urls import api_base_url, token_text
-from .resources._in_use import AsyncOnly, OpenSession
+from .resources._in_use import OpenSession
 from .resources._options import call_options
 from .resources._raw import raw_body, raw_endpoint, raw_query
 from .resources.apps import Apps
@@ -209,10 +210,10 @@ class EdgegapSession(AsyncOnly):
         """Call an operation of the API that has no method here, under the same limits,
         retries and errors.
 
-            sessions = await edgegap.request("GET", "/v1/relays/sessions")
+            found = await edgegap.request("GET", "/v1/ip/203.0.113.7/lookup")
 
-        An operation of the table in the README counts for its own limit, all others for
-        "other". A deploy that is sent so has no tag, and its server is yours alone. In
+        An operation of the table in `docs/reference/operations.md` counts for its own
+        limit, all others for "other". A deploy that is sent so has no tag, and its server is yours alone. In
         events, the path is this one, and the operation is "request".
 
         Args:

@@ -146,10 +146,6 @@ class WebhookReceiver:
             secret signs, and what was signed with any of them is accepted. None: a random
             secret, for a program with one process.
 
-    Attributes:
-        relay_keys: the first one signs what sessions pass on, and all verify it. Empty: the
-            secret is random, so no other process could verify it.
-
     Raises:
         ValueError: an argument is wrong. The text does not repeat the secret.
     """
@@ -169,6 +165,8 @@ class WebhookReceiver:
         except ValueError as error:
             del secret
             raise without_frames(error)  # noqa: B904
+        # The first one signs what sessions pass on, and all verify it. Empty: the secret is
+        # random, so no other process could verify it.
         self.relay_keys: tuple[bytes, ...] = (
             ()
             if secret is None

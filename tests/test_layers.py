@@ -83,7 +83,7 @@ LAYERS = [
     ("_transport.queries",),
     ("_transport.presence", "_transport.whole_lists"),
     ("webhooks", "probes"),
-    ("_deploys", "_deploys.state"),
+    ("_deploys", "_deploys.blocks", "_deploys.state"),
     ("_deploys.records", "_deploys.search_tags"),
     ("_deploys.existence", "_deploys.lifecycle"),
     (

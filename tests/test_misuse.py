@@ -14,7 +14,7 @@ from support.deploy_many import requests
 from support.owning import PLAYERS, deploy, owning, running
 from support.raw_server import GET, RawServer, answer, failure, scripted, session
 
-from edgegap_async import EdgegapSession, Limits, Retry, errors
+from edgegap_async import DeployRequest, EdgegapSession, Limits, Retry, errors
 from edgegap_async.container import stop_self
 from edgegap_async.errors import (
     DeploymentTerminated,
@@ -38,6 +38,7 @@ def blocks(edgegap: EdgegapSession) -> dict[str, Callable[[], Any]]:
         "deployments.deploy_many": lambda: many(requests(1)),
         "deployments.adopt": lambda: edgegap.deployments.adopt("c065"),
         "deployments.wait_many": lambda: edgegap.deployments.wait_many(["c065"]),
+        "deployments.pool": lambda: edgegap.deployments.pool(*requests(1), size=1),
         "private_fleets.running": lambda: fleets.running(
             "game", "1", users=PLAYERS, private_host_ids=["host"]
         ),
@@ -92,6 +93,26 @@ async def test_a_block_that_is_not_entered_says_how(use: Use) -> None:
         assert not sim.deployed()
 
 
+@uses
+async def test_a_take_that_is_not_entered_says_how(use: Use) -> None:
+    async with owning() as (edgegap, _):
+        request = DeployRequest("game", "1", users=PLAYERS)
+        async with edgegap.deployments.pool(request, size=1) as pool:
+            with pytest.raises(
+                TypeError, match=r"^use `async with pool\.take\(\.\.\.\) as"
+            ):
+                await use(pool.take())
+            with pytest.raises(
+                AttributeError, match=r"^pool\.take\(\.\.\.\) has no 'fqdn'"
+            ):
+                pool.take().fqdn  # type: ignore[attr-defined]  # noqa: B018
+            take = pool.take()
+            async with take:
+                pass
+            with pytest.raises(RuntimeError, match=r"call pool\.take\(\.\.\.\) again"):
+                await take.__aenter__()
+
+
 @pytest.mark.parametrize("use", [entered, entered_by_a_stack])
 async def test_a_session_that_is_not_entered_says_how(use: Use) -> None:
     with pytest.raises(TypeError, match=r"^use `async with EdgegapSession\(\.\.\.\)"):
@@ -111,6 +132,19 @@ async def test_what_only_the_block_has_is_not_looked_for_before_it() -> None:
                 with pytest.raises(AttributeError, match=r"use `async with") as raised:
                     getattr(make(), attribute)
                 assert f"{name}(...) has no {attribute!r}" in str(raised.value)
+
+
+async def test_a_block_that_is_printed_says_how_to_use_it() -> None:
+    async with owning() as (edgegap, _):
+        for name, make in blocks(edgegap).items():
+            assert repr(make()).startswith(
+                f"<{name}(...): use `async with edgegap.{name}(...) as "
+            )
+        many = edgegap.deployments.deploy_many(requests(2))
+        async with many as outcomes:
+            assert repr(outcomes) == "<DeployStream: 0 accepted, 0 in flight>"
+            assert len(await all_of(outcomes)) == 2
+            assert repr(outcomes) == "<DeployStream: 2 accepted, 0 in flight>"
 
 
 async def test_a_stream_that_is_read_after_its_block_ends_at_once() -> None:

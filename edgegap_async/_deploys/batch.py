@@ -73,7 +73,9 @@ class DeployOutcome(PlainData, frozen=True, dict=True):
 
     Attributes:
         request: the object that was given to `deploy_many`.
-        error: an `InvalidRequest` if that object can't be sent.
+        deployment: a `ReadyDeployment`; with `until_ready=False`, or after
+            `withdraw(until_ready=False)`, what was accepted. None: there is an error.
+        error: why there is no deployment: `InvalidRequest` if that object can't be sent.
         seconds: from the sending of the deploy to its outcome; None if it was never
             sent.
         queued: seconds from when the request was taken from the iterable until its
@@ -197,6 +199,11 @@ class DeployStream:
         self._withdrawn = False
         self._failure: BaseException | None = None
         self._accepted = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"<DeployStream: {self.accepted} accepted, {len(self.in_flight)} in flight>"
+        )
 
     @property
     def accepted(self) -> int:

@@ -100,7 +100,8 @@ class Finder:
         self._settled: set[str] = set()
         # IDs of rows of which it could not be found out whether they are wanted.
         self._unclear: dict[str, None] = {}
-        self._without_age: list[str] = []
+        # IDs of rows that were left out, and whether the log has named them.
+        self._without_age: dict[str, bool] = {}
 
     async def rows(self) -> AsyncIterator[DeploymentSummary]:
         """Yield each deployment that is wanted, unless it was yielded before.
@@ -115,12 +116,15 @@ class Finder:
                 await asyncio.sleep(0)
                 for row in await self._wanted_of(page[start : start + PAGE_SIZE]):
                     yield row
-        if self._without_age:
+        # The list may be read several times.
+        ageless = [each for each, named in self._without_age.items() if not named]
+        self._without_age = dict.fromkeys(self._without_age, True)
+        if ageless:
             log.warning(
                 "deployments without start_time were left out, as their age is "
                 "unknown: %s",
-                some(self._without_age),
-                extra={"operation": LIST.call, "request_ids": self._without_age},
+                some(ageless),
+                extra={"operation": LIST.call, "request_ids": ageless},
             )
         if self._unclear:
             raise Incomplete(
@@ -286,7 +290,7 @@ class Finder:
         if self._wanted.older_than is None:
             return True
         if row.start_time is None:
-            self._without_age.append(row.request_id)
+            self._without_age.setdefault(row.request_id, False)
             return False
         age = datetime.now(UTC) - row.start_time
         return age.total_seconds() > self._wanted.older_than

@@ -189,7 +189,11 @@ class PendingDeploy:
                 raise _unknown(text, tag, cause) from cause
             self.record.on(Event.ABSENT)
             self._absent(tag)
-            log.info("no server found under the tag %s: deploying again", tag)
+            log.info(
+                "no server found under the tag %s: deploying again",
+                tag,
+                extra={"tag": tag},
+            )
             if self._capacity:
                 await self._acquire_again(self._capacity)
 
@@ -206,6 +210,12 @@ class PendingDeploy:
         return tag
 
     def _found(self, request_id: str, tag: str) -> DeploymentAccepted:
+        log.info(
+            "recovered: the tag %s is that of deployment %s",
+            tag,
+            request_id,
+            extra={"tag": tag, "request_id": request_id},
+        )
         self.record.tag = self.nonce = tag
         self._answered(tag, request_id, Event.FOUND)
         return DeploymentAccepted(request_id=request_id, once_tag=tag)
@@ -261,7 +271,7 @@ class PendingDeploy:
         Raises:
             DeployOutcomeUnknown: the search was inconclusive.
         """
-        log.info("searching for the tag %s: %s", tag, cause)
+        log.info("searching for the tag %s: %s", tag, cause, extra={"tag": tag})
         if self.trace:
             self.trace.lost = True
         try:
@@ -334,6 +344,11 @@ class PendingDeploy:
         return self._attempt is not None and not self._attempt.sending
 
     # What the transport reports.
+
+    @property
+    def resolves(self) -> bool:
+        """Whether an outcome that is unknown is found out by its tag."""
+        return self.record.tagged
 
     def sending(self, now: float, attempt: Attempt) -> None:
         """An attempt begins.

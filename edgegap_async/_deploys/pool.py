@@ -32,6 +32,7 @@ from ..errors import (
 from ..models._check import fail, optional_seconds, seconds, whole_number
 from ..models.deployment import EndReason
 from ..probes import Probe, checked_probe, finish_probe, started_probe
+from .blocks import SERVER, Block
 from .leases import OwnedDeployment, lease_of
 
 log: logging.Logger = logging.getLogger("edgegap_async")
@@ -93,18 +94,19 @@ class _Member:
 
 
 class Pool:
-    """Servers that are ready, and are replaced as soon as they are taken.
-
-    Args:
-        begin: makes the block of a new server.
-        plan: how many there are, and for how long.
-    """
+    """Servers that are ready, and are replaced as soon as they are taken."""
 
     def __init__(
         self,
         begin: Callable[[], AbstractAsyncContextManager[OwnedDeployment]],
         plan: PoolPlan,
     ) -> None:
+        """Make a pool without servers.
+
+        Args:
+            begin: makes the block of a new server.
+            plan: how many there are, and for how long.
+        """
         self._begin, self._plan = begin, plan
         self._size = plan.size
         self._members: dict[_Member, None] = {}
@@ -119,6 +121,12 @@ class Pool:
         # The next try after a failure.
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<Pool size {self._size}, closed>"
+        counts = f"{self.ready} ready, {self.starting} starting, {self.taken} taken"
+        return f"<Pool size {self._size}: {counts}>"
 
     @property
     def ready(self) -> int:
@@ -150,10 +158,9 @@ class Pool:
         self._size = _size(size)
         self._fill()
 
-    @asynccontextmanager
-    async def take(
+    def take(
         self, *, timeout: float | None = 60.0
-    ) -> AsyncGenerator[OwnedDeployment, None]:
+    ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """A server for as long as the block lasts. Then it is stopped, unless it was kept:
         no server is used twice. Whoever waits longest gets the next one.
 
@@ -168,10 +175,19 @@ class Pool:
             DeadlineExceeded: there was none in time. `__cause__` is why the last one could
                 not be started.
             SessionClosed: the pool or its session was closed.
-            EdgegapError: no server can be started, and no retry would mend it.
-            ValueError: the pool's `check` returned nothing to await.
+            EdgegapError: no server can be started, or its check asks for a port that it
+                does not have: no retry would mend it.
+            ValueError: the timeout is wrong, or the pool's `check` returned nothing to
+                await.
         """
-        member = await self._next(optional_seconds("timeout", timeout))
+        block = self._take(optional_seconds("timeout", timeout))
+        return Block(block, "pool.take", SERVER)
+
+    @asynccontextmanager
+    async def _take(
+        self, timeout: float | None
+    ) -> AsyncGenerator[OwnedDeployment, None]:
+        member = await self._next(timeout)
         try:
             assert member.server is not None  # noqa: S101 (it was idle)
             yield member.server
@@ -266,16 +282,18 @@ class Pool:
     async def _check(self, server: OwnedDeployment) -> None:
         if self._plan.check is None:
             return
+        limit = asyncio.timeout(self._plan.check_timeout)
         try:
-            async with asyncio.timeout(self._plan.check_timeout):
+            async with limit:
                 await finish_probe(self._started_check(self._plan.check, server))
         except _NoCheck:
             raise
-        except TimeoutError as error:
-            raise _unhealthy(server, "it took too long") from error
         except Exception as error:
             # What a user's function raises.
-            raise _unhealthy(server, f"{type(error).__name__}: {error}") from error
+            problem = f"failed: {type(error).__name__}: {error}"
+            if limit.expired():
+                problem = f"took longer than {self._plan.check_timeout:g} s"
+            raise _unhealthy(server, f"its check {problem}") from error
 
     def _started_check(
         self, check: Probe, server: OwnedDeployment
@@ -350,11 +368,14 @@ class Pool:
         self._failures += 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failures - 1))
         pause *= random.uniform(0.5, 1.0)
-        log.warning("pool: the next try is in %.1f s: %s", pause, error)
+        log.warning("pool: retrying in %.1f s: %s", pause, error)
         if self._retry is None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(pause, self._try_again)
-        if is_permanent(error) or isinstance(error, SessionClosed):
+        # A probe of a port that the version does not have. Exactly this class: its
+        # subclasses may come from anything that a user's check looks up.
+        no_such_port = type(error.__cause__) is LookupError
+        if is_permanent(error) or isinstance(error, SessionClosed) or no_such_port:
             self._fail_takers(error)
 
     def _try_again(self) -> None:

@@ -95,7 +95,8 @@ class Stopper:
             log.warning(
                 "stop failed: deployment %s: %s",
                 request_id,
-                error,
+                # A KeyboardInterrupt has no text.
+                str(error) or type(error).__name__,
                 extra={"operation": STOP.call, "request_id": request_id},
             )
 

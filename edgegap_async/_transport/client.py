@@ -25,6 +25,7 @@ from ..endpoints import LIMITS, B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
     DeadlineExceeded,
+    DeployOutcomeUnknown,
     EdgegapError,
     QueueTooLong,
     RateLimited,
@@ -603,8 +604,13 @@ class Transport:
             # A refusal is an answer like any other.
             refused = isinstance(failure, ApiError) and failure.status < 500
             limited = isinstance(failure, RateLimited)
-            level = logging.DEBUG if refused and not limited else logging.INFO
-            _log_failure(request, failure, level)
+            # The search for its tag is logged instead: perhaps nothing has failed.
+            unknown = isinstance(failure, DeployOutcomeUnknown)
+            resolved = unknown and progress is not None and progress.resolves
+            # Whoever repeats it by itself logs that.
+            repeated = request.endpoint.repeatable and not request.repeatable
+            quiet = (refused and not limited) or resolved or repeated
+            _log_failure(request, failure, logging.DEBUG if quiet else logging.INFO)
             raise failure
         if self._over or (deadline is not None and now + pause >= deadline):
             raise self._end_of_call(request, failure)

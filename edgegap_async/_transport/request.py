@@ -45,6 +45,11 @@ class Progress(Protocol):
     deadline nor the caller cuts it off, as it may start a server.
     """
 
+    @property
+    def resolves(self) -> bool:
+        """Whether an outcome that is unknown is found out by its tag, and logged then."""
+        ...
+
     def sending(self, now: float, attempt: Attempt) -> None:
         """An attempt begins. Raises `Withdrawn` if it must not."""
         ...

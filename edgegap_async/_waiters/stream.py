@@ -17,12 +17,6 @@ class ReadyStream:
     An asynchronous iterator. Several tasks may iterate over it at once, and each
     outcome goes to one of them. After the time-out or the end of the session, the
     remaining outcomes are the errors for that.
-
-    Args:
-        handles: the waits. They share one deadline.
-        until: waits for an awaitable until a deadline, and returns whether it ended in
-            time.
-        result: returns the outcome of a wait, and ends the wait.
     """
 
     def __init__(
@@ -31,6 +25,14 @@ class ReadyStream:
         until: Until,
         result: Callable[[WaitHandle[Outcome]], Outcome],
     ) -> None:
+        """Make a stream.
+
+        Args:
+            handles: the waits. They share one deadline.
+            until: waits for an awaitable until a deadline, and returns whether it ended
+                in time.
+            result: returns the outcome of a wait, and ends the wait.
+        """
         self._until, self._result = until, result
         self._remaining = {handle.future: handle for handle in handles}
         self._deadline = next((handle.deadline for handle in handles), None)

@@ -37,6 +37,11 @@ class StatusPoll:
         # Nobody waits for it any more.
         self.left: bool = False
 
+    @property
+    def resolves(self) -> bool:
+        """A status has no outcome to find out."""
+        return False
+
     def sending(self, now: float, attempt: Attempt) -> None:
         """An attempt begins."""
         self.sent = True

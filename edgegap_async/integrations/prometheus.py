@@ -5,8 +5,8 @@
     async with EdgegapSession(on_event=metrics) as edgegap:
         metrics.watch(edgegap)
 
-It needs the extra `prometheus`: `pip install 'edgegap-async[prometheus]'`. METRICS is the
-table of what there is.
+It needs the extra `prometheus`: `pip install 'edgegap-async[prometheus]'`.
+`docs/operations/monitoring.md` has the table of the metrics.
 """
 
 import asyncio

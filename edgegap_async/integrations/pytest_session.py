@@ -7,10 +7,10 @@ test, `edgegap_simulator`.
 
 pytest-asyncio runs it, or where that is not installed, the plugin of anyio. It is in real
 time, and on the event loop of the test function.
-
-Every pytest run in an environment with this package imports this module. So it imports
-nothing that takes long.
 """
+
+# Every pytest run in an environment with this package imports this module. So it imports
+# nothing that takes long.
 
 import sys
 

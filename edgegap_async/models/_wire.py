@@ -202,11 +202,8 @@ class _Reads:
         self.shows = shows
 
 
-# An answer without the ID of its deployment is of no use, so it fails to decode.
-RequestId: TypeAlias = Annotated[str, Meta(min_length=1)]
-
-
 if TYPE_CHECKING:
+    RequestId: TypeAlias = str
     Time: TypeAlias = datetime | None
     Integer: TypeAlias = int | None
     Real: TypeAlias = float | None
@@ -218,6 +215,8 @@ if TYPE_CHECKING:
     ByName: TypeAlias = Mapping[str, T]
     Maybe: TypeAlias = T | None
 else:
+    # An answer without the ID of its deployment is of no use, so it fails to decode.
+    RequestId = Annotated[str, Meta(min_length=1)]
     _Aware = Annotated[datetime, Meta(tz=True)]
     # msgpack has times: an answer encoded as msgpack holds a datetime where JSON holds
     # a string. msgspec has no union of a datetime and a string.

@@ -247,7 +247,8 @@ def _take_webhook(request: "DeployRequest", name: str) -> None:
 
 
 class DeployRequest(PlainData, frozen=True, omit_defaults=True):
-    """The body of a deploy. It checks and converts the arguments of `deployments.deploy`.
+    """The body of a deploy. It checks and converts the arguments of `deployments.deploy`;
+    `DeployOptions` describes those after `users`.
 
     Raises:
         ValueError: an argument is wrong; the text names it.

@@ -1,35 +1,15 @@
-"""How a session notices that nobody can close it any more, and what its blocks say if
-they are not entered as they must be.
-"""
+"""How a session notices that nobody can close it any more."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TypeVar
 from warnings import warn
 
+from .._deploys.blocks import Block
 from .._transport.client import Transport
 
 T = TypeVar("T")
-SERVER, OUTCOMES = "server", "outcomes"
-
-
-class AsyncOnly:
-    """What can only be used by `async with`. A plain `with` is a TypeError that says so.
-
-    Args:
-        usage: how to use it, such as "`async with f(...) as server:`".
-    """
-
-    def __init__(self, usage: str) -> None:
-        self._usage = usage
-
-    def _misused(self, *_: object) -> NoReturn:
-        raise TypeError(f"use {self._usage}")
-
-    # A type checker reports a `with` by itself, as it sees no such methods.
-    if not TYPE_CHECKING:
-        __enter__ = __exit__ = _misused
 
 
 class OpenSession:
@@ -78,11 +58,9 @@ class OpenSession:
             self._close_soon()
 
 
-class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
-    """A block of a session that is in use while somebody holds the block. It can be
-    entered once. A forked child that leaves it stops nothing: its servers are the
-    parent's.
-    Awaiting it, or iterating over it, is a TypeError that says so.
+class BlockInUse(Block[T]):
+    """A block of a session that is in use while somebody holds the block. A forked child
+    that leaves it stops nothing: its servers are the parent's.
 
     Args:
         call: the method that has returned it.
@@ -96,29 +74,13 @@ class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
         call: str,
         target: str,
     ) -> None:
-        iterate = f", and iterate over {target}" if target == OUTCOMES else ""
-        super().__init__(f"`async with edgegap.{call}(...) as {target}:`{iterate}")
-        self._session, self._block, self._call = session, block, call
-        self._entered = False
-
-    # Not for sessions: programs ask what they are given whether it can be awaited.
-    if not TYPE_CHECKING:
-        __await__ = __iter__ = __aiter__ = __anext__ = AsyncOnly._misused
-
-        def __getattr__(self, name: str) -> NoReturn:
-            # Of the server or the outcomes, which only the block has.
-            raise AttributeError(
-                f"{self._call}(...) has no {name!r}: use {self._usage}"
-            )
+        super().__init__(block, f"edgegap.{call}", target)
+        self._session = session
 
     async def __aenter__(self) -> T:
-        if self._entered:
-            raise RuntimeError(
-                f"this block was entered before: call {self._call}(...) again for each `async with`"
-            )
-        self._session.enter()
-        self._entered = True
-        return await self._block.__aenter__()
+        if not self._entered:
+            self._session.enter()
+        return await super().__aenter__()
 
     async def __aexit__(
         self,
@@ -128,4 +90,4 @@ class BlockInUse(AsyncOnly, AbstractAsyncContextManager[T]):
     ) -> bool | None:
         if self._session.in_child:
             return None
-        return await self._block.__aexit__(kind, error, trace)
+        return await super().__aexit__(kind, error, trace)

@@ -40,18 +40,7 @@ MOST_STALE_PAGES = 3
 
 
 class BodyOptions(TypedDict, total=False):
-    """What a deploy may ask for.
-
-    Attributes:
-        environment_variables: a mapping, or `EnvironmentVariable` structs. A value holds
-            up to 4 KB.
-        tags: at most 40 characters each.
-        require_cached_locations: deploy only where the image is cached: quicker, with
-            fewer locations.
-        resources: CPU and memory, in place of the version's.
-        webhook_on_ready, webhook_on_error, webhook_on_terminated: URLs that Edgegap
-            calls once each, unsigned.
-    """
+    """What a deploy may ask for."""
 
     environment_variables: EnvironmentVariables | None
     tags: Sequence[str] | None
@@ -63,7 +52,18 @@ class BodyOptions(TypedDict, total=False):
 
 
 class DeployOptions(BodyOptions, CallOptions, total=False):
-    """What a deploy may be given: see `BodyOptions` and `CallOptions`."""
+    """What a deploy may be given, and `CallOptions`.
+
+    Attributes:
+        environment_variables: a mapping, or `EnvironmentVariable` structs. A value holds
+            up to 4 KB.
+        tags: at most 40 characters each.
+        require_cached_locations: deploy only where the image is cached: quicker, with
+            fewer locations.
+        resources: CPU and memory, in place of the version's.
+        webhook_on_ready, webhook_on_error, webhook_on_terminated: URLs that Edgegap
+            calls once each, unsigned.
+    """
 
 
 def deploy_options(

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.blocks import OUTCOMES, POOL, SERVER
 from .._deploys.find import Finder, Wanted
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
@@ -68,7 +69,7 @@ from ..models.deployment import (
 from ..models.metrics import DeploymentMetrics
 from ..models.paging import ListQuery
 from ..probes import Probe, checked_probe
-from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
+from ._in_use import BlockInUse, OpenSession
 from ._options import (
     READY_TIMEOUT,
     DeployOptions,
@@ -96,6 +97,9 @@ class Deployments:
     is the session's; None, there is no end), `priority`, `retry` and `headers`. All
     raise `EdgegapError` (see the tree in `errors`), and `ValueError` for a
     wrong argument, before anything is sent.
+
+    A `request_id` is a text, or anything that has one: what `deploy` has returned, a
+    status, a row of a list.
     """
 
     def __init__(
@@ -319,7 +323,7 @@ class Deployments:
             )
 
         block = Pool(begin, plan)
-        return BlockInUse(self._session, block, "deployments.pool", "pool")
+        return BlockInUse(self._session, block, "deployments.pool", POOL)
 
     def adopt(
         self,

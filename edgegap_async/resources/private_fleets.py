@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
 from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.blocks import OUTCOMES, SERVER
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
@@ -15,7 +16,7 @@ from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models._check import DeploymentId, deployment_id, whole_number
 from ..models.deploy import DeploymentAccepted, FleetDeployRequest, User
 from ..models.fleet import FleetHost, FleetHosts
-from ._in_use import OUTCOMES, SERVER, BlockInUse, OpenSession
+from ._in_use import BlockInUse, OpenSession
 from ._options import (
     READY_TIMEOUT,
     DeployOptions,

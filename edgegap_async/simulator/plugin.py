@@ -2,10 +2,10 @@
 
 The fixture is synchronous, and its server runs in a thread. So it needs no async
 plugin, and it serves any client, even one in another process.
-
-Every pytest run in an environment with this package imports this module. So it imports
-nothing that takes long.
 """
+
+# Every pytest run in an environment with this package imports this module. So it imports
+# nothing that takes long.
 
 from __future__ import annotations
 

@@ -354,3 +354,16 @@ async def test_a_manual_stop_in_a_block_is_enough() -> None:
             await edgegap.deployments.ensure_stopped(server.request_id, wait=True)
         assert sim.stopped() == {server.request_id}
     assert edgegap.leftovers == ()
+
+
+async def test_the_log_has_one_line_for_a_stop_that_is_retried(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "edgegap_async")
+    async with owning([Fault("stop", "503-before", times=1)]) as (edgegap, _):
+        accepted = await deploy(edgegap)
+        await edgegap.deployments.ensure_stopped(accepted.request_id)
+    (line,) = (it.getMessage() for it in caplog.records)
+    assert line.startswith(
+        f"stop failed, retrying in 0.5 s: deployment {accepted.request_id}: "
+    )

@@ -196,3 +196,30 @@ def test_a_handler_of_the_program_stays(edgegap_simulator: Simulator) -> None:
     assert seen == [1]
     assert unnamed(edgegap, edgegap_simulator) == set()
     asyncio.run(edgegap.aclose())
+
+
+def test_a_stop_that_an_interrupt_breaks_off_says_so(
+    edgegap_simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupts = 1
+
+    def on_event(event: Any) -> None:
+        nonlocal interrupts
+        if event.operation == "deployments.stop" and interrupts:
+            interrupts -= 1
+            raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with (
+            EdgegapSession(
+                "made-up", base_url=edgegap_simulator.url, on_event=on_event
+            ) as edgegap,
+            running(edgegap),
+        ):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    (request_id,) = edgegap_simulator.deployed()
+    said = [it.getMessage() for it in caplog.records]
+    assert f"stop failed: deployment {request_id}: KeyboardInterrupt" in said

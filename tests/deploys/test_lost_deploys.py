@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.limiter_model import now
-from support.owning import deploy, forgotten, owning, running
+from support.owning import PLAYERS, deploy, forgotten, owning, running
 from support.raw_server import RawServer, answer, failure, session
 
 from edgegap_async import EdgegapSession
@@ -462,3 +462,28 @@ async def test_odd_lists_never_start_a_second_server(kind: str, lost: str) -> No
         await edgegap.aclose()
     if kind != "odd-rows":
         assert len(held) == 1
+
+
+async def test_the_log_calls_a_deploy_that_is_found_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "edgegap_async")
+    async with owning(LOST) as (edgegap, _):
+        accepted = await deploy(edgegap)
+    search, recovery = (it.getMessage() for it in caplog.records)
+    tag, request_id = accepted.once_tag, accepted.request_id
+    assert search.startswith(f"searching for the tag {tag}: ")
+    assert "ServerDisconnectedError" in search
+    assert recovery == f"recovered: the tag {tag} is that of deployment {request_id}"
+
+
+async def test_the_log_names_a_deploy_that_nobody_searches_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "edgegap_async")
+    async with owning(LOST) as (edgegap, sim):
+        with pytest.raises(DeployOutcomeUnknown):
+            await edgegap.deployments.deploy("game", "1", users=PLAYERS, once=False)
+        await edgegap.deployments.stop(sim.deployed()[0])
+    (line,) = (it.getMessage() for it in caplog.records)
+    assert line.startswith("deployments.deploy failed: ")

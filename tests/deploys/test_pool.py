@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 from support.owning import PLAYERS, forgotten, owning
 
-from edgegap_async import DeployRequest, EdgegapSession
-from edgegap_async.errors import DeadlineExceeded, SessionClosed, Unauthorized
+from edgegap_async import DeployRequest, EdgegapSession, probes
+from edgegap_async.errors import (
+    DeadlineExceeded,
+    EdgegapError,
+    SessionClosed,
+    Unauthorized,
+)
 from edgegap_async.simulator import Fault, Simulator
 
 REQUEST = DeployRequest("game", "1", users=PLAYERS)
@@ -406,6 +411,51 @@ async def test_a_server_that_was_taken_survives_a_check_that_is_none() -> None:
     assert forgotten(sim) == set()
 
 
+async def test_a_probe_of_a_port_that_no_server_has_is_raised_at_once() -> None:
+    async with pooled() as (edgegap, sim):
+        check = probes.tcp("gameport")
+        async with edgegap.deployments.pool(REQUEST, size=1, check=check) as pool:
+            with pytest.raises(EdgegapError, match="no port 'gameport'") as raised:
+                async with pool.take(timeout=None):
+                    pass
+            assert isinstance(raised.value.__cause__, LookupError)
+        # One for the pool, and one for the caller.
+        assert len(sim.deployed()) == 2
+
+
+async def test_the_timeout_of_a_check_is_told_from_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuses(_: object) -> None:
+        raise TimeoutError("no pong")
+
+    async def hangs(_: object) -> None:
+        await asyncio.sleep(100)
+
+    for check, told in (
+        (refuses, "its check failed: TimeoutError: no pong"),
+        (hangs, "its check took longer than 3 s"),
+    ):
+        async with (
+            pooled() as (edgegap, _),
+            edgegap.deployments.pool(REQUEST, size=1, check=check, check_timeout=3.0),
+        ):
+            await asyncio.sleep(8)
+        assert told in caplog.text
+        caplog.clear()
+
+
+async def test_its_repr_has_its_counts() -> None:
+    async with pooled() as (edgegap, _):
+        async with (
+            edgegap.deployments.pool(REQUEST, size=2) as pool,
+            pool.take(),
+        ):
+            await until(lambda: pool.ready == 2)
+            assert repr(pool) == "<Pool size 2: 2 ready, 0 starting, 1 taken>"
+        assert repr(pool) == "<Pool size 2, closed>"
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -428,4 +478,7 @@ async def test_wrong_arguments_start_nothing(wrong: dict[str, Any], told: str) -
             edgegap.deployments.pool(REQUEST, **wrong)
         with pytest.raises(ValueError, match="request must be a DeployRequest"):
             edgegap.deployments.pool("game", size=1)  # type: ignore[arg-type]
+        async with edgegap.deployments.pool(REQUEST, size=0) as pool:
+            with pytest.raises(ValueError, match="timeout must be"):
+                pool.take(timeout=0)
         assert not sim.deployed()

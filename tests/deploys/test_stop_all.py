@@ -107,3 +107,17 @@ async def test_what_could_not_be_stopped_is_named() -> None:
         with pytest.raises(Incomplete, match=refused) as raised:
             await edgegap.deployments.stop_all(application="game", timeout=30)
         assert list(raised.value.not_stopped) == [refused]
+
+
+async def test_a_server_of_unknown_age_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with owning() as (edgegap, _):
+        accepted = await edgegap.deployments.deploy("game", "1", users=PLAYERS)
+        # The lists are read several times.
+        assert await edgegap.deployments.stop_all(older_than=1) == ()
+    said = [it.getMessage() for it in caplog.records if it.levelname == "WARNING"]
+    assert said == [
+        "deployments without start_time were left out, as their age is unknown: "
+        + accepted.request_id
+    ]

@@ -1,5 +1,5 @@
-"""What the README and the guide show is correct. `python tests/docs/test_readme.py` writes its table
-of operations.
+"""What the README and the guide show is correct. `python tests/docs/test_readme.py` writes
+the tables of operations in the README and in the reference.
 """
 
 import asyncio
@@ -20,13 +20,27 @@ from edgegap_async.simulator import Simulator
 # Not from `support.paths`, which this file can't import when it runs as a program.
 README = Path(__file__).parent.parent.parent / "README.md"
 GUIDE = README.parent / "docs" / "guide"
+REFERENCE = README.parent / "docs" / "reference" / "operations.md"
 MARKERS = re.compile(
     r"(<!-- operations: .*? -->\n)(.*?)(<!-- /operations -->)", re.DOTALL
 )
 
 
+def namespaces() -> Iterator[str]:
+    """The lines of the table in the README."""
+    yield "| namespace | methods for one operation each |"
+    yield "|---|---|"
+    methods: dict[str, dict[str, None]] = {}
+    for endpoint in OPERATIONS:
+        namespace, _, method = endpoint.call.partition(".")
+        # Each once: an operation may have two paths.
+        methods.setdefault(namespace, {})[method] = None
+    for namespace, names in methods.items():
+        yield f"| `{namespace}` | {', '.join(f'`{name}`' for name in names)} |"
+
+
 def operations() -> Iterator[str]:
-    """The lines of the table."""
+    """The lines of the table in the reference."""
     yield "| call | request | limit |"
     yield "|---|---|---|"
     renamed = {endpoint.renamed for endpoint in OPERATIONS if endpoint.renamed}
@@ -44,10 +58,13 @@ def limit(endpoint: Endpoint[Any, Any]) -> str:
     return f"{endpoint.limit.rate:g}/s{', ours: none is documented' if endpoint.limit is OTHER_LIMIT else ''}"
 
 
-def with_current_table(text: str) -> str:
-    """The README with the current table."""
-    table = "\n".join([*operations(), ""])
-    return MARKERS.sub(lambda found: found[1] + table + found[3], text)
+TABLES = {README: namespaces, REFERENCE: operations}
+
+
+def with_current_table(page: Path) -> str:
+    """The text of a page with its current table."""
+    table = "\n".join([*TABLES[page](), ""])
+    return MARKERS.sub(lambda found: found[1] + table + found[3], page.read_text())
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -61,8 +78,10 @@ def section(title: str) -> str:
     return rest.partition("\n## ")[0]
 
 
-def test_the_operations_table_is_current() -> None:
-    assert README.read_text() == with_current_table(README.read_text()), (
+@pytest.mark.parametrize("page", TABLES)
+def test_the_tables_of_operations_are_current(page: Path) -> None:
+    assert MARKERS.search(page.read_text())
+    assert page.read_text() == with_current_table(page), (
         "run: python tests/docs/test_readme.py"
     )
 
@@ -179,4 +198,5 @@ def test_every_linked_file_exists() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(with_current_table(README.read_text()))
+    for page in TABLES:
+        page.write_text(with_current_table(page))

@@ -17,6 +17,8 @@ from .test_site import blocks
 # The simulator runs in a thread.
 pytestmark = pytest.mark.real_time
 RECIPES = blocks(ROOT / "docs" / "cookbook" / "web-frameworks.md")
+# Only the recipe whose servers end with the application has it.
+OWNED = "AsyncExitStack"
 PLAYERS = [b'["203.0.113.7"]']
 
 
@@ -28,7 +30,11 @@ def account(edgegap_simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Si
 
 
 def recipe(part: str, **names: Any) -> dict[str, Any]:
-    (code,) = (it for it in RECIPES if part in it and "start_match" in it)
+    (code,) = (
+        it
+        for it in RECIPES
+        if part in it and "start_match" in it and (OWNED in it) == (part == OWNED)
+    )
     # Litestar looks at the module of a view.
     module = sys.modules["recipe"] = ModuleType("recipe")
     vars(module).update(names)
@@ -69,6 +75,26 @@ async def test_the_recipe_starts_a_server_or_says_that_it_could_not(
             (ok, account.deployed()[0]) for ok in (200, 201)
         }
     assert len(account.running()) == (0 if faults else 1)
+
+
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+async def test_the_recipe_that_owns_its_servers_stops_them_at_shutdown(
+    account: Simulator,
+) -> None:
+    pytest.importorskip("fastapi")
+    app = recipe(OWNED)["app"]
+    async with lifespan(app) as state:
+        for _ in range(3):
+            status, body = await call(app, state, "POST", "/matches", PLAYERS)
+            assert status == 200
+        first = json.loads(body)["request_id"]
+        status, _ = await call(app, state, "DELETE", f"/matches/{first}", [])
+        assert status == 200
+        assert account.stopped() == {first}
+        account.faults = [Fault("deploy", "403-before")]
+        status, _ = await call(app, state, "POST", "/matches", PLAYERS)
+        assert status == 503
+    assert account.stopped() == {*account.deployed()}
 
 
 def django_recipe(part: str) -> dict[str, Any]:

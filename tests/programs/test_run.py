@@ -209,6 +209,52 @@ def test_ctrl_c_ends_it_as_asyncio_run() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_ctrl_c_twice_at_once_is_one() -> None:
+    """A launcher passes it on, and the terminal sends it to the whole group."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    cleaned = False
+
+    async def main() -> None:
+        nonlocal cleaned
+        for seconds in (1.0, 1.01, 1.15):
+            after(seconds, signal.SIGINT)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(5)
+            cleaned = True
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main())
+        assert cleaned
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_ends_the_cleanup() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    cleaned = False
+
+    async def main() -> None:
+        nonlocal cleaned
+        after(1, signal.SIGINT)
+        after(1.3, signal.SIGINT)
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(5)
+            cleaned = True
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(main())
+        assert not cleaned
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_in_another_thread_it_is_asyncio_run() -> None:
     results: list[object] = []
 
