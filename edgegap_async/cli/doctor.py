@@ -36,14 +36,16 @@ def _text(value: Value) -> str:
 
 
 COLUMNS: Sequence[Column[Finding]] = (
-    Column("QUESTION", lambda it: it.question, shrinks=True),
+    Column("QUESTION", lambda it: it.question, shrinks=True, wraps=True),
     Column(
         "FOUND",
         lambda it: _text(it.found),
+        shrinks=True,
+        wraps=True,
         color=lambda it: "red" if it.differs else None,
     ),
     Column("ASSUMED", lambda it: "" if it.assumed is None else _text(it.assumed)),
-    Column("NOTE", lambda it: it.note, shrinks=True),
+    Column("NOTE", lambda it: it.note, shrinks=True, wraps=True),
 )
 
 
@@ -130,7 +132,9 @@ def doctor(
         parts.append(await examination.examine(edgegap))
         if deploy is None:
             return 0
-        output.say(f"starting one server of {' '.join(deploy)}")
+        output.say(
+            f"starting one server of {' '.join(deploy)}, and stopping it once it is READY"
+        )
         life = await examination.life(
             edgegap, *deploy, user=user, webhook_url=webhook_url
         )

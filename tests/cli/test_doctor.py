@@ -9,7 +9,9 @@ import pytest
 from cli.conftest import KeptLoop
 from click.testing import Result
 
-from edgegap_async.doctor import Diagnosis
+from edgegap_async.cli.doctor import COLUMNS
+from edgegap_async.cli.table import table_lines
+from edgegap_async.doctor import Diagnosis, Finding
 from edgegap_async.simulator import Fault, Simulator
 
 Edgegap = Callable[..., Result]
@@ -205,3 +207,18 @@ def test_a_file_that_is_no_diagnosis_is_refused(
     result = edgegap("simulate", "--like", str(path))
     assert result.exit_code == 2, result.output
     assert told in result.stderr
+
+
+def test_no_question_is_cut_on_a_narrow_terminal() -> None:
+    states = ", ".join(["INITIALIZING", "SEEKING", "SEEKED", "SCANNING", "DEPLOYING"])
+    note = "there are too few deployments: 12"
+    question = "What does its status look like after the stop, as far as it is seen?"
+    rows = [
+        Finding(name="states", question="Which states has it?", found=states),
+        Finding(name="gone", question=question, found="404", assumed="404", note=note),
+    ]
+    lines = list(table_lines(COLUMNS, rows, width=80))
+    assert all(len(line) <= 80 for line in lines)
+    assert "…" not in "".join(lines)
+    words = " ".join(lines).split()
+    assert {*question.split(), *note.split(), *states.split()} <= {*words}
