@@ -171,6 +171,7 @@ class Leases:
         settle: waits until the journal does not name a server any more that the caller
             has taken over. None: there is no journal.
         cleanup_timeout: seconds that leaving a block waits for its stop.
+        count_open: returns how many servers the session holds and does not stop yet.
     """
 
     def __init__(
@@ -181,7 +182,9 @@ class Leases:
         fetch_logs: FetchLogs,
         settle: Settle | None,
         cleanup_timeout: float,
+        count_open: Callable[[], int],
     ) -> None:
+        self._count_open = count_open
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
         self._until_ended, self._fetch_logs = until_ended, fetch_logs
         self._settle = settle
@@ -215,15 +218,19 @@ class Leases:
         now, task = loop_time(), asyncio.current_task()
         if task is None or not task.cancelling():
             return now + self._cleanup_timeout
-        opener = self._opener() if self._opener else None
-        if opener and opener.cancelling():
-            task = opener
+        if ending := self._ending():
+            task = ending
         end = self._leaving.get(task, now) + self._cleanup_timeout
         if end < now - LEAST_CLEANUP:
             # That was an earlier cancellation.
             end = now + self._cleanup_timeout
         self._leaving[task] = end - self._cleanup_timeout
         return end
+
+    def _ending(self) -> asyncio.Task[Any] | None:
+        """The task that has opened the session, if it is being cancelled."""
+        opener = self._opener() if self._opener else None
+        return opener if opener and opener.cancelling() else None
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
         """Stop a server, unless the caller has taken it over."""
@@ -273,7 +280,8 @@ class Leases:
 
     async def leave(self, lease: Lease) -> None:
         """End a block. Waits until the stop is accepted, at most `cleanup_timeout`; after
-        that the session goes on trying.
+        that the session goes on trying. If the program may be ending, the blocks that are
+        still open share this time: one task may have to leave them all.
 
         Raises:
             DeploymentTerminated: the caller has taken the server over, but another
@@ -281,6 +289,8 @@ class Leases:
         """
         if stopping := self.end(lease):
             left = max(self.cleanup_end() - loop_time(), 0.0)
+            if self._ending():
+                left /= 1 + self._count_open()
             await asyncio.wait({stopping}, timeout=left)
         elif self._settle and lease.record.state is DeployState.RELEASED:
             await self._settle(lease.record)

@@ -141,6 +141,7 @@ class DeployManager:
             self._fetch_logs,
             self._settle if journal else None,
             cleanup_timeout,
+            lambda: max(self.records.due - len(self.stopper.tasks), 0),
         )
         # If nobody closes the session, it closes itself.
         self._loop_end = LoopEnd(self._close, self._hurry, self._discard)

@@ -1,7 +1,7 @@
 """`aclose()` while blocks are open: their servers are stopped, or named in `leftovers`."""
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 import pytest
@@ -232,3 +232,45 @@ async def test_deploy_many_and_closing_share_the_time_of_a_cancellation() -> Non
         await asyncio.wait([using])
         assert asyncio.get_running_loop().time() - began < 9.1
         assert {request_id for request_id, _ in edgegap.leftovers} == forgotten(sim)
+
+
+SLOW: dict[str, Any] = {"delay_before": (0.1, 0.1), "delay_after": (0.1, 0.1)}
+
+
+async def test_the_many_blocks_of_a_task_that_is_cancelled_are_stopped_side_by_side() -> (
+    None
+):
+    """One after the other, their stops would take longer than there is time."""
+    async with owning(options={**OPTIONS, **SLOW}) as (edgegap, sim):
+
+        async def main() -> None:
+            async with edgegap, AsyncExitStack() as stack:
+                entering = (
+                    stack.enter_async_context(running(edgegap)) for _ in range(100)
+                )
+                await asyncio.gather(*entering)
+                await asyncio.sleep(1000)
+
+        program = asyncio.ensure_future(main())
+        await asyncio.sleep(60)
+        program.cancel()
+        await asyncio.wait([program])
+        assert program.cancelled()
+        assert len(sim.deployed()) == 100
+        assert edgegap.leftovers == ()
+        assert forgotten(sim) == set()
+
+
+async def test_a_session_that_is_closed_before_its_blocks_stops_them_side_by_side() -> (
+    None
+):
+    """As in the recipe for servers that end with the application."""
+    async with owning(options={**OPTIONS, **SLOW}) as (edgegap, sim):
+        async with AsyncExitStack() as stack, edgegap:
+            entering = (stack.enter_async_context(running(edgegap)) for _ in range(100))
+            await asyncio.gather(*entering)
+            began = asyncio.get_running_loop().time()
+        # One after the other, they would take 20 seconds.
+        assert asyncio.get_running_loop().time() - began < 4
+        assert edgegap.leftovers == ()
+        assert forgotten(sim) == set()
