@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .models.registry import ImageTag, ImageTagDeleted, ImageTagsDeleted
     from .models.relay import AuthorizedUser, RelaySession, RelayUser
     from .models.storage import EndpointStorage
     from .models.version import AppVersion, PortSpec
@@ -134,6 +135,9 @@ _MODULES = {
     "Incomplete": "errors",
     "InvalidRequest": "errors",
     "IPAddressUser": "models.deploy",
+    "ImageTag": "models.registry",
+    "ImageTagDeleted": "models.registry",
+    "ImageTagsDeleted": "models.registry",
     "Leftover": "_deploys.manager",
     "JournalUnavailable": "errors",
     "LimitName": "endpoints",
@@ -213,6 +217,9 @@ __all__ = [
     "GeoCoordinatesUser",
     "Gone",
     "IPAddressUser",
+    "ImageTag",
+    "ImageTagDeleted",
+    "ImageTagsDeleted",
     "Incomplete",
     "InvalidRequest",
     "JournalUnavailable",

@@ -351,6 +351,7 @@ ARGUMENTS |= {
 }
 ARGUMENTS |= {"endpoint_name": "logs", "access_key_id": "a", "secret_access_key": "b"}
 ARGUMENTS |= {"endpoint": "https://s3.example", "bucket": "c"}
+ARGUMENTS |= {"image_name": "studio/arena", "tags": ["1.0.0"]}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 
@@ -365,6 +366,9 @@ def methods(
                 arguments = {
                     key: value for key, value in ARGUMENTS.items() if key in parameters
                 }
+                if "image_name" not in arguments:
+                    # Other methods take a filter or a switch of this name.
+                    arguments.pop("tags", None)
                 options = parameters.get("options")
                 # Something must be changed.
                 changed = {"is_active": True, "bucket": "c"}

@@ -38,6 +38,8 @@ async def call_sample(
         await api("POST", "/v1/app/my-app/version", VERSION)
     if "/storage" in operation.path:
         await api("POST", "/v1/storage/endpoint", STORAGE)
+    if "/container-registry" in operation.path:
+        sim.push_image("studio/arena", "old", "1.0.0")
     session_id = ""
     if "/relays" in operation.path:
         _, made = await api("POST", "/v1/relays/sessions", RELAY)
@@ -51,6 +53,7 @@ async def call_sample(
         version_name="v1",
         session_id=session_id,
         endpoint_name="old-logs",
+        image_name="studio%2Farena",
         access_point_id=environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2],
     )
     # The body on the page, except for the ID in it.

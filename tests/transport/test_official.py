@@ -36,6 +36,8 @@ MORE = {
     ("DeploymentSummary", "status"): "clients of Edgegap's own read it",
     ("PingBeacons", "total_count"): "its parameters are those of pages",
     ("EndpointStorages", "total_count"): "its answer is a page",
+    ("ImageTags", "total_count"): "its parameters are those of pages",
+    ("ImageTags", "pagination"): "its parameters are those of pages",
     ("PingBeacons", "pagination"): "its parameters are those of pages",
 }
 # What the files have and our structs do not.

@@ -31,6 +31,7 @@ from edgegap_async import (
 from edgegap_async.models.app import AppRequest, AppUpdate
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
 from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
+from edgegap_async.models.registry import ImageTagsRequest
 from edgegap_async.models.relay import (
     RelayAuthorization,
     RelayRevocation,
@@ -49,6 +50,7 @@ ID, HOST, TAG, FLEET = (
 )
 RELAY = "7349356945f1-S"
 STORAGE = "my logs/1"
+IMAGE = "my-org/my-game"
 BUCKET: dict[str, Any] = {
     "access_key_id": "made-up-id",
     "secret_access_key": "made-up-key",
@@ -65,6 +67,7 @@ PATH_PARAMS = {
     "version_name": quote(VERSION, ""),
     "session_id": RELAY,
     "endpoint_name": quote(STORAGE, ""),
+    "image_name": "my-org%2Fmy-game",
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -197,6 +200,18 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
     ),
     "DELETE /v1/storage/endpoint/{endpoint_name}": (
         lambda s: s.storage.delete(STORAGE),
+        {},
+    ),
+    "GET /v1/container-registry/images/{image_name}/tags": (
+        lambda s: s.registry.tags(IMAGE, page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "DELETE /v1/container-registry/images/{image_name}/tags/{tag_name}": (
+        lambda s: s.registry.delete_tag(IMAGE, TAG),
+        {},
+    ),
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": (
+        lambda s: s.registry.delete_tags(IMAGE, ["1.0.0", "0.9.0"]),
         {},
     ),
     "GET /v1/apps": (
@@ -527,6 +542,7 @@ BODIES = {
     "POST /v1/storage/endpoint": StorageRequest,
     "PATCH /v1/storage/endpoint/{endpoint_name}": StorageUpdate,
     "POST /v1/relays/sessions:authorize-user": RelayAuthorization,
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": ImageTagsRequest,
     "POST /v1/relays/sessions:revoke-user": RelayRevocation,
 }
 

@@ -44,6 +44,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "endpoints",
         "name",
     ),
+    "image tags": (
+        lambda it, **page: it.registry.tags("studio/arena", **page),
+        lambda it, **page: it.registry.iterate_tags("studio/arena", **page),
+        "data",
+        "tag",
+    ),
     "relays": (
         lambda it, **page: it.relays.list(**page),
         lambda it, **page: it.relays.iterate(**page),
