@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .models.pull_profile import PullProfile
     from .models.registry import ImageTag, ImageTagDeleted, ImageTagsDeleted
     from .models.relay import AuthorizedUser, RelaySession, RelayUser
     from .models.storage import EndpointStorage
@@ -154,6 +155,7 @@ _MODULES = {
     "PortSpec": "models.version",
     "Priority": "_limits.queue",
     "Probe": "probes",
+    "PullProfile": "models.pull_profile",
     "QueueTooLong": "errors",
     "RateLimited": "errors",
     "ReadyDeployment": "models.deployment",
@@ -238,6 +240,7 @@ __all__ = [
     "PortSpec",
     "Priority",
     "Probe",
+    "PullProfile",
     "QueueTooLong",
     "RateLimited",
     "ReadyDeployment",

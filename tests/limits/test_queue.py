@@ -352,6 +352,8 @@ ARGUMENTS |= {
 ARGUMENTS |= {"endpoint_name": "logs", "access_key_id": "a", "secret_access_key": "b"}
 ARGUMENTS |= {"endpoint": "https://s3.example", "bucket": "c"}
 ARGUMENTS |= {"image_name": "studio/arena", "tags": ["1.0.0"]}
+ARGUMENTS |= {"pull_profile_name": "maps", "source": "/maps", "source_type": "File"}
+ARGUMENTS |= {"destination": "/srv/maps"}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 
@@ -371,7 +373,7 @@ def methods(
                     arguments.pop("tags", None)
                 options = parameters.get("options")
                 # Something must be changed.
-                changed = {"is_active": True, "bucket": "c"}
+                changed = {"is_active": True, "bucket": "c", "destination": "/srv"}
                 names = names_in(options.annotation) if options else ()
                 arguments |= {it: changed[it] for it in changed if it in names}
                 yield f"{name}.{method}", call, arguments

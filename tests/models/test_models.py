@@ -87,6 +87,7 @@ def test_the_reference_has_each_operation_once_with_complete_samples() -> None:
         "DELETE /v1/relays/sessions/{session_id}",
         "POST /v1/relays/sessions:revoke-user",
         "DELETE /v1/storage/endpoint/{endpoint_name}",
+        "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}",
     ]
 
 

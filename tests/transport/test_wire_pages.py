@@ -50,6 +50,12 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "data",
         "tag",
     ),
+    "pull profiles": (
+        lambda it, **page: it.pull_profiles.list("logs", **page),
+        lambda it, **page: it.pull_profiles.iterate("logs", **page),
+        "pull_profiles",
+        "name",
+    ),
     "relays": (
         lambda it, **page: it.relays.list(**page),
         lambda it, **page: it.relays.iterate(**page),

@@ -25,6 +25,7 @@ from ..world.errors import ApiError
 from . import bodies, container
 from .calls import Call, Handler, with_body, without_body
 from .catalog import CATALOG_HANDLERS
+from .pull_profiles import PULL_PROFILE_HANDLERS
 from .registry import REGISTRY_HANDLERS
 from .relays import RELAY_HANDLERS
 from .responses import Json, JsonResponse
@@ -230,5 +231,6 @@ HANDLERS: Mapping[str, Handler] = dict(
         *RELAY_HANDLERS,
         *STORAGE_HANDLERS,
         *REGISTRY_HANDLERS,
+        *PULL_PROFILE_HANDLERS,
     )
 )
