@@ -88,6 +88,8 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
+    from .models.pull_profile import PullProfile
+    from .models.registry import ImageTag, ImageTagDeleted, ImageTagsDeleted
     from .models.relay import AuthorizedUser, RelaySession, RelayUser
     from .models.storage import EndpointStorage
     from .models.version import AppVersion, PortSpec
@@ -134,6 +136,9 @@ _MODULES = {
     "Incomplete": "errors",
     "InvalidRequest": "errors",
     "IPAddressUser": "models.deploy",
+    "ImageTag": "models.registry",
+    "ImageTagDeleted": "models.registry",
+    "ImageTagsDeleted": "models.registry",
     "Leftover": "_deploys.manager",
     "JournalUnavailable": "errors",
     "LimitName": "endpoints",
@@ -150,6 +155,7 @@ _MODULES = {
     "PortSpec": "models.version",
     "Priority": "_limits.queue",
     "Probe": "probes",
+    "PullProfile": "models.pull_profile",
     "QueueTooLong": "errors",
     "RateLimited": "errors",
     "ReadyDeployment": "models.deployment",
@@ -213,6 +219,9 @@ __all__ = [
     "GeoCoordinatesUser",
     "Gone",
     "IPAddressUser",
+    "ImageTag",
+    "ImageTagDeleted",
+    "ImageTagsDeleted",
     "Incomplete",
     "InvalidRequest",
     "JournalUnavailable",
@@ -231,6 +240,7 @@ __all__ = [
     "PortSpec",
     "Priority",
     "Probe",
+    "PullProfile",
     "QueueTooLong",
     "RateLimited",
     "ReadyDeployment",

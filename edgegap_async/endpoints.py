@@ -25,6 +25,18 @@ from .models.deployment import (
 from .models.fleet import FleetHosts
 from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
+from .models.pull_profile import (
+    PullProfile,
+    PullProfilePage,
+    PullProfileRequest,
+    PullProfileUpdate,
+)
+from .models.registry import (
+    ImageTagDeleted,
+    ImageTags,
+    ImageTagsDeleted,
+    ImageTagsRequest,
+)
 from .models.relay import (
     AuthorizedUser,
     RelayAuthorization,
@@ -167,6 +179,14 @@ STORAGE = Endpoint("GET", "/v1/storage/endpoint/{endpoint_name}", NoneType, Endp
 CREATE_STORAGE = Endpoint("POST", "/v1/storage/endpoint", StorageRequest, EndpointStorage, OTHER_LIMIT, "storage.create")
 UPDATE_STORAGE = Endpoint("PATCH", "/v1/storage/endpoint/{endpoint_name}", StorageUpdate, EndpointStorage, OTHER_LIMIT, "storage.update")
 DELETE_STORAGE = Endpoint("DELETE", "/v1/storage/endpoint/{endpoint_name}", NoneType, NoneType, OTHER_LIMIT, "storage.delete")
+IMAGE_TAGS = Endpoint("GET", "/v1/container-registry/images/{image_name}/tags", NoneType, ImageTags, OTHER_LIMIT, "registry.tags", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+DELETE_IMAGE_TAG = Endpoint("DELETE", "/v1/container-registry/images/{image_name}/tags/{tag_name}", NoneType, ImageTagDeleted, OTHER_LIMIT, "registry.delete_tag")
+DELETE_IMAGE_TAGS = Endpoint("POST", "/v1/container-registry/images/{image_name}/tags/bulk-delete", ImageTagsRequest, ImageTagsDeleted, OTHER_LIMIT, "registry.delete_tags")
+PULL_PROFILES = Endpoint("GET", "/v1/storage/endpoint/{endpoint_name}/pull-profiles", NoneType, PullProfilePage, OTHER_LIMIT, "pull_profiles.list", max_bytes=2 * MIB, if_too_large=FEWER_ROWS)
+PULL_PROFILE = Endpoint("GET", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}", NoneType, PullProfile, OTHER_LIMIT, "pull_profiles.get")
+CREATE_PULL_PROFILE = Endpoint("POST", "/v1/storage/endpoint/{endpoint_name}/pull-profile", PullProfileRequest, PullProfile, OTHER_LIMIT, "pull_profiles.create")
+UPDATE_PULL_PROFILE = Endpoint("PATCH", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}", PullProfileUpdate, PullProfile, OTHER_LIMIT, "pull_profiles.update")
+DELETE_PULL_PROFILE = Endpoint("DELETE", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}", NoneType, NoneType, OTHER_LIMIT, "pull_profiles.delete")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -211,4 +231,12 @@ OPERATIONS = (
     CREATE_STORAGE,
     UPDATE_STORAGE,
     DELETE_STORAGE,
+    IMAGE_TAGS,
+    DELETE_IMAGE_TAG,
+    DELETE_IMAGE_TAGS,
+    PULL_PROFILES,
+    PULL_PROFILE,
+    CREATE_PULL_PROFILE,
+    UPDATE_PULL_PROFILE,
+    DELETE_PULL_PROFILE,
 )

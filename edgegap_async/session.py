@@ -44,6 +44,8 @@ from .resources.apps import Apps
 from .resources.deployments import Deployments
 from .resources.locations import Locations
 from .resources.private_fleets import PrivateFleets
+from .resources.pull_profiles import PullProfiles
+from .resources.registry import Registry
 from .resources.relays import Relays
 from .resources.storage import Storage
 from .resources.tags import Tags
@@ -196,6 +198,8 @@ class EdgegapSession(AsyncOnly):
         self.apps: Apps = Apps(self._transport, self._session)
         self.relays: Relays = Relays(self._transport, self._session)
         self.storage: Storage = Storage(self._transport, self._session)
+        self.pull_profiles: PullProfiles = PullProfiles(self._transport, self._session)
+        self.registry: Registry = Registry(self._transport, self._session)
         self.versions: Versions = Versions(self._transport, self._session)
 
     async def request(

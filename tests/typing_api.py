@@ -64,6 +64,13 @@ from edgegap_async.models.location import (
 )
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
+from edgegap_async.models.pull_profile import PullProfile, PullProfilePage
+from edgegap_async.models.registry import (
+    ImageTag,
+    ImageTagDeleted,
+    ImageTags,
+    ImageTagsDeleted,
+)
 from edgegap_async.models.relay import (
     AuthorizedUser,
     RelaySession,
@@ -302,6 +309,29 @@ async def storages(session: EdgegapSession) -> None:
     )
     assert_type(await storage.update("logs", bucket="d", timeout=5), EndpointStorage)
     assert_type(await storage.delete("logs"), None)
+
+
+async def image_tags(session: EdgegapSession) -> None:
+    registry = session.registry
+    assert_type(await registry.tags("a/b", page=1, limit=10), ImageTags)
+    assert_type([it async for it in registry.iterate_tags("a/b")], list[ImageTag])
+    assert_type(await registry.delete_tag("a/b", "1.0", timeout=5), ImageTagDeleted)
+    assert_type(await registry.delete_tags("a/b", ("1.0",)), ImageTagsDeleted)
+
+
+async def pull_profiles(session: EdgegapSession) -> None:
+    profiles = session.pull_profiles
+    assert_type(await profiles.list("logs", page=1, limit=10), PullProfilePage)
+    assert_type([it async for it in profiles.iterate("logs")], list[PullProfile])
+    assert_type(await profiles.get("logs", "maps"), PullProfile)
+    assert_type(
+        await profiles.create(
+            "logs", "maps", source="/a", source_type="File", destination="/b"
+        ),
+        PullProfile,
+    )
+    assert_type(await profiles.update("logs", "maps", source="/c"), PullProfile)
+    assert_type(await profiles.delete("logs", "maps", timeout=5), None)
 
 
 async def webhooks(session: EdgegapSession) -> None:

@@ -297,6 +297,21 @@ class Simulator:
         except ApiError as error:
             raise ValueError(error.message) from None
 
+    def push_image(self, image: str, *tags: str, size_mb: float = 512.0) -> str:
+        """Push a new build of an image into the container registry, under some tags, and
+        return its hash. Tags that exist name it from now on. Any thread may call it.
+
+        No operation of the API does this, and deploys do not look at the registry.
+
+        Raises:
+            ValueError: An argument is wrong, or there are no tags.
+        """
+        parts = self._parts
+        return in_loop(
+            parts.loop,
+            lambda: parts.world.registry.push(image, tags, size_mb, parts.now()),
+        ).image_hash
+
     async def until(
         self, condition: Callable[[], object], *, timeout: float = 30.0
     ) -> None:

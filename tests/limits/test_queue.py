@@ -351,6 +351,9 @@ ARGUMENTS |= {
 }
 ARGUMENTS |= {"endpoint_name": "logs", "access_key_id": "a", "secret_access_key": "b"}
 ARGUMENTS |= {"endpoint": "https://s3.example", "bucket": "c"}
+ARGUMENTS |= {"image_name": "studio/arena", "tags": ["1.0.0"]}
+ARGUMENTS |= {"pull_profile_name": "maps", "source": "/maps", "source_type": "File"}
+ARGUMENTS |= {"destination": "/srv/maps"}
 ARGUMENTS |= {"requests": [], "name": "abc", "tag_name": "b", "everything": True}
 
 
@@ -365,9 +368,12 @@ def methods(
                 arguments = {
                     key: value for key, value in ARGUMENTS.items() if key in parameters
                 }
+                if "image_name" not in arguments:
+                    # Other methods take a filter or a switch of this name.
+                    arguments.pop("tags", None)
                 options = parameters.get("options")
                 # Something must be changed.
-                changed = {"is_active": True, "bucket": "c"}
+                changed = {"is_active": True, "bucket": "c", "destination": "/srv"}
                 names = names_in(options.annotation) if options else ()
                 arguments |= {it: changed[it] for it in changed if it in names}
                 yield f"{name}.{method}", call, arguments

@@ -310,3 +310,36 @@ async def test_a_body_that_is_too_large_changes_nothing() -> None:
     ):
         assert response.status == 413
         assert "message" in await response.json()
+
+
+async def test_an_image_is_pushed_and_forgotten_by_a_reset() -> None:
+    tags = "/v1/container-registry/images/studio%2Farena/tags"
+    async with plain(Simulator()) as api:
+        body = {"image": "studio/arena", "tags": ["1.0.0"], "size_mb": 340}
+        made = await ok(api, "POST", "images", body)
+        (row,) = (await api.get(tags))["data"]
+        assert row["tag"] == "1.0.0"
+        assert row["artifact"] == {
+            "artifact_deleted": False,
+            "remaining_tags": ["1.0.0"],
+            "image_hash": made["image_hash"],
+            "size_mb": 340,
+        }
+        await ok(api, "POST", "reset")
+        assert (await api("GET", tags))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"image": "a"}, "tags"),
+        ({"image": "a", "tags": []}, "tags"),
+        ({"image": "", "tags": ["a"]}, "image"),
+        ({"image": "a", "tags": ["a"], "size_mb": -1}, "size_mb"),
+        ({"image": "a", "tags": ["a"], "size": 1}, "size"),
+    ],
+)
+async def test_a_wrong_image_is_refused(body: Any, problem: str) -> None:
+    async with plain(Simulator()) as api:
+        status, answer = await control(api, "POST", "images", body)
+    assert (status, problem in answer["message"]) == (400, True), answer

@@ -215,6 +215,17 @@ async def test_a_generated_client_reads_the_rest() -> None:
         stopped = await call("v1.api.deployments.deployment_bulk_delete", body=filters)
         assert [each.request_id for each in stopped.processable] == [made]
 
+        sim.push_image("studio/arena", "1.0.0", "latest")
+        registry = "v1.api.container_registry.registry_image_tag_"
+        listed = await call(f"{registry}list", "studio/arena")
+        assert [each.tag for each in listed.data] == ["1.0.0", "latest"]
+        assert listed.data[0].last_push_at.utcoffset() == UTC_ZERO
+        deleted = await call(f"{registry}delete", "studio/arena", "latest")
+        assert deleted.artifact.remaining_tags == ["1.0.0"]
+        body = body_of("v1.models.RegistryImageTagBulkDeleteBody", {"tags": ["1.0.0"]})
+        result = await call(f"{registry}bulk_delete", "studio/arena", body=body)
+        assert result.summary.success == 1
+
         app = {"name": "arena", "image": "", "is_active": True}
         body = body_of("v1.models.ApplicationCreateBody", app)
         created = await call("v1.api.applications.application_create", body=body)

@@ -21,6 +21,8 @@ NOT_200 = {
     "DELETE /v1/deployments/{request_id}/tags/{tag_name}": 204,
     "DELETE /v1/relays/sessions/{session_id}": 204,
     "DELETE /v1/storage/endpoint/{endpoint_name}": 204,
+    "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": 204,
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": 207,
     "POST /v1/relays/sessions:revoke-user": 204,
 }
 # The states of a deployment, in order.

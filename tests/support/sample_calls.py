@@ -10,6 +10,7 @@ from support.reference import BY_KEY, Operation
 
 # With all that a version can have.
 STORAGE = BY_KEY["POST /v1/storage/endpoint"].body | {"name": "old-logs"}
+PULL_PROFILE = BY_KEY["POST /v1/storage/endpoint/{endpoint_name}/pull-profile"].body
 RELAY = BY_KEY["POST /v1/relays/sessions"].body
 VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
 
@@ -38,6 +39,11 @@ async def call_sample(
         await api("POST", "/v1/app/my-app/version", VERSION)
     if "/storage" in operation.path:
         await api("POST", "/v1/storage/endpoint", STORAGE)
+    if "/pull-profile" in operation.path:
+        profiles = "/v1/storage/endpoint/old-logs/pull-profile"
+        await api("POST", profiles, PULL_PROFILE | {"name": "old-configs"})
+    if "/container-registry" in operation.path:
+        sim.push_image("studio/arena", "old", "1.0.0")
     session_id = ""
     if "/relays" in operation.path:
         _, made = await api("POST", "/v1/relays/sessions", RELAY)
@@ -51,6 +57,8 @@ async def call_sample(
         version_name="v1",
         session_id=session_id,
         endpoint_name="old-logs",
+        pull_profile_name="old-configs",
+        image_name="studio%2Farena",
         access_point_id=environment["ARBITRIUM_DELETE_URL"].rpartition("/")[2],
     )
     # The body on the page, except for the ID in it.

@@ -21,6 +21,8 @@ from edgegap_async.models.deployment import (
 from edgegap_async.models.fleet import FleetHosts
 from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
+from edgegap_async.models.pull_profile import PullProfile, PullProfilePage
+from edgegap_async.models.registry import ImageTagDeleted, ImageTags, ImageTagsDeleted
 from edgegap_async.models.relay import AuthorizedUser, RelaySession, RelaySessions
 from edgegap_async.models.storage import EndpointStorage, EndpointStorages
 from edgegap_async.models.tag import DeploymentTag, DeploymentTags
@@ -66,6 +68,13 @@ STRUCTS: dict[str, Any] = {
     "GET /v1/storage/endpoint/{endpoint_name}": EndpointStorage,
     "POST /v1/storage/endpoint": EndpointStorage,
     "PATCH /v1/storage/endpoint/{endpoint_name}": EndpointStorage,
+    "GET /v1/container-registry/images/{image_name}/tags": ImageTags,
+    "DELETE /v1/container-registry/images/{image_name}/tags/{tag_name}": ImageTagDeleted,
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": ImageTagsDeleted,
+    "GET /v1/storage/endpoint/{endpoint_name}/pull-profiles": PullProfilePage,
+    "GET /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": PullProfile,
+    "POST /v1/storage/endpoint/{endpoint_name}/pull-profile": PullProfile,
+    "PATCH /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": PullProfile,
     "GET /v1/relays/sessions": RelaySessions,
     "GET /v1/relays/sessions/{session_id}": RelaySession,
     "POST /v1/relays/sessions": RelaySession,

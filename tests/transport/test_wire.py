@@ -31,6 +31,8 @@ from edgegap_async import (
 from edgegap_async.models.app import AppRequest, AppUpdate
 from edgegap_async.models.deploy import DeployRequest, FleetDeployRequest
 from edgegap_async.models.deployment import BulkStopRequest, ReportRequest
+from edgegap_async.models.pull_profile import PullProfileRequest, PullProfileUpdate
+from edgegap_async.models.registry import ImageTagsRequest
 from edgegap_async.models.relay import (
     RelayAuthorization,
     RelayRevocation,
@@ -49,6 +51,13 @@ ID, HOST, TAG, FLEET = (
 )
 RELAY = "7349356945f1-S"
 STORAGE = "my logs/1"
+IMAGE = "my-org/my-game"
+PROFILE = "my configs/2"
+SOURCE: dict[str, Any] = {
+    "source": "/my-bucket/maps",
+    "source_type": "Folder",
+    "destination": "/srv/game/maps",
+}
 BUCKET: dict[str, Any] = {
     "access_key_id": "made-up-id",
     "secret_access_key": "made-up-key",
@@ -65,6 +74,8 @@ PATH_PARAMS = {
     "version_name": quote(VERSION, ""),
     "session_id": RELAY,
     "endpoint_name": quote(STORAGE, ""),
+    "image_name": "my-org%2Fmy-game",
+    "pull_profile_name": quote(PROFILE, ""),
 }
 HOOK = "https://my-webhook.com"
 DEPLOY: dict[str, Any] = {
@@ -197,6 +208,45 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
     ),
     "DELETE /v1/storage/endpoint/{endpoint_name}": (
         lambda s: s.storage.delete(STORAGE),
+        {},
+    ),
+    "GET /v1/container-registry/images/{image_name}/tags": (
+        lambda s: s.registry.tags(IMAGE, page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "DELETE /v1/container-registry/images/{image_name}/tags/{tag_name}": (
+        lambda s: s.registry.delete_tag(IMAGE, TAG),
+        {},
+    ),
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": (
+        lambda s: s.registry.delete_tags(IMAGE, ["1.0.0", "0.9.0"]),
+        {},
+    ),
+    "GET /v1/storage/endpoint/{endpoint_name}/pull-profiles": (
+        lambda s: s.pull_profiles.list(STORAGE, page=2, limit=50),
+        {"page": "2", "limit": "50"},
+    ),
+    "GET /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": (
+        lambda s: s.pull_profiles.get(STORAGE, PROFILE),
+        {},
+    ),
+    "POST /v1/storage/endpoint/{endpoint_name}/pull-profile": (
+        lambda s: s.pull_profiles.create(STORAGE, "my-configs", **SOURCE),
+        {},
+    ),
+    "PATCH /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": (
+        lambda s: s.pull_profiles.update(
+            STORAGE,
+            PROFILE,
+            name="my-configs-2",
+            source="/my-bucket/maps/desert",
+            source_type="File",
+            destination="/srv/game/maps/desert",
+        ),
+        {},
+    ),
+    "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": (
+        lambda s: s.pull_profiles.delete(STORAGE, PROFILE),
         {},
     ),
     "GET /v1/apps": (
@@ -526,7 +576,10 @@ BODIES = {
     "POST /v1/relays/sessions": RelaySessionRequest,
     "POST /v1/storage/endpoint": StorageRequest,
     "PATCH /v1/storage/endpoint/{endpoint_name}": StorageUpdate,
+    "POST /v1/storage/endpoint/{endpoint_name}/pull-profile": PullProfileRequest,
+    "PATCH /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": PullProfileUpdate,
     "POST /v1/relays/sessions:authorize-user": RelayAuthorization,
+    "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": ImageTagsRequest,
     "POST /v1/relays/sessions:revoke-user": RelayRevocation,
 }
 

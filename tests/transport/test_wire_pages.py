@@ -44,6 +44,18 @@ LISTS: dict[str, tuple[Callable[..., Any], Callable[..., Any], str, str]] = {
         "endpoints",
         "name",
     ),
+    "image tags": (
+        lambda it, **page: it.registry.tags("studio/arena", **page),
+        lambda it, **page: it.registry.iterate_tags("studio/arena", **page),
+        "data",
+        "tag",
+    ),
+    "pull profiles": (
+        lambda it, **page: it.pull_profiles.list("logs", **page),
+        lambda it, **page: it.pull_profiles.iterate("logs", **page),
+        "pull_profiles",
+        "name",
+    ),
     "relays": (
         lambda it, **page: it.relays.list(**page),
         lambda it, **page: it.relays.iterate(**page),

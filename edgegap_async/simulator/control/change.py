@@ -38,6 +38,14 @@ class LimitsToChange(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class ImageToPush(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /_simulator/images`: the arguments of `Simulator.push_image`."""
+
+    image: str
+    tags: tuple[str, ...]
+    size_mb: float = 512.0
+
+
 def add_fault(call: ControlCall) -> JsonResponse:
     """`POST /_simulator/faults`: it applies to later requests."""
     body, injector = call.decoded(FaultToAdd), call.parts.injector
@@ -103,6 +111,18 @@ def _row(call: ControlCall) -> JsonResponse:
     parts = call.parts
     shown = bodies.row(call.deployment(), parts.now(), parts.world.clock)
     return JsonResponse(200, shown)
+
+
+def push_image(call: ControlCall) -> JsonResponse:
+    """`POST /_simulator/images`: a new build of an image in the container registry."""
+    body, parts = call.decoded(ImageToPush), call.parts
+    try:
+        made = parts.world.registry.push(
+            body.image, body.tags, body.size_mb, parts.now()
+        )
+    except ValueError as error:
+        raise ApiError(400, str(error)) from None
+    return JsonResponse(200, {"image_hash": made.image_hash})
 
 
 def stop_all(call: ControlCall) -> JsonResponse:

@@ -61,6 +61,7 @@ ENDPOINTS = (
     _Endpoint("POST", "/crash/{request_id}", change.crash),
     _Endpoint("POST", "/stop/{request_id}", change.stop),
     _Endpoint("POST", "/stop-all", change.stop_all),
+    _Endpoint("POST", "/images", change.push_image),
     _Endpoint("POST", "/reset", _reset),
 )
 

@@ -152,6 +152,7 @@ OFFICIAL: Mapping[str, Fields] = {
     endpoints.VERSION.call: _CREATED,
     endpoints.CREATE_VERSION.call: _CHANGED_VERSION,
     endpoints.UPDATE_VERSION.call: _CHANGED_VERSION,
+    endpoints.IMAGE_TAGS.call: {"data": {"last_push_at": _date_time}},
 }
 # The rows of answers that are pages only in the files. Unless a page is asked for, it is
 # one page with all rows.

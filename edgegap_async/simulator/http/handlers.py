@@ -25,6 +25,8 @@ from ..world.errors import ApiError
 from . import bodies, container
 from .calls import Call, Handler, with_body, without_body
 from .catalog import CATALOG_HANDLERS
+from .pull_profiles import PULL_PROFILE_HANDLERS
+from .registry import REGISTRY_HANDLERS
 from .relays import RELAY_HANDLERS
 from .responses import Json, JsonResponse
 from .rows import PAGE_SIZE, count, counted, cut
@@ -228,5 +230,7 @@ HANDLERS: Mapping[str, Handler] = dict(
         *CATALOG_HANDLERS,
         *RELAY_HANDLERS,
         *STORAGE_HANDLERS,
+        *REGISTRY_HANDLERS,
+        *PULL_PROFILE_HANDLERS,
     )
 )

@@ -1,68 +1,111 @@
-"""Endpoint storages. No logs are written to them."""
+"""Endpoint storages and their pull profiles. Nothing is written to a bucket, or read from
+one.
+"""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
-from ...models.storage import StorageRequest, StorageUpdate
+from ...models.pull_profile import PullProfileRequest
+from ...models.storage import StorageRequest
 from .errors import ApiError
+
+B = TypeVar("B", StorageRequest, PullProfileRequest)
+R = TypeVar("R", bound="Row[Any]")
 
 
 @dataclass(slots=True)
-class Storage:
-    """A storage."""
+class Row(Generic[B]):
+    """What a body has created."""
 
-    settings: StorageRequest
+    settings: B
     created: float
     updated: float
 
 
-class Storages:
-    """All storages, in the order of their creation."""
+class Rows(Generic[B, R]):
+    """All rows of a kind, in the order of their creation."""
 
-    def __init__(self) -> None:
-        self._storages: dict[str, Storage] = {}
+    def __init__(self, kind: str, make: Callable[[B, float, float], R]) -> None:
+        self._kind = kind
+        self._make: Callable[[B, float, float], R] = make
+        self._rows: dict[str, R] = {}
 
-    def all(self) -> tuple[Storage, ...]:
-        """Return all storages."""
-        return tuple(self._storages.values())
+    def all(self) -> tuple[R, ...]:
+        """Return all rows."""
+        return tuple(self._rows.values())
 
-    def get(self, name: str) -> Storage:
-        """Return a storage.
+    def get(self, name: str) -> R:
+        """Return a row.
 
         Raises:
             ApiError: There is none with this name.
         """
-        if name not in self._storages:
-            raise ApiError(404, f"Endpoint storage {name} not found")
-        return self._storages[name]
+        if name not in self._rows:
+            raise ApiError(404, f"{self._kind} {name} not found")
+        return self._rows[name]
 
-    def create(self, body: StorageRequest, now: float) -> Storage:
-        """Create a storage."""
+    def create(self, body: B, now: float) -> R:
+        """Create a row."""
         self._check_new(body.name)
-        self._storages[body.name] = Storage(body, now, now)
-        return self._storages[body.name]
+        self._rows[body.name] = self._make(body, now, now)
+        return self._rows[body.name]
 
-    def update(self, name: str, body: StorageUpdate, now: float) -> Storage:
-        """Change a storage; what the body does not have stays."""
-        storage = self.get(name)
+    def update(self, name: str, body: Struct, now: float) -> R:
+        """Change a row; what the body does not have stays."""
+        row = self.get(name)
         fields = {each: getattr(body, each) for each in body.__struct_fields__}
         changes = {each: value for each, value in fields.items() if value is not UNSET}
         new = changes.get("name", name)
         if new != name:
             self._check_new(new)
-            self._storages = {
-                new if each == name else each: it for each, it in self._storages.items()
+            self._rows = {
+                new if each == name else each: it for each, it in self._rows.items()
             }
-        storage.settings = structs.replace(storage.settings, **changes)
-        storage.updated = now
-        return storage
+        row.settings = structs.replace(row.settings, **changes)
+        row.updated = now
+        return row
 
     def delete(self, name: str) -> None:
-        """Delete a storage."""
+        """Delete a row."""
         self.get(name)
-        del self._storages[name]
+        del self._rows[name]
 
     def _check_new(self, name: str) -> None:
-        if name in self._storages:
-            raise ApiError(400, f"Endpoint storage {name} already exists")
+        if name in self._rows:
+            raise ApiError(400, f"{self._kind} {name} already exists")
+
+
+@dataclass(slots=True)
+class PullProfile(Row[PullProfileRequest]):
+    """A pull profile of a storage."""
+
+
+def _no_profiles() -> Rows[PullProfileRequest, PullProfile]:
+    return Rows("Pull profile", PullProfile)
+
+
+@dataclass(slots=True)
+class Storage(Row[StorageRequest]):
+    """A storage, and its pull profiles."""
+
+    profiles: Rows[PullProfileRequest, PullProfile] = field(
+        default_factory=_no_profiles
+    )
+
+
+class Storages(Rows[StorageRequest, Storage]):
+    """All storages."""
+
+    def __init__(self) -> None:
+        super().__init__("Endpoint storage", Storage)
+
+    def profiles(self, name: str) -> Rows[PullProfileRequest, PullProfile]:
+        """Return the pull profiles of a storage.
+
+        Raises:
+            ApiError: There is no such storage.
+        """
+        return self.get(name).profiles

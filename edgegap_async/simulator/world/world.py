@@ -26,6 +26,7 @@ from .listing import AS_DOCUMENTED, ListBehaviour, Page, matching, page_of, to_s
 from .locations import LOCATIONS, Host, Location, hosts_of, nearest
 from .neighbours import neighbours
 from .options import WorldOptions, draw_delay
+from .registry import Registry
 from .relays import Relays
 from .storage import Storages
 from .version_settings import of_version, variables
@@ -61,6 +62,7 @@ class World:
         self.catalog: Catalog = Catalog()
         self.relays: Relays = Relays(self._seed)
         self.storages: Storages = Storages()
+        self.registry: Registry = Registry(self._seed)
         self._random = Random(self._seed)
         self._id_mask = (
             Random(f"IDs after {self.resets} resets of {self._seed}").getrandbits(48)
