@@ -19,7 +19,7 @@ from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.masking import revealed, secret_of
-from .._transport.options import CallOptions, Timeout
+from .._transport.options import CallOptions, Timeout, hidden_headers
 from .._transport.retry import Retry
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
@@ -248,6 +248,7 @@ class Deployments:
                 `DeployRequest` has an outcome with an `InvalidRequest`, and so has a
                 `FleetDeployRequest`, which `private_fleets.deploy_many` takes.
         """
+        headers = hidden_headers(headers)
         plan = Plan(
             until_ready=until_ready,
             ready_timeout=ready_timeout,
