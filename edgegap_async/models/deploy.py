@@ -104,6 +104,13 @@ class EnvironmentVariable(PlainData, frozen=True):
         # It may be secret, so no error shows it.
         if not isinstance(self.value, str):
             fail(argument, f"must be a string, not {type(self.value).__name__}")
+        # No process can have such variables: the container would not start.
+        if "=" in key or "\0" in key:
+            fail(
+                f"environment_variables: key {shown(key)}", "must not hold '=' or '\\0'"
+            )
+        if "\0" in self.value:
+            fail(argument, "must not hold '\\0'")
         force_setattr(self, "key", key)
         force_setattr(self, "value", encodable(argument, self.value))
         if (size := len(self.value.encode())) > LONGEST_VALUE:

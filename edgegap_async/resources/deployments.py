@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -48,6 +48,7 @@ from ..models._check import (
     stripped,
     tag_name,
     text,
+    utc,
     whole_number,
 )
 from ..models._urls import token_text
@@ -870,9 +871,7 @@ def _time_text(argument: str, time: datetime | str | None) -> str | None:
         fail(argument, f"must be a datetime or a text, not {shown(time)}")
     if not isinstance(time, datetime):
         return optional_text(argument, time)
-    return (time.astimezone(UTC) if time.tzinfo else time).strftime(
-        "%Y-%m-%d %H:%M:%S.%f"
-    )
+    return utc(argument, time).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _wanted(
