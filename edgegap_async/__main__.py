@@ -6,7 +6,20 @@ from pathlib import Path
 EXTRA = ("click", "rich")
 
 
+# As after Ctrl-C in a command (cli/options.py), which is not imported yet.
+INTERRUPTED = 130
+
+
 def main() -> None:
+    """Run the program. After Ctrl-C before a command has begun, exit with 130."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     """Run the program; without the extra `cli`, say how to install it, and exit with 1."""
     try:
         from .cli.program import program

@@ -21,9 +21,10 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
-from ._transport.masking import without_frames
+from ._transport.masking import made, revealed
 from .models._check import fail
 from .models._lenient import UnreadableError, decode
 from .models._plain import PlainData
@@ -156,22 +157,20 @@ class WebhookReceiver:
         *,
         secret: str | bytes | Sequence[str | bytes] | None = None,
     ) -> None:
+        is_random, keys = secret is None, made(partial(_keys, secret))
+        # An error must not leave from a frame that holds it.
+        del secret
+        self._keys = revealed(keys)
+        self.relay_keys: tuple[bytes, ...] = (
+            ()
+            if is_random
+            else tuple(hmac.digest(key, RELAY, "sha256") for key in self._keys)
+        )
+        del keys
         self._origin, path = _split(base_url)
         # The allowed texts before the event: a mount or a proxy may have removed
         # leading segments of the path, or all of them.
         self._fronts = (*(path[at:] for at in range(len(path)) if path[at] == "/"), "")
-        try:
-            self._keys = _keys(secret)
-        except ValueError as error:
-            del secret
-            raise without_frames(error)  # noqa: B904
-        # The first one signs what sessions pass on, and all verify it. Empty: the secret is
-        # random, so no other process could verify it.
-        self.relay_keys: tuple[bytes, ...] = (
-            ()
-            if secret is None
-            else tuple(hmac.digest(key, RELAY, "sha256") for key in self._keys)
-        )
         self._listeners: dict[Listener, None] = {}
         # What passes an event on to other processes, and the store by which it does.
         self._relays: dict[Listener, Hashable] = {}
@@ -179,7 +178,9 @@ class WebhookReceiver:
         self._warned: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<WebhookReceiver at {self._origin}>"
+        # An error tracker shows it while its arguments are checked.
+        origin = getattr(self, "_origin", "")
+        return f"<WebhookReceiver{' at ' if origin else ''}{origin}>"
 
     def urls(self, nonce: str) -> WebhookUrls:
         """Return the webhook arguments for one deploy.

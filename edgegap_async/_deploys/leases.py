@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from types import TracebackType
 from typing import Any, TypeAlias
 from weakref import ReferenceType, WeakKeyDictionary, ref
@@ -27,6 +28,9 @@ from .state import DeployRecord, DeployState, Event
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds that closing has for one more try, even if leaving blocks has taken all the time.
 LEAST_CLEANUP = 1.0
+# Seconds between two counts of the servers that are held: with thousands, one takes a
+# millisecond, and each block that ends asks.
+COUNT_EVERY = 0.01
 Wait: TypeAlias = Callable[
     [str, float | None, Probe | None], Awaitable[ReadyDeployment]
 ]
@@ -188,6 +192,8 @@ class Leases:
         self._wait, self._stop, self._cleanup_timeout = wait, stop, cleanup_timeout
         self._until_ended, self._fetch_logs = until_ended, fetch_logs
         self._settle = settle
+        # How many servers were held, and when they are counted again.
+        self._open, self._count_at = 0, -inf
         # When tasks that are being cancelled have begun to leave their blocks.
         self._leaving: WeakKeyDictionary[asyncio.Task[Any], float] = WeakKeyDictionary()
         # The task that has opened the session. It holds the session itself.
@@ -231,6 +237,13 @@ class Leases:
         """The task that has opened the session, if it is being cancelled."""
         opener = self._opener() if self._opener else None
         return opener if opener and opener.cancelling() else None
+
+    def _still_open(self) -> int:
+        """How many servers are held, a moment ago."""
+        now = loop_time()
+        if now >= self._count_at:
+            self._open, self._count_at = self._count_open(), now + COUNT_EVERY
+        return self._open
 
     def end(self, lease: Lease) -> asyncio.Task[None] | None:
         """Stop a server, unless the caller has taken it over."""
@@ -290,7 +303,7 @@ class Leases:
         if stopping := self.end(lease):
             left = max(self.cleanup_end() - loop_time(), 0.0)
             if self._ending():
-                left /= 1 + self._count_open()
+                left /= 1 + self._still_open()
             await asyncio.wait({stopping}, timeout=left)
         elif self._settle and lease.record.state is DeployState.RELEASED:
             await self._settle(lease.record)

@@ -86,11 +86,17 @@ def hide_headers(options: CallOptions) -> None:
     """Hide the values of headers in the options that a method was given: error trackers
     show the local variables of each frame.
     """
-    given: object = options.get("headers")
-    if is_mapping(given):
-        # Wrong names and values are refused later.
-        secret = {name: hidden(value) for name, value in given.items()}
-        options["headers"] = cast("dict[str, str]", secret)
+    if "headers" in options:
+        options["headers"] = hidden_headers(options["headers"])
+
+
+def hidden_headers(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Headers whose values are hidden. Wrong ones are refused later."""
+    given: object = headers
+    if not is_mapping(given):
+        return headers
+    secret = {name: hidden(value) for name, value in given.items()}
+    return cast("dict[str, str]", secret)
 
 
 def _is_in_name(character: str) -> bool:

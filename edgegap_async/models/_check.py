@@ -9,7 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction
 from itertools import islice
 from math import isfinite
@@ -323,6 +323,17 @@ def seconds(
         end = ", or None for no end" if none else ""
         fail(argument, f"must be a number of seconds {least}{end}, not {shown(value)}")
     return found
+
+
+def utc(argument: str, time: datetime) -> datetime:
+    """Check a time, and convert it to UTC. A naive one is UTC."""
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        pass
+    fail(argument, f"is outside of the years 1 to 9999 in UTC: {shown(time)}")
 
 
 def tag_name(argument: str, value: object) -> str:

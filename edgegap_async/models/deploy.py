@@ -104,6 +104,13 @@ class EnvironmentVariable(PlainData, frozen=True):
         # It may be secret, so no error shows it.
         if not isinstance(self.value, str):
             fail(argument, f"must be a string, not {type(self.value).__name__}")
+        # No process can have such variables: the container would not start.
+        if "=" in key or "\0" in key:
+            fail(
+                f"environment_variables: key {shown(key)}", "must not hold '=' or '\\0'"
+            )
+        if "\0" in self.value:
+            fail(argument, "must not hold '\\0'")
         force_setattr(self, "key", key)
         force_setattr(self, "value", encodable(argument, self.value))
         if (size := len(self.value.encode())) > LONGEST_VALUE:
@@ -138,7 +145,10 @@ class Webhook(PlainData, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         # rich calls this method. The one of msgspec would show the whole URL.
-        parts = http_url("webhook", self.url)
+        parts = http_parts(self.url)
+        if isinstance(parts, str):
+            # An error tracker shows it while it is checked.
+            return [("url", "***")]
         return [("url", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***")]
 
 

@@ -1,7 +1,7 @@
 """Pages of lists, and the query of a list of deployments."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec.structs import force_setattr
@@ -19,6 +19,7 @@ from ._check import (
     plain_number,
     shown,
     text,
+    utc,
 )
 from ._plain import PlainData
 from ._wire import Answer, Integer, Maybe, Rows
@@ -193,8 +194,9 @@ def _value(
     if is_sequence(value):
         return tuple(check(argument, item) for item in value)
     if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return utc(argument, value).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        fail(argument, f"must be a datetime, or a text in ISO 8601, not {shown(value)}")
     if isinstance(value, bool):
         return value
     if plain_number(value) is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
@@ -20,7 +20,7 @@ from .._limits.queue import Priority
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.masking import revealed, secret_of
-from .._transport.options import CallOptions, Timeout
+from .._transport.options import CallOptions, Timeout, hidden_headers
 from .._transport.retry import Retry
 from .._waiters.stream import ReadyStream
 from ..endpoints import (
@@ -49,6 +49,7 @@ from ..models._check import (
     stripped,
     tag_name,
     text,
+    utc,
     whole_number,
 )
 from ..models._urls import token_text
@@ -252,6 +253,7 @@ class Deployments:
                 `DeployRequest` has an outcome with an `InvalidRequest`, and so has a
                 `FleetDeployRequest`, which `private_fleets.deploy_many` takes.
         """
+        headers = hidden_headers(headers)
         plan = Plan(
             until_ready=until_ready,
             ready_timeout=ready_timeout,
@@ -873,9 +875,7 @@ def _time_text(argument: str, time: datetime | str | None) -> str | None:
         fail(argument, f"must be a datetime or a text, not {shown(time)}")
     if not isinstance(time, datetime):
         return optional_text(argument, time)
-    return (time.astimezone(UTC) if time.tzinfo else time).strftime(
-        "%Y-%m-%d %H:%M:%S.%f"
-    )
+    return utc(argument, time).strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _wanted(

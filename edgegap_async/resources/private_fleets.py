@@ -10,7 +10,7 @@ from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
 from .._limits.queue import Priority
 from .._transport.client import Transport
-from .._transport.options import CallOptions
+from .._transport.options import CallOptions, hidden_headers
 from .._transport.retry import Retry
 from ..endpoints import FLEET_DEPLOY, FLEET_HOSTS
 from ..models._check import DeploymentId, deployment_id, whole_number
@@ -121,6 +121,7 @@ class PrivateFleets:
 
         The other arguments, and what it raises, are those of `deployments.deploy_many`.
         """
+        headers = hidden_headers(headers)
         plan = Plan(
             until_ready=until_ready,
             ready_timeout=ready_timeout,

@@ -519,6 +519,9 @@ class Simulator:
             raise
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_server"):
+            # An error tracker shows it while its arguments are checked.
+            return "<Simulator>"
         where = "not started" if self._server is None else self._server.parts.url
         requests = sum(limit.arrivals for limit in self._limits.by_name.values())
         return f"<Simulator {where}, {requests} requests>"

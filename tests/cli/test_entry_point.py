@@ -57,3 +57,24 @@ def test_without_the_extra_one_line_says_what_to_install() -> None:
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.endswith('pip install "edgegap-async[cli]"')
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_a_command_has_begun_is_one_line() -> None:
+    code = """
+import signal
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path, target=None):
+        if name == "edgegap_async.cli.program":
+            signal.raise_signal(signal.SIGINT)
+
+# A shell lets commands in its background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from edgegap_async.__main__ import main
+main()
+"""
+    ended = ran(sys.executable, "-c", code)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")

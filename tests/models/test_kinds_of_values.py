@@ -386,3 +386,42 @@ def test_the_bodies_of_relays_take_addresses_and_numbers_of_any_class() -> None:
     for wrong in (5, b"203.0.113.7", None, "", object(), ["203.0.113.7"]):
         with pytest.raises(ValueError, match=r"^user_ip"):
             RelayAuthorization("s", wrong)  # type: ignore[arg-type]
+
+
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        (datetime.min.replace(tzinfo=INDIA), "outside of the years 1 to 9999"),
+        (datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))), "outside of the"),
+        (date(2026, 1, 1), "must be a datetime"),
+    ],
+)
+def test_a_time_that_can_not_be_sent_is_refused(time: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^query: filter on 'created_at' .*{told}"):
+        ListFilter("created_at", "lte", time)
+
+
+async def test_a_time_of_metrics_that_can_not_be_sent_is_refused() -> None:
+    async with EdgegapSession("made-up") as edgegap:
+        with pytest.raises(ValueError, match=r"^start_time is outside of the years"):
+            await edgegap.deployments.metrics(
+                "c065", start_time=datetime.min.replace(tzinfo=INDIA)
+            )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("A=B", "x", "key 'A=B' must not hold '='"),
+        ("A\0", "x", "must not hold '=' or"),
+        ("A", "x\0y", "the value of 'A' must not hold"),
+    ],
+)
+def test_a_variable_that_no_process_can_have_is_refused(
+    key: str, value: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^environment_variables: .*{told}"):
+        EnvironmentVariable(key, value)

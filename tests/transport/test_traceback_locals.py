@@ -33,9 +33,11 @@ from edgegap_async import (
     Limits,
     Retry,
     UnexpectedAnswer,
+    Webhook,
     WebhookReceiver,
 )
 from edgegap_async.container import Container, stop_self
+from edgegap_async.simulator import Simulator
 
 TOKEN = "5ec4e7a0face4b1d8badc0ffee0ddba1"
 DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
@@ -477,6 +479,15 @@ WRONG: dict[str, Callable[[], object]] = {
     ),
     "two secrets of webhooks": lambda: WebhookReceiver(
         "https://a.example", secret=[TOKEN, DELETE_TOKEN, TOKEN[:12]]
+    ),
+    "url of a webhook": lambda: Webhook(f"ftp://a.example/{TOKEN}"),
+    "url of a receiver": lambda: WebhookReceiver("https://a b", secret=TOKEN),
+    "simulator": lambda: Simulator(keep=-1),
+    "headers of many": lambda: EdgegapSession("token").deployments.deploy_many(
+        [], headers={"X-Key": TOKEN}, concurrency=-1
+    ),
+    "wrong headers of many": lambda: EdgegapSession("token").deployments.deploy_many(
+        [], headers={"X-Key": f"{TOKEN}\n"}
     ),
     "equal secrets of webhooks": lambda: WebhookReceiver(
         "https://a.example", secret=[TOKEN, DELETE_TOKEN, TOKEN.encode()]
