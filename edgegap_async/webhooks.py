@@ -161,6 +161,8 @@ class WebhookReceiver:
         # An error must not leave from a frame that holds it.
         del secret
         self._keys = revealed(keys)
+        # The first one signs what sessions pass on, and all verify it. Empty: the secret is
+        # random, so no other process could verify it.
         self.relay_keys: tuple[bytes, ...] = (
             ()
             if is_random
