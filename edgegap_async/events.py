@@ -3,7 +3,8 @@
     attempt     a request has ended, with an answer or without
     call        a call has ended: one event for each, with what its caller got
     ready       a server is READY
-    stopped     the API has accepted a stop of a server by this session
+    stopped     the API has accepted a stop of a server by this session, or must have: the
+                answer was lost, and then the server was gone
     ended       a server has ended, as far as this session knows
     leftover    the session is closed, and a server may still be running
 
