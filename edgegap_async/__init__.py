@@ -88,7 +88,7 @@ if TYPE_CHECKING:
         ReadyDeployment,
     )
     from .models.paging import ListFilter, ListQuery, OrderBy
-    from .models.pull_profile import PullProfile
+    from .models.pull_profile import PullProfile, PullProfileLink
     from .models.registry import ImageTag, ImageTagDeleted, ImageTagsDeleted
     from .models.relay import AuthorizedUser, RelaySession, RelayUser
     from .models.storage import EndpointStorage
@@ -156,6 +156,7 @@ _MODULES = {
     "Priority": "_limits.queue",
     "Probe": "probes",
     "PullProfile": "models.pull_profile",
+    "PullProfileLink": "models.pull_profile",
     "QueueTooLong": "errors",
     "RateLimited": "errors",
     "ReadyDeployment": "models.deployment",
@@ -241,6 +242,7 @@ __all__ = [
     "Priority",
     "Probe",
     "PullProfile",
+    "PullProfileLink",
     "QueueTooLong",
     "RateLimited",
     "ReadyDeployment",

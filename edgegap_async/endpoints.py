@@ -27,6 +27,7 @@ from .models.location import Locations, PingBeacons
 from .models.metrics import DeploymentMetrics
 from .models.pull_profile import (
     PullProfile,
+    PullProfileLink,
     PullProfilePage,
     PullProfileRequest,
     PullProfileUpdate,
@@ -187,6 +188,8 @@ PULL_PROFILE = Endpoint("GET", "/v1/storage/endpoint/{endpoint_name}/pull-profil
 CREATE_PULL_PROFILE = Endpoint("POST", "/v1/storage/endpoint/{endpoint_name}/pull-profile", PullProfileRequest, PullProfile, OTHER_LIMIT, "pull_profiles.create")
 UPDATE_PULL_PROFILE = Endpoint("PATCH", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}", PullProfileUpdate, PullProfile, OTHER_LIMIT, "pull_profiles.update")
 DELETE_PULL_PROFILE = Endpoint("DELETE", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}", NoneType, NoneType, OTHER_LIMIT, "pull_profiles.delete")
+LINK_PULL_PROFILE = Endpoint("PUT", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}/app/{app_name}/version/{version_name}", NoneType, PullProfileLink, OTHER_LIMIT, "pull_profiles.link")
+UNLINK_PULL_PROFILE = Endpoint("DELETE", "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}/app/{app_name}/version/{version_name}", NoneType, NoneType, OTHER_LIMIT, "pull_profiles.unlink")
 # fmt: on
 
 LIMITS = (DEPLOY_LIMIT, STATUS_LIMIT, LIST_LIMIT, OTHER_LIMIT)
@@ -239,4 +242,6 @@ OPERATIONS = (
     CREATE_PULL_PROFILE,
     UPDATE_PULL_PROFILE,
     DELETE_PULL_PROFILE,
+    LINK_PULL_PROFILE,
+    UNLINK_PULL_PROFILE,
 )

@@ -64,7 +64,11 @@ from edgegap_async.models.location import (
 )
 from edgegap_async.models.metrics import DeploymentMetrics, MetricSeries
 from edgegap_async.models.paging import Pagination
-from edgegap_async.models.pull_profile import PullProfile, PullProfilePage
+from edgegap_async.models.pull_profile import (
+    PullProfile,
+    PullProfileLink,
+    PullProfilePage,
+)
 from edgegap_async.models.registry import (
     ImageTag,
     ImageTagDeleted,
@@ -332,6 +336,8 @@ async def pull_profiles(session: EdgegapSession) -> None:
     )
     assert_type(await profiles.update("logs", "maps", source="/c"), PullProfile)
     assert_type(await profiles.delete("logs", "maps", timeout=5), None)
+    assert_type(await profiles.link("logs", "maps", "arena", "v1"), PullProfileLink)
+    assert_type(await profiles.unlink("logs", "maps", "arena", "v1"), None)
 
 
 async def webhooks(session: EdgegapSession) -> None:

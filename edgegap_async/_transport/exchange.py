@@ -31,6 +31,8 @@ log = logging.getLogger("edgegap_async")
 # The deadlines are ours: aiohttp would set a timer for each request.
 UNTIMED = aiohttp.ClientTimeout(total=None)
 TOO_MANY = 429
+# For a request of another method without a body, aiohttp would name a type of its body.
+WITHOUT_TYPE, CONTENT_TYPE = ("GET", "DELETE"), ("Content-Type",)
 # Bytes of the body of an error. Its text has a few hundred characters.
 MOST_OF_ERROR = 64 * 1024
 # Bytes from which on a body is large: few of them are read at a time.
@@ -189,11 +191,14 @@ class Exchange:
             # aiohttp refuses this header beside credentials of its own.
             headers = {**self._headers, **headers}
             del headers[AUTHORIZATION]
+        method = request.endpoint.method
+        bare = data is None and method not in WITHOUT_TYPE
         return http.request(
-            request.endpoint.method,
+            method,
             request.url,
             data=None if data is None else TrackedBody(data, dispatch),
             headers=headers,
+            skip_auto_headers=CONTENT_TYPE if bare else None,
             timeout=UNTIMED,
             allow_redirects=False,
             raise_for_status=False,

@@ -63,6 +63,22 @@ class PullProfile(Answer, frozen=True, kw_only=True):
     last_updated: Time = None
 
 
+class PullProfileLink(Answer, frozen=True, kw_only=True):
+    """The answer when a pull profile was linked to a version of an application.
+
+    Attributes:
+        app, app_version: the names of the application and of its version.
+        endpoint, pull_profile: the names of the storage and of its pull profile.
+    """
+
+    app: str | None = None
+    app_version: str | None = None
+    endpoint: str | None = None
+    pull_profile: str | None = None
+    create_time: Time = None
+    last_updated: Time = None
+
+
 class PullProfilePage(Page, frozen=True, kw_only=True):
     """A page of the pull profiles of an endpoint storage."""
 

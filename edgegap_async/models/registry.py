@@ -60,8 +60,8 @@ class ImageTagDeleted(Answer, frozen=True, kw_only=True):
     answer was lost, has deleted it.
 
     Attributes:
-        artifact: the build that the tag named. It was deleted, too, unless other tags
-            name it.
+        artifact: the build that the tag named, whether it was deleted, too, and the tags
+            that still name it.
     """
 
     deleted_tag: str | None = None

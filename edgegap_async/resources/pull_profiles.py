@@ -8,13 +8,16 @@ from .._transport.options import CallOptions
 from ..endpoints import (
     CREATE_PULL_PROFILE,
     DELETE_PULL_PROFILE,
+    LINK_PULL_PROFILE,
     PULL_PROFILE,
     PULL_PROFILES,
+    UNLINK_PULL_PROFILE,
     UPDATE_PULL_PROFILE,
 )
 from ..models._check import whole_number
 from ..models.pull_profile import (
     PullProfile,
+    PullProfileLink,
     PullProfilePage,
     PullProfileRequest,
     PullProfileUpdate,
@@ -42,7 +45,8 @@ class PullProfileChanges(CallOptions, total=False):
 
 class PullProfiles:
     """Pull profiles of endpoint storages: a file or a folder that Edgegap copies from the
-    bucket into containers when they start. Every method takes `timeout`, seconds for the
+    bucket into containers when they start. Only the deployments of versions that are
+    linked to a profile get its files. Every method takes `timeout`, seconds for the
     whole call, and raises `EdgegapError`.
     """
 
@@ -185,6 +189,51 @@ class PullProfiles:
             DELETE_PULL_PROFILE,
             _named(endpoint_name, pull_profile_name),
             **call_options(self.delete, options),
+        )
+
+    async def link(
+        self,
+        endpoint_name: str,
+        pull_profile_name: str,
+        app_name: str,
+        version_name: str,
+        **options: Unpack[CallOptions],
+    ) -> PullProfileLink:
+        """Link a pull profile to a version of an application, whose later deployments get
+        the files (PUT
+        /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}/app/{app_name}/version/{version_name}).
+        A request whose answer was lost is not sent again.
+        """
+        return await self._transport.call(
+            LINK_PULL_PROFILE,
+            {
+                **_named(endpoint_name, pull_profile_name),
+                "app_name": app_name,
+                "version_name": version_name,
+            },
+            **call_options(self.link, options),
+        )
+
+    async def unlink(
+        self,
+        endpoint_name: str,
+        pull_profile_name: str,
+        app_name: str,
+        version_name: str,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        """Unlink a pull profile from a version of an application (DELETE
+        /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}/app/{app_name}/version/{version_name}).
+        The profile stays.
+        """
+        await self._transport.call(
+            UNLINK_PULL_PROFILE,
+            {
+                **_named(endpoint_name, pull_profile_name),
+                "app_name": app_name,
+                "version_name": version_name,
+            },
+            **call_options(self.unlink, options),
         )
 
 

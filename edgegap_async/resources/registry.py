@@ -72,9 +72,10 @@ class Registry:
     async def delete_tag(
         self, image_name: str, tag_name: str, **options: Unpack[CallOptions]
     ) -> ImageTagDeleted:
-        """Delete a tag, and its build if no other tag names it (DELETE
-        /v1/container-registry/images/{image_name}/tags/{tag_name}). Deploys of
-        versions that use it may fail from then on.
+        """Delete a tag and its build (DELETE
+        /v1/container-registry/images/{image_name}/tags/{tag_name}). The answer says
+        whether the build was deleted. Deploys of versions that use it may fail from then
+        on.
         """
         return await self._transport.call(
             DELETE_IMAGE_TAG,

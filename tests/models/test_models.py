@@ -24,6 +24,7 @@ from edgegap_async.models.location import Location
 # its rows.
 REQUIRED = {"request_id", "host_id", "name", "data", "locations", "tags", "host"}
 # The newer operations, of which an answer may have no rows.
+PROFILE = "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}"
 WITHOUT_ROWS = {
     ("GET /v1/locations/beacons", ("locations",)),
     ("GET /v1/container-registry/images/{image_name}/tags", ("data",)),
@@ -87,7 +88,8 @@ def test_the_reference_has_each_operation_once_with_complete_samples() -> None:
         "DELETE /v1/relays/sessions/{session_id}",
         "POST /v1/relays/sessions:revoke-user",
         "DELETE /v1/storage/endpoint/{endpoint_name}",
-        "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}",
+        f"DELETE {PROFILE}",
+        f"DELETE {PROFILE}/app/{{app_name}}/version/{{version_name}}",
     ]
 
 

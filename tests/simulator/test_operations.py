@@ -14,6 +14,7 @@ from support.sample_calls import call_sample
 from edgegap_async import simulator
 from edgegap_async.simulator import Simulator
 
+PROFILE = "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}"
 NOT_200 = {
     "POST /v2/deployments": 202,
     "POST /v2/private-fleets:deploy": 202,
@@ -21,7 +22,8 @@ NOT_200 = {
     "DELETE /v1/deployments/{request_id}/tags/{tag_name}": 204,
     "DELETE /v1/relays/sessions/{session_id}": 204,
     "DELETE /v1/storage/endpoint/{endpoint_name}": 204,
-    "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": 204,
+    f"DELETE {PROFILE}": 204,
+    f"DELETE {PROFILE}/app/{{app_name}}/version/{{version_name}}": 204,
     "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": 207,
     "POST /v1/relays/sessions:revoke-user": 204,
 }

@@ -1,5 +1,6 @@
 """Pull profiles of the simulator, by the SDK."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -80,6 +81,38 @@ async def test_pull_profiles_belong_to_their_storage() -> None:
             await profiles.get("renamed", "maps")
 
 
+async def test_a_version_is_linked_and_unlinked() -> None:
+    async with with_storages("s3") as edgegap:
+        profiles, names = edgegap.pull_profiles, ("s3", "maps", "arena", "v1")
+        with pytest.raises(NotFound, match="maps"):
+            await profiles.link(*names)
+        await profiles.create("s3", "maps", **SOURCE)
+        with pytest.raises(NotFound, match="arena"):
+            await profiles.link(*names)
+        await edgegap.apps.create("arena", image="")
+        await edgegap.versions.create(
+            "arena",
+            "v1",
+            req_cpu=256,
+            req_memory=512,
+            docker_repository="registry.example.com",
+            docker_image="studio/arena",
+            docker_tag="v1",
+        )
+        made = await profiles.link(*names)
+        assert (made.endpoint, made.pull_profile, made.app, made.app_version) == names
+        await asyncio.sleep(1)
+        again = await profiles.link(*names)
+        assert again.create_time == made.create_time
+        assert again.last_updated is not None
+        assert made.last_updated is not None
+        assert again.last_updated > made.last_updated
+        await profiles.unlink(*names)
+        with pytest.raises(NotFound, match="not linked"):
+            await profiles.unlink(*names)
+        assert (await profiles.get("s3", "maps")).name == "maps"
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -106,12 +139,28 @@ async def test_a_wrong_argument_is_named_before_anything_is_sent(
     assert not server.arrivals
 
 
-async def test_a_change_whose_answer_was_lost_is_not_sent_again() -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it.create("s3", "maps", **SOURCE),
+        lambda it: it.update("s3", "maps", source="/x"),
+        lambda it: it.link("s3", "maps", "arena", "v1"),
+    ],
+    ids=["create", "update", "link"],
+)
+async def test_a_change_whose_answer_was_lost_is_not_sent_again(change: Any) -> None:
     async with scripted(CUT, GOOD) as (edgegap, server):
         with pytest.raises(TransportError) as raised:
-            await edgegap.pull_profiles.update("s3", "maps", source="/x")
+            await change(edgegap.pull_profiles)
         assert raised.value.request_sent
         assert len(server.arrivals) == 1
+
+
+async def test_an_unlink_whose_answer_was_lost_is_sent_again() -> None:
+    gone = answer(404, {"message": "Not Found"})
+    async with scripted(CUT, gone) as (edgegap, server):
+        await edgegap.pull_profiles.unlink("s3", "maps", "arena", "v1")
+        assert len(server.arrivals) == 2
 
 
 @pytest.mark.parametrize("rows", [None, 5, [None], [{"name": 5}, {"name": "a"}], {}])

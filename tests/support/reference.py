@@ -15,7 +15,7 @@ PAGE = Path(__file__).with_name("reference.txt").read_text()
 OTHERS = Path(__file__).with_name("other_operations.txt").read_text()
 
 _REQUEST = re.compile(
-    r"^(GET|POST|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE
+    r"^(GET|POST|PUT|PATCH|DELETE) (/\S+) HTTP/1\.1\n((?:[\w-]+: .*\n)+)", re.MULTILINE
 )
 _QUERY = re.compile(
     r"^Query parameters\n(.*?)^(?:Header parameters|Responses)\n",

@@ -11,6 +11,7 @@ from support.reference import BY_KEY, Operation
 # With all that a version can have.
 STORAGE = BY_KEY["POST /v1/storage/endpoint"].body | {"name": "old-logs"}
 PULL_PROFILE = BY_KEY["POST /v1/storage/endpoint/{endpoint_name}/pull-profile"].body
+VERSION_LINK = "/pull-profile/{pull_profile_name}/app/{app_name}/version/{version_name}"
 RELAY = BY_KEY["POST /v1/relays/sessions"].body
 VERSION = BY_KEY["POST /v1/app/{app_name}/version"].body | {"name": "v1"}
 
@@ -42,6 +43,8 @@ async def call_sample(
     if "/pull-profile" in operation.path:
         profiles = "/v1/storage/endpoint/old-logs/pull-profile"
         await api("POST", profiles, PULL_PROFILE | {"name": "old-configs"})
+    if operation.method == "DELETE" and operation.path.endswith(VERSION_LINK):
+        await api("PUT", f"{profiles}/old-configs/app/my-app/version/v1")
     if "/container-registry" in operation.path:
         sim.push_image("studio/arena", "old", "1.0.0")
     session_id = ""

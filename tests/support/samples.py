@@ -21,7 +21,11 @@ from edgegap_async.models.deployment import (
 from edgegap_async.models.fleet import FleetHosts
 from edgegap_async.models.location import Locations, PingBeacons
 from edgegap_async.models.metrics import DeploymentMetrics
-from edgegap_async.models.pull_profile import PullProfile, PullProfilePage
+from edgegap_async.models.pull_profile import (
+    PullProfile,
+    PullProfileLink,
+    PullProfilePage,
+)
 from edgegap_async.models.registry import ImageTagDeleted, ImageTags, ImageTagsDeleted
 from edgegap_async.models.relay import AuthorizedUser, RelaySession, RelaySessions
 from edgegap_async.models.storage import EndpointStorage, EndpointStorages
@@ -42,6 +46,7 @@ LOGS = "GET /v1/deployment/{request_id}/container-logs"
 HOSTS = "GET /v2/private-fleets/{fleet-name}/hosts"
 TAGS = "GET /v1/deployments/{request_id}/tags"
 TAG = "GET /v1/deployments/{request_id}/tags/{tag_name}"
+PROFILE = "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}"
 STRUCTS: dict[str, Any] = {
     STATUS: DeploymentStatus,
     LIST: DeploymentPage,
@@ -72,9 +77,10 @@ STRUCTS: dict[str, Any] = {
     "DELETE /v1/container-registry/images/{image_name}/tags/{tag_name}": ImageTagDeleted,
     "POST /v1/container-registry/images/{image_name}/tags/bulk-delete": ImageTagsDeleted,
     "GET /v1/storage/endpoint/{endpoint_name}/pull-profiles": PullProfilePage,
-    "GET /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": PullProfile,
+    f"GET {PROFILE}": PullProfile,
     "POST /v1/storage/endpoint/{endpoint_name}/pull-profile": PullProfile,
-    "PATCH /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": PullProfile,
+    f"PATCH {PROFILE}": PullProfile,
+    f"PUT {PROFILE}/app/{{app_name}}/version/{{version_name}}": PullProfileLink,
     "GET /v1/relays/sessions": RelaySessions,
     "GET /v1/relays/sessions/{session_id}": RelaySession,
     "POST /v1/relays/sessions": RelaySession,

@@ -68,6 +68,15 @@ async def test_queries_and_bodies_are_sent() -> None:
     assert third.path == "/v1/app/100%25/5%25zz"
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+async def test_no_type_is_named_for_a_body_that_there_is_not(method: Any) -> None:
+    async with scripted(answer()) as (edgegap, server):
+        await edgegap.request(method, "/v1/app/old")
+    (arrival,) = server.arrivals
+    assert arrival.body == b""
+    assert "Content-Type" not in arrival.headers
+
+
 @pytest.mark.parametrize(
     ("method", "path", "limit"),
     [

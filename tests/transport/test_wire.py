@@ -53,6 +53,10 @@ RELAY = "7349356945f1-S"
 STORAGE = "my logs/1"
 IMAGE = "my-org/my-game"
 PROFILE = "my configs/2"
+LINK = (
+    "/v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}"
+    "/app/{app_name}/version/{version_name}"
+)
 SOURCE: dict[str, Any] = {
     "source": "/my-bucket/maps",
     "source_type": "Folder",
@@ -247,6 +251,14 @@ CALLS: dict[str, tuple[Call, dict[str, str]]] = {
     ),
     "DELETE /v1/storage/endpoint/{endpoint_name}/pull-profile/{pull_profile_name}": (
         lambda s: s.pull_profiles.delete(STORAGE, PROFILE),
+        {},
+    ),
+    f"PUT {LINK}": (
+        lambda s: s.pull_profiles.link(STORAGE, PROFILE, APP, VERSION),
+        {},
+    ),
+    f"DELETE {LINK}": (
+        lambda s: s.pull_profiles.unlink(STORAGE, PROFILE, APP, VERSION),
         {},
     ),
     "GET /v1/apps": (

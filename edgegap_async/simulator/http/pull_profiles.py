@@ -52,10 +52,37 @@ def _delete(call: Call) -> JsonResponse:
     return JsonResponse(204)
 
 
+def _link(call: Call) -> JsonResponse:
+    names, clock = call.path_params, call.world.clock
+    profile = _profiles(call).get(_name(call))
+    app, version = names["app_name"], names["version_name"]
+    call.world.catalog.version(app, version)
+    link = profile.link(app, version, call.now)
+    return JsonResponse(
+        200,
+        {
+            "app": app,
+            "app_version": version,
+            "endpoint": names["endpoint_name"],
+            "pull_profile": profile.settings.name,
+            "create_time": clock.text(link.created),
+            "last_updated": clock.text(link.updated),
+        },
+    )
+
+
+def _unlink(call: Call) -> JsonResponse:
+    profile = _profiles(call).get(_name(call))
+    profile.unlink(call.path_params["app_name"], call.path_params["version_name"])
+    return JsonResponse(204)
+
+
 PULL_PROFILE_HANDLERS: tuple[Entry, ...] = (
     without_body(endpoints.PULL_PROFILES, _list),
     without_body(endpoints.PULL_PROFILE, _get),
     with_body(endpoints.CREATE_PULL_PROFILE, _create),
     with_body(endpoints.UPDATE_PULL_PROFILE, _update),
     without_body(endpoints.DELETE_PULL_PROFILE, _delete),
+    without_body(endpoints.LINK_PULL_PROFILE, _link),
+    without_body(endpoints.UNLINK_PULL_PROFILE, _unlink),
 )

@@ -79,8 +79,37 @@ class Rows(Generic[B, R]):
 
 
 @dataclass(slots=True)
+class Link:
+    """A link of a pull profile to a version of an application."""
+
+    created: float
+    updated: float
+
+
+@dataclass(slots=True)
 class PullProfile(Row[PullProfileRequest]):
-    """A pull profile of a storage."""
+    """A pull profile of a storage, and its links by application and version."""
+
+    links: dict[tuple[str, str], Link] = field(
+        default_factory=dict[tuple[str, str], Link]
+    )
+
+    def link(self, app_name: str, version_name: str, now: float) -> Link:
+        """Link a version. A link that exists is only touched."""
+        link = self.links.setdefault((app_name, version_name), Link(now, now))
+        link.updated = now
+        return link
+
+    def unlink(self, app_name: str, version_name: str) -> None:
+        """Unlink a version.
+
+        Raises:
+            ApiError: It is not linked.
+        """
+        if self.links.pop((app_name, version_name), None) is None:
+            raise ApiError(
+                404, f"Version {version_name} of {app_name} is not linked to it"
+            )
 
 
 def _no_profiles() -> Rows[PullProfileRequest, PullProfile]:
