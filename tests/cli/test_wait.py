@@ -75,7 +75,7 @@ def test_a_deployment_of_which_nothing_was_seen_is_not_said_to_exist(
     result = edgegap("wait", "c065", "--timeout", "10")
     assert result.exit_code == 1
     assert "it may exist" in result.stderr
-    assert result.stderr.count("the last failure: deployments.status") == 1
+    assert result.stderr.count("the last failure: deployments.") == 1
     assert "check the network" in result.stderr
 
 
