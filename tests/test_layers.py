@@ -265,6 +265,7 @@ def inside(module: str) -> set[str]:
     return {name.removeprefix(NAME).lstrip(".") for name in found}
 
 
+@pytest.mark.slow
 def test_modules_import_lower_layers_only() -> None:
     for module in FILES:
         here = layer(module)
@@ -344,6 +345,7 @@ def paths_and_rates(module: str) -> Iterator[str]:
             )
 
 
+@pytest.mark.slow
 def test_paths_and_rates_are_written_in_endpoints_only() -> None:
     assert [
         found
@@ -432,6 +434,7 @@ def test_imports_load_no_dependency_before_it_is_needed() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_session_without_shared_state_loads_nothing_of_it() -> None:
     code = (
         "import sys; from edgegap_async import EdgegapSession; EdgegapSession('made-up');"

@@ -150,6 +150,7 @@ async def test_a_lost_deploy_that_started_nothing_is_not_retried() -> None:
     assert not simulator.deployed()
 
 
+@pytest.mark.slow
 async def test_a_second_interrupt_ends_at_once_and_names_what_is_left(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

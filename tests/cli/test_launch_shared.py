@@ -93,6 +93,7 @@ def test_a_simulated_launch_shares_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "edgegap.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "interrupted"),
     [

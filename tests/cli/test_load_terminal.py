@@ -41,6 +41,7 @@ def test_a_terminal_shows_rates_and_the_summary(
     assert not edgegap_simulator.running()
 
 
+@pytest.mark.measured
 def test_ctrl_c_in_a_terminal_stops_all_servers(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, *LOAD, "--hold", "600s") as terminal:
         terminal.until("20/s reached")

@@ -37,6 +37,7 @@ def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -
     assert ("…" in lines[1]) is (columns == 80)
 
 
+@pytest.mark.measured
 def test_reap_and_journal_show_tables_on_a_terminal(
     edgegap_simulator: Simulator, tmp_path: Path
 ) -> None:

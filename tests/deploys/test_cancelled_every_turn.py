@@ -102,6 +102,7 @@ def test_cleanup_ends_and_no_server_is_forgotten(
     assert unexpected == []
 
 
+@pytest.mark.slow
 async def test_deploy_many_in_an_anyio_scope_leaves_its_block_at_once() -> None:
     async with owning(options={"delay_after": (0.3, 0.3)}) as (edgegap, sim):
         mine: set[str] = set()

@@ -237,6 +237,7 @@ async def test_deploy_many_and_closing_share_the_time_of_a_cancellation() -> Non
 SLOW: dict[str, Any] = {"delay_before": (0.1, 0.1), "delay_after": (0.1, 0.1)}
 
 
+@pytest.mark.slow
 async def test_the_many_blocks_of_a_task_that_is_cancelled_are_stopped_side_by_side() -> (
     None
 ):
@@ -261,6 +262,7 @@ async def test_the_many_blocks_of_a_task_that_is_cancelled_are_stopped_side_by_s
         assert forgotten(sim) == set()
 
 
+@pytest.mark.slow
 async def test_a_session_that_is_closed_before_its_blocks_stops_them_side_by_side() -> (
     None
 ):

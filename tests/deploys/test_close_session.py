@@ -193,6 +193,7 @@ def test_nothing_is_sent_after_closing(
     assert run(sent_after_the_close(opened, acts, starts, close, stalls, rate)) <= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [FAILED, REFUSED, CUT])
 def test_closing_as_a_retry_is_due_sends_nothing_more(act: Act) -> None:
     for close in (step / 50 for step in range(1, 50)):

@@ -102,6 +102,7 @@ async def test_a_failed_server_with_an_untaken_outcome_is_stopped() -> None:
 
 
 class TestTime:
+    @pytest.mark.slow
     async def test_ready_timeout_counts_from_the_sending(self) -> None:
         async with owning(options={"ready_after": (9.0, 9.0)}) as (edgegap, sim):
             began = now()
@@ -140,6 +141,7 @@ class TestTime:
             assert isinstance(settled.deployment, ReadyDeployment)
             assert settled.seconds == pytest.approx(900, abs=3)
 
+    @pytest.mark.slow
     async def test_seconds_do_not_count_the_queue(self) -> None:
         async with owning(options=AT_ONCE) as (edgegap, _):
             began = now()
@@ -264,6 +266,7 @@ class TestPurse:
                             await other.deployments.stop(request_id)
             assert count == 12
 
+    @pytest.mark.slow
     async def test_a_failed_deploy_releases_its_capacity(self) -> None:
         faults = [Fault("deploy", "422", 0.3), Fault("deploy", "500-before", 0.1)]
         async with owning(faults, options={"error_share": 0.5, **AT_ONCE}) as (

@@ -29,6 +29,7 @@ LONG = {"ready_after": (30.0, 30.0)}
 
 
 class TestWithdraw:
+    @pytest.mark.slow
     @once
     async def test_withdraw_starts_nothing_more_and_reports_sent_requests(
         self, once: bool
@@ -107,6 +108,7 @@ class TestWithdraw:
             await asyncio.sleep(60)
             assert sim.arrivals("deploy") == sent > 0
 
+    @pytest.mark.slow
     async def test_withdraw_does_not_redeploy_lost_requests(
         self,
     ) -> None:

@@ -215,6 +215,7 @@ async def unknown_server(edgegap: EdgegapSession, sim: Any) -> tuple[str, str]:
     return request_id, error.tag
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["wait", "wait_many", "adopt"])
 async def test_a_caller_that_finds_its_server_by_its_tag_has_it(by: str) -> None:
     async with owning(options={"ready_after": (100.0, 100.0)}) as (edgegap, sim):

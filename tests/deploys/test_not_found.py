@@ -219,6 +219,7 @@ async def test_many_stops_share_the_lists_that_confirm_them() -> None:
         assert sim.arrivals("list") - before < 20
 
 
+@pytest.mark.slow
 async def test_answers_in_between_start_the_count_again() -> None:
     """Every fourth status is a gateway's, and no list can be had."""
     async with owning(options={"ready_after": (120.0, 120.0)}) as (edgegap, sim):

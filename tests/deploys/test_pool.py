@@ -186,6 +186,7 @@ async def test_a_server_that_is_too_old_is_replaced() -> None:
     assert forgotten(sim) == set()
 
 
+@pytest.mark.slow
 async def test_an_unhealthy_server_is_replaced_and_never_offered() -> None:
     sick: set[str] = set()
 
@@ -362,6 +363,7 @@ async def test_an_unhealthy_server_is_not_replaced_before_the_pause() -> None:
     assert forgotten(sim) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_check_that_is_no_coroutine_function_ends_the_pool(
     at_once: bool,

@@ -332,6 +332,7 @@ async def test_every_server_of_many_pages_is_stopped(
         assert not ids["mine"] - sim.stopped()
 
 
+@pytest.mark.slow
 async def test_a_tag_with_nothing_under_it_costs_few_lists() -> None:
     options = {"enforcement": "off", "max_page_size": 5}
     async with owning(options=options, limits=None) as (edgegap, sim):

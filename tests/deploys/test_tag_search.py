@@ -335,6 +335,7 @@ async def test_meaningless_answers_never_lead_to_two_servers(act: Any) -> None:
         assert [it.method for it in server.arrivals].count("POST") == 1
 
 
+@pytest.mark.slow
 async def test_a_hundred_lost_deploys_share_one_search() -> None:
     async with owning(fault("cut-after"), options={"enforcement": "off"}) as (
         edgegap,

@@ -118,6 +118,7 @@ async def test_the_reason_of_an_end_stays_the_same() -> None:
             assert reasons == {EndReason.GONE}
 
 
+@pytest.mark.slow
 async def test_servers_that_are_not_ready_yet_have_not_ended() -> None:
     slow = {**AT_ONCE, "ready_after": (40.0, 40.0)}
     async with owning(options=slow) as (edgegap, sim):

@@ -98,6 +98,7 @@ def use_all(url: str) -> None:
         living.release([dead.name])
 
 
+@pytest.mark.slow
 def test_the_user_of_the_page_has_the_permissions_that_are_needed() -> None:
     permissions = [word for word in ACL.split() if word.startswith("+")]
     assert len(permissions) > 5

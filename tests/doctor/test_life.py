@@ -44,6 +44,7 @@ async def test_what_gone_looks_like_is_found(gone: str) -> None:
     assert doctor.simulator_options(diagnosis)["gone"] == gone
 
 
+@pytest.mark.slow
 async def test_lists_that_lag_are_noticed() -> None:
     diagnosis = await lived(Fault("list", "lag", seconds=8.0))
     assert diagnosis.value("listed_after") == pytest.approx(8.0, abs=1.0)
@@ -63,6 +64,7 @@ async def test_replicas_that_lag_are_noticed(lag: float) -> None:
     assert again.value("status_after") == pytest.approx(lag, abs=0.5)
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_never_listed_differs() -> None:
     diagnosis = await lived(Fault("list", "filters-empty"))
     assert [it.name for it in diagnosis.differences] == ["listed_after"]

@@ -61,6 +61,7 @@ async def test_jitter_hides_neither_the_way_of_counting_nor_the_rate(way: str) -
     assert found(diagnosis, "enforcement", "list_rate") == (way, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_ways_that_look_the_same_are_named_and_not_guessed(way: str) -> None:
     diagnosis = await measured(enforcement=way, rates={"list": 1}, begin=0.0, **JITTER)

@@ -207,6 +207,7 @@ def own_limiter(rate: float) -> Acquire:
     return acquire
 
 
+@pytest.mark.slow
 @plans
 @given(st.lists(moments(2), min_size=5, max_size=40), STALLS)
 def test_first_come_first_served(

@@ -235,6 +235,7 @@ class QueueModel:
                 self.queue.leave(each.priority)
 
 
+@pytest.mark.slow
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=40), STALLS)
 def test_no_call_is_lost_or_overtaken_in_the_queue(
@@ -291,6 +292,7 @@ def test_the_turn_of_a_cancelled_call_stays_in_its_priority(turns: int) -> None:
     assert places[:2] == [10, 20]
 
 
+@pytest.mark.slow
 @plans
 @given(st.lists(STAYS, min_size=2, max_size=30), STALLS, st.sampled_from([None, 1, 9]))
 def test_no_slot_is_lost_in_the_limiter(

@@ -146,6 +146,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @plans
 @given(STEPS, st.integers(2, 5))
 def test_no_second_sees_more_than_the_limit_however_many_loops_send(

@@ -160,6 +160,7 @@ async def test_a_ramp_rises_evenly_and_then_holds() -> None:
     assert report.series.sent[:13] == report.series.due[:13]
 
 
+@pytest.mark.measured
 async def test_each_server_runs_for_its_lifetime() -> None:
     async with owning(options={**AT_ONCE, "stop_takes": 0.0}) as (edgegap, sim):
         running: list[int] = []

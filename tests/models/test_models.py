@@ -219,6 +219,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @NO_DEADLINE
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(LENIENT, VALUES)))
 def test_a_status_with_random_values_is_rejected_or_has_the_declared_types(

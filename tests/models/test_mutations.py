@@ -15,6 +15,7 @@ from edgegap_async.models._wire import Answer
 LONGEST = 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [500, pytest.param(20_000, marks=pytest.mark.full)])
 def test_mutated_answers_are_structs_or_typed_errors(count: int) -> None:
     kinds: Counter[str] = Counter()

@@ -64,6 +64,7 @@ def test_coordinates_are_read_from_text_or_number(sent: Any) -> None:
 MOMENT = datetime(2025, 11, 29, 22, 35, 31, tzinfo=UTC)
 
 
+@pytest.mark.measured
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [

@@ -43,6 +43,7 @@ def at_offsets(*offsets: float) -> pytest.MarkDecorator:
 # The store is gone
 
 
+@pytest.mark.slow
 @at_offsets(0.0, 0.13, 0.31)
 def test_without_the_store_leases_are_used_and_then_the_fallbacks(
     offset: float,
@@ -58,6 +59,7 @@ def test_without_the_store_leases_are_used_and_then_the_fallbacks(
     assert world.served(start + 8.0 + 4.0, start + 20.0) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 0.2, 0.4, 0.6])
 @pytest.mark.parametrize("after", [0.2, 2.0, 3.6, 4.0])
 def test_leases_that_end_a_beat_apart_make_no_request_too_many(
@@ -74,6 +76,7 @@ def test_leases_that_end_a_beat_apart_make_no_request_too_many(
     assert world.busiest(start) <= N
 
 
+@pytest.mark.slow
 def test_processes_without_a_lease_use_their_fallback_before_other_leases_end() -> None:
     world, tenants = world_of(ALL, 0, 0, 0)
     world.run(SLEEPY + 1.0)
@@ -183,6 +186,7 @@ def test_after_a_flush_nothing_changes_for_those_that_are_busy(offset: float) ->
     assert world.served(start + 6.0, world.now) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 0.2, 0.4])
 @pytest.mark.parametrize("listened", [0.05, 0.6, 1.4, 3.0])
 def test_a_flush_that_an_outage_follows_makes_no_request_too_many(
@@ -200,6 +204,7 @@ def test_a_flush_that_an_outage_follows_makes_no_request_too_many(
     assert world.busiest(start) <= N
 
 
+@pytest.mark.slow
 def test_what_was_used_in_an_outage_while_the_ledger_listened_is_waited_for() -> None:
     world, tenants = world_of(ALL, ALL, ALL, ALL)
     for tenant in tenants:
@@ -288,6 +293,7 @@ def test_a_stopped_process_makes_no_request_too_many_when_it_goes_on(
     assert world.served(world.now - 2.0, world.now) >= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", ["posted", "seen", "committed"])
 @pytest.mark.parametrize("before", [0.01, 0.2])
 def test_a_process_that_was_stopped_within_a_beat_folds_nothing_old(

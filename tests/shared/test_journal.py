@@ -40,6 +40,7 @@ from edgegap_async.errors import (
 from edgegap_async.simulator import Fault, Simulator
 
 
+@pytest.mark.slow
 async def test_a_deploy_is_in_the_journal_before_it_is_sent_and_not_once_it_is_handed_out(
     store_url: str,
 ) -> None:

@@ -199,6 +199,7 @@ def run(examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_limit_holds_and_no_token_is_lost() -> None:
     run(2, 12)
 

@@ -182,6 +182,7 @@ async def test_a_webhook_of_a_deploy_that_has_failed_uses_no_store(
         assert published(one_store_url) == 0
 
 
+@pytest.mark.slow
 async def test_two_sessions_with_one_receiver_pass_a_webhook_on_once(
     store_url: str,
 ) -> None:
@@ -333,6 +334,7 @@ async def test_nothing_that_is_passed_on_reveals_the_token_or_the_secret(
 # What may fail.
 
 
+@pytest.mark.slow
 async def test_without_the_store_polling_still_ends_a_wait(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

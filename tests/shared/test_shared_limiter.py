@@ -25,6 +25,7 @@ def seeded() -> None:
     random.seed(0)
 
 
+@pytest.mark.slow
 def test_four_saturated_processes_share_the_limit_evenly() -> None:
     async def main() -> None:
         async with Simulation(4) as simulation:
@@ -112,6 +113,7 @@ def test_a_store_that_is_far_away_costs_nothing(ways: list[float]) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_without_the_store_half_of_the_limit_is_used_and_soon_all_again() -> None:
     async def main() -> None:
         async with Simulation(4) as simulation:
@@ -129,6 +131,7 @@ def test_without_the_store_half_of_the_limit_is_used_and_soon_all_again() -> Non
     run(main())
 
 
+@pytest.mark.slow
 def test_a_few_calls_a_minute_wait_for_nothing() -> None:
     async def main() -> None:
         async with Simulation(4) as simulation:
@@ -179,6 +182,7 @@ def test_background_calls_of_one_process_yield_to_those_of_others() -> None:
 
 
 # With `Retry-After`, each refusal that shows the limit stops all for a second.
+@pytest.mark.slow
 @pytest.mark.parametrize(("retry_after", "part"), [(None, 0.85), (1.0, 0.75)])
 def test_a_lower_limit_is_found_by_all_together(
     retry_after: float | None, part: float

@@ -362,6 +362,7 @@ def test_other_data_under_a_key_is_named(valkey_server: Valkey) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_the_extra_that_is_missing_is_named() -> None:
     code = (
         "import sys; sys.modules['redis'] = None\n"

@@ -105,6 +105,7 @@ async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> No
         assert edgegap.leftovers == ()
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> None:
     faults = [Fault("list", "lag", 1.0, 20.0)]
     async with Simulator(faults=faults) as sim:
@@ -118,6 +119,7 @@ async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> No
             assert sim.stopped() == {late}
 
 
+@pytest.mark.slow
 async def test_a_tag_is_searched_for_until_its_request_has_ended_for_certain(
     one_store_url: str,
 ) -> None:
@@ -287,6 +289,7 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["held", "pending", "stopping"])
 async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
     store_url: str, state: str
@@ -453,6 +456,7 @@ async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> No
         assert sim.stopped() == set()
 
 
+@pytest.mark.slow
 async def test_a_deploy_that_was_claimed_is_not_sent_again(
     one_store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

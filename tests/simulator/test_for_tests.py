@@ -26,6 +26,7 @@ async def test_a_ready_deployment_can_crash_and_only_such_a_one() -> None:
             sim.crash("c065a3f1b2e4")
 
 
+@pytest.mark.slow
 async def test_a_condition_is_awaited_on_the_clock_of_the_loop() -> None:
     async with owning(options=QUICK) as (edgegap, sim):
         await deploy(edgegap)

@@ -163,6 +163,7 @@ def test_afterwards_the_environment_is_as_before():
 """
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "mark"), [("pytest_asyncio.plugin", "asyncio"), ("anyio", "anyio")]

@@ -80,6 +80,7 @@ async def test_closing_ends_a_call_whose_answer_is_being_decoded() -> None:
         assert error.request_sent
 
 
+@pytest.mark.slow
 async def test_bodies_that_wait_for_their_decoding_count_as_large() -> None:
     """Otherwise all of them would be read, and fill the memory."""
     async with busy(timeout=None) as (edgegap, _):

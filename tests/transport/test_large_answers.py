@@ -180,6 +180,7 @@ def test_a_long_text_is_not_too_large() -> None:
     assert len(read(endpoints.CONTAINER_LOGS, Reply(200, body)).logs or "") > 6_000_000
 
 
+@pytest.mark.slow
 async def test_large_answers_are_read_four_at_a_time() -> None:
     """All others wait after the first MiB, and are read in the end."""
     text = b'{"logs": "%s"}' % (b"x" * 2 * MIB)

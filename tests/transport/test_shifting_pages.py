@@ -93,6 +93,7 @@ async def test_a_tag_that_a_server_has_is_never_proven_absent(
         assert {row.request_id for row in rows} == {*lasting}
 
 
+@pytest.mark.slow
 @pytest.mark.measured
 @pytest.mark.parametrize("size", [3, 10])
 @pytest.mark.parametrize("takes", [0.3, 1.2])

@@ -570,6 +570,7 @@ async def test_stop_self_without_a_url_shows_no_delete_token(
     assert leaks_of(raised.value) == []
 
 
+@pytest.mark.slow
 def test_the_search_for_leaks_finds_locals_causes_and_members() -> None:
     def deep(error: type[Exception], **values: object) -> None:
         raise error

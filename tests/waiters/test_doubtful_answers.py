@@ -97,6 +97,7 @@ async def test_pages_of_a_firewall_for_ten_seconds_end_a_wait(
         assert GATEWAY_ERRORS <= now() - began < GATEWAY_ERRORS + 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["not-found", "404-json", "404-html", "404-empty"])
 @pytest.mark.parametrize("many", [1, 5])
 async def test_not_found_for_three_seconds_ends_no_wait_for_an_old_deployment(

@@ -82,6 +82,7 @@ async def test_all_may_end_at_once(neighbours: int) -> None:
         assert sim.arrivals("status") - before <= 12
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 async def test_waits_after_stops_cost_no_status_each() -> None:
     options = {"ready_after": (0.0, 0.0), "stop_takes": 20.0}
@@ -107,6 +108,7 @@ async def test_a_single_wait_is_served_by_its_status() -> None:
         assert sim.arrivals("list") == lists
 
 
+@pytest.mark.slow
 async def test_a_server_that_lists_do_not_show_so_far_has_not_ended() -> None:
     lag = Fault("list", "lag", seconds=20.0)
     async with accepted_deployments(5, lag, **AT_ONCE) as (edgegap, sim, ids):

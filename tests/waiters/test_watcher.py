@@ -110,6 +110,7 @@ async def test_a_wrong_filter_is_noticed(kind: str, most: float) -> None:
         assert polls_of(sim) < 250
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 10])
 async def test_small_pages_are_read_completely(size: int) -> None:
     async with accepted_deployments(60, max_page_size=size) as (edgegap, sim, ids):
@@ -216,6 +217,7 @@ async def test_stops_by_others_are_noticed_among_many_slow_deployments(
         await asyncio.wait(waits)
 
 
+@pytest.mark.slow
 async def test_an_unknown_id_is_noticed_among_many_waiters() -> None:
     async with accepted_deployments(20, ready_after=(30.0, 30.0)) as (edgegap, _, ids):
         waits = [

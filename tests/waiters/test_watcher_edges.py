@@ -173,6 +173,7 @@ async def test_only_a_row_with_ready_resolves_a_waiter(
             assert late.status is None or late.status.state is DeploymentState.DEPLOYING
 
 
+@pytest.mark.slow
 async def test_several_consumers_get_each_outcome_once() -> None:
     async with accepted_deployments(40, ready_after=(2.0, 30.0)) as (edgegap, _, ids):
         taken: list[tuple[str, Any]] = []

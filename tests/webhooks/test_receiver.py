@@ -95,6 +95,7 @@ def test_the_longest_body_is_1_mib() -> None:
     assert parse(b'{"request_id": "c065"}'.ljust(1024 * 1024)).request_id == "c065"
 
 
+@pytest.mark.slow
 @given(
     st.binary()
     | st.recursive(

@@ -128,6 +128,7 @@ async def test_an_error_webhook_raises_with_its_detail() -> None:
         assert failed.status is not None
 
 
+@pytest.mark.slow
 async def test_a_terminated_webhook_resolves_all_waiters() -> None:
     async with hooked(*NO_POLLS, options={"ready_after": (30.0, 30.0)}) as (
         edgegap,
@@ -256,6 +257,7 @@ async def test_webhooks_save_most_polls(many: int) -> None:
     assert with_hooks <= without / 4
 
 
+@pytest.mark.slow
 async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
     async with hooked(Fault("webhook", "lost", 0.3), options=options) as (
@@ -328,6 +330,7 @@ async def test_webhook_urls_of_the_user_are_not_replaced() -> None:
         ]
 
 
+@pytest.mark.slow
 async def test_waiters_are_resolved_without_any_webhook() -> None:
     async with hooked(Fault("webhook", "lost")) as (edgegap, sim, receiver):
         servers = await asyncio.gather(*(start(edgegap) for _ in range(10)))
@@ -355,6 +358,7 @@ def test_a_wrong_webhooks_argument_is_refused(wrong: Any) -> None:
         EdgegapSession("made-up", webhooks=wrong)
 
 
+@pytest.mark.slow
 async def test_a_terminated_webhook_releases_capacity_at_once() -> None:
     async with hooked(options={"stop_takes": 0.5}) as (edgegap, sim, _):
         requests = [DeployRequest("game", "1", users=["203.0.113.7"])] * 2
