@@ -192,12 +192,13 @@ def test_a_lower_limit_is_found_by_all_together(
         async with Simulation(4, server=server) as simulation:
             for number in range(4):
                 simulation.busy(number)
-            await simulation.run(30.0)
+            # In less time, chance decides more: of ten runs, two miss the part.
+            await simulation.run(60.0)
             since = simulation.start + 15.0
-            admitted = sum(at >= since for at in server.admitted) / 15.0
+            admitted = sum(at >= since for at in server.admitted) / 45.0
             assert admitted >= part * 25
-            assert len(server.refused) <= 40
-            assert sum(at >= since for at in server.refused) <= 15
+            assert len(server.refused) <= 50
+            assert sum(at >= since for at in server.refused) <= 35
 
     run(main())
 
