@@ -126,7 +126,8 @@ def test_odd_answers_are_no_traceback(
 ) -> None:
     scripted(act)
     result = called(edgegap, name, "--timeout", "9")
-    assert result.exit_code in (0, 1)
+    # The doctor has found out that something differs.
+    assert result.exit_code in ((0, 1, 3) if name == "doctor" else (0, 1))
     assert result.exit_code or not result.stderr.startswith("Error")
     assert not result.exit_code or result.stderr
     assert "\x1b" not in result.output

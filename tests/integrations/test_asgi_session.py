@@ -482,7 +482,8 @@ def test_in_tests_without_a_lifespan_ended_loops_and_sessions_are_released() -> 
     made: list[ReferenceType[EdgegapSession]] = []
 
     def make() -> EdgegapSession:
-        session = EdgegapSession()
+        # Nothing listens there, and no thread looks up the name.
+        session = EdgegapSession(base_url="http://127.0.0.1:9")
         made.append(ref(session))
         return session
 
