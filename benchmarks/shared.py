@@ -10,8 +10,9 @@ Processes with `EdgegapSession(shared=...)` call a server in a process of its ow
 
 Columns: the most arrivals in any second of the run; the part of the limit that was used;
 the least served process, compared with an equal share; operations of the store for each
-request (Valkey); requests that the server refused; the longest time in which a process
-had no answer; the part of the limit in each second.
+request (Valkey); requests that the server refused; how long a call waited for the limit,
+median; the longest time in which a process had no answer; the part of the limit in each
+second.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,7 +44,14 @@ from arrivals import busiest_second
 from support import shared_simulation as virtual
 from support.stores import Valkey, valkey
 
-from edgegap_async import EdgegapError, EdgegapSession, Limits, Retry, SharedState
+from edgegap_async import (
+    EdgegapError,
+    EdgegapSession,
+    Event,
+    Limits,
+    Retry,
+    SharedState,
+)
 
 # Requests per second of the limit of `locations.list`, and seconds of each way.
 RATE, WAY = 40, 0.05
@@ -97,6 +106,13 @@ async def serve(admits: int) -> None:
 async def work(given: dict[str, Any]) -> None:
     """Call as the phases say: `[from, until, callers, seconds between calls]`."""
     store = given["store"]
+    # Seconds in the queue of the limit.
+    queued: list[float] = []
+
+    def on_event(event: Event) -> None:
+        if event.kind == "call":
+            queued.append(event.queued)
+
     edgegap = EdgegapSession(
         "made-up-token",
         base_url=given["url"],
@@ -104,6 +120,7 @@ async def work(given: dict[str, Any]) -> None:
         retry=Retry(tries=1),
         timeout=None,
         shared=SharedState(store, key=KEY) if store else None,
+        on_event=on_event,
     )
     print("ready", flush=True)
     start = float(sys.stdin.readline())
@@ -129,7 +146,7 @@ async def work(given: dict[str, Any]) -> None:
 
     async with edgegap:
         await asyncio.gather(*(phase(*each) for each in given["phases"]))
-    print(json.dumps(calls), flush=True)
+    print(json.dumps({"calls": calls, "queued": queued}), flush=True)
 
 
 # The stores.
@@ -237,7 +254,8 @@ class Scenario:
         least: the part of the limit that must be used.
         away: seconds of each way to the store, of each process. Empty: none. It takes an
             engine with a socket.
-        silent: the most seconds in which a process has no answer. 0: any.
+        silent: the most seconds in which a process has no answer.
+        queued: the most milliseconds that a call waits for the limit, median.
     """
 
     seconds: float
@@ -249,7 +267,8 @@ class Scenario:
     bound: int | None = RATE
     least: float = 0.0
     away: list[float] = field(default_factory=list)
-    silent: float = 0.0
+    silent: float = inf
+    queued: float = inf
 
 
 def saturated(seconds: float, count: int = 4, **more: Any) -> Scenario:
@@ -283,7 +302,7 @@ SCENARIOS = {
     "one-far": saturated(
         20, 16, least=0.93 - 0.03, away=[FAR] + [NEAR] * 15, silent=SILENT
     ),
-    "rare": Scenario(60, [[rare(0, 60, 6.0)] for _ in range(4)]),
+    "rare": Scenario(60, [[rare(0, 60, 6.0)] for _ in range(4)], queued=1.0),
     "kill": failing(20, (8, "kill", 1)),
     "pause": failing(26, (8, "pause", 1), (18, "resume", 1)),
     "flush": failing(20, (8, "flush", 0)),
@@ -409,7 +428,10 @@ def show(
     end, rate = scenario.seconds - 0.3, scenario.rate
     busiest = busiest_second(times)
     used = sum(STARTED <= at < end for at in times) / (end - STARTED) / rate
-    calls: list[list[tuple[float, float]]] = [json.loads(each or "[]") for each in said]
+    # One that was killed says nothing.
+    told = [json.loads(each) for each in said if each]
+    calls: list[list[tuple[float, float]]] = [each["calls"] for each in told]
+    queued = 1000 * median([wait for each in told for wait in each["queued"]] or [0.0])
     served = [sum(STARTED <= at < end for _, at in each) for each in calls]
     least = min(served) / (sum(served) / len(served)) if any(served) else 0.0
     operations = None if scenario.share else engine.operations()
@@ -417,7 +439,6 @@ def show(
         round(sum(at <= each < at + 1 for each in times) / rate, 2)
         for at in range(int(scenario.seconds))
     ]
-    waits = [end - began - WAY for each in calls for began, end in each]
     silent = max(
         (longest_gap([at for _, at in each], end) for each in calls), default=0.0
     )
@@ -428,7 +449,7 @@ def show(
         f"least {least:.2f}",
         f"operations {operations / len(times):.2f}" if operations else "",
         f"refused {len(refused)}",
-        f"median wait {1000 * max(0.0, median(waits)):.0f} ms" if waits else "",
+        f"median wait {queued:.1f} ms",
         f"silent {silent:.2f} s",
     ]
     print("  ".join(each for each in row if each), flush=True)
@@ -436,7 +457,7 @@ def show(
         print(f"{'':14}  {seconds}", flush=True)
     if scenario.bound is None:
         return busiest > rate
-    if scenario.silent and silent > scenario.silent:
+    if silent > scenario.silent or queued > scenario.queued:
         return False
     return busiest <= scenario.bound and used >= scenario.least
 
