@@ -399,7 +399,7 @@ class DeployManager:
             event: LEAVES, or CLOSES.
 
         Returns:
-            Whether it may have started a server.
+            Whether its outcome is unknown to the caller.
         """
         record = pending.record
         pending.left = record.withdrawn = True
@@ -417,7 +417,8 @@ class DeployManager:
             pending.give_up()
             return False
         if between_attempts:
-            # Its tag is searched for, as after any other refusal by a gateway.
+            # Its tag is searched for, as after any other refusal by a gateway. The caller
+            # gets that refusal, and no `DeployOutcomeUnknown`.
             task.cancel()
             return False
         if may_have_started:
@@ -740,7 +741,7 @@ class DeployManager:
             return
         self._callers.discard()
         for record in self.records.in_state(DeployState.LEASED):
-            record.on(Event.LOOP_ENDS)
+            record.on(Event.CUT_OFF)
         if not self._named:
             self.name_leftovers()
         self.router.close()

@@ -290,7 +290,7 @@ class PendingDeploy:
             record.on(Event.LEAVES if left else Event.REFUSED)
         elif record.state in UNDER_WAY:
             self.unknown = not record.tagged
-            record.on(Event.LOOP_ENDS)
+            record.on(Event.CUT_OFF)
             if record.tag:
                 self.search.search_unwanted(record.tag, record)
 

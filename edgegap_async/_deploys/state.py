@@ -65,7 +65,9 @@ class Event(Enum):
     GONE = "a stop was accepted, the server is gone, or its quarantine is over"
     LEAVES = "the caller is cancelled or its deadline has passed"
     CLOSES = "the session is closed"
-    LOOP_ENDS = "the event loop is shut down around an open session"
+    CUT_OFF = (
+        "its task is cancelled, a callback of the user raises, or the event loop ends"
+    )
     CLAIMED = "another process has taken it over"
 
 
@@ -89,7 +91,7 @@ _HELD: Mapping[Event, DeployState] = {
     _E.GONE: _S.ENDED,
     _E.LEAVES: _S.STOPPING,
     _E.CLOSES: _S.STOPPING,
-    _E.LOOP_ENDS: _S.STOPPING,
+    _E.CUT_OFF: _S.STOPPING,
 }
 _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
     _S.QUEUED: {
@@ -99,7 +101,7 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.REFUSED: _S.FAILED,
         _E.LEAVES: _S.CANCELLED,
         _E.CLOSES: _S.CANCELLED,
-        _E.LOOP_ENDS: _S.CANCELLED,
+        _E.CUT_OFF: _S.CANCELLED,
     },
     _S.SENDING: {
         **_ANSWERS,
@@ -109,7 +111,7 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.LEAVES: _S.SEARCHING,
         _E.CLOSES: _S.SEARCHING,
         # The request is cut off. The session closes itself then, and searches for it.
-        _E.LOOP_ENDS: _S.SEARCHING,
+        _E.CUT_OFF: _S.SEARCHING,
     },
     _S.SEARCHING: {
         **_ANSWERS,
@@ -121,7 +123,7 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.INCONCLUSIVE: _S.UNKNOWN,
         _E.LEAVES: _S.SEARCHING,
         _E.CLOSES: _S.SEARCHING,
-        _E.LOOP_ENDS: _S.SEARCHING,
+        _E.CUT_OFF: _S.SEARCHING,
     },
     _S.ACCEPTED: _HELD,
     _S.LEASED: _HELD,
@@ -131,7 +133,7 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.STOP: _S.STOPPING,
         _E.GONE: _S.ENDED,
         _E.CLOSES: _S.RELEASED,
-        _E.LOOP_ENDS: _S.RELEASED,
+        _E.CUT_OFF: _S.RELEASED,
     },
     # What is still in this state when the session is closed is in `leftovers`.
     _S.STOPPING: {
@@ -139,7 +141,7 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.GONE: _S.ENDED,
         _E.LEAVES: _S.STOPPING,
         _E.CLOSES: _S.STOPPING,
-        _E.LOOP_ENDS: _S.STOPPING,
+        _E.CUT_OFF: _S.STOPPING,
     },
     # The tag is in `leftovers`.
     _S.UNKNOWN: {
@@ -148,10 +150,10 @@ _BY_STATE: Mapping[DeployState, Mapping[Event, DeployState]] = {
         _E.GONE: _S.ENDED,
         _E.LEAVES: _S.UNKNOWN,
         _E.CLOSES: _S.UNKNOWN,
-        _E.LOOP_ENDS: _S.UNKNOWN,
+        _E.CUT_OFF: _S.UNKNOWN,
     },
     **{
-        state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.LOOP_ENDS), state)
+        state: dict.fromkeys((_E.LEAVES, _E.CLOSES, _E.CUT_OFF), state)
         for state in FINAL
     },
     # Its request may still be under way, and its tag be searched for.
@@ -168,10 +170,10 @@ UNWANTED: Mapping[DeployState, DeployState] = {
 }
 # Without a tag of its own there is nothing to search for.
 UNTAGGED: Mapping[DeployState, DeployState] = {_S.SEARCHING: _S.SENDING}
-ENDS_UNTAGGED = frozenset({_E.LOST, _E.REFUSED_BY_GATEWAY, _E.LOOP_ENDS})
+ENDS_UNTAGGED = frozenset({_E.LOST, _E.REFUSED_BY_GATEWAY, _E.CUT_OFF})
 # After these events the caller has its answer, or is not there any more.
 ENDS_WAIT = frozenset(
-    {_E.REFUSED_BY_GATEWAY, _E.NOT_ALLOCATED, _E.LEAVES, _E.CLOSES, _E.LOOP_ENDS}
+    {_E.REFUSED_BY_GATEWAY, _E.NOT_ALLOCATED, _E.LEAVES, _E.CLOSES, _E.CUT_OFF}
 )
 # A request was sent, and its outcome is not known so far.
 UNDER_WAY = frozenset({_S.SENDING, _S.SEARCHING})

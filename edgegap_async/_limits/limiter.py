@@ -235,10 +235,6 @@ class Limiter:
         """Report that the request was never sent. Its slot is free at once."""
         self.slots.never_sent(self)
 
-    def hold(self, seconds: float) -> None:
-        """Send nothing for so many seconds. An earlier, longer hold stays in force."""
-        self.slots.hold(self._time(), seconds)
-
     def abandon(self) -> None:
         """Give back the slots that were taken here: the loop has ended without that."""
         self.slots.abandon(self.held)

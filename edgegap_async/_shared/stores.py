@@ -34,7 +34,7 @@ class Stores:
     def __init__(self) -> None:
         self._lock = Lock()
         self._used: dict[tuple[object, ...], tuple[StoreThread[Store], int]] = {}
-        # Those of the parent, after a fork. Closing them here would disturb it.
+        # Those of the parent, after a fork, kept alive: their end here would disturb it.
         self._of_parent: list[object] = []
 
     def acquire(self, shared: SharedState, key: str) -> StoreThread[Store]:

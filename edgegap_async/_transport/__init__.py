@@ -17,14 +17,17 @@ What happens on a 429, step by step:
 1. `Exchange.run` gets the status with the headers. `_on_headers` parses and clamps a
    `Retry-After` and calls `Limiter.answered`, which returns the slot as for any answer
    and adapts the rate (`AdaptiveRate.refused`). Unless the refusal is sporadic, no call
-   under this limit is sent before the end of the `Retry-After`; the first 429 of a
-   saturated limiter (`_limits/adaptive.py`) holds it for 0.9 s even without one.
+   under this limit is sent before the end of the `Retry-After`. If many are refused
+   within a second (`_limits/refusals.py`), a saturated limiter is held for up to 0.9 s
+   even without one.
 2. `response.read` raises `RateLimited`.
 3. `Transport._call` catches it and calls `_pause`, which asks `RetryState.pause` for the
    seconds until the next attempt. A refusal does not count as a try and costs nothing
    of the retry budget, as the API has done nothing. For a deploy, `_pause` reports it:
    `progress.failed` keeps the error for the caller, and `progress.retrying` stops the
-   search for the tag and puts the record back to QUEUED.
+   search for the tag and puts the record back to QUEUED. Only the 429 of a gateway may
+   stand for a deploy that was done: its record stays as it is
+   (`PendingDeploy._not_done`).
 4. `_pause` sleeps for these seconds, at least for the `Retry-After`. Then `_call` tries
    again: `_queue` waits for a slot, at the place in the queue that the call has had from
    its first attempt.

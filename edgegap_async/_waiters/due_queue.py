@@ -25,9 +25,6 @@ class DueQueue(Generic[T]):
         # Of two that are due at the same time, the one that was added first.
         self._order = count()
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def __contains__(self, item: T) -> bool:
         return item in self._entries
 

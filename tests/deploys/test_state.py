@@ -19,7 +19,7 @@ from edgegap_async._deploys.state import (
 )
 
 S, E = DeployState, Event
-ENDINGS = (E.LEAVES, E.CLOSES, E.LOOP_ENDS)
+ENDINGS = (E.LEAVES, E.CLOSES, E.CUT_OFF)
 # The session must stop such a server, or name it in `leftovers`.
 NOTED = {S.STOPPING, S.UNKNOWN, S.SEARCHING, S.SENDING}
 # Each state meets each event.

@@ -1,4 +1,5 @@
-"""The operations: one function per row of `endpoints.py`.
+"""The operations: one function per row of `endpoints.py`. Those of a namespace that has
+a file of its own here (`catalog.py`, `relays.py`, `storage.py`, ...) are there.
 
 An operation is synchronous. It takes a `Call`, reads or changes the world, and returns
 the response. A new row of `endpoints.py` needs an entry in `HANDLERS`.
