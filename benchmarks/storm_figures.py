@@ -105,7 +105,8 @@ def figures(column: Column, sim: Simulator, record: Record) -> dict[str, float]:
         "started / handed out": len(started) / max(1, len(handed_out)),
         "second servers of a caller": len(started) - len(per_caller),
         "most started, not handed out": record.most_untaken,
-        "list calls a second": looks / seconds,
+        # Their number in an interval is one more than that of the times between them.
+        "list calls a second": max(looks - 1, 0) / seconds,
         "cancelled": cancelled,
         "gave up": record.told(GaveUp),
         "adopted": len({each for _, each in handed_out} - record.answered)
