@@ -86,13 +86,18 @@ def pytest_collection_modifyitems(
 
 
 def cases_by_default(test: list[Any]) -> list[Any]:
-    """Choose as many cases of a test as it takes for each value of each parameter to occur."""
-    first = test[0]
-    if len(test) == 1 or first.get_closest_marker("all_combinations"):
+    """Choose as many cases of a test as it takes for each value of each parameter to occur;
+    of a slow test, one for each store.
+    """
+    if len(test) == 1 or test[0].get_closest_marker("all_combinations"):
         return test
-    if len(first.callspec.params) == 1:
-        return test
-    return [test[at] for at in each_choice([values_of(item) for item in test])]
+    slow = [item for item in test if item.get_closest_marker("slow")]
+    quick = [item for item in test if not item.get_closest_marker("slow")]
+    if len(quick) > 1 and len(quick[0].callspec.params) > 1:
+        quick = [quick[at] for at in each_choice([values_of(item) for item in quick])]
+    of_store = {item.callspec.params.get("store_url"): item for item in slow[::-1]}
+    chosen = {*quick, *of_store.values()}
+    return [it for it in test if it in chosen or it.get_closest_marker("measured")]
 
 
 def measured_cases(items: Iterable[pytest.Item]) -> set[pytest.Item]:

@@ -113,6 +113,7 @@ def test_ctrl_c_stops_the_servers_of_all_processes(
     assert "Traceback" not in errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 60.0), stop_takes=0.0)
 def test_if_the_launch_is_killed_its_processes_stop_their_servers(

@@ -210,6 +210,7 @@ def test_wrong_options_send_nothing(
     assert account.arrivals("list") == 0
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(neighbours=5_000)
 def test_five_thousand_rows_are_listed_within_the_limit(

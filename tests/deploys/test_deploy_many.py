@@ -194,6 +194,7 @@ class TestRate:
                 assert len(sim.deployed()) <= 600
                 outcomes.withdraw(until_ready=False)
 
+    @pytest.mark.full
     @pytest.mark.slow
     async def test_ten_thousand_requests_need_few_tasks(self) -> None:
         read: list[DeployRequest] = []

@@ -273,6 +273,7 @@ async def test_keep_after_the_block_is_an_error() -> None:
             server.keep()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_thousands_of_unknown_outcomes_leave_the_search_quick() -> None:
     async with owning(options={"enforcement": "off"}, limits=None) as (edgegap, sim):

@@ -168,6 +168,7 @@ async def test_the_pool_grows_and_shrinks() -> None:
     assert forgotten(sim) == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_server_that_is_too_old_is_replaced() -> None:
     async with (

@@ -169,6 +169,7 @@ async def test_searches_that_run_at_once_do_not_disturb_each_other() -> None:
     assert counts == [150] * 6
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_reap_does_not_delay_calls_in_the_foreground() -> None:
     server = ListServer({**tagged(2000, "a"), "other": ["b"]})

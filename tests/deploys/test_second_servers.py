@@ -76,6 +76,7 @@ async def test_closing_looks_for_second_servers_once() -> None:
     assert edgegap.leftovers == ()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_forty_deploys_a_second_cost_few_lists() -> None:
     async with owning() as (edgegap, sim):

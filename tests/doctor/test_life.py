@@ -85,6 +85,7 @@ async def test_a_server_that_is_listed_at_once_runs_no_longer_than_it_must() -> 
     assert asyncio.get_running_loop().time() - began < 5
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_server_that_is_never_ready_is_told_and_stopped() -> None:
     diagnosis = await lived(ready_after=(5000.0, 5000.0))

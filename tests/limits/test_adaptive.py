@@ -148,6 +148,7 @@ async def test_a_limit_lifted_under_load_is_found_and_held(
         await edgegap.aclose()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_refusals_in_one_burst_cut_the_rate_once() -> None:
     simulator = Simulator(

@@ -126,6 +126,7 @@ def test_no_second_sees_more_than_the_limit(
     assert busiest_second(run(carry_out(calls, stalls, made(rate, burst)))) <= rate
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @plans
 @given(

@@ -234,6 +234,7 @@ def test_a_page_of_ten_thousand_deploys_is_small() -> None:
     assert len(report.to_json()) < 400_000
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_memory_of_a_hundred_thousand_deploys_is_bounded() -> None:
     report = big_report(100_000)

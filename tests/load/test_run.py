@@ -46,6 +46,7 @@ async def test_each_deploy_is_sent_when_it_is_due_and_its_server_is_stopped() ->
     assert (report.failures, report.running, report.not_stopped) == ([], [], [])
 
 
+@pytest.mark.full
 async def test_the_places_of_a_sample_are_asked_for() -> None:
     async with owning(options={"ready_after": (1.0, 1.0)}) as (edgegap, _):
         report = await load.run(plan(hold=20), edgegap)
@@ -76,6 +77,7 @@ async def test_places_that_are_not_known_delay_nothing(fault: Fault) -> None:
     assert report.seconds < 20
 
 
+@pytest.mark.full
 async def test_the_percentiles_are_right_within_two_percent() -> None:
     """The n-th server takes n seconds more, so that each percentile is known."""
     times = iter(100.0 + number for number in range(200))

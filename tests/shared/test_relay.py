@@ -467,6 +467,7 @@ async def statements(url: str, seconds: float) -> list[str]:
     return [it for it in found if "relay" in it]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_process_that_waits_for_no_webhook_hardly_reads_the_file(
     tmp_path: Path,

@@ -94,6 +94,7 @@ def test_among_many_idle_processes_one_gets_nearly_all() -> None:
     run(main())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "ways",
     [[0.04] * 4, pytest.param([0.0005] * 15 + [0.04], marks=pytest.mark.slow)],

@@ -168,6 +168,7 @@ async def test_a_slow_client_is_dropped_and_never_delays_the_others() -> None:
         writer.close()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_more_than_20000_deployments_are_counted_but_not_shown() -> None:
     sim = Simulator()

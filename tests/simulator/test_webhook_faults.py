@@ -107,6 +107,7 @@ async def test_a_late_webhook_shows_the_state_when_due() -> None:
     assert receiver.received[1].body["current_status"] == "Status.READY"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_the_seed_decides_which_webhooks_are_lost_and_changes_nothing_else() -> (
     None

@@ -146,6 +146,7 @@ async def test_no_signature_and_no_secret_is_exposed(
     assert signature in signed(hooks), "the search does not find what it is for"
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_receiver_keeps_no_event() -> None:
     hooks = receiver()
