@@ -24,7 +24,12 @@ from inspect import isawaitable, signature
 from typing import TypeAlias, cast
 
 from .models._check import fail, seconds, shown, text, whole_number
-from .models.deployment import ReadyDeployment, known_ports, ports_of
+from .models.deployment import (
+    ReadyDeployment,
+    UnknownPort,
+    known_ports,
+    ports_of,
+)
 
 Probe: TypeAlias = Callable[[ReadyDeployment], Awaitable[object]]
 # Seconds between two attempts: the first, the longest, and the growth. Most games
@@ -123,12 +128,12 @@ def _tcp_port(server: ReadyDeployment, port: str | int) -> str | int:
     """Return the key of a port that may accept connections.
 
     Raises:
-        LookupError: the port is UDP.
+        UnknownPort: the port is UDP.
     """
     found = list(ports_of(server, port))
     usable = [each for each in found if (each.protocol or "").upper() != "UDP"]
     if found and not usable:
-        raise LookupError(
+        raise UnknownPort(
             f"port {str(port)!r} of deployment {server.request_id} is UDP, which has no connections to probe: write a "
             f"probe that uses the protocol of the game; the ports are: {known_ports(server)}"
         )

@@ -217,8 +217,8 @@ class EdgegapSession(AsyncOnly):
             found = await edgegap.request("GET", "/v1/ip/203.0.113.7/lookup")
 
         An operation of the table in `docs/reference/operations.md` counts for its own
-        limit, all others for "other". A deploy that is sent so has no tag, and its server is yours alone. In
-        events, the path is this one, and the operation is "request".
+        limit, all others for "other". A deploy that is sent so has no tag, and its server
+        is yours alone. In events, the path is this one, and the operation is "request".
 
         Args:
             method: GET, POST, PUT, PATCH or DELETE. A GET or DELETE whose answer is lost

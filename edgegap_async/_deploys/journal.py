@@ -385,14 +385,14 @@ class Journal:
         """
         if self._over or self._loop is None:
             return None
-        something = self._has_something()
+        needed = self._needs_last_write()
         leave = self._last_write()
         # Unlike `wrap_future`, a loop in virtual time waits for it.
         last = self._loop.run_in_executor(self._thread, leave)
         self._release_thread()
         cancelled = await finish({last}, loop_time() + PATIENCE)
         last.add_done_callback(_retrieve)
-        if something and (not last.done() or last.exception()):
+        if needed and (not last.done() or last.exception()):
             why = last.exception() if last.done() else "no answer"
             log.warning("journal can't be written at the end of the session: %s", why)
         return cancelled
@@ -403,7 +403,7 @@ class Journal:
             self._thread.submit(self._last_write()).add_done_callback(_log_failure)
             self._release_thread()
 
-    def _has_something(self) -> bool:
+    def _needs_last_write(self) -> bool:
         """Whether anything in the store depends on the last write."""
         return self._open.is_used or bool(
             self._confirmed or self._taken or self._take_overs

@@ -30,7 +30,7 @@ from ..errors import (
     seconds_text,
 )
 from ..models._check import fail, optional_seconds, seconds, whole_number
-from ..models.deployment import EndReason
+from ..models.deployment import EndReason, UnknownPort
 from ..probes import Probe, checked_probe, finish_probe, started_probe
 from .blocks import SERVER, Block
 from .leases import OwnedDeployment, lease_of
@@ -372,9 +372,7 @@ class Pool:
         if self._retry is None:
             loop = asyncio.get_running_loop()
             self._retry = loop.call_later(pause, self._try_again)
-        # A probe of a port that the version does not have. Exactly this class: its
-        # subclasses may come from anything that a user's check looks up.
-        no_such_port = type(error.__cause__) is LookupError
+        no_such_port = isinstance(error.__cause__, UnknownPort)
         if is_permanent(error) or isinstance(error, SessionClosed) or no_such_port:
             self._fail_takers(error)
 

@@ -176,8 +176,7 @@ def _patterns(secret: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 
 # The credentials of a registry, as answers about versions hold them, and those of storages
-# and relays. In JSON in a string
-# of JSON, each quote has as many backslashes before it.
+# and relays. In JSON in a string of JSON, each quote has as many backslashes before it.
 _BLANKS = rb"(?:\s|\\+[nrt])*"
 _CREDENTIAL = re.compile(
     rb'((?:private_(?:token|username)|secret_access_key|webhook_url)(\\*)"%b:%b\2")'

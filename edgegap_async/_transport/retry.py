@@ -206,7 +206,17 @@ def _is_temporary(error: EdgegapError) -> bool:
 def parse_retry_after(
     value: str | None, date: str | None, now: datetime
 ) -> float | None:
-    """Seconds that a `Retry-After` header asks for, at most `LONGEST_RETRY_AFTER`.
+    """Seconds of a `Retry-After` header that are obeyed, at most `LONGEST_RETRY_AFTER`.
+    The arguments and None are those of `read_retry_after`.
+    """
+    wait = read_retry_after(value, date, now)
+    return None if wait is None else clamp_retry_after(wait)
+
+
+def read_retry_after(
+    value: str | None, date: str | None, now: datetime
+) -> float | None:
+    """Seconds that a `Retry-After` header asks for. Below 0: a time that has passed.
 
     Args:
         value: a number, or an HTTP date.
@@ -225,9 +235,7 @@ def parse_retry_after(
             return None
         wait = (until - (_http_date(date) or now)).total_seconds()
     # Also False for NaN.
-    if not wait < inf:
-        return None
-    return clamp_retry_after(wait)
+    return wait if wait < inf else None
 
 
 def clamp_retry_after(wait: float) -> float:

@@ -51,7 +51,7 @@ def fits(samples: Iterable[Sample]) -> list[Fit]:
         samples: at least one of them was refused.
     """
     ordered = sorted(samples, key=lambda it: it.at)
-    rates = _windows(ordered)
+    rates = _rates_of_windows(ordered)
     found = [
         _best("fixed-window", rates, lambda rate: _off_fixed(ordered, rate)),
         _best("sliding-window", rates, _counted(ordered, "sliding-window")),
@@ -86,7 +86,7 @@ def _best(way: Enforcement, rates: Iterable[int], off: Off) -> Fit:
     return Fit(way, close, least)
 
 
-def _windows(samples: Sequence[Sample]) -> range:
+def _rates_of_windows(samples: Sequence[Sample]) -> range:
     """The rates that windows and buckets can have: they admit one to two times their rate
     in the busiest second, and no window admits more than twice.
     """

@@ -53,9 +53,9 @@ def simulator_options(*diagnoses: Diagnosis) -> Mapping[str, Any]:
     if (path := found.get("fleet_deploy")) not in (None, "none"):
         options["fleet_deploy"] = _one_of("fleet_deploy", path, FLEET)
     for name in ("ready_after", "stop_takes"):
-        if (seconds := _seconds(found, name)) is not None:
+        if (seconds := _number(found, name)) is not None:
             options[name] = (seconds, seconds) if name == "ready_after" else seconds
-    if (lag := _seconds(found, "status_after")) is not None and lag >= LEAST_LAG:
+    if (lag := _number(found, "status_after")) is not None and lag >= LEAST_LAG:
         options["replica_lag"] = lag
     return {**options, **_limits(found)}
 
@@ -64,14 +64,14 @@ def _limits(found: Mapping[str, Value]) -> Mapping[str, Any]:
     options: dict[str, Any] = {}
     if (way := found.get("enforcement")) is not None:
         options["enforcement"] = _one_of("enforcement", way, ENFORCEMENTS)
-    if (rate := _seconds(found, "list_rate", "requests per second")) is not None:
+    if (rate := _number(found, "list_rate", "requests per second")) is not None:
         if rate == 0:
             fail("list_rate", "must be above 0")
         options["rates"] = {"list": rate}
     form = found.get("retry_after_form")
     if form is not None:
         _one_of("retry_after_form", form, (*RETRY_AFTER, *UNUSABLE))
-    wait = _seconds(found, "retry_after")
+    wait = _number(found, "retry_after")
     if wait is not None and form in RETRY_AFTER:
         options |= {"retry_after": wait, "retry_after_form": form}
     return options
@@ -88,7 +88,7 @@ def _faults(found: Mapping[str, Value]) -> list[Fault]:
             by_kind.setdefault(kind, []).append(field)
     for kind, fields in by_kind.items():
         faults.append(Fault("list", kind, fields=tuple(fields)))
-    if (lag := _seconds(found, "listed_after")) is not None and lag >= LEAST_LAG:
+    if (lag := _number(found, "listed_after")) is not None and lag >= LEAST_LAG:
         faults.append(Fault("list", "lag", seconds=lag))
     for name, kind in MISSING.items():
         value = found.get(name)
@@ -118,7 +118,7 @@ def _whole(found: Mapping[str, Value], name: str) -> int | None:
     return value
 
 
-def _seconds(
+def _number(
     found: Mapping[str, Value], name: str, unit: str = "seconds"
 ) -> float | None:
     value = found.get(name)

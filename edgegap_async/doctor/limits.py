@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import inf, isfinite
+from math import inf
 
-from .._transport.retry import Retry
+from .._transport.retry import Retry, read_retry_after
 from ..endpoints import LIST, LIST_LIMIT
 from ..errors import EdgegapError, RateLimited
 from ..models._check import fail
@@ -208,20 +207,10 @@ def _retry_after(headers: Mapping[str, str]) -> tuple[str, float | None]:
     text = headers.get("retry-after")
     if text is None:
         return "none", None
-    try:
-        seconds = float(text)
-    except ValueError:
-        pass
-    else:
-        usable = isfinite(seconds) and seconds >= 0
-        return ("seconds", seconds) if usable else ("unreadable", None)
-    try:
-        until = parsedate_to_datetime(text)
-        since = (
-            parsedate_to_datetime(headers["date"])
-            if "date" in headers
-            else datetime.now(UTC)
-        )
-        return "date", max(0.0, (until - since).total_seconds())
-    except (TypeError, ValueError):
+    wait = read_retry_after(text, headers.get("date"), datetime.now(UTC))
+    if wait is None:
         return "unreadable", None
+    # The day of the week comes first.
+    if text.lstrip()[:1].isalpha():
+        return "date", max(0.0, wait)
+    return ("seconds", wait) if wait >= 0 else ("unreadable", None)

@@ -6,8 +6,7 @@
         telemetry.watch(edgegap)
 
 It needs the extra `opentelemetry`, `pip install 'edgegap-async[opentelemetry]'`, and an SDK
-that your program sets up.
-`docs/operations/monitoring.md` has the table of the metrics.
+that your program sets up. `docs/operations/monitoring.md` has the table of the metrics.
 
 Spans follow the semantic conventions for HTTP clients:
 

@@ -133,7 +133,7 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
         """
         found = next((each for each in ports_of(self, port) if each.external), None)
         if found is None or found.external is None:
-            raise LookupError(
+            raise UnknownPort(
                 f"deployment {self.request_id} has no port {str(port)!r}; it has: {known_ports(self)}"
             )
         host = self.fqdn or self.public_ip
@@ -142,6 +142,12 @@ class ReadyDeployment(Answer, frozen=True, kw_only=True):
                 f"deployment {self.request_id} has neither an fqdn nor a public_ip yet"
             )
         return host, found.external
+
+
+class UnknownPort(LookupError):
+    """A deployment has no such port, or none that can be used so. As the version decides
+    which ports there are, no other deployment of it has it either.
+    """
 
 
 def ports_of(server: ReadyDeployment, port: str | int) -> Iterator[Port]:

@@ -35,6 +35,7 @@ from .waiting import in_loop, until
 from .world.clock import Clock
 from .world.errors import ApiError
 from .world.options import Delay, Gone, WorldOptions
+from .world.registry import USUAL_SIZE_MB
 from .world.world import World
 
 # The loopback address for hosts that mean all addresses of the machine.
@@ -297,7 +298,7 @@ class Simulator:
         except ApiError as error:
             raise ValueError(error.message) from None
 
-    def push_image(self, image: str, *tags: str, size_mb: float = 512.0) -> str:
+    def push_image(self, image: str, *tags: str, size_mb: float = USUAL_SIZE_MB) -> str:
         """Push a new build of an image into the container registry, under some tags, and
         return its hash. Tags that exist name it from now on. Any thread may call it.
 

@@ -426,6 +426,23 @@ async def test_a_probe_of_a_port_that_no_server_has_is_raised_at_once() -> None:
         assert len(sim.deployed()) == 2
 
 
+async def test_a_check_that_looks_something_up_in_vain_is_tried_again() -> None:
+    checked: list[str] = []
+
+    async def check(server: Any) -> None:
+        checked.append(server.request_id)
+        if len(checked) == 1:
+            # As of a table of the program, or of a server that has no host so far.
+            raise LookupError("not there yet")
+
+    async with (
+        pooled() as (edgegap, _),
+        edgegap.deployments.pool(REQUEST, size=1, check=check) as pool,
+        pool.take(timeout=60) as server,
+    ):
+        assert server.request_id in checked[1:]
+
+
 async def test_the_timeout_of_a_check_is_told_from_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

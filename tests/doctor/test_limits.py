@@ -112,6 +112,7 @@ async def test_the_form_of_a_refusal_is_found(
         ("-5", ("unreadable", None)),
         ("", ("unreadable", None)),
         ("0", ("seconds", 0)),
+        ("1e3", ("seconds", 1000)),
         ("Wed, 21 Oct 2015 07:28:00 GMT", ("date", 0)),
     ],
 )

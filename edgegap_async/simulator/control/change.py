@@ -10,6 +10,7 @@ from ..http.responses import JsonResponse
 from ..rate_limits import Enforcement
 from ..world.deployment import Phase
 from ..world.errors import ApiError
+from ..world.registry import USUAL_SIZE_MB
 from . import bodies, observe
 from .call import ControlCall
 
@@ -43,7 +44,7 @@ class ImageToPush(Struct, frozen=True, forbid_unknown_fields=True):
 
     image: str
     tags: tuple[str, ...]
-    size_mb: float = 512.0
+    size_mb: float = USUAL_SIZE_MB
 
 
 def add_fault(call: ControlCall) -> JsonResponse:

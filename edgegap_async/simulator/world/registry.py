@@ -8,6 +8,8 @@ from ...models._check import fail, label, number, sequence
 from .errors import ApiError
 
 LARGEST_SIZE_MB = 1e9
+# Of a build, unless it is given.
+USUAL_SIZE_MB = 512.0
 
 
 @dataclass(slots=True)
