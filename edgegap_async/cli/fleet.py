@@ -6,16 +6,16 @@ import click
 
 from ..models.fleet import FleetHost
 from ..session import EdgegapSession
+from .addresses import city_text
 from .common import EXIT_CODES, Common, common_options
 from .operate import operate
-from .places import place_text
 from .table import Column
 
 COLUMNS: Sequence[Column[FleetHost]] = (
     Column("HOST", lambda it: it.host_id, shrinks=True),
     Column("STATUS", lambda it: it.status or ""),
     Column("ADDRESS", lambda it: it.ip_address or ""),
-    Column("PLACE", lambda it: place_text(it.city, it.country), shrinks=True),
+    Column("LOCATION", lambda it: city_text(it.city, it.country), shrinks=True),
     Column(
         "CPU",
         lambda it: _part(it.allocated_cpu_units, it.allocatable_cpu_units),

@@ -9,11 +9,11 @@ import click
 from ..load.words import counted
 from ..models.deployment import DeploymentState, DeploymentSummary
 from ..session import EdgegapSession
+from .addresses import address
 from .ages import age_text
 from .common import EXIT_CODES, Common, common_options
 from .operate import operate
 from .output import Output, has_color, is_terminal, terminal_width
-from .places import address
 from .states import COLORS, NAMES, state_text, with_states
 from .table import Column, table_lines
 from .wanted import Wanted, age_of, listed, wanted_options

@@ -7,10 +7,10 @@ import click
 
 from ..models.deployment import DeploymentState, DeploymentStatus
 from ..session import EdgegapSession
+from .addresses import address, location_text
 from .ages import age_text
 from .common import EXIT_CODES, Common, common_options
 from .operate import operate
-from .places import address, location_text
 
 
 @click.command(short_help="Show a deployment.", epilog=EXIT_CODES)

@@ -13,8 +13,8 @@ from ..errors import DeploymentFailed, EdgegapError, ReadyTimeout, state_seen
 from ..load.figures import percentile
 from ..load.words import counted, limit_sentence
 from ..models.deployment import ReadyDeployment
+from .addresses import address
 from .clean_text import one_line
-from .places import address
 from .table import cut
 
 

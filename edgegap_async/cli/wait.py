@@ -6,10 +6,10 @@ import click
 
 from ..errors import EdgegapError
 from ..session import EdgegapSession
+from .addresses import address
 from .advice import explained
 from .common import EXIT_CODES, Common, common_options
 from .operate import operate
-from .places import address
 from .streams import FAILED
 
 # Seconds for all of them.

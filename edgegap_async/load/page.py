@@ -44,7 +44,7 @@ def page_of(report: Report) -> str:
             "Failed deploys are not in these figures.",
             charts.percentiles() + charts.distribution() + charts.wait_and_api(),
         ),
-        _places(report),
+        _locations(report),
         _failures(report, charts),
         _slowest(report),
         _plan(report),
@@ -216,17 +216,17 @@ def _part(title: str, said: str, charts: str) -> str:
     )
 
 
-def _places(report: Report) -> str:
-    places = report.places
-    if not places:
+def _locations(report: Report) -> str:
+    locations = report.locations
+    if not locations:
         return ""
-    known = sum(place.servers for place in places)
-    said = f"The places of {known:,} servers: two per second were asked for theirs."
-    if len(places) > MOST_ROWS:
-        said += f" The table has {MOST_ROWS} of {len(places)} places."
-    table = _table(("Place", "Servers", "Share"), rows_of(places))
+    known = sum(location.servers for location in locations)
+    said = f"The locations of {known:,} servers: two per second were asked for theirs."
+    if len(locations) > MOST_ROWS:
+        said += f" The table has {MOST_ROWS} of {len(locations)} locations."
+    table = _table(("Location", "Servers", "Share"), rows_of(locations))
     return (
-        f'<section class="part"><h2>Placements</h2><p>{said}</p>{map_of(places)}{table}'
+        f'<section class="part"><h2>Placements</h2><p>{said}</p>{map_of(locations)}{table}'
         "</section>"
     )
 

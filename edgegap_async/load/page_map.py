@@ -7,7 +7,7 @@ from math import sqrt
 
 import msgspec
 
-from .report import Place
+from .report import LocationCount
 
 # Rows of the table below the map.
 MOST_ROWS = 15
@@ -28,10 +28,10 @@ class _World(msgspec.Struct, frozen=True):
     squeeze: float
     land: str
 
-    def point(self, place: Place) -> tuple[float, float]:
+    def point(self, location: LocationCount) -> tuple[float, float]:
         per_degree = self.width / 360
-        x = (place.longitude - self.west) % 360 * per_degree
-        y = (self.north - place.latitude) * per_degree / self.squeeze
+        x = (location.longitude - self.west) % 360 * per_degree
+        y = (self.north - location.latitude) * per_degree / self.squeeze
         return x, min(max(y, self.top), self.top + self.height)
 
 
@@ -41,40 +41,40 @@ def _world() -> _World:
     return msgspec.json.decode(path.read_bytes(), type=_World)
 
 
-def map_of(places: list[Place]) -> str:
-    """Return a map with a circle for each place, as SVG. Its area is the number of
+def map_of(locations: list[LocationCount]) -> str:
+    """Return a map with a circle for each location, as SVG. Its area is the number of
     servers.
     """
     world = _world()
-    most = max(1, *(place.servers for place in places))
-    circles = "".join(_circle(world, place, most) for place in places)
+    most = max(1, *(location.servers for location in locations))
+    circles = "".join(_circle(world, location, most) for location in locations)
     return (
         f'<svg class="map" viewBox="0 {world.top} {world.width} {world.height}" role="img" '
-        f'aria-label="Map of {len(places)} places"><path class="land" d="{world.land}"/>'
+        f'aria-label="Map of {len(locations)} locations"><path class="land" d="{world.land}"/>'
         f"{circles}</svg>"
     )
 
 
-def _circle(world: _World, place: Place, most: int) -> str:
-    x, y = world.point(place)
-    radius = max(LARGEST * sqrt(place.servers / most), SMALLEST)
+def _circle(world: _World, location: LocationCount, most: int) -> str:
+    x, y = world.point(location)
+    radius = max(LARGEST * sqrt(location.servers / most), SMALLEST)
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
-        f"<title>{escape(name_of(place))}: {place.servers:,}</title></circle>"
+        f"<title>{escape(name_of(location))}: {location.servers:,}</title></circle>"
     )
 
 
-def name_of(place: Place) -> str:
-    """The names of a place, or its coordinates."""
-    names = [name for name in (place.city, place.country) if name]
-    return ", ".join(names) or f"{place.latitude:.1f}, {place.longitude:.1f}"
+def name_of(location: LocationCount) -> str:
+    """The names of a location, or its coordinates."""
+    names = [name for name in (location.city, location.country) if name]
+    return ", ".join(names) or f"{location.latitude:.1f}, {location.longitude:.1f}"
 
 
-def rows_of(places: list[Place]) -> str:
-    """Return rows of a table: the places with most servers."""
-    total = max(1, sum(place.servers for place in places))
+def rows_of(locations: list[LocationCount]) -> str:
+    """Return rows of a table: the locations with most servers."""
+    total = max(1, sum(location.servers for location in locations))
     return "".join(
-        f"<tr><td>{escape(name_of(place))}</td><td>{place.servers:,}</td>"
-        f"<td>{100 * place.servers / total:.1f} %</td></tr>"
-        for place in places[:MOST_ROWS]
+        f"<tr><td>{escape(name_of(location))}</td><td>{location.servers:,}</td>"
+        f"<td>{100 * location.servers / total:.1f} %</td></tr>"
+        for location in locations[:MOST_ROWS]
     )

@@ -8,18 +8,18 @@ from ..errors import EdgegapError
 from ..models.deployment import DeploymentStatus, ReadyDeployment
 from ..models.location import Location
 from ..session import EdgegapSession
-from .report import Place
+from .report import LocationCount
 
-# Seconds between two servers that are asked for their place: a tenth of the documented
+# Seconds between two servers that are asked for their location: a tenth of the documented
 # limit for statuses.
 EVERY = 0.5
 # Seconds for each answer. The end of the test waits for it.
 TIMEOUT = 5.0
-# Places, at most. Edgegap has some hundred.
+# Locations, at most. Edgegap has some hundred.
 MOST = 2000
 
 
-class _Spot(NamedTuple):
+class _LocationKey(NamedTuple):
     city: str
     country: str
     latitude: float
@@ -27,7 +27,7 @@ class _Spot(NamedTuple):
 
 
 class Placements:
-    """Counts servers by their place. Of those whose place is not known yet, it asks a
+    """Counts servers by their location. Of those whose location is not known yet, it asks a
     sample.
 
     Args:
@@ -36,7 +36,7 @@ class Placements:
 
     def __init__(self, session: EdgegapSession) -> None:
         self._session = session
-        self._counts = Counter[_Spot]()
+        self._counts = Counter[_LocationKey]()
         self._next = 0.0
 
     def add(self, server: ReadyDeployment, lives: asyncio.TaskGroup) -> None:
@@ -67,19 +67,21 @@ class Placements:
             return
         if abs(latitude) > 90 or abs(longitude) > 180:
             return
-        spot = _Spot(location.city or "", location.country or "", latitude, longitude)
-        if spot in self._counts or len(self._counts) < MOST:
-            self._counts[spot] += 1
+        key = _LocationKey(
+            location.city or "", location.country or "", latitude, longitude
+        )
+        if key in self._counts or len(self._counts) < MOST:
+            self._counts[key] += 1
 
-    def places(self) -> list[Place]:
-        """The places, that with most servers first."""
+    def locations(self) -> list[LocationCount]:
+        """The locations, that with most servers first."""
         return [
-            Place(
-                city=spot.city,
-                country=spot.country,
-                latitude=spot.latitude,
-                longitude=spot.longitude,
+            LocationCount(
+                city=key.city,
+                country=key.country,
+                latitude=key.latitude,
+                longitude=key.longitude,
                 servers=count,
             )
-            for spot, count in self._counts.most_common()
+            for key, count in self._counts.most_common()
         ]

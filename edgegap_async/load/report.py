@@ -197,13 +197,13 @@ class Slow(PlainData, frozen=True, kw_only=True):
         return self.queued + self.ready_after
 
 
-class Place(PlainData, frozen=True, kw_only=True):
-    """A place where servers ran.
+class LocationCount(PlainData, frozen=True, kw_only=True):
+    """A location where servers ran.
 
     Attributes:
         city, country: their names. Empty: not known.
         latitude, longitude: in degrees.
-        servers: how many of those whose place is known. Lists do not tell it, so the
+        servers: how many of those whose location is known. Lists do not tell it, so the
             test asks for two statuses per second at most.
     """
 
@@ -252,7 +252,7 @@ class Report(PlainData, frozen=True, kw_only=True):
         running: the request_ids of servers that were left running.
         not_stopped: the request_ids of servers whose stop has failed.
         thresholds: the conditions that were checked.
-        places: where servers ran, that with most of them first.
+        locations: where servers ran, that with most of them first.
     """
 
     format: str = FORMAT
@@ -278,7 +278,7 @@ class Report(PlainData, frozen=True, kw_only=True):
     running: list[str] = field(default_factory=list[str])
     not_stopped: list[str] = field(default_factory=list[str])
     thresholds: list[ThresholdResult] = field(default_factory=list[ThresholdResult])
-    places: list[Place] = field(default_factory=list[Place])
+    locations: list[LocationCount] = field(default_factory=list[LocationCount])
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Report":

@@ -283,7 +283,7 @@ class LoadTest:
             error=self._error,
             running=self.existing,
             not_stopped=self._servers.not_stopped,
-            places=self._placements.places(),
+            locations=self._placements.locations(),
         )
 
 

@@ -114,7 +114,7 @@ def test_the_application_is_asked_for(
 
 def test_hosts_show_what_is_in_use(account: Simulator, edgegap: Edgegap) -> None:
     titles, *rows = edgegap("fleet", "hosts", "my-fleet").stdout.splitlines()
-    assert titles.split()[:4] == ["HOST", "STATUS", "ADDRESS", "PLACE"]
+    assert titles.split()[:4] == ["HOST", "STATUS", "ADDRESS", "LOCATION"]
     assert len(rows) == 3
     assert all("0/16384" in row for row in rows)
     hosts = edgegap("fleet", "hosts", "my-fleet", "--json").stdout.splitlines()

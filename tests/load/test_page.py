@@ -21,7 +21,7 @@ from edgegap_async import (
 from edgegap_async.load import (
     FailureKind,
     LimitCounts,
-    Place,
+    LocationCount,
     Plan,
     Report,
     Threshold,
@@ -184,13 +184,15 @@ def test_any_name_leaves_the_page_whole(name: str) -> None:
 
 def test_servers_are_on_a_map_and_in_a_table() -> None:
     spots = [("Montréal", "Canada", 45.5, -73.6, 8), ("", "", -33.9, 151.2, 2)]
-    places = [
-        Place(city=city, country=country, latitude=x, longitude=y, servers=servers)
+    locations = [
+        LocationCount(
+            city=city, country=country, latitude=x, longitude=y, servers=servers
+        )
         for city, country, x, y, servers in spots
     ]
-    page = page_of(structs.replace(made_report(), places=places))
+    page = page_of(structs.replace(made_report(), locations=locations))
     seen = Page(page)
-    assert "The places of 10 servers" in seen.text
+    assert "The locations of 10 servers" in seen.text
     assert "Montréal, Canada880.0 %" in seen.text
     assert "-33.9, 151.2220.0 %" in seen.text
     # x grows to the east and y to the south.

@@ -47,10 +47,10 @@ async def test_each_deploy_is_sent_when_it_is_due_and_its_server_is_stopped() ->
 
 
 @pytest.mark.full
-async def test_the_places_of_a_sample_are_asked_for() -> None:
+async def test_the_locations_of_a_sample_are_asked_for() -> None:
     async with owning(options={"ready_after": (1.0, 1.0)}) as (edgegap, _):
         report = await load.run(plan(hold=20), edgegap)
-        asked = sum(it.servers for it in report.places)
+        asked = sum(it.servers for it in report.locations)
         # Two per second, of 200 servers.
         assert 35 <= asked <= 45
         assert report.limits["status"].requests < 60
@@ -59,21 +59,21 @@ async def test_the_places_of_a_sample_are_asked_for() -> None:
             async for it in edgegap.locations.iterate()
         }
     assert {
-        (it.city, it.country, it.latitude, it.longitude) for it in report.places
+        (it.city, it.country, it.latitude, it.longitude) for it in report.locations
     } <= known
-    assert [*report.places] == sorted(report.places, key=lambda it: -it.servers)
+    assert [*report.locations] == sorted(report.locations, key=lambda it: -it.servers)
     assert load.Report.from_json(report.to_json()) == report
 
 
 @pytest.mark.parametrize(
     "fault", [Fault("status", "500-before"), Fault("status", "hang-before")]
 )
-async def test_places_that_are_not_known_delay_nothing(fault: Fault) -> None:
+async def test_locations_that_are_not_known_delay_nothing(fault: Fault) -> None:
     options = {"ready_after": (1.0, 1.0)}
     async with owning(fault, options=options) as (edgegap, sim):
         report = await load.run(plan(), edgegap)
         assert not left(sim)
-    assert (report.places, report.counts.ready) == ([], 50)
+    assert (report.locations, report.counts.ready) == ([], 50)
     assert report.seconds < 20
 
 

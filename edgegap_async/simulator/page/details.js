@@ -166,7 +166,7 @@ function states(it) {
 function facts(it) {
   const values = [
     ['Application', `${it.application} / ${it.version}`],
-    ['Place', `${it.city}, ${it.country}`],
+    ['Location', `${it.city}, ${it.country}`],
     ['Created', `${clock(it.created_at)} UTC`],
     ['Fleet host', it.host_id],
     ['Host', it.fqdn, 'mono'],

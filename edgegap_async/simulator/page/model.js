@@ -85,7 +85,7 @@ function put(row) {
   return it
 }
 
-export const placeWord = (city) => `place:${city.toLowerCase().replaceAll(' ', '-')}`
+export const placeWord = (city) => `location:${city.toLowerCase().replaceAll(' ', '-')}`
 
 // What the filter of the table looks for.
 function wordsOf(it) {

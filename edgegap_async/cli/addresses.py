@@ -13,9 +13,9 @@ def address(server: ReadyDeployment) -> str:
 
 def location_text(location: Location | None) -> str:
     """The city and the country of a location."""
-    return place_text(location.city, location.country) if location else ""
+    return city_text(location.city, location.country) if location else ""
 
 
-def place_text(city: str | None, country: str | None) -> str:
+def city_text(city: str | None, country: str | None) -> str:
     """The city and the country, as far as they are known."""
     return ", ".join(filter(None, (city, country)))
