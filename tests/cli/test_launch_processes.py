@@ -161,10 +161,13 @@ def test_a_killed_process_is_named_and_what_it_had_printed_is_stopped(
 ) -> None:
     with launched(matches, edgegap_simulator, "--stop") as process:
         assert process.stdout
+        assert process.stderr
         printed = [json.loads(process.stdout.readline())]
         killed = children(process)[0]
         os.kill(killed, signal.SIGKILL)
-        output, errors = process.communicate(timeout=PROCESS_TIMEOUT)
+        # `communicate()` would lose the lines that came with the first one.
+        output, errors = process.stdout.read(), process.stderr.read()
+        process.wait(PROCESS_TIMEOUT)
     assert process.returncode == 1
     assert "was killed by signal 9: servers that it was starting" in errors
     printed += [json.loads(line) for line in output.splitlines()]
