@@ -3,8 +3,8 @@ shutdown, or without a lifespan from the first request to a signal.
 """
 
 import asyncio
-import logging
 import gc
+import logging
 import os
 import signal
 from collections.abc import Iterator
