@@ -22,7 +22,7 @@ from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
 from .masking import without_frames
 from .pool import Permit, Pool
-from .request import AUTHORIZATION, Request
+from .request import AUTHORIZATION, Request, Withdrawn
 from .response import Reply
 from .retry import parse_retry_after
 from .unasked import CleanConnections, UnaskedAnswer
@@ -37,6 +37,9 @@ WITHOUT_TYPE, CONTENT_TYPE = ("GET", "DELETE"), ("Content-Type",)
 MOST_OF_ERROR = 64 * 1024
 # Bytes from which on a body is large: few of them are read at a time.
 LARGE = 1024 * 1024
+# What aiohttp raises if there is no connection, or no answer on it. LookupError: it waited
+# for an address that another call has dropped.
+PASSING = (aiohttp.ClientError, OSError, RuntimeError, ValueError, LookupError)
 
 
 class NoResponse(Exception):
@@ -237,12 +240,10 @@ class Exchange:
         permanent = closed = False
         timeout = timeouts.enter(request.end(started))
         try:
-            if request.progress:
-                request.progress.sending(started, InFlight(dispatch, timeout))
+            request.sending(started, InFlight(dispatch, timeout))
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
             body = await _read(response, request.endpoint.max_bytes, large)
-            log.debug("%s was answered %d", request.endpoint, response.status)
             return _reply(request, response, retry_after, body)
         except asyncio.CancelledError as error:
             if not timeout.is_only_cause():
@@ -250,7 +251,10 @@ class Exchange:
                 # The frames of aiohttp hold the headers, and ours a part of the body.
                 raise without_frames(error)  # noqa: B904
             problem = timeout.describe(started)
-        except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
+        except Withdrawn:
+            raise
+        # Also what a trace of the caller's HTTP session raises.
+        except Exception as error:  # noqa: BLE001
             problem = _describe(error)
             closed = True
             permanent = not dispatch.sent and _is_permanent(error)
@@ -281,6 +285,7 @@ def _reply(
     body: Body,
 ) -> Reply:
     status = response.status
+    log.debug("%s was answered %d", request.endpoint, status)
     headers: Mapping[str, str] = response.headers if status >= 400 else {}
     return Reply(
         status,
@@ -359,8 +364,10 @@ def _on_headers(
 
 def _is_permanent(error: Exception) -> bool:
     """Whether the server's certificate is invalid, or not the one that was expected, or
-    a proxy asks for a password.
+    a proxy asks for a password, or something in the caller's HTTP session is broken.
     """
+    if not isinstance(error, PASSING):
+        return True
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     if isinstance(
@@ -379,6 +386,8 @@ def _describe(error: Exception) -> str:
     """
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {_status_text(error.status)} to CONNECT"
+    if isinstance(error, LookupError):
+        return "the address of the host was dropped after another call failed"
     own_text = isinstance(
         error, ResendRefused | UnaskedAnswer | aiohttp.ClientConnectorError
     ) or not isinstance(error, aiohttp.ClientError)

@@ -102,6 +102,11 @@ class Request(Struct, Generic[B, T], frozen=True):
         deadline = self.deadline.at
         return end if deadline is None or self.progress else min(end, deadline)
 
+    def sending(self, now: float, attempt: Attempt) -> None:
+        """An attempt begins. Raises `Withdrawn` if it must not."""
+        if self.progress:
+            self.progress.sending(now, attempt)
+
     def interrupted(self, *, sent: bool) -> None:
         """A cancellation has ended an attempt."""
         if self.progress:

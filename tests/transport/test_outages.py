@@ -360,6 +360,39 @@ async def test_a_new_address_is_used_as_soon_as_the_old_one_refuses() -> None:
         assert sim.deployed() == (server.request_id,)
 
 
+async def test_calls_that_wait_for_an_address_that_another_call_drops_are_retried() -> (
+    None
+):
+    class Dropping(Resolver):
+        async def resolve(self, *args: Any, **kwargs: Any) -> list[ResolveResult]:
+            found = await super().resolve(*args, **kwargs)
+            await asyncio.sleep(0.1)
+            # It runs before those that wait for this resolution.
+            asyncio.get_running_loop().call_soon(connector.clear_dns_cache)
+            return found
+
+    resolver = Dropping(None, 0.0)
+    connector = aiohttp.TCPConnector(resolver=resolver, limit=POOL)
+    events: list[Event] = []
+    async with (
+        Simulator() as sim,
+        aiohttp.ClientSession(connector=connector) as http,
+        EdgegapSession(
+            TOKEN,
+            base_url=sim.url.replace("127.0.0.1", HOST),
+            http=http,
+            allow_insecure=True,
+            on_event=events.append,
+        ) as edgegap,
+    ):
+        servers = await asyncio.gather(*(deploy(edgegap) for _ in range(5)))
+        assert {it.request_id for it in servers} == {*sim.deployed()}
+        assert sim.arrivals("deploy") == 5
+    outcomes = [it.outcome for it in events if it.kind == "attempt"]
+    # One has asked for the address, the others waited for it.
+    assert outcomes.count("TransportError") == 4
+
+
 async def test_closing_ends_a_call_in_an_outage() -> None:
     async with scripted(closed=True, deploy_once=True, timeout=None) as (edgegap, _):
         calls = [asyncio.ensure_future(deploy(edgegap)) for _ in range(3)]

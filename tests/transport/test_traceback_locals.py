@@ -28,6 +28,7 @@ from support.raw_server import (
 
 from edgegap_async import (
     DeployRequest,
+    EdgegapError,
     EdgegapSession,
     EnvironmentVariable,
     Limits,
@@ -414,6 +415,34 @@ async def test_a_given_http_session_shows_no_token(moment: str, call: str) -> No
         EdgegapSession(TOKEN, base_url=server.url, http=http) as edgegap,
     ):
         assert leaks_of(await cut_off(CALLS[call], edgegap, "timeout")) == []
+
+
+@pytest.mark.parametrize("hook", ["on_request_start", "on_request_end"])
+@pytest.mark.parametrize("call", ["status", "deploy", "running", "self_stop"])
+async def test_an_error_of_a_given_http_session_is_typed_and_shows_no_token(
+    call: str, hook: str
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ReferenceError("a fault of a trace")
+
+    traces = aiohttp.TraceConfig()
+    getattr(traces, hook).append(broken)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        RawServer(answer(200, {"request_id": "c065"})) as server,
+        aiohttp.ClientSession(connector=connector, trace_configs=[traces]) as http,
+        EdgegapSession(
+            TOKEN, base_url=server.url, http=http, timeout=5, cleanup_timeout=0
+        ) as edgegap,
+    ):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(EdgegapError, match="ReferenceError") as caught:
+            await CALLS[call](edgegap)
+        assert leaks_of(caught.value) == []
+        if hook == "on_request_start":
+            # A retry would fail in the same way.
+            assert asyncio.get_running_loop().time() - began < 0.1
+            assert server.arrivals == []
 
 
 @pytest.mark.parametrize(
