@@ -64,9 +64,16 @@ def test_with_closed_outputs_nothing_is_started(
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "command",
-    [LAUNCH.format("-"), "reap --stop", pytest.param("reap", marks=pytest.mark.full)],
+    [
+        "reap --stop",
+        *(
+            pytest.param(it, marks=pytest.mark.full)
+            for it in (LAUNCH.format("-"), "reap")
+        ),
+    ],
 )
 def test_a_closed_standard_input_is_said_and_not_read(
     command: str, edgegap_simulator: Simulator
@@ -79,6 +86,7 @@ def test_a_closed_standard_input_is_said_and_not_read(
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.full
 def test_a_closed_standard_input_that_is_not_read_does_not_matter(
     matches: Path, edgegap_simulator: Simulator
 ) -> None:
@@ -131,6 +139,7 @@ def test_a_signal_stops_the_servers_and_names_them(
     assert all(request_id in named for request_id in deployed)
 
 
+@pytest.mark.full
 def test_under_nohup_a_launch_goes_on(
     matches: Path, edgegap_simulator: Simulator
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_server_that_an_interrupt_can_not_stop_is_named_and_is_exit_code_1(
     assert f"not stopped: {request_id}" in result.stderr.splitlines()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(1.0, 1.0))
 def test_a_server_that_can_not_be_stopped_is_named_and_is_exit_code_1(

@@ -30,6 +30,7 @@ from edgegap_async.simulator.rate_limits import Enforcement
 JITTER = (0.0, 0.008)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("enforcement", "burst"),
@@ -133,6 +134,7 @@ async def test_a_deploy_slower_than_the_timeout_is_not_awaited() -> None:
     assert len(simulator.stopped()) == 2
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_without_a_timeout_a_launch_waits_without_end() -> None:
     assert await launch_matches(Simulator(ready_after=(900, 900)), 1, timeout=None) == 0

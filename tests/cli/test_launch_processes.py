@@ -69,6 +69,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(each) for each in path.read_text().split()]
 
 
+@pytest.mark.full
 @pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 1.0))
@@ -94,6 +95,7 @@ def test_the_processes_keep_the_limits_and_have_one_summary(
     assert int(row[3]) == 0
 
 
+@pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 60.0), stop_takes=0.0)
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_an_interrupt_stops_all_servers_and_still_reports(
     assert f"stopped: {len(account.deployed())} servers" in result.stdout
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.edgegap_simulator(ready_after=(0.0, 0.0), delay_after=(0.5, 0.5))
 def test_a_second_interrupt_names_what_is_left_running(

@@ -41,7 +41,6 @@ def test_a_terminal_shows_rates_and_the_summary(
     assert not edgegap_simulator.running()
 
 
-@pytest.mark.measured
 def test_ctrl_c_in_a_terminal_stops_all_servers(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, *LOAD, "--hold", "600s") as terminal:
         terminal.until("20/s reached")
@@ -116,6 +115,7 @@ def test_the_first_signal_after_a_lost_progress_stops_all_servers_too(
     assert not edgegap_simulator.running()
 
 
+@pytest.mark.full
 def test_sigterm_stops_all_servers(edgegap_simulator: Simulator) -> None:
     with started(edgegap_simulator) as process:
         until(edgegap_simulator.deployed)

@@ -95,6 +95,7 @@ def test_simulate_prints_its_url_first_and_its_counts_last() -> None:
     assert not errors
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_simulator_behaves_like_what_the_doctor_has_found(tmp_path: Path) -> None:
     path = tmp_path / "doctor.json"
@@ -137,6 +138,7 @@ def test_a_simulator_behaves_like_what_the_doctor_has_found(tmp_path: Path) -> N
         connection.close()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_simulate_ends_on_sigterm() -> None:
     with program("simulate") as process:
@@ -279,6 +281,7 @@ def test_reap_stops_and_reports_although_a_stream_fails(
     assert len(done.stdout.splitlines()) == (2 if streams.startswith("2>") else 0)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_ctrl_c_while_matches_are_read_exits_with_130() -> None:
     with program("launch", "-") as process:

@@ -225,6 +225,7 @@ logging.getLogger("edgegap_async").warning("after")
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_what_is_logged_after_the_end_of_a_command_is_not_shown() -> None:
     """A thread of the shared budget lives on for a moment."""

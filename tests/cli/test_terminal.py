@@ -21,8 +21,7 @@ PROGRAM = f"{sys.executable} -m edgegap_async"
 TAGS = ["日本語のタグ", "a-rather-long-tag-of-forty-characters-x1"]
 
 
-@pytest.mark.measured
-@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("columns", [80, pytest.param(200, marks=pytest.mark.full)])
 def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -> None:
     deployed_by(edgegap_simulator, tags=TAGS)
     with in_terminal(
@@ -37,7 +36,7 @@ def test_a_table_fits_the_terminal(columns: int, edgegap_simulator: Simulator) -
     assert ("…" in lines[1]) is (columns == 80)
 
 
-@pytest.mark.measured
+@pytest.mark.full
 def test_reap_and_journal_show_tables_on_a_terminal(
     edgegap_simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -77,12 +76,14 @@ def test_no_color_and_dumb_terminals_are_obeyed(
     assert ("\x1b[32mREADY" in terminal.shown) is colored
 
 
+@pytest.mark.full
 def test_json_on_a_terminal_is_json(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, "ps", "--json") as terminal:
         assert terminal.ended() == 0
     assert len([json.loads(line) for line in terminal.lines()]) == 9
 
 
+@pytest.mark.full
 @pytest.mark.edgegap_simulator(neighbours=250)
 def test_reading_pages_shows_progress_that_disappears(
     edgegap_simulator: Simulator,
@@ -94,7 +95,6 @@ def test_reading_pages_shows_progress_that_disappears(
     )
 
 
-@pytest.mark.measured
 def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, "ps", "--watch", rows=8) as terminal:
         terminal.until("9 deployments")
@@ -107,7 +107,6 @@ def test_watch_shows_changes_until_ctrl_c(edgegap_simulator: Simulator) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.measured
 def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
     with in_terminal(edgegap_simulator, "ps", "--watch", "--timeout", "1") as terminal:
         terminal.until("9 deployments")
@@ -133,7 +132,6 @@ def test_in_a_pipe_a_table_is_plain_and_not_cut(edgegap_simulator: Simulator) ->
 
 
 @pytest.mark.full
-@pytest.mark.measured
 @pytest.mark.edgegap_simulator(neighbours=900)
 @pytest.mark.parametrize("options", ["", "--json", "--quiet"])
 def test_a_reader_that_goes_away_has_what_it_wanted(
@@ -144,6 +142,7 @@ def test_a_reader_that_goes_away_has_what_it_wanted(
     assert len(ended.stdout.splitlines()) == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "command",
     [
@@ -177,7 +176,7 @@ def test_closed_streams_are_no_traceback(
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.measured
+@pytest.mark.full
 def test_an_encoding_without_the_characters_replaces_them(
     edgegap_simulator: Simulator,
 ) -> None:
@@ -197,10 +196,14 @@ def test_ctrl_c_ends_a_command_that_waits(edgegap_simulator: Simulator) -> None:
     assert "Traceback" not in terminal.shown
 
 
-@pytest.mark.measured
 @pytest.mark.parametrize(
     ("keys", "code", "stopped"),
-    [("y\n", 0, True), ("n\n", 1, False), ("\n", 1, False), ("", 130, False)],
+    [
+        ("y\n", 0, True),
+        pytest.param("n\n", 1, False, marks=pytest.mark.full),
+        pytest.param("\n", 1, False, marks=pytest.mark.full),
+        pytest.param("", 130, False, marks=pytest.mark.full),
+    ],
 )
 @pytest.mark.edgegap_simulator(neighbours=0)
 def test_stop_shows_what_it_would_stop_and_asks(
@@ -221,6 +224,7 @@ def test_stop_shows_what_it_would_stop_and_asks(
     assert "Traceback" not in terminal.shown
 
 
+@pytest.mark.full
 def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
     (request_id,) = deployed_by(edgegap_simulator)
     with in_terminal(edgegap_simulator, "stop", request_id, "--yes") as terminal:
@@ -229,7 +233,6 @@ def test_stop_with_yes_does_not_ask(edgegap_simulator: Simulator) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.measured
 def test_a_reader_that_goes_away_does_not_keep_others_from_being_stopped(
     edgegap_simulator: Simulator,
 ) -> None:
@@ -244,7 +247,6 @@ GAME = "deploy --application game --version 1 --user 192.0.2.1"
 
 
 @pytest.mark.full
-@pytest.mark.measured
 @pytest.mark.parametrize("columns", [80, 200])
 def test_charts_and_lists_fit_the_terminal(
     columns: int, edgegap_simulator: Simulator
@@ -261,7 +263,6 @@ def test_charts_and_lists_fit_the_terminal(
 
 
 @pytest.mark.full
-@pytest.mark.measured
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 2), ("> /dev/full", 1)])
 def test_a_deploy_whose_id_can_not_be_printed_leaves_no_server(
     closed: str, code: int, edgegap_simulator: Simulator

@@ -104,6 +104,7 @@ async def test_the_tags_of_servers_that_have_ended_are_looked_at_once(
         assert before < busy + 10
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_second_servers_of_servers_that_have_ended_are_stopped() -> None:
     twice = Fault("deploy", "twice-first", seconds=2.0, share=0.2)

@@ -80,6 +80,7 @@ def test_closing_in_any_turn_leaves_no_server(
     assert {type(error) for error in errors} & {SessionClosed, DeployOutcomeUnknown}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_cancelled_queued_deploy_starts_nothing() -> None:
     async with owning(timeout=600) as (edgegap, sim):

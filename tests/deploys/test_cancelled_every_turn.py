@@ -117,6 +117,7 @@ async def test_deploy_many_in_an_anyio_scope_leaves_its_block_at_once() -> None:
         assert forgotten(sim, mine) == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.real_time
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.3])
@@ -139,6 +140,7 @@ async def test_a_whole_session_in_an_anyio_scope_is_closed(seconds: float) -> No
         assert forgotten(sim, mine) == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.real_time
 async def test_a_stop_that_never_succeeds_is_named_after_cleanup_timeout() -> None:

@@ -134,6 +134,7 @@ class TestTime:
             assert settled.seconds == pytest.approx(min(ready_after + 4, 5), abs=1.5)
             assert sim.arrivals("status") > 0
 
+    @pytest.mark.full
     @pytest.mark.slow
     async def test_without_a_timeout_the_wait_has_no_end(self) -> None:
         async with owning(options={"ready_after": (900.0, 900.0)}) as (edgegap, _):

@@ -390,6 +390,7 @@ async def test_a_burst_of_own_servers_does_not_prove_the_order(neighbours: int) 
         assert sim.running() == {*held}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", ["filters-ignored", "filters-empty", "503-before"])
 async def test_an_idle_session_asks_for_no_lists(bad: str) -> None:

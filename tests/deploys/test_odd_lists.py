@@ -137,6 +137,7 @@ async def test_pages_whose_size_changes_hide_no_deployment(
         assert {*rows} == {*server.servers}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_an_endless_list_ends_with_the_timeout() -> None:
     server = ListServer({})

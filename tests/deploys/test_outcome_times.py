@@ -12,6 +12,7 @@ from edgegap_async.simulator import Fault
 KNOWN = {"ready_after": (20.0, 20.0), "delay_after": (0.3, 0.3)}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_the_wait_for_the_limit_is_apart_from_the_time_of_the_api() -> None:
     async with owning(options=KNOWN) as (edgegap, _):

@@ -121,6 +121,7 @@ async def test_reap_finds_every_server_on_many_pages_and_under_many_tags(
         assert sim.stopped() == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_an_incomplete_list_is_an_error() -> None:
     """A list with more pages than a sweep reads must not pass for a complete one."""
@@ -379,6 +380,7 @@ async def test_many_servers_take_as_long_as_their_stops_need(count: int) -> None
         assert loop.time() - began > 0.9 * count / 20
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_timeout_says_what_is_missing() -> None:
     options = {"enforcement": "off"}

@@ -163,6 +163,7 @@ async def test_a_wait_for_an_end_has_a_timeout_and_ends_with_the_session() -> No
         await block.__aexit__(None, None, None)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_hundred_servers_in_use_cost_a_few_requests() -> None:
     async with owning(options=AT_ONCE) as (edgegap, sim):

@@ -42,6 +42,7 @@ def test_every_page_is_found() -> None:
     assert sum(len(blocks(page)) for page in PAGES) > 15
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_code_of_every_page_passes_the_type_checker(tmp_path: Path) -> None:
     for page in PAGES:

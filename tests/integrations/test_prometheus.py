@@ -258,6 +258,7 @@ async def test_a_watched_session_is_not_kept_alive(registry: CollectorRegistry) 
     assert of(registry, "servers_held") == {(): 0}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_another_thread_collects_while_sessions_work(
     registry: CollectorRegistry,
@@ -434,6 +435,7 @@ with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
 """
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_multiprocess_mode_sums_over_processes(tmp_path: Path) -> None:
     outs: Iterable[str] = [

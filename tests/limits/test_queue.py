@@ -101,6 +101,7 @@ async def test_under_full_load_the_background_gets_a_tenth() -> None:
     assert all(ten == {"foreground": 9, "background": 1} for ten in tens[10:])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("others", [0, 1])
 async def test_the_background_gets_all_slots_that_the_foreground_does_not_use(

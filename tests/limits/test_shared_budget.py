@@ -60,6 +60,7 @@ def started(calls: int, edgegap: EdgegapSession) -> list[asyncio.Future[object]]
     return [asyncio.ensure_future(GET(edgegap)) for _ in range(calls)]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_two_sessions_under_full_load_share_one_limit() -> None:
     way = (0.0, 0.05)

@@ -271,6 +271,7 @@ async def test_max_running_caps_what_exists_and_the_wait_is_queued() -> None:
     assert report.queued.max > 10
 
 
+@pytest.mark.full
 async def test_the_progress_says_what_was_asked_and_reached() -> None:
     seen: list[load.Progress] = []
     async with owning(options={"ready_after": (2.0, 2.0)}) as (edgegap, _):
@@ -290,6 +291,7 @@ async def test_a_server_that_can_not_be_stopped_is_named_once() -> None:
         assert sorted(report.not_stopped) == sorted(sim.deployed())
 
 
+@pytest.mark.full
 async def test_the_progress_of_a_second_test_has_no_refusals_of_the_first() -> None:
     seen: list[load.Progress] = []
     async with owning(options={**AT_ONCE, "rates": {"deploy": 20}}) as (edgegap, _):

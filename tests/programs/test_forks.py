@@ -77,9 +77,9 @@ edgegap_async.run(main())
 @pytest.mark.parametrize(
     ("begin", "how", "closes", "code"),
     [
-        pytest.param("block", "exit", "closed", 3, marks=pytest.mark.measured),
+        ("block", "exit", "closed", 3),
         ("many", "exit", "closed", 3),
-        pytest.param("adopted", "aclose", "closed", 0, marks=pytest.mark.measured),
+        pytest.param("adopted", "aclose", "closed", 0, marks=pytest.mark.full),
         ("waiting", "return", "closed", 0),
         ("block", "raise", "unclosed", 1),
         pytest.param("block", "return", "unclosed", 0, marks=pytest.mark.full),

@@ -124,6 +124,7 @@ def test_requests_given_up_in_the_fallback_lead_to_none_too_many_after_it(
     assert world.busiest(back) <= N
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_with_no_fallback_a_process_that_is_cut_off_waits() -> None:
     world, tenants = world_of(ALL, ALL, ALL, ALL, fallback=0.0)
@@ -293,6 +294,7 @@ def test_a_stopped_process_makes_no_request_too_many_when_it_goes_on(
     assert world.served(world.now - 2.0, world.now) >= 0.9
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("message", ["posted", "seen", "committed"])
 @pytest.mark.parametrize("before", [0.01, 0.2])

@@ -140,6 +140,7 @@ async def test_a_stop_that_is_due_is_in_the_journal(store_url: str) -> None:
         await until(lambda: entries_of(store_url) == [])
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_an_unknown_outcome_is_in_quarantine_and_names_what_the_caller_has(
     one_store_url: str,

@@ -122,6 +122,7 @@ async def test_a_webhook_before_the_answer_of_its_deploy_is_passed_on(
         assert isinstance(await waiting_for(both.waits, request_id), ReadyDeployment)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_waiter_that_begins_long_after_its_deploy_is_woken(
     one_store_url: str,
@@ -370,6 +371,7 @@ async def test_a_locked_file_holds_up_no_answer(tmp_path: Path) -> None:
         assert isinstance(await waiting, ReadyDeployment)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_webhooks_are_passed_on_again_after_the_server_was_restarted(
     caplog: pytest.LogCaptureFixture,

@@ -41,6 +41,7 @@ async def test_a_webhook_reaches_a_process_with_the_secrets_in_another_order(
         assert isinstance(await waiting, ReadyDeployment)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_message_that_is_signed_with_no_common_secret_is_ignored(
     one_store_url: str, caplog: pytest.LogCaptureFixture

@@ -182,6 +182,7 @@ def test_background_calls_of_one_process_yield_to_those_of_others() -> None:
     run(main())
 
 
+@pytest.mark.full
 # With `Retry-After`, each refusal that shows the limit stops all for a second.
 @pytest.mark.slow
 @pytest.mark.parametrize(("retry_after", "part"), [(None, 0.85), (1.0, 0.75)])

@@ -105,6 +105,7 @@ async def test_the_tags_of_a_dead_process_are_searched_for(store_url: str) -> No
         assert edgegap.leftovers == ()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_server_that_is_listed_late_is_stopped_too(store_url: str) -> None:
     faults = [Fault("list", "lag", 1.0, 20.0)]
@@ -155,6 +156,7 @@ async def test_a_server_that_turns_up_within_the_quarantine_is_stopped(
             assert sim.stopped() == {late}
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_after_the_quarantine_nothing_is_left(one_store_url: str) -> None:
     async with Simulator() as sim:
@@ -289,6 +291,7 @@ async def test_a_server_that_this_session_was_given_is_not_stopped(
             assert sim.stopped() == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["held", "pending", "stopping"])
 async def test_a_server_that_another_living_process_has_adopted_is_not_stopped(
@@ -456,6 +459,7 @@ async def test_a_deploy_that_was_claimed_is_not_handed_out(store_url: str) -> No
         assert sim.stopped() == set()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_deploy_that_was_claimed_is_not_sent_again(
     one_store_url: str, caplog: pytest.LogCaptureFixture

@@ -102,6 +102,7 @@ async def test_pages_hold_each_deployment_once_although_some_end_meanwhile() -> 
         assert (seen, pages) == (made, 3)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_page_holds_1000_deployments_at_most() -> None:
     async with plain(Simulator(**AT_ONCE, enforcement="off")) as api:

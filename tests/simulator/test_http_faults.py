@@ -336,6 +336,7 @@ async def test_the_same_seed_gives_the_same_results() -> None:
     assert all(15 <= number <= 45 for number in first[2].values())
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_fault_does_not_change_the_worlds_random_values() -> None:
     _, drawn, hits = await storm(1)

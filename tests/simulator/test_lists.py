@@ -280,6 +280,7 @@ def seconds_for_a_list_by_id(deployments: int) -> float:
     return min(once() for _ in range(5))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_list_by_id_does_not_scan_twenty_thousand_deployments() -> None:
     # A full scan would take fifty times as long.

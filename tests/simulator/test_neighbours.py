@@ -131,12 +131,14 @@ def seconds_for_a_page(neighbours: int) -> float:
     return min(once() for _ in range(5))
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_page_of_twenty_thousand_costs_little_more_than_of_a_thousand() -> None:
     # A scan or a sort would take ten times as long.
     assert seconds_for_a_page(MANY) < 3 * seconds_for_a_page(1000)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_twenty_thousand_neighbours_are_created_fast_and_found_by_id() -> None:
     began = time.process_time()

@@ -113,6 +113,7 @@ async def test_a_new_deployment_has_no_address_and_no_location() -> None:
     ] == [None] * 5
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_ready_times_depend_on_range_and_seed() -> None:
     async def ready_by_second(seed: int) -> list[list[str]]:

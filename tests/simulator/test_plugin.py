@@ -127,6 +127,7 @@ def test_the_plugin_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     assert run.outlines == ["set()"]
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_marker_takes_arguments_by_name_only(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
@@ -166,7 +167,11 @@ def test_afterwards_the_environment_is_as_before():
 @pytest.mark.measured
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("plugin", "mark"), [("pytest_asyncio.plugin", "asyncio"), ("anyio", "anyio")]
+    ("plugin", "mark"),
+    [
+        ("pytest_asyncio.plugin", "asyncio"),
+        pytest.param("anyio", "anyio", marks=pytest.mark.full),
+    ],
 )
 def test_asynchronous_tests_have_a_session_and_the_environment(
     plugin: str,
@@ -196,6 +201,7 @@ def anyio_backend():
     run.assert_outcomes(passed=2)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "told"),

@@ -198,6 +198,7 @@ async def test_a_receiver_has_ten_seconds_to_respond() -> None:
         assert sim.webhooks()["failed"] == 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_at_most_two_hundred_webhooks_are_in_progress() -> None:
     sim = Simulator(ready_after=(5, 5), enforcement="off")

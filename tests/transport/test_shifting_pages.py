@@ -95,8 +95,8 @@ async def test_a_tag_that_a_server_has_is_never_proven_absent(
 
 @pytest.mark.slow
 @pytest.mark.measured
-@pytest.mark.parametrize("size", [3, 10])
-@pytest.mark.parametrize("takes", [0.3, 1.2])
+@pytest.mark.parametrize("size", [3, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("takes", [0.3, pytest.param(1.2, marks=pytest.mark.full)])
 async def test_stops_answered_by_a_gateway_while_servers_end_stop_them_all(
     takes: float, size: int
 ) -> None:

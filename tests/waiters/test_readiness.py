@@ -128,6 +128,7 @@ async def test_wait_until_ready_raises_after_its_timeout(timeout: float | None) 
         assert now() - start == pytest.approx(timeout or 300, abs=EXACT)
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_without_a_timeout_wait_until_ready_waits_as_long_as_needed() -> None:
     async with simulated(ready_after=(700, 700)) as (edgegap, _, request_id):

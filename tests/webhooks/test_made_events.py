@@ -98,6 +98,7 @@ async def test_a_ready_webhook_after_the_end_is_ignored(end: str, after: float) 
         )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_terminated_webhook_never_expires() -> None:
     async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):

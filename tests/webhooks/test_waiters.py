@@ -68,6 +68,7 @@ async def test_a_webhook_resolves_a_waiter_at_once(way: Start) -> None:
         assert sim.webhooks()["sent"] >= 1
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_a_hundred_webhooks_resolve_a_hundred_waiters() -> None:
     options = {"ready_after": (2.0, 8.0), "error_share": 0.2}
@@ -257,6 +258,7 @@ async def test_webhooks_save_most_polls(many: int) -> None:
     assert with_hooks <= without / 4
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_polling_makes_up_for_a_lost_error_webhook_among_many_waiters() -> None:
     options = {"ready_after": (20.0, 60.0), "error_share": 0.5, "seed": 5}
