@@ -13,6 +13,7 @@ from typing import cast
 import msgspec
 
 from ..models._check import usable_id
+from ..models._lenient import decoder_of
 
 # Characters of a body in the text of an error.
 EXCERPT = 200
@@ -41,7 +42,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
 def read_error_body(body: bytes) -> ErrorBody:
     """Read a body, and decode as much of it as possible."""
     try:
-        decoded: object = msgspec.json.decode(body)
+        decoded: object = decoder_of(object).decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return ErrorBody(excerpt(body))
     fields = _fields(decoded)

@@ -109,6 +109,57 @@ def test_the_time_to_decode_is_linear_in_the_length(name: str) -> None:
     pytest.fail("a body of 16 times the length took more than 80 times as long")
 
 
+# msgspec reads these in up to 16 microseconds each, and the usual one in 0.02.
+SLOW_NUMBERS = ("1.0e308", "1E300", "4.9e-324")
+USUAL_NUMBER = "45.3324097"
+NUMBERS: dict[str, tuple[Endpoint[Any, Any], int, Callable[[str], bytes]]] = {
+    **{
+        field: (endpoints.METRICS, 200, lambda it, of=field: series(it, of)(8 * KIB))
+        for field in ("labels", "datasets", "timestamps")
+    },
+    "ports": (
+        endpoints.STATUS,
+        200,
+        lambda it: filled(
+            '{"request_id": "a", "ports": {', f'"p": {{"external": {it}}},', '"q": {}}}'
+        )(32 * KIB),
+    ),
+    "rows": (
+        endpoints.LIST,
+        200,
+        lambda it: rows(f'{{"request_id": "a", "sockets": {it}}}')(32 * KIB),
+    ),
+    "a time": (
+        endpoints.TAG,
+        200,
+        lambda it: filled('{"name": "a", "create_time": [', f"{it},", "0]}")(8 * KIB),
+    ),
+    "an error": (
+        endpoints.STATUS,
+        400,
+        lambda it: filled('{"details": [', f"{it},", "0]}")(8 * KIB),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.measured
+@pytest.mark.parametrize("number", SLOW_NUMBERS)
+@pytest.mark.parametrize("place", NUMBERS)
+def test_no_number_takes_much_longer_than_others(place: str, number: str) -> None:
+    endpoint, status, body = NUMBERS[place]
+
+    def per_value(value: str) -> float:
+        reply = Reply(status, body(value))
+        return seconds(endpoint, reply) / reply.body.count(value.encode())
+
+    for _ in range(5):
+        # Without a bound, it is 40 to 500 times as long.
+        if per_value(number) < 15 * per_value(USUAL_NUMBER):
+            return
+    pytest.fail(f"{number} took more than 15 times as long as {USUAL_NUMBER}")
+
+
 def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:
     assert takes_long(Reply(200, b"," * 64 * KIB * KIB))
 
