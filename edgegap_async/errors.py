@@ -326,7 +326,7 @@ class QueueTooLong(DeadlineExceeded):
         request_sent: bool = False,
     ) -> None:
         super().__init__(
-            f"{operation} would wait at least {wait:.1f} s for its limit and has less left: "
+            f"{operation} would wait at least {seconds_text(wait)} for its limit and has less left: "
             f"give it a longer timeout=, or start less at once ({allowed})",
             request_sent=request_sent,
         )

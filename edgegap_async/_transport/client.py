@@ -33,6 +33,7 @@ from ..errors import (
     TransportError,
     UnexpectedAnswer,
     WrongLoop,
+    seconds_text,
 )
 from ..events import OnEvent
 from ..models._check import (
@@ -493,7 +494,7 @@ class Transport:
             sent = failure is not None and failure.request_sent
             name = str(request.endpoint)
             _log_failure(
-                request, f"its limit takes at least {wait:.1f} s", logging.INFO
+                request, f"its limit takes at least {seconds_text(wait)}", logging.INFO
             )
             allowed = _allowed(
                 limiter.rate, self._limits.share, shared=self._sharing is not None

@@ -117,6 +117,13 @@ async def server() -> AsyncIterator[RecordingServer]:
         yield server
 
 
+@pytest.mark.parametrize(
+    ("wait", "shown"), [(0.004, "0.004 s"), (0.25, "0.25 s"), (61.2345, "61.23 s")]
+)
+def test_a_short_wait_for_a_limit_is_not_shown_as_none(wait: float, shown: str) -> None:
+    assert f"at least {shown} for" in str(errors.QueueTooLong("list", wait=wait))
+
+
 def test_the_error_tree_matches_its_docstring() -> None:
     classes = {
         name: kind for name, kind in vars(errors).items() if isinstance(kind, type)
