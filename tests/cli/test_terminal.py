@@ -122,6 +122,7 @@ def test_watch_goes_on_after_an_error(edgegap_simulator: Simulator) -> None:
         assert terminal.ended() == 1
 
 
+@pytest.mark.full
 def test_in_a_pipe_a_table_is_plain_and_not_cut(edgegap_simulator: Simulator) -> None:
     deployed_by(edgegap_simulator, tags=TAGS)
     ended = shell(f"{PROGRAM} ps | cat", edgegap_simulator)
@@ -296,6 +297,7 @@ def test_commands_share_the_limits_with_other_processes(
     assert edgegap_simulator.stopped() == {*edgegap_simulator.deployed()}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("keys", "sends"),
     # It takes ten seconds in which the limit is exceeded.

@@ -89,6 +89,7 @@ async def arrived(
     return load, names
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_under_full_load_the_background_gets_a_tenth() -> None:
     _, names = await arrived(

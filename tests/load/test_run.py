@@ -155,6 +155,7 @@ async def test_more_than_the_limit_waits_and_is_not_lost() -> None:
     assert max(report.series.waiting) > 450
 
 
+@pytest.mark.full
 async def test_a_ramp_rises_evenly_and_then_holds() -> None:
     async with owning(options=AT_ONCE) as (edgegap, _):
         report = await load.run(plan(rate=None, ramp=Ramp(0, 20, 10), hold=3), edgegap)

@@ -143,7 +143,6 @@ NUMBERS: dict[str, tuple[Endpoint[Any, Any], int, Callable[[str], bytes]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.measured
 @pytest.mark.parametrize("number", SLOW_NUMBERS)
 @pytest.mark.parametrize("place", NUMBERS)
 def test_no_number_takes_much_longer_than_others(place: str, number: str) -> None:

@@ -165,6 +165,7 @@ def test_a_change_that_meets_another_one_is_made_again(
     )
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_change_that_always_meets_others_is_given_up(
     valkey_server: Any,

@@ -183,6 +183,7 @@ async def test_a_webhook_of_a_deploy_that_has_failed_uses_no_store(
         assert published(one_store_url) == 0
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_two_sessions_with_one_receiver_pass_a_webhook_on_once(
     store_url: str,

@@ -67,6 +67,7 @@ async def test_a_session_uses_what_it_owns_and_gives_it_back(store_url: str) -> 
         assert now() - began < FIRST
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_two_tokens_of_one_organization_share_its_limits(store_url: str) -> None:
     shared = SharedState(store_url, key=KEY)

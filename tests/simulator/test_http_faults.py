@@ -327,6 +327,7 @@ async def storm(seed: int, *more: Fault) -> tuple[list[Any], list[Any], dict[str
     return answers, [[each[name] for name in names] for each in drawn], sim.faulted()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 async def test_the_same_seed_gives_the_same_results() -> None:
     first = await storm(1)
