@@ -602,16 +602,8 @@ class Transport:
             connected=self._exchange.connected,
         )
         if pause is None:
-            # A refusal is an answer like any other.
-            refused = isinstance(failure, ApiError) and failure.status < 500
-            limited = isinstance(failure, RateLimited)
-            # The search for its tag is logged instead: perhaps nothing has failed.
-            unknown = isinstance(failure, DeployOutcomeUnknown)
-            resolved = unknown and progress is not None and progress.resolves
-            # Whoever repeats it by itself logs that.
-            repeated = request.endpoint.repeatable and not request.repeatable
-            quiet = (refused and not limited) or resolved or repeated
-            _log_failure(request, failure, logging.DEBUG if quiet else logging.INFO)
+            level = logging.DEBUG if _is_quiet(request, failure) else logging.INFO
+            _log_failure(request, failure, level)
             raise failure
         if self._over or (deadline is not None and now + pause >= deadline):
             raise self._end_of_call(request, failure)
@@ -755,6 +747,19 @@ def _other_loop(*, ended: bool) -> str:
         f"a session belongs to the event loop of its first call, which {causes}. Make a session in each loop: they "
         "share the limits"
     )
+
+
+def _is_quiet(request: Request[B, T], failure: EdgegapError) -> bool:
+    """Whether the end of a call is no news for the log."""
+    # A refusal is an answer like any other.
+    refused = isinstance(failure, ApiError) and failure.status < 500
+    limited = isinstance(failure, RateLimited)
+    # The search for its tag is logged instead: perhaps nothing has failed.
+    unknown = isinstance(failure, DeployOutcomeUnknown)
+    resolved = unknown and request.progress is not None and request.progress.resolves
+    # Whoever repeats it by itself logs that.
+    repeated = request.endpoint.repeatable and not request.repeatable
+    return (refused and not limited) or resolved or repeated
 
 
 def _log_failure(request: Request[B, T], problem: object, level: int) -> None:

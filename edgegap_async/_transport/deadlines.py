@@ -95,16 +95,20 @@ class ExchangeTimeout:
             self.expired = True
             self.task.cancel()
 
-    def describe(self, started: float) -> str:
-        """Why the exchange has ended."""
+    def problem(self, started: float) -> str | None:
+        """Why a cancellation has ended the exchange. None: the caller was cancelled."""
+        cancelling = self.task.cancelling()
+        if self.expired and cancelling - 1 <= self._cancelling:
+            return self._describe(started)
+        # aiohttp cancels its own tasks as an HTTP session is closed, and a trace or a
+        # resolver of the caller may raise a cancellation.
+        return None if cancelling else "the HTTP session was closed, or broke it off"
+
+    def _describe(self, started: float) -> str:
         taken = loop_time() - started
         given_up = taken < self.when - started
         problem = "it was given up after" if given_up else "it took longer than"
         return f"{problem} {min(taken, self.when - started):.3g} s"
-
-    def is_only_cause(self) -> bool:
-        """Whether a cancellation that arrived is this time-out's alone."""
-        return self.expired and self.task.cancelling() - 1 <= self._cancelling
 
 
 class ExchangeTimeouts:

@@ -37,9 +37,8 @@ WITHOUT_TYPE, CONTENT_TYPE = ("GET", "DELETE"), ("Content-Type",)
 MOST_OF_ERROR = 64 * 1024
 # Bytes from which on a body is large: few of them are read at a time.
 LARGE = 1024 * 1024
-# What aiohttp raises if there is no connection, or no answer on it. LookupError: it waited
-# for an address that another call has dropped.
-PASSING = (aiohttp.ClientError, OSError, RuntimeError, ValueError, LookupError)
+# What aiohttp raises if there is no connection, or no answer on it.
+USUAL = (aiohttp.ClientError, OSError, RuntimeError, ValueError)
 
 
 class NoResponse(Exception):
@@ -209,6 +208,15 @@ class Exchange:
             middlewares=(dispatch,),
         )
 
+    def _dispatch(self, request: Request[B, T]) -> SingleDispatch:
+        return SingleDispatch(
+            self._clean,
+            has_body=request.data is not None,
+            authorization=None
+            if self._pool.has_headers
+            else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION]),
+        )
+
     async def run(
         self,
         request: Request[B, T],
@@ -227,13 +235,7 @@ class Exchange:
             NoResponse: there was no answer.
             Withdrawn: the request must not be sent any more.
         """
-        dispatch = SingleDispatch(
-            self._clean,
-            has_body=request.data is not None,
-            authorization=None
-            if self._pool.has_headers
-            else request.headers.get(AUTHORIZATION, self._headers[AUTHORIZATION]),
-        )
+        dispatch = self._dispatch(request)
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
         body = NOT_READ
@@ -246,11 +248,10 @@ class Exchange:
             body = await _read(response, request.endpoint.max_bytes, large)
             return _reply(request, response, retry_after, body)
         except asyncio.CancelledError as error:
-            if not timeout.is_only_cause():
+            if (problem := timeout.problem(started)) is None:
                 request.interrupted(sent=dispatch.sent)
                 # The frames of aiohttp hold the headers, and ours a part of the body.
                 raise without_frames(error)  # noqa: B904
-            problem = timeout.describe(started)
         except Withdrawn:
             raise
         # Also what a trace of the caller's HTTP session raises.
@@ -366,8 +367,8 @@ def _is_permanent(error: Exception) -> bool:
     """Whether the server's certificate is invalid, or not the one that was expected, or
     a proxy asks for a password, or something in the caller's HTTP session is broken.
     """
-    if not isinstance(error, PASSING):
-        return True
+    if not isinstance(error, USUAL):
+        return not _is_dropped_address(error)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     if isinstance(
@@ -380,13 +381,21 @@ def _is_permanent(error: Exception) -> bool:
     return isinstance(cause, ssl.SSLError) and "CERTIFICATE" in (cause.reason or "")
 
 
+def _is_dropped_address(error: Exception) -> bool:
+    """Whether aiohttp has looked for a host and a port in its cache of addresses, from
+    which another call that failed had dropped them.
+    """
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    return isinstance(key, tuple)
+
+
 def _describe(error: Exception) -> str:
     """The text of an error, unless the server may have written it: it may hold the
     token, or a part of it.
     """
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {_status_text(error.status)} to CONNECT"
-    if isinstance(error, LookupError):
+    if _is_dropped_address(error):
         return "the address of the host was dropped after another call failed"
     own_text = isinstance(
         error, ResendRefused | UnaskedAnswer | aiohttp.ClientConnectorError

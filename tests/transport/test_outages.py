@@ -55,6 +55,9 @@ class Resolver(AbstractResolver):
     127.0.0.1.
     """
 
+    # It keeps what was resolved.
+    connector: aiohttp.TCPConnector
+
     def __init__(self, address: str | None, until: float) -> None:
         self.address, self.until = address, until
         self.asked = 0
@@ -95,11 +98,18 @@ failing = pytest.mark.parametrize(
 async def outage(
     address: str | None, seconds: float = OUTAGE, **options: Any
 ) -> AsyncIterator[tuple[EdgegapSession, Simulator]]:
-    """A simulator that can't be reached for so long, under a name that is cached for
-    ever once it is known.
-    """
-    resolver = Resolver(address, now() + seconds)
+    """A simulator that can't be reached for so long."""
+    async with resolved_by(Resolver(address, now() + seconds), **options) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def resolved_by(
+    resolver: "Resolver", **options: Any
+) -> AsyncIterator[tuple[EdgegapSession, Simulator]]:
+    """A simulator under a name that is cached for ever once it is known."""
     connector = aiohttp.TCPConnector(resolver=resolver, ttl_dns_cache=None, limit=POOL)
+    resolver.connector = connector
     async with (
         asyncio.timeout(24 * 60 * 60),
         Simulator() as sim,
@@ -368,29 +378,67 @@ async def test_calls_that_wait_for_an_address_that_another_call_drops_are_retrie
             found = await super().resolve(*args, **kwargs)
             await asyncio.sleep(0.1)
             # It runs before those that wait for this resolution.
-            asyncio.get_running_loop().call_soon(connector.clear_dns_cache)
+            asyncio.get_running_loop().call_soon(self.connector.clear_dns_cache)
             return found
 
-    resolver = Dropping(None, 0.0)
-    connector = aiohttp.TCPConnector(resolver=resolver, limit=POOL)
     events: list[Event] = []
-    async with (
-        Simulator() as sim,
-        aiohttp.ClientSession(connector=connector) as http,
-        EdgegapSession(
-            TOKEN,
-            base_url=sim.url.replace("127.0.0.1", HOST),
-            http=http,
-            allow_insecure=True,
-            on_event=events.append,
-        ) as edgegap,
-    ):
+    async with resolved_by(Dropping(None, 0.0), on_event=events.append) as opened:
+        edgegap, sim = opened
         servers = await asyncio.gather(*(deploy(edgegap) for _ in range(5)))
         assert {it.request_id for it in servers} == {*sim.deployed()}
         assert sim.arrivals("deploy") == 5
     outcomes = [it.outcome for it in events if it.kind == "attempt"]
     # One has asked for the address, the others waited for it.
     assert outcomes.count("TransportError") == 4
+
+
+class Breaking(Resolver):
+    """Breaks each resolution off after a second: "closed" closes aiohttp's connections
+    while calls wait, "cancelled" raises a cancellation.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(None, 0.0)
+        self.how = how
+
+    async def resolve(self, *args: Any, **kwargs: Any) -> list[ResolveResult]:
+        found = await super().resolve(*args, **kwargs)
+        await asyncio.sleep(1)
+        if self.how == "closed":
+            await self.connector.close()
+            await asyncio.sleep(60)
+        elif self.how == "cancelled":
+            raise asyncio.CancelledError
+        return found
+
+
+@pytest.mark.parametrize(
+    ("how", "ended"), [("closed", SessionClosed), ("cancelled", DeadlineExceeded)]
+)
+@pytest.mark.parametrize("name", ["deploy", "GET"])
+async def test_a_cancellation_that_is_not_the_callers_is_a_typed_error(
+    how: str, ended: type[Exception], name: str
+) -> None:
+    async with resolved_by(Breaking(how), timeout=5) as (edgegap, sim):
+        began = now()
+        errors = await asyncio.gather(
+            *(OPERATIONS[name](edgegap) for _ in range(5)), return_exceptions=True
+        )
+        assert now() - began < 5.1
+        assert {type(it) for it in errors} == {ended}
+        assert {getattr(it, "request_sent", None) for it in errors} == {False}
+        assert sim.deployed() == ()
+    assert edgegap.leftovers == ()
+
+
+async def test_a_cancellation_of_the_caller_stays_one() -> None:
+    async with resolved_by(Breaking("waits"), timeout=5) as (edgegap, sim):
+        call = asyncio.ensure_future(edgegap.deployments.list())
+        await asyncio.sleep(0.5)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert sim.arrivals("list") == 0
 
 
 async def test_closing_ends_a_call_in_an_outage() -> None:
