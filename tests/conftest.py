@@ -123,7 +123,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Trace no collection, which takes twice as long then, but the imports of all modules,
     as the tests import them while they are collected.
     """
-    # Nothing that is collected can be freed. Looking for it takes a fifth of the time.
+    # All tests stay until the end. To look for garbage among them takes a fifth of the time.
     gc.disable()
     coverage = Coverage.current()
     if coverage is None:

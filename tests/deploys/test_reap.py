@@ -277,6 +277,7 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
     "kind",
     [
         "odd-values",
+        "slow-numbers",
         "next-missing",
         "next-text",
         "next-false",

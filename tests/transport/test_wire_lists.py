@@ -185,6 +185,7 @@ async def test_an_error_on_a_later_page_is_raised(server: RecordingServer) -> No
         "total-of-page",
         "odd-rows",
         "odd-values",
+        "slow-numbers",
     ],
 )
 async def test_iterate_yields_every_row_of_odd_pages(kind: str) -> None:

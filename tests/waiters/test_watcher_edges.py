@@ -367,9 +367,11 @@ async def test_a_stop_of_this_session_resolves_waiters_for_the_end() -> None:
     [
         Fault("list", "odd-rows"),
         Fault("list", "odd-values"),
+        Fault("list", "slow-numbers"),
         Fault("list", "next-missing"),
         Fault("list", "next-text"),
         Fault("status", "odd-values"),
+        Fault("status", "slow-numbers"),
         Fault("status", "null", 0.5),
         Fault("status", "other-id", 0.5),
         Fault("list", "text", 0.5),

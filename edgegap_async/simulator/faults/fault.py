@@ -72,8 +72,9 @@ class Fault:
         broken response  late, answered-twice (both take seconds), truncated, stalled, endless,
                          gzip-bomb, not-json, invalid-utf8, empty, no-id,
                          page-before
-        odd response     odd-values, null, text; odd-rows, next-missing, next-text,
-                         next-false, total-of-page (only lists); other-id (only statuses)
+        odd response     odd-values, slow-numbers, null, text; odd-rows, next-missing,
+                         next-text, next-false, total-of-page (only lists); other-id
+                         (only statuses)
         wrong list       times-local, lag (takes seconds), filters-ignored,
                          filters-refused,
                          filters-empty, filters-all-of (these four may take fields),

@@ -176,6 +176,11 @@ KINDS: Mapping[str, Kind] = {
         "[null] for `tags`",
         operations=_WITH_BODY,
     ),
+    "slow-numbers": Kind(
+        "each time of the response is a list of numbers that take long to read, "
+        "such as 1e308",
+        operations=_WITH_BODY,
+    ),
     "odd-rows": Kind(
         "the list begins with null and with a row without request_id",
         operations=_LISTS,

@@ -17,6 +17,8 @@ _ODD_VALUES: Mapping[str, object] = {
     "sockets": [],
     "message": {"en": "odd"},
 }
+# For each time. A decoder that reads digit by digit needs a millisecond for so many.
+_SLOW_NUMBERS = 60
 # Another ID than any of the simulator's: they are hexadecimal.
 _OTHER_ID = "somebody-else"
 
@@ -74,7 +76,22 @@ def _with_other_id(body: Json) -> object:
     return {**body, "request_id": _OTHER_ID}
 
 
+def _with_slow_numbers(body: Json) -> object:
+    def slow(name: str, value: object) -> object:
+        if name.endswith("time"):
+            return [1e308] * _SLOW_NUMBERS
+        if isinstance(value, Mapping):
+            fields = cast("Json", value)
+            return {key: slow(key, fields[key]) for key in fields}
+        if isinstance(value, list):
+            return [slow("", item) for item in cast("list[object]", value)]
+        return value
+
+    return slow("", body)
+
+
 CHANGES: Mapping[str, Change] = {
+    "slow-numbers": _with_slow_numbers,
     "odd-values": _with_odd_values,
     "odd-rows": _with_rows_without_id,
     "next-missing": _next_missing,

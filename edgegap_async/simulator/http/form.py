@@ -22,20 +22,20 @@ Form: TypeAlias = Literal["page", "official"]
 Created: TypeAlias = Callable[[str], str]
 
 
-class Place(NamedTuple):
-    """Where a value is, and what its conversion may need besides."""
+class Context(NamedTuple):
+    """What a conversion may need besides its value: the object that holds it."""
 
     of: Json
     created: Created
 
 
 # Converts a value. UNSET leaves its field out.
-Convert: TypeAlias = Callable[[object, Place], object]
+Convert: TypeAlias = Callable[[object, Context], object]
 # What becomes of the fields of an object, or of each object in a list.
 Fields: TypeAlias = Mapping[str, "Convert | Fields"]
 
 
-def _date_time(value: object, _: Place) -> object:
+def _date_time(value: object, _: Context) -> object:
     """Write a time as RFC 3339 does. The page has "2025-11-29 22:35:31.971359", or null
     for what has not happened.
     """
@@ -44,34 +44,34 @@ def _date_time(value: object, _: Place) -> object:
     return value.replace(" ", "T") + "Z"
 
 
-def _start(value: object, place: Place) -> object:
+def _start(value: object, context: Context) -> object:
     """Return the time of the deploy for a deployment that has not been ready: the files
     require a time.
     """
     if value is None:
-        return place.created(str(place.of["request_id"]))
-    return _date_time(value, place)
+        return context.created(str(context.of["request_id"]))
+    return _date_time(value, context)
 
 
-def _date(value: object, _: Place) -> object:
+def _date(value: object, _: Context) -> object:
     """Return the day of a time: the times of metrics have the format `date`."""
     return str(value)[:10]
 
 
-def _integer(value: object, _: Place) -> object:
+def _integer(value: object, _: Context) -> object:
     return int(str(value))
 
 
-def _number(value: object, _: Place) -> object:
+def _number(value: object, _: Context) -> object:
     return float(str(value))
 
 
-def _text(value: object, _: Place) -> object:
+def _text(value: object, _: Context) -> object:
     """The files require a text where the page has null."""
     return "" if value is None else value
 
 
-def _known(value: object, _: Place) -> object:
+def _known(value: object, _: Context) -> object:
     """The files have no null here, but the field is optional."""
     return UNSET if value is None else value
 
@@ -79,7 +79,7 @@ def _known(value: object, _: Place) -> object:
 _CENTROID = ("label", "latitude", "longitude", "radius_km", "desired_host_count")
 
 
-def _host(value: object, _: Place) -> object:
+def _host(value: object, _: Context) -> object:
     """The files have the order of a host, and its end, under other names. No host of the
     simulator has an end.
     """
@@ -205,22 +205,22 @@ def official(operation: str, body: Json, created: Created) -> Json:
 
 
 def _converted(body: Json, fields: Fields, created: Created) -> Json:
-    place = Place(body, created)
+    context = Context(body, created)
     found = {
-        key: _value(value, fields[key], place) if key in fields else value
+        key: _value(value, fields[key], context) if key in fields else value
         for key, value in body.items()
     }
     return {key: value for key, value in found.items() if value is not UNSET}
 
 
-def _value(value: object, field: "Convert | Fields", place: Place) -> object:
+def _value(value: object, field: "Convert | Fields", context: Context) -> object:
     """Convert a value, or each item of a list. An object with fields has an entry for
     some of them; what is no object stays.
     """
     if isinstance(value, list):
-        return [_value(each, field, place) for each in cast("list[object]", value)]
+        return [_value(each, field, context) for each in cast("list[object]", value)]
     if callable(field):
-        return field(value, place)
+        return field(value, context)
     if not isinstance(value, Mapping):
         return value
-    return _converted(cast("Json", value), field, place.created)
+    return _converted(cast("Json", value), field, context.created)
