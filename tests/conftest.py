@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import random
 import signal
 import sys
 from collections import defaultdict
@@ -237,6 +238,14 @@ def coverage_of_measured_cases(
         yield
     finally:
         coverage.start()
+
+
+@pytest.fixture
+def fixed_seed() -> None:
+    """Make the pauses before retries the same in each run. One in some thousands is shorter
+    than a few turns of the loop.
+    """
+    random.seed(0)
 
 
 class _Response(ClientResponse):

@@ -35,6 +35,7 @@ from edgegap_async.errors import (
     SessionClosed,
 )
 
+pytestmark = pytest.mark.usefixtures("fixed_seed")
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
 HELD = answer(429, {"message": "no"}, retry_after="30")
 

@@ -4,7 +4,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -43,15 +42,10 @@ from edgegap_async.errors import (
     TransportError,
 )
 
+pytestmark = pytest.mark.usefixtures("fixed_seed")
 FAILED, REFUSED = answer(503, {"message": "no"}), answer(429, {"message": "no"})
 # In seconds. Virtual time advances a microsecond with each turn of the loop.
 EXACT = 0.01
-
-
-@pytest.fixture(autouse=True)
-def fixed_seed() -> None:
-    # Backoff is random.
-    random.seed(0)
 
 
 async def timed(awaitable: Awaitable[object]) -> tuple[EdgegapError | object, float]:

@@ -3,7 +3,6 @@ DELETE means that finds nothing.
 """
 
 import asyncio
-import random
 from itertools import pairwise
 
 import pytest
@@ -40,14 +39,8 @@ from edgegap_async.errors import (
     UnexpectedAnswer,
 )
 
+pytestmark = pytest.mark.usefixtures("fixed_seed")
 ONCE = Retry(tries=1)
-
-
-@pytest.fixture(autouse=True)
-def fixed_seed() -> None:
-    # Backoff is random.
-    random.seed(0)
-
 
 TRANSIENT = {
     str(status): answer(status, {"message": "no"})
