@@ -23,6 +23,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import cycle
+from math import inf
 from tempfile import TemporaryDirectory
 
 import aiohttp
@@ -32,6 +33,7 @@ from yarl import URL
 from edgegap_async import DeploymentStatus, EdgegapSession, Limits
 from edgegap_async._limits.limiter import Limiter
 from edgegap_async._limits.slots import Slots
+from edgegap_async._transport.deadlines import ExchangeTimeout
 from edgegap_async._transport.exchange import SingleDispatch
 from edgegap_async._transport.unasked import CleanConnections
 from edgegap_async.endpoints import Limit
@@ -129,7 +131,9 @@ async def with_parts(
     """The same with less to parse and to build, and with some of what the SDK adds."""
     limiter = options.pop("limiter", None)
     if options.pop("tracked", False):
-        attempt = SingleDispatch(CleanConnections())
+        task = asyncio.current_task()
+        assert task is not None
+        attempt = SingleDispatch(ExchangeTimeout(inf, task), CleanConnections())
         options["middlewares"] = (attempt,)
     began = asyncio.get_running_loop().time()
     if isinstance(limiter, Limiter):

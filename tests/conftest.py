@@ -210,7 +210,7 @@ async def nothing_left_behind() -> AsyncIterator[None]:
     assert not left, f"tasks left behind: {left}"
     for limiter in list(_limiters):
         # All that usage() tells would take a twentieth of the suite's time.
-        if limiter.slots.traffic.in_flight or any(limiter.queue.waiting.values()):
+        if limiter.slots.in_flight or any(limiter.queue.waiting.values()):
             pytest.fail(f"slots or waiters left behind: {limiter.usage()}")
 
 

@@ -264,7 +264,7 @@ class Limiter:
     def _expected_wait(self, waiting: int) -> float:
         if self._loop is None or self._loop is not _running_loop():
             return 0.0
-        busy = waiting or self.slots.traffic.in_flight
+        busy = waiting or self.slots.in_flight
         held = max(0.0, self.slots.not_before - self._now())
         return self.shortest_wait() if busy else held
 
@@ -292,7 +292,7 @@ class Limiter:
             burst=rate.burst,
             why=rate.why(self._now()),
             waiting=waiting,
-            in_flight=traffic.in_flight,
+            in_flight=self.slots.in_flight,
             expected_wait=self._expected_wait(waiting),
             sent=traffic.sent,
             refused=traffic.refused,

@@ -65,13 +65,11 @@ class Traffic:
     """Counts of the requests of one limit.
 
     Attributes:
-        in_flight: requests that were sent and have no answer yet.
         sent: requests that were sent, and have been answered or given up.
         refused: answers with status 429.
     """
 
     def __init__(self) -> None:
-        self.in_flight: int = 0
         self.sent: int = 0
         self.refused: int = 0
         self._admitted: deque[float] = deque()
@@ -111,17 +109,20 @@ class Traffic:
 
     def admit(self, now: float) -> None:
         """Count an answer other than 429."""
-        _add(self._admitted, now)
+        admitted = self._admitted
+        admitted.append(now)
+        while admitted[0] <= now - 1:
+            admitted.popleft()
         if now >= self._peak_until:
             self._peak_before = self._peak if now < self._peak_until + PEAK else 0
             self._peak, self._peak_until = 0, now + PEAK
-        if len(self._admitted) > self._peak:
-            self._peak = len(self._admitted)
+        if len(admitted) > self._peak:
+            self._peak = len(admitted)
 
     def refuse(self, now: float) -> None:
         """Count a 429."""
         self.refused += 1
-        _add(self._refused, now)
+        self._refused.append(now)
 
     def lately(self, now: float) -> Lately:
         """Return how many requests were admitted and refused within the last second."""
@@ -130,11 +131,6 @@ class Traffic:
         span = now - self._admitted[0] if self._admitted else 0.0
         peak = max(self._peak, self._peak_before)
         return Lately(len(self._admitted), len(self._refused), span, peak)
-
-
-def _add(times: deque[float], now: float) -> None:
-    times.append(now)
-    _drop_old(times, now)
 
 
 def _drop_old(times: deque[float], now: float) -> None:

@@ -183,9 +183,8 @@ class Slots:
     def _refresh(self, now: float) -> None:
         while self._abandoned:
             held = self._abandoned.popleft()
-            taken, in_flight = held.taken, held.in_flight
+            taken = held.taken
             held.taken = held.in_flight = 0
-            self.traffic.in_flight -= in_flight
             for _ in range(taken):
                 self._doubt.add(
                     GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
@@ -247,9 +246,13 @@ class Slots:
 
     def start(self, taker: Taker) -> None:
         """A request is sent on a slot that was taken."""
-        with self._lock:
-            self.traffic.in_flight += 1
-            taker.held.in_flight += 1
+        taker.held.in_flight += 1
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests were sent and have no answer yet."""
+        takers = [taker for place in self._takers if (taker := place())]
+        return sum(taker.held.in_flight for taker in takers)
 
     def answered(
         self,
@@ -334,12 +337,12 @@ class Slots:
                 self._wake_all()
 
     def _report(self, taker: Taker) -> bool:
-        if not taker.held.in_flight:
+        held = taker.held
+        if not held.in_flight:
             # It was given back when the loop of the taker ended.
             return False
-        self.traffic.in_flight -= 1
-        taker.held.in_flight -= 1
-        taker.held.taken -= 1
+        held.in_flight -= 1
+        held.taken -= 1
         return True
 
     def _insert(self, when: float) -> None:

@@ -257,7 +257,8 @@ class LeasedSlots(Slots):
     def start(self, taker: Taker) -> None:
         """A request is sent on a token that was taken."""
         super().start(taker)
-        self._started += 1
+        with self._lock:
+            self._started += 1
 
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
         self.traffic.refuse(now)

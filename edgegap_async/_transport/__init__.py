@@ -3,7 +3,7 @@
     client.Transport.call    builds the request
       queue                  waits for a slot of the endpoint's limit, or raises
                              QueueTooLong at once if the deadline comes first
-      pool.Permit            waits for a connection, if there is none: deploys and stops
+      permits.Permit         waits for a connection, if there is none: deploys and stops
                              have a part of them for themselves
       exchange.Exchange      sends the request once, and returns the slot
       unasked                drops connections on which something came while idle

@@ -48,7 +48,8 @@ from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .masking import Secret
 from .options import CallOptions, Timeout, checked_headers
-from .pool import Permit, Pool
+from .permits import Permit
+from .pool import Pool
 from .request import Progress, Request, build_url, content, session_headers
 from .response import read, takes_long, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
@@ -177,31 +178,42 @@ class Transport:
             EdgegapError: see the tree in `errors.py`.
             Withdrawn: the deploy has started nothing, and must not be sent any more.
         """
-        path_params, query = path_params or {}, query or {}
+        path_params = path_params or {}
         request_id = path_params.get("request_id", "")
         if not isinstance(request_id, str):
             request_id = deployment_id("request_id", request_id)
             path_params = {**path_params, "request_id": request_id}
-        request = self._prepare(
-            endpoint, path_params, body, query, timeout, token, progress
-        )
-        if not repeat:
-            request = structs.replace(request, repeatable=False)
+        url = build_url(self._base, endpoint, path_params, query)
+        data, own_headers = content(body, headers, token)
+        seconds = self.timeout_of(timeout)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
-        if retry is not None or headers is not None:
-            request = structs.replace(
-                request,
-                retry=optional_instance("retry", retry, Retry),
-                headers={**checked_headers(headers), **request.headers},
-            )
+        attempt = self._attempt_timeout
+        request = Request(
+            endpoint=endpoint,
+            url=url,
+            data=data,
+            headers=own_headers,
+            secret=token or self._token,
+            deadline=Deadline.after(seconds, self.enter()),
+            attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
+            if endpoint.starts_server
+            else attempt,
+            repeatable=repeat and endpoint.repeatable,
+            request_id=request_id,
+            progress=progress,
+            retry=optional_instance("retry", retry, Retry),
+            body_secrets=tuple(map(Secret, secrets_of(body))) if data else (),
+        )
         renamed = None
         if endpoint.renamed:
             url = build_url(self._base, endpoint.renamed, path_params, query)
             renamed = structs.replace(request, endpoint=endpoint.renamed, url=url)
         if self.reporter and trace is None:
-            return self._call_traced(request, renamed, path_params, priority)
-        return self._call_either(request, renamed, path_params, priority, trace)
+            return self._call_traced(request, renamed, priority)
+        if renamed:
+            return self._follow_rename(request, renamed, priority, trace)
+        return self._call(request, priority, trace)
 
     def trace(
         self,
@@ -227,41 +239,27 @@ class Transport:
         self,
         request: Request[B, T],
         renamed: Request[B, T] | None,
-        path_params: Mapping[str, object],
         priority: Priority,
     ) -> T:
-        trace = self.trace(request.endpoint, path_params.get("request_id"))
+        trace = self.trace(request.endpoint, request.request_id or None)
         with trace or nullcontext():
-            return await self._call_either(
-                request, renamed, path_params, priority, trace
-            )
-
-    def _call_either(
-        self,
-        request: Request[B, T],
-        renamed: Request[B, T] | None,
-        path_params: Mapping[str, object],
-        priority: Priority,
-        trace: CallTrace | None,
-    ) -> Coroutine[Any, Any, T]:
-        if renamed is None:
-            return self._call(request, path_params, priority, trace)
-        return self._follow_rename(request, renamed, path_params, priority, trace)
+            if renamed:
+                return await self._follow_rename(request, renamed, priority, trace)
+            return await self._call(request, priority, trace)
 
     async def _follow_rename(
         self,
         request: Request[B, T],
         renamed: Request[B, T],
-        path_params: Mapping[str, object],
         priority: Priority,
         trace: CallTrace | None,
     ) -> T:
         """Call an operation under the path that the API serves it at."""
         endpoint = request.endpoint
         if endpoint in self._moved:
-            return await self._call(renamed, path_params, priority, trace)
+            return await self._call(renamed, priority, trace)
         try:
-            return await self._call(request, path_params, priority, trace)
+            return await self._call(request, priority, trace)
         except ApiError as error:
             if error.status not in MOVED:
                 raise
@@ -269,7 +267,7 @@ class Transport:
         if request.progress:
             request.progress.retrying()
         try:
-            answer = await self._call(renamed, path_params, priority, trace)
+            answer = await self._call(renamed, priority, trace)
         except EdgegapError as error:
             # Under the first path.
             error.request_sent = True
@@ -285,7 +283,6 @@ class Transport:
     async def _call(
         self,
         request: Request[B, T],
-        path_params: Mapping[str, object],
         priority: Priority,
         trace: CallTrace | None,
     ) -> T:
@@ -306,7 +303,7 @@ class Transport:
                 try:
                     repeated = state is not None and state.repeats > 0
                     status, answer = await self._exchange_once(
-                        request, limiter, started, path_params, repeated=repeated
+                        request, limiter, started, permit, repeated=repeated
                     )
                 except NoResponse as none:
                     failure = self._no_response(request, none, failure)
@@ -329,36 +326,6 @@ class Transport:
                 trace.attempt_failed(error)
             raise
 
-    def _prepare(
-        self,
-        endpoint: Endpoint[B, T],
-        path_params: Mapping[str, object],
-        body: B | None,
-        query: Mapping[str, str | None],
-        timeout: Timeout,
-        token: str | None,
-        progress: Progress | None,
-    ) -> Request[B, T]:
-        url = build_url(self._base, endpoint, path_params, query)
-        data, own_headers = content(body, token)
-        whole = self.timeout_of(timeout)
-        self.enter()
-        attempt = self._attempt_timeout
-        return Request(
-            endpoint=endpoint,
-            url=url,
-            data=data,
-            headers=own_headers,
-            secret=token or self._token,
-            deadline=Deadline.after(whole),
-            attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
-            if endpoint.starts_server
-            else attempt,
-            repeatable=endpoint.repeatable,
-            progress=progress,
-            body_secrets=tuple(map(Secret, secrets_of(body))),
-        )
-
     @property
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
@@ -378,6 +345,8 @@ class Transport:
 
     def _bind(self) -> asyncio.AbstractEventLoop:
         loop = running_loop()
+        if self._loop is loop and self._forks == fork_count():
+            return loop
         if self._loop is None:
             self._budget = REGISTRY.acquire(
                 loop, self.base_url, self._token, self._limits, self._sharing
@@ -390,7 +359,7 @@ class Transport:
                 "the session was first used in another process, from which this one was forked: make a session "
                 "after the fork (gunicorn --preload, multiprocessing), in each process"
             )
-        elif self._loop is not loop:
+        else:
             raise WrongLoop(_other_loop(ended=self._loop.is_closed()))
         return loop
 
@@ -404,31 +373,19 @@ class Transport:
         request: Request[B, T],
         limiter: Limiter,
         started: float,
-        path_params: Mapping[str, object],
+        permit: Permit,
         *,
         repeated: bool,
     ) -> tuple[int, T]:
         """Return the status and the decoded body of one answer."""
-        large = self._pool.large()
-        try:
-            reply = await self._exchange.run(
-                request, limiter, self._exchange_timeouts, started, large
-            )
-            decode = partial(
-                read,
-                request.endpoint,
-                reply,
-                repeated=repeated,
-                request_id=path_params.get("request_id"),
-            )
-            answer = (
-                await self._in_thread(request, decode)
-                if takes_long(reply)
-                else decode()
-            )
-        finally:
-            large.release()
-        return reply.status, answer
+        reply = await self._exchange.run(
+            request, limiter, self._exchange_timeouts, started, permit
+        )
+        answered = (request.endpoint, reply, repeated, request.request_id)
+        if takes_long(reply):
+            answer = await self._in_thread(request, partial(read, *answered))
+            return reply.status, answer
+        return reply.status, read(*answered)
 
     async def _in_thread(self, request: Request[B, T], decode: Callable[[], T]) -> T:
         """Decode an answer while the loop goes on, one at a time."""
@@ -462,14 +419,17 @@ class Transport:
         while True:
             if (started := await limiter.try_acquire()) is None:
                 started = await self._queue(request, limiter, ticket, priority, failure)
-            self._check_time(request, limiter, started, failure)
-            if permit.available:
-                await permit.acquire()
+            # The session was closed, or the deadline has passed, in the very turn in
+            # which the slot came, or before the call was awaited.
+            if self._over or request.deadline.over(started):
+                limiter.never_sent()
+                raise self._end_of_call(request, failure)
+            if permit.try_connect():
                 return started
             # Others need the slot meanwhile: a stop has a connection.
             limiter.never_sent()
             log.debug("%s waits for a connection", request.endpoint)
-            if not await self.wait(permit.acquire(), request.deadline.at) or self._over:
+            if not await self.wait(permit.connect(), request.deadline.at) or self._over:
                 raise self._end_of_call(request, failure)
 
     async def _queue(
@@ -505,20 +465,6 @@ class Transport:
         if not await self.wait(limiter.acquire(ticket, priority), deadline):
             raise self._end_of_call(request, failure)
         return loop.time()
-
-    def _check_time(
-        self,
-        request: Request[B, T],
-        limiter: Limiter,
-        now: float,
-        failure: EdgegapError | None,
-    ) -> None:
-        """Nothing is sent if the session was closed, or the deadline has passed, in the
-        very turn in which the slot came, or before the call was awaited.
-        """
-        if self._over or request.deadline.over(now):
-            limiter.never_sent()
-            raise self._end_of_call(request, failure)
 
     async def wait(self, waiting: Awaitable[object], deadline: float | None) -> bool:
         """Wait for anything awaitable while the session is open.

@@ -41,7 +41,7 @@ def loop_time() -> float:
     return running_loop().time()
 
 
-class Deadline(Struct, frozen=True):
+class Deadline(Struct, frozen=True, gc=False):
     """The end of a call or a wait.
 
     Attributes:
@@ -53,11 +53,17 @@ class Deadline(Struct, frozen=True):
     timeout: float | None
 
     @classmethod
-    def after(cls, timeout: float | None) -> "Deadline":
-        """The deadline in so many seconds; None: no end."""
+    def after(
+        cls, timeout: float | None, loop: asyncio.AbstractEventLoop | None = None
+    ) -> "Deadline":
+        """The deadline in so many seconds; None: no end.
+
+        Args:
+            loop: the running one, if it is known.
+        """
         if timeout is None:
             return cls(None, None)
-        return cls(loop_time() + timeout, timeout)
+        return cls((loop or running_loop()).time() + timeout, timeout)
 
     def left(self) -> float | None:
         """Seconds until the deadline, always above 0; None: no end."""

@@ -21,7 +21,8 @@ from .._limits.limiter import Limiter
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
 from .masking import without_frames
-from .pool import Permit, Pool
+from .permits import Permit
+from .pool import Pool
 from .request import AUTHORIZATION, Request, Withdrawn
 from .response import Reply
 from .retry import parse_retry_after
@@ -70,6 +71,7 @@ class SingleDispatch:
     the HTTP session.
 
     Args:
+        timeout: of the exchange.
         clean: takes a connection on which nothing has arrived.
         has_body: the writing of the body is tracked, too.
         authorization: the header of that name, if aiohttp may have set another one: a
@@ -77,21 +79,33 @@ class SingleDispatch:
             `trust_env`.
 
     Attributes:
-        begun: a part of the body may have been sent.
+        connected: it has a connection.
+        sending: whether a part of the body may have been sent. False: it is not
+            processed.
         tracker: of the body.
     """
 
-    __slots__ = ("_authorization", "_clean", "_connected", "_used", "begun", "tracker")
+    __slots__ = (
+        "_authorization",
+        "_clean",
+        "_timeout",
+        "_used",
+        "connected",
+        "sending",
+        "tracker",
+    )
 
     def __init__(
         self,
+        timeout: ExchangeTimeout,
         clean: CleanConnections,
         *,
         has_body: bool = False,
         authorization: str | None = None,
     ) -> None:
-        self._clean, self._authorization = clean, authorization
-        self._used = self._connected = self.begun = False
+        self._timeout, self._clean = timeout, clean
+        self._authorization = authorization
+        self._used = self.connected = self.sending = False
         self.tracker = aiohttp.UploadTracker() if has_body else None
 
     def __call__(
@@ -107,21 +121,22 @@ class SingleDispatch:
         self._used = True
         if self._authorization is not None:
             request.headers[AUTHORIZATION] = self._authorization
-        return self._clean(request, handler, self._on_connection)
+        return self._clean(request, handler, self)
 
-    def _on_connection(self) -> None:
-        self._connected = True
+    def give_up(self) -> None:
+        """End the exchange as if its time were over."""
+        self._timeout.expire()
 
     @property
     def sent(self) -> bool:
         """False is certain. A body that is still being written counts as sent."""
-        if not self._connected or self.tracker is None:
-            return self._connected
+        if not self.connected or self.tracker is None:
+            return self.connected
         upload = self.tracker.upload_complete
         error = upload.exception() if upload.done() else None
         # The writing was cancelled, perhaps after the last byte.
         aborted = isinstance(error, aiohttp.UploadAbortedError)
-        return error is None or (aborted and self.begun)
+        return error is None or (aborted and self.sending)
 
 
 class TrackedBody(aiohttp.BytesPayload):
@@ -135,24 +150,8 @@ class TrackedBody(aiohttp.BytesPayload):
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
         """Write the body."""
-        self._dispatch.begun = True
+        self._dispatch.sending = True
         await super().write_with_length(writer, content_length)
-
-
-class InFlight:
-    """An exchange while it is under way, for the owner of a deploy."""
-
-    def __init__(self, dispatch: SingleDispatch, timeout: ExchangeTimeout) -> None:
-        self._dispatch, self._timeout = dispatch, timeout
-
-    @property
-    def sending(self) -> bool:
-        """Whether a part of the body may have been sent. False: it is not processed."""
-        return self._dispatch.begun
-
-    def give_up(self) -> None:
-        """End the exchange as if its time were over."""
-        self._timeout.expire()
 
 
 class Body(NamedTuple):
@@ -208,8 +207,11 @@ class Exchange:
             middlewares=(dispatch,),
         )
 
-    def _dispatch(self, request: Request[B, T]) -> SingleDispatch:
+    def _dispatch(
+        self, request: Request[B, T], timeout: ExchangeTimeout
+    ) -> SingleDispatch:
         return SingleDispatch(
+            timeout,
             self._clean,
             has_body=request.data is not None,
             authorization=None
@@ -223,29 +225,29 @@ class Exchange:
         limiter: Limiter,
         timeouts: ExchangeTimeouts,
         started: float,
-        large: Permit,
+        permit: Permit,
     ) -> Reply:
         """Make one exchange.
 
         Args:
             limiter: has given a slot at `started`, and gets it back.
-            large: acquired for a large body; the caller releases it.
+            permit: also for a large body; the caller releases it.
 
         Raises:
             NoResponse: there was no answer.
             Withdrawn: the request must not be sent any more.
         """
-        dispatch = self._dispatch(request)
         response: aiohttp.ClientResponse | None = None
         retry_after: float | None = None
         body = NOT_READ
         permanent = closed = False
         timeout = timeouts.enter(request.end(started))
+        dispatch = self._dispatch(request, timeout)
         try:
-            request.sending(started, InFlight(dispatch, timeout))
+            request.sending(started, dispatch)
             response = await self._send(request, dispatch)
             retry_after = _on_headers(response, limiter, started)
-            body = await _read(response, request.endpoint.max_bytes, large)
+            body = await _read(response, request.endpoint.max_bytes, permit)
             return _reply(request, response, retry_after, body)
         except asyncio.CancelledError as error:
             if (problem := timeout.problem(started)) is None:
@@ -299,30 +301,31 @@ def _reply(
     )
 
 
-async def _read(response: aiohttp.ClientResponse, most: int, large: Permit) -> Body:
+async def _read(response: aiohttp.ClientResponse, most: int, permit: Permit) -> Body:
     """Read at most so many bytes, decompressed. aiohttp decompresses only what is read.
 
     Of an error, the beginning is enough.
 
     Args:
-        large: limits how many large bodies there are at a time.
+        permit: limits how many large bodies there are at a time.
     """
     if response.status >= 300:
         most = MOST_OF_ERROR
+    content = response.content
     parts: list[bytes] = []
     size, small = 0, min(most, LARGE)
-    while size <= small:
-        part = await response.content.readany()
-        if not part:
-            return Body(b"".join(parts))
+    while size <= small and not content.at_eof():
+        part = await content.readany()
         parts.append(part)
         size += len(part)
+    if size <= small:
+        return Body(b"".join(parts))
     if response.status >= 300:
         return Body(b"".join(parts)[:most], cut=True)
     if small == most:
         # The beginning of an answer is of no use, that of an error is.
         return NOT_READ
-    await large.acquire()
+    await permit.hold_large()
     return await _read_large(b"".join(parts), response, most)
 
 

@@ -18,6 +18,7 @@ import aiohttp
 
 from ..endpoints import Endpoint
 from .environment import DIRECT, Network
+from .permits import Permit, Permits
 
 # Connections; aiohttp writes it as 0.
 UNLIMITED = 1e9
@@ -43,38 +44,6 @@ class Connector(aiohttp.TCPConnector):
             super().__del__(_warnings)
 
 
-class Permit:
-    """The right of one call to use a connection, or to hold a large body, if it needs
-    it.
-    """
-
-    __slots__ = ("_held", "_permits")
-
-    def __init__(self, permits: asyncio.Semaphore | None) -> None:
-        self._permits = permits
-        self._held = False
-
-    @property
-    def available(self) -> bool:
-        """Whether `acquire` returns at once."""
-        return self._permits is None or self._held or not self._permits.locked()
-
-    async def acquire(self) -> None:
-        """Wait until it may be used."""
-        if self._permits is not None and not self._held:
-            await self._permits.acquire()
-            self._held = True
-
-    def release(self) -> None:
-        """It is not used any longer."""
-        if self._permits is not None and self._held:
-            self._held = False
-            self._permits.release()
-
-
-ALWAYS = Permit(None)
-
-
 class Pool:
     """The HTTP session of the caller, or two that are made for the first request.
 
@@ -85,6 +54,9 @@ class Pool:
         kept: how many of them are for deploys and stops alone.
         headers: of every request.
         network: how our own connections reach the API.
+
+    Attributes:
+        has_headers: whether the HTTP sessions send our headers by themselves.
     """
 
     def __init__(
@@ -101,36 +73,29 @@ class Pool:
         self._size = connections if connections < UNLIMITED else inf
         # Ours: for GET and DELETE, and for POST and PATCH.
         self._own: dict[bool, aiohttp.ClientSession] = {}
+        # aiohttp sends the headers of a session to its proxy, too, which must not get
+        # the token.
+        self.has_headers: bool = http is None and network.proxy is None
         self._closed = False
         # For large bodies: together they must not fill the memory.
-        self._large = asyncio.Semaphore(MOST_LARGE)
+        self._large = Permits(MOST_LARGE)
         # For decoding, which needs several times the memory of the body.
         self.decoding = asyncio.Lock()
         size = self._size if http is None else _size_of(http)
-        self._others: asyncio.Semaphore | None = None
+        self._others: Permits | None = None
         if size < inf:
             share = 1 - kept / connections if connections < inf else 0.5
-            self._others = asyncio.Semaphore(max(1, int(size * share)))
+            self._others = Permits(max(1, int(size * share)))
 
     @property
     def closed(self) -> bool:
         """Whether the HTTP session is closed, ours or the caller's."""
         return self._closed if self._http is None else self._http.closed
 
-    @property
-    def has_headers(self) -> bool:
-        """Whether the HTTP sessions send our headers by themselves. aiohttp sends the
-        headers of a session to its proxy, too, which must not get the token.
-        """
-        return self._http is None and self._network.proxy is None
-
-    def permit(self, endpoint: Endpoint[Any, Any]) -> "Permit":
-        """What a call needs to use a connection."""
-        return ALWAYS if endpoint.keeps_connections else Permit(self._others)
-
-    def large(self) -> Permit:
-        """What a call needs to hold a large body."""
-        return Permit(self._large)
+    def permit(self, endpoint: Endpoint[Any, Any]) -> Permit:
+        """What a call needs."""
+        others = None if endpoint.keeps_connections else self._others
+        return Permit(others, self._large)
 
     def http(self, endpoint: Endpoint[Any, Any]) -> aiohttp.ClientSession:
         """The HTTP session for an operation."""

@@ -15,6 +15,7 @@ from ..errors import EdgegapError
 from ..models._check import LONGEST_ID, fail, identifier, label
 from .deadlines import Deadline
 from .masking import Secret, SecretBytes
+from .options import checked_headers
 from .retry import Retry
 
 # The header that holds the token.
@@ -80,6 +81,7 @@ class Request(Struct, Generic[B, T], frozen=True):
         secret: the token that authorizes it.
         attempt_timeout: seconds for one attempt.
         repeatable: a lost attempt may be sent again.
+        request_id: the deployment that it is about, if its path names one; else empty.
         retry: how; None: as the session was told.
         body_secrets: what the body holds and no error may show.
     """
@@ -92,6 +94,7 @@ class Request(Struct, Generic[B, T], frozen=True):
     deadline: Deadline
     attempt_timeout: float
     repeatable: bool
+    request_id: str = ""
     progress: Progress | None = None
     retry: Retry | None = None
     body_secrets: tuple[Secret, ...] = ()
@@ -129,7 +132,7 @@ def build_url(
     base: URL,
     endpoint: Endpoint[B, T],
     path_params: Mapping[str, object],
-    query: Mapping[str, str | None],
+    query: Mapping[str, str | None] | None = None,
 ) -> URL:
     """The URL of an operation.
 
@@ -184,15 +187,18 @@ def session_headers(authorization: str) -> dict[str, str]:
 
 
 def content(
-    body: object, authorization: str | None
+    body: object, headers: Mapping[str, str] | None, authorization: str | None
 ) -> tuple[bytes | None, Mapping[str, str]]:
     """The JSON of a body, and the headers of one call, which come on top of the
     session's or replace them.
+
+    Args:
+        headers: the caller's, checked here.
     """
-    data = None if body is None else SecretBytes(json.encode(body))
-    own: dict[str, str] = {}
-    if data is not None:
-        own["Content-Type"] = "application/json"
+    own = checked_headers(headers)
     if authorization is not None:
         own[AUTHORIZATION] = authorization
-    return data, own
+    if body is None:
+        return None, own
+    own["Content-Type"] = "application/json"
+    return SecretBytes(json.encode(body)), own

@@ -45,7 +45,7 @@ MOST_AT_ONCE, SHORT = 4_000, 8 * 1024
 COOKIES = frozenset({"set-cookie", "set-cookie2"})
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One answer as it came.
 
     Attributes:
@@ -102,14 +102,13 @@ class Reply(msgspec.Struct, frozen=True):
 def read(
     endpoint: Endpoint[B, T],
     reply: Reply,
-    *,
     repeated: bool = False,
-    request_id: object = None,
+    request_id: str = "",
 ) -> T:
     """The struct that an answer holds.
 
     Args:
-        request_id: the deployment that the request is about, if it names one.
+        request_id: the deployment that the request is about, if it names one; else empty.
         repeated: an earlier attempt may have been processed. Then 404 and 410 to a
             DELETE mean that it was.
 
@@ -118,9 +117,7 @@ def read(
     """
     if 200 <= reply.status < 300:
         answer = decode(endpoint, reply)
-        if request_id is None:
-            return answer
-        return _about(endpoint, reply, answer, str(request_id))
+        return _about(endpoint, reply, answer, request_id) if request_id else answer
     error = _read_error(endpoint, reply)
     if (
         repeated
@@ -147,7 +144,9 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     body = reply.body.strip() or (b"null" if returns is object else b"{}")
     if returns is NoneType:
         body = b"null"
-    if body != b"null" and (reply.cut or _has_too_many_values(endpoint, body)):
+    if body != b"null" and (
+        reply.cut or (len(body) > SMALL and _has_too_many_values(endpoint, body))
+    ):
         raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:
         answer = _lenient.decode(body, endpoint.returns)
@@ -172,9 +171,9 @@ def _most_values(endpoint: Endpoint[B, T]) -> int:
 
 
 def _has_too_many_values(endpoint: Endpoint[B, T], body: bytes) -> bool:
-    """Whether a body would need many times its size in memory."""
+    """Whether a large body would need many times its size in memory."""
     most = _most_values(endpoint)
-    if len(body) <= SMALL or _count_values(body) <= most:
+    if _count_values(body) <= most:
         return False
     # Logs are one text, however many commas it has.
     bare = body.replace(rb"\\", b"").replace(rb"\"", b"")

@@ -87,7 +87,8 @@ class RetryBudget:
 
     def refund(self, taken: int) -> None:
         """A call succeeded after `taken` retries."""
-        self._left = min(self._size, self._left + (taken or REFUND))
+        if self._left < self._size:
+            self._left = min(self._size, self._left + (taken or REFUND))
 
 
 class RetryState:

@@ -9,7 +9,8 @@ apart: only statuses, and stops with a summary, name their deployment.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Coroutine
+from typing import Protocol
 
 import aiohttp
 
@@ -18,6 +19,16 @@ log = logging.getLogger("edgegap_async")
 
 class UnaskedAnswer(aiohttp.ClientError):
     """An answer was there before the request, which was not sent."""
+
+
+class Dispatch(Protocol):
+    """A request on its way.
+
+    Attributes:
+        connected: it has a connection, so that it may have been sent.
+    """
+
+    connected: bool
 
 
 class _Turn:
@@ -46,26 +57,27 @@ class CleanConnections:
         self,
         request: aiohttp.ClientRequest,
         handler: aiohttp.ClientHandlerType,
-        on_connection: Callable[[], object],
+        dispatch: Dispatch,
     ) -> aiohttp.ClientResponse:
         """Send the request on such a connection.
 
         Args:
-            on_connection: called before the first byte is sent.
+            dispatch: noted as connected before the first byte is sent.
 
         Raises:
             UnaskedAnswer: a new connection begins with an answer.
         """
         send = request.send
 
-        async def send_if_clean(
+        def send_if_clean(
             connection: aiohttp.connector.Connection,
-        ) -> aiohttp.ClientResponse:
+        ) -> Coroutine[object, object, aiohttp.ClientResponse]:
             # aiohttp asks for this only when it keeps a connection.
-            if connection.protocol is None or connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is None or protocol.should_close:
                 raise UnaskedAnswer("an answer was there before the request")
-            on_connection()
-            return await send(connection)
+            dispatch.connected = True
+            return send(connection)
 
         turn: _Turn | None = None
         # Middlewares don't see the connection, and the caller's session makes the

@@ -63,16 +63,16 @@ def decode(body: bytes, kind: type[T]) -> T:
     # taken for a number here, which costs only time.
     long_numbers = _LONG_NUMBER in body[::_STRIDE].translate(_DIGITS)
     problem = "a part of it can't be read"
+    # mypy takes no type for hashable.
+    key: Any = kind
     if not long_numbers:
         try:
-            return cast("T", decoder_of(cast("Hashable", kind)).decode(body))
+            answer: T = decoder_of(key).decode(body)
+            return answer
         except _REFUSED as error:
             # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
             problem = str(error)
-    value, read = (
-        _plain(body, long_numbers=long_numbers),
-        _reader_of(cast("Hashable", kind)),
-    )
+    value, read = _plain(body, long_numbers=long_numbers), _reader_of(key)
     found = read(value)
     if found is _LOST and not isinstance(value, dict):
         found = read({})

@@ -116,8 +116,9 @@ def call_options(method: Callable[..., object], options: CallOptions) -> CallOpt
     Raises:
         TypeError: as for `deploy_options`.
     """
-    hide_headers(options)
-    _check_names(method, options, CallOptions.__annotations__)
+    if options:
+        hide_headers(options)
+        _check_names(method, options, CallOptions.__annotations__)
     return options
 
 

@@ -122,7 +122,7 @@ def test_what_an_ended_loop_holds_comes_back_once() -> None:
     assert not slots.take(0.5, other)
     # Reported by a finalizer, long after.
     slots.given_up(2.0, 0.0, ended)
-    assert slots.traffic.in_flight == 0
+    assert slots.in_flight == 0
     # The answer to a later request shows that they are not on their way any more.
     assert not slots.take(10.0, other)
     assert slots.probe(10.0, other, newcomer=True)
