@@ -9,10 +9,12 @@ apart: only statuses, and stops with a summary, name their deployment.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import aiohttp
+from aiohttp.connector import Connection
 
 log = logging.getLogger("edgegap_async")
 
@@ -44,6 +46,19 @@ class _Turn:
         self.over = True
 
 
+def _send_if_clean(
+    send: Callable[[Connection], Awaitable[aiohttp.ClientResponse]],
+    dispatch: Dispatch,
+    connection: Connection,
+) -> Awaitable[aiohttp.ClientResponse]:
+    # aiohttp asks for this only when it keeps a connection.
+    protocol = connection.protocol
+    if protocol is None or protocol.should_close:
+        raise UnaskedAnswer("an answer was there before the request")
+    dispatch.connected = True
+    return send(connection)
+
+
 class CleanConnections:
     """For a middleware: takes one idle connection after another, until there is one on
     which nothing has arrived, or a new one.
@@ -67,22 +82,10 @@ class CleanConnections:
         Raises:
             UnaskedAnswer: a new connection begins with an answer.
         """
-        send = request.send
-
-        def send_if_clean(
-            connection: aiohttp.connector.Connection,
-        ) -> Coroutine[object, object, aiohttp.ClientResponse]:
-            # aiohttp asks for this only when it keeps a connection.
-            protocol = connection.protocol
-            if protocol is None or protocol.should_close:
-                raise UnaskedAnswer("an answer was there before the request")
-            dispatch.connected = True
-            return send(connection)
-
         turn: _Turn | None = None
         # Middlewares don't see the connection, and the caller's session makes the
         # request.
-        request.__dict__["send"] = send_if_clean
+        request.__dict__["send"] = partial(_send_if_clean, request.send, dispatch)
         try:
             while True:
                 try:
