@@ -38,9 +38,10 @@ MOST_SHOWN = 64 * 1024
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
 # memory, and a microsecond or two.
 SMALL, MOST_VALUES, BYTES_PER_VALUE = 256 * 1024, 500_000, 16
-# Values that are decoded in less than ten milliseconds. A page of a hundred rows has
-# about 2,000, in some 50 KiB. A shorter body than the second number has no more.
-MOST_AT_ONCE, SHORT = 4_000, 8 * 1024
+# Values and bytes that are decoded in less than ten milliseconds, whatever they are. A
+# page of a hundred rows has about 2,000, in some 50 KiB. A shorter body than the last
+# number has no more values.
+MOST_AT_ONCE, MOST_BYTES_AT_ONCE, SHORT = 4_000, 128 * 1024, 8 * 1024
 # Headers that hold secrets of a gateway.
 COOKIES = frozenset({"set-cookie", "set-cookie2"})
 
@@ -132,8 +133,10 @@ def read(
 def takes_long(reply: Reply) -> bool:
     """Whether reading an answer may take so long that the loop should go on meanwhile."""
     size = len(reply.body)
-    # Almost every value is followed by a comma.
-    return size > SMALL or (size > SHORT and reply.body.count(b",") > MOST_AT_ONCE)
+    # Almost every value is followed by a comma. Nested ones are not.
+    return size > MOST_BYTES_AT_ONCE or (
+        size > SHORT and reply.body.count(b",") > MOST_AT_ONCE
+    )
 
 
 def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:

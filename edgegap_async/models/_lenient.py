@@ -43,6 +43,8 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 # The keys of an object that hold the text of a tag.
 _KEYS = ("name", "tag")
 _LOST: Final = object()
+# What msgspec says of a body that ends too early, and how a whole one may end.
+_CUT_OFF, _ENDS = "Input data was truncated", b'}]"'
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Reads a part of plain data: a value of its type, or `_LOST`.
 _Read: TypeAlias = Callable[[object], object]
@@ -72,6 +74,10 @@ def decode(body: bytes, kind: type[T]) -> T:
         except _REFUSED as error:
             # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
             problem = str(error)
+            # Of bodies that are whole, msgspec says so only if they end with a half of a
+            # surrogate pair in a text.
+            if problem == _CUT_OFF and body[-1:] not in _ENDS:
+                raise UnreadableError("it is not JSON: it is cut off") from None
     value, read = _plain(body, long_numbers=long_numbers), _reader_of(key)
     found = read(value)
     if found is _LOST and not isinstance(value, dict):

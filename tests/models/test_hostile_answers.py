@@ -11,6 +11,7 @@ from support.mutations import problem, seconds
 from edgegap_async import endpoints
 from edgegap_async._transport.response import Reply, read, takes_long
 from edgegap_async.endpoints import Endpoint
+from edgegap_async.errors import UnexpectedAnswer
 
 KIB = 1024
 HALF = r"\ud800"
@@ -157,6 +158,23 @@ def test_no_number_takes_much_longer_than_others(place: str, number: str) -> Non
         if per_value(number) < 15 * per_value(USUAL_NUMBER):
             return
     pytest.fail(f"{number} took more than 15 times as long as {USUAL_NUMBER}")
+
+
+@pytest.mark.parametrize("body", [rows, sessions, logs], ids=lambda it: it.__name__)
+def test_every_way_to_cut_an_answer_off_is_an_error_that_says_so(
+    body: Callable[[str], Callable[[int], bytes]],
+) -> None:
+    whole = body('{"request_id": "a"}')(KIB).rstrip()
+    for size in range(1, len(whole)):
+        with pytest.raises(UnexpectedAnswer, match="it is not JSON"):
+            read(endpoints.LIST, Reply(200, whole[:size]))
+
+
+@pytest.mark.parametrize("end", [HALF, HALF + "a", "a" + HALF + "ab", r"\ud83d"])
+def test_an_answer_that_ends_with_an_odd_text_is_read(end: str) -> None:
+    body = f'{{"request_id": "a", "sockets": 5, "fqdn": "{end}"}}'
+    status = read(endpoints.STATUS, Reply(200, body.encode()))
+    assert (status.request_id, status.sockets) == ("a", 5)
 
 
 def test_an_answer_above_the_size_that_is_counted_takes_long() -> None:
