@@ -43,8 +43,8 @@ _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 # The keys of an object that hold the text of a tag.
 _KEYS = ("name", "tag")
 _LOST: Final = object()
-# What msgspec says of a body that ends too early, and how a whole one may end.
-_CUT_OFF, _ENDS = "Input data was truncated", b'}]"'
+# What msgspec says of a body that ends too early. Bytes of a surrogate pair.
+_CUT_OFF, _PAIR = "Input data was truncated", 12
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Reads a part of plain data: a value of its type, or `_LOST`.
 _Read: TypeAlias = Callable[[object], object]
@@ -74,9 +74,9 @@ def decode(body: bytes, kind: type[T]) -> T:
         except _REFUSED as error:
             # A ValidationError is a DecodeError. Hostile nesting raises RecursionError.
             problem = str(error)
-            # Of bodies that are whole, msgspec says so only if they end with a half of a
-            # surrogate pair in a text.
-            if problem == _CUT_OFF and body[-1:] not in _ENDS:
+            # msgspec says so of a whole body, too, if one of its last characters is a
+            # half of a surrogate pair.
+            if problem == _CUT_OFF and b"\\u" not in body[-_PAIR:]:
                 raise UnreadableError("it is not JSON: it is cut off") from None
     value, read = _plain(body, long_numbers=long_numbers), _reader_of(key)
     found = read(value)
