@@ -145,7 +145,7 @@ class DeployManager:
         )
         # If nobody closes the session, it closes itself.
         self._loop_end = LoopEnd(self._close, self._hurry, self._discard)
-        transport.on_first_use = self._first_use
+        transport.binding.on_first_use = self._first_use
         self._closed = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         # The task that closes the session, and whether it must not take its time.

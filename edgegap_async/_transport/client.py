@@ -20,7 +20,7 @@ from .._limits.adaptive import most_slots
 from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
-from .._limits.registry import REGISTRY, LoopBudget, Sharing, fork_count, unused_budget
+from .._limits.registry import Sharing
 from ..endpoints import LIMITS, B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
@@ -32,7 +32,6 @@ from ..errors import (
     SessionClosed,
     TransportError,
     UnexpectedAnswer,
-    WrongLoop,
     seconds_text,
 )
 from ..events import OnEvent
@@ -43,7 +42,8 @@ from ..models._check import (
     optional_seconds,
 )
 from ..models._plain import secrets_of
-from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish, running_loop
+from .binding import Binding
+from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
 from .masking import Secret
@@ -82,7 +82,7 @@ class Transport:
         attempt_timeout: seconds for one exchange.
 
     Attributes:
-        on_first_use: called in the loop of the first call.
+        binding: to the loop of the first call.
     """
 
     def __init__(
@@ -105,11 +105,8 @@ class Transport:
         self.base_url: str = str(self._base).rstrip("/")
         self.closed: bool = False
         self._limits, self._sharing = limits, sharing
-        # The first call joins the sessions that share a budget.
-        self._budget: LoopBudget | None = None
-        # It has left them.
-        self._left = False
         self._token = Secret(token)
+        self.binding: Binding = Binding(self.base_url, self._token, limits, sharing)
         # A slot is held while a connection is used.
         self.connections: float = sum(
             most_slots(limits.kept(limit.name).rate) for limit in LIMITS
@@ -123,13 +120,10 @@ class Transport:
             if on_event
             else None
         )
-        self.on_first_use: Callable[[], object] | None = None
         self._retry = retry
         self._retry_budget = RetryBudget(retry.budget)
         self._timeout = timeout
         self._attempt_timeout = attempt_timeout
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._forks = fork_count()
         # The endpoints that the API serves under their new path.
         self._moved: set[Endpoint[Any, Any]] = set()
         self._waits = OpenWaits()
@@ -329,39 +323,17 @@ class Transport:
     @property
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
-        if self._budget is None:
-            self._budget = unused_budget(self._limits, self._sharing)
-        return self._budget.limiters
+        return self.binding.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
         if self._over:
-            if self._loop is not None:
-                self._bind()
+            if self.binding.loop is not None:
+                self.binding.enter()
             raise SessionClosed(
                 "the session is closed: make a new one" if self.closed else HTTP_CLOSED
             )
-        return self._bind()
-
-    def _bind(self) -> asyncio.AbstractEventLoop:
-        loop = running_loop()
-        if self._loop is loop and self._forks == fork_count():
-            return loop
-        if self._loop is None:
-            self._budget = REGISTRY.acquire(
-                loop, self.base_url, self._token, self._limits, self._sharing
-            )
-            self._loop, self._forks = loop, fork_count()
-            if self.on_first_use:
-                self.on_first_use()
-        elif self.in_child:
-            raise WrongLoop(
-                "the session was first used in another process, from which this one was forked: make a session "
-                "after the fork (gunicorn --preload, multiprocessing), in each process"
-            )
-        else:
-            raise WrongLoop(_other_loop(ended=self._loop.is_closed()))
-        return loop
+        return self.binding.enter()
 
     @property
     def _over(self) -> bool:
@@ -597,24 +569,20 @@ class Transport:
     def abort(self) -> None:
         """End all waits and exchanges with `SessionClosed`."""
         # Before the first call there are none.
-        now = self._bind().time() if self._loop else 0.0
+        now = self.binding.enter().time() if self.binding.loop else 0.0
         self.closed = True
         self._waits.end_all(now)
         self._exchange_timeouts.expire_all()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop of the first call. None: there was no call. Once it is closed,
-        nothing can be sent any more.
-        """
-        return self._loop
+        """The loop of the first call. None: there was no call."""
+        return self.binding.loop
 
     @property
     def in_child(self) -> bool:
-        """Whether this process is a fork of the one that uses the session. What is in
-        progress, and every server, belongs to the parent.
-        """
-        return self._loop is not None and self._forks != fork_count()
+        """Whether this process is a fork of the one that uses the session."""
+        return self.binding.in_child
 
     def leave_to_parent(self) -> None:
         """End the session in a forked child, and touch nothing that the parent uses."""
@@ -625,12 +593,7 @@ class Transport:
         """Release everything, in place of `aclose` after the loop has ended."""
         self.closed = True
         self._pool.discard()
-        self._leave_budget()
-
-    def _leave_budget(self) -> None:
-        if self._budget is not None and not self._left:
-            self._left = True
-            REGISTRY.release(self._budget)
+        self.binding.leave()
 
     async def aclose(self) -> asyncio.CancelledError | None:
         """Close the HTTP session if it is ours, and leave the shared budget.
@@ -638,10 +601,11 @@ class Transport:
         Returns:
             A cancellation that arrived meanwhile, for the caller to raise.
         """
-        if self._loop is None or self._budget is None:
+        loop = self.binding.loop
+        if loop is None:
             await self._pool.aclose()
             return None
-        end = self._loop.time() + CLOSE_TIMEOUT
+        end = loop.time() + CLOSE_TIMEOUT
         try:
             closing, cancelled = await self._close_pool(end)
             if closing.cancelled():
@@ -649,7 +613,7 @@ class Transport:
                 closing, again = await self._close_pool(end)
                 cancelled = again or cancelled
         finally:
-            self._leave_budget()
+            self.binding.leave()
         if not closing.done():
             closing.cancel()
         elif not closing.cancelled():
@@ -673,25 +637,6 @@ def _allowed(rate: float | None, share: float, *, shared: bool) -> str:
     return (
         f"{allowed}; if others use the same token, give all the same "
         "shared=SharedState(...), or each its Limits(share=...)"
-    )
-
-
-def _other_loop(*, ended: bool) -> str:
-    """The text of the error in another loop than that of the first call.
-
-    Args:
-        ended: that loop has ended. Else it runs in another thread, or will run again.
-    """
-    causes = (
-        "is another one, and has ended. Usual causes: a global session and asyncio.run() more than once; a fixture "
-        "of pytest whose loop_scope is not that of its test"
-        if ended
-        else "is another one. Usual causes: a call from another thread (use asyncio.run_coroutine_threadsafe), or a "
-        "fixture of pytest whose loop_scope is not that of its test"
-    )
-    return (
-        f"a session belongs to the event loop of its first call, which {causes}. Make a session in each loop: they "
-        "share the limits"
     )
 
 
