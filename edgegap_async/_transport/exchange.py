@@ -24,7 +24,7 @@ from .masking import without_frames
 from .permits import Permit
 from .pool import Pool
 from .request import AUTHORIZATION, Request, Withdrawn
-from .response import Reply
+from .response import MOST_SHOWN, Reply
 from .retry import parse_retry_after
 from .unasked import CleanConnections, UnaskedAnswer
 
@@ -34,8 +34,6 @@ UNTIMED = aiohttp.ClientTimeout(total=None)
 TOO_MANY = 429
 # For a request of another method without a body, aiohttp would name a type of its body.
 WITHOUT_TYPE, CONTENT_TYPE = ("GET", "DELETE"), ("Content-Type",)
-# Bytes of the body of an error. Its text has a few hundred characters.
-MOST_OF_ERROR = 64 * 1024
 # Bytes from which on a body is large: few of them are read at a time.
 LARGE = 1024 * 1024
 # What aiohttp raises if there is no connection, or no answer on it.
@@ -310,7 +308,7 @@ async def _read(response: aiohttp.ClientResponse, most: int, permit: Permit) -> 
         permit: limits how many large bodies there are at a time.
     """
     if response.status >= 300:
-        most = MOST_OF_ERROR
+        most = MOST_SHOWN
     content = response.content
     parts: list[bytes] = []
     size, small = 0, min(most, LARGE)

@@ -32,8 +32,9 @@ from .masking import masked
 log = logging.getLogger("edgegap_async")
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
-# Bytes of the body of an error that are read, and that an error keeps.
-MOST_SHOWN = 64 * 1024
+# Bytes of the body of an error that are read, and that an error keeps. Its text has a few
+# hundred characters. To look for secrets in more takes longer than to decode an answer.
+MOST_SHOWN = 16 * 1024
 # Bytes of a body whose values need not be counted. The most values that one may have,
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
 # memory, and a microsecond or two.
@@ -88,11 +89,16 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     @property
     def masked_headers(self) -> dict[str, str]:
         """The headers, for an error."""
-        return {
-            self._masked(name.lower()): self._masked(value)
+        shown = {
+            name.lower(): value
             for name, value in self.headers.items()
             if name.lower() not in COOKIES
         }
+        # Most hold no secret. All together take a tenth of the time.
+        lines = "\n".join([*shown, *shown.values()])
+        if self._masked(lines) == lines:
+            return shown
+        return {self._masked(name): self._masked(shown[name]) for name in shown}
 
     def _masked(self, text: str) -> str:
         # aiohttp decodes headers so.

@@ -22,6 +22,8 @@ Row = Endpoint[Any, Any]
 LONGEST, TRIES = 0.010, 3
 # Bytes of a body: the rest is cut off.
 LARGEST = 100_000
+# The token is searched for in each body that becomes an error.
+TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
 # Statuses, the most usual first.
 STATUSES = (200, 202, 204, 206, 299, 400, 401, 403, 404, 408, 409, 410, 422, 429, 500)
 STATUSES += (502, 503, 504, 301, 307, 101, 599)
@@ -55,6 +57,7 @@ TEXTS = (
     "9" * 4300,
 )
 TEXTS += ("\x00", "\ud800", "a\udfffb", "\ufffd", "\u202e", "x" * 10_000, "..", "a/b")
+TEXTS += ("\\" * 5000, "%35" * 3000, "&#x35;" * 1500, "\u0001" * 1500, TOKEN)
 TEXTS += ("2025-11-29", "2025-13-45 99:99:99", "Sat, 29 Nov 2025 22:35:31 GMT", "+1")
 CODES = ("utf-8-sig", "utf-16", "utf-16-be", "utf-32-le", "latin-1", "utf-7")
 BYTES = (b"\xff", b"\xed\xa0\x80", b"\x00", b"\xc0\xaf", b"\\ud800", b'"', b"\\", b"{")
@@ -183,7 +186,8 @@ def answers(count: int, seed: int = 0) -> Iterator[tuple[Row, Reply]]:
     for number in range(count):
         row = OPERATIONS[number % len(OPERATIONS)]
         status = 200 if random.random() < 0.85 else random.choice(STATUSES)
-        yield row, Reply(status, _text_of(random, _changed(random, samples[row])))
+        body = _text_of(random, _changed(random, samples[row]))
+        yield row, Reply(status, body, TOKEN)
 
 
 def result_of(endpoint: Row, reply: Reply) -> Any:

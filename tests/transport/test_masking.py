@@ -15,7 +15,7 @@ from support.raw_server import RawServer, answer, failure
 
 from edgegap_async import ApiError, EdgegapError, EdgegapSession, Retry
 from edgegap_async._transport.masking import masked
-from edgegap_async._transport.response import Reply
+from edgegap_async._transport.response import MOST_SHOWN, Reply
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
 DELETE_TOKEN = "de1e7e70cafe4b1d8badc0ffee0ddba2"
@@ -153,7 +153,7 @@ def test_no_encoding_of_the_url_of_a_webhook_shows_its_signature(encoding: str) 
 @pytest.mark.parametrize("shorter", [1, 20, 60, 150, 400, 700])
 def test_a_secret_where_a_body_is_cut_is_not_shown(encoding: str, shorter: int) -> None:
     echo = ENCODINGS[encoding](TOKEN).encode()
-    most = 64 * 1024
+    most = MOST_SHOWN
     body = (b"x" * (most - shorter) + echo)[: most + 5]
     reply = Reply(500, body, TOKEN, None, cut=True)
     assert not leaks(reply.masked_body[-3000:].decode(), TOKEN)
