@@ -405,7 +405,8 @@ class Breaking(Resolver):
         found = await super().resolve(*args, **kwargs)
         await asyncio.sleep(1)
         if self.how == "closed":
-            await self.connector.close()
+            # Not here: it waits for this task.
+            self.closing = asyncio.ensure_future(self.connector.close())
             await asyncio.sleep(60)
         elif self.how == "cancelled":
             raise asyncio.CancelledError
