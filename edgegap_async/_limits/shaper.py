@@ -3,6 +3,8 @@
 This is the only module that uses aiolimiter.
 """
 
+from collections.abc import Awaitable
+
 from aiolimiter import AsyncLimiter
 
 # Steps of the binary search for the available tokens. Ten find them to a thousandth of
@@ -45,10 +47,9 @@ class BurstShaper:
         self._known -= 1
         return True
 
-    async def acquire(self) -> None:
+    def acquire(self) -> Awaitable[None]:
         """Wait for a token, and take it."""
-        if self._bucket is not None:
-            await self._bucket.acquire()
+        return _at_once() if self._bucket is None else self._bucket.acquire()
 
     def forget(self) -> None:
         """Forget which tokens are certainly available.
@@ -90,6 +91,10 @@ class BurstShaper:
             else:
                 most = middle
         return most
+
+
+async def _at_once() -> None:
+    pass
 
 
 def _bucket(burst: int, refill: float) -> AsyncLimiter | None:

@@ -157,8 +157,7 @@ class Slots:
         if free <= 0:
             self._offered_at = None
             return False
-        ahead = self._ahead(taker) if self._round else 0
-        if free > ahead:
+        if not self._round or free > (ahead := self._ahead(taker)):
             return True
         if self._offered_at is None:
             self._offered_at = now

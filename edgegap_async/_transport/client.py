@@ -37,6 +37,7 @@ from ..errors import (
 from ..events import OnEvent
 from ..models._check import (
     deployment_id,
+    instance,
     one_of,
     optional_instance,
     optional_seconds,
@@ -196,7 +197,7 @@ class Transport:
             repeatable=repeat and endpoint.repeatable,
             request_id=request_id,
             progress=progress,
-            retry=optional_instance("retry", retry, Retry),
+            retry=None if retry is None else instance("retry", retry, Retry),
             body_secrets=tuple(map(Secret, secrets_of(body))) if data else (),
         )
         renamed = None
@@ -281,7 +282,7 @@ class Transport:
         trace: CallTrace | None,
     ) -> T:
         endpoint = request.endpoint
-        limiter = self.limiters[endpoint.limit.name]
+        limiter = self.binding.limiters[endpoint.limit.name]
         ticket = limiter.ticket()
         permit = self._pool.permit(endpoint)
         # Made with the first failure.
@@ -327,7 +328,7 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
-        if self._over:
+        if self.closed or self._pool.closed:
             if self.binding.loop is not None:
                 self.binding.enter()
             raise SessionClosed(
@@ -393,7 +394,7 @@ class Transport:
                 started = await self._queue(request, limiter, ticket, priority, failure)
             # The session was closed, or the deadline has passed, in the very turn in
             # which the slot came, or before the call was awaited.
-            if self._over or request.deadline.over(started):
+            if self.closed or self._pool.closed or request.deadline.over(started):
                 limiter.never_sent()
                 raise self._end_of_call(request, failure)
             if permit.try_connect():
