@@ -123,6 +123,7 @@ class Traffic:
         """Count a 429."""
         self.refused += 1
         self._refused.append(now)
+        _drop_old(self._refused, now)
 
     def lately(self, now: float) -> Lately:
         """Return how many requests were admitted and refused within the last second."""

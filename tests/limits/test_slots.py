@@ -1,5 +1,7 @@
 """Slots that several event loops share. The tests pass the time, so nothing waits."""
 
+import tracemalloc
+from collections.abc import Callable
 from math import inf
 from weakref import ref
 
@@ -206,3 +208,19 @@ def test_the_busiest_second_keeps_a_bounded_number_of_times() -> None:
         traffic.count_sent(number / 2048)
     assert traffic.busiest_second() == 2048
     assert len(vars(traffic)["_sent"]) <= MOST_TIMES
+
+
+@pytest.mark.parametrize("count", [Traffic.admit, Traffic.refuse])
+def test_traffic_keeps_only_the_answers_of_the_last_second(
+    count: Callable[[Traffic, float], None],
+) -> None:
+    """A process that shares its limits reports refusals, and asks for no `lately`."""
+    traffic = Traffic()
+    tracemalloc.start()
+    try:
+        for second in range(10_000):
+            count(traffic, float(second))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 10_000
