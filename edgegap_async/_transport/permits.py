@@ -2,11 +2,15 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 
 class Permits:
-    """So many may be held at a time; who waits is served in turn. One that is free is
-    taken at once, which a semaphore of asyncio does not offer.
+    """A semaphore that serves its waiters in turn. Unlike that of asyncio, it offers a
+    permit that is free without a coroutine.
+
+    Args:
+        size: how many may be held at a time.
     """
 
     def __init__(self, size: int) -> None:
@@ -29,13 +33,17 @@ class Permits:
         try:
             await turn
         except BaseException:
-            # It came just before the cancellation.
             if turn.done() and not turn.cancelled():
+                # It came just before the cancellation.
                 self.release()
+            else:
+                # `release` may have dropped it.
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
             raise
 
     def release(self) -> None:
-        """Give one back, to who has waited longest."""
+        """Give one back: the longest waiter gets it."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -1,6 +1,7 @@
 """Permits of a pool: for connections and for large bodies."""
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import pytest
@@ -68,6 +69,34 @@ async def test_a_cancelled_call_keeps_nothing(released_first: bool) -> None:
     assert not second.cancelled()
     permits.release()
     assert free(permits) == 1
+
+
+async def test_a_wait_that_is_closed_takes_nothing() -> None:
+    permits = Permits(1)
+    assert permits.try_acquire()
+    # As the garbage collector does.
+    waiting = permits.acquire()
+    waiting.send(None)
+    waiting.close()
+    permits.release()
+    assert free(permits) == 1
+
+
+async def test_calls_that_gave_up_waiting_take_no_memory() -> None:
+    """All connections may be in use for as long as one attempt takes."""
+    permits = Permits(1)
+    assert permits.try_acquire()
+
+    def futures() -> int:
+        return sum(isinstance(it, asyncio.Future) for it in gc.get_objects())
+
+    before = futures()
+    for _ in range(20):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await permits.acquire()
+    # The traceback of the last one may hold it.
+    assert futures() <= before + 1
 
 
 @given(
