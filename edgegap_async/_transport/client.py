@@ -181,6 +181,7 @@ class Transport:
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, headers, token)
         seconds = self.timeout_of(timeout)
+        retry = optional_instance("retry", retry, Retry)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
         attempt = self._attempt_timeout
@@ -197,7 +198,7 @@ class Transport:
             repeatable=repeat and endpoint.repeatable,
             request_id=request_id,
             progress=progress,
-            retry=None if retry is None else instance("retry", retry, Retry),
+            retry=retry,
             body_secrets=tuple(map(Secret, secrets_of(body))) if data else (),
         )
         renamed = None

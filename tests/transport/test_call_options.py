@@ -112,6 +112,20 @@ async def test_a_retry_of_another_kind_is_refused() -> None:
     assert not server.arrivals
 
 
+@pytest.mark.parametrize("name", ["GET", "DELETE", "POST", "PATCH"])
+@pytest.mark.parametrize(
+    "wrong", [{"timeout": -1}, {"priority": "x"}, {"retry": 3}, {"headers": 3}]
+)
+async def test_a_wrong_option_is_named_even_if_the_session_is_closed(
+    name: str, wrong: dict[str, Any]
+) -> None:
+    (option,) = wrong
+    async with scripted() as (edgegap, _):
+        await edgegap.aclose()
+        with pytest.raises(ValueError, match=option):
+            await OPERATIONS[name](edgegap, **wrong)
+
+
 @operations
 async def test_misspelled_options_name_what_was_meant(name: str) -> None:
     async with scripted(GOOD) as (edgegap, server):

@@ -89,13 +89,15 @@ async def test_bodies_that_wait_for_their_decoding_count_as_large() -> None:
             for _ in range(6)
         ]
         await asyncio.sleep(5)
-        assert not edgegap._transport._pool.large().available
+        large = edgegap._transport._pool._large
+        assert not large.try_acquire()
         # Small ones don't wait.
         await GET(edgegap)
         for call in calls[:5]:
             call.cancel()
         await asyncio.sleep(1)
-        assert edgegap._transport._pool.large().available
+        assert large.try_acquire()
+        large.release()
         calls[5].cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
