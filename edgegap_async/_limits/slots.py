@@ -245,6 +245,7 @@ class Slots:
 
     def start(self, taker: Taker) -> None:
         """A request is sent on a slot that was taken."""
+        # Without the lock: only the taker's own thread counts this up.
         taker.held.in_flight += 1
 
     @property

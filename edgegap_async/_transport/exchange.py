@@ -77,9 +77,9 @@ class SingleDispatch:
             `trust_env`.
 
     Attributes:
-        connected: it has a connection.
-        sending: whether a part of the body may have been sent. False: it is not
-            processed.
+        connected: it has a connection, so that it may have been sent.
+        sending: whether a part of its body may have been sent. False: if it has a
+            body, it is not processed.
         tracker: of the body.
     """
 
@@ -229,7 +229,8 @@ class Exchange:
 
         Args:
             limiter: has given a slot at `started`, and gets it back.
-            permit: also for a large body; the caller releases it.
+            permit: has a connection, and takes a large body if need be; the caller
+                releases both.
 
         Raises:
             NoResponse: there was no answer.

@@ -18,7 +18,7 @@ class Permits:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def try_acquire(self) -> bool:
-        """Take one if it is free. While somebody waits, none is."""
+        """Take one if it is free. None is while a call waits."""
         if self._free <= 0:
             return False
         self._free -= 1
@@ -56,8 +56,8 @@ class Permit:
     """The right of one call to use a connection, and to hold a large body.
 
     Args:
-        connections: of those one is taken; None: they are not counted.
-        large: of those one is taken for a large body.
+        connections: the permits for connections; None: the call needs none of them.
+        large: the permits for large bodies.
     """
 
     __slots__ = ("_connected", "_connections", "_large", "_large_held")

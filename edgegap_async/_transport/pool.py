@@ -93,7 +93,7 @@ class Pool:
         return self._closed if self._http is None else self._http.closed
 
     def permit(self, endpoint: Endpoint[Any, Any]) -> Permit:
-        """What a call needs."""
+        """What a call needs to use a connection, and to hold a large body."""
         others = None if endpoint.keeps_connections else self._others
         return Permit(others, self._large)
 

@@ -141,7 +141,7 @@ async def test_a_call_takes_one_connection_and_one_large_body_and_gives_back_bot
     connections, large = Permits(1), Permits(1)
     permit = Permit(connections, large)
     assert permit.try_connect()
-    # Those of an earlier attempt.
+    # It has one already.
     assert permit.try_connect()
     await permit.connect()
     await permit.hold_large()
