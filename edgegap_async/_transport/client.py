@@ -37,7 +37,6 @@ from ..errors import (
 from ..events import OnEvent
 from ..models._check import (
     deployment_id,
-    instance,
     one_of,
     optional_instance,
     optional_seconds,
