@@ -109,15 +109,12 @@ class Traffic:
 
     def admit(self, now: float) -> None:
         """Count an answer other than 429."""
-        admitted = self._admitted
-        admitted.append(now)
-        while admitted[0] <= now - 1:
-            admitted.popleft()
+        self._admitted.append(now)
+        _drop_old(self._admitted, now)
         if now >= self._peak_until:
             self._peak_before = self._peak if now < self._peak_until + PEAK else 0
             self._peak, self._peak_until = 0, now + PEAK
-        if len(admitted) > self._peak:
-            self._peak = len(admitted)
+        self._peak = max(self._peak, len(self._admitted))
 
     def refuse(self, now: float) -> None:
         """Count a 429."""

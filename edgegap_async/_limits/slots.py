@@ -157,7 +157,8 @@ class Slots:
         if free <= 0:
             self._offered_at = None
             return False
-        if not self._round or free > (ahead := self._ahead(taker)):
+        ahead = self._ahead(taker) if self._round else 0
+        if free > ahead:
             return True
         if self._offered_at is None:
             self._offered_at = now

@@ -183,14 +183,14 @@ class Transport:
         retry = optional_instance("retry", retry, Retry)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
-        attempt = self._attempt_timeout
+        loop, attempt = self.enter(), self._attempt_timeout
         request = Request(
             endpoint=endpoint,
             url=url,
             data=data,
             headers=own_headers,
             secret=token or self._token,
-            deadline=Deadline.after(seconds, self.enter()),
+            deadline=Deadline.after(seconds, loop),
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
@@ -328,7 +328,7 @@ class Transport:
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """The running loop. The first call makes it the session's."""
-        if self.closed or self._pool.closed:
+        if self._over:
             if self.binding.loop is not None:
                 self.binding.enter()
             raise SessionClosed(
@@ -354,11 +354,10 @@ class Transport:
         reply = await self._exchange.run(
             request, limiter, self._exchange_timeouts, started, permit
         )
-        answered = (request.endpoint, reply, repeated, request.request_id)
+        decode = partial(read, request.endpoint, reply, repeated, request.request_id)
         if takes_long(reply):
-            answer = await self._in_thread(request, partial(read, *answered))
-            return reply.status, answer
-        return reply.status, read(*answered)
+            return reply.status, await self._in_thread(request, decode)
+        return reply.status, decode()
 
     async def _in_thread(self, request: Request[B, T], decode: Callable[[], T]) -> T:
         """Decode an answer while the loop goes on, one at a time."""
@@ -394,7 +393,7 @@ class Transport:
                 started = await self._queue(request, limiter, ticket, priority, failure)
             # The session was closed, or the deadline has passed, in the very turn in
             # which the slot came, or before the call was awaited.
-            if self.closed or self._pool.closed or request.deadline.over(started):
+            if self._over or request.deadline.over(started):
                 limiter.never_sent()
                 raise self._end_of_call(request, failure)
             if permit.try_connect():

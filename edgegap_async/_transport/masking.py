@@ -23,10 +23,11 @@ from ..models._check import plain
 
 E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
-# Backslashes before one character: 7 are JSON in a string of JSON in a string. Possessive,
-# as a search that goes back through them takes ten times as long.
+# Backslashes before one character: 7 are JSON in a string of JSON in a string.
 _MOST_BACKSLASHES = 8
-_BEFORE = rb"\\{0,%d}+" % _MOST_BACKSLASHES
+_BACKSLASHES = rb"\\{0,%d}" % _MOST_BACKSLASHES
+# Possessive: a search that goes back through the backslashes takes ten times as long.
+_BEFORE = _BACKSLASHES + b"+"
 # The `&` of an entity. In JSON for browsers, it is an escape too.
 _AND = rb"(?:&|%su0026)(?:amp;){0,3}+" % _BEFORE
 _PERCENT = rb"%(?:25){0,3}"
@@ -35,8 +36,8 @@ _ZEROS = rb"0{0,4}"
 _LONGEST_SPELLING = _MOST_BACKSLASHES + len("u0026amp;amp;amp;#x00002f;")
 # Characters of a signature.
 _SIGNATURE_LENGTH = 64
-# Characters at the start of a secret that are looked at first.
-_FEW, _SEVERAL = 3, 6
+# Characters of a secret that are looked for before the whole of it.
+_PREFIX = 6
 _ESCAPES = (b"\\", b"%", b"&")
 
 
@@ -112,15 +113,16 @@ def without_frames(error: E) -> E:
     return error.with_traceback(None)
 
 
-def _any_spelling(literal: bytes, code: bytes, decimal: bytes) -> bytes:
+def _any_spelling(
+    literal: bytes, code: bytes, decimal: bytes, before: bytes = _BEFORE
+) -> bytes:
     """A pattern for all spellings of one character. An escape goes before its letters.
 
     Args:
         literal: a pattern for the character.
         code, decimal: patterns for its number, as two hexadecimal digits and decimal.
+        before: a pattern for the backslashes before it.
     """
-    # A backslash is the last of those before it.
-    before = _BEFORE.rstrip(b"+") if rb"\\" in literal else _BEFORE
     return rb"(?:%s(?:u00%s|%s)|%s%s|%s#(?:%s%s|[xX]%s%s);?)" % (
         *(before, code, literal),
         *(_PERCENT, code),
@@ -135,6 +137,8 @@ def _one_of(characters: Iterable[str]) -> bytes:
         b"[%s]" % b"".join(re.escape(bytes([number])) for number in numbers),
         b"(?:%s)" % b"|".join(b"%02x" % number for number in numbers),
         b"(?:%s)" % b"|".join(b"%d" % number for number in numbers),
+        # A backslash is the last of those before it.
+        _BACKSLASHES if ord("\\") in numbers else _BEFORE,
     )
 
 
@@ -177,6 +181,7 @@ def _in_base64(secret: bytes) -> set[str]:
 
 
 def _forms(secret: str) -> list[str]:
+    """The texts that a secret may be sent as, before any escapes."""
     raw = secret.encode()
     # The longest first: hexadecimal digits of a secret may hold a shorter form.
     return sorted({secret, raw.hex(), *_in_base64(raw)}, key=len, reverse=True)
@@ -184,38 +189,38 @@ def _forms(secret: str) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _plain_forms(secret: str) -> re.Pattern[bytes]:
-    """The forms of a secret, without escapes."""
+    """A pattern for the forms of a secret, without escapes."""
     forms = (re.escape(form.encode()) for form in _forms(secret))
     return re.compile(b"|".join(forms), re.IGNORECASE)
 
 
 @lru_cache(maxsize=16)
-def _spelled_forms(secret: str) -> re.Pattern[bytes]:
-    """The forms of a secret, with escapes. To make it takes up to 50 milliseconds."""
+def _spelled_prefix(secret: str) -> re.Pattern[bytes]:
+    """A pattern for what begins like a form of a secret, with escapes: each character is
+    one of a form at its place. Hardly any other text matches it.
+    """
     forms = _forms(secret)
-    # To look at the first characters before takes a third of the time.
-    start = _spelled_start(forms, _FEW)
-    return re.compile(
-        b"(?=%s)(?:%s)" % (start, b"|".join(map(_spelled, forms))), re.IGNORECASE
-    )
+    places = range(min(_PREFIX, *map(len, forms)))
+    prefix = b"".join(_one_of(form[place] for form in forms) for place in places)
+    return re.compile(prefix, re.IGNORECASE)
 
 
 @lru_cache(maxsize=16)
-def _start_of_forms(secret: str) -> re.Pattern[bytes]:
-    """What begins as a form of a secret does, with escapes. Hardly any text does."""
-    return re.compile(_spelled_start(_forms(secret), _SEVERAL), re.IGNORECASE)
-
-
-def _spelled_start(forms: list[str], count: int) -> bytes:
-    """A pattern for so many characters, each of which is one of a form at its place."""
-    places = range(min(count, *map(len, forms)))
-    return b"".join(_one_of(form[place] for form in forms) for place in places)
+def _spelled_forms(secret: str) -> re.Pattern[bytes]:
+    """A pattern for the forms of a secret, with escapes. To compile it takes up to 50
+    milliseconds.
+    """
+    forms = b"|".join(map(_spelled, _forms(secret)))
+    # Most places are ruled out by the prefix, in a third of the time.
+    prefix = _spelled_prefix(secret).pattern
+    return re.compile(b"(?=%s)(?:%s)" % (prefix, forms), re.IGNORECASE)
 
 
 def _without(secret: str, body: bytes, *, escaped: bool) -> bytes:
+    """A body with `***` in place of one secret."""
     if not escaped:
         return _plain_forms(secret).sub(b"***", body)
-    if not _start_of_forms(secret).search(body):
+    if not _spelled_prefix(secret).search(body):
         return body
     return _spelled_forms(secret).sub(b"***", body)
 

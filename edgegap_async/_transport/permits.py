@@ -6,8 +6,8 @@ from contextlib import suppress
 
 
 class Permits:
-    """A semaphore that serves its waiters in turn. Unlike that of asyncio, it offers a
-    permit that is free without a coroutine.
+    """A semaphore that serves its waiters in turn. Unlike asyncio's, it can be acquired
+    without awaiting if a permit is free.
 
     Args:
         size: how many may be held at a time.
@@ -18,14 +18,14 @@ class Permits:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     def try_acquire(self) -> bool:
-        """Take one if it is free. None is while a call waits."""
+        """Take a permit if one is free. None is free while a call waits."""
         if self._free <= 0:
             return False
         self._free -= 1
         return True
 
     async def acquire(self) -> None:
-        """Wait for one."""
+        """Wait for a permit."""
         if self.try_acquire():
             return
         turn = asyncio.get_running_loop().create_future()
@@ -34,7 +34,7 @@ class Permits:
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                # It came just before the cancellation.
+                # The permit came just before the cancellation.
                 self.release()
             else:
                 # `release` may have dropped it.
@@ -43,7 +43,7 @@ class Permits:
             raise
 
     def release(self) -> None:
-        """Give one back: the longest waiter gets it."""
+        """Give a permit back: the longest waiter gets it."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

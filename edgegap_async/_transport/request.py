@@ -195,7 +195,7 @@ def content(
     Args:
         headers: the caller's, checked here.
     """
-    own = {} if headers is None else checked_headers(headers)
+    own = checked_headers(headers)
     if authorization is not None:
         own[AUTHORIZATION] = authorization
     if body is None:

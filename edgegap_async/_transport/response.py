@@ -94,7 +94,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
             for name, value in self.headers.items()
             if name.lower() not in COOKIES
         }
-        # Most hold no secret. All together take a tenth of the time.
+        # Most hold no secret, and one search in all of them takes a tenth of the time.
         lines = "\n".join([*shown, *shown.values()])
         if self._masked(lines) == lines:
             return shown
@@ -153,9 +153,7 @@ def decode(endpoint: Endpoint[B, T], reply: Reply) -> T:
     body = reply.body.strip() or (b"null" if returns is object else b"{}")
     if returns is NoneType:
         body = b"null"
-    if body != b"null" and (
-        reply.cut or (len(body) > SMALL and _has_too_many_values(endpoint, body))
-    ):
+    if body != b"null" and (reply.cut or _has_too_many_values(endpoint, body)):
         raise unknown_if_deploy(endpoint, _too_large(endpoint, reply))
     try:
         answer = _lenient.decode(body, endpoint.returns)
@@ -180,7 +178,9 @@ def _most_values(endpoint: Endpoint[B, T]) -> int:
 
 
 def _has_too_many_values(endpoint: Endpoint[B, T], body: bytes) -> bool:
-    """Whether a large body would need many times its size in memory."""
+    """Whether a body would need many times its size in memory."""
+    if len(body) <= SMALL:
+        return False
     most = _most_values(endpoint)
     if _count_values(body) <= most:
         return False

@@ -87,8 +87,7 @@ class RetryBudget:
 
     def refund(self, taken: int) -> None:
         """A call succeeded after `taken` retries."""
-        if self._left < self._size:
-            self._left = min(self._size, self._left + (taken or REFUND))
+        self._left = min(self._size, self._left + (taken or REFUND))
 
 
 class RetryState:

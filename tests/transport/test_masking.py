@@ -14,7 +14,7 @@ import pytest
 from support.raw_server import RawServer, answer, failure
 
 from edgegap_async import ApiError, EdgegapError, EdgegapSession, Retry
-from edgegap_async._transport.masking import masked
+from edgegap_async._transport.masking import _spelled_forms, masked
 from edgegap_async._transport.response import MOST_SHOWN, Reply
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"
@@ -103,7 +103,9 @@ def test_the_search_for_leaks_finds_each_encoding(encoding: str, secret: str) ->
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("secret", [TOKEN, DELETE_TOKEN, "a+b/c==d_e-f.g~h"])
+@pytest.mark.parametrize(
+    "secret", [TOKEN, DELETE_TOKEN, "a+b/c==d_e-f.g~h", r"back\slash\\secret-0f\e"]
+)
 def test_a_body_shows_no_secret_in_any_encoding(encoding: str, secret: str) -> None:
     echo = ENCODINGS[encoding](secret)
     shown = masked(f"before {echo} after".encode(), secret).decode()
@@ -166,6 +168,39 @@ def test_a_hostile_body_is_masked_in_no_time(unit: str) -> None:
     masked(body, TOKEN)
     # A quadratic search would take minutes.
     assert time.process_time() - began < 2
+
+
+def seconds(body: bytes) -> float:
+    """The CPU time to mask a body, best of five."""
+    times: list[float] = []
+    for _ in range(5):
+        began = time.thread_time()
+        masked(body, TOKEN)
+        times.append(time.thread_time() - began)
+    return min(times)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["\\", "%", "&#", "\\u0001", '\\"[{"a": [['])
+def test_escapes_take_little_more_time_than_other_text(unit: str) -> None:
+    size = 16 * 1024
+    body = (unit * size)[:size].encode()
+    for _ in range(5):
+        # Without possessive quantifiers and the prefix, it is 20 to 80 times as long.
+        if seconds(body) < 12 * seconds(b"a" * size):
+            return
+    pytest.fail(f"{unit!r} took more than 12 times as long as other text")
+
+
+def test_the_pattern_of_a_secret_is_made_only_for_what_begins_like_it() -> None:
+    """It takes up to 50 milliseconds, and hardly any error holds a secret."""
+    token = "f0e1d2c3-0000-4b1d-8bad-c0ffee0ddba1"
+    made = _spelled_forms.cache_info().misses
+    page = b'<p class="x">100&nbsp;% of \\"it\\" is down: f0e1 d2c3</p>' * 100
+    assert masked(page, token) == page
+    assert _spelled_forms.cache_info().misses == made
+    assert token.encode() not in masked(page + token.encode(), token)
+    assert _spelled_forms.cache_info().misses == made + 1
 
 
 @pytest.mark.parametrize(
