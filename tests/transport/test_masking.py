@@ -232,7 +232,8 @@ def test_a_nonce_of_any_length_and_encoding_is_followed_by_a_masked_signature(
 
 
 @pytest.mark.parametrize(
-    "token", ["u0075-u0075-token", "a-u0061-token", "1-&#49-token"]
+    "token",
+    ["u0075-u0075-token", "a-u0061-token", "1-&#49-token", r"back\slash-\\token"],
 )
 def test_a_secret_that_looks_like_an_escape_is_masked(token: str) -> None:
     for body in (token, f"\\n {token}", json.dumps(f'"{token}"'), f"%20{token}"):
