@@ -278,6 +278,7 @@ async def test_many_ids_that_are_in_doubt_are_confirmed_in_parts() -> None:
     [
         "odd-values",
         "slow-numbers",
+        "nested-values",
         "next-missing",
         "next-text",
         "next-false",

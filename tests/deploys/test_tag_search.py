@@ -27,7 +27,7 @@ TAG = re.compile("once-[0-9a-f]{15}")
 # these leave nothing open
 ON_USED = {"dead-connection", "idle-connection"}
 KNOWN = {"ok", "429", "429-seconds", "429-date", "late", "422", "odd-values"} | ON_USED
-KNOWN |= {"answered-twice", "slow-numbers"}
+KNOWN |= {"answered-twice", "slow-numbers", "nested-values"}
 SECONDS = {"429-seconds": 2.0, "429-date": 2.0, "late": 2.0, "processed-late": 2.0} | {
     "answered-twice": 0.01,
     "idle-connection": 0.0,

@@ -26,6 +26,12 @@ TIMEOUT = aiohttp.ClientTimeout(total=5)
             "application/json",
             lambda body: json.loads(body) == {"message": "Not Found"},
         ),
+        (
+            "502-escapes-before",
+            502,
+            "text/html",
+            lambda body: len(body) == 64 * 1024 and b"&#37;" in body,
+        ),
         ("403-before", 403, "text/html", lambda body: b"403 Forbidden" in body),
     ],
 )

@@ -186,6 +186,7 @@ async def test_an_error_on_a_later_page_is_raised(server: RecordingServer) -> No
         "odd-rows",
         "odd-values",
         "slow-numbers",
+        "nested-values",
     ],
 )
 async def test_iterate_yields_every_row_of_odd_pages(kind: str) -> None:

@@ -23,6 +23,8 @@ from .odd import CHANGES, Change
 _REASON = "refused by a fault"
 # The answer of a Kubernetes ingress that has no route for a request.
 _NO_ROUTE = "default backend - 404"
+# The escapes of HTML, URLs and JSON, and the characters of a long page of them.
+_ESCAPES, _PAGE = "&#37;%25\\u0026 ", 64 * 1024
 _HTML = (
     "<html><head><title>{0}</title></head>"
     "<body><center><h1>{0}</h1></center></body></html>\r\n"
@@ -89,6 +91,11 @@ def _server_error(context: FaultContext) -> web.Response:
 
 def _unauthorized(_: FaultContext) -> web.Response:
     return to_aiohttp(JsonResponse(401, {"message": "Invalid token"}))
+
+
+def _escapes(_: FaultContext) -> web.Response:
+    text = (_ESCAPES * _PAGE)[:_PAGE]
+    return web.Response(status=502, text=text, content_type="text/html")
 
 
 def _text_404(_: FaultContext) -> web.Response:
@@ -250,6 +257,7 @@ EFFECTS: Mapping[str, Effect] = {
     **_before_and_after("redirect", _redirect),
     "401": _before(_unauthorized),
     **_before_and_after("403", _html(HTTPStatus.FORBIDDEN)),
+    **_before_and_after("502-escapes", _escapes),
     "404-text": _before(_text_404),
     "404-html": _before(_html(HTTPStatus.NOT_FOUND)),
     "404-empty": _before(_empty_404),

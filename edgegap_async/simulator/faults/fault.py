@@ -61,8 +61,8 @@ class Fault:
         no response      cut-before, cut-after, hang-before, hang-after,
                          processed-late (takes seconds), dead-connection,
                          idle-connection (takes seconds)
-        wrong status     401, 408, 403, 500, 502, 503, 504 and redirect, each with
-                         -before and -after; 422, 422-after (only deploys); 429,
+        wrong status     401, 408, 403, 500, 502, 502-escapes, 503, 504 and redirect,
+                         each with -before and -after; 422, 422-after (only deploys); 429,
                          429-seconds, 429-date, 429-after (the last three take
                          seconds); 404-text, 404-html, 404-empty, 404-json, 404-after
                          (as from a gateway); not-found (as from the API)
@@ -72,9 +72,9 @@ class Fault:
         broken response  late, answered-twice (both take seconds), truncated, stalled, endless,
                          gzip-bomb, not-json, invalid-utf8, empty, no-id,
                          page-before
-        odd response     odd-values, slow-numbers, null, text; odd-rows, next-missing,
-                         next-text, next-false, total-of-page (only lists); other-id
-                         (only statuses)
+        odd response     odd-values, slow-numbers, nested-values, null, text; odd-rows,
+                         next-missing, next-text, next-false, total-of-page (only
+                         lists); other-id (only statuses)
         wrong list       times-local, lag (takes seconds), filters-ignored,
                          filters-refused,
                          filters-empty, filters-all-of (these four may take fields),

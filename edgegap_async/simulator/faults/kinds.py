@@ -93,6 +93,9 @@ KINDS: Mapping[str, Kind] = {
     **_before_and_after("redirect", "307 to the same path"),
     "401": Kind("401 in the API's form: the token was revoked; nothing is carried out"),
     **_before_and_after("403", "403 and HTML, as from a firewall"),
+    **_before_and_after(
+        "502-escapes", "502 and 64 KiB of escaped characters, as in a gateway's page"
+    ),
     "404-text": Kind(
         '404 and the text "default backend - 404", as from a load balancer; '
         "the operation is not carried out"
@@ -179,6 +182,10 @@ KINDS: Mapping[str, Kind] = {
     "slow-numbers": Kind(
         "each time of the response is a list of numbers that take long to read, "
         "such as 1e308",
+        operations=_WITH_BODY,
+    ),
+    "nested-values": Kind(
+        "each time of the response is a list of values in others, 200 levels deep",
         operations=_WITH_BODY,
     ),
     "odd-rows": Kind(

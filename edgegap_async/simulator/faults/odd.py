@@ -17,8 +17,10 @@ _ODD_VALUES: Mapping[str, object] = {
     "sockets": [],
     "message": {"en": "odd"},
 }
-# For each time. A decoder that reads digit by digit needs a millisecond for so many.
-_SLOW_NUMBERS = 60
+# In place of each time. A decoder that reads digit by digit needs a millisecond for so
+# many numbers. The nested values have hardly a comma by which they could be counted.
+_SLOW_NUMBERS = [1e308] * 60
+_DEPTH, _NESTED_VALUES = 100, 20
 # Another ID than any of the simulator's: they are hexadecimal.
 _OTHER_ID = "somebody-else"
 
@@ -76,22 +78,32 @@ def _with_other_id(body: Json) -> object:
     return {**body, "request_id": _OTHER_ID}
 
 
-def _with_slow_numbers(body: Json) -> object:
-    def slow(name: str, value: object) -> object:
+def _with_times(time: object) -> Change:
+    """Replace each time of a response."""
+
+    def changed(name: str, value: object) -> object:
         if name.endswith("time"):
-            return [1e308] * _SLOW_NUMBERS
+            return time
         if isinstance(value, Mapping):
             fields = cast("Json", value)
-            return {key: slow(key, fields[key]) for key in fields}
+            return {key: changed(key, fields[key]) for key in fields}
         if isinstance(value, list):
-            return [slow("", item) for item in cast("list[object]", value)]
+            return [changed("", item) for item in cast("list[object]", value)]
         return value
 
-    return slow("", body)
+    return lambda body: changed("", body)
+
+
+def _nested_values() -> object:
+    value: object = 0
+    for _ in range(_DEPTH):
+        value = [{"a": value}]
+    return [value] * _NESTED_VALUES
 
 
 CHANGES: Mapping[str, Change] = {
-    "slow-numbers": _with_slow_numbers,
+    "slow-numbers": _with_times(_SLOW_NUMBERS),
+    "nested-values": _with_times(_nested_values()),
     "odd-values": _with_odd_values,
     "odd-rows": _with_rows_without_id,
     "next-missing": _next_missing,
