@@ -230,7 +230,7 @@ class TransportError(EdgegapError):
 
 class UnexpectedAnswer(EdgegapError):
     """The answer is not what the API promises: not JSON, a part missing, a redirect.
-    `body` is the answer as it came, at most its first 16 KiB.
+    `body` is the answer as it came, at most its first 8 KiB.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ from .masking import without_frames
 from .permits import Permit
 from .pool import Pool
 from .request import AUTHORIZATION, Request, Withdrawn
-from .response import MOST_SHOWN, Reply
+from .response import MOST_OF_ERROR, Reply
 from .retry import parse_retry_after
 from .unasked import CleanConnections, UnaskedAnswer
 
@@ -309,7 +309,7 @@ async def _read(response: aiohttp.ClientResponse, most: int, permit: Permit) -> 
         permit: limits how many large bodies there are at a time.
     """
     if response.status >= 300:
-        most = MOST_SHOWN
+        most = MOST_OF_ERROR
     content = response.content
     parts: list[bytes] = []
     size, small = 0, min(most, LARGE)

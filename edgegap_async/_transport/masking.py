@@ -257,5 +257,5 @@ def masked(body: bytes, *secrets: str, cut: bool = False) -> bytes:
     if not cut:
         return shown
     # Base64 and hexadecimal have up to two characters for each.
-    longest = max((_SIGNATURE_LENGTH, *map(len, secrets)))
-    return shown[: -2 * _LONGEST_SPELLING * longest]
+    longest = 2 * max((_SIGNATURE_LENGTH, *map(len, secrets)))
+    return shown[: -longest * (_LONGEST_SPELLING if escaped else 1)]

@@ -32,9 +32,11 @@ from .masking import masked
 log = logging.getLogger("edgegap_async")
 # Characters. A shorter token is one of a test, and may be a part of any word.
 SHORTEST_SECRET = 6
-# Bytes of the body of an error that are read, and that an error keeps. Its text has a few
-# hundred characters. To look for secrets in more takes longer than to decode an answer.
-MOST_SHOWN = 16 * 1024
+# Bytes of the body of an error that are read: if there are more, the connection is closed.
+MOST_OF_ERROR = 64 * 1024
+# Bytes that an error keeps. Its text has a few hundred characters. To look for secrets in
+# more can take longer than to decode an answer.
+MOST_SHOWN = 8 * 1024
 # Bytes of a body whose values need not be counted. The most values that one may have,
 # and the fewest bytes of the longest body for each: a value can need a hundred bytes of
 # memory, and a microsecond or two.

@@ -32,6 +32,7 @@ from edgegap_async.errors import (
     NotFound,
     ResponseTooLarge,
     ServerError,
+    UnexpectedAnswer,
 )
 from edgegap_async.simulator import Fault
 
@@ -122,6 +123,18 @@ async def test_an_endless_error_is_still_that_error(status: int, kind: type) -> 
         error = await failure(DELETE(edgegap))
         assert isinstance(error, kind)
         assert len(str(error)) < 500
+
+
+async def test_the_page_of_an_error_is_read_to_its_end_and_keeps_the_connection() -> (
+    None
+):
+    page = b"<html>" + b"x" * 60_000
+    async with scripted(answer(404, page), answer(302, page)) as (edgegap, server):
+        assert isinstance(await failure(GET(edgegap)), NotFound)
+        error = await failure(GET(edgegap))
+        assert isinstance(error, UnexpectedAnswer)
+        assert 7000 < len(error.body) <= 8192
+        assert server.connections == 1
 
 
 async def test_an_endless_answer_to_a_deploy_is_an_unknown_outcome() -> None:

@@ -183,7 +183,7 @@ def seconds(body: bytes) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", ["\\", "%", "&#", "\\u0001", '\\"[{"a": [['])
 def test_escapes_take_little_more_time_than_other_text(unit: str) -> None:
-    size = 16 * 1024
+    size = MOST_SHOWN
     body = (unit * size)[:size].encode()
     for _ in range(5):
         # Without possessive quantifiers and the prefix, it is 20 to 80 times as long.
