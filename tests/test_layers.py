@@ -84,9 +84,9 @@ LAYERS = [
     ("_transport.queries",),
     ("_transport.presence", "_transport.whole_lists"),
     ("webhooks", "probes"),
-    ("_deploys", "_deploys.blocks", "_deploys.state"),
-    ("_deploys.records", "_deploys.search_tags"),
-    ("_deploys.existence", "_deploys.lifecycle"),
+    ("_deploys", "_deploys.blocks", "_records", "_records.state"),
+    ("_records.records", "_records.search_tags"),
+    ("_records.existence", "_records.lifecycle"),
     (
         "_waiters",
         "_waiters.due_queue",

@@ -1,7 +1,8 @@
 """The life of a deploy: the session is responsible for a server until a caller has it.
 
 The session, not the caller, runs each deploy: `DeployManager._run` is a task of its own.
-`state.py` has the states and the table of transitions, and every part below reads it:
+`_records/state.py` has the states and the table of transitions, and every part below
+reads it:
 
 QUEUED     waits for a slot or for capacity
 SENDING    its request is under way, or it is sent again under the same tag, after a
@@ -41,8 +42,7 @@ raised, is SEARCHING without a caller. So is one that a gateway has refused, as 
 done all the same: an answer in another form than the API's, or a 404 to the first path.
 
 At the end of the session `DeployManager.aclose` stops what is due for `cleanup_timeout`;
-the rest is in `leftovers`. `records.py` has one record per deployment, and `batch.py` is
-`deploy_many`; `handled.py` knows which task handles which of its outcomes.
+the rest is in `leftovers`. `batch.py` is `deploy_many`; `handled.py` knows which task handles which of its outcomes.
 
 With `shared=`, `journal.py` is told of each transition, and keeps what the session is
 responsible for in a store. If another process takes it over, as this one was paused, a

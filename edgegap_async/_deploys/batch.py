@@ -21,6 +21,7 @@ from msgspec import Struct, json, structs
 from msgspec.structs import force_setattr
 
 from .._limits.queue import PRIORITIES, Priority
+from .._records.state import DeployRecord, DeployState
 from .._transport.deadlines import finish
 from .._transport.options import CallOptions, checked_headers
 from .._transport.request import Withdrawn
@@ -50,7 +51,6 @@ from ..models.deployment import EndReason, ReadyDeployment
 from .handled import HandledLeases
 from .leases import Lease, Leases, lease_of
 from .manager import DeployManager
-from .state import DeployRecord, DeployState
 
 Requests: TypeAlias = Iterable[DeployRequest] | AsyncIterable[DeployRequest]
 log: logging.Logger = logging.getLogger("edgegap_async")

@@ -3,14 +3,14 @@
 import asyncio
 from random import sample
 
+from .._records.lifecycle import Lifecycle
+from .._records.state import DeployRecord, Event
 from .._transport.client import Transport
 from .._transport.queries import in_chunks
 from .._transport.trace import CAUSED_BY
 from .._waiters.end_lists import EndLists
 from ..errors import SessionClosed
 from ..models.deployment import EndReason
-from .lifecycle import Lifecycle
-from .state import DeployRecord, Event
 
 # Seconds between two looks for servers that have ended by themselves.
 POLL_INTERVAL = 10.0

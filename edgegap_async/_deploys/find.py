@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
+from .._records.existence import names_deployment
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.queries import (
@@ -49,7 +50,6 @@ from ..models.deployment import (
     DeploymentSummary,
 )
 from ..models.paging import ListFilter
-from .existence import names_deployment
 from .filter_proof import FilterProof, is_plain
 
 log: logging.Logger = logging.getLogger("edgegap_async")

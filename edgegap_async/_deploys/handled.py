@@ -8,8 +8,8 @@ outcome: its server is stopped if the block fails too.
 import asyncio
 from collections.abc import Callable
 
+from .._records.state import DeployState
 from .leases import Lease
-from .state import DeployState
 
 
 class HandledLeases:

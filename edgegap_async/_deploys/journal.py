@@ -25,6 +25,8 @@ from functools import partial
 from math import inf
 from random import uniform
 
+from .._records.search_tags import SearchedTag
+from .._records.state import DeployRecord, Event
 from .._shared.config import SharedState
 from .._shared.journal_store import journal_store
 from .._shared.owners import RENEWALS
@@ -35,8 +37,6 @@ from .._shared.thread import Repetition, StoreThread
 from .._transport.deadlines import Deadline, finish, loop_time
 from ..errors import DeployOutcomeUnknown, JournalUnavailable
 from .open_entries import OpenEntries, Source
-from .search_tags import SearchedTag
-from .state import DeployRecord, Event
 from .tag_search import TagSearch
 from .take_over import Steps, TakeOvers, take_over
 

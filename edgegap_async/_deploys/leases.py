@@ -13,6 +13,7 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from msgspec import structs
 
+from .._records.state import DeployRecord, DeployState, Event
 from .._transport.deadlines import loop_time
 from ..errors import (
     DeploymentFailed,
@@ -23,7 +24,6 @@ from ..errors import (
 from ..models._check import optional_seconds
 from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
-from .state import DeployRecord, DeployState, Event
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds that closing has for one more try, even if leaving blocks has taken all the time.

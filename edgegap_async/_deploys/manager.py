@@ -1,7 +1,7 @@
 """Runs the deploys of one session, and stops the servers that nobody uses.
 
 Each deploy runs in a task of the session, not of its caller, so a caller that leaves
-does not cut it off. `state.py` has the states.
+does not cut it off. `_records/state.py` has the states.
 """
 
 import asyncio
@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import structs
 
+from .._records.existence import Existence
+from .._records.lifecycle import Lifecycle
+from .._records.records import Records
+from .._records.search_tags import SEARCH_WINDOW, SearchedTag
+from .._records.state import FINAL, DeployRecord, DeployState, Event
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, finish, running_loop
 from .._transport.loop_end import LoopEnd
@@ -31,13 +36,8 @@ from ..models.deploy import DeploymentAccepted, DeployRequest, local_player
 from ..models.deployment import ContainerLogs, EndReason, ReadyDeployment
 from ..probes import Probe
 from .capacity import CapacityLimiter
-from .existence import Existence
 from .leases import LEAST_CLEANUP, Lease, Leases, ServerBlock, being_stopped
-from .lifecycle import Lifecycle
 from .pending import OnIntent, PendingDeploy, sender
-from .records import Records
-from .search_tags import SEARCH_WINDOW, SearchedTag
-from .state import FINAL, DeployRecord, DeployState, Event
 from .stopper import Query, Stopper, ensure_stopped
 from .tag_search import TagSearch
 from .webhook_router import D, WebhookRouter

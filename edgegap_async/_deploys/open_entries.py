@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
+from .._records.search_tags import Knowledge, SearchedTag
+from .._records.state import DeployRecord, DeployState
 from .._shared.entries import Entry, EntryState, encode
-from .search_tags import Knowledge, SearchedTag
-from .state import DeployRecord, DeployState
 
 # What an entry stands for.
 Source: TypeAlias = DeployRecord | SearchedTag

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import structs
 
+from .._records.search_tags import ABSENT_HOLD
+from .._records.state import UNDER_WAY, DeployRecord, DeployState, Event
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
 from .._transport.options import CallOptions
@@ -24,8 +26,6 @@ from ..errors import (
 )
 from ..models.deploy import DeploymentAccepted
 from .capacity import CapacityLimiter
-from .search_tags import ABSENT_HOLD
-from .state import UNDER_WAY, DeployRecord, DeployState, Event
 from .tag_search import TagSearch, Unresolved
 from .webhook_router import D, WebhookRouter
 

@@ -10,12 +10,12 @@ from math import inf
 
 from msgspec import Struct
 
+from .._records.records import Records
 from .._transport.client import Transport
 from .._waiters.filter_health import DISTRUST
 from ..endpoints import STATUS
 from ..errors import EdgegapError
 from ..models.deployment import DeploymentState, DeploymentSummary
-from .records import Records
 
 # Seconds for one status.
 STATUS_TIMEOUT = 5.0

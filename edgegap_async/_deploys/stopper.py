@@ -7,6 +7,8 @@ from contextlib import nullcontext
 from math import inf
 from typing import TypeAlias
 
+from .._records.existence import Existence, is_terminated
+from .._records.state import DeployRecord
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
 from .._transport.trace import CallTrace, background
@@ -23,8 +25,6 @@ from ..errors import (
     may_be_done,
     seconds_text,
 )
-from .existence import Existence, is_terminated
-from .state import DeployRecord
 
 # The parameters of a stop: where the logs of the container are kept.
 Query: TypeAlias = Mapping[str, str | None]

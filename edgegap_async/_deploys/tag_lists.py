@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import pairwise
 from math import inf
 
+from .._records.records import Records
+from .._records.search_tags import Knowledge, SearchedTag, SearchTags
+from .._records.state import ALIVE
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import TAGS_PER_CALL, newest, tagged
 from .._waiters.filter_health import DISTRUST, REFUSALS
 from ..errors import ApiError, EdgegapError
 from ..models.deployment import DeploymentSummary
-from .records import Records
 from .row_tags import RowTags, ToldTags
-from .search_tags import Knowledge, SearchedTag, SearchTags
-from .state import ALIVE
 
 log: logging.Logger = logging.getLogger("edgegap_async")
 # Seconds for one list: the next one knows more than a late one.

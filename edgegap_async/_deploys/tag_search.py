@@ -2,7 +2,7 @@
 `tag_lists.py` reads the lists.
 
 A tag is *absent* only if lists were asked for it after its search window
-(`search_tags.py`), do not show it, and one of these proves that they would:
+(`_records/search_tags.py`), do not show it, and one of these proves that they would:
 
 - a filtered list that shows another tag, or whose filter has shown one of at least as
   many tags before; not if it shows deployments that were not asked for, or hides a tag
@@ -20,12 +20,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
-from .._transport.client import Transport
-from .._transport.deadlines import loop_time
-from .._transport.queries import TAGS_PER_CALL
-from .._transport.trace import CAUSED_BY, background
-from .records import Records
-from .search_tags import (
+from .._records.records import Records
+from .._records.search_tags import (
     ABSENT_HOLD,
     INTERVAL_OF_OTHERS,
     QUARANTINE,
@@ -33,7 +29,11 @@ from .search_tags import (
     SearchedTag,
     SearchTags,
 )
-from .state import DeployRecord, DeployState, Event
+from .._records.state import DeployRecord, DeployState, Event
+from .._transport.client import Transport
+from .._transport.deadlines import loop_time
+from .._transport.queries import TAGS_PER_CALL
+from .._transport.trace import CAUSED_BY, background
 from .tag_lists import TagLists
 
 log: logging.Logger = logging.getLogger("edgegap_async")

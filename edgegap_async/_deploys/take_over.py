@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TypeAlias
 
+from .._records.search_tags import Knowledge
+from .._records.state import DeployRecord, DeployState
 from .._shared.entries import Entry, decode
 from .._shared.ownership import Claimed
 from .._transport.deadlines import loop_time
 from ..models._check import some
-from .search_tags import Knowledge
-from .state import DeployRecord, DeployState
 from .tag_search import TagSearch
 
 log: logging.Logger = logging.getLogger("edgegap_async")

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
+from .._records.records import Records
+from .._records.state import DeployRecord
 from ..errors import SessionClosed
 from ..models.deploy import WEBHOOK_FIELDS, DeployRequest
-from .records import Records
-from .state import DeployRecord
 
 # Most sessions have no webhooks.
 if TYPE_CHECKING:

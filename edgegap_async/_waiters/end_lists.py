@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from random import sample
 from typing import NamedTuple
 
-from .._deploys.existence import YOUNG, Existence, is_terminated
+from .._records.existence import YOUNG, Existence, is_terminated
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, loop_time
 from .._transport.presence import (

@@ -15,8 +15,8 @@ from copy import copy
 from functools import partial
 from typing import Literal, TypeAlias
 
-from .._deploys.existence import Existence
-from .._deploys.lifecycle import Lifecycle
+from .._records.existence import Existence
+from .._records.lifecycle import Lifecycle
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import size

@@ -4,7 +4,7 @@ for READY.
 
 from collections.abc import Collection, Sequence
 
-from .._deploys.existence import Existence
+from .._records.existence import Existence
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest, size

@@ -10,7 +10,7 @@ causes a poll.
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._deploys.records import Records
+from .._records.records import Records
 from ..errors import DeploymentFailed, DeploymentTerminated
 from ..models.deployment import EndReason, ReadyDeployment
 from .outcomes import Outcome, has_address, outcome_of

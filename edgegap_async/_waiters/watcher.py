@@ -13,9 +13,9 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from .._deploys.existence import Existence
-from .._deploys.lifecycle import Lifecycle
-from .._deploys.records import Records
+from .._records.existence import Existence
+from .._records.lifecycle import Lifecycle
+from .._records.records import Records
 from .._transport.client import Transport
 from .._transport.deadlines import loop_time
 from ..errors import (

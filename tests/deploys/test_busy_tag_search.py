@@ -11,8 +11,8 @@ from support.owning import deploy, owning
 from support.raw_server import failure
 
 from edgegap_async import EdgegapSession
-from edgegap_async._deploys.search_tags import Knowledge, SearchedTag, SearchTags
-from edgegap_async._deploys.state import DeployRecord, DeployState
+from edgegap_async._records.search_tags import Knowledge, SearchedTag, SearchTags
+from edgegap_async._records.state import DeployRecord, DeployState
 from edgegap_async.errors import DeployOutcomeUnknown
 from edgegap_async.simulator import Fault
 

@@ -12,7 +12,7 @@ from support.owning import PLAYERS, deploy, forgotten, owning, running
 from support.raw_server import RawServer, answer, failure, session
 
 from edgegap_async import EdgegapSession
-from edgegap_async._deploys.state import DeployRecord, DeployState
+from edgegap_async._records.state import DeployRecord, DeployState
 from edgegap_async.errors import (
     DeploymentTerminated,
     DeployOutcomeUnknown,

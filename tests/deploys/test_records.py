@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgegap_async._deploys.records import Records
-from edgegap_async._deploys.state import DeployRecord, DeployState
+from edgegap_async._records.records import Records
+from edgegap_async._records.state import DeployRecord, DeployState
 
 MOST = 50
 
@@ -26,7 +26,7 @@ class Counted(DeployRecord):
 
 @pytest.fixture(autouse=True)
 def few_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgegap_async._deploys.records.MOST_RECORDS", MOST)
+    monkeypatch.setattr("edgegap_async._records.records.MOST_RECORDS", MOST)
     monkeypatch.setattr(Counted, "reads", 0)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgegap_async._deploys.state import (
+from edgegap_async._records.state import (
     FINAL,
     MAY_HAVE_STARTED,
     TRANSITIONS,

@@ -8,7 +8,7 @@ from support.limiter_model import now
 from support.raw_server import ADDRESS, Act, answer, failure, scripted
 from support.waiting import accepted_deployments, delays
 
-from edgegap_async._deploys.existence import YOUNG
+from edgegap_async._records.existence import YOUNG
 from edgegap_async._waiters.outcomes import CONFIRM_AFTER, END_WORDS
 from edgegap_async._waiters.waiter import GATEWAY_ERRORS
 from edgegap_async.errors import (

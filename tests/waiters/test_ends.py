@@ -10,7 +10,7 @@ from support.limiter_model import now
 from support.waiting import accepted_deployments, polls_of
 
 from edgegap_async import BulkStopFilter, EdgegapSession
-from edgegap_async._deploys.existence import YOUNG
+from edgegap_async._records.existence import YOUNG
 from edgegap_async._waiters.end_watcher import SLOWEST_STATUS
 from edgegap_async.errors import DeadlineExceeded, SessionClosed
 from edgegap_async.simulator import Fault, Simulator

@@ -419,7 +419,7 @@ async def test_only_a_few_early_webhooks_are_kept() -> None:
 async def test_a_bounded_number_of_records_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edgegap_async._deploys.records.MOST_RECORDS", 3)
+    monkeypatch.setattr("edgegap_async._records.records.MOST_RECORDS", 3)
     async with hooked(*NO_POLLS, options=NEVER_READY) as (edgegap, _, hooks):
         servers = [await new_deployment(edgegap) for _ in range(6)]
         for nonce, request_id in servers:
@@ -436,7 +436,7 @@ async def test_a_bounded_number_of_records_is_kept(
 async def test_deployments_that_are_no_longer_kept_are_polled_as_usual(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("edgegap_async._deploys.records.MOST_RECORDS", 1)
+    monkeypatch.setattr("edgegap_async._records.records.MOST_RECORDS", 1)
     async with hooked(options=NEVER_READY) as (edgegap, sim, hooks):
         (_, first), (nonce, second) = [await new_deployment(edgegap) for _ in range(2)]
         # This webhook shows that webhooks arrive.

@@ -1,8 +1,8 @@
 """What a session knows about each deployment: one bounded record by request_id.
 
 It serves everything that asks about a deployment: who must stop it (`leases`,
-`stopper`), how old it is (`existence`), which webhooks are its own (`webhook_router`),
-and when it can be READY (`_waiters/watcher.py`).
+`stopper` in `_deploys/`), how old it is (`existence`), which webhooks are its own
+(`_deploys/webhook_router.py`), and when it can be READY (`_waiters/watcher.py`).
 """
 
 import asyncio
