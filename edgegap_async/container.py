@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ._limits.config import Limits
+from ._masking import revealed, secret_of, without_frames
 from ._transport.client import Transport
-from ._transport.masking import revealed, secret_of, without_frames
 from ._transport.retry import Retry
 from .endpoints import OTHER_LIMIT, Endpoint
 from .models._check import fail, log_storage_query

@@ -18,9 +18,9 @@ from ._deploys.manager import DeployManager, Leftover
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
 from ._limits.limiter import Limiter
+from ._masking import made, revealed, secret_of
 from ._transport.client import DEPLOY_TIMEOUT_FACTOR, Transport
 from ._transport.environment import DIRECT, Network, network_of_environment
-from ._transport.masking import made, revealed, secret_of
 from ._transport.options import CallOptions
 from ._transport.retry import Retry
 from .endpoints import LimitName, Method

@@ -24,7 +24,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
-from ._transport.masking import made, revealed
+from ._masking import made, revealed
 from .models._check import fail
 from .models._lenient import UnreadableError, decode
 from .models._plain import PlainData

@@ -29,6 +29,7 @@ LAYERS = [
     ("models.*",),
     ("endpoints",),
     ("errors", "events"),
+    ("_masking",),
     (
         "_limits",
         "_limits.clock",
@@ -42,8 +43,6 @@ LAYERS = [
     ("_limits.slots",),
     ("_limits.limiter",),
     ("_limits.registry",),
-    ("_transport", "_transport.masking", "_transport.permits"),
-    ("_transport.environment",),
     (
         "_shared",
         "_shared.config",
@@ -63,7 +62,12 @@ LAYERS = [
     ("_shared.journal_store", "_shared.relay_store"),
     ("_shared.ownership", "_shared.stores"),
     ("_shared.budget", "_shared.limit_listing", "_shared.listing"),
-    ("_transport.deadlines",),
+    (
+        "_transport",
+        "_transport.deadlines",
+        "_transport.environment",
+        "_transport.permits",
+    ),
     (
         "_transport.binding",
         "_transport.error_body",
@@ -84,7 +88,7 @@ LAYERS = [
     ("_transport.queries",),
     ("_transport.presence", "_transport.whole_lists"),
     ("webhooks", "probes"),
-    ("_deploys", "_deploys.blocks", "_records", "_records.state"),
+    ("_records", "_records.state"),
     ("_records.records", "_records.search_tags"),
     ("_records.existence", "_records.lifecycle"),
     (
@@ -100,7 +104,7 @@ LAYERS = [
     ("_waiters.end_lists", "_waiters.recent_events"),
     ("_waiters.end_watcher",),
     ("_waiters.watcher",),
-    ("_deploys.row_tags",),
+    ("_deploys", "_deploys.blocks", "_deploys.row_tags"),
     ("_deploys.tag_lists",),
     (
         "_deploys.capacity",
@@ -264,6 +268,17 @@ def inside(module: str) -> set[str]:
     """The modules of this package that a module imports."""
     found = (name for name in imported(module) if name.split(".")[0] == NAME)
     return {name.removeprefix(NAME).lstrip(".") for name in found}
+
+
+def test_folders_import_lower_folders_only() -> None:
+    """As the layers of a folder lie together. The rest stands beside the SDK."""
+    top = [{name.split(".")[0] for name in names} for names in LAYERS]
+    internal = {path.name for path in PACKAGE.glob("_*") if path.is_dir()}
+    folders = (internal - {"__pycache__"}) | {"models", "resources"}
+    for folder in folders:
+        layers = [number for number, names in enumerate(top) if folder in names]
+        between = set().union(*top[layers[0] : layers[-1] + 1]) & folders
+        assert between == {folder}
 
 
 @pytest.mark.slow

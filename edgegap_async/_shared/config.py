@@ -7,7 +7,7 @@ from typing import NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from .._limits.registry import budget_key
-from .._transport.masking import Secret, revealed, secret_of
+from .._masking import Secret, revealed, secret_of
 from ..models._check import fail, label, number, optional_callables
 
 # Makes a synchronous client of Redis or Valkey.

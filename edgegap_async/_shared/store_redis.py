@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from msgspec import Struct
 
-from .._transport.masking import Secret
+from .._masking import Secret
 from ..models._check import fail
 from .store import CONNECT, ROUND_TRIP, StoreError
 

@@ -21,6 +21,7 @@ from .._limits.config import Limits
 from .._limits.limiter import Limiter
 from .._limits.queue import PRIORITIES, Priority
 from .._limits.registry import Sharing
+from .._masking import Secret
 from ..endpoints import LIMITS, B, Endpoint, LimitName, T
 from ..errors import (
     ApiError,
@@ -46,7 +47,6 @@ from .binding import Binding
 from .deadlines import Deadline, ExchangeTimeouts, OpenWaits, finish
 from .environment import DIRECT, Network
 from .exchange import Exchange, NoResponse
-from .masking import Secret
 from .options import CallOptions, Timeout, checked_headers
 from .permits import Permit
 from .pool import Pool

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from .._masking import without_frames
 from ..models._check import fail
 from ..models._urls import http_url, is_loopback
-from .masking import without_frames
 
 log = logging.getLogger("edgegap_async")
 # OpenSSL reads the first two by itself. They go before the variables of other programs.

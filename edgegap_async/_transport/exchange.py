@@ -18,9 +18,9 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from .._limits.limiter import Limiter
+from .._masking import without_frames
 from ..endpoints import B, T
 from .deadlines import ExchangeTimeout, ExchangeTimeouts
-from .masking import without_frames
 from .permits import Permit
 from .pool import Pool
 from .request import AUTHORIZATION, Request, Withdrawn

@@ -6,8 +6,8 @@ from typing import TypeAlias, TypedDict, cast
 from msgspec import UnsetType
 
 from .._limits.queue import Priority
+from .._masking import Secret, hidden
 from ..models._check import fail, is_mapping, shown
-from .masking import Secret, hidden
 from .retry import Retry
 
 Timeout: TypeAlias = float | UnsetType | None

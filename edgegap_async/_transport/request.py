@@ -9,12 +9,12 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct, json
 from yarl import URL
 
+from .._masking import Secret, SecretBytes
 from .._version import __version__
 from ..endpoints import B, Endpoint, T
 from ..errors import EdgegapError
 from ..models._check import LONGEST_ID, fail, identifier, label
 from .deadlines import Deadline
-from .masking import Secret, SecretBytes
 from .options import checked_headers
 from .retry import Retry
 

@@ -10,6 +10,7 @@ from types import NoneType
 
 import msgspec
 
+from .._masking import masked
 from ..endpoints import B, Endpoint, T
 from ..errors import (
     BY_STATUS,
@@ -27,7 +28,6 @@ from ..models._check import stripped
 from ..models._wire import Rows
 from ..models.deployment import DeploymentStatus, StopResult
 from .error_body import ErrorBody, excerpt, read_error_body
-from .masking import masked
 
 log = logging.getLogger("edgegap_async")
 # Characters. A shorter token is one of a test, and may be a part of any word.

@@ -16,7 +16,7 @@ from typing import Any, TypedDict, TypeVar, cast
 
 from msgspec import Struct
 
-from .._transport.masking import hidden
+from .._masking import hidden
 from .._transport.options import CallOptions, hide_headers
 from ..endpoints import Endpoint
 from ..models._check import closest, whole_number

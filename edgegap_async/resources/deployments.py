@@ -17,9 +17,9 @@ from .._deploys.manager import DeployManager
 from .._deploys.pool import Pool, PoolPlan
 from .._deploys.reap import reap
 from .._limits.queue import Priority
+from .._masking import revealed, secret_of
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline
-from .._transport.masking import revealed, secret_of
 from .._transport.options import CallOptions, Timeout, hidden_headers
 from .._transport.retry import Retry
 from .._waiters.stream import ReadyStream

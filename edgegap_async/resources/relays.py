@@ -5,8 +5,8 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias, Unpack, cast
 
+from .._masking import made, revealed
 from .._transport.client import Transport
-from .._transport.masking import made, revealed
 from .._transport.options import CallOptions
 from ..endpoints import (
     AUTHORIZE_RELAY_USER,

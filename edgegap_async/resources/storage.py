@@ -5,8 +5,8 @@ from typing import Unpack
 
 from msgspec import UNSET
 
+from .._masking import revealed, secret_of
 from .._transport.client import Transport
-from .._transport.masking import revealed, secret_of
 from .._transport.options import CallOptions
 from ..endpoints import (
     CREATE_STORAGE,

@@ -6,8 +6,8 @@ from typing import Unpack
 
 from msgspec import UNSET, UnsetType
 
+from .._masking import Secret, revealed, secret_of
 from .._transport.client import Transport
-from .._transport.masking import Secret, revealed, secret_of
 from .._transport.options import CallOptions, hide_headers
 from ..endpoints import (
     CREATE_VERSION,

@@ -14,7 +14,7 @@ import pytest
 from support.raw_server import RawServer, answer, failure
 
 from edgegap_async import ApiError, EdgegapError, EdgegapSession, Retry
-from edgegap_async._transport.masking import _spelled_forms, masked
+from edgegap_async._masking import _spelled_forms, masked
 from edgegap_async._transport.response import MOST_SHOWN, Reply
 
 TOKEN = "5ec4e7a0-face-4b1d-8bad-c0ffee0ddba1"

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from typing import Any, SupportsIndex, TypeVar
 
-from ..models._check import plain
+from .models._check import plain
 
 E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
