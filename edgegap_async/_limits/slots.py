@@ -183,8 +183,7 @@ class Slots:
     def _refresh(self, now: float) -> None:
         while self._abandoned:
             held = self._abandoned.popleft()
-            taken = held.taken
-            held.taken = held.in_flight = 0
+            taken, held.taken = held.taken, 0
             for _ in range(taken):
                 self._doubt.add(
                     GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
@@ -240,6 +239,9 @@ class Slots:
     def put_back(self, taker: Taker) -> None:
         """Return a slot that was taken, and not used."""
         with self._lock:
+            if not taker.held.taken:
+                # The taker was abandoned, with all that it held.
+                return
             self._in_use -= 1
             taker.held.taken -= 1
             self._wake_all()
@@ -252,8 +254,11 @@ class Slots:
     @property
     def in_flight(self) -> int:
         """How many requests were sent and have no answer yet."""
-        takers = [taker for place in self._takers if (taker := place())]
-        return sum(taker.held.in_flight for taker in takers)
+        return sum(taker.held.in_flight for taker in self._living())
+
+    def _living(self) -> list[Taker]:
+        """Return the takers that were not garbage-collected."""
+        return [taker for place in self._takers if (taker := place())]
 
     def answered(
         self,
@@ -303,11 +308,17 @@ class Slots:
         """
         if now - self.not_before < 1:
             return False
-        takers = [taker for place in self._takers if (taker := place())]
-        times = [taker.waiting_since() for taker in takers]
-        since = min((time for time in times if time is not None), default=inf)
+        since = self._waiting_since()
         busy = lately.admitted >= self.rate.limit / 2
         return now - since >= 1 or (since < inf and busy)
+
+    def _waiting_since(self) -> float:
+        """Return since when calls have waited on any loop without a break.
+
+        It is infinity if no call waits.
+        """
+        times = [taker.waiting_since() for taker in self._living()]
+        return min((time for time in times if time is not None), default=inf)
 
     def given_up(
         self, now: float, sent: float, taker: Taker, *, closed: bool = False
@@ -340,7 +351,7 @@ class Slots:
     def _report(self, taker: Taker) -> bool:
         held = taker.held
         if not held.in_flight:
-            # It was given back when the loop of the taker ended.
+            # The taker was abandoned, with all that it held.
             return False
         held.in_flight -= 1
         held.taken -= 1
@@ -360,6 +371,7 @@ class Slots:
 
     def abandon(self, held: Held) -> None:
         """A taker is gone, or its loop. It will not report what it holds."""
+        held.in_flight = 0
         self._abandoned.append(held)
 
     def hold(self, now: float, seconds: float) -> None:
