@@ -96,11 +96,14 @@ class Budget:
         """Return the users that have open sessions, on loops that have not ended."""
         return [each for each in self.loops if each.sessions and not each.ended]
 
-    def is_over(self, now: float) -> bool:
-        """Return whether no session uses it and all its slots are back."""
+    def abandon_ended(self) -> None:
+        """Give up what loops that have ended still hold. It is never reported."""
         for each in self.loops:
             if each.ended:
                 each.abandon()
+
+    def is_over(self, now: float) -> bool:
+        """Return whether no session uses it and all its slots are back."""
         if self.open_loops():
             return False
         return all(slots.in_use_until(now) <= now for slots in self.slots.values())
@@ -222,6 +225,8 @@ class LimiterRegistry:
             now, budgets = clock_of(loop)(), self.on(loop)
             key = budget_key(base_url, token)
             budget = budgets.get(key)
+            if budget:
+                budget.abandon_ended()
             if budget is None or budget.can_be_replaced(now, sharing):
                 self._sweep(budgets, now)
                 budget = budgets[key] = Budget(limits, sharing, loop)
@@ -249,6 +254,8 @@ class LimiterRegistry:
     def _sweep(self, budgets: Budgets, now: float) -> None:
         """Drop the budgets that nobody uses, whenever their number has doubled."""
         if len(budgets) >= self._sweep_at:
+            for each in budgets.values():
+                each.abandon_ended()
             for key in [key for key, each in budgets.items() if each.is_over(now)]:
                 del budgets[key]
             self._sweep_at = max(FEW, 2 * len(budgets))

@@ -23,7 +23,9 @@ from edgegap_async import (
     QueueTooLong,
     SharedState,
 )
+from edgegap_async._limits.registry import LimiterRegistry
 from edgegap_async._shared import state as states
+from edgegap_async._shared.budget import SharedBudget
 from edgegap_async._shared.lease import FIRST
 from edgegap_async._shared.ledger import LISTEN
 from edgegap_async._shared.stores import make_store
@@ -65,6 +67,24 @@ async def test_a_session_uses_what_it_owns_and_gives_it_back(store_url: str) -> 
         # It neither listens again nor waits until it has to use its fallback. The clock
         # runs in real time while the store is asked.
         assert now() - began < FIRST
+
+
+def test_a_session_that_opens_gives_up_what_ended_loops_hold(tmp_path: Path) -> None:
+    registry, limits = LimiterRegistry(), Limits()
+    shared = SharedState(f"sqlite:///{tmp_path / 'edgegap.db'}", key=KEY)
+    ended, later = asyncio.new_event_loop(), asyncio.new_event_loop()
+    args = "https://a.example", TOKEN, limits, SharedBudget(shared, KEY)
+    # A session that nobody has closed holds it.
+    forgotten = registry.acquire(ended, *args)
+    limiter = forgotten.limiters["status"]
+    limiter.slots.start(limiter)
+    assert limiter.slots.in_flight == 1
+    ended.close()
+    user = registry.acquire(later, *args)
+    in_flight = user.limiters["status"].usage().in_flight
+    registry.release(user)
+    later.close()
+    assert in_flight == 0
 
 
 @pytest.mark.full
