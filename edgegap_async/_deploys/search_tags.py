@@ -68,6 +68,7 @@ class SearchedTag:
         on_late: called with the request_id of a server that turns up while the tag is
             watched. Returns whether it is the answer.
         due: when it is searched for next.
+        until: when it need not be searched for any more, if it is not SEARCHED.
         shown: a list has shown the server that was accepted.
         except_ids: servers under it that another process has handed out.
         since: when another process has made its entry in the journal, in seconds since

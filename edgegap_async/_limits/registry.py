@@ -49,7 +49,11 @@ class Sharing(Protocol):
     """A budget that several processes share. Equal ones are the same."""
 
     def join(self, loop: asyncio.AbstractEventLoop | None) -> Member:
-        """Let this process take part, on the clock of a loop. None: on no one's."""
+        """Let this process take part.
+
+        Args:
+            loop: on its clock. None: the session is not used in a loop.
+        """
         ...
 
 
@@ -61,7 +65,7 @@ class Budget:
         loop: a loop with that clock.
 
     Attributes:
-        limits: the limits that they keep.
+        limits: the limits that the slots keep.
         sharing: the same.
         slots: those of each limit, by its name.
         loops: the users, one per event loop.

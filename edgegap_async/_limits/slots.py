@@ -71,6 +71,9 @@ class Slots:
         early_return: whether slots come back early if the round trip is long.
 
     Attributes:
+        limit: the limit.
+        rate: its rate, as adapted to 429s.
+        round_trips, traffic: what was measured.
         not_before: the time before which nothing is sent.
     """
 

@@ -81,7 +81,11 @@ class Transport:
         attempt_timeout: seconds for one exchange.
 
     Attributes:
+        base_url: without a final slash.
         binding: to the loop of the first call.
+        closed: the session is closed, or this transport was aborted.
+        connections: how many requests the limits allow at a time.
+        reporter: reports events. None: nobody asks for them.
     """
 
     def __init__(
