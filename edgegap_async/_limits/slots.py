@@ -25,7 +25,7 @@ from .refusals import Lately
 # blocked longer misses its turn.
 OFFER = 0.05
 
-# Seconds for which a probe is left to a call that has just come.
+# Seconds for which a probe that is due is left to calls that have just come.
 NEWCOMERS_FIRST = 0.5
 
 

@@ -656,7 +656,7 @@ def _is_quiet(request: Request[B, T], failure: EdgegapError) -> bool:
     # The search for its tag is logged instead: perhaps nothing has failed.
     unknown = isinstance(failure, DeployOutcomeUnknown)
     resolved = unknown and request.progress is not None and request.progress.resolves
-    # Whoever repeats it by itself logs that.
+    # The caller repeats the call by itself, and logs that.
     repeated = request.endpoint.repeatable and not request.repeatable
     return (refused and not limited) or resolved or repeated
 
