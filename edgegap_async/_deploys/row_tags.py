@@ -78,6 +78,8 @@ class RowTags:
         # A list in which no row has a tag may not tell them.
         telling = asked >= self._distrusted_until and any(row.tags for row in rows)
         others = [row for row in rows if not {*wanted}.intersection(row.tags)]
+        # A tag has one server, or two. More others than tags are shown as the filter is
+        # ignored, so their statuses would tell nothing.
         doubted = (
             {row.request_id for row in others} if len(others) <= len(wanted) else ()
         )

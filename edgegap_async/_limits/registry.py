@@ -91,7 +91,7 @@ class Budget:
             return self._member.slots(limit, early_return=early_return)
         return Slots(limit, early_return=early_return)
 
-    def count_sessions(self) -> None:
+    def sessions_changed(self) -> None:
         """A session was opened or closed."""
         if self._member:
             self._member.used(used=bool(self.open_loops()))
@@ -246,14 +246,14 @@ class LimiterRegistry:
                 budget.change(limits)
             user = budget.on(loop)
             user.sessions += 1
-            budget.count_sessions()
+            budget.sessions_changed()
             return user
 
     def release(self, user: LoopBudget) -> None:
         """End the use by a session that closes."""
         with self._lock:
             user.sessions -= 1
-            user.budget.count_sessions()
+            user.budget.sessions_changed()
 
     def _sweep(self, budgets: Budgets, now: float) -> None:
         """Drop the budgets that nobody uses, whenever their number has doubled."""
