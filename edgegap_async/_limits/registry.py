@@ -289,7 +289,7 @@ def _replaced(
     again = Budget(limits, sharing, loop)
     for name, slots in again.slots.items():
         # The server still counts what was sent.
-        slots.hold(now, budget.slots[name].in_use_until(now) - now)
+        slots.hold(now, budget.slots[name].quiet_until(now) - now)
     return again
 
 

@@ -410,5 +410,20 @@ class Slots:
             self._refresh(now)
             if self._unanswered:
                 return inf
-            last = self._returns[-1] if self._returns else -inf
-            return max(last, self.not_before, self.rate.adapted_until)
+            return max(self._last_return, self.not_before, self.rate.adapted_until)
+
+    def quiet_until(self, now: float) -> float:
+        """Return until when nothing must be sent on other slots in place of these.
+
+        As after a fork, requests without an answer are expected to arrive soon.
+        """
+        with self._lock:
+            self._refresh(now)
+            last = self._last_return
+            if self._unanswered:
+                last = max(last, now + self.rate.period(now) + LONGEST_DOUBT)
+            return max(last, self.not_before)
+
+    @property
+    def _last_return(self) -> float:
+        return self._returns[-1] if self._returns else -inf
