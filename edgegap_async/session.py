@@ -251,7 +251,7 @@ class EdgegapSession(AsyncOnly):
     @property
     def base_url(self) -> str:
         """The base URL of the API, without a final slash."""
-        return str(self._transport.base_url)
+        return self._transport.base_url
 
     def usage(self) -> Mapping[LimitName, LimitUsage]:
         """How each limit is used at the moment: deploy, status, list and other."""

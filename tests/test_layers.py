@@ -307,6 +307,17 @@ def test_there_is_no_import_cycle() -> None:
     TopologicalSorter({module: inside(module) - {module} for module in FILES}).prepare()
 
 
+@pytest.mark.parametrize("folder", ["_deploys", "_waiters", "_records"])
+def test_the_architecture_names_each_module_of_a_folder(folder: str) -> None:
+    picture = (PACKAGE.parent / "docs" / "architecture.md").read_text().split("```")[1]
+    modules = {
+        module.removeprefix(f"{folder}.")
+        for module in FILES
+        if module.startswith(f"{folder}.")
+    }
+    assert modules - set(picture.split()) == set()
+
+
 def test_only_the_transport_uses_aiohttp() -> None:
     users = {
         module

@@ -18,10 +18,10 @@ class HandledLeases:
     def __init__(self) -> None:
         # By the task that took the outcome.
         self._by_task: dict[asyncio.Task[object], Lease] = {}
-        # Of whoever awaits a task that has only taken an outcome, as `asyncio.wait_for`
-        # makes one in Python 3.11.
+        # Taken by a task that did nothing else, as `asyncio.wait_for` makes one in Python
+        # 3.11. The task that awaits it handles the outcome.
         self._by_waiter: list[Lease] = []
-        # Of tasks that have ended without an exception since an outcome was asked for.
+        # Taken by tasks that have ended since: without an exception, and with one.
         self._finished: list[Lease] = []
         self._failed: list[Lease] = []
 

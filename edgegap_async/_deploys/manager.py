@@ -743,7 +743,7 @@ class DeployManager:
         for record in self.records.in_state(DeployState.LEASED):
             record.on(Event.CUT_OFF)
         if not self._named:
-            self.name_leftovers()
+            self._name_leftovers()
         self.router.close()
         if self._journal:
             self._journal.abandon()
@@ -799,10 +799,10 @@ class DeployManager:
         if self._background is not None:
             self.stopper.resume(self.records.in_state(DeployState.STOPPING))
         cancelled = await self._finish()
-        self.name_leftovers()
+        self._name_leftovers()
         return await self._end_tasks() or cancelled
 
-    def name_leftovers(self) -> None:
+    def _name_leftovers(self) -> None:
         """Name what may still be running, as the session is closed."""
         self._named = True
         self.leftovers = self._left()

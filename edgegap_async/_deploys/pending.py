@@ -60,7 +60,7 @@ class PendingDeploy:
         journal: is told of each tag before anything is sent under it.
 
     Attributes:
-        failure: of its latest attempt that failed.
+        failure: the error of the latest attempt that failed.
         left: the caller has left.
         unknown: it was cut off without a tag of its own, so nobody finds out whether a
             server was started.
@@ -84,17 +84,20 @@ class PendingDeploy:
         self.left: bool = False
         self.unknown: bool = False
         self.between_attempts: bool = False
-        # Of the call, whose attempts may end after it.
+        # The trace of the call. Its attempts may end after it.
         self.trace: CallTrace | None = None
         self._send, self._router, self._capacity = send, router, capacity
-        # Of the latest attempt, for webhooks.
+        # The nonce of the latest attempt, in its webhooks.
         self.nonce: str = ""
-        # Under way.
+        # The attempt that is under way.
         self._attempt: Attempt | None = None
-        # When it was sent. The record has the time of the first one under its tag.
+        # When the latest attempt was sent. The record has the time of the first one under
+        # its tag.
         self._attempt_at: float | None = None
+        # Searches for the tag if the answer is slow.
         self._slow: asyncio.TimerHandle | None = None
-        # The server of an earlier attempt, which has turned up while this one waited.
+        # The server of an earlier attempt. It has turned up while this deploy waited to
+        # be sent again.
         self._late: DeploymentAccepted | None = None
         self._turned_up = asyncio.Event()
         # A request was sent, whatever became of it.
@@ -198,7 +201,9 @@ class PendingDeploy:
                 await self._acquire_again(self._capacity)
 
     async def _new_tag(self, on_intent: OnIntent | None) -> str:
-        """A tag for the next attempt. Whoever must know it before it is sent does."""
+        """A tag for the next attempt. `on_intent` and the journal get it before it is
+        sent.
+        """
         tag = self.nonce = f"once-{os.urandom(TAG_DIGITS).hex()[:TAG_DIGITS]}"
         self._doubtful = False
         if self.record.tagged:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from .._records.records import Records
 from .._transport.client import Transport
+from .._transport.deadlines import loop_time
 from .._waiters.filter_health import DISTRUST
 from ..endpoints import STATUS
 from ..errors import EdgegapError
@@ -19,6 +20,9 @@ from ..models.deployment import DeploymentState, DeploymentSummary
 
 # Seconds for one status.
 STATUS_TIMEOUT = 5.0
+# Seconds after which one search asks for no further status: if none is answered, fifty
+# would take minutes. Answers are remembered, so the next search asks for the others.
+ASK_FOR = 10.0
 # Rows whose tags are asked for by status in one search: while a tag is SEARCHED, and
 # else. And rows whose tags are remembered.
 MOST_STATUSES, BACKGROUND_STATUSES, MOST_REMEMBERED = 50, 5, 5000
@@ -74,11 +78,14 @@ class RowTags:
         # A list in which no row has a tag may not tell them.
         telling = asked >= self._distrusted_until and any(row.tags for row in rows)
         others = [row for row in rows if not {*wanted}.intersection(row.tags)]
+        # A tag has one server, or two. More others than tags are shown as the filter is
+        # ignored, so their statuses would tell nothing.
         doubted = (
             {row.request_id for row in others} if len(others) <= len(wanted) else ()
         )
         oldest = self._ready_before(rows, since)
         left = MOST_STATUSES if waited_for else BACKGROUND_STATUSES
+        ask_until = loop_time() + ASK_FOR
         told: dict[str, Collection[str]] = {}
         unclear = False
         for row in rows:
@@ -94,7 +101,7 @@ class RowTags:
             if self._records.seen_before(request_id, since) or _is_older(row, oldest):
                 continue
             tags = self._by_status.get(request_id)
-            if tags is None and left:
+            if tags is None and left and loop_time() < ask_until:
                 left -= 1
                 tags = await self.by_status(request_id)
             if tags is not None:

@@ -44,17 +44,19 @@ SAFE = 0.976
 BELOW = 0.985
 # The rate is at the limit from this part of it on.
 AT = 0.99
-# Up to this part of a known limit, the rate grows slowly: by this part of it each
+# Up to BEYOND times a known limit, the rate grows slowly: by SLOW of that limit each
 # second.
 BEYOND, SLOW = 1.02, 1 / 400
-# Elsewhere, it grows by these parts of itself each second: if the limit was found more
-# than once, and if not. And by this part of the documented limit, each second squared.
+# Elsewhere, it grows each second by GENTLE of itself if the limit was found more than
+# once, and by FAST of itself if not; and in both cases by ACCELERATION of the documented
+# limit per second squared.
 GENTLE, FAST, ACCELERATION = 1 / 400, 1 / 50, 1 / 1000
-# Many refusals without load, and all refusals of a server that checks the time between
-# requests, multiply the rate by this. There it grows by that part of the documented
-# limit each second.
+# The rate is multiplied by CUT after many refusals without load, and after each refusal
+# of a server that checks the time between requests. With such a server, it grows by
+# SPACED_GROWTH of the documented limit each second.
 CUT, SPACED_GROWTH = 0.85, 1 / 160
-# Such a server admits so many requests of a burst of at least that many.
+# Such a server admits at most SPACED_ADMITS requests of the first burst. With a burst of
+# fewer than SPACED_BURST, it can't be told from others.
 SPACED_ADMITS, SPACED_BURST = 2, 4
 # The rate is never below this part of the documented limit: it would need minutes to
 # grow back.
@@ -72,7 +74,7 @@ TRANSIENT = 0.8
 # Answers for which the rate stays below a limit, to learn the share of sporadic
 # refusals.
 LOOK = 120.0
-# That are no more than so many seconds.
+# The most seconds for which it stays there.
 LONGEST_LOOK = 12.0
 # Seconds after which the server's window of one second has room for new requests.
 EMPTYING = 0.9

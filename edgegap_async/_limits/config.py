@@ -120,7 +120,7 @@ class LimitUsage(PlainData, frozen=True):
         expected_wait: seconds that a call made now must wait at least.
         sent: requests that were sent, and have been answered or given up.
         refused: answers with status 429 so far.
-        busiest_second: the most of them that were sent within any second.
+        busiest_second: the most requests that were sent within any second.
         owned: of the requests per second, how many belong to this process at the
             moment. None: the limit is not shared with other processes.
         fair: how many should, as the processes use the limit now.

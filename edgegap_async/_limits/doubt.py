@@ -100,10 +100,9 @@ class Doubt:
         """Return when a probe may be sent. Without requests in doubt: never.
 
         Args:
-            missing: how many more slots are in use than there are, with that of the
-                probe. If any, the slots of as many requests in doubt must be cool, or
-                would be if there were no stalls. Such a probe may be the first request
-                too many at the end of a stall.
+            missing: how many slots too few there are for the probe. It then uses those
+                of requests in doubt, so as many of these must have cooled down. If a
+                stall ends just then, the probe may be one request too many.
         """
         if missing > len(self.requests) or not self.requests:
             return inf

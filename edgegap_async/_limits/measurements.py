@@ -14,12 +14,13 @@ LEARNING = 10
 # Slots come back early by this part of the shortest round trip, after so many seconds
 # are subtracted from it: the round trip may become even shorter.
 EARLY, EARLY_MARGIN = 0.9, 0.010
-# For the busiest second: seconds from the sending of a request to its end, at most, for
-# which it is counted exactly, and how many times are kept at least and at most.
+# For the busiest second: a request that ends within so many seconds of its sending is
+# counted exactly. A deploy has 30 s by default.
 LONGEST_REQUEST = 31.0
-# Seconds for which a peak is kept at least, and half of the time at most.
-PEAK = 2.0
+# How many times of requests are kept for that, at least and at most.
 LEAST_TIMES, MOST_TIMES = 1000, 10_000
+# Seconds for which a peak is kept at least. It is kept for at most twice as long.
+PEAK = 2.0
 
 
 class RoundTrips:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-# By so much, the share of refusals is larger just above a limit than below it.
-# With 25 slots and a limit of 24, one request in 25 is refused.
+# The share of refusals is larger by this just above a limit than just below it. With
+# 25 slots and a limit of 24, one request in 25 is refused.
 SURPLUS = 0.04
 # The evidence for a limit that is believed. Two refusals within about thirty answers
 # have that weight if hardly any are sporadic.
@@ -29,15 +29,16 @@ OFTEN = 0.02
 # belief is worth. Then the bounds of what is believed.
 PRIOR, PRIOR_ANSWERS = 1 / 300, 120.0
 LEAST, MOST = 0.002, 0.05
-# Clearly below the limit, the share is being learned. Only a much larger share of
-# refusals than sporadic ones have, on the right, shows that the limit is lower still.
+# Clearly below the limit, the share of sporadic refusals is being learned. So the test
+# assumes a large one there (LOOK_SPORADIC), and only the share of LOOK_LIMITED, which is
+# much larger, shows that the limit is lower still.
 LOOK_SPORADIC, LOOK_LIMITED = 0.04, 0.12
 # Answers after which older ones count half: the share may change.
 MEMORY = 2000.0
 # Answers after which the share is known.
 ENOUGH = 280.0
-# Many refusals in a second: as many, and such a share of all answers, beyond what
-# chance makes of the sporadic ones (four standard deviations).
+# Refusals in a second are many if they are at least MANY, and more than MANY_SHARE of all
+# answers plus what chance makes of the sporadic ones (DEVIATIONS standard deviations).
 MANY, MANY_SHARE, DEVIATIONS = 3, 0.12, 4.0
 
 

@@ -49,7 +49,11 @@ class Sharing(Protocol):
     """A budget that several processes share. Equal ones are the same."""
 
     def join(self, loop: asyncio.AbstractEventLoop | None) -> Member:
-        """Let this process take part, on the clock of a loop. None: on no one's."""
+        """Let this process take part.
+
+        Args:
+            loop: on its clock. None: the session is not used in a loop.
+        """
         ...
 
 
@@ -61,7 +65,7 @@ class Budget:
         loop: a loop with that clock.
 
     Attributes:
-        limits: the limits that they keep.
+        limits: the limits that the slots keep.
         sharing: the same.
         slots: those of each limit, by its name.
         loops: the users, one per event loop.
@@ -87,7 +91,7 @@ class Budget:
             return self._member.slots(limit, early_return=early_return)
         return Slots(limit, early_return=early_return)
 
-    def count_sessions(self) -> None:
+    def sessions_changed(self) -> None:
         """A session was opened or closed."""
         if self._member:
             self._member.used(used=bool(self.open_loops()))
@@ -96,11 +100,14 @@ class Budget:
         """Return the users that have open sessions, on loops that have not ended."""
         return [each for each in self.loops if each.sessions and not each.ended]
 
-    def is_over(self, now: float) -> bool:
-        """Return whether no session uses it and all its slots are back."""
+    def abandon_ended(self) -> None:
+        """Give up what loops that have ended still hold. It is never reported."""
         for each in self.loops:
             if each.ended:
                 each.abandon()
+
+    def is_over(self, now: float) -> bool:
+        """Return whether no session uses it and all its slots are back."""
         if self.open_loops():
             return False
         return all(slots.in_use_until(now) <= now for slots in self.slots.values())
@@ -222,6 +229,8 @@ class LimiterRegistry:
             now, budgets = clock_of(loop)(), self.on(loop)
             key = budget_key(base_url, token)
             budget = budgets.get(key)
+            if budget:
+                budget.abandon_ended()
             if budget is None or budget.can_be_replaced(now, sharing):
                 self._sweep(budgets, now)
                 budget = budgets[key] = Budget(limits, sharing, loop)
@@ -237,18 +246,20 @@ class LimiterRegistry:
                 budget.change(limits)
             user = budget.on(loop)
             user.sessions += 1
-            budget.count_sessions()
+            budget.sessions_changed()
             return user
 
     def release(self, user: LoopBudget) -> None:
         """End the use by a session that closes."""
         with self._lock:
             user.sessions -= 1
-            user.budget.count_sessions()
+            user.budget.sessions_changed()
 
     def _sweep(self, budgets: Budgets, now: float) -> None:
         """Drop the budgets that nobody uses, whenever their number has doubled."""
         if len(budgets) >= self._sweep_at:
+            for each in budgets.values():
+                each.abandon_ended()
             for key in [key for key, each in budgets.items() if each.is_over(now)]:
                 del budgets[key]
             self._sweep_at = max(FEW, 2 * len(budgets))
@@ -278,7 +289,7 @@ def _replaced(
     again = Budget(limits, sharing, loop)
     for name, slots in again.slots.items():
         # The server still counts what was sent.
-        slots.hold(now, budget.slots[name].in_use_until(now) - now)
+        slots.hold(now, budget.slots[name].quiet_until(now) - now)
     return again
 
 

@@ -25,7 +25,7 @@ from .refusals import Lately
 # blocked longer misses its turn.
 OFFER = 0.05
 
-# Seconds for which a probe is left to a call that has just come.
+# Seconds for which a probe that is due is left to calls that have just come.
 NEWCOMERS_FIRST = 0.5
 
 
@@ -71,6 +71,9 @@ class Slots:
         early_return: whether slots come back early if the round trip is long.
 
     Attributes:
+        limit: the limit.
+        rate: its rate, as adapted to 429s.
+        round_trips, traffic: what was measured.
         not_before: the time before which nothing is sent.
     """
 
@@ -183,8 +186,7 @@ class Slots:
     def _refresh(self, now: float) -> None:
         while self._abandoned:
             held = self._abandoned.popleft()
-            taken = held.taken
-            held.taken = held.in_flight = 0
+            taken, held.taken = held.taken, 0
             for _ in range(taken):
                 self._doubt.add(
                     GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
@@ -240,6 +242,9 @@ class Slots:
     def put_back(self, taker: Taker) -> None:
         """Return a slot that was taken, and not used."""
         with self._lock:
+            if not taker.held.taken:
+                # The taker was abandoned, with all that it held.
+                return
             self._in_use -= 1
             taker.held.taken -= 1
             self._wake_all()
@@ -252,8 +257,11 @@ class Slots:
     @property
     def in_flight(self) -> int:
         """How many requests were sent and have no answer yet."""
-        takers = [taker for place in self._takers if (taker := place())]
-        return sum(taker.held.in_flight for taker in takers)
+        return sum(taker.held.in_flight for taker in self._living())
+
+    def _living(self) -> list[Taker]:
+        """Return the takers that were not garbage-collected."""
+        return [taker for place in self._takers if (taker := place())]
 
     def answered(
         self,
@@ -303,11 +311,17 @@ class Slots:
         """
         if now - self.not_before < 1:
             return False
-        takers = [taker for place in self._takers if (taker := place())]
-        times = [taker.waiting_since() for taker in takers]
-        since = min((time for time in times if time is not None), default=inf)
+        since = self._waiting_since()
         busy = lately.admitted >= self.rate.limit / 2
         return now - since >= 1 or (since < inf and busy)
+
+    def _waiting_since(self) -> float:
+        """Return since when calls have waited on any loop without a break.
+
+        It is infinity if no call waits.
+        """
+        times = [taker.waiting_since() for taker in self._living()]
+        return min((time for time in times if time is not None), default=inf)
 
     def given_up(
         self, now: float, sent: float, taker: Taker, *, closed: bool = False
@@ -340,7 +354,7 @@ class Slots:
     def _report(self, taker: Taker) -> bool:
         held = taker.held
         if not held.in_flight:
-            # It was given back when the loop of the taker ended.
+            # The taker was abandoned, with all that it held.
             return False
         held.in_flight -= 1
         held.taken -= 1
@@ -360,6 +374,7 @@ class Slots:
 
     def abandon(self, held: Held) -> None:
         """A taker is gone, or its loop. It will not report what it holds."""
+        held.in_flight = 0
         self._abandoned.append(held)
 
     def hold(self, now: float, seconds: float) -> None:
@@ -395,5 +410,20 @@ class Slots:
             self._refresh(now)
             if self._unanswered:
                 return inf
-            last = self._returns[-1] if self._returns else -inf
-            return max(last, self.not_before, self.rate.adapted_until)
+            return max(self._last_return, self.not_before, self.rate.adapted_until)
+
+    def quiet_until(self, now: float) -> float:
+        """Return until when nothing must be sent on other slots in place of these.
+
+        As after a fork, requests without an answer are expected to arrive soon.
+        """
+        with self._lock:
+            self._refresh(now)
+            last = self._last_return
+            if self._unanswered:
+                last = max(last, now + self.rate.period(now) + LONGEST_DOUBT)
+            return max(last, self.not_before)
+
+    @property
+    def _last_return(self) -> float:
+        return self._returns[-1] if self._returns else -inf

@@ -26,7 +26,8 @@ from .state import ALIVE, DeployRecord, DeployState
 
 # Seconds of the search window: before a lag was seen, and its bounds after that.
 SEARCH_WINDOW, SHORTEST_WINDOW, LONGEST_WINDOW = 5.0, 2.0, 30.0
-# The window is so many seconds and so many times the largest lag of the last minutes.
+# The window is WINDOW_MARGIN seconds and WINDOW_FACTOR times the largest lag of the last
+# LAGS_KEPT seconds.
 WINDOW_MARGIN, WINDOW_FACTOR, LAGS_KEPT = 1.0, 2.0, 600.0
 # Seconds that a tag is watched or in quarantine.
 QUARANTINE = 300.0
@@ -36,7 +37,8 @@ ABSENT_HOLD = 30.0
 LONGEST_CHECK = 60.0
 # Seconds that a tag which is CHECKED waits for others, to share a list with them.
 GATHER = 3.0
-# Seconds between two measurements of the lag, and until a deployment is first asked for.
+# Seconds between two measurements of the lag, until a deployment is first looked for, and
+# between two looks for it.
 LAG_INTERVAL, FIRST_LAG_LOOK, LAG_LOOKS = 30.0, 0.3, 0.5
 # Seconds between two searches for a tag that is not SEARCHED.
 INTERVAL_OF_OTHERS = 5.0
@@ -68,6 +70,7 @@ class SearchedTag:
         on_late: called with the request_id of a server that turns up while the tag is
             watched. Returns whether it is the answer.
         due: when it is searched for next.
+        until: when it need not be searched for any more, if it is not SEARCHED.
         shown: a list has shown the server that was accepted.
         except_ids: servers under it that another process has handed out.
         since: when another process has made its entry in the journal, in seconds since

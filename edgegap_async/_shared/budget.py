@@ -45,7 +45,9 @@ class SharedBudget(NamedTuple):
     key: str
 
     def join(self, loop: asyncio.AbstractEventLoop | None) -> "Beats":
-        """Let this process take part, on the clock of a loop. None: on no one's."""
+        """Let this process take part, on the clock of a loop, or, without one, on the
+        process's monotonic clock.
+        """
         if loop is None or shares_clock(loop):
             return ThreadBeats(self)
         return LoopBeats(self, loop)

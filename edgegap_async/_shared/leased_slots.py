@@ -289,7 +289,7 @@ class LeasedSlots(Slots):
         return self.round_trips.longest + self.round_trips.early
 
     def _waiting(self) -> tuple[int, int]:
-        takers = [taker for place in self._takers if (taker := place())]
+        takers = self._living()
         return (
             sum(taker.queue.waiting["foreground"] for taker in takers),
             sum(taker.queue.waiting["background"] for taker in takers),
@@ -313,8 +313,7 @@ class LeasedSlots(Slots):
         if now < self._measured_at + MEASURED:
             return
         self._measured_at = now
-        takers = [taker for place in self._takers if (taker := place())]
-        turns = sum(taker.queue.turns["background"] for taker in takers)
+        turns = sum(taker.queue.turns["background"] for taker in self._living())
         background, started = turns - self._turns_before, self._started
         self._background = min(1.0, max(0, background) / started) if started else 0.0
         self._turns_before, self._started = turns, 0
@@ -390,10 +389,7 @@ class LeasedSlots(Slots):
 
     def _waited(self, now: float) -> float:
         """Return for how long calls have waited for the limit, and not for a token."""
-        takers = [taker for place in self._takers if (taker := place())]
-        times = [taker.waiting_since() for taker in takers]
-        since = min((time for time in times if time is not None), default=now)
-        return max(0.0, now - max(since, self._owned_since))
+        return max(0.0, now - max(self._waiting_since(), self._owned_since))
 
     def learn(self, reply: LimitReply, now: float) -> None:
         """Take over the reply to the last report."""

@@ -5,10 +5,9 @@ an error of ours.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import nullcontext
 from copy import copy
-from functools import partial
 from traceback import clear_frames
 from typing import Any
 
@@ -51,7 +50,7 @@ from .options import CallOptions, Timeout, checked_headers
 from .permits import Permit
 from .pool import Pool
 from .request import Progress, Request, build_url, content, session_headers
-from .response import read, takes_long, unknown_if_deploy
+from .response import Reply, read, takes_long, unknown_if_deploy
 from .retry import Retry, RetryBudget, RetryState
 from .trace import CallTrace, Reporter
 
@@ -82,7 +81,11 @@ class Transport:
         attempt_timeout: seconds for one exchange.
 
     Attributes:
+        base_url: without a final slash.
         binding: to the loop of the first call.
+        closed: the session is closed, or this transport was aborted.
+        connections: how many requests the limits allow at a time.
+        reporter: reports events. None: nobody asks for them.
     """
 
     def __init__(
@@ -354,24 +357,29 @@ class Transport:
         reply = await self._exchange.run(
             request, limiter, self._exchange_timeouts, started, permit
         )
-        decode = partial(read, request.endpoint, reply, repeated, request.request_id)
         if takes_long(reply):
-            return reply.status, await self._in_thread(request, decode)
-        return reply.status, decode()
+            return reply.status, await self._in_thread(request, reply, repeated)
+        endpoint, request_id = request.endpoint, request.request_id
+        return reply.status, read(endpoint, reply, repeated, request_id)
 
-    async def _in_thread(self, request: Request[B, T], decode: Callable[[], T]) -> T:
+    async def _in_thread(
+        self, request: Request[B, T], reply: Reply, repeated: bool
+    ) -> T:
         """Decode an answer while the loop goes on, one at a time."""
+        endpoint, request_id = request.endpoint, request.request_id
         decoded: list[T] = []
 
         async def run() -> None:
             async with self._pool.decoding:
-                decoded.append(await asyncio.to_thread(decode))
+                decoded.append(
+                    await asyncio.to_thread(read, endpoint, reply, repeated, request_id)
+                )
 
         # As for sending, a deploy has no deadline: it has been answered.
         end = None if request.progress else request.deadline.at
         if not await self.wait(run(), end):
             error = self._end_of_call(request, None, sent=True)
-            raise unknown_if_deploy(request.endpoint, error)
+            raise unknown_if_deploy(endpoint, error)
         return decoded[0]
 
     async def _start(
@@ -648,7 +656,7 @@ def _is_quiet(request: Request[B, T], failure: EdgegapError) -> bool:
     # The search for its tag is logged instead: perhaps nothing has failed.
     unknown = isinstance(failure, DeployOutcomeUnknown)
     resolved = unknown and request.progress is not None and request.progress.resolves
-    # Whoever repeats it by itself logs that.
+    # The caller repeats the call by itself, and logs that.
     repeated = request.endpoint.repeatable and not request.repeatable
     return (refused and not limited) or resolved or repeated
 

@@ -78,8 +78,8 @@ class SingleDispatch:
 
     Attributes:
         connected: it has a connection, so that it may have been sent.
-        sending: whether a part of its body may have been sent. False: if it has a
-            body, it is not processed.
+        sending: whether a part of its body may have been sent. If a request has a body
+            and none of it was sent, the server can't have processed it.
         tracker: of the body.
     """
 

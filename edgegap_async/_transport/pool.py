@@ -1,8 +1,9 @@
 """The connections of a session.
 
-Requests that a lost answer makes doubtful (POST, PATCH) go out on a fresh connection, or
-on one that was idle for a moment only: a balancer that closes idle connections would
-cost a search for the server each time. So they have a pool of their own.
+Requests that a lost answer makes doubtful (POST, PUT, PATCH) go out on a fresh
+connection, or on one that was idle for a moment only: a balancer that closes idle
+connections would cost a search for the server each time. So they have a pool of their
+own.
 
 Deploys and stops keep a part of the connections. All others together use the rest, so
 bodies that never end can't delay a deploy.
@@ -71,7 +72,7 @@ class Pool:
         self._headers = headers
         self._network = network
         self._size = connections if connections < UNLIMITED else inf
-        # Ours: for GET and DELETE, and for POST and PATCH.
+        # Ours, by `Endpoint.repeatable`: for GET and DELETE, and for the other methods.
         self._own: dict[bool, aiohttp.ClientSession] = {}
         # aiohttp sends the headers of a session to its proxy, too, which must not get
         # the token.

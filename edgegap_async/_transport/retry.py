@@ -4,7 +4,7 @@ never sent              retried at no cost, as nothing was done; but not if the 
                         certificate is invalid
 429                     retried at no cost: it was refused, not processed
 no answer, 408 or 5xx   GET and DELETE are retried, out of the session's retry budget;
-                        POST and PATCH never
+                        POST, PUT and PATCH never
 anything else           is the answer
 """
 

@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..models.deployment import DeploymentState, DeploymentStatus, EndReason
 from .due_queue import DueQueue
-from .end_lists import EndLists
+from .end_lists import EndLists, Look
 from .outcomes import CONFIRM_AFTER, claim_of, reason_of
 from .poll_loop import PollLoop
 from .recent_events import RecentEvents
@@ -292,43 +292,53 @@ class EndWatcher:
 
     async def _look(self, goal: Goal, chunk: list[EndWaiter], began: float) -> None:
         """Look at many deployments by lists."""
-        ids = [waiter.request_id for waiter in chunk]
-        ready, requests = goal == "ended", 1
+        ids, gone, requests = [waiter.request_id for waiter in chunk], set[str](), 1
         try:
-            look = await self._lists.look(ids, ready=ready)
-            requests, unlisted = look.requests, set[str]()
-            many = len(look.ended) > MOST_POLLS
-            if (
-                ready
-                and look.ended
-                and (many or any(waiter.status_unavailable(began) for waiter in chunk))
-            ):
-                # One that does not exist needs no status.
-                unlisted |= {
-                    *(await self._lists.look([*look.ended], ready=False)).ended
-                }
+            look = await self._lists.look(ids, ready=goal == "ended")
+            requests = look.requests
+            if goal == "gone":
+                gone = {*look.ended}
+            elif look.ended and self._lists_find_gone(look, chunk, began):
+                second = await self._lists.look([*look.ended], ready=False)
+                gone = {*second.ended}
                 requests += 2
             for waiter in chunk:
-                waiter.listing = False
-                if look.shown or look.ended:
-                    waiter.answered_otherwise()
-                if waiter.request_id in (unlisted if ready else look.ended):
-                    self._resolve(waiter, EndReason.GONE)
-                elif waiter.request_id in look.shown:
-                    due = began + waiter.interval(began, SLOWEST[goal])
-                    self._enqueue(waiter, due)
-                else:
-                    # Lists lag: at first, it may not be listed so far.
-                    lags = began - waiter.began < LIST_LAG
-                    ended = waiter.request_id in look.ended
-                    due = began + waiter.interval(began, SLOWEST_STATUS)
-                    if ready:
-                        # Nor is one listed that is not READY yet: its status is not
-                        # polled after each list.
-                        due = waiter.polled_at + SLOWEST_STATUS
-                    self._enqueue(waiter, due, status=ended or not lags)
+                self._looked_at(waiter, look, gone, began)
         finally:
             self._next_list = began + PACE * requests
+
+    def _lists_find_gone(
+        self, look: Look, chunk: list[EndWaiter], began: float
+    ) -> bool:
+        """Whether lists decide which of those that are not READY any more are gone: there
+        are many of them, or statuses are not answered.
+        """
+        many = len(look.ended) > MOST_POLLS
+        return many or any(waiter.status_unavailable(began) for waiter in chunk)
+
+    def _looked_at(
+        self, waiter: EndWaiter, look: Look, gone: set[str], began: float
+    ) -> None:
+        """Resolve a waiter by lists, or say when it is polled next."""
+        waiter.listing = False
+        if look.shown or look.ended:
+            waiter.answered_otherwise()
+        if waiter.request_id in gone:
+            self._resolve(waiter, EndReason.GONE)
+            return
+        if waiter.request_id in look.shown:
+            due = began + waiter.interval(began, SLOWEST[waiter.goal])
+            self._enqueue(waiter, due)
+            return
+        # Lists lag: at first, it may not be listed so far.
+        lags = began - waiter.began < LIST_LAG
+        ended = waiter.request_id in look.ended
+        due = began + waiter.interval(began, SLOWEST_STATUS)
+        if waiter.goal == "ended":
+            # Nor is one listed that is not READY yet: its status is not polled after
+            # each list.
+            due = waiter.polled_at + SLOWEST_STATUS
+        self._enqueue(waiter, due, status=ended or not lags)
 
     async def _poll_status(self, waiter: EndWaiter) -> None:
         began = loop_time()

@@ -12,6 +12,7 @@ from support.owning import PLAYERS, deploy, forgotten, owning, running
 from support.raw_server import RawServer, answer, failure, session
 
 from edgegap_async import EdgegapSession
+from edgegap_async._deploys.tag_search import UNPROVEN_TIMEOUT
 from edgegap_async._records.state import DeployRecord, DeployState
 from edgegap_async.errors import (
     DeploymentTerminated,
@@ -69,6 +70,20 @@ LESS: dict[str, list[Fault]] = {
 UNPROVABLE = [name for name in LESS if "mixed, in statuses" in name]
 less = pytest.mark.parametrize("faults", LESS.values(), ids=LESS)
 warm = pytest.mark.parametrize("before", [0, 1, 8])
+
+
+@pytest.mark.parametrize("faults", [[], [Fault("list", "filters-empty")]])
+async def test_statuses_that_are_not_answered_do_not_hold_a_search_up(
+    faults: list[Fault],
+) -> None:
+    """Lists don't tell tags, so that statuses are asked for them."""
+    faults = [*faults, Fault("list", "tags-missing"), Fault("status", "hang-before")]
+    options = {"neighbours": 60}
+    async with owning([*faults, *LOST], options=options) as (edgegap, _):
+        began = now()
+        with pytest.raises(DeployOutcomeUnknown):
+            await deploy(edgegap, timeout=None)
+        assert now() - began < 2 * UNPROVEN_TIMEOUT
 
 
 @pytest.mark.full

@@ -134,6 +134,34 @@ def test_what_an_ended_loop_holds_comes_back_once() -> None:
     assert taken == [True, True, True, True, False]
 
 
+def test_what_an_ended_loop_holds_is_not_in_flight_any_more() -> None:
+    slots, (ended, other) = shared(4, 2)
+    for loop in (ended, ended, other):
+        assert slots.take(0.0, loop)
+        slots.start(loop)
+    assert slots.in_flight == 3
+    slots.abandon(ended.held)
+    assert slots.in_flight == 1
+    # Reported by a finalizer, before anybody takes a slot again.
+    slots.given_up(1.0, 0.0, ended)
+    slots.answered(1.0, 0.0, other)
+    assert slots.in_flight == 0
+
+
+def test_a_slot_that_a_call_of_an_ended_loop_puts_back_comes_back_once() -> None:
+    slots, (ended, other) = shared(1, 2)
+    # The call that took it waits for the shaper.
+    assert slots.take(0.0, ended)
+    slots.abandon(ended.held)
+    assert not slots.take(0.5, other)
+    # The collector ends it, long after.
+    slots.put_back(ended)
+    assert not slots.take(1.0, other)
+    # It can't arrive any more: no request with this slot was sent.
+    taken = [use(slots, other, 100.0) for _ in range(2)]
+    assert taken == [True, False]
+
+
 STEPS = st.lists(
     st.tuples(
         st.integers(0, 2),

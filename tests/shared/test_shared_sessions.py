@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from edgegap_async import (
     QueueTooLong,
     SharedState,
 )
+from edgegap_async._limits.measurements import LONGEST_DOUBT
+from edgegap_async._limits.registry import LimiterRegistry
 from edgegap_async._shared import state as states
+from edgegap_async._shared.budget import SharedBudget
 from edgegap_async._shared.lease import FIRST
 from edgegap_async._shared.ledger import LISTEN
 from edgegap_async._shared.stores import make_store
 from edgegap_async._shared.tenant import SLEEPY
-from edgegap_async.simulator import Simulator
+from edgegap_async.simulator import Fault, Simulator
 
 KEY = "studio"
 
@@ -65,6 +69,46 @@ async def test_a_session_uses_what_it_owns_and_gives_it_back(store_url: str) -> 
         # It neither listens again nor waits until it has to use its fallback. The clock
         # runs in real time while the store is asked.
         assert now() - began < FIRST
+
+
+def test_a_session_that_opens_gives_up_what_ended_loops_hold(tmp_path: Path) -> None:
+    registry, limits = LimiterRegistry(), Limits()
+    shared = SharedState(f"sqlite:///{tmp_path / 'edgegap.db'}", key=KEY)
+    ended, later = asyncio.new_event_loop(), asyncio.new_event_loop()
+    args = "https://a.example", TOKEN, limits, SharedBudget(shared, KEY)
+    # A session that nobody has closed holds it.
+    forgotten = registry.acquire(ended, *args)
+    limiter = forgotten.limiters["status"]
+    limiter.slots.start(limiter)
+    assert limiter.slots.in_flight == 1
+    ended.close()
+    user = registry.acquire(later, *args)
+    in_flight = user.limiters["status"].usage().in_flight
+    registry.release(user)
+    later.close()
+    assert in_flight == 0
+
+
+@pytest.mark.all_combinations
+@pytest.mark.parametrize("kind", ["hang-before", "429"])
+@pytest.mark.parametrize("first", ["alone", "shared"])
+async def test_sessions_with_and_without_shared_follow_each_other_in_seconds(
+    kind: str, first: str, tmp_path: Path
+) -> None:
+    """Whatever has become of the requests of the first one."""
+    shared = SharedState(f"sqlite:///{tmp_path / 'edgegap.db'}", key=KEY)
+    before, after = (shared, None) if first == "shared" else (None, shared)
+    fault = Fault("locations.list", kind, times=1)
+    async with Simulator(faults=[fault]) as simulator:
+        async with session(simulator.url, shared=before) as edgegap:
+            with suppress(DeadlineExceeded):
+                await edgegap.locations.list(timeout=3.0)
+        assert simulator.faulted()
+        async with session(simulator.url, shared=after) as edgegap:
+            began = now()
+            await call(edgegap)
+            # The store of a shared budget is listened to first.
+            assert now() - began < LISTEN + LONGEST_DOUBT + 3.0
 
 
 @pytest.mark.full

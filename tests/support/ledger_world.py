@@ -34,8 +34,6 @@ LEASE, TIMEOUT = 5.0, 1.0
 DOUBT = 0.25
 # Seconds after an outage in which tenants are still in their fallback.
 GRACE = 0.4
-# What may be in flight without an answer is a part of the slots.
-LONGEST_WAY = 0.15
 
 
 class Use(NamedTuple):

@@ -152,7 +152,6 @@ class Process:
         stop_at = self.tenant.lease.stop_at
         report = self.tenant.begin(now())
         until = inf if report.lease_left is None else stop_at
-        began = now()
         try:
             reply = await self.store.serve(report, self.way, until)
         except TimeoutError:
@@ -166,7 +165,6 @@ class Process:
             self.silence = max(self.silence, now() - self.beats[-1])
         self.beats = [*self.beats[-1:], now()] if len(self.beats) > 9999 else self.beats
         self.beats.append(now())
-        self.rtt = now() - began
 
     async def call(self, priority: Priority = "foreground") -> None:
         """One request."""
