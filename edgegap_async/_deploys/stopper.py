@@ -164,7 +164,7 @@ async def _retry_stop(
     while True:
         asked = loop_time()
         try:
-            await _send_stop(transport, request_id, query, deadline.left(), trace)
+            await _send_stop(transport, request_id, query, deadline, trace)
         except EdgegapError as error:
             if is_permanent(error) or isinstance(error, DeadlineExceeded):
                 raise
@@ -190,7 +190,7 @@ async def _send_stop(
     transport: Transport,
     request_id: str,
     query: Query,
-    timeout: float | None,
+    deadline: Deadline,
     trace: CallTrace | None,
 ) -> None:
     try:
@@ -198,7 +198,7 @@ async def _send_stop(
             STOP,
             {"request_id": request_id},
             query=query,
-            timeout=timeout,
+            timeout=deadline,
             priority="background",
             repeat=False,
             trace=trace,

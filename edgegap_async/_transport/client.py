@@ -139,7 +139,7 @@ class Transport:
         *,
         body: B | None = None,
         query: Mapping[str, str | None] | None = None,
-        timeout: Timeout = UNSET,
+        timeout: Timeout | Deadline = UNSET,
         priority: Priority = "foreground",
         retry: Retry | None = None,
         headers: Mapping[str, str] | None = None,
@@ -157,7 +157,8 @@ class Transport:
             path_params: the parameters in the path.
             query: the parameters of the URL; None leaves one out.
             timeout: seconds for the whole call, with its time in the queue and all
-                retries; None: no end; not given: the session's.
+                retries; None: no end; not given: the session's. For one of several calls
+                with a common deadline, that one: once it is over, nothing is sent.
             priority: foreground or background, in the queue of its limit.
             retry: replaces the session's, but for its budget.
             headers: further ones.
@@ -182,7 +183,7 @@ class Transport:
             path_params = {**path_params, "request_id": request_id}
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, headers, token)
-        seconds = self.timeout_of(timeout)
+        seconds = None if isinstance(timeout, Deadline) else self.timeout_of(timeout)
         retry = optional_instance("retry", retry, Retry)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
@@ -193,7 +194,9 @@ class Transport:
             data=data,
             headers=own_headers,
             secret=token or self._token,
-            deadline=Deadline.after(seconds, loop),
+            deadline=timeout
+            if isinstance(timeout, Deadline)
+            else Deadline.after(seconds, loop),
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,
@@ -425,10 +428,10 @@ class Transport:
         Returns:
             When the slot came, on the loop's clock.
         """
-        if self._over:
-            raise self._end_of_call(request, failure)
         loop = asyncio.get_running_loop()
         now, deadline = loop.time(), request.deadline.at
+        if self._over or request.deadline.over(now):
+            raise self._end_of_call(request, failure)
         wait = limiter.shortest_wait(priority, newcomer=failure is None)
         if deadline is not None and now + wait > deadline:
             sent = failure is not None and failure.request_sent

@@ -130,7 +130,7 @@ async def read_page(
         "limit": str(limit),
     }
     return await transport.call(
-        LIST, query=parameters, timeout=deadline.left(), priority="background"
+        LIST, query=parameters, timeout=deadline, priority="background"
     )
 
 

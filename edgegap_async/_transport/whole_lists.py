@@ -25,6 +25,9 @@ from .queries import ALL_PAGES, read_page
 _OLDEST_FIRST = (OrderBy("created_at"),)
 # Readings of the same pages, until one shows nothing new.
 MOST_READINGS = 5
+# Pages in a row without a new row, until a server is taken for one that ignores page
+# numbers. One that lies about their number only may send its last page often.
+MOST_STALE = 100
 # Asks for a page by its number.
 Ask: TypeAlias = Callable[[int], Awaitable[DeploymentPage]]
 
@@ -36,14 +39,27 @@ class _Reading(Struct):
         ids: of the rows of each page. The rows themselves would take much memory.
         counted: the fewest deployments that a page has counted.
         skipped: the most rows of a page that could not be read.
+        known: all IDs.
+        stale: the latest pages, if they have shown no new one.
     """
 
     ids: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
     counted: float = inf
     skipped: int = 0
+    known: set[str] = field(default_factory=set[str])
+    stale: int = 0
 
     def add(self, number: int, page: DeploymentPage) -> None:
-        self.ids[number] = [row.request_id for row in page.data]
+        """Note what a page shows.
+
+        Raises:
+            Incomplete: too many pages in a row have shown nothing new.
+        """
+        ids = self.ids[number] = [row.request_id for row in page.data]
+        self.stale = self.stale + 1 if self.known.issuperset(ids) else 0
+        self.known.update(ids)
+        if self.stale >= MOST_STALE:
+            raise Incomplete(f"{self.stale} pages of {LIST.call} show nothing new")
         if page.total_count is not None:
             self.counted = min(self.counted, page.total_count)
         self.skipped = max(self.skipped, page.skipped)

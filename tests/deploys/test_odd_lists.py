@@ -16,10 +16,11 @@ from support.list_server import (
     without,
 )
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, Limits
 from edgegap_async.errors import Incomplete
 
 Tell = Callable[[Json, int], Json]
+Rows = list[Json]
 
 
 async def found(edgegap: EdgegapSession, **wanted: Any) -> list[str]:
@@ -135,6 +136,36 @@ async def test_pages_whose_size_changes_hide_no_deployment(
         except Incomplete:
             return
         assert {*rows} == {*server.servers}
+
+
+def ignores_page_numbers(rows: Rows, pages: int | None) -> Tell:
+    """Every page has these rows."""
+    return lambda body, _: (
+        with_pages(without(body, "pagination", "has_next"), pages)
+        | {"data": rows, "total_count": None}
+    )
+
+
+UNREADABLE: Json = {"tags": ["a"]}
+ENDLESS: dict[str, Tell] = {
+    "the same rows, one of which can't be read": ignores_page_numbers(
+        [{"request_id": "c1", "tags": ["a"]}, UNREADABLE], None
+    ),
+    "no row can be read": ignores_page_numbers([UNREADABLE], None),
+    "the same row, by its account on many pages": ignores_page_numbers(
+        [{"request_id": "c1", "tags": ["a"]}], 10**30
+    ),
+}
+
+
+@pytest.mark.parametrize("tell", ENDLESS.values(), ids=ENDLESS)
+async def test_pages_that_show_nothing_new_end_without_a_timeout(tell: Tell) -> None:
+    server = ListServer(tagged(3, "a"))
+    server.tell = tell
+    async with server.session(limits=Limits.off()) as edgegap:
+        with pytest.raises(Incomplete):
+            await found(edgegap)
+    assert server.asked["list"] < 1000
 
 
 @pytest.mark.full

@@ -7,7 +7,7 @@ import pytest
 from support.list_server import ListServer, ids, tagged
 from support.owning import at_every_turn, deploy
 
-from edgegap_async import EdgegapSession
+from edgegap_async import EdgegapSession, Limits
 from edgegap_async.errors import (
     DeadlineExceeded,
     DeployOutcomeUnknown,
@@ -49,6 +49,16 @@ async def test_reap_ends_within_its_timeout_whatever_hangs(
         except (DeadlineExceeded, Incomplete):
             pass
         assert loop.time() - began <= timeout + 0.1
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits.off()], ids=["limits", "off"])
+async def test_reap_sends_nothing_after_its_timeout(limits: Limits) -> None:
+    """Each answer comes at once, and the timeout is over before the lists are steady."""
+    server = ListServer({})
+    async with server.session(limits=limits) as edgegap, asyncio.timeout(2):
+        with pytest.raises(DeadlineExceeded, match="timeout of 1 s"):
+            await edgegap.deployments.reap(["a"], timeout=1)
+    assert server.asked["list"] == 1
 
 
 @pytest.mark.parametrize("answer", [(404, "<html>"), (404, {}), (410, "")], ids=str)
