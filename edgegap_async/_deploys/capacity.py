@@ -1,6 +1,7 @@
 """`max_running`: a cap on how many servers exist at once."""
 
 import asyncio
+from itertools import compress
 from random import sample
 
 from .._records.lifecycle import Lifecycle
@@ -86,9 +87,10 @@ class CapacityLimiter:
             look = await self._lists.look(ids, ready=False)
             ended = {*look.ended}
             unknown = [*{*ids} - {*look.shown} - ended]
-            for request_id in sample(unknown, min(MOST_STATUSES, len(unknown))):
-                if await self._lists.has_ended(request_id):
-                    ended.add(request_id)
+            asked = sample(unknown, min(MOST_STATUSES, len(unknown)))
+            # Not in turn: a status that is not answered takes half a minute.
+            gone = await asyncio.gather(*map(self._lists.has_ended, asked))
+            ended.update(compress(asked, gone))
             for request_id in ended:
                 record = running[request_id]
                 # Another task may have noticed it meanwhile.

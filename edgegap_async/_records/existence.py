@@ -40,6 +40,8 @@ YOUNG = 30.0
 ENOUGH_ANSWERS, LEAST_SPAN = 3, 10.0
 # Seconds for the lists of one confirmation.
 CONFIRM_TIMEOUT = 10.0
+# Seconds for a status that `has_ended` asks for: two attempts, or one in a busy queue.
+STATUS_TIMEOUT = 20.0
 # Seconds until the list is asked for: many may be in doubt at the same time.
 GATHER = 0.5
 # IDs per confirmation: as many as fit into a URL.
@@ -78,7 +80,7 @@ class Existence:
         """
         asked = loop_time()
         try:
-            return await is_terminated(transport, request_id)
+            return await is_terminated(transport, request_id, STATUS_TIMEOUT)
         except ApiError as error:
             return await self.is_gone(transport, request_id, error, asked, None)
         except EdgegapError:

@@ -145,3 +145,24 @@ async def test_a_late_server_keeps_the_permit_of_its_deploy() -> None:
             await edgegap.deployments.stop(first.request_id)
             assert (await anext(outcomes)).deployment
         assert len(sim.deployed()) == 2
+
+
+async def test_a_server_that_ends_is_noticed_although_statuses_are_not_answered() -> (
+    None
+):
+    """Lists fail, so that statuses alone can tell."""
+    options = {"ready_after": (0.0, 0.0), "gone": "terminated"}
+    async with owning(options=options) as (edgegap, sim):
+        many = edgegap.deployments.deploy_many(requests(21), max_running=20)
+        async with many as outcomes:
+            held = [(await anext(outcomes)).deployment.request_id for _ in range(20)]
+            async with EdgegapSession("another", base_url=sim.url) as another:
+                await another.deployments.stop(held[7])
+            sim.faults = [
+                Fault("list", "502-before"),
+                Fault("status", "hang-before", times=40),
+            ]
+            began = now()
+            assert (await anext(outcomes)).deployment
+            # In turn, the statuses of one look would take ten minutes.
+            assert now() - began < 300
