@@ -122,7 +122,7 @@ class EdgegapSession(AsyncOnly):
         shared: where the processes of your organization share their state. The session
             keeps a journal there of what it is responsible for. If its process dies,
             another session with an equal `shared` stops these servers, or the next one
-            that is opened. A session without it imports and stores nothing.
+            that is opened.
         journal: "best-effort": while the journal can't be written, there is one warning,
             and deploys go on. "required": they end with `JournalUnavailable`, and
             nothing is sent.

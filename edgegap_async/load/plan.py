@@ -85,7 +85,8 @@ class Plan(PlainData, frozen=True, kw_only=True):
         lifetime: seconds that each server runs, from READY until it is stopped. None:
             until the end of the test.
         count: how many deploys there are at most. None: as many as are due.
-        max_running: how many servers may exist at once. Further deploys wait, which
+        max_running: how many servers may exist at once. One counts until its stop is
+            accepted; the API takes some more time to end it. Further deploys wait, which
             counts as `queued`. If more deploys are due than that, `lifetime` is required:
             without one, no server would make room. None: any number.
         stop_at_end: once the outcome of each deploy is known, stop all servers. False:

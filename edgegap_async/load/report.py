@@ -247,7 +247,7 @@ class Report(PlainData, frozen=True, kw_only=True):
         accepted_after: from then until the API had accepted it.
         ready_after: from then until its server was known to be READY.
         total: from when it was due until READY.
-        interrupted: it was ended early.
+        interrupted: it was ended early, by a signal to `edgegap load`.
         error: why it was ended early, if the API refused the token.
         running: the request_ids of servers that were left running.
         not_stopped: the request_ids of servers whose stop has failed.

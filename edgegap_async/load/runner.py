@@ -73,7 +73,7 @@ async def run(
     /v1/status and /v1/deployments, DELETE /v1/stop).
 
     If it is cancelled or fails, all servers are stopped before it raises, however long
-    that takes: about a second for each 40 of them.
+    that takes: about a second for each 40 of them. Then there is no report.
 
     Args:
         plan: what to do.

@@ -294,8 +294,8 @@ class Deployments:
         Args:
             request: what to deploy, the same for each server.
             size: how many are ready, or being started; `pool.resize(size)` changes it.
-            max_running: how many may exist at once, with those that are taken. None: no
-                bound.
+            max_running: how many may exist at once, with those that are taken. One counts
+                until its stop is accepted. None: no bound.
             max_age: seconds after which an idle server is replaced. None: none is.
             check: awaited before a server is offered, and again while it is idle. If it
                 raises, or takes too long, the server is replaced.

@@ -97,6 +97,31 @@ async def test_the_recipe_that_owns_its_servers_stops_them_at_shutdown(
     assert account.stopped() == {*account.deployed()}
 
 
+@pytest.mark.edgegap_simulator(ready_after=(0, 0))
+async def test_the_recipe_with_statuses_maps_errors(account: Simulator) -> None:
+    pytest.importorskip("fastapi")
+    (code,) = (it for it in RECIPES if "exception_handler" in it)
+    names: dict[str, Any] = {}
+    exec(compile(code, "statuses", "exec"), names)  # noqa: S102 - our page
+    app = names["app"]
+    async with lifespan(app) as state:
+        status, body = await call(app, state, "POST", "/matches", PLAYERS)
+        path = f"/matches/{json.loads(body)['request_id']}"
+        assert status == 202
+        status, body = await call(app, state, "GET", path)
+        assert (status, json.loads(body)["request_id"]) == (200, account.deployed()[0])
+        status, _ = await call(app, state, "GET", path, query_string=b"seconds=0")
+        assert status == 422
+        status, body = await call(app, state, "GET", "/matches/0123456789ab")
+        assert (status, json.loads(body)) == (404, {"error": "DeploymentTerminated"})
+        account.faults = [Fault("deploy", "403-before")]
+        status, body = await call(app, state, "POST", "/matches", PLAYERS)
+        assert (status, json.loads(body)) == (502, {"error": "Forbidden"})
+        account.faults = [Fault("deploy", "422")]
+        status, body = await call(app, state, "POST", "/matches", PLAYERS)
+        assert (status, json.loads(body)) == (503, {"error": "AllocationFailed"})
+
+
 def django_recipe(part: str) -> dict[str, Any]:
     from django.conf import settings
     from django.urls import path
