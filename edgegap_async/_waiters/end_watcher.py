@@ -49,21 +49,28 @@ PACE = 0.175
 # The most seconds between two polls of a waiter, if the pace allows it. A server whose
 # end callers wait for ends soon; one that they only watch runs for an hour.
 SLOWEST: Mapping[Goal, float] = {"gone": 0.6, "ended": 2.0}
-# Seconds in which a new waiter need not be listed.
+# Seconds in which a new waiter that no list has shown yet need not be listed.
 LIST_LAG = 5.0
 # The most seconds between two status polls of a waiter.
 SLOWEST_STATUS = 2.0
 
 
 class EndWaiter(Waiter[End]):
-    """A deployment whose end some callers wait for."""
+    """A deployment whose end some callers wait for.
 
-    __slots__ = ("goal", "key")
+    Attributes:
+        goal: what its callers wait for.
+        key: of its ID and the goal.
+        shown: a list has shown it.
+    """
+
+    __slots__ = ("goal", "key", "shown")
 
     def __init__(self, request_id: str, goal: Goal, now: float) -> None:
         super().__init__(request_id, now)
         self.goal: Goal = goal
         self.key: tuple[str, Goal] = (request_id, goal)
+        self.shown: bool = False
 
     def interval(self, now: float, slowest: float) -> float:
         """Seconds between two polls."""
@@ -327,11 +334,12 @@ class EndWatcher:
             self._resolve(waiter, EndReason.GONE)
             return
         if waiter.request_id in look.shown:
+            waiter.shown = True
             due = began + waiter.interval(began, SLOWEST[waiter.goal])
             self._enqueue(waiter, due)
             return
         # Lists lag: at first, it may not be listed so far.
-        lags = began - waiter.began < LIST_LAG
+        lags = not waiter.shown and began - waiter.began < LIST_LAG
         ended = waiter.request_id in look.ended
         due = began + waiter.interval(began, SLOWEST_STATUS)
         if waiter.goal == "ended":

@@ -71,6 +71,23 @@ async def test_a_crash_is_told_and_the_server_is_stopped(many: int) -> None:
         assert forgotten(sim) == set()
 
 
+@pytest.mark.parametrize("after", [0.7, 1.5, 4.0])
+async def test_a_crash_soon_after_the_start_is_told_as_soon(after: float) -> None:
+    """A list has shown the server, so that one without it does not lag."""
+    options = {**AT_ONCE, "crash_after": (after, after + 0.1)}
+    async with owning(options=options) as (edgegap, sim):
+
+        async def play() -> float:
+            async with running(edgegap) as server:
+                began = now()
+                assert await server.wait_ended() is EndReason.FAILED
+                return now() - began
+
+        taken = await asyncio.gather(*(play() for _ in range(3)))
+        assert max(taken) < after + SOON
+        assert sim.arrivals("status") < 30
+
+
 async def test_a_stop_by_this_session_is_told_at_once() -> None:
     async with owning(options=AT_ONCE) as (edgegap, _), running(edgegap) as server:
         ended = asyncio.ensure_future(server.wait_ended())
