@@ -100,7 +100,7 @@ class Outputs:
 @click.option(
     "--max-running",
     type=click.IntRange(min=1, max=MOST),
-    help="Most servers that exist at once; other deploys wait until one of these has ended, "
+    help="Most servers that exist at once; other deploys wait until the stop of one is accepted, "
     "so it needs a --lifetime.",
 )
 @click.option(
