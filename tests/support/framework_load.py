@@ -13,7 +13,7 @@ import aiohttp
 
 from edgegap_async.simulator import Simulator
 from support.framework_apps import GRACE
-from support.programs import account
+from support.programs import account, default_signals
 
 TESTS = Path(__file__).parent.parent
 MATCHES = 200
@@ -152,7 +152,7 @@ def run_load(
         **(SHORT if server == "gunicorn, 5 s" else {}),
     }
     out, err = where / "out", where / "err"
-    with out.open("wb") as output, err.open("wb") as errors:
+    with out.open("wb") as output, err.open("wb") as errors, default_signals():
         process = subprocess.Popen(  # noqa: S603 - our own program
             command(server, port),
             stdin=subprocess.DEVNULL,

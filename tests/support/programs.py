@@ -30,10 +30,26 @@ def account(simulator: Simulator) -> dict[str, str]:
 
 
 @contextmanager
+def default_signals() -> Iterator[None]:
+    """Give the processes that are started meanwhile the signal handlers of a login shell:
+    the tests may run under nohup.
+    """
+    handlers = {
+        each: signal.signal(each, signal.SIG_DFL)
+        for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def started(
     code: str, simulator: Simulator, *args: str, before: str = "exec"
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run Python code in a process, with the signal handlers of a login shell.
+    """Run Python code in a process.
 
     Args:
         code: the code.
@@ -42,12 +58,8 @@ def started(
         before: what the shell puts before the command.
     """
     command = ["/bin/sh", "-c", f'{before} "$@"', "sh", sys.executable, "-c", code]
-    handlers = {
-        each: signal.signal(each, signal.SIG_DFL)
-        for each in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        pipe = subprocess.PIPE
+    pipe = subprocess.PIPE
+    with default_signals():
         process = subprocess.Popen(  # noqa: S603 - our own program
             [*command, *args],
             stdin=subprocess.DEVNULL,
@@ -56,9 +68,6 @@ def started(
             text=True,
             env=account(simulator),
         )
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
     with process:
         try:
             yield process
