@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Callable
 from math import inf
+from random import Random
 from weakref import ref
 
 import pytest
@@ -252,3 +253,78 @@ def test_traffic_keeps_only_the_answers_of_the_last_second(
     finally:
         tracemalloc.stop()
     assert kept < 10_000
+
+
+STEPS = [
+    "take",
+    "take",
+    "send",
+    "answered",
+    "refused",
+    "given up",
+    "closed",
+    "never sent",
+]
+ODD_STEPS = ["put back", "abandoned"]
+
+
+class Calls:
+    """The calls on one loop, and how each step of a script goes on with one or ends it.
+    After the end of a loop, its calls only report what they held.
+    """
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots, self.loop = slots, Loop(slots)
+        self._taken, self._over = 0, False
+        self._sent: list[float] = []
+
+    def step(self, name: str, now: float) -> None:
+        slots, loop = self._slots, self.loop
+        if name == "take":
+            self._taken += not self._over and slots.take(now, loop)
+        elif name == "abandoned":
+            self._over = True
+            slots.abandon(loop.held)
+        elif name == "put back" and self._taken:
+            self._taken -= 1
+            slots.put_back(loop)
+        elif name == "send" and self._taken and not self._over:
+            self._taken -= 1
+            slots.start(loop)
+            self._sent.append(now)
+        elif name in STEPS[3:] and self._sent:
+            self._end(name, now, self._sent.pop(0))
+
+    def _end(self, name: str, now: float, sent: float) -> None:
+        slots, loop = self._slots, self.loop
+        if name == "never sent":
+            slots.never_sent(loop)
+        elif name in ("given up", "closed"):
+            slots.given_up(now, sent, loop, closed=name == "closed")
+        else:
+            slots.answered(now, sent, loop, refused=name == "refused")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_slot_is_held_comes_back_or_is_in_doubt(seed: int) -> None:
+    """No slot is counted twice, and none is lost, whatever the loops report."""
+    chance = Random(seed)
+    for _ in range(300):
+        slots = Slots(Limit("deploy", 4))
+        calls, now = [Calls(slots), Calls(slots)], 0.0
+        for _ in range(40):
+            now += chance.choice([0.0, 0.01, 0.3, 1.5])
+            chance.choice(calls).step(chance.choice([*STEPS, *ODD_STEPS]), now)
+            held = [each.loop.held for each in calls]
+            assert min(each.taken for each in held) >= 0
+            assert min(each.in_flight for each in held) >= 0
+            coming_back = len(slots._doubt.requests) + len(slots._returns)
+            assert slots._in_use == sum(each.taken for each in held) + coming_back
+            assert 0 <= slots._in_use <= 4
+        # The slots of all requests come back, at the latest after the longest stall.
+        for each in calls:
+            slots.abandon(each.loop.held)
+        slots.in_use_until(now)
+        other = Loop(slots)
+        taken = sum(slots.take(now + 100, other) for _ in range(9))
+        assert slots._in_use == taken >= 1
