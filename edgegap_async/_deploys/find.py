@@ -323,7 +323,7 @@ async def status_of(
     return await transport.call(
         STATUS,
         {"request_id": request_id},
-        timeout=deadline,
+        deadline=deadline,
         priority="background",
     )
 

@@ -20,7 +20,7 @@ from .._records.state import FINAL, DeployRecord, DeployState, Event
 from .._transport.client import Transport
 from .._transport.deadlines import Deadline, finish, running_loop
 from .._transport.loop_end import LoopEnd
-from .._transport.options import CallOptions, Timeout
+from .._transport.options import CallOptions
 from .._transport.request import Withdrawn
 from .._transport.trace import background, caused_by
 from .._waiters.watcher import Watcher
@@ -675,22 +675,14 @@ class DeployManager:
         request_id: str,
         query: Query,
         *,
-        wait: bool,
-        timeout: Timeout,
+        deadline: Deadline,
+        wait: bool = False,
         refused_for: float = inf,
     ) -> None:
         """Stop a server for a caller, and return when the stop is accepted."""
-        seconds = self._callers.timeout_of(timeout)
-        self._callers.enter()
         self.claim(request_id)
-        deadline = Deadline.after(seconds)
         accepted = await ensure_stopped(
-            self._callers,
-            self.existence,
-            request_id,
-            query,
-            timeout=seconds,
-            refused_for=refused_for,
+            self._callers, self.existence, request_id, query, deadline, refused_for
         )
         self.gone(request_id, accepted)
         if wait:

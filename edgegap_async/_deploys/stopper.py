@@ -23,7 +23,6 @@ from ..errors import (
     is_gone,
     is_permanent,
     may_be_done,
-    seconds_text,
 )
 
 # The parameters of a stop: where the logs of the container are kept.
@@ -79,7 +78,11 @@ class Stopper:
         while True:
             try:
                 accepted = await ensure_stopped(
-                    transport, self._existence, request_id, self._query, timeout=None
+                    transport,
+                    self._existence,
+                    request_id,
+                    self._query,
+                    Deadline.after(None),
                 )
                 self._gone(request_id, accepted)
                 return
@@ -121,8 +124,7 @@ async def ensure_stopped(
     existence: Existence,
     request_id: str,
     query: Query,
-    *,
-    timeout: float | None,
+    deadline: Deadline,
     refused_for: float = inf,
 ) -> bool:
     """Return when a stop is accepted or the deployment is gone.
@@ -130,7 +132,6 @@ async def ensure_stopped(
     Args:
         existence: judges answers that say "not found".
         query: of the stop.
-        timeout: seconds; None: no end.
         refused_for: seconds after the first refusal to give up.
 
     Returns:
@@ -138,13 +139,13 @@ async def ensure_stopped(
         False: the deployment was gone before.
 
     Raises:
-        DeadlineExceeded: not within `timeout` seconds.
+        DeadlineExceeded: not in time.
         EdgegapError: an error that no retry would mend, or the last refusal.
     """
     trace = transport.trace(STOP, request_id)
     with trace or nullcontext():
         return await _retry_stop(
-            transport, existence, request_id, query, timeout, refused_for, trace
+            transport, existence, request_id, query, deadline, refused_for, trace
         )
 
 
@@ -153,11 +154,10 @@ async def _retry_stop(
     existence: Existence,
     request_id: str,
     query: Query,
-    timeout: float | None,
+    deadline: Deadline,
     refused_for: float,
     trace: CallTrace | None,
 ) -> bool:
-    deadline = Deadline.after(timeout)
     pause, give_up_at = FIRST_PAUSE, inf
     # The answer of an attempt was lost, so it may have stopped the server.
     lost = False
@@ -182,7 +182,7 @@ async def _retry_stop(
         else:
             return True
         if not await transport.wait(asyncio.sleep(pause), deadline.at):
-            raise _timeout_error(transport, request_id, timeout)
+            raise _timeout_error(transport, request_id, deadline)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
@@ -198,7 +198,7 @@ async def _send_stop(
             STOP,
             {"request_id": request_id},
             query=query,
-            timeout=deadline,
+            deadline=deadline,
             priority="background",
             repeat=False,
             trace=trace,
@@ -255,13 +255,13 @@ def _log_retry(request_id: str, error: EdgegapError, wait: float) -> None:
 
 
 def _timeout_error(
-    transport: Transport, request_id: str, timeout: float | None
+    transport: Transport, request_id: str, deadline: Deadline
 ) -> EdgegapError:
     if transport.closed:
         return SessionClosed(
             f"the session was closed before {request_id} was stopped", request_sent=True
         )
     return DeadlineExceeded(
-        f"deployment {request_id} was not stopped within {seconds_text(timeout or 0)}",
+        f"deployment {request_id} was not stopped within {deadline}",
         request_sent=True,
     )

@@ -14,7 +14,7 @@ from .._records.records import Records
 from .._records.search_tags import Knowledge, SearchedTag, SearchTags
 from .._records.state import ALIVE
 from .._transport.client import Transport
-from .._transport.deadlines import loop_time
+from .._transport.deadlines import Deadline, loop_time
 from .._transport.queries import TAGS_PER_CALL, newest, tagged
 from .._waiters.filter_health import DISTRUST, REFUSALS
 from ..errors import ApiError, EdgegapError
@@ -192,7 +192,7 @@ class TagLists:
             return _ends_before(order, since)
 
         try:
-            complete = await newest(self._transport, take, LIST_TIMEOUT)
+            complete = await newest(self._transport, take, Deadline.after(LIST_TIMEOUT))
             told = await self._rows.tell(pages, since, asked, waited_for=bool(searched))
         except EdgegapError as error:
             log.info("tag search by pages failed, retrying: %s", error)

@@ -174,7 +174,7 @@ class Existence:
         shown: Collection[str] = ()
         others = _Listed.UNPROVEN
         try:
-            proven = await existing(transport, asked, CONFIRM_TIMEOUT)
+            proven = await existing(transport, asked, Deadline.after(CONFIRM_TIMEOUT))
             if proven is not None:
                 shown, others = proven, _Listed.ABSENT
             elif await nothing_exists(transport, Deadline.after(CONFIRM_TIMEOUT)):

@@ -139,7 +139,8 @@ class Transport:
         *,
         body: B | None = None,
         query: Mapping[str, str | None] | None = None,
-        timeout: Timeout | Deadline = UNSET,
+        timeout: Timeout = UNSET,
+        deadline: Deadline | None = None,
         priority: Priority = "foreground",
         retry: Retry | None = None,
         headers: Mapping[str, str] | None = None,
@@ -157,8 +158,9 @@ class Transport:
             path_params: the parameters in the path.
             query: the parameters of the URL; None leaves one out.
             timeout: seconds for the whole call, with its time in the queue and all
-                retries; None: no end; not given: the session's. For one of several calls
-                with a common deadline, that one: once it is over, nothing is sent.
+                retries; None: no end; not given: the session's.
+            deadline: one that several calls have in common, in place of `timeout`. Once it
+                is over, nothing is sent.
             priority: foreground or background, in the queue of its limit.
             retry: replaces the session's, but for its budget.
             headers: further ones.
@@ -183,7 +185,7 @@ class Transport:
             path_params = {**path_params, "request_id": request_id}
         url = build_url(self._base, endpoint, path_params, query)
         data, own_headers = content(body, headers, token)
-        seconds = None if isinstance(timeout, Deadline) else self.timeout_of(timeout)
+        seconds = self.timeout_of(timeout)
         retry = optional_instance("retry", retry, Retry)
         if priority not in PRIORITIES:
             one_of("priority", priority, PRIORITIES)
@@ -194,9 +196,7 @@ class Transport:
             data=data,
             headers=own_headers,
             secret=token or self._token,
-            deadline=timeout
-            if isinstance(timeout, Deadline)
-            else Deadline.after(seconds, loop),
+            deadline=deadline or Deadline.after(seconds, loop),
             attempt_timeout=attempt * DEPLOY_TIMEOUT_FACTOR
             if endpoint.starts_server
             else attempt,

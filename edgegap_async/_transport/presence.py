@@ -131,7 +131,7 @@ async def nothing_exists(transport: Transport, deadline: Deadline) -> bool:
 async def existing(
     transport: Transport,
     request_ids: Collection[str],
-    timeout: float,
+    deadline: Deadline,
     *,
     witnesses: Collection[str] = (),
     state: str | None = None,
@@ -139,7 +139,6 @@ async def existing(
     """Those of these deployments that exist.
 
     Args:
-        timeout: seconds.
         witnesses: others that certainly exist, and are in this state. None are known: the
             newest deployments will do.
         state: only those in this state: ready or error.
@@ -147,7 +146,7 @@ async def existing(
     Returns:
         None: no list could be proven.
     """
-    deadline, asked = Deadline.after(timeout), set(request_ids)
+    asked = set(request_ids)
     if not witnesses:
         first = await read_page(transport, NEWEST, 1, deadline)
         rows = {row.request_id for row in first.data if not state or row.ready}
@@ -204,6 +203,6 @@ async def in_all_pages(
 
     # Twice, as pages shift while deployments come and go.
     for _ in range(2):
-        if not await newest(transport, take, deadline.left() or 0.0):
+        if not await newest(transport, take, deadline):
             return None
     return {*request_ids} & right if rows else None

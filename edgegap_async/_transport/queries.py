@@ -130,7 +130,7 @@ async def read_page(
         "limit": str(limit),
     }
     return await transport.call(
-        LIST, query=parameters, timeout=deadline, priority="background"
+        LIST, query=parameters, deadline=deadline, priority="background"
     )
 
 
@@ -241,7 +241,7 @@ async def _tagged_once(
 async def newest(
     transport: Transport,
     enough: Enough,
-    timeout: float,
+    deadline: Deadline,
     pages: int = LONGEST_SWEEP,
     request_ids: Collection[str] | None = None,
 ) -> bool:
@@ -253,6 +253,5 @@ async def newest(
     Returns:
         Whether `enough` or the last page ended it, not the number of pages.
     """
-    deadline = Deadline.after(timeout)
     query = NEWEST if request_ids is None else by_id(request_ids)
     return await read_pages(transport, query, deadline, pages, enough)

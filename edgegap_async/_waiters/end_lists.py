@@ -135,7 +135,7 @@ class EndLists:
             existing(
                 self._transport,
                 old,
-                deadline.left() or LIST_TIMEOUT,
+                deadline,
                 witnesses=sorted(shown)[:WITNESSES],
                 state=state,
             ),

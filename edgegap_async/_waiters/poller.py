@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from .._records.existence import Existence
 from .._transport.client import Transport
-from .._transport.deadlines import loop_time
+from .._transport.deadlines import Deadline, loop_time
 from .._transport.queries import PAGE_SIZE, in_state, is_last, newest, size
 from ..errors import (
     ApiError,
@@ -206,7 +206,7 @@ class Poller:
             complete = await newest(
                 self._transport,
                 take,
-                LIST_TIMEOUT,
+                Deadline.after(LIST_TIMEOUT),
                 request_ids=tuple(waiters) if filtered else None,
             )
         except EdgegapError as error:

@@ -468,11 +468,12 @@ class Deployments:
             DeadlineExceeded: not in time.
             EdgegapError: an error that no retry would mend; see the tree in `errors`.
         """
+        stopped = deployment_id("request_id", request_id)
+        query, until_gone = log_storage_query(container_log_storage), flag("wait", wait)
+        seconds = self._transport.timeout_of(timeout)
+        deadline = Deadline.after(seconds, self._transport.enter())
         await self._manager.ensure_stopped(
-            deployment_id("request_id", request_id),
-            log_storage_query(container_log_storage),
-            wait=flag("wait", wait),
-            timeout=timeout,
+            stopped, query, deadline=deadline, wait=until_gone
         )
 
     def find(
@@ -593,11 +594,7 @@ class Deployments:
         async def stop_in_time(request_id: str) -> None:
             self._manager.records.seen((request_id,))
             await self._manager.ensure_stopped(
-                request_id,
-                {},
-                wait=False,
-                timeout=deadline.left(),
-                refused_for=REFUSED_FOR,
+                request_id, {}, deadline=deadline, refused_for=REFUSED_FOR
             )
 
         found = await reap(
