@@ -42,7 +42,8 @@ raised, is SEARCHING without a caller. So is one that a gateway has refused, as 
 done all the same: an answer in another form than the API's, or a 404 to the first path.
 
 At the end of the session `DeployManager.aclose` stops what is due for `cleanup_timeout`;
-the rest is in `leftovers`. `batch.py` is `deploy_many`; `handled.py` knows which task handles which of its outcomes.
+the rest is in `leftovers`. `batch.py` is `deploy_many`; `handled.py` knows which task
+handles which of its outcomes.
 
 With `shared=`, `journal.py` is told of each transition, and keeps what the session is
 responsible for in a store. If another process takes it over, as this one was paused, a

@@ -88,7 +88,7 @@ class CapacityLimiter:
             ended = {*look.ended}
             unknown = [*{*ids} - {*look.shown} - ended]
             asked = sample(unknown, min(MOST_STATUSES, len(unknown)))
-            # Not in turn: a status that is not answered takes half a minute.
+            # All at once: each one that is not answered takes 20 s.
             gone = await asyncio.gather(*map(self._lists.has_ended, asked))
             ended.update(compress(asked, gone))
             for request_id in ended:

@@ -139,8 +139,8 @@ class OwnedDeployment(ReadyDeployment, frozen=True, kw_only=True, dict=True, gc=
         """Wait until the server has ended: somebody has stopped it, it has failed, or the
         API does not know it any more (lists of GET /v1/deployments, GET /v1/status).
         However many servers are watched, that costs a few requests per second; an end is
-        known within about two seconds. If several are watched, that of a server which no
-        list has shown yet is known after five seconds, as lists lag.
+        known within about two seconds. If several are watched, a server that no list has
+        shown yet takes five seconds, as it may be missing because lists lag.
 
             async with edgegap.deployments.running("my-game", "1.0", users=players) as server:
                 reason = await server.wait_ended()

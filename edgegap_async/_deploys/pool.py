@@ -162,8 +162,8 @@ class Pool:
         self, *, timeout: float | None = 60.0
     ) -> AbstractAsyncContextManager[OwnedDeployment]:
         """A server for as long as the block lasts. Then it is stopped, unless it was kept:
-        no server is used twice. Leaving the block does not wait for the stop, as the end
-        of the pool's block does. The caller that waits longest gets the next server.
+        no server is used twice. Leaving the block does not wait for the stop; leaving the
+        block of the pool does. The caller that waits longest gets the next server.
 
             async with pool.take() as server:
                 ...

@@ -52,7 +52,7 @@ class Sharing(Protocol):
         """Let this process take part.
 
         Args:
-            loop: on its clock. None: the session is not used in a loop.
+            loop: the one whose clock counts. None: the session is not used in a loop.
         """
         ...
 

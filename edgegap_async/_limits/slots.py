@@ -188,9 +188,7 @@ class Slots:
             held = self._abandoned.popleft()
             taken, held.taken = held.taken, 0
             for _ in range(taken):
-                self._doubt.add(
-                    GivenUp(now, now, now + self.rate.period(now) + LONGEST_DOUBT)
-                )
+                self._doubt.add(GivenUp(now, now, self._last_cool(now)))
         if self._doubt.requests:
             for expired in self._doubt.expire(now):
                 self._insert(expired.cool)
@@ -257,9 +255,9 @@ class Slots:
     @property
     def in_flight(self) -> int:
         """How many requests were sent and have no answer yet."""
-        return sum(taker.held.in_flight for taker in self._living())
+        return sum(taker.held.in_flight for taker in self._live_takers())
 
-    def _living(self) -> list[Taker]:
+    def _live_takers(self) -> list[Taker]:
         """Return the takers that were not garbage-collected."""
         return [taker for place in self._takers if (taker := place())]
 
@@ -320,7 +318,7 @@ class Slots:
 
         It is infinity if no call waits.
         """
-        times = [taker.waiting_since() for taker in self._living()]
+        times = [taker.waiting_since() for taker in self._live_takers()]
         return min((time for time in times if time is not None), default=inf)
 
     def given_up(
@@ -398,7 +396,7 @@ class Slots:
     def cool(self, now: float) -> None:
         """Start with all slots cooling down, as another process used them before."""
         with self._lock:
-            self.hold(now, self.rate.period(now) + LONGEST_DOUBT)
+            self.hold(now, self._last_cool(now) - now)
 
     def in_use_until(self, now: float) -> float:
         """Return until when this must be kept, at least.
@@ -413,7 +411,7 @@ class Slots:
             return max(self._last_return, self.not_before, self.rate.adapted_until)
 
     def quiet_until(self, now: float) -> float:
-        """Return until when nothing must be sent on other slots in place of these.
+        """Return the time before which slots that replace these must send nothing.
 
         As after a fork, requests without an answer are expected to arrive soon.
         """
@@ -421,8 +419,14 @@ class Slots:
             self._refresh(now)
             last = self._last_return
             if self._unanswered:
-                last = max(last, now + self.rate.period(now) + LONGEST_DOUBT)
+                last = max(last, self._last_cool(now))
             return max(last, self.not_before)
+
+    def _last_cool(self, now: float) -> float:
+        """Return when the slot of a request is back, at the latest, if nothing more is
+        heard of it.
+        """
+        return now + self.rate.period(now) + LONGEST_DOUBT
 
     @property
     def _last_return(self) -> float:

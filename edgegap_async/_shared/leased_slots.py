@@ -289,7 +289,7 @@ class LeasedSlots(Slots):
         return self.round_trips.longest + self.round_trips.early
 
     def _waiting(self) -> tuple[int, int]:
-        takers = self._living()
+        takers = self._live_takers()
         return (
             sum(taker.queue.waiting["foreground"] for taker in takers),
             sum(taker.queue.waiting["background"] for taker in takers),
@@ -313,7 +313,7 @@ class LeasedSlots(Slots):
         if now < self._measured_at + MEASURED:
             return
         self._measured_at = now
-        turns = sum(taker.queue.turns["background"] for taker in self._living())
+        turns = sum(taker.queue.turns["background"] for taker in self._live_takers())
         background, started = turns - self._turns_before, self._started
         self._background = min(1.0, max(0, background) / started) if started else 0.0
         self._turns_before, self._started = turns, 0

@@ -25,8 +25,8 @@ from .queries import ALL_PAGES, read_page
 _OLDEST_FIRST = (OrderBy("created_at"),)
 # Readings of the same pages, until one shows nothing new.
 MOST_READINGS = 5
-# Pages in a row without a new row, until a server is taken for one that ignores page
-# numbers. One that lies about their number only may send its last page often.
+# Pages in a row without a new row, after which the server must be ignoring page numbers.
+# One that only miscounts its pages may repeat the last of them many times.
 MOST_STALE = 100
 # Asks for a page by its number.
 Ask: TypeAlias = Callable[[int], Awaitable[DeploymentPage]]
@@ -40,7 +40,7 @@ class _Reading(Struct):
         counted: the fewest deployments that a page has counted.
         skipped: the most rows of a page that could not be read.
         known: all IDs.
-        stale: the latest pages, if they have shown no new one.
+        stale: how many of the latest pages have shown no new ID.
     """
 
     ids: dict[int, list[str]] = field(default_factory=dict[int, list[str]])

@@ -255,21 +255,12 @@ def test_traffic_keeps_only_the_answers_of_the_last_second(
     assert kept < 10_000
 
 
-STEPS = [
-    "take",
-    "take",
-    "send",
-    "answered",
-    "refused",
-    "given up",
-    "closed",
-    "never sent",
-]
-ODD_STEPS = ["put back", "abandoned"]
+REPORTS = ("answered", "refused", "given up", "closed", "never sent")
+EVENTS = ("take", "take", "send", *REPORTS, "put back", "abandoned")
 
 
 class Calls:
-    """The calls on one loop, and how each step of a script goes on with one or ends it.
+    """The calls on one loop, and how each event begins one, goes on with it or ends it.
     After the end of a loop, its calls only report what they held.
     """
 
@@ -278,7 +269,7 @@ class Calls:
         self._taken, self._over = 0, False
         self._sent: list[float] = []
 
-    def step(self, name: str, now: float) -> None:
+    def on(self, name: str, now: float) -> None:
         slots, loop = self._slots, self.loop
         if name == "take":
             self._taken += not self._over and slots.take(now, loop)
@@ -292,7 +283,7 @@ class Calls:
             self._taken -= 1
             slots.start(loop)
             self._sent.append(now)
-        elif name in STEPS[3:] and self._sent:
+        elif name in REPORTS and self._sent:
             self._end(name, now, self._sent.pop(0))
 
     def _end(self, name: str, now: float, sent: float) -> None:
@@ -314,7 +305,7 @@ def test_each_slot_is_held_comes_back_or_is_in_doubt(seed: int) -> None:
         calls, now = [Calls(slots), Calls(slots)], 0.0
         for _ in range(40):
             now += chance.choice([0.0, 0.01, 0.3, 1.5])
-            chance.choice(calls).step(chance.choice([*STEPS, *ODD_STEPS]), now)
+            chance.choice(calls).on(chance.choice(EVENTS), now)
             held = [each.loop.held for each in calls]
             assert min(each.taken for each in held) >= 0
             assert min(each.in_flight for each in held) >= 0

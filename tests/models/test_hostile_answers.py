@@ -170,6 +170,14 @@ def test_every_way_to_cut_an_answer_off_is_an_error_that_says_so(
             read(endpoints.LIST, Reply(200, whole[:size]))
 
 
+def test_logs_that_are_cut_off_anywhere_are_no_json() -> None:
+    """Half a pair of escapes needs another decoder, which does not say "cut off"."""
+    whole = logs('{"request_id": "a"}')(KIB).rstrip()
+    for size in range(1, len(whole)):
+        with pytest.raises(UnexpectedAnswer, match="it is not JSON"):
+            read(endpoints.LIST, Reply(200, whole[:size]))
+
+
 @pytest.mark.parametrize("half", [HALF, r"\ud83d", HALF * 2])
 @pytest.mark.parametrize("behind", range(13))
 def test_a_half_of_a_pair_near_the_end_is_no_end_of_the_answer(
