@@ -15,9 +15,11 @@ from support.list_server import (
     with_pages,
     without,
 )
+from support.owning import owning
 
 from edgegap_async import EdgegapSession, Limits
 from edgegap_async.errors import Incomplete
+from edgegap_async.simulator import Fault
 
 Tell = Callable[[Json, int], Json]
 Rows = list[Json]
@@ -166,6 +168,17 @@ async def test_pages_that_show_nothing_new_end_without_a_timeout(tell: Tell) -> 
         with pytest.raises(Incomplete):
             await found(edgegap)
     assert server.asked["list"] < 1000
+
+
+@pytest.mark.parametrize("rows", [[], [Fault("list", "odd-rows")]], ids=["", "odd"])
+async def test_a_server_that_ignores_the_page_is_not_asked_for_ever(
+    rows: list[Fault],
+) -> None:
+    faults = [Fault("list", "first-page"), *rows]
+    async with owning(faults, options={"neighbours": 300}) as (edgegap, sim):
+        with pytest.raises(Incomplete):
+            await found(edgegap)
+    assert sim.arrivals("list") < 200
 
 
 @pytest.mark.full

@@ -96,6 +96,18 @@ async def test_a_shuffled_list_has_the_same_order_in_every_request() -> None:
         assert sorted(first) == sorted(made)
 
 
+async def test_a_list_can_ignore_the_page() -> None:
+    sim = Simulator(faults=[Fault("list", "first-page")], enforcement="off")
+    async with plain(sim) as api:
+        made = await deploy_several(api, 3)
+        for number in (1, 2, 7):
+            page = await api.get("/v1/deployments", page=str(number), limit="2")
+            assert [row["request_id"] for row in page["data"]] == made[:0:-1]
+            assert page["pagination"]["number"] == 1
+            assert page["pagination"]["has_next"]
+    assert sim.faulted() == {"first-page": 3}
+
+
 async def test_a_list_can_ignore_filters_and_order() -> None:
     by_tag = [{"field": "tags", "operator": "in", "value": ["n3"]}]
     newest = [{"field": "created_at", "order": "desc"}]

@@ -78,8 +78,8 @@ class Fault:
         wrong list       times-local, lag (takes seconds), filters-ignored,
                          filters-refused,
                          filters-empty, filters-all-of (these four may take fields),
-                         order-oldest-first, order-shuffled, total-missing,
-                         total-of-all, rows-without-address
+                         order-oldest-first, order-shuffled, first-page,
+                         total-missing, total-of-all, rows-without-address
         wrong tags       tags-missing, tags-null, tags-text, tags-objects,
                          tags-keyed, tags-nested, tags-mixed (lists and statuses);
                          tags-empty, tags-first, tags-upper, tags-spaces, tags-cut

@@ -15,6 +15,7 @@ Stage: TypeAlias = Literal[
     "lag",
     "filters",
     "order",
+    "page",
     "tags",
     "total",
     "rows",
@@ -269,6 +270,11 @@ KINDS: Mapping[str, Kind] = {
     "order-shuffled": Kind(
         "the list is in the order of the IDs, which are random",
         "order",
+        operations=_LISTS,
+    ),
+    "first-page": Kind(
+        "the list is its first page, whatever page is requested",
+        "page",
         operations=_LISTS,
     ),
     "tags-missing": Kind(

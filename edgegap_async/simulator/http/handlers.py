@@ -97,6 +97,8 @@ def _list(call: Call) -> JsonResponse:
     query, behaviour = apply_list_faults(query, call.pick_fault)
     number = count(call.query, "page", 1)
     size = count(call.query, "limit", PAGE_SIZE)
+    if call.pick_fault("page", ()):
+        number = 1
     page = call.world.page(query, number, size, call.now, behaviour)
     as_of, fault = call.now - behaviour.lag, call.pick_fault("tags", ())
     bare = call.pick_fault("rows", ())
