@@ -1,7 +1,7 @@
 """Measurements of a limiter: round trips, and requests per second."""
 
 from bisect import bisect_right
-from collections import deque
+from collections.abc import Sequence
 from math import inf
 
 from .refusals import Lately
@@ -17,10 +17,11 @@ EARLY, EARLY_MARGIN = 0.9, 0.010
 # For the busiest second: a request that ends within so many seconds of its sending is
 # counted exactly. A deploy has 30 s by default.
 LONGEST_REQUEST = 31.0
-# How many times of requests are kept for that, at least and at most.
+# How many times are kept for that, at least and at most. There are up to twice as many
+# before the old ones are dropped.
 LEAST_TIMES, MOST_TIMES = 1000, 10_000
-# Seconds for which a peak is kept at least. It is kept for at most twice as long.
-PEAK = 2.0
+# Seconds in which the peak is looked for.
+PEAK = 4.0
 
 
 class RoundTrips:
@@ -63,75 +64,84 @@ class RoundTrips:
 
 
 class Traffic:
-    """Counts of the requests of one limit.
+    """The requests of one limit that were sent and have ended.
 
     Attributes:
-        sent: requests that were sent, and have been answered or given up.
-        refused: answers with status 429.
+        sent: how many.
+        refused: how many of them were answered with status 429.
     """
 
     def __init__(self) -> None:
         self.sent: int = 0
         self.refused: int = 0
-        self._admitted: deque[float] = deque()
-        self._refused: deque[float] = deque()
-        # The most that were admitted in a second, in this interval and the one before.
-        self._peak = self._peak_before = 0
-        self._peak_until = -inf
-        # When requests were sent, in the order in which their ends were reported.
+        # When the latest of them were sent, in the order of their ends.
         self._sent: list[float] = []
-        self._count_at = LEAST_TIMES
+        # When the latest answers came: 429s, and others.
+        self._refused: list[float] = []
+        self._admitted: list[float] = []
+        self._trim_at = LEAST_TIMES
         self._busiest = 0
 
-    def count_sent(self, when: float) -> None:
-        """Count a request that was sent then.
+    def ended(self, now: float, sent: float, *, refused: bool | None) -> None:
+        """Count a request that has ended.
+
+        Args:
+            sent: when it was sent.
+            refused: whether its answer is a 429. None: it has no answer.
+        """
+        self.sent += 1
+        self._sent.append(sent)
+        if refused:
+            self.refused += 1
+            self._refused.append(now)
+        elif refused is not None:
+            self._admitted.append(now)
+        if len(self._sent) >= self._trim_at:
+            self._trim(now)
+
+    def _trim(self, now: float) -> None:
+        # It brings them into their order.
+        self.busiest_second()
+        # A request that ends later may have been sent among the others.
+        _drop_until(now - LONGEST_REQUEST, self._sent)
+        for times in (self._admitted, self._refused):
+            _drop_until(now - PEAK, times)
+        self._trim_at = max(LEAST_TIMES, 2 * len(self._sent))
+
+    def busiest_second(self) -> int:
+        """Return the most requests that were sent within any second.
 
         Whether a request was sent is known only at its end. So the requests of a second
         are counted later.
         """
-        self.sent += 1
-        self._sent.append(when)
-        if len(self._sent) >= self._count_at:
-            self.busiest_second()
-
-    def busiest_second(self) -> int:
-        """Return the most requests that were sent within any second."""
-        times = sorted(self._sent)
-        first = 0
-        for last, when in enumerate(times):
-            while times[first] <= when - 1:
-                first += 1
-            self._busiest = max(self._busiest, last - first + 1)
-        # A request that ends later may have been sent among these.
-        old = bisect_right(times, times[-1] - LONGEST_REQUEST) if times else 0
-        self._sent = times[max(old, len(times) - MOST_TIMES) :]
-        self._count_at = max(LEAST_TIMES, 2 * len(self._sent))
+        self._sent.sort()
+        self._busiest = max(self._busiest, most_in_a_second(self._sent))
         return self._busiest
 
-    def admit(self, now: float) -> None:
-        """Count an answer other than 429."""
-        self._admitted.append(now)
-        _drop_old(self._admitted, now)
-        if now >= self._peak_until:
-            self._peak_before = self._peak if now < self._peak_until + PEAK else 0
-            self._peak, self._peak_until = 0, now + PEAK
-        self._peak = max(self._peak, len(self._admitted))
-
-    def refuse(self, now: float) -> None:
-        """Count a 429."""
-        self.refused += 1
-        self._refused.append(now)
-        _drop_old(self._refused, now)
-
     def lately(self, now: float) -> Lately:
-        """Return how many requests were admitted and refused within the last second."""
-        _drop_old(self._admitted, now)
-        _drop_old(self._refused, now)
-        span = now - self._admitted[0] if self._admitted else 0.0
-        peak = max(self._peak, self._peak_before)
-        return Lately(len(self._admitted), len(self._refused), span, peak)
+        """Return what was answered within the last second."""
+        admitted, refused = self._admitted, self._refused
+        recent = admitted[bisect_right(admitted, now - PEAK) :]
+        last = recent[bisect_right(recent, now - 1) :]
+        return Lately(
+            admitted=len(last),
+            refused=len(refused) - bisect_right(refused, now - 1),
+            span=now - last[0] if last else 0.0,
+            peak=most_in_a_second(recent),
+        )
 
 
-def _drop_old(times: deque[float], now: float) -> None:
-    while times and times[0] <= now - 1:
-        times.popleft()
+def most_in_a_second(times: Sequence[float]) -> int:
+    """Return the most of the times, which are in their order, within any second."""
+    first = 0
+    for when in times:
+        # The window grows or moves, but never shrinks: in the end it is as long as the
+        # longest one was.
+        if times[first] <= when - 1:
+            first += 1
+    return len(times) - first
+
+
+def _drop_until(when: float, times: list[float]) -> None:
+    """Drop the times up to this one, and all but the latest `MOST_TIMES`."""
+    del times[: max(bisect_right(times, when), len(times) - MOST_TIMES)]

@@ -279,14 +279,12 @@ class Slots:
         """
         with self._lock:
             self.round_trips.add(now - sent)
-            self.traffic.count_sent(sent)
+            rate = self.rate
+            self.traffic.ended(now, sent, refused=refused)
             if refused:
                 self._refused(now, sent, retry_after or 0.0)
-            else:
-                self.traffic.admit(now)
-                if self.rate.adapted:
-                    self.rate.admitted(now)
-            rate = self.rate
+            elif rate.adapted:
+                rate.admitted(now)
             period = rate.period(now) if rate.adapted else rate.full_period
             if self._doubt.requests:
                 for request in self._doubt.resolve(now, sent):
@@ -296,7 +294,6 @@ class Slots:
                 self._wake_all()
 
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
-        self.traffic.refuse(now)
         lately = self.traffic.lately(now)
         verdict = self.rate.refused(
             now, sent, lately, saturated=self._saturated(now, lately)
@@ -332,7 +329,7 @@ class Slots:
                 holds the request back.
         """
         with self._lock:
-            self.traffic.count_sent(sent)
+            self.traffic.ended(now, sent, refused=None)
             doubt = self.round_trips.longest + self.round_trips.early
             cool = now + self.rate.period(now) + doubt
             if self._report(taker):

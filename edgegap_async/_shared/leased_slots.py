@@ -261,7 +261,6 @@ class LeasedSlots(Slots):
             self._started += 1
 
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
-        self.traffic.refuse(now)
         self._refusals.append((sent, now + retry_after))
         if self._lease.mode(now) == "alone":
             self.hold(now, retry_after)

@@ -167,9 +167,10 @@ def _lately(
     # Seconds of different tenants differ, so that a sum may be too large.
     admitted = int(min(most, sum(share.admitted for share in fresh)))
     if now >= limit.peak_until:
-        recent = now < limit.peak_until + PEAK
+        # A peak is kept through two intervals.
+        recent = now < limit.peak_until + PEAK / 2
         limit.peak_before = limit.peak if recent else 0
-        limit.peak, limit.peak_until = 0, now + PEAK
+        limit.peak, limit.peak_until = 0, now + PEAK / 2
     limit.peak = max(limit.peak, admitted)
     first_at = min((share.first_at for share in fresh if share.admitted), default=now)
     return Lately(

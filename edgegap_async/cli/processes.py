@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 from rich.console import Console
 
+from .._limits.measurements import most_in_a_second
 from ..endpoints import LimitName
 from ..session import EdgegapSession
 from .launcher import stop_existing
@@ -24,7 +25,6 @@ from .summary import (
     LaunchResult,
     RequestCounts,
     ServerCounts,
-    busiest_second,
     read_ready_line,
     stopped_lines,
 )
@@ -228,7 +228,9 @@ class _Launch:
             for name, counts in end.requests.items():
                 refused[name] += counts.refused
         requests: dict[LimitName, RequestCounts] = {
-            name: RequestCounts(len(times), busiest_second(times), refused[name])
+            name: RequestCounts(
+                len(times), most_in_a_second(sorted(times)), refused[name]
+            )
             for name in refused
             for times in [self.sent.times[name]]
         }

@@ -48,17 +48,6 @@ class RequestCounts(NamedTuple):
     refused: int
 
 
-def busiest_second(times: Iterable[float]) -> int:
-    """Return the most of the times that are within any second."""
-    ordered = sorted(times)
-    first = most = 0
-    for count, time in enumerate(ordered, 1):
-        while ordered[first] <= time - 1:
-            first += 1
-        most = max(most, count - first)
-    return most
-
-
 def request_counts(
     usage: Mapping[LimitName, LimitUsage],
 ) -> dict[LimitName, RequestCounts]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from click.testing import CliRunner
 from support.programs import PROCESS_TIMEOUT, account, until
 
 from edgegap_async.cli.program import program
-from edgegap_async.cli.summary import busiest_second
 from edgegap_async.simulator import Fault, Simulator
 
 LINES = "".join(
@@ -323,16 +321,6 @@ def test_wrong_processes_are_named_before_anything_is_sent(
     )
     assert result.exit_code == 2
     assert told in result.stderr
-
-
-def test_the_busiest_second_of_several_processes_is_counted_over_all() -> None:
-    assert busiest_second([]) == 0
-    # A second has its start, not its end.
-    assert busiest_second([0.0, 0.5, 1.0]) == 2
-    made = random.Random(1)
-    times = [made.uniform(0, 5) for _ in range(200)]
-    by_hand = max(sum(at <= time < at + 1 for time in times) for at in times)
-    assert busiest_second(times) == by_hand
 
 
 @pytest.mark.full

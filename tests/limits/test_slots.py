@@ -1,7 +1,6 @@
 """Slots that several event loops share. The tests pass the time, so nothing waits."""
 
 import tracemalloc
-from collections.abc import Callable
 from math import inf
 from random import Random
 from weakref import ref
@@ -11,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.limiter_model import busiest_second, plans
 
-from edgegap_async._limits.measurements import MOST_TIMES, Traffic
+from edgegap_async._limits.measurements import (
+    MOST_TIMES,
+    PEAK,
+    Traffic,
+    most_in_a_second,
+)
+from edgegap_async._limits.refusals import Lately
 from edgegap_async._limits.slots import OFFER, Held, Slots, Taker
 from edgegap_async.endpoints import Limit
 
@@ -222,37 +227,73 @@ def test_no_second_sees_more_than_the_limit_however_many_loops_send(
 def test_the_busiest_second_counts_requests_by_the_time_they_were_sent() -> None:
     traffic = Traffic()
     for sent in (5.0, 5.9, 4.95, 0.0, 6.2, 5.94):
-        traffic.count_sent(sent)
+        traffic.ended(6.3, sent, refused=False)
     # From 4.95 on: 4.95, 5, 5.9 and 5.94.
     assert traffic.busiest_second() == 4
     # A request that was sent among them ends much later.
-    traffic.count_sent(25.0)
-    traffic.count_sent(5.5)
+    traffic.ended(25.1, 25.0, refused=True)
+    traffic.ended(25.1, 5.5, refused=None)
     assert traffic.busiest_second() == 5
 
 
 def test_the_busiest_second_keeps_a_bounded_number_of_times() -> None:
     traffic = Traffic()
     for number in range(100_000):
-        traffic.count_sent(number / 2048)
+        now = number / 2048
+        traffic.ended(now, now, refused=False)
     assert traffic.busiest_second() == 2048
-    assert len(vars(traffic)["_sent"]) <= MOST_TIMES
+    assert len(vars(traffic)["_sent"]) <= 2 * MOST_TIMES
 
 
-@pytest.mark.parametrize("count", [Traffic.admit, Traffic.refuse])
-def test_traffic_keeps_only_the_answers_of_the_last_second(
-    count: Callable[[Traffic, float], None],
-) -> None:
+@pytest.mark.parametrize("refused", [False, True, None])
+def test_traffic_keeps_a_bounded_number_of_answers(refused: bool | None) -> None:
     """A process that shares its limits reports refusals, and asks for no `lately`."""
     traffic = Traffic()
     tracemalloc.start()
     try:
         for second in range(10_000):
-            count(traffic, float(second))
+            traffic.ended(float(second), float(second), refused=refused)
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept < 10_000
+    assert kept < 100_000
+
+
+def test_a_second_has_its_start_and_not_its_end() -> None:
+    assert most_in_a_second([]) == 0
+    assert most_in_a_second([0.0, 0.5, 1.0]) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from([True, False, None])), max_size=80
+    )
+)
+def test_what_was_answered_lately_is_counted_as_by_hand(
+    steps: list[tuple[int, bool | None]],
+) -> None:
+    """Times are in eighths of a second, so some are a second apart."""
+    traffic, now = Traffic(), 0
+    ended: list[tuple[int, bool | None]] = []
+    for wait, refused in steps:
+        now += wait // 4
+        ended.append((now, refused))
+        traffic.ended(now / 8, now / 8, refused=refused)
+    admitted = [when for when, refused in ended if refused is False]
+    recent = [when for when in admitted if when > now - 8 * PEAK]
+    last = [when for when in recent if when > now - 8]
+    assert traffic.lately(now / 8) == Lately(
+        admitted=len(last),
+        refused=sum(when > now - 8 for when, refused in ended if refused),
+        span=(now - last[0]) / 8 if last else 0.0,
+        peak=max(
+            (sum(end - 8 < when <= end for when in recent) for end in recent), default=0
+        ),
+    )
+    sent = [when for when, _ in ended]
+    assert traffic.busiest_second() == max(
+        (sum(end - 8 < when <= end for when in sent) for end in sent), default=0
+    )
 
 
 REPORTS = ("answered", "refused", "given up", "closed", "never sent")
