@@ -11,7 +11,7 @@ work is done in the thread of the store.
 import asyncio
 import logging
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -85,7 +85,7 @@ class Relay:
         self._store: RelayStore
         self._closed = False
         # Of the deploys of this session. The latest last.
-        self._nonces: dict[str, None] = {}
+        self._nonces: OrderedDict[str, None] = OrderedDict()
         # To be published.
         self._queue: deque[bytes] = deque(maxlen=MOST_QUEUED)
         self._reading = self._publishing = False
@@ -205,7 +205,7 @@ class Relay:
         """A deploy of this session is about to be sent with a nonce."""
         self._nonces[nonce] = None
         if len(self._nonces) > MOST_NONCES:
-            del self._nonces[next(iter(self._nonces))]
+            self._nonces.popitem(last=False)
         if self._closed or self._loop is None:
             return
         now = self._loop.time()

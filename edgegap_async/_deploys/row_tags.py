@@ -5,6 +5,7 @@ some of them, none. That is noticed by a row whose tags are known, as this sessi
 deployed it. Then the status of each deployment that may be ours is asked for them.
 """
 
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from math import inf
 
@@ -52,7 +53,7 @@ class RowTags:
         # Until then, rows are not believed to tell their tags.
         self._distrusted_until = -inf
         # The tags that a status has told.
-        self._by_status: dict[str, tuple[str, ...]] = {}
+        self._by_status: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     async def tell(
         self,
@@ -153,7 +154,7 @@ class RowTags:
             return None
         self._by_status[request_id] = status.tags
         if len(self._by_status) > MOST_REMEMBERED:
-            del self._by_status[next(iter(self._by_status))]
+            self._by_status.popitem(last=False)
         return status.tags
 
 

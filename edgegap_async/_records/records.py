@@ -6,6 +6,7 @@ It serves everything that asks about a deployment: who must stop it (`leases`,
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
 from math import inf
@@ -27,7 +28,7 @@ class Records:
         # The latest last.
         self._records: dict[str, DeployRecord] = {}
         # When other deployments were first seen, on the loop's clock. The latest last.
-        self._seen: dict[str, float] = {}
+        self._seen: OrderedDict[str, float] = OrderedDict()
         # With how many records to look for some that can be evicted.
         self._evict_at = 0
 
@@ -57,20 +58,16 @@ class Records:
 
     def seen(self, request_ids: Iterable[str]) -> None:
         """Answers of the API show that these deployments exist."""
-        new: list[str] = []
         now = asyncio.get_running_loop().time()
         for request_id in request_ids:
             record = self._records.get(request_id)
-            if record is None and request_id not in self._seen:
-                new.append(request_id)
-            elif record and record.seen_at is None and request_id not in self._seen:
+            if record is None:
+                self._seen.setdefault(request_id, now)
+            elif record.seen_at is None and request_id not in self._seen:
                 # A caller has named it before.
                 record.seen_at = now
-        if not new:
-            return
-        self._seen.update(dict.fromkeys(new, now))
         while len(self._seen) > MOST_SEEN:
-            del self._seen[next(iter(self._seen))]
+            self._seen.popitem(last=False)
 
     def seen_before(self, request_id: str, time: float) -> bool:
         """Whether a deployment existed at a time, as far as this session knows."""

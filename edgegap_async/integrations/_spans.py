@@ -7,6 +7,7 @@ it causes.
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from threading import Lock
@@ -95,7 +96,7 @@ class Spans:
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         # By the number of the call. The latest last. Sessions may be on several threads.
-        self._calls: dict[int, _Call] = {}
+        self._calls: OrderedDict[int, _Call] = OrderedDict()
         self._lock = Lock()
 
     def attempt(self, event: Event) -> None:
@@ -170,9 +171,8 @@ class Spans:
         call = _Call(span, get_current_span().get_span_context(), now)
         with self._lock:
             self._calls[event.call_id] = call
-            oldest = next(iter(self._calls))
             full = len(self._calls) > MOST_CALLS
-            forgotten = self._calls.pop(oldest) if full else None
+            _, forgotten = self._calls.popitem(last=False) if full else (0, None)
         if forgotten and forgotten.span:
             forgotten.span.end(forgotten.now())
         return call
