@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from math import inf
-from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from msgspec import Struct
 
 from .._limits.limiter import Limiter
 from .._masking import without_frames
@@ -152,7 +152,7 @@ class TrackedBody(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-class Body(NamedTuple):
+class Body(Struct, frozen=True, gc=False):
     """The body of a response.
 
     Attributes:

@@ -3,6 +3,7 @@ here, before anything is sent.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Generic, Protocol
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,8 @@ from .retry import Retry
 
 # The header that holds the token.
 AUTHORIZATION = "Authorization"
+# URLs that are kept, of all sessions. Each takes about a kilobyte.
+KEPT_URLS = 4096
 
 
 class Withdrawn(Exception):
@@ -149,15 +152,23 @@ def build_url(
         if query
         else None
     )
-    if base.raw_path != "/":
-        path = base.raw_path + path
-    # Half the work of parsing the whole URL again.
-    address = base.with_path(path, encoded=True)
+    address = _address(base, path)
     return (
         URL(f"{address}?{urlencode(given, quote_via=quote)}", encoded=True)
         if given
         else address
     )
+
+
+@lru_cache(KEPT_URLS)
+def _address(base: URL, path: str) -> URL:
+    """The URL of an encoded path, kept with what aiohttp works out from it: a status is
+    asked for again and again.
+    """
+    if base.raw_path != "/":
+        path = base.raw_path + path
+    # Half the work of parsing the whole URL.
+    return base.with_path(path, encoded=True)
 
 
 def path_segment(name: str, value: object) -> str:
