@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from . import webhooks as webhooks
     from ._deploys.batch import DeployOutcome, DeployStream
     from ._deploys.leases import OwnedDeployment
-    from ._deploys.manager import Leftover
+    from ._deploys.leftovers import Leftover
     from ._deploys.pending import OnIntent
     from ._deploys.pool import Pool
     from ._limits.config import Limits, LimitUsage
@@ -139,7 +139,7 @@ _MODULES = {
     "ImageTag": "models.registry",
     "ImageTagDeleted": "models.registry",
     "ImageTagsDeleted": "models.registry",
-    "Leftover": "_deploys.manager",
+    "Leftover": "_deploys.leftovers",
     "JournalUnavailable": "errors",
     "LimitName": "endpoints",
     "LimitUsage": "_limits.config",

@@ -14,7 +14,8 @@ from warnings import warn
 import aiohttp
 
 from ._deploys.blocks import AsyncOnly
-from ._deploys.manager import DeployManager, Leftover
+from ._deploys.leftovers import Leftover
+from ._deploys.manager import DeployManager
 from ._deploys.pending import OnIntent
 from ._limits.config import Limits, LimitUsage
 from ._limits.limiter import Limiter
@@ -186,7 +187,7 @@ class EdgegapSession(AsyncOnly):
             journal=_journal(sharing, journal, attempt_timeout),
             relay=_relay(sharing, self.webhooks),
         )
-        self._session = OpenSession(self._transport, self._deploys.close_soon)
+        self._session = OpenSession(self._transport, self._deploys.closing.close_soon)
         self.deployments: Deployments = Deployments(
             self._transport, self._deploys, self._session
         )
@@ -276,7 +277,7 @@ class EdgegapSession(AsyncOnly):
         (None, None) stands for deploys with `once=False` whose outcome nobody got: they
         have no tag to search for.
         """
-        return self._deploys.leftovers
+        return self._deploys.leftovers.found
 
     @property
     def watched_tags(self) -> tuple[str, ...]:
@@ -285,7 +286,7 @@ class EdgegapSession(AsyncOnly):
         lost request very late. To be sure, list them with `deployments.find` after a few
         minutes.
         """
-        return self._deploys.watched_tags
+        return self._deploys.closing.watched_tags
 
     async def aclose(self) -> None:
         """Close the session. Calls in progress end with `SessionClosed`. Orphaned
@@ -297,7 +298,7 @@ class EdgegapSession(AsyncOnly):
         has closed closes itself when its loop is shut down (`asyncio.run` does that).
         """
         self._session.closed = True
-        await self._deploys.aclose()
+        await self._deploys.closing.aclose()
 
     async def __aenter__(self) -> Self:
         self._transport.enter()

@@ -1,6 +1,6 @@
 """The life of a deploy: the session is responsible for a server until a caller has it.
 
-The session, not the caller, runs each deploy: `DeployManager._run` is a task of its own.
+The session, not the caller, runs each deploy: `DeployRunner._run` is a task of its own.
 `_records/state.py` has the states and the table of transitions, and every part below
 reads it:
 
@@ -22,7 +22,7 @@ UNKNOWN    `DeployOutcomeUnknown`. The tag is in quarantine: for five minutes, l
            caller claims it
 
 If the caller leaves (it is cancelled, or its deadline has passed),
-`DeployManager._abandon` decides by the state:
+`DeployRunner._abandon` decides by the state:
 
 QUEUED     CANCELLED: nothing was started
 SENDING    no byte of the body was written: the attempt is given up, and nothing is
@@ -41,8 +41,9 @@ A deploy that ends in another way, as its task is cancelled or a callback of the
 raised, is SEARCHING without a caller. So is one that a gateway has refused, as it may be
 done all the same: an answer in another form than the API's, or a 404 to the first path.
 
-At the end of the session `DeployManager.aclose` stops what is due for `cleanup_timeout`;
-the rest is in `leftovers`. `batch.py` is `deploy_many`; `handled.py` knows which task
+At the end of the session `Closing` stops what is due for `cleanup_timeout`; the rest is
+in `Leftovers`. `BackgroundWork` has what goes on without callers, and `DeployManager`
+connects the parts. `batch.py` is `deploy_many`; `handled.py` knows which task
 handles which of its outcomes.
 
 With `shared=`, `journal.py` is told of each transition, and keeps what the session is

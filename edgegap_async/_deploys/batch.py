@@ -374,7 +374,7 @@ class DeployStream:
 
     async def _deploy(self, item: _Item) -> ReadyDeployment | DeploymentAccepted:
         try:
-            accepted = await self._manager.deploy(
+            accepted = await self._manager.runner.deploy(
                 self._endpoint,
                 item.request,
                 self._plan.options,

@@ -149,7 +149,7 @@ class Deployments:
             users=users,
             **asked,
         )
-        return await self._manager.deploy(DEPLOY, body, call, once=once)
+        return await self._manager.runner.deploy(DEPLOY, body, call, once=once)
 
     def running(
         self,
@@ -601,7 +601,7 @@ class Deployments:
             self._transport,
             wanted,
             None if only_list else stop_in_time,
-            self._manager.search_window,
+            self._manager.background.search_window,
             deadline,
         )
         self._manager.records.seen(row.request_id for row in found)

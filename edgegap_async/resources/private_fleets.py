@@ -68,7 +68,7 @@ class PrivateFleets:
             users=users,
             **asked,
         )
-        return await self._manager.deploy(FLEET_DEPLOY, body, call, once=once)
+        return await self._manager.runner.deploy(FLEET_DEPLOY, body, call, once=once)
 
     def running(
         self,
