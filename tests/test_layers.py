@@ -104,7 +104,13 @@ LAYERS = [
     ("_waiters.end_lists", "_waiters.recent_events"),
     ("_waiters.end_watcher",),
     ("_waiters.watcher",),
-    ("_deploys", "_deploys.blocks", "_deploys.leftovers", "_deploys.row_tags"),
+    (
+        "_deploys",
+        "_deploys.batch_plan",
+        "_deploys.blocks",
+        "_deploys.leftovers",
+        "_deploys.row_tags",
+    ),
     ("_deploys.tag_lists",),
     (
         "_deploys.capacity",

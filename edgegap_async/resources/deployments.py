@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 from msgspec import UNSET
 
-from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.batch import DeployBlock, DeployStream
+from .._deploys.batch_plan import Plan, Requests
 from .._deploys.blocks import OUTCOMES, POOL, SERVER
 from .._deploys.find import Finder, Wanted
 from .._deploys.leases import OwnedDeployment

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
-from .._deploys.batch import DeployBlock, DeployStream, Plan, Requests
+from .._deploys.batch import DeployBlock, DeployStream
+from .._deploys.batch_plan import Plan, Requests
 from .._deploys.blocks import OUTCOMES, SERVER
 from .._deploys.leases import OwnedDeployment
 from .._deploys.manager import DeployManager
