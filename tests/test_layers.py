@@ -84,6 +84,7 @@ LAYERS = [
     ),
     ("_transport.trace",),
     ("_transport.exchange",),
+    ("_transport.attempts",),
     ("_transport.client",),
     ("_transport.queries",),
     ("_transport.presence", "_transport.whole_lists"),

@@ -1,6 +1,7 @@
 """One call of the API, from its arguments to a struct or an error.
 
     client.Transport.call    builds the request
+    attempts.Attempts.run    makes attempts:
       queue                  waits for a slot of the endpoint's limit, or raises
                              QueueTooLong at once if the deadline comes first
       permits.Permit         waits for a connection, if there is none: deploys and stops
@@ -21,14 +22,14 @@ What happens on a 429, step by step:
    within a second (`_limits/refusals.py`), a saturated limiter is held for up to 0.9 s
    even without one.
 2. `response.read` raises `RateLimited`.
-3. `Transport._call` catches it and calls `_pause`, which asks `RetryState.pause` for the
+3. `Attempts.run` catches it and calls `_pause`, which asks `RetryState.pause` for the
    seconds until the next attempt. A refusal does not count as a try and costs nothing
    of the retry budget, as the API has done nothing. For a deploy, `_pause` reports it:
    `progress.failed` keeps the error for the caller, and `progress.retrying` stops the
    search for the tag and puts the record back to QUEUED. Only the 429 of a gateway may
    stand for a deploy that was done: its record stays as it is
    (`PendingDeploy._not_done`).
-4. `_pause` sleeps for these seconds, at least for the `Retry-After`. Then `_call` tries
+4. `_pause` sleeps for these seconds, at least for the `Retry-After`. Then `run` tries
    again: `_queue` waits for a slot, at the place in the queue that the call has had from
    its first attempt.
 
