@@ -20,7 +20,7 @@ LONGEST_REQUEST = 31.0
 # How many times are kept for that, at least and at most. There are up to twice as many
 # before the old ones are dropped.
 LEAST_TIMES, MOST_TIMES = 1000, 10_000
-# Seconds in which the peak is looked for.
+# Seconds before the latest admitted request in which the peak is looked for.
 PEAK = 4.0
 
 
@@ -97,15 +97,15 @@ class Traffic:
         elif refused is not None:
             self._admitted.append(now)
         if len(self._sent) >= self._trim_at:
-            self._trim(now)
+            self._trim()
 
-    def _trim(self, now: float) -> None:
+    def _trim(self) -> None:
         # It brings them into their order.
         self.busiest_second()
         # A request that ends later may have been sent among the others.
-        _drop_until(now - LONGEST_REQUEST, self._sent)
+        _drop_old(self._sent, LONGEST_REQUEST)
         for times in (self._admitted, self._refused):
-            _drop_until(now - PEAK, times)
+            _drop_old(times, PEAK)
         self._trim_at = max(LEAST_TIMES, 2 * len(self._sent))
 
     def busiest_second(self) -> int:
@@ -121,7 +121,9 @@ class Traffic:
     def lately(self, now: float) -> Lately:
         """Return what was answered within the last second."""
         admitted, refused = self._admitted, self._refused
-        recent = admitted[bisect_right(admitted, now - PEAK) :]
+        # Not up to now. With a slow limit or after a long hold, nothing would be left.
+        since = admitted[-1] - PEAK if admitted else now
+        recent = admitted[bisect_right(admitted, since) :]
         last = recent[bisect_right(recent, now - 1) :]
         return Lately(
             admitted=len(last),
@@ -142,6 +144,10 @@ def most_in_a_second(times: Sequence[float]) -> int:
     return len(times) - first
 
 
-def _drop_until(when: float, times: list[float]) -> None:
-    """Drop the times up to this one, and all but the latest `MOST_TIMES`."""
-    del times[: max(bisect_right(times, when), len(times) - MOST_TIMES)]
+def _drop_old(times: list[float], seconds: float) -> None:
+    """Drop the times that are so long before the latest one, and all but the latest
+    `MOST_TIMES`.
+    """
+    if times:
+        old = bisect_right(times, times[-1] - seconds)
+        del times[: max(old, len(times) - MOST_TIMES)]

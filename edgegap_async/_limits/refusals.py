@@ -48,7 +48,8 @@ class Lately(NamedTuple):
     Attributes:
         admitted, refused: how many requests.
         span: seconds since the first of the admitted ones.
-        peak: the most that were admitted in a second, in the last few seconds.
+        peak: the most that were admitted in a second, in the few seconds before the
+            latest of them.
     """
 
     admitted: float

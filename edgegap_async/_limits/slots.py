@@ -294,6 +294,9 @@ class Slots:
                 self._wake_all()
 
     def _refused(self, now: float, sent: float, retry_after: float) -> None:
+        if self.limit.rate is None:
+            # Nothing is adapted or held. What was answered lately may be thousands.
+            return
         lately = self.traffic.lately(now)
         verdict = self.rate.refused(
             now, sent, lately, saturated=self._saturated(now, lately)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -31,10 +31,6 @@ class Dispatch(Protocol):
     """
 
     connected: bool
-
-
-class _Sender(Protocol):
-    send: Callable[[Connection], Awaitable[aiohttp.ClientResponse]]
 
 
 class _Turn:
@@ -89,8 +85,9 @@ class CleanConnections:
         turn: _Turn | None = None
         # Middlewares don't see the connection, and the caller's session makes the
         # request. To use its `__dict__` would make all its attributes slower.
-        sender = cast("_Sender", request)
-        sender.send = partial(_send_if_clean, request.send, dispatch)
+        # Its class may guard its attributes.
+        send = partial(_send_if_clean, request.send, dispatch)
+        object.__setattr__(request, "send", send)
         try:
             while True:
                 try:
@@ -103,7 +100,7 @@ class CleanConnections:
                 turn = _Turn()
         finally:
             # It would be a cycle of references.
-            del sender.send
+            object.__delattr__(request, "send")
 
     def _report(self) -> None:
         level = logging.INFO if self._warned else logging.WARNING

@@ -280,7 +280,7 @@ def test_what_was_answered_lately_is_counted_as_by_hand(
         ended.append((now, refused))
         traffic.ended(now / 8, now / 8, refused=refused)
     admitted = [when for when, refused in ended if refused is False]
-    recent = [when for when in admitted if when > now - 8 * PEAK]
+    recent = [when for when in admitted if when > admitted[-1] - 8 * PEAK]
     last = [when for when in recent if when > now - 8]
     assert traffic.lately(now / 8) == Lately(
         admitted=len(last),
@@ -294,6 +294,36 @@ def test_what_was_answered_lately_is_counted_as_by_hand(
     assert traffic.busiest_second() == max(
         (sum(end - 8 < when <= end for when in sent) for end in sent), default=0
     )
+
+
+def test_a_peak_is_kept_until_a_further_request_is_admitted() -> None:
+    """With a slow limit, and after a long hold, nothing was admitted for seconds."""
+    traffic = Traffic()
+    for when in (0.0, 0.5, 10.0, 10.5, 10.7):
+        traffic.ended(when, when, refused=False)
+    traffic.ended(20.0, 20.0, refused=True)
+    assert traffic.lately(20.0) == Lately(admitted=0, refused=1, span=0.0, peak=3)
+    traffic.ended(30.0, 30.0, refused=False)
+    assert traffic.lately(30.0).peak == 1
+
+
+def test_without_a_limit_a_refusal_costs_no_look_at_the_answers_before() -> None:
+    """There may be thousands of answers and refusals per second."""
+    slots = Slots(Limit("deploy", None))
+    loop = Loop(slots)
+    for number in range(8000):
+        assert use(slots, loop, number / 4000)
+    assert slots.take(2.0, loop)
+    slots.start(loop)
+    tracemalloc.start()
+    try:
+        slots.answered(2.0, 2.0, loop, refused=True, retry_after=1.0)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000
+    assert slots.traffic.refused == 1
+    assert slots.not_before < 2
 
 
 REPORTS = ("answered", "refused", "given up", "closed", "never sent")

@@ -5,15 +5,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import aiohttp
 import pytest
 from support.limiter_model import now
 from support.owning import forgotten, owning
 from support.raw_server import (
     Act,
     OpenSession,
+    RawServer,
     answer,
     each_http_session,
     scripted,
+    session,
 )
 
 from edgegap_async import EdgegapSession
@@ -127,6 +130,32 @@ async def test_one_warning_tells_of_unasked_answers(
             await asyncio.sleep(0.5)
     dropped = [each for each in caplog.records if "dropped" in each.message]
     assert [each.levelname for each in dropped] == ["WARNING", "INFO", "INFO"]
+
+
+class GuardedRequest(aiohttp.ClientRequest):
+    """A request of the caller's HTTP session, whose way to send is fixed."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        assert name != "send"
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(name)
+
+
+async def test_a_request_class_that_guards_its_attributes_is_no_obstacle() -> None:
+    acts = [numbered(number) for number in range(3)]
+    async with (
+        aiohttp.ClientSession(
+            request_class=GuardedRequest, connector=aiohttp.TCPConnector(limit=0)
+        ) as http,
+        RawServer(*acts) as server,
+        session(server.url, http=http) as edgegap,
+    ):
+        for number in range(3):
+            assert f"number-{number}'" in repr(await CALLS["logs"](edgegap))
+            await asyncio.sleep(0.5)
+        assert len(server.arrivals) == server.connections == 3
 
 
 @pytest.mark.parametrize("operation", ["deploy", "status", "list", "stop"])
