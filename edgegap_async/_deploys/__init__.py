@@ -1,8 +1,18 @@
 """The life of a deploy: the session is responsible for a server until a caller has it.
 
+The parts of a session:
+
+DeployManager    makes the other parts, and is what `resources/` calls
+DeployRunner     runs the deploys, and decides what happens if a caller leaves
+BackgroundWork   stops servers that nobody uses (`Stopper`), and searches for the tags of
+                 lost deploys (`TagSearch`), whether callers wait or not
+Leases           end blocks, and stop their servers
+Closing          closes the session: waits at most `cleanup_timeout` for deploys, stops and
+                 searches, then cancels them
+Leftovers        report what may still be running then
+
 The session, not the caller, runs each deploy: `DeployRunner._run` is a task of its own.
-`_records/state.py` has the states and the table of transitions, and every part below
-reads it:
+`_records/state.py` has the states and the table of transitions, and every part reads it:
 
 QUEUED     waits for a slot or for capacity
 SENDING    its request is under way, or it is sent again under the same tag, after a
@@ -41,10 +51,8 @@ A deploy that ends in another way, as its task is cancelled or a callback of the
 raised, is SEARCHING without a caller. So is one that a gateway has refused, as it may be
 done all the same: an answer in another form than the API's, or a 404 to the first path.
 
-At the end of the session `Closing` stops what is due for `cleanup_timeout`; the rest is
-in `Leftovers`. `BackgroundWork` has what goes on without callers, and `DeployManager`
-connects the parts. `batch.py` is `deploy_many`; `handled.py` knows which task
-handles which of its outcomes.
+`batch.py` is `deploy_many`, `batch_plan.py` checks its arguments, and `handled.py` knows
+which task handles which of its outcomes.
 
 With `shared=`, `journal.py` is told of each transition, and keeps what the session is
 responsible for in a store. If another process takes it over, as this one was paused, a

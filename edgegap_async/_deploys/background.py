@@ -1,5 +1,5 @@
-"""The work of a session that goes on without its callers, and while it is being closed:
-it stops the servers that nobody uses, and searches for the tags of lost deploys.
+"""The work of a session that goes on without its callers, and while the session is being
+closed: it stops the servers that nobody uses, and searches for the tags of lost deploys.
 """
 
 import asyncio
@@ -31,19 +31,15 @@ RESUME_AFTER = 1.0
 
 
 class BackgroundWork:
-    """The stops and the tag search of one session.
+    """Runs the stops and the tag search of one session.
 
     Args:
         callers: the transport for the calls of the session's users.
         stop_query: the query of the session's own stops.
         gone: called with the request_id of each server that does not run any more, and
             whether its stop was accepted. False: it was gone before.
-        cleaning_up: whether deploys that were cancelled are still cleaning up.
+        cleaning_up: tells whether deploys that were cancelled are still cleaning up.
         journal: what the session is responsible for, for other processes.
-
-    Attributes:
-        stopper: stops servers.
-        search: the tag search. None: there was no deploy so far.
     """
 
     def __init__(
@@ -62,7 +58,7 @@ class BackgroundWork:
         self._callers, self._records = callers, records
         self._leftovers, self._cleaning_up = leftovers, cleaning_up
         self._transport: Transport | None = None
-        self.stopper: Stopper = Stopper(
+        self._stopper = Stopper(
             self.transport,
             existence,
             stop_query,
@@ -70,7 +66,7 @@ class BackgroundWork:
             lifecycle.causes,
             self._interrupted,
         )
-        self.search: TagSearch | None = None
+        self._search: TagSearch | None = None
         self._search_task: asyncio.Task[None] | None = None
         self._resuming: asyncio.TimerHandle | None = None
         self._journal = journal
@@ -80,8 +76,7 @@ class BackgroundWork:
             )
 
     def transport(self) -> Transport:
-        """The transport of work that outlives its callers, and `aclose` for a while.
-
+        """The transport for stops and searches: `Closing` aborts that of the callers first.
         It is made before there is anything to stop, as a closed session can't make it.
         """
         if self._transport is None:
@@ -89,13 +84,13 @@ class BackgroundWork:
         return self._transport
 
     def enter(self) -> tuple[Transport, TagSearch]:
-        """The transport and the tag search of deploys."""
+        """The transport and the tag search for a deploy. The first call starts the search."""
         transport = self.transport()
-        if self.search is None:
+        if self._search is None:
             observer = self._journal.changed if self._journal else None
-            self.search = TagSearch(transport, self._records, self._orphaned, observer)
-            self._start_search(self.search)
-        return transport, self.search
+            self._search = TagSearch(transport, self._records, self._orphaned, observer)
+            self._start_search(self._search)
+        return transport, self._search
 
     def _start_search(self, search: TagSearch) -> None:
         task = asyncio.create_task(
@@ -107,7 +102,7 @@ class BackgroundWork:
     @property
     def search_window(self) -> float:
         """Seconds after the end of a deploy until its server must be listed."""
-        return self.search.window if self.search else SEARCH_WINDOW
+        return self._search.window if self._search else SEARCH_WINDOW
 
     # Work that the program has cancelled.
 
@@ -127,20 +122,24 @@ class BackgroundWork:
             # The loop may be shutting down, and a new task would be destroyed with it.
             self._interrupted()
             return
-        if self.search and self._search_task and self._search_task.done():
-            self._start_search(self.search)
+        if self._search and self._search_task and self._search_task.done():
+            self._start_search(self._search)
         self.resume_stops()
 
     def resume_stops(self) -> None:
         """Try each stop that is due and that no task is trying."""
         if self._transport is not None:
-            self.stopper.resume(self._records.in_state(DeployState.STOPPING))
+            self._stopper.resume(self._records.in_state(DeployState.STOPPING))
 
     # Servers that nobody uses.
 
+    def count_open(self) -> int:
+        """How many servers the session has to stop, and is not stopping yet."""
+        return max(self._records.due - len(self._stopper.tasks), 0)
+
     def stop(self, record: DeployRecord) -> asyncio.Task[None] | None:
-        """Stop a server that nobody uses. If the session is closed, it can only be
-        named.
+        """Stop a server that nobody uses. If the session is closed, it becomes a
+        leftover.
         """
         if record.request_id is None or record.state in FINAL:
             return None
@@ -148,10 +147,10 @@ class BackgroundWork:
         return self.begin_stop(record)
 
     def begin_stop(self, record: DeployRecord) -> asyncio.Task[None] | None:
-        """Stop the server of a record that is STOPPING."""
+        """Stop the server of a record that is STOPPING, as `stop` does."""
         request_id = record.request_id or ""
         if not (self._transport or self._callers).closed:
-            return self.stopper.stop(request_id)
+            return self._stopper.stop(request_id)
         self._leftovers.add((request_id, record.tag))
         log.warning(
             "session closed: deployment %s may still be running",
@@ -216,20 +215,20 @@ class BackgroundWork:
         """A webhook with this nonce has named a deployment. Returns whether a deploy is
         searched for that has sent it.
         """
-        return self.search is not None and self.search.appeared(request_id, nonce)
+        return self._search is not None and self._search.appeared(request_id, nonce)
 
     # For the journal.
 
     def _searched(self, tag: str) -> SearchedTag | None:
-        return self.search.get(tag) if self.search else None
+        return self._search.get(tag) if self._search else None
 
     def _handed_out(self, tag: str) -> Iterable[str]:
         """The servers under a tag that this process or a dead one has handed out."""
-        return self.search.except_ids(tag, self._records) if self.search else ()
+        return self._search.except_ids(tag, self._records) if self._search else ()
 
     def _forget(self, tag: str) -> None:
-        if self.search:
-            self.search.forget(tag)
+        if self._search:
+            self._search.forget(tag)
 
     def _take_over(self, claimed: "Claimed") -> "Steps":
         """Do what is due for a dead process, step by step, until this session is closed."""
@@ -247,42 +246,47 @@ class BackgroundWork:
     @property
     def unfinished(self) -> list[asyncio.Future[Any]]:
         """What closing the session waits for."""
-        unwanted = self.search.unwanted if self.search else ()
-        return [*self.stopper.tasks, *unwanted]
+        unwanted = self._search.unwanted if self._search else ()
+        return [*self._stopper.tasks, *unwanted]
 
     def last_check(self, seconds: float) -> Collection[asyncio.Task[None]]:
         """Look once for second servers under tags that were accepted lately."""
-        transport = self._transport
-        if self.search is None or transport is None or transport.closed or seconds <= 0:
+        search, transport = self._search, self._transport
+        if search is None or transport is None or transport.closed or seconds <= 0:
             return ()
-        look = self.search.check_all(seconds)
+        look = search.check_all(seconds)
         return (
             asyncio.create_task(look, name="edgegap tag check", context=background()),
         )
 
     @property
-    def left(self) -> list[Leftover]:
+    def may_be_running(self) -> list[Leftover]:
         """What may still be running."""
         stopping = self._records.in_state(DeployState.STOPPING)
-        tags = self.search.unknown_tags if self.search else ()
+        tags = self._search.unknown_tags if self._search else ()
         return [
             *((record.request_id, record.tag) for record in stopping),
             *((None, tag) for tag in tags),
         ]
 
+    @property
+    def watched_tags(self) -> Iterable[str]:
+        """The tags under which no server was found, but under which one may turn up."""
+        return self._search.watched_tags if self._search else ()
+
     def end(self) -> set[asyncio.Task[Any]]:
-        """End all that is in progress.
+        """End the requests in progress.
 
         Returns:
-            The tasks that are left, to be cancelled.
+            The tasks, for the caller to cancel.
         """
         if self._transport is not None:
             self._transport.abort()
         if self._resuming is not None:
             self._resuming.cancel()
-        tasks: set[asyncio.Task[Any]] = {*self.stopper.tasks}
+        tasks: set[asyncio.Task[Any]] = {*self._stopper.tasks}
         if self._search_task:
             tasks.add(self._search_task)
-        if self.search:
-            tasks |= self.search.looks
+        if self._search:
+            tasks |= self._search.looks
         return tasks

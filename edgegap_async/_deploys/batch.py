@@ -31,9 +31,7 @@ from ..errors import (
     ReadyTimeout,
     SessionClosed,
 )
-from ..models._check import (
-    flag,
-)
+from ..models._check import flag
 from ..models._plain import PlainData
 from ..models.deploy import DeploymentAccepted, DeployRequest
 from ..models.deployment import EndReason, ReadyDeployment

@@ -1,4 +1,4 @@
-"""Closes a session: finishes what can be finished in time, and names the rest.
+"""Closes a session: finishes what can be finished in time, and reports the rest.
 
 A session is closed by its user, at the end of its event loop, or because it was
 garbage-collected. Nothing can be sent after the end of the loop.
@@ -15,7 +15,7 @@ from .._transport.deadlines import finish, running_loop
 from .._transport.loop_end import LoopEnd
 from .._waiters.watcher import Watcher
 from .background import BackgroundWork
-from .leases import LEAST_CLEANUP, Leases
+from .leases import Leases
 from .leftovers import Leftovers
 from .runner import DeployRunner
 from .webhook_router import WebhookRouter
@@ -35,16 +35,16 @@ LAST_CHECK = 2.0
 
 
 class Closing:
-    """The end of one session.
+    """Closes one session.
 
     Args:
         callers: the transport for the calls of the session's users.
-        runner, background, leases, watcher, router, journal: what is ended.
-        leftovers: is told what may still be running.
-        cleanup_timeout: seconds that closing may take.
+        runner, background, watcher, router, journal: the parts that are ended.
+        leases: says when closing must be over.
+        leftovers: reports what may still be running.
 
     Attributes:
-        watched_tags: of deploys that were absent when the session was closed.
+        watched_tags: the tags that were still watched when the session was closed.
     """
 
     def __init__(
@@ -59,19 +59,18 @@ class Closing:
         watcher: Watcher,
         router: WebhookRouter,
         journal: "Journal | None",
-        cleanup_timeout: float,
     ) -> None:
         self._callers, self._records = callers, records
         self._runner, self._background = runner, background
         self._leases, self._leftovers = leases, leftovers
         self._watcher, self._router, self._journal = watcher, router, journal
-        self._cleanup_timeout = cleanup_timeout
         self.watched_tags: tuple[str, ...] = ()
         # If nobody closes the session, it closes itself.
         self._loop_end = LoopEnd(self._close, self._hurry, self._discard)
         self._closed = asyncio.Event()
+        # The task that `close_soon` has begun.
         self._closing: asyncio.Task[None] | None = None
-        # The task that closes the session, and whether it must not take its time.
+        # The task that closes the session, and whether Ctrl-C has interrupted it.
         self._closer: asyncio.Task[object] | None = None
         self._hurried = False
 
@@ -81,7 +80,7 @@ class Closing:
 
     async def aclose(self) -> None:
         """Close the session: finish what can be finished within `cleanup_timeout`, then
-        name the rest. After the loop of the session has ended, nothing can be stopped
+        report the rest. After the loop of the session has ended, nothing can be stopped
         any more. A second call waits for the first. In a forked child, all is left to
         the parent.
         """
@@ -100,7 +99,7 @@ class Closing:
             await self._close()
 
     def close_soon(self) -> None:
-        """Nobody has closed the session, and it is garbage-collected."""
+        """Begin to close a session that is garbage-collected, and that nobody has closed."""
         loop = self._callers.loop
         if loop is None or self._callers.closed or self._callers.in_child:
             return
@@ -114,13 +113,14 @@ class Closing:
         self._closing = asyncio.ensure_future(self._close())
 
     def _discard(self) -> None:
+        """Close the session without its loop: nothing is stopped, all is reported."""
         if self._closed.is_set():
             return
         self._callers.discard()
         for record in self._records.in_state(DeployState.LEASED):
             record.on(Event.CUT_OFF)
-        if not self._leftovers.named:
-            self._name_leftovers()
+        if not self._leftovers.reported:
+            self._report_leftovers()
         self._abandon_parts()
         self._closed.set()
 
@@ -130,7 +130,7 @@ class Closing:
             self._journal.abandon()
 
     def _hurry(self) -> None:
-        """Name what is left, instead of waiting for it any longer."""
+        """Wait no longer, and report what may still be running."""
         self._hurried = True
         if self._closer:
             self._closer.cancel()
@@ -175,22 +175,21 @@ class Closing:
             self._background.begin_stop(record)
         self._background.resume_stops()
         cancelled = await self._finish()
-        self._name_leftovers()
+        self._report_leftovers()
         return await self._end_tasks() or cancelled
 
-    def _name_leftovers(self) -> None:
-        """Name what may still be running, as the session is closed."""
-        self._leftovers.name([*self._background.left, *self._runner.left])
-        if self._background.search:
-            self.watched_tags = tuple(self._background.search.watched_tags)
+    def _report_leftovers(self) -> None:
+        self.watched_tags = tuple(self._background.watched_tags)
+        self._leftovers.report(
+            [*self._background.may_be_running, *self._runner.may_be_running]
+        )
 
     async def _finish(self) -> asyncio.CancelledError | None:
         """Wait for deploys, for searches without a caller, and for the stops that they
         lead to.
         """
         now = asyncio.get_running_loop().time()
-        least = min(LEAST_CLEANUP, self._cleanup_timeout)
-        end = max(self._leases.cleanup_end(), now + least)
+        end = self._leases.closing_end()
         check = self._background.last_check(min(LAST_CHECK, end - now))
         cancelled = await self._until_idle(now + GIVE_UP_AFTER * (end - now), check)
         self._runner.give_up()

@@ -175,7 +175,8 @@ class Leases:
         fetch_logs: fetches the logs of a server that has failed.
         settle: waits until the journal does not name a server any more that the caller
             has taken over. None: there is no journal.
-        cleanup_timeout: seconds that leaving a block waits for its stop.
+        cleanup_timeout: seconds that leaving a block, or closing the session, waits for
+            stops.
         count_open: returns how many servers the session holds and does not stop yet.
     """
 
@@ -233,6 +234,13 @@ class Leases:
             end = now + self._cleanup_timeout
         self._leaving[task] = end - self._cleanup_timeout
         return end
+
+    def closing_end(self) -> float:
+        """When closing the session must be over, on the loop's clock. Unlike `cleanup_end`,
+        it leaves time for one more try.
+        """
+        least = min(LEAST_CLEANUP, self._cleanup_timeout)
+        return max(self.cleanup_end(), loop_time() + least)
 
     def _ending(self) -> asyncio.Task[Any] | None:
         """The task that has opened the session, if it is being cancelled."""

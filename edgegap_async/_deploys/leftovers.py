@@ -18,34 +18,34 @@ class Leftovers:
 
     Attributes:
         found: request_id and tag of each.
-        named: the session was closed, and has named them.
+        reported: the session was closed, and `report` was called.
     """
 
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.found: tuple[Leftover, ...] = ()
-        self.named = False
+        self.reported: bool = False
         self._lifecycle = lifecycle
 
     def add(self, leftover: Leftover) -> None:
-        """There is one more."""
+        """Add a server. It is reported now if the session is closed, else by `report`."""
         if leftover in self.found:
             return
         self.found = (*self.found, leftover)
-        if self.named:
+        if self.reported:
             self._lifecycle.left_over(leftover[0])
 
-    def name(self, others: Iterable[Leftover]) -> None:
-        """Name those so far and these others, as the session is closed."""
-        self.named = True
-        self.found = tuple(dict.fromkeys((*self.found, *others)))
+    def report(self, more: Iterable[Leftover]) -> None:
+        """Add these, and report all of them, as the session is closed."""
+        self.reported = True
+        self.found = tuple(dict.fromkeys((*self.found, *more)))
         for request_id, _ in self.found:
             self._lifecycle.left_over(request_id)
         if self.found:
-            names = ", ".join(map(_name, self.found))
+            names = ", ".join(map(_describe, self.found))
             log.warning("session closed: these may still be running: %s", names)
 
 
-def _name(leftover: Leftover) -> str:
+def _describe(leftover: Leftover) -> str:
     request_id, tag = leftover
     return request_id or (
         f"a server under the tag {tag}" if tag else "a server without a tag"

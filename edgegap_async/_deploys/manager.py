@@ -1,5 +1,5 @@
-"""What the resources of a session use to start, wait for and stop servers: the parts of
-`_deploys/`, connected.
+"""Makes the parts of `_deploys/`, connects them, and offers what the resources of a session
+need to start servers, wait for them and stop them.
 """
 
 import logging
@@ -46,7 +46,7 @@ LOGS_TIMEOUT = 3.0
 
 
 class DeployManager:
-    """The deploys and the stops of one session.
+    """Starts, waits for and stops the servers of one session.
 
     Args:
         transport: the session's, for the calls of its users.
@@ -62,12 +62,12 @@ class DeployManager:
     Attributes:
         records: what is known of each deployment.
         leftovers: what may still be running once the session is closed.
-        background: stops servers, and searches for tags.
-        watcher: waits until servers are READY, or end.
-        router: takes webhooks.
-        leases: the servers that the session must stop.
+        background: stops servers that nobody uses, and searches for tags.
+        watcher: waits until servers are READY, or have ended.
+        router: routes each webhook to its deploy.
+        leases: ends blocks, and stops their servers.
         runner: runs deploys.
-        closing: ends all of these.
+        closing: closes the session.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class DeployManager:
             self._fetch_logs,
             self._settle if journal else None,
             cleanup_timeout,
-            self._unstopped,
+            self.background.count_open,
         )
         self.runner: DeployRunner = DeployRunner(
             transport,
@@ -142,7 +142,6 @@ class DeployManager:
             watcher=self.watcher,
             router=self.router,
             journal=journal,
-            cleanup_timeout=cleanup_timeout,
         )
         transport.binding.on_first_use = self._first_use
 
@@ -152,10 +151,6 @@ class DeployManager:
             self._journal.start()
         if self._relay:
             self._relay.start()
-
-    def _unstopped(self) -> int:
-        """How many servers the session has to stop, and is not stopping yet."""
-        return max(self.records.due - len(self.background.stopper.tasks), 0)
 
     async def _settle(self, record: DeployRecord) -> None:
         """The caller has taken a server over: wait for the journal."""
@@ -239,6 +234,7 @@ class DeployManager:
 
     def _adopt(self, request_id: str) -> Lease:
         self._callers.enter()
+        # Made now: once the session is closed, it is too late.
         self.background.transport()
         record = self.claim(request_id)
         if record.state in (DeployState.STOPPING, *FINAL):

@@ -1,5 +1,5 @@
-"""Runs the deploys of one session, each in a task of its own, so a caller that leaves does
-not cut it off. `_records/state.py` has the states.
+"""Runs the deploys of one session, each in a task of its own, so a deploy goes on if its
+caller leaves. `_records/state.py` has the states.
 """
 
 import asyncio
@@ -36,11 +36,12 @@ log: logging.Logger = logging.getLogger("edgegap_async")
 
 
 class DeployRunner:
-    """The deploys of one session that are under way.
+    """Runs the deploys of one session.
 
     Args:
         callers: the transport for the calls of the session's users.
-        background: stops servers that nobody waits for.
+        background: searches for tags, and stops servers that nobody waits for.
+        leftovers: takes deploys without a tag whose outcome nobody gets.
         once: whether deploys are searched for if their outcome is unknown, unless the
             call says otherwise.
         on_intent: called with each tag before anything is sent under it.
@@ -265,16 +266,16 @@ class DeployRunner:
 
     @property
     def tasks(self) -> list[asyncio.Task[DeploymentAccepted]]:
-        """The tasks of the deploys that are under way."""
+        """The tasks of the deploys in progress."""
         return [*self._pending]
 
     @property
     def cleaning_up(self) -> bool:
-        """Whether tasks that were cancelled are still cleaning up."""
+        """Whether deploys that were cancelled are still cleaning up."""
         return any(task.cancelling() for task in self._pending)
 
     def abandon_all(self) -> None:
-        """The session is being closed: no caller waits any more."""
+        """Abandon all deploys, as the session is being closed."""
         for task, pending in list(self._pending.items()):
             self._abandon(pending, task, Event.CLOSES)
 
@@ -284,7 +285,7 @@ class DeployRunner:
             pending.give_up()
 
     @property
-    def left(self) -> list[Leftover]:
+    def may_be_running(self) -> list[Leftover]:
         """What may still be running."""
         records = (pending.record for pending in self._pending.values())
         return [(None, it.tag) for it in records if it.may_have_started and it.tag]

@@ -1,5 +1,5 @@
-"""The attempts of a call: a slot, a connection and an exchange for each of them, and a
-pause after one that has failed.
+"""Makes the attempts of a call. Each one takes a slot, a connection and an exchange. A
+pause follows one that has failed.
 """
 
 import asyncio
@@ -45,15 +45,13 @@ class Attempts:
 
     Args:
         binding: has the limiters.
-        pool: the connections.
+        pool: has the connections.
         headers: of every request.
         retry: how failures are retried, unless a call says otherwise.
-        share: of the limits, for error texts.
-        shared: the limits are shared with other processes.
 
     Attributes:
         closed: the session is closed, or `abort` was called.
-        waits: those that end then.
+        waits: the waits that `abort` ends.
     """
 
     def __init__(
@@ -62,15 +60,11 @@ class Attempts:
         pool: Pool,
         headers: Mapping[str, str],
         retry: Retry,
-        *,
-        share: float,
-        shared: bool,
     ) -> None:
         self._binding, self._pool = binding, pool
         self._exchange = Exchange(pool, headers)
         self._retry = retry
         self._retry_budget = RetryBudget(retry.budget)
-        self._share, self._shared = share, shared
         self.closed: bool = False
         self.waits: OpenWaits = OpenWaits()
         self._exchange_timeouts = ExchangeTimeouts()
@@ -227,7 +221,11 @@ class Attempts:
             _log_failure(
                 request, f"its limit takes at least {seconds_text(wait)}", logging.INFO
             )
-            allowed = _allowed(limiter.rate, self._share, shared=self._shared)
+            allowed = _allowed(
+                limiter.rate,
+                self._binding.limits.share,
+                shared=self._binding.sharing is not None,
+            )
             raise QueueTooLong(
                 name, wait=wait, allowed=allowed, request_sent=sent
             ) from failure
@@ -327,7 +325,7 @@ class Attempts:
         return state
 
     def child(self) -> "Attempts":
-        """The same, to be aborted by itself."""
+        """A copy that is aborted by itself: it has waits and time-outs of its own."""
         child = copy(self)
         child.waits, child._exchange_timeouts = OpenWaits(), ExchangeTimeouts()
         return child

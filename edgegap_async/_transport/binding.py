@@ -28,6 +28,7 @@ class Binding:
         sharing: shares it with other processes.
 
     Attributes:
+        limits, sharing: as given.
         loop: that of the first call. None: there was no call. Once it is closed,
             nothing can be sent any more.
         on_first_use: called in that loop.
@@ -37,7 +38,8 @@ class Binding:
         self, base_url: str, token: str, limits: Limits, sharing: Sharing | None
     ) -> None:
         self._base_url, self._token = base_url, token
-        self._limits, self._sharing = limits, sharing
+        self.limits: Limits = limits
+        self.sharing: Sharing | None = sharing
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_first_use: Callable[[], object] | None = None
         self._forks = fork_count()
@@ -48,7 +50,7 @@ class Binding:
     def limiters(self) -> dict[LimitName, Limiter]:
         """The limiter of each limit."""
         if self._budget is None:
-            self._budget = unused_budget(self._limits, self._sharing)
+            self._budget = unused_budget(self.limits, self.sharing)
         return self._budget.limiters
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -67,7 +69,7 @@ class Binding:
                 else _other_loop(ended=self.loop.is_closed())
             )
         self._budget = REGISTRY.acquire(
-            loop, self._base_url, self._token, self._limits, self._sharing
+            loop, self._base_url, self._token, self.limits, self.sharing
         )
         self.loop, self._forks = loop, fork_count()
         if self.on_first_use:

@@ -1,5 +1,5 @@
-"""Calls the API for one session: an operation and its arguments go in, and a struct or an
-error of ours comes out.
+"""Calls operations of the API for one session: builds the request, and returns a struct or
+raises an `EdgegapError`. `attempts.py` sends the request.
 """
 
 import asyncio
@@ -93,14 +93,7 @@ class Transport:
         headers = session_headers(Secret(f"{scheme}{token}"))
         kept = most_slots(limits.kept("deploy").rate)
         self._pool = Pool(http, self.connections, kept, headers, network)
-        self._attempts = Attempts(
-            self.binding,
-            self._pool,
-            headers,
-            retry,
-            share=limits.share,
-            shared=sharing is not None,
-        )
+        self._attempts = Attempts(self.binding, self._pool, headers, retry)
         self.reporter: Reporter | None = (
             Reporter(on_event, self._base.host_port_subcomponent or "")
             if on_event

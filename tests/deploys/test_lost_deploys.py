@@ -292,7 +292,7 @@ async def test_keep_after_the_block_is_an_error() -> None:
 @pytest.mark.slow
 async def test_thousands_of_unknown_outcomes_leave_the_search_quick() -> None:
     async with owning(options={"enforcement": "off"}, limits=None) as (edgegap, sim):
-        search = edgegap._deploys._enter()[1]
+        search = edgegap._deploys.background.enter()[1]
         for number in range(20_000):
             record = DeployRecord(DeployState.UNKNOWN)
             record.tag, record.sent_at = f"once-{number:015x}", now()
