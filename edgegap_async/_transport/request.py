@@ -21,7 +21,7 @@ from .retry import Retry
 
 # The header that holds the token.
 AUTHORIZATION = "Authorization"
-# URLs that are kept, of all sessions. Each takes about a kilobyte.
+# URLs that are kept, of all sessions. One with a request_id takes about a kilobyte.
 KEPT_URLS = 4096
 
 
