@@ -10,6 +10,7 @@ import pytest
 from support.owning import PLAYERS, deploy, forgotten, owning
 
 from edgegap_async import EdgegapSession
+from edgegap_async._transport.deadlines import Deadline
 from edgegap_async._transport.presence import existing
 from edgegap_async._transport.queries import tagged
 from edgegap_async.simulator import Fault
@@ -64,10 +65,10 @@ async def test_a_deployment_that_exists_is_never_proven_absent(
         order = sorted(ending, key=ids.index, reverse=newest)
         ended = asyncio.ensure_future(end(another, order, pause))
         for _ in range(5):
-            shown = await existing(edgegap._transport, ids, 60.0)
+            shown = await existing(edgegap._transport, ids, Deadline.after(60.0))
             assert shown is None or {*lasting} <= {*shown}
         await ended
-        shown = await existing(edgegap._transport, ids, 60.0)
+        shown = await existing(edgegap._transport, ids, Deadline.after(60.0))
         assert shown is not None
         assert {*shown} == {*lasting}
 
