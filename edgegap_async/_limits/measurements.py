@@ -1,7 +1,7 @@
 """Measurements of a limiter: round trips, and requests per second."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import inf
 
 from .refusals import Lately
@@ -79,7 +79,7 @@ class Traffic:
         # When the latest answers came: 429s, and others.
         self._refused: list[float] = []
         self._admitted: list[float] = []
-        self._trim_at = LEAST_TIMES
+        self._count_at = LEAST_TIMES
         self._busiest = 0
 
     def ended(self, now: float, sent: float, *, refused: bool | None) -> None:
@@ -96,17 +96,8 @@ class Traffic:
             self._refused.append(now)
         elif refused is not None:
             self._admitted.append(now)
-        if len(self._sent) >= self._trim_at:
-            self._trim()
-
-    def _trim(self) -> None:
-        # It brings them into their order.
-        self.busiest_second()
-        # A request that ends later may have been sent among the others.
-        _drop_old(self._sent, LONGEST_REQUEST)
-        for times in (self._admitted, self._refused):
-            _drop_old(times, PEAK)
-        self._trim_at = max(LEAST_TIMES, 2 * len(self._sent))
+        if len(self._sent) >= self._count_at:
+            self.busiest_second()
 
     def busiest_second(self) -> int:
         """Return the most requests that were sent within any second.
@@ -114,8 +105,13 @@ class Traffic:
         Whether a request was sent is known only at its end. So the requests of a second
         are counted later.
         """
-        self._sent.sort()
         self._busiest = max(self._busiest, most_in_a_second(self._sent))
+        self._sent.sort()
+        # A request that ends later may have been sent among the others.
+        _drop_old(self._sent, LONGEST_REQUEST)
+        for answers in (self._admitted, self._refused):
+            _drop_old(answers, PEAK)
+        self._count_at = max(LEAST_TIMES, 2 * len(self._sent))
         return self._busiest
 
     def lately(self, now: float) -> Lately:
@@ -133,20 +129,21 @@ class Traffic:
         )
 
 
-def most_in_a_second(times: Sequence[float]) -> int:
-    """Return the most of the times, which are in their order, within any second."""
+def most_in_a_second(times: Iterable[float]) -> int:
+    """Return the most of the times that are within any second."""
+    ordered = sorted(times)
     first = 0
-    for when in times:
+    for when in ordered:
         # The window grows or moves, but never shrinks: in the end it is as long as the
         # longest one was.
-        if times[first] <= when - 1:
+        if ordered[first] <= when - 1:
             first += 1
-    return len(times) - first
+    return len(ordered) - first
 
 
 def _drop_old(times: list[float], seconds: float) -> None:
-    """Drop the times that are so long before the latest one, and all but the latest
-    `MOST_TIMES`.
+    """Drop the times that are so many seconds before the last one, and all but the last
+    `MOST_TIMES`. The times are in their order.
     """
     if times:
         old = bisect_right(times, times[-1] - seconds)

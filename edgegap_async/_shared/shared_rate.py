@@ -29,6 +29,8 @@ from .state import (
 MEASURING = 0.3
 # Seconds after which a report says nothing about the last second any more.
 STALE = 1.0
+# Seconds of an interval. The peak is that of the present one and of the one before.
+PEAK_INTERVAL = PEAK / 2
 
 
 class SharedRate(NamedTuple):
@@ -167,10 +169,9 @@ def _lately(
     # Seconds of different tenants differ, so that a sum may be too large.
     admitted = int(min(most, sum(share.admitted for share in fresh)))
     if now >= limit.peak_until:
-        # A peak is kept through two intervals.
-        recent = now < limit.peak_until + PEAK / 2
+        recent = now < limit.peak_until + PEAK_INTERVAL
         limit.peak_before = limit.peak if recent else 0
-        limit.peak, limit.peak_until = 0, now + PEAK / 2
+        limit.peak, limit.peak_until = 0, now + PEAK_INTERVAL
     limit.peak = max(limit.peak, admitted)
     first_at = min((share.first_at for share in fresh if share.admitted), default=now)
     return Lately(

@@ -228,9 +228,7 @@ class _Launch:
             for name, counts in end.requests.items():
                 refused[name] += counts.refused
         requests: dict[LimitName, RequestCounts] = {
-            name: RequestCounts(
-                len(times), most_in_a_second(sorted(times)), refused[name]
-            )
+            name: RequestCounts(len(times), most_in_a_second(times), refused[name])
             for name in refused
             for times in [self.sent.times[name]]
         }
